@@ -1,0 +1,51 @@
+# Every target works from a clean checkout: the first one makes .venv from nothing but python3.11 and pip.
+# Examples:  make test ARGS="-k registry -x"      make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON    ?= python3.11
+PIP_FLAGS ?=
+ARGS      ?=
+COUNT     ?= 50000
+DATA      ?= out/scenes
+
+BIN      := .venv/bin
+PLUGINS  := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+INSTALL  := $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
+STAMP    := .venv/.installed
+DOCS     := .venv/.docs
+
+.PHONY: demo test lint types docs tiny data clean
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check $(ARGS)
+
+types: $(STAMP)
+	$(BIN)/mypy $(ARGS)
+
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict $(ARGS)
+
+data: $(STAMP)
+	$(BIN)/anymodal data scenes --count $(COUNT) --out $(DATA) --seed 0 $(ARGS)
+
+tiny: data
+	$(BIN)/anymodal train recipes/tiny.yaml --out plugins/anymodal-tiny/anymodal_tiny/checkpoint $(ARGS)
+
+clean:
+	rm -rf .venv build dist site out runs .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) pip hatchling editables
+	$(INSTALL) --no-build-isolation --group test --group lint -e . $(addprefix -e ,$(PLUGINS))
+	touch $@
+
+$(DOCS): $(STAMP)
+	$(INSTALL) --group docs
+	touch $@

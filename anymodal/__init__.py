@@ -1,0 +1,84 @@
+"""anymodal: any-to-any models in which every modality is a plugin.
+
+The public names are resolved when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anymodal.errors import AnymodalError as AnymodalError
+    from anymodal.errors import CheckpointError as CheckpointError
+    from anymodal.errors import ConfigError as ConfigError
+    from anymodal.errors import DataError as DataError
+    from anymodal.errors import GenerationError as GenerationError
+    from anymodal.errors import PluginError as PluginError
+    from anymodal.errors import SpaceError as SpaceError
+    from anymodal.errors import UnknownModality as UnknownModality
+    from anymodal.errors import ValueProblem as ValueProblem
+    from anymodal.families import ImageModality as ImageModality
+    from anymodal.families import LabelMapModality as LabelMapModality
+    from anymodal.families import PixelModality as PixelModality
+    from anymodal.families import StructuredModality as StructuredModality
+    from anymodal.families import TextModality as TextModality
+    from anymodal.families.image import image as image
+    from anymodal.hookspecs import hookimpl as hookimpl
+    from anymodal.hub import AnyModel as AnyModel
+    from anymodal.hub import load as load
+    from anymodal.modality import API as API
+    from anymodal.modality import Crop as Crop
+    from anymodal.modality import Modality as Modality
+    from anymodal.modality import Sampling as Sampling
+    from anymodal.plugins import modalities as modalities
+    from anymodal.plugins import registry as registry
+    from anymodal.spaces import DenseSpace as DenseSpace
+    from anymodal.spaces import Stream as Stream
+    from anymodal.spaces import TokenSpace as TokenSpace
+    from anymodal.tokens import ModalitySet as ModalitySet
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "API": "modality",
+    "AnyModel": "hub",
+    "AnymodalError": "errors",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "Crop": "modality",
+    "DataError": "errors",
+    "DenseSpace": "spaces",
+    "GenerationError": "errors",
+    "ImageModality": "families",
+    "LabelMapModality": "families",
+    "Modality": "modality",
+    "ModalitySet": "tokens",
+    "PixelModality": "families",
+    "PluginError": "errors",
+    "Sampling": "modality",
+    "SpaceError": "errors",
+    "Stream": "spaces",
+    "StructuredModality": "families",
+    "TextModality": "families",
+    "TokenSpace": "spaces",
+    "UnknownModality": "errors",
+    "ValueProblem": "errors",
+    "hookimpl": "hookspecs",
+    "image": "families.image",
+    "load": "hub",
+    "modalities": "plugins",
+    "registry": "plugins",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'anymodal' has no attribute {name!r}")
+    value = getattr(import_module(f"anymodal.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,228 @@
+"""AnyModel: a Transformer with the modalities it speaks. Natural values in, natural values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+
+from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, UnknownModality, nearest
+from anymodal.generation import KnownTokens, Sampler, Target
+from anymodal.modality import Crop, Modality, Sampling
+from anymodal.model import ModelConfig, Transformer
+from anymodal.outputs import Outputs
+from anymodal.tokens import ModalitySet
+
+OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
+
+
+class AnyModel:
+    """One model over a set of modalities. Make one with `anymodal.load`, or from a `ModalitySet` to train it."""
+
+    def __init__(self, modalities: ModalitySet, transformer: Transformer | ModelConfig) -> None:
+        self.modalities = modalities
+        built = Transformer(transformer, modalities.layout) if isinstance(transformer, ModelConfig) else transformer
+        self.transformer = built.eval()
+
+    def __repr__(self) -> str:
+        count = sum(p.numel() for p in self.transformer.parameters())
+        return f"AnyModel({', '.join(self.modalities.modalities)}; {count / 1e6:.1f}M parameters)"
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.input_table.device
+
+    def to(self, device: str | torch.device) -> AnyModel:
+        """Move the Transformer and all tokenizers."""
+        self.transformer.to(device)
+        for modality in self.modalities:
+            if modality.tokenizer is not None:
+                modality.tokenizer.to(device)
+        return self
+
+    # Values and tokens.
+
+    def accept(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Natural values at the model's size: files are read, pictures cut to their centred square."""
+        values = {}
+        for name, value in inputs.items():
+            modality = self.modalities[name]
+            with _blame(modality, "reading", value):
+                value = modality.accept(value)
+                extent = modality.extent(value)
+                values[name] = modality.crop(value, Crop.centre(*extent) if extent else Crop())
+        return values
+
+    def tokenize(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Tokens of plain values by stream name: ids (n,) int64, or rows (n, width) float32 of dense streams."""
+        tokens: dict[str, np.ndarray] = {}
+        for name, value in self.accept(inputs).items():
+            with _blame(self.modalities[name], "tokenising", value):
+                tokens |= {stream: arrays[0] for stream, arrays in self.modalities[name].tokenize([value]).items()}
+        return tokens
+
+    def detokenize(self, tokens: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Natural values of tokens by stream name; dense streams are passed over."""
+        values = {}
+        for name, ids in tokens.items():
+            stream = self.modalities.layout[name]
+            if not stream.is_dense:
+                values[stream.modality] = self.modalities[stream.modality].detokenize([np.asarray(ids)])[0]
+        return values
+
+    # Generation.
+
+    def generate(
+        self,
+        inputs: Mapping[str, Any],
+        targets: str | Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        weights: Mapping[str, float] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: Callable[[str], None] | None = None,
+        **common: Any,
+    ) -> Outputs:
+        """Generate `targets` (default: all that are not given), each from the inputs and the targets before it.
+
+        `inputs` are plain values by modality name: a path, picture, array or text. `common` sampling options (`steps`,
+        `temperature`, `top_p`, `top_k`, `guidance`, `scheme`, `schedule`, `anneal`) go to every target, `options` to
+        single ones: ``options={"depth": {"steps": 8}}``. `weights` guides by several inputs at once:
+        ``weights={"rgb": 1.0, "caption": 2.5}``. The same `seed` gives the same result. `progress` is called with the
+        name of the target after every step. Raises an AnymodalError for anything a user can cause.
+        """
+        return self.generate_batch(
+            [inputs], targets, seed=seed, weights=weights, options=options, progress=progress, **common
+        )[0]
+
+    def generate_batch(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        targets: str | Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        weights: Mapping[str, float] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: Callable[[str], None] | None = None,
+        **common: Any,
+    ) -> list[Outputs]:
+        """`generate` for several samples in one batch; sample i uses seed + i and gets what it would get alone."""
+        if not inputs:
+            return []
+        given = set().union(*inputs)
+        names = self._targets(targets, given)
+        values = [self.accept(sample) for sample in inputs]
+        known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
+        plan = self._plan(names, given, weights, options or {}, common)
+        for stream in Sampler(self.transformer).run(known, plan, range(seed, seed + len(known))):
+            if progress is not None:
+                progress(stream)
+        results = []
+        for sample, tokens in zip(values, known, strict=True):
+            ids = {name: tokens.streams[name].values for name in names}
+            results.append(Outputs(self.modalities, self.detokenize(ids), sample, ids))
+        return results
+
+    def _conditions(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Tokens of the inputs for the encoder; a modality with a dense stream enters through it alone."""
+        tokens = self.tokenize(values)
+        dense = {stream.modality for name in tokens if (stream := self.modalities.layout[name]).is_dense}
+        return {
+            name: ids
+            for name, ids in tokens.items()
+            if self.modalities.layout[name].input
+            and (self.modalities.layout[name].is_dense or self.modalities.layout[name].modality not in dense)
+        }
+
+    def _targets(self, targets: str | Sequence[str] | None, given: set[str]) -> list[str]:
+        possible = self.modalities.targets
+        if targets is None or targets == "all":
+            return [name for name in possible if name not in given]
+        names = [targets] if isinstance(targets, str) else list(targets)
+        for name in names:
+            modality = self.modalities[name]
+            if name not in possible:
+                raise GenerationError(
+                    f"{modality.name!r} is input-only and cannot be generated; targets: {', '.join(possible)}"
+                )
+            if name in given:
+                raise GenerationError(f"{name!r} is both an input and a target; leave out one")
+            if names.count(name) > 1:
+                raise GenerationError(f"the target {name!r} is named twice")
+        return names
+
+    def _plan(
+        self,
+        names: list[str],
+        given: set[str],
+        weights: Mapping[str, float] | None,
+        options: Mapping[str, Mapping[str, Any]],
+        common: Mapping[str, Any],
+    ) -> list[Target]:
+        grounded = any(self.modalities[name].photographic for name in given)
+        for name in options:
+            if name not in names:
+                raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, names)}")
+        by_stream = self._weights_by_stream(weights, given) if weights else None
+        return [
+            Target(
+                name,
+                self._sampling(self.modalities[name], grounded, dict(common), dict(options.get(name, {}))),
+                by_stream,
+            )
+            for name in names
+        ]
+
+    def _weights_by_stream(self, weights: Mapping[str, float], given: set[str]) -> dict[str, float]:
+        result = {}
+        for name, weight in weights.items():
+            if name not in given:
+                raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
+            streams = [s for s in self.modalities[name].streams() if s.input]
+            dense = [s for s in streams if s.is_dense]
+            result |= {s.name: float(weight) for s in dense or streams}
+        return result
+
+    @staticmethod
+    def _sampling(modality: Modality, grounded: bool, common: dict[str, Any], own: dict[str, Any]) -> Sampling:
+        """The plugin's default with the user's changes; common options that do not fit a sequence or grid are left out."""
+        default = modality.sampling(grounded)
+        for key in [*common, *own]:
+            if key not in OPTIONS:
+                raise ConfigError(
+                    f"there is no sampling option {key!r}{nearest(key, OPTIONS)}; options: {', '.join(OPTIONS)}"
+                )
+        sequence = default.scheme == "autoregressive"
+        if "scheme" in common and sequence != (common["scheme"] == "autoregressive"):
+            common.pop("scheme")
+        return attrs.evolve(default, **(common | own))
+
+    # Checkpoints.
+
+    def save_pretrained(self, folder: str | Path, dtype: str | None = None) -> Path:
+        """Write config, weights, vocabulary and tokenizers into a folder that `anymodal.load` reads."""
+        from anymodal.hub import save
+
+        return save(self, Path(folder), dtype)
+
+
+class _blame:
+    """Turns a foreign exception of plugin code into a PluginError that names the modality and the value."""
+
+    def __init__(self, modality: Modality, stage: str, value: Any) -> None:
+        self.modality, self.stage, self.value = modality, stage, value
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, AnymodalError):
+            shape = getattr(self.value, "shape", "")
+            raise PluginError(
+                f"modality {self.modality.name!r} failed while {self.stage} a {type(self.value).__name__} {shape}:"
+                f" {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,5 @@
+"""The command line: `anymodal COMMAND`."""
+
+from anymodal.cli.main import main
+
+__all__ = ["main"]

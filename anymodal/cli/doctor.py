@@ -1,0 +1,111 @@
+"""`anymodal doctor`: what is installed, what works and what does not; exit code 1 when something does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+import anymodal
+from anymodal.cli.output import Output, with_output
+from anymodal.cli.probe import probe
+from anymodal.discovery import Problem
+from anymodal.modality import API
+from anymodal.plugins import Registry, registry
+
+PACKAGES = ("torch", "numpy", "pillow", "safetensors", "tokenizers", "huggingface-hub")
+
+
+@click.command()
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=60, show_default=True, help="Seconds a plugin.")
+@with_output
+@click.pass_context
+def doctor(context: click.Context, output: Output, timeout: float) -> None:
+    """Say what is installed, what works and what does not; load every plugin in a process of its own.
+
+    \b
+    anymodal doctor
+    anymodal doctor --json --timeout 10
+    """
+    plugins = registry()
+    machine, presets = machine_facts(), preset_facts(plugins)
+    problems = [*plugins.catalog.problems, *probed(plugins, timeout)]
+    output.table(["", "anymodal"], machine.items())
+    suspects = {(p.plugin, p.distribution) for p in problems}
+    rows = [
+        (c.name, c.distribution, c.version, "problem" if (c.name, c.distribution) in suspects else "ok")
+        for c in plugins.catalog.usable.values()
+    ]
+    output.table(["plugin", "distribution", "version", "status"], rows)
+    output.table(["preset", "where", "status"], [tuple(preset.values()) for preset in presets])
+    for problem in problems:
+        output.line(f"problem: {problem}")
+    keys = ("name", "distribution", "version", "status")
+    output.data(
+        {
+            "machine": machine,
+            "plugins": [dict(zip(keys, row, strict=True)) for row in rows],
+            "presets": presets,
+            "problems": [attrs.asdict(problem) for problem in problems],
+        }
+    )
+    context.exit(1 if problems else 0)
+
+
+def machine_facts() -> dict[str, Any]:
+    """Versions, the device that torch would use, and the cores of this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "anymodal": anymodal.__version__,
+        "plugin API": ".".join(map(str, API)),
+        "python": platform.python_version(),
+        **{package: installed(package) for package in PACKAGES},
+        "device": device(),
+        "cores": cores,
+        "platform": platform.platform(),
+    }
+
+
+def installed(package: str) -> str:
+    """The version of a distribution, or ``missing``."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def device() -> str:
+    """The device that torch would use, or why there is none."""
+    try:
+        import torch
+    except Exception as error:
+        return f"none: torch does not import ({type(error).__name__}: {error})"
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def probed(plugins: Registry, timeout: float) -> list[Problem]:
+    """The problems that show when plugins are loaded, each in a child process."""
+    candidates = list(plugins.catalog.usable.values())
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = pool.map(lambda candidate: probe(candidate, timeout), candidates)
+        return [problem for problems in found for problem in problems if problem.stage not in ("metadata", "conflict")]
+
+
+def preset_facts(plugins: Registry) -> list[dict[str, str]]:
+    """Where the presets are, and whether a local one is there."""
+
+    def status(place: str) -> str:
+        if not Path(place).is_absolute():
+            return "on the Hub"
+        return "found" if Path(place).is_dir() else "missing"
+
+    places = plugins.presets()
+    return [{"preset": name, "where": place, "status": status(place)} for name, place in places.items()]

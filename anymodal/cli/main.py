@@ -1,0 +1,106 @@
+"""The entry point: commands by name, imported when used, and errors as one line.
+
+Exit codes: 0; 1 for problems that were looked for and found, and when the reader of a pipe has left; 2 for an error of
+the user's, 70 for one of ours; 130 when interrupted. ANYMODAL_DEBUG=1 shows tracebacks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from anymodal import __version__
+from anymodal.errors import AnymodalError, nearest
+from anymodal.plugins import registry
+
+COMMANDS = {
+    "data": ("anymodal.cli.data:data", "Make and check data."),
+    "doctor": ("anymodal.cli.doctor:doctor", "Say what is installed, what works and what does not."),
+    "generate": ("anymodal.cli.generate:generate", "Generate some modalities from others."),
+    "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
+    "plugin": ("anymodal.cli.plugin:plugin", "List plugins."),
+    "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
+    "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
+    "train-tokenizer": ("anymodal.cli.train_tokenizer:train_tokenizer", "Train the tokenizer of a modality."),
+}
+
+
+class Commands(click.Group):
+    """Our commands by the table above, and one group for each plugin named `command-NAME`."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *registry().commands()})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            module, _, attribute = COMMANDS[name][0].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        if name not in registry().commands():
+            return None
+        group = click.Group(name, help=registry().commands()[name].summary)
+        registry().add_commands(name, group)
+        return group
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.list_commands(context) and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], self.list_commands(context))}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        ours = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+        theirs = [(name, c.summary) for name, c in registry().commands().items() if name not in COMMANDS]
+        for title, rows in (("Commands", ours), ("Commands of plugins", theirs)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="anymodal %(version)s")
+def cli() -> None:
+    """Any-to-any multimodal models, in which every modality is a plugin.
+
+    \b
+    anymodal modalities
+    anymodal generate rgb=photo.jpg --to depth,caption --out out/
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        code = cli.main(args, prog_name="anymodal", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
+        code = 1
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
+    except Exception as error:
+        if os.environ.get("ANYMODAL_DEBUG") == "1":
+            raise
+        click.echo(f"error: {_one_line(error)}", err=True)
+        code = 2 if isinstance(error, (AnymodalError, click.ClickException)) else 70
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        text = f"{error.format_message().rstrip('.')}; see: {error.ctx.command_path} --help"
+    elif isinstance(error, click.ClickException):
+        text = error.format_message()
+    elif isinstance(error, AnymodalError):
+        text = str(error)
+    else:
+        text = f"unexpected {type(error).__name__}: {error}; ANYMODAL_DEBUG=1 shows where it comes from"
+    return " ".join(text.split())

@@ -1,0 +1,98 @@
+"""What a command prints and where: data to stdout, everything else to stderr.
+
+A command says all it has to say, for programs (`data`) and for people (`table`, `line`); the flag `--json` decides
+which of the two is printed. Tables are drawn when a person looks and are tab-separated in a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+class Output:
+    """The one way out of a command; `as_json` is its flag `--json`."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def data(self, value: Mapping[str, Any]) -> None:
+        """Print the result for programs: one JSON object, once in a command; nothing without `--json`."""
+        if self.as_json:
+            click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+
+    def line(self, text: str) -> None:
+        """Print a line of the result for people."""
+        if not self.as_json:
+            click.echo(text)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table for people: drawn on a terminal, tab-separated lines under a header elsewhere."""
+        if self.as_json:
+            return
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        if not sys.stdout.isatty():
+            for row in [list(columns), *cells]:
+                click.echo("\t".join(" ".join(cell.split()) for cell in row))
+            return
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        drawn = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+        for row in cells:
+            drawn.add_row(*map(escape, row))
+        Console().print(drawn)
+
+    def note(self, text: str) -> None:
+        """Tell people something that is not the result, on stderr."""
+        click.echo(text, err=True)
+
+    def next(self, command: str) -> None:
+        """Suggest the command that usually comes next, on stderr; only when a person looks."""
+        if sys.stderr.isatty() and not self.as_json:
+            click.echo(f"next: {command}", err=True)
+
+    @contextlib.contextmanager
+    def progress(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
+        """A bar on stderr, when that is a terminal; the value is called with the number of steps just done."""
+        if not sys.stderr.isatty():
+            yield lambda steps: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda steps: bar.advance(task, steps)
+
+
+def with_output(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flag `--json`, and an `Output` as its first argument."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+    @functools.wraps(function)
+    def command(*arguments: Any, as_json: bool, **options: Any) -> Any:
+        return function(Output(as_json), *arguments, **options)
+
+    return command
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON can hold it; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, type(None))) else str(value)

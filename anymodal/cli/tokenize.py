@@ -1,0 +1,41 @@
+"""`anymodal tokenize`: an aligned folder as a tokenised dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from anymodal.cli.output import Output, with_output
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="The training configuration to prepare.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration.")
+@with_output
+def tokenize(output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    """Tokenise the folder DATA with the modalities and tokenizers of a training configuration.
+
+    \b
+    anymodal tokenize out/scenes --config recipes/tiny/model.yaml --out out/tokens
+    """
+    from anymodal.config import load_config
+    from anymodal.data.folder import AlignedFolder
+    from anymodal.data.tokenized import tokenize_folder
+    from anymodal.training.multimodal import TrainConfig, build_set
+
+    settings = load_config(config, TrainConfig, overrides)
+    modalities = build_set(settings.modalities, settings.tokenizers)
+    done = 0
+    with output.progress(len(AlignedFolder(data, modalities)), "tokenising") as advance:
+
+        def progress(count: int) -> None:
+            nonlocal done
+            advance(count - done)
+            done = count
+
+        samples = tokenize_folder(data, modalities, out, progress=progress)
+    output.line(f"{samples} samples in {out}")
+    output.data({"samples": samples, "out": str(out)})

@@ -1,0 +1,34 @@
+"""`anymodal train`: a model from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from anymodal.cli.output import Output, with_output
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints, log and model.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration.")
+@click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder.")
+@with_output
+def train(output: Output, config: Path, out: Path, overrides: tuple[str, ...], resume: bool) -> None:
+    """Train a model on a tokenised dataset; the result is written to OUT/model.
+
+    \b
+    anymodal train recipes/tiny/model.yaml --out out/model
+    anymodal train recipes/tiny/model.yaml --out out/model --resume --set training.max_minutes=30
+    """
+    from anymodal.config import load_config
+    from anymodal.training.multimodal import TrainConfig
+    from anymodal.training.multimodal import train as run
+
+    model = run(load_config(config, TrainConfig, overrides), out, resume=resume, verbose=True)
+    finished = (out / "model" / "config.json").exists()
+    output.line(f"{model}: {out / 'model'}" if finished else f"stopped early; go on with: --out {out} --resume")
+    output.data({"model": str(out / "model") if finished else None, "finished": finished})
+    if finished:
+        output.next(f"anymodal generate rgb=photo.jpg --to all --model {out / 'model'} --out out/")

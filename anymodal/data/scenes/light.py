@@ -1,0 +1,110 @@
+"""The light of a scene: sun, sky and shadows."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from .meshes import Mesh, dot, turned
+from .raster import FIXED, Grid, raster
+from .rng import Stream
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int64]
+SHADOW_SIZE = 128
+
+
+@attrs.frozen(eq=False)
+class Light:
+    """Directional light plus light from above and below; colours are linear and may exceed 1."""
+
+    name: str
+    towards: Floats  # (3,), unit, from the scene to the sun
+    sun: Floats  # (3,)
+    above: Floats  # (3,), ambient on surfaces that face up
+    below: Floats  # (3,), ambient on surfaces that face down
+    zenith: Floats  # (3,), colour of the sky
+    horizon: Floats  # (3,)
+    clouds: float = 0.0
+
+
+def _rgb(*values: float) -> Floats:
+    return np.array(values)
+
+
+_OUTDOORS = {
+    "noon": ((0.75, 1.2), (0.82, 0.79, 0.73), (0.38, 0.41, 0.47), (0.2, 0.2, 0.18), (0.1, 0.3, 0.78), (0.55, 0.74, 0.92), 0.5),
+    "overcast": ((0.9, 1.3), (0.24, 0.24, 0.25), (0.66, 0.68, 0.71), (0.34, 0.34, 0.34), (0.44, 0.48, 0.54), (0.66, 0.69, 0.72), 0.25),
+    "evening": ((0.22, 0.4), (0.9, 0.69, 0.45), (0.42, 0.41, 0.47), (0.24, 0.22, 0.22), (0.16, 0.17, 0.42), (0.95, 0.5, 0.2), 0.6),
+    "morning": ((0.35, 0.6), (0.86, 0.76, 0.6), (0.4, 0.43, 0.49), (0.22, 0.2, 0.18), (0.22, 0.42, 0.78), (0.92, 0.8, 0.66), 0.45),
+}  # fmt: skip
+_ROOM = {
+    "daylight": ((0.7, 1.1), (0.62, 0.61, 0.58), (0.52, 0.53, 0.55), (0.36, 0.35, 0.33)),
+    "lamplight": ((0.95, 1.35), (0.68, 0.58, 0.43), (0.48, 0.44, 0.38), (0.33, 0.3, 0.26)),
+    "evening": ((0.35, 0.55), (0.82, 0.58, 0.36), (0.42, 0.4, 0.42), (0.3, 0.28, 0.28)),
+}
+
+
+def lighting(draw: Stream, place: str, yaw: float) -> Light:
+    """Light for a place; the sun stands behind or beside the viewer, who is at `yaw` radians."""
+    azimuth = yaw + draw.uniform(-1.25, 1.25)
+    if place == "room":
+        name = draw.weigh({"daylight": 0.6, "lamplight": 0.25, "evening": 0.15})
+        height, sun, above, below = _ROOM[name]
+        zenith = horizon = _rgb(0.7, 0.8, 0.9) if name == "daylight" else _rgb(0.2, 0.16, 0.26)
+        clouds = 0.0
+    else:
+        name = draw.weigh({"noon": 0.4, "overcast": 0.2, "evening": 0.2, "morning": 0.2})
+        height, sun, above, below, zenith, horizon, clouds = _OUTDOORS[name]
+    angle = draw.uniform(*height)
+    towards = np.array([np.cos(angle) * np.sin(azimuth), np.sin(angle), np.cos(angle) * np.cos(azimuth)])
+    return Light(name, towards, *(np.array(c) for c in (sun, above, below, zenith, horizon)), clouds * draw.random())
+
+
+@attrs.frozen(eq=False)
+class Shadows:
+    """A map of what the sun sees first."""
+
+    axes: Floats  # (3, 3): right, up, towards the light
+    corner: Floats  # (2,), world units of the first cell
+    scale: float  # cells per metre
+    heights: Floats32  # (SHADOW_SIZE, SHADOW_SIZE), along the light, -inf where empty
+
+    def shade(self, points: Floats32) -> Floats32:
+        """Share (n,) of the sun kept from points (3, n), softened over a 2 x 2 neighbourhood."""
+        right, up, towards = self.axes.astype(np.float32)
+        x = (dot(right, points) - np.float32(self.corner[0])) * np.float32(self.scale)
+        y = (np.float32(self.corner[1]) - dot(up, points)) * np.float32(self.scale)
+        height = dot(towards, points) + np.float32(0.02 + 1.2 / self.scale)
+        flat = self.heights.ravel()
+        total = np.zeros(points.shape[1], np.float32)
+        for dx, dy in ((-0.4, -0.2), (0.2, -0.4), (-0.2, 0.4), (0.4, 0.2)):
+            i = np.clip((x + np.float32(dx)).astype(np.int32), 0, SHADOW_SIZE - 1)
+            j = np.clip((y + np.float32(dy)).astype(np.int32), 0, SHADOW_SIZE - 1)
+            total += flat[j * SHADOW_SIZE + i] > height
+        return total / 4
+
+
+def cast(mesh: Mesh, faces: Ints, towards: Floats) -> Shadows:
+    """The shadow map of some faces (n, 3) of a mesh, at least one, under light from a direction (3,)."""
+    right = np.cross((0.0, 0.0, -1.0), towards)
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(towards, right), towards])
+    seen = turned(mesh.vertices, axes)
+    used = np.zeros(len(seen), bool)
+    used[faces] = True
+    low, high = seen[used].min(0), seen[used].max(0)
+    scale = (SHADOW_SIZE - 4) / float((high - low)[:2].max())
+    corner = np.array([low[0] - 2 / scale, high[1] + 2 / scale])
+    cells = np.stack([seen[:, 0] - corner[0], corner[1] - seen[:, 1]], 1) * scale
+    step = (high[2] - low[2] + 1.0) / (1 << 24)
+    face, height = raster(
+        np.rint(cells * FIXED).astype(np.int64),
+        ((seen[:, 2] - low[2]) / step).astype(np.int64) + 1,
+        faces,
+        Grid.centres(SHADOW_SIZE),
+    )
+    heights = np.where(face >= 0, height * step + low[2], -np.inf).astype(np.float32)
+    return Shadows(axes, corner, scale, heights.reshape(SHADOW_SIZE, SHADOW_SIZE))

@@ -1,0 +1,58 @@
+"""The tree of errors: everything a user can cause, one clear sentence each.
+
+AnymodalError                    catch this one to catch them all
+├── UnknownModality              a name nothing installed provides (also a LookupError)
+├── PluginError                  a plugin is broken, refused, or its code failed while in use
+├── SpaceError                   tokens or spaces that do not fit together
+├── ValueProblem                 a value of a modality that cannot be read or understood (also a ValueError)
+├── DataError                    a file or folder of data that cannot be read or written
+├── CheckpointError              a checkpoint that is missing, damaged or of another kind
+├── ConfigError                  a configuration with an unknown key or an impossible value
+└── GenerationError              a request that the loaded model cannot answer
+"""
+
+from __future__ import annotations
+
+
+class AnymodalError(Exception):
+    """Base of all errors that a user can cause; the message says what, where and what to do."""
+
+
+class UnknownModality(AnymodalError, LookupError):
+    """No installed plugin provides the modality of that name."""
+
+
+class PluginError(AnymodalError):
+    """A plugin is broken or refused, or its code failed while it was in use."""
+
+
+class SpaceError(AnymodalError):
+    """Tokens outside their space, or spaces that cannot be laid out together."""
+
+
+class ValueProblem(AnymodalError, ValueError):
+    """A value that its modality cannot read: wrong type, shape, range, or a damaged file."""
+
+
+class DataError(AnymodalError):
+    """A file or folder of data that is missing, damaged or cannot be written."""
+
+
+class CheckpointError(AnymodalError):
+    """A checkpoint that is missing, incomplete, damaged or of another architecture."""
+
+
+class ConfigError(AnymodalError):
+    """A configuration with an unknown key or a value that is out of range."""
+
+
+class GenerationError(AnymodalError):
+    """A generation request that the loaded model cannot answer."""
+
+
+def nearest(name: str, known: object) -> str:
+    """A hint such as ``; did you mean 'depth'?`` for the closest of `known`, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.5)  # type: ignore[attr-defined]
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,116 @@
+"""What every modality over the image plane shares: crops, sizes, and tokens of a VQ-VAE on a grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.errors import CheckpointError
+from anymodal.modality import Crop, Modality, Sampling
+from anymodal.spaces import Stream, TokenSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from anymodal.tokenizers.config import TokenizerConfig
+else:
+    from anymodal.lazy import np, torch
+
+
+class CroppedGrid(Modality):
+    """A value over the image plane, cut into a grid of `size / patch` squares with one token each.
+
+    `size` is in pixels a side, `codebook` the number of ids, `latent` the width of a code, `channels` the number of
+    channels the tokenizer reads. `loss` names the reconstruction loss of its training.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "latent")
+    aligned: ClassVar[bool] = True
+    nearest: ClassVar[bool] = False
+    loss: ClassVar[str] = "mse"
+    size: int = 224
+    patch: int = 16
+    codebook: int = 8192
+    latent: int = 32
+    channels: int = 3
+
+    @property
+    def side(self) -> int:
+        """Tokens along one side of the grid."""
+        return self.size // self.patch
+
+    def streams(self) -> tuple[Stream, ...]:
+        return (Stream(self.name, self.name, TokenSpace.grid(self.codebook, self.side, self.side)),)
+
+    def sampling(self, grounded: bool) -> Sampling:
+        """One sharp step where a picture is known, several annealed ones where it has to be invented."""
+        if grounded:
+            return Sampling(scheme="roar", steps=1, temperature=0.0, guidance=2.0)
+        return Sampling(scheme="roar", steps=8, temperature=3.0, anneal="onex:0.5:0.5", top_p=0.8, guidance=2.0)
+
+    def extent(self, value: Any) -> tuple[float, float] | None:
+        return float(value.shape[1]), float(value.shape[0])
+
+    def crop(self, value: Any, crop: Crop) -> np.ndarray:
+        """The part of the value, resized to size x size, mirrored last."""
+        height, width = value.shape[:2]
+        box = (
+            crop.left * width,
+            crop.top * height,
+            min((crop.left + crop.width) * width, width),
+            min((crop.top + crop.height) * height, height),
+        )
+        if box != (0, 0, width, height) or (height, width) != (self.size, self.size):
+            value = resize(value, self.size, box, self.nearest)
+        return self.mirror(value) if crop.flip else value
+
+    def mirror(self, value: np.ndarray) -> np.ndarray:
+        """The value of the picture mirrored left to right."""
+        return np.ascontiguousarray(value[:, ::-1])
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
+        """The tokenizer that fits the modality's numbers, with the given widths and depths."""
+        from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
+
+        return TokenizerConfig(
+            kind="vit",
+            channels=self.channels,
+            encoder=ViTConfig(patch=self.patch, **encoder),
+            decoder=ViTConfig(patch=self.patch, **decoder),
+            quantizer=QuantizerConfig(kind="cosine", size=self.codebook, latent=self.latent),
+            image_size=self.size,
+            **options,
+        )
+
+    def _ready(self) -> Any:
+        if self.tokenizer is None:
+            raise CheckpointError(f"{self.name} has no tokenizer; load a checkpoint or train one first")
+        return self.tokenizer
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        tensors = torch.from_numpy(np.stack([self.preprocess(v) for v in values]))
+        tokenizer = self._ready()
+        ids = tokenizer.encode(tensors.to(next(tokenizer.parameters()).device))
+        return {self.name: list(ids.cpu().numpy())}
+
+    def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
+        tokenizer = self._ready()
+        ids = torch.from_numpy(np.stack(tokens)).to(next(tokenizer.parameters()).device)
+        output = tokenizer.decode(ids, shape=(self.side, self.side)).float().cpu().numpy()
+        return [self.postprocess(o) for o in output]
+
+
+def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:
+    """Part `box` (left, top, right, bottom in pixels) of an array (H, W[, C]) at size x size; keeps the dtype."""
+    from PIL import Image
+
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
+    if value.dtype == np.uint8 and (value.ndim == 2 or value.shape[2] == 3):
+        return np.asarray(Image.fromarray(value).resize((size, size), method, box))
+    planes = value[..., None] if value.ndim == 2 else value
+    parts = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(planes[..., c], np.float32)).resize((size, size), method, box))
+        for c in range(planes.shape[2])
+    ]
+    result = np.stack(parts, -1).astype(value.dtype)
+    return result[..., 0] if value.ndim == 2 else result

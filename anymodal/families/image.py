@@ -1,0 +1,151 @@
+"""Picture-like modalities: arrays of numbers over the image plane, tokenised by a ViT VQ-VAE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.errors import PluginError, ValueProblem
+from anymodal.families.grids import CroppedGrid
+from anymodal.files import read_array, read_picture, replacing
+from anymodal.modality import NAME
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+
+class ImageModality(CroppedGrid):
+    """Values are float32 arrays (H, W) for one channel, else (H, W, channels), between `low` and `high`.
+
+    `dtype = "uint8"` makes them 8-bit instead. Files are PNG (the full range of the integers maps to low..high) or
+    .npy arrays of natural values. Tensors are (channels, H, W) in [-1, 1]; what is not finite becomes `low`.
+    """
+
+    family: ClassVar[str] = "image"
+    numbers: ClassVar[tuple[str, ...]] = (*CroppedGrid.numbers, "low", "high")
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npy", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+    loss: ClassVar[str] = "smooth_l1"
+    channels: int = 3
+    low: float = 0.0
+    high: float = 1.0
+    dtype: ClassVar[str] = "float32"
+
+    @property
+    def file_range(self) -> tuple[float, float]:
+        """The values that the lowest and the highest integer of a picture file stand for."""
+        return self.low, self.high
+
+    def read(self, path: Path) -> Any:
+        path = Path(path)
+        if path.suffix == ".npy":
+            return self._checked(read_array(path))
+        return self._from_picture(read_picture(path), str(path))
+
+    def _from_picture(self, picture: Image, name: str) -> np.ndarray:
+        if self.channels == 3:
+            picture = picture.convert("RGB")
+        elif self.channels == 1 and picture.mode not in ("L", "F") and not picture.mode.startswith("I"):
+            picture = picture.convert("L")
+        array = np.asarray(picture)
+        if array.ndim == 3 and array.shape[2] != self.channels:
+            raise ValueProblem(f"{name} has {array.shape[2]} channels, {self.name} needs {self.channels}")
+        if array.dtype.kind == "f":
+            return self._checked(array)
+        if self.dtype == "uint8" and array.dtype == np.uint8:
+            return self._checked(array)
+        top = 255 if array.dtype == np.uint8 else 65535
+        low, high = self.file_range
+        return self._checked(array.astype(np.float32) / top * (high - low) + low)
+
+    def accept(self, value: Any) -> np.ndarray:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        if hasattr(value, "getbands") and hasattr(value, "load"):
+            return self._from_picture(value, "the picture")
+        return self._checked(value)
+
+    def _checked(self, value: Any) -> np.ndarray:
+        expected = f"numbers of shape (H, W{'' if self.channels == 1 else f', {self.channels}'})"
+        try:
+            array = np.asarray(value)
+        except Exception:
+            raise self.problem(value, expected) from None
+        if array.ndim == 3 and self.channels == 1 and array.shape[2] == 1:
+            array = array[..., 0]
+        shape_ok = array.ndim == 2 if self.channels == 1 else array.ndim == 3 and array.shape[2] == self.channels
+        if array.dtype.kind not in "buif" or not shape_ok or 0 in array.shape:
+            raise self.problem(value, expected)
+        if self.dtype == "uint8" and array.dtype != np.uint8:
+            inside = np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255
+            if array.dtype.kind == "f" or not inside:
+                raise self.problem(value, f"{expected} with dtype uint8 (0..255)")
+        return array.astype(self.dtype)
+
+    def write(self, value: Any, path: Path) -> None:
+        from PIL import Image
+
+        array = np.asarray(value)
+        with replacing(Path(path)) as temporary:
+            if path.suffix == ".npy" or self.channels not in (1, 3):
+                with temporary.open("wb") as file:
+                    np.save(file, array)
+                return
+            top = 65535 if self.channels == 1 and self.dtype != "uint8" else 255
+            low, high = self.file_range
+            unit = (np.nan_to_num(array.astype(np.float64), nan=low) - low) / (high - low)
+            scaled = np.round(unit.clip(0, 1) * top)
+            Image.fromarray(scaled.astype(np.uint16 if top == 65535 else np.uint8)).save(temporary)
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        array = np.nan_to_num(np.asarray(value, np.float32), nan=self.low, posinf=self.high, neginf=self.low)
+        unit = (array.clip(self.low, self.high) - self.low) / (self.high - self.low)
+        unit = unit[..., None] if unit.ndim == 2 else unit
+        return np.ascontiguousarray((2 * unit - 1).transpose(2, 0, 1), np.float32)
+
+    def postprocess(self, tensor: np.ndarray) -> np.ndarray:
+        unit = (np.clip(tensor, -1, 1).transpose(1, 2, 0) + 1) / 2
+        value = unit * (self.high - self.low) + self.low
+        if self.dtype == "uint8":
+            value = np.round(value)
+        value = value.astype(self.dtype)
+        return value[..., 0] if self.channels == 1 else value
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        from PIL import Image
+
+        array = np.nan_to_num(np.asarray(value, np.float32), nan=self.low)
+        unit = ((array - self.low) / (self.high - self.low)).clip(0, 1)
+        if unit.ndim == 3 and unit.shape[2] not in (1, 3):
+            unit = unit[..., :3] if unit.shape[2] > 3 else unit.mean(2)
+        picture = Image.fromarray((unit * 255).round().astype(np.uint8).squeeze())
+        return enlarge(picture.convert("RGB"), size)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean absolute error in natural units and peak signal-to-noise ratio in dB, over all values."""
+        pairs = [
+            (np.asarray(p, np.float64), np.asarray(t, np.float64)) for p, t in zip(predictions, truths, strict=True)
+        ]
+        error = float(np.mean([np.abs(p - t).mean() for p, t in pairs]))
+        squared = float(np.mean([((p - t) ** 2).mean() for p, t in pairs]))
+        psnr = 10 * np.log10((self.high - self.low) ** 2 / max(squared, 1e-20))
+        return {"mae": error, "psnr": float(psnr)}
+
+
+def enlarge(picture: Image, size: int) -> Image:
+    """Scale a picture so that its longer side has `size` pixels."""
+    from PIL import Image
+
+    scale = size / max(picture.size)
+    method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), method)
+
+
+def image(name: str, *, channels: int = 3, low: float = 0.0, high: float = 1.0, **numbers: Any) -> type[ImageModality]:
+    """A modality class made in place, for notebooks: ``am.image("planet", channels=6, low=0, high=1e4)``."""
+    if not NAME.fullmatch(name):
+        raise PluginError(f"the name {name!r} of a modality must match [a-z][a-z0-9_]*")
+    title = "".join(part.capitalize() for part in name.split("_"))
+    return type(title, (ImageModality,), {"name": name, "channels": channels, "low": low, "high": high, **numbers})

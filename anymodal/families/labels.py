@@ -1,0 +1,142 @@
+"""Class maps: one class id a pixel, tokenised by a ViT VQ-VAE with class embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.families.grids import CroppedGrid
+from anymodal.families.image import enlarge
+from anymodal.files import read_array, read_picture, replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+    from anymodal.tokenizers.config import TokenizerConfig
+else:
+    from anymodal.lazy import np
+
+NONE = 255
+
+
+class LabelMapModality(CroppedGrid):
+    """Values are uint8 arrays (H, W) of class ids; 255 means no class. Files are 8-bit PNG or .npy.
+
+    `classes` names every id. `labels` are the ids that the tokenizer of a checkpoint knows (empty: all of them); other
+    ids count as no class. Resizing never mixes classes.
+    """
+
+    family: ClassVar[str] = "label map"
+    numbers: ClassVar[tuple[str, ...]] = (*CroppedGrid.numbers, "labels", "channels")
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npy")
+    nearest: ClassVar[bool] = True
+    loss: ClassVar[str] = "cross_entropy"
+    classes: ClassVar[tuple[str, ...]] = ()
+    colours: ClassVar[tuple[tuple[int, int, int], ...]] = ()
+    labels: tuple[int, ...] = ()
+    channels: int = 64
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        return self.labels or tuple(range(len(self.classes)))
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
+        return super().tokenizer_config(encoder, decoder, labels=len(self.known) + 1, **options)
+
+    def read(self, path: Path) -> np.ndarray:
+        path = Path(path)
+        if path.suffix == ".npy":
+            return self._checked(read_array(path))
+        picture = read_picture(path)
+        return self._checked(np.asarray(picture if picture.mode in ("L", "P", "I;16", "I") else picture.convert("L")))
+
+    def accept(self, value: Any) -> np.ndarray:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        return self._checked(value)
+
+    def _checked(self, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        if (
+            array.ndim != 2
+            or array.dtype.kind not in "bui"
+            or 0 in array.shape
+            or array.min() < 0
+            or array.max() > NONE
+        ):
+            raise self.problem(value, f"class ids of shape (H, W), 0..{len(self.classes) - 1} or {NONE} for none")
+        return array.astype(np.uint8)
+
+    def write(self, value: Any, path: Path) -> None:
+        from PIL import Image
+
+        with replacing(Path(path)) as temporary:
+            Image.fromarray(np.asarray(value, np.uint8)).save(temporary)
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        """Class ids -> indices (H, W) int64 of the tokenizer's labels, 0 for none."""
+        table = np.zeros(NONE + 1, np.int64)
+        table[list(self.known)] = np.arange(1, len(self.known) + 1)
+        return table[np.asarray(value, np.uint8)]
+
+    def postprocess(self, tensor: np.ndarray) -> np.ndarray:
+        """Logits (labels, H, W) -> class ids."""
+        return np.array([NONE, *self.known], np.uint8)[tensor.argmax(0)]
+
+    def colour(self, label: int) -> tuple[int, int, int]:
+        """A fixed colour for a class, well apart for neighbours in the list; none is dark grey."""
+        if label == NONE:
+            return (40, 40, 40)
+        if label < len(self.colours):
+            return self.colours[label]
+        import colorsys
+
+        hue = (label * 0.61803398875) % 1.0
+        red, green, blue = colorsys.hsv_to_rgb(
+            hue, 0.45 + 0.4 * ((label * 7) % 5) / 4, 0.95 - 0.4 * ((label * 3) % 4) / 3
+        )
+        return round(red * 255), round(green * 255), round(blue * 255)
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """The classes in colour, the largest ones named where they lie."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        array = np.asarray(value, np.uint8)
+        palette = np.array([self.colour(i) for i in range(NONE + 1)], np.uint8)
+        picture = enlarge_nearest(Image.fromarray(palette[array]), size)
+        draw, font = ImageDraw.Draw(picture), ImageFont.load_default(max(9, size // 22))
+        ids, counts = np.unique(array, return_counts=True)
+        scale = picture.width / array.shape[1]
+        for i, count in sorted(zip(ids.tolist(), counts.tolist(), strict=True), key=lambda x: -x[1])[:6]:
+            if i < len(self.classes) and count >= 0.03 * array.size:
+                rows, columns = np.nonzero(array == i)
+                pick = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+                place = (float(columns[pick] + 0.5) * scale, float(rows[pick] + 0.5) * scale)
+                text = self.classes[i].removesuffix("-merged").removesuffix("-other")
+                draw.text(place, text, (255, 255, 255), font, "mm", stroke_width=2, stroke_fill=(0, 0, 0))
+        return picture
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean intersection over union over the classes present in the truth, and pixel accuracy; 255 is left out."""
+        matrix = np.zeros((NONE + 1, NONE + 1), np.int64)
+        for p, t in zip(predictions, truths, strict=True):
+            pair = np.asarray(t, np.int64).ravel() * (NONE + 1) + np.asarray(p, np.int64).ravel()
+            matrix += np.bincount(pair, minlength=matrix.size).reshape(matrix.shape)
+        matrix = matrix[:NONE]
+        hit = np.diag(matrix).astype(float)
+        union = matrix.sum(1) + matrix.sum(0)[:NONE] - hit
+        present = matrix.sum(1) > 0
+        return {
+            "miou": float((hit[present] / union[present]).mean()),
+            "accuracy": float(hit.sum() / max(matrix.sum(), 1)),
+        }
+
+
+def enlarge_nearest(picture: Image, size: int) -> Image:
+    """Like `enlarge`, with sharp edges between pixels."""
+    from PIL import Image
+
+    scale = size / max(picture.size)
+    shape = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(shape, Image.Resampling.NEAREST) if scale > 1 else enlarge(picture, size)

@@ -1,0 +1,48 @@
+"""Images that enter the model as pixels or as tokens, and leave it as tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.families.image import ImageModality
+from anymodal.spaces import DenseSpace, Stream
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
+
+
+class PixelModality(ImageModality):
+    """An image with a second, dense stream `NAME.pixels`: its patches, standardised by `mean` and `std` (unit range).
+
+    A patch is a row of patch * patch * channels numbers in the order row, column, channel.
+    """
+
+    family: ClassVar[str] = "pixels"
+    photographic: ClassVar[bool] = True
+    mean: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
+    std: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
+
+    @property
+    def pixels(self) -> str:
+        """The name of the dense stream."""
+        return f"{self.name}.pixels"
+
+    def streams(self) -> tuple[Stream, ...]:
+        width = self.patch * self.patch * self.channels
+        dense = DenseSpace.grid(width, self.side, self.side)
+        return (Stream(self.pixels, self.name, dense, target=False), *super().streams())
+
+    def patches(self, value: Any) -> np.ndarray:
+        """The rows (side * side, patch * patch * channels) float32 of a value at the model's size."""
+        unit = (self.preprocess(value).transpose(1, 2, 0) + 1) / 2
+        standard = (unit - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        n, p = self.side, self.patch
+        return (
+            standard.reshape(n, p, n, p, self.channels).transpose(0, 2, 1, 3, 4).reshape(n * n, -1).astype(np.float32)
+        )
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        rows = {self.pixels: [self.patches(v) for v in values]}
+        return rows if self.tokenizer is None else rows | super().tokenize(values)

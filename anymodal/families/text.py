@@ -1,0 +1,142 @@
+"""Sequences written in the shared vocabulary: plain text, and structured values spelled as words and value tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.errors import CheckpointError
+from anymodal.files import read_json, read_text, write_text
+from anymodal.modality import Modality, Sampling
+from anymodal.spaces import Stream, TokenSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+
+class StructuredModality(Modality):
+    """A value that is spelled as text: override `spell` and `parse`, and the file format.
+
+    `length` bounds the sequence with its end mark; `keep` says how much of it stays visible in training ('random',
+    'all' or 'binary'). `shared` sequences use one table of embeddings.
+    """
+
+    family: ClassVar[str] = "structured sequence"
+    numbers: ClassVar[tuple[str, ...]] = ("length", "shared")
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    keep: ClassVar[str] = "random"
+    length: int = 256
+    shared: bool = True
+
+    def spell(self, value: Any) -> str:
+        """The value as text of words and value tokens."""
+        raise NotImplementedError(f"{type(self).__name__}.spell")
+
+    def parse(self, text: str) -> Any:
+        """The value in a text that a model wrote; the valid part of a malformed one, never an exception."""
+        raise NotImplementedError(f"{type(self).__name__}.parse")
+
+    def streams(self) -> tuple[Stream, ...]:
+        if self.vocabulary is not None:
+            space = self.vocabulary.space(self.length, self.shared)
+        else:
+            key = "text" if self.shared else None
+            space = TokenSpace.sequence(30_000, self.length, sentinels=(4, 200), end=3, vocabulary=key)
+        return (Stream(self.name, self.name, space),)
+
+    def sampling(self, grounded: bool) -> Sampling:
+        return Sampling(scheme="autoregressive", temperature=0.1, top_p=0.8)
+
+    def _ready(self) -> Any:
+        if self.vocabulary is None:
+            raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint or train one first")
+        return self.vocabulary
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        vocabulary = self._ready()
+        ids = [np.append(vocabulary.encode(self.spell(v)), vocabulary.end)[: self.length] for v in values]
+        return {self.name: ids}
+
+    def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
+        return [self.parse(self._ready().decode(ids)) for ids in tokens]
+
+
+class TextModality(StructuredModality):
+    """Plain text: values are str, files UTF-8 .txt. A path object is a file, a str is the text itself.
+
+    Crops and flips leave text alone, also where it says left or right.
+    """
+
+    family: ClassVar[str] = "text"
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".json")
+
+    def spell(self, value: str) -> str:
+        return value
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def read(self, path: Path) -> str:
+        """The text of a file; a .json file holds a string, a list of strings (the first counts) or {"caption": ...}."""
+        if Path(path).suffix != ".json":
+            return read_text(Path(path)).strip()
+        value = read_json(Path(path))
+        value = value[0] if isinstance(value, list) and value else value
+        value = value.get("caption") if isinstance(value, dict) else value
+        return self.accept(value)
+
+    def write(self, value: str, path: Path) -> None:
+        write_text(value + "\n", Path(path))
+
+    def accept(self, value: Any) -> str:
+        if isinstance(value, Path):
+            return self.read(value)
+        if not isinstance(value, str):
+            raise self.problem(value, "text (a str)")
+        return value
+
+    def sampling(self, grounded: bool) -> Sampling:
+        return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)
+
+    def show(self, value: str, size: int = 256) -> Image:
+        """The text, wrapped, in type that fits the square."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        picture = Image.new("RGB", (size, size), (250, 249, 246))
+        draw = ImageDraw.Draw(picture)
+        for points in range(max(12, size // 10), 7, -1):
+            font = ImageFont.load_default(points)
+            lines = _wrap(value, lambda t, f=font: draw.textlength(t, f) <= size - 24)
+            if len(lines) * points * 1.35 <= size - 24:
+                break
+        height = points * 1.35
+        top = (size - len(lines) * height) / 2
+        for k, line in enumerate(lines):
+            draw.text((size / 2, top + (k + 0.5) * height), line, (45, 45, 50), font, "mm")
+        return picture
+
+    def score(self, predictions: list[str], truths: list[str]) -> dict[str, float]:
+        """F1 of the words, each counted as often as it occurs, averaged over the texts."""
+        return {"word_f1": float(np.mean([_word_f1(p, t) for p, t in zip(predictions, truths, strict=True)]))}
+
+
+def _word_f1(prediction: str, truth: str) -> float:
+    from collections import Counter
+
+    said, meant = Counter(prediction.lower().split()), Counter(truth.lower().split())
+    common = sum((said & meant).values())
+    total = sum(said.values()) + sum(meant.values())
+    return 2 * common / total if total else 1.0
+
+
+def _wrap(text: str, fits: Any) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and fits(f"{lines[-1]} {word}"):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

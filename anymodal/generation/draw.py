@@ -1,0 +1,54 @@
+"""From logits to tokens: filtering, temperature, and reproducible draws.
+
+Shapes: (n, V) logits of n positions over V ids.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
+    """Set what is outside the `top_k` best, or outside the smallest set with probability `top_p`, to -inf; 0 is off.
+
+    The id that crosses `top_p` is kept, and at least one id always is.
+    """
+    if top_k:
+        kth = logits.topk(min(top_k, logits.shape[-1]), -1).values[..., -1:]
+        logits = logits.masked_fill(logits < kth, -torch.inf)
+    if 0 < top_p < 1:
+        ordered, order = logits.sort(-1, descending=True)
+        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+        removed = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
+        logits = logits.masked_fill(removed, -torch.inf)
+    return logits
+
+
+def draw(
+    logits: Tensor, uniform: Tensor, temperature: float, top_k: int = 0, top_p: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Ids (n,) and the probability of each (n,); `uniform` (n,) in [0, 1) are the random numbers it uses.
+
+    Filters are applied before the temperature. At temperature 0 the most likely ids are taken, with their probability
+    at temperature 1 as confidence, so that positions can still be ranked.
+    """
+    logits = filter_logits(logits.float(), top_k, top_p)
+    if temperature <= 1e-10:
+        probability, ids = logits.softmax(-1).max(-1)
+        return ids, probability
+    probabilities = (logits / temperature).softmax(-1)
+    cumulative = probabilities.cumsum(-1)
+    ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    ids = ids.clamp_max(logits.shape[-1] - 1)
+    return ids, probabilities.gather(-1, ids[:, None])[:, 0]
+
+
+def combine(branches: Tensor, weights: Tensor) -> Tensor:
+    """Guided logits (..., n, V) from stacked passes (1 + conditions, ..., n, V): u + sum_i w_i (c_i - u).
+
+    Pass 0 is unconditional (classifier-free guidance; several weighted conditions as in 4M-21, arXiv 2406.09406).
+    """
+    unconditional, conditional = branches[0], branches[1:]
+    shaped = weights.view(-1, *[1] * unconditional.dim()).to(conditional)
+    return unconditional + (shaped * (conditional - unconditional)).sum(0)

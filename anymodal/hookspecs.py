@@ -1,0 +1,45 @@
+"""The four hooks a plugin may implement; what plugin authors read first.
+
+A modality class needs none of them: `Modality` carries the implementation of `anymodal_modalities`, so an entry point
+may name the class itself. A module with `@hookimpl` functions works as an entry point too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from anymodal.modality import Modality
+
+GROUP = "anymodal"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+class Hooks:
+    """The names and signatures; each returns a value, nothing is registered by a side effect."""
+
+    @hookspec
+    def anymodal_modalities(self) -> Sequence[type[Modality]]:
+        """Return modality classes (the classes themselves, not instances)."""
+        raise NotImplementedError
+
+    @hookspec
+    def anymodal_presets(self) -> Mapping[str, str]:
+        """Return checkpoints by short name: a folder inside the package, or a Hub repository `owner/name@revision`."""
+        raise NotImplementedError
+
+    @hookspec
+    def anymodal_labelers(self) -> Mapping[str, Callable[..., object]]:
+        """Return pseudo-labellers by name: callables that make a value of a modality from values of others."""
+        raise NotImplementedError
+
+    @hookspec
+    def anymodal_commands(self, cli: click.Group) -> None:
+        """Add commands to the command line, under a group named like the plugin."""
+        raise NotImplementedError

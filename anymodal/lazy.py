@@ -1,0 +1,21 @@
+"""numpy and torch, imported when first used: a module that names them here costs nothing to import.
+
+Write ``if TYPE_CHECKING: import numpy as np`` with ``else: from anymodal.lazy import np``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class _Lazy:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
+np: Any = _Lazy("numpy")
+torch: Any = _Lazy("torch")

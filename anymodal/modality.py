@@ -1,0 +1,236 @@
+"""Modality: one kind of data. Subclassing it is all a plugin has to do.
+
+The class holds behaviour; numbers (sizes, codebooks, ranges) are class attributes that a checkpoint may override for
+an instance. The verbs, in the order of a value's life:
+
+    read -> accept -> crop -> preprocess -> encode -> tokens -> decode -> postprocess -> show / score / write
+
+`preprocess` and `postprocess` map natural values to tensors and back, `encode` and `decode` tensors to tokens,
+`tokenize` and `detokenize` natural values to tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from anymodal.errors import AnymodalError, ConfigError, PluginError, ValueProblem, nearest
+from anymodal.hookspecs import hookimpl
+from anymodal.spaces import Stream
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+API = (1, 0)
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _one_of(*choices: str) -> Callable[..., None]:
+    def check(instance: object, attribute: attrs.Attribute, value: object) -> None:
+        if value not in choices:
+            raise ConfigError(f"{attribute.name} must be one of {', '.join(choices)}, got {value!r}")
+
+    return check
+
+
+def _at_least(low: float) -> Callable[..., None]:
+    def check(instance: object, attribute: attrs.Attribute, value: float) -> None:
+        if not value >= low:
+            raise ConfigError(f"{attribute.name} must be at least {low}, got {value!r}")
+
+    return check
+
+
+def _at_most(high: float) -> Callable[..., None]:
+    def check(instance: object, attribute: attrs.Attribute, value: float) -> None:
+        if not value <= high:
+            raise ConfigError(f"{attribute.name} must be at most {high}, got {value!r}")
+
+    return check
+
+
+def _number(kind: type) -> Callable[[object], object]:
+    def convert(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or kind(value) != value:
+            raise ConfigError(f"expected {'a whole number' if kind is int else 'a number'}, got {value!r}")
+        return kind(value)
+
+    return convert
+
+
+@attrs.frozen
+class Crop:
+    """A rectangle of the picture in fractions of its width and height, and whether it is mirrored left to right."""
+
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+    flip: bool = False
+
+    @classmethod
+    def centre(cls, width: float, height: float) -> Crop:
+        """The largest centred square of a picture of that size in pixels."""
+        side = min(width, height)
+        return cls((1 - side / width) / 2, (1 - side / height) / 2, side / width, side / height)
+
+
+@attrs.frozen(kw_only=True)
+class Sampling:
+    """How a target is generated; `anymodal.generation` explains the schemes and schedules.
+
+    Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
+    whose shares follow `schedule` ('linear' or 'cosine'). Sequences: 'autoregressive'. `temperature` 0 takes the most
+    likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off, `guidance` 1 means
+    none.
+    """
+
+    scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "autoregressive"))
+    steps: int = attrs.field(default=8, converter=_number(int), validator=_at_least(1))
+    schedule: str = attrs.field(default="linear", validator=_one_of("linear", "cosine"))
+    temperature: float = attrs.field(default=1.0, converter=_number(float), validator=_at_least(0))
+    anneal: str = "constant"
+    top_k: int = attrs.field(default=0, converter=_number(int), validator=_at_least(0))
+    top_p: float = attrs.field(default=0.0, converter=_number(float), validator=[_at_least(0), _at_most(1)])
+    guidance: float = attrs.field(default=1.0, converter=_number(float))
+
+
+class Modality:
+    """One kind of data; see the family classes (`ImageModality`, `TextModality`, ...) for ready ones.
+
+    Class attributes an author sets: `numbers` names the attributes that a checkpoint may override; `suffixes` are the
+    file endings it reads, the first is the one it writes; `aligned` says that values cover the picture and take part
+    in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
+    `derived_from` names modalities from which `derive` computes exact values.
+    """
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = "custom"
+    api: ClassVar[str] = "1.0"
+    numbers: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    aligned: ClassVar[bool] = False
+    photographic: ClassVar[bool] = False
+    derived_from: ClassVar[tuple[str, ...]] = ()
+    repository: ClassVar[str | None] = None
+
+    tokenizer: Any = None
+    vocabulary: Any = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if not cls.__dict__.get("name"):
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __init__(self, **numbers: Any) -> None:
+        for key, value in numbers.items():
+            if key not in self.numbers:
+                raise PluginError(f"modality {self.name!r} has no number {key!r}{nearest(key, self.numbers)}")
+            default = getattr(type(self), key)
+            setattr(self, key, tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.settings().items())})"
+
+    @classmethod
+    @hookimpl
+    def anymodal_modalities(cls) -> list[type[Modality]]:
+        return [cls]
+
+    @classmethod
+    def validate(cls) -> None:
+        """Raise PluginError if the class cannot be used; run once when a plugin is loaded."""
+        if not NAME.fullmatch(cls.name):
+            raise PluginError(f"the name {cls.name!r} of a modality must match [a-z][a-z0-9_]*")
+        try:
+            streams = cls().streams()
+        except AnymodalError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"modality {cls.name!r} cannot say its streams: {type(error).__name__}: {error}"
+            ) from error
+        if not streams:
+            raise PluginError(f"modality {cls.name!r} has no streams")
+        for stream in streams:
+            if stream.modality != cls.name or stream.name.split(".")[0] != cls.name:
+                raise PluginError(f"stream {stream.name!r} must be named {cls.name!r} or {cls.name + '.part'!r}")
+
+    def settings(self) -> dict[str, Any]:
+        """The numbers of this instance, as they are written into a checkpoint."""
+        return {key: getattr(self, key) for key in self.numbers}
+
+    # What the model sees.
+
+    def streams(self) -> tuple[Stream, ...]:
+        """The ways in and out of the model; the main one has the modality's name."""
+        raise NotImplementedError(f"{type(self).__name__}.streams")
+
+    def sampling(self, grounded: bool) -> Sampling:
+        """The default way of generating this modality; `grounded`: a photographic one is among the inputs."""
+        return Sampling()
+
+    # Values: files, plain Python values, natural values.
+
+    def read(self, path: Path) -> Any:
+        """The natural value in a file. Raises ValueProblem when it cannot be read."""
+        raise NotImplementedError(f"{type(self).__name__}.read")
+
+    def write(self, value: Any, path: Path) -> None:
+        """Write a natural value to a file with the first of `suffixes`."""
+        raise NotImplementedError(f"{type(self).__name__}.write")
+
+    def accept(self, value: Any) -> Any:
+        """The natural value of what a user may give: a path, or what the family takes (picture, array, text)."""
+        return self.read(Path(value)) if isinstance(value, (str, Path)) else value
+
+    def extent(self, value: Any) -> tuple[float, float] | None:
+        """(width, height) in pixels of a value that covers the picture, else None."""
+        return None
+
+    def crop(self, value: Any, crop: Crop) -> Any:
+        """The value of a part of the picture; values that do not depend on it stay as they are."""
+        return value
+
+    def derive(self, values: dict[str, Any]) -> Any:
+        """The exact value computed from natural values of the modalities in `derived_from`."""
+        raise NotImplementedError(f"{type(self).__name__}.derive")
+
+    # Tensors and tokens.
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        """Natural value -> the array that the tokenizer reads."""
+        raise NotImplementedError(f"{type(self).__name__}.preprocess")
+
+    def postprocess(self, tensor: np.ndarray) -> Any:
+        """The array that the tokenizer writes -> natural value."""
+        raise NotImplementedError(f"{type(self).__name__}.postprocess")
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        """Natural values -> per stream one array a value: ids (length,) int64, or rows (length, width) float32."""
+        raise NotImplementedError(f"{type(self).__name__}.tokenize")
+
+    def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
+        """Ids of the main stream, one array a sample -> natural values."""
+        raise NotImplementedError(f"{type(self).__name__}.detokenize")
+
+    # For people.
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """A picture of the value for people, about `size` pixels wide and high."""
+        raise NotImplementedError(f"{type(self).__name__}.show")
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Standard metrics of predictions against the truth, over the whole list (mean IoU, for one, needs it whole)."""
+        raise NotImplementedError(f"{type(self).__name__}.score")
+
+    def problem(self, value: Any, expected: str) -> ValueProblem:
+        """The error for a value that this modality cannot use."""
+        shape = getattr(value, "shape", None)
+        kind = type(value).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
+        return ValueProblem(f"{self.name} takes {expected}, got {kind}")

@@ -1,0 +1,74 @@
+"""A model's weights by stream: joint tables are split so that a file can be read for any subset of streams.
+
+Names: `inputs.KEY`, `queries.KEY`, `outputs.KEY` for blocks of the tables (KEY: a stream or a shared vocabulary),
+`query` for the learned query of grids, `input_streams.STREAM`, `target_streams.STREAM`, `projections.STREAM.weight`,
+`input_positions.STREAM` and `target_positions.STREAM` for trained positions, and the Transformer's own names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from anymodal.errors import CheckpointError
+from anymodal.model.transformer import Transformer
+from anymodal.spaces import TokenSpace
+
+_JOINT = ("input_table", "query_table", "output_table", "input_streams", "target_streams")
+_POSITIONS = ("input_positions", "target_positions")
+
+
+class _Part(NamedTuple):
+    name: str
+    tensor: Tensor
+
+
+def parts(model: Transformer) -> Iterator[_Part]:
+    """Every weight under its name in a file, as views: writing to a part writes to the model."""
+    layout = model.layout
+    for table, parameter in (
+        ("inputs", model.input_table),
+        ("queries", model.query_table),
+        ("outputs", model.output_table),
+    ):
+        for block in layout.blocks(table):
+            yield _Part(f"{table}.{block.key}", parameter.data[block.rows])
+    yield _Part("query", model.query_table.data[0])
+    for side in ("input_streams", "target_streams"):
+        parameter = getattr(model, side)
+        for k, stream in enumerate(layout.streams):
+            if parameter is not None and (stream.input if side == "input_streams" else stream.target):
+                yield _Part(f"{side}.{stream.name}", parameter.data[k])
+    for side in _POSITIONS:
+        start = 0
+        for stream in layout.streams:
+            if isinstance(stream.space, TokenSpace) and stream.space.learned:
+                size = layout.positions[stream.name].size
+                yield _Part(f"{side}.{stream.name}", getattr(model, side).trained.data[start : start + size])
+                start += size
+    for name, parameter in model.named_parameters():
+        if name not in _JOINT and not name.startswith(_POSITIONS):
+            yield _Part(name.replace("/", "."), parameter.data)
+
+
+def split_state(model: Transformer, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """The weights by name, contiguous copies in `dtype` (as they are if None)."""
+    return {part.name: part.tensor.to(dtype or part.tensor.dtype).contiguous().clone() for part in parts(model)}
+
+
+def fill_state(model: Transformer, get: Callable[[str], Tensor | None], source: str) -> None:
+    """Copy weights into the model; `get` gives a tensor by name or None. Raises CheckpointError for the first weight that
+    is missing or misshapen, and names it.
+    """
+    for name, view in parts(model):
+        tensor = get(name)
+        if tensor is None:
+            raise CheckpointError(f"{source} has no tensor {name!r}; it is incomplete or of another model")
+        if tensor.shape != view.shape:
+            raise CheckpointError(
+                f"tensor {name!r} in {source} has shape {tuple(tensor.shape)}, its config says {tuple(view.shape)}"
+            )
+        view.copy_(tensor)

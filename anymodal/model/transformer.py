@@ -1,0 +1,176 @@
+"""The any-to-any Transformer on packed tokens (model.md; 4M, arXiv 2312.06647 section 3.2).
+
+Only chosen tokens are embedded: one lookup in a joint table, one in a joint position table. Every stream's embeddings
+and output head are rows of joint matrices, so a file can hold, and a set can load, any subset.
+
+Shapes: B batch, N input tokens, M target tokens, R rows of a dense stream, D width, V ids of a stream.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anymodal.errors import GenerationError
+from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, layer_norm
+from anymodal.model.config import ModelConfig
+from anymodal.model.positions import PositionTable
+from anymodal.spaces import DenseSpace
+from anymodal.tokens import NO_LABEL, Inputs, Layout, Packed, Targets
+
+INIT_STD = 0.02
+
+
+class Context(NamedTuple):
+    """What the decoder reads: projected encoder output (B, N, D) and which of its tokens may be attended (B, N)."""
+
+    tokens: Tensor
+    attended: Tensor
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder over a layout.
+
+    Parameters of streams are rows of `input_table`, `query_table`, `output_table` (see `Layout`) and of
+    `input_streams`, `target_streams`; dense streams have an entry in `projections`.
+    """
+
+    def __init__(self, config: ModelConfig, layout: Layout) -> None:
+        super().__init__()
+        self.config, self.layout = config, layout
+        dim, streams = config.dim, len(layout.streams)
+        self.input_table = nn.Parameter(torch.randn(layout.rows("inputs"), dim) * INIT_STD)
+        self.query_table = nn.Parameter(torch.randn(layout.rows("queries"), dim) * INIT_STD)
+        self.output_table = nn.Parameter(torch.empty(layout.rows("outputs"), dim))
+        self.input_streams = nn.Parameter(torch.randn(streams, dim) * INIT_STD)
+        self.target_streams = None if config.tied_streams else nn.Parameter(torch.randn(streams, dim) * INIT_STD)
+        self.input_positions = PositionTable(layout, dim)
+        self.target_positions = PositionTable(layout, dim)
+        self.projections = nn.ModuleDict(
+            {
+                _key(s.name): nn.Linear(s.space.width, dim, s.space.bias)
+                for s in layout.streams
+                if isinstance(s.space, DenseSpace)
+            }
+        )
+        self.registers = nn.Parameter(torch.randn(config.registers, dim) * INIT_STD) if config.registers else None
+        self.encoder = nn.ModuleList(EncoderBlock(config) for _ in range(config.encoder_depth))
+        self.encoder_norm = layer_norm(dim, config)
+        self.context_proj = nn.Linear(dim, dim)
+        self.decoder = nn.ModuleList(DecoderBlock(config) for _ in range(config.decoder_depth))
+        self.decoder_norm = layer_norm(dim, config)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Xavier uniform, each part of a joint qkv or kv matrix on its own (model.md section 10)."""
+        nn.init.xavier_uniform_(self.output_table)
+        with torch.no_grad():
+            self.input_table[0].zero_()
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                parts = 3 if name.endswith("qkv") else 2 if name.endswith(".kv") else 1
+                for part in module.weight.chunk(parts):
+                    nn.init.xavier_uniform_(part)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    # Encoder.
+
+    def embed_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Content (B, N, D), place (B, N, D: position + stream) and which tokens are real (B, N); padding is zero."""
+        attended = inputs.streams >= 0
+        x_BND = self.input_table[inputs.ids]
+        for name, dense in inputs.dense.items():
+            x_BND = self._place(x_BND, self.projections[_key(name)](dense.values.to(x_BND.dtype)), dense.slots)
+        place_BND = self.input_positions(inputs.positions) + self.input_streams[inputs.streams.clamp_min(0)]
+        return x_BND * attended[..., None], place_BND * attended[..., None], attended
+
+    @staticmethod
+    def _place(x_BND: Tensor, rows_BRD: Tensor, slots_BR: Tensor) -> Tensor:
+        """Put rows at their slots; slot N takes the padding and is cut off."""
+        padded = F.pad(x_BND, (0, 0, 0, 1))
+        index = slots_BR[..., None].expand(-1, -1, x_BND.shape[2])
+        return padded.scatter(1, index, rows_BRD.to(padded.dtype))[:, :-1]
+
+    def encode(self, inputs: Inputs) -> Context:
+        """Run the encoder on packed inputs and project for the decoder."""
+        x, place, attended = self.embed_inputs(inputs)
+        x = x + place
+        if self.registers is not None:
+            count = len(self.registers)
+            x = torch.cat([self.registers.expand(len(x), -1, -1).to(x.dtype), x], 1)
+            place = F.pad(place, (0, 0, count, 0))
+            attended = F.pad(attended, (count, 0), value=True)
+        bias = blocked_bias(attended[:, None, None], x)
+        for block in self.encoder:
+            x = block(x, bias)
+        return Context(self.context_proj(self.encoder_norm(x)) + place, attended)
+
+    # Decoder.
+
+    def embed_targets(self, targets: Targets) -> Tensor:
+        """What the decoder is fed (B, M, D): a learned query or the token before, plus its place."""
+        streams = self.input_streams if self.target_streams is None else self.target_streams
+        x = self.query_table[targets.ids] + self.target_positions(targets.positions)
+        real = targets.streams >= 0
+        return (x + streams[targets.streams.clamp_min(0)]) * real[..., None]
+
+    def decode(self, targets: Targets, context: Context) -> Tensor:
+        """Decoder states (B, M, D) of packed targets."""
+        x = self.embed_targets(targets)
+        order = torch.arange(x.shape[1], device=x.device)
+        allowed = order[None, None] < targets.reach[..., None]
+        if self.config.separate_targets:
+            allowed = allowed & (targets.streams[:, :, None] == targets.streams[:, None])
+        self_bias = blocked_bias(allowed[:, None], x)
+        context_bias = blocked_bias(context.attended[:, None, None], x)
+        for block in self.decoder:
+            x = block(x, context.tokens, self_bias, context_bias)
+        return self.decoder_norm(x)
+
+    def start(self, context: Context, capacity: int) -> list[Cache]:
+        """Caches for decoding a sequence of up to `capacity` tokens with `step`."""
+        return [block.start(context.tokens, capacity) for block in self.decoder]
+
+    def step(self, targets: Targets, context_bias: Tensor | None, caches: list[Cache]) -> Tensor:
+        """Decoder states (B, 1, D) of the next token of each sequence; extends the caches."""
+        x = self.embed_targets(targets)
+        for block, cache in zip(self.decoder, caches, strict=True):
+            x = block.step(x, cache, context_bias)
+        return self.decoder_norm(x)
+
+    def logits(self, states: Tensor, stream: str) -> Tensor:
+        """Scores (..., V) of the ids of one stream from decoder states (..., D)."""
+        if stream not in self.layout.outputs:
+            raise GenerationError(f"{stream!r} is not a target of this model")
+        return F.linear(states, self.output_table[self.layout.outputs[stream].rows])
+
+    # Training.
+
+    def forward(self, packed: Packed) -> dict[str, Tensor]:
+        """Mean cross-entropy (nats a token) of each stream that has targets in the batch."""
+        assert packed.targets is not None
+        targets = packed.targets
+        states = self.decode(targets, self.encode(packed.inputs))
+        losses = {}
+        for stream in self.layout.targets:
+            chosen = (targets.streams == self.layout.index[stream.name]) & (targets.labels != NO_LABEL)
+            labels = targets.labels[chosen]
+            if len(labels):
+                losses[stream.name] = F.cross_entropy(self.logits(states[chosen], stream.name).float(), labels)
+        return losses
+
+
+def blocked_bias(allowed: Tensor, like: Tensor) -> Tensor:
+    """Attention bias: 0 where allowed, else the most negative finite number, so that a fully blocked row is uniform."""
+    kind = like.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+    return torch.zeros(allowed.shape, dtype=dtype, device=like.device).masked_fill_(~allowed, torch.finfo(dtype).min)
+
+
+def _key(stream: str) -> str:
+    """Module names may hold no dot."""
+    return stream.replace(".", "/")

@@ -1,0 +1,115 @@
+"""What `generate` returns: natural values by modality, with the tokens they came from, to look at and to save."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymodal.errors import DataError, UnknownModality, nearest
+from anymodal.files import replacing
+from anymodal.tokens import ModalitySet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+TILE, TITLE, GAP = 256, 26, 8
+
+
+class Outputs(Mapping[str, Any]):
+    """Generated values by modality name. `inputs` are the values given, `tokens` the ids of every generated stream."""
+
+    def __init__(
+        self,
+        modalities: ModalitySet,
+        values: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        tokens: Mapping[str, np.ndarray],
+    ) -> None:
+        self.modalities, self.values_by_name, self.inputs, self.tokens = (
+            modalities,
+            dict(values),
+            dict(inputs),
+            dict(tokens),
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self.values_by_name[name]
+        except KeyError:
+            made = ", ".join(self.values_by_name)
+            raise UnknownModality(
+                f"{name!r} was not generated{nearest(name, self.values_by_name)} (made: {made})"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_name)
+
+    def __len__(self) -> int:
+        return len(self.values_by_name)
+
+    def __repr__(self) -> str:
+        return f"Outputs({', '.join(self.values_by_name)})"
+
+    def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
+        """One picture: the inputs, then every output; with `truth`, a second row of true values below."""
+        known = truth or {}
+        columns = [*self.inputs, *self.values_by_name]
+        given = [(f"{n} (input)", self.modalities[n].show(v, tile)) for n, v in self.inputs.items()]
+        made = [(n, self.modalities[n].show(v, tile)) for n, v in self.values_by_name.items()]
+        rows = [given + made]
+        if any(n in known for n in columns):
+            rows.append(
+                [(f"{n}: truth", self.modalities[n].show(known[n], tile)) if n in known else None for n in columns]
+            )
+        return contact_sheet(rows, tile)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.show().save(buffer, "png")
+        return buffer.getvalue()
+
+    def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
+        """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`; returns their paths.
+
+        Raises DataError if the folder cannot be written; every file is whole or absent.
+        """
+        from safetensors.numpy import save_file
+
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write into {folder}: {error.strerror}") from None
+        paths = []
+        for name, value in self.values_by_name.items():
+            path = folder / f"{name}{self.modalities[name].suffixes[0]}"
+            self.modalities[name].write(value, path)
+            paths.append(path)
+        with replacing(folder / "grid.png") as temporary:
+            self.show(truth).save(temporary)
+        with replacing(folder / "tokens.safetensors") as temporary:
+            save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, temporary)
+        return [*paths, folder / "grid.png", folder / "tokens.safetensors"]
+
+
+def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) -> Image:
+    """Titled pictures in rows on white; None leaves a place empty."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    step_x, step_y = tile + GAP, tile + GAP + TITLE
+    width, height = max(map(len, rows)) * step_x + GAP, len(rows) * step_y + GAP
+    sheet = Image.new("RGB", (width, height), (255, 255, 255))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for r, row in enumerate(rows):
+        for c, cell in enumerate(row):
+            if cell is not None:
+                title, picture = cell
+                x, y = GAP + c * step_x, GAP + r * step_y
+                draw.text((x + 2, y + 4), title, (40, 40, 40), font)
+                sheet.paste(picture.convert("RGB").resize((tile, tile)), (x, y + TITLE))
+    return sheet

@@ -1,0 +1,143 @@
+"""The vocabulary that all text and structured sequences share (fourm.md section 4).
+
+A WordPiece vocabulary whose first ids are special: [PAD] [UNK] [SOS] [EOS], sentinels [S_0].. for hidden spans, value
+tokens `v0=0`..`v3=N` for numbers, then names of classes as whole words, then word pieces. The file is the `tokenizers`
+library's JSON, the same that 4M publishes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.files import read_text, write_text
+from anymodal.spaces import TokenSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tokenizers
+else:
+    from anymodal.lazy import np
+
+PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
+VALUE_NAMES = 4
+
+
+class Vocabulary:
+    """Text to ids and back. `ids` of a text never hold [EOS]; modalities append it."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.end = self._id(END)
+        self._id(PAD)
+        count = 0
+        while tokenizer.token_to_id(f"[S_{count}]") is not None:
+            count += 1
+        if count < 3 or self._id(f"[S_{count - 1}]") != self._id("[S_0]") + count - 1:
+            raise CheckpointError(f"a vocabulary needs at least three consecutive sentinels [S_0].., this has {count}")
+        self.sentinels = (self._id("[S_0]"), count)
+
+    def _id(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise CheckpointError(f"the vocabulary has no token {token}")
+        return found
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read a vocabulary file. Raises CheckpointError if it is damaged or lacks the special tokens."""
+        import tokenizers
+
+        try:
+            return cls(tokenizers.Tokenizer.from_str(read_text(path)))
+        except CheckpointError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"{path} is not a vocabulary: {error}") from None
+
+    def save(self, path: Path) -> None:
+        write_text(self._tokenizer.to_str(pretty=True) + "\n", path)
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        size: int = 30_000,
+        *,
+        bins: int = 1000,
+        sentinels: int = 200,
+        words: Iterable[str] = (),
+    ) -> Vocabulary:
+        """Learn word pieces from `texts`; `bins` value tokens for each of v0..v3, `words` kept whole."""
+        from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+        special = [AddedToken(t, special=True, normalized=False) for t in (PAD, UNKNOWN, START, END)]
+        marks = [f"[S_{k}]" for k in range(sentinels)]
+        marks += [f"v{k}={v}" for k in range(VALUE_NAMES) for v in range(bins)]
+        special += [AddedToken(t, special=True, normalized=False, single_word=True) for t in marks]
+        special += [AddedToken(w, special=True, normalized=True, single_word=True) for w in sorted(set(words))]
+        tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece(prefix="##")
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=size,
+            min_frequency=2,
+            special_tokens=special,
+            continuing_subword_prefix="##",
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def space(self, length: int, shared: bool = True) -> TokenSpace:
+        """The space of sequences of up to `length` ids; `shared` ones use one table of embeddings for all."""
+        key = "text" if shared else None
+        return TokenSpace.sequence(len(self), length, sentinels=self.sentinels, end=self.end, vocabulary=key)
+
+    @cached_property
+    def bins(self) -> tuple[int, ...]:
+        """How many value tokens there are for v0, v1, v2 and v3."""
+        counts = []
+        for k in range(VALUE_NAMES):
+            count = 0
+            while self._tokenizer.token_to_id(f"v{k}={count}") is not None:
+                count += 1
+            counts.append(count)
+        return tuple(counts)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids (n,) int64 of a text, without [EOS]."""
+        return np.asarray(self._tokenizer.encode(text).ids, np.int64)
+
+    def decode(self, ids: np.ndarray) -> str:
+        """The text of ids up to the first [EOS], without padding and sentinels."""
+        kept = list(self._until_end(ids))
+        return self._tokenizer.decode(kept, skip_special_tokens=False)
+
+    def _until_end(self, ids: np.ndarray) -> Iterator[int]:
+        first, count = self.sentinels
+        pad = self._id(PAD)
+        for i in np.asarray(ids).tolist():
+            if i == self.end:
+                return
+            if not 0 <= i < len(self):
+                raise ValueProblem(f"id {i} is outside the vocabulary of {len(self)}")
+            if i != pad and not first <= i < first + count:
+                yield i
+
+
+_VALUE = re.compile(r"v([0-3])=(\d+)$")
+
+
+def parse_value(word: str) -> tuple[int, int] | None:
+    """(k, number) of a value token `vK=NUMBER`, or None for another word."""
+    match = _VALUE.match(word)
+    return (int(match[1]), int(match[2])) if match else None

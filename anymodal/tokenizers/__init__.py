@@ -1,0 +1,10 @@
+"""Tokenizers: images, label maps, feature maps and vectors to ids of a codebook, and back.
+
+config.py     the numbers a tokenizer is made of
+vit.py        vision transformer encoder and decoder
+mlp.py        residual MLP encoder and decoder
+quantize.py   codebooks
+tokenizer.py  the three put together
+losses.py     reconstruction losses by name
+train.py      training of one tokenizer
+"""

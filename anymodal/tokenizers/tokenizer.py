@@ -1,0 +1,172 @@
+"""A VQ tokenizer: encoder, codebook, decoder. This file decides what goes in, what comes out, and in which order.
+
+Shapes: B batch, C channels, H W pixels, h w grid of tokens, N ids per sample, D width, L latent width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from anymodal.errors import SpaceError, ValueProblem
+from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.mlp import BottleneckMLP
+from anymodal.tokenizers.quantize import Quantized, build_quantizer
+from anymodal.tokenizers.vit import ViTDecoder, ViTEncoder
+
+
+class Reconstruction(NamedTuple):
+    """output, as `VQTokenizer.decode` returns it; ids int64 (B, N); code_loss, a scalar."""
+
+    output: Tensor
+    ids: Tensor
+    code_loss: Tensor
+
+
+class VQTokenizer(nn.Module):
+    """Images, label maps, feature maps or vectors to ids of a codebook, and back.
+
+    Inputs: (B, C, H, W) floats, sides multiples of the patch; for label maps (B, H, W) integers; for kind "mlp" (B, C).
+    Ids: int64 (B, N), row-major over the grid; for kind "mlp" one per codebook.
+    Outputs: (B, C, H, W); for label maps logits (B, labels, H, W); for kind "mlp" (B, C).
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        outputs = config.labels or config.channels
+        latent = config.quantizer.latent
+        self.label_embedding = nn.Embedding(config.labels, config.channels) if config.labels else None
+        match config.encoder, config.decoder:
+            case ViTConfig() as left, ViTConfig() as right:
+                self.encoder: ViTEncoder | BottleneckMLP = ViTEncoder(left, config.channels, config.image_size)
+                self.decoder: ViTDecoder | BottleneckMLP = ViTDecoder(right, outputs, config.image_size, config.refine)
+                encoded, decoded, self.stride = left.dim, right.dim, left.stride
+            case MLPConfig() as left, MLPConfig() as right:
+                self.encoder = BottleneckMLP(left, config.channels, left.width)
+                self.decoder = BottleneckMLP(right, right.width, outputs)
+                encoded, decoded, self.stride = left.width, right.width, 1
+        self.quant_proj = nn.Linear(encoded, latent)
+        self.quantize = build_quantizer(config.quantizer)
+        self.post_quant_proj = nn.Linear(latent, decoded)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Reconstruction:
+        """Encode, quantise and decode; gradients pass the codebook straight through."""
+        quantized = self._quantise(x)
+        output = self._reconstruct(quantized.codes, self._grid_of(x))
+        return Reconstruction(output, quantized.ids.flatten(1), quantized.loss)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The ids (B, N) of inputs. The codebook does not learn, nothing is drawn at random, no gradient is kept."""
+        with self._frozen():
+            return self._quantise(x).ids.flatten(1)
+
+    def decode(self, ids_BN: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
+        """The outputs, float32, that ids (B, N) stand for.
+
+        shape: rows and columns of the grid of tokens; without it the grid is a square. Vectors have no grid.
+        """
+        grid = self._grid_for(ids_BN, shape)
+        with self._frozen():
+            device = self.quant_proj.weight.device
+            ids_BN = ids_BN.to(device)
+            if outside := _range_outside(ids_BN, self.config.quantizer.size):
+                raise SpaceError(
+                    f"ids run from {outside}, but the codebook holds 0 to {self.config.quantizer.size - 1};"
+                    " pass ids of this tokenizer."
+                )
+            codebooks = self.quantize.codebooks
+            codes = self.quantize.lookup(ids_BN.unflatten(1, (-1, codebooks)) if codebooks > 1 else ids_BN)
+            return self._reconstruct(codes, grid).float()
+
+    def latents(self, x: Tensor) -> Tensor:
+        """What the codebook is searched for: (B, h * w, L), or (B, 1, L) for vectors."""
+        self._check(x)
+        weight = self.quant_proj.weight
+        if self.label_embedding is not None:
+            x = self.label_embedding(x.to(weight.device, torch.int64)).movedim(-1, 1)
+        x = x.to(weight.device, weight.dtype)
+        return self.quant_proj(self.encoder(x if self._has_grid else x[:, None]))
+
+    def _quantise(self, x: Tensor) -> Quantized:
+        return self.quantize(self.latents(x))
+
+    def _reconstruct(self, codes_BNL: Tensor, grid: tuple[int, int]) -> Tensor:
+        features_BND = self.post_quant_proj(codes_BNL.to(self.post_quant_proj.weight.dtype))
+        return self.decoder(features_BND, grid) if self._has_grid else self.decoder(features_BND)[:, 0]
+
+    @property
+    def _has_grid(self) -> bool:
+        return self.config.kind == "vit"
+
+    def _grid_of(self, x: Tensor) -> tuple[int, int]:
+        if not self._has_grid:
+            return (1, 1)
+        return x.shape[-2] // self.stride, x.shape[-1] // self.stride
+
+    def _grid_for(self, ids_BN: Tensor, shape: tuple[int, int] | None) -> tuple[int, int]:
+        codebooks = self.quantize.codebooks
+        count, rest = divmod(ids_BN.shape[1], codebooks) if ids_BN.ndim == 2 else (0, 1)
+        side = math.isqrt(count)
+        h, w = shape or ((side, side) if self._has_grid else (1, 1))
+        if rest or h * w != count or count == 0:
+            raise SpaceError(
+                f"ids of shape {tuple(ids_BN.shape)} do not fill a grid of {h} x {w} tokens;"
+                " pass shape=(rows, columns) of tokens, and ids as (batch, rows * columns * codebooks)."
+            )
+        return h, w
+
+    def _check(self, x: Tensor) -> None:
+        config = self.config
+        if not self._has_grid:
+            expected, fits = f"(batch, {config.channels})", x.ndim == 2 and x.shape[1] == config.channels
+        elif self.label_embedding is not None:
+            expected, fits = "(batch, height, width)", x.ndim == 3 and not x.is_floating_point()
+        else:
+            expected = f"(batch, {config.channels}, height, width)"
+            fits = x.ndim == 4 and x.shape[1] == config.channels
+        if not fits:
+            kind = "integer labels" if config.labels else "values"
+            raise ValueProblem(
+                f"this tokenizer reads {kind} of shape {expected}, not {x.dtype} of shape {tuple(x.shape)}."
+            )
+        if config.labels and (outside := _range_outside(x, config.labels)):
+            raise ValueProblem(f"labels run from {outside}, but this tokenizer knows 0 to {config.labels - 1}.")
+        if self._has_grid and (x.shape[-2] % self.stride or x.shape[-1] % self.stride):
+            raise ValueProblem(
+                f"an input of {x.shape[-2]} x {x.shape[-1]} does not split into patches of"
+                f" {self.stride} x {self.stride}; resize or crop it to a multiple."
+            )
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Evaluation mode without gradients. Not inference mode: ids may be looked up in a later training step."""
+        training = self.training
+        if training:
+            self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            if training:
+                self.train()
+
+
+def _range_outside(ids: Tensor, size: int) -> str:
+    """The range of integers that are not all in 0 .. size - 1, in words; empty if they are."""
+    if not ids.numel():
+        return ""
+    low, high = (int(bound) for bound in ids.aminmax())
+    return "" if 0 <= low <= high < size else f"{low} to {high}"
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,72 @@
+"""What changes the weights: this file decides parameter groups, learning-rate schedules and weight averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Two groups: matrices decay; biases, norms and all else of at most one dimension do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay}
+    kept = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}
+    return [group for group in (decayed, kept) if group["params"]]
+
+
+def build_optimizer(model: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019), as one fused kernel where the device has it."""
+    groups = parameter_groups(model, weight_decay)
+    kinds = {p.device.type for group in groups for p in group["params"]}  # type: ignore[attr-defined]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=kinds <= {"cpu", "cuda"})
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate at a step (from 0): linearly up over `warmup` steps, then half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
+def constant(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate at a step (from 0): linear up over `warmup` steps, then all of it."""
+    return min(1.0, (step + 1) / max(1, warmup))
+
+
+SCHEDULES: dict[str, Callable[[int, int, int], float]] = {"cosine": cosine, "constant": constant}
+
+
+class WeightAverage:
+    """Exponential moving average, in float32, of every floating-point entry of a model's state.
+
+    At update t (from 1) the decay is min(decay, (1 + t) / (10 + t)), so that the initial weights are soon forgotten.
+    Entries that are not floating-point (counters, flags) are copied.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.state = {
+            name: value.detach().to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
+            for name, value in model.state_dict().items()
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
+        for name, value in model.state_dict().items():
+            average = self.state[name]
+            if value.is_floating_point():
+                averages.append(average)
+                values.append(value.float())
+            else:
+                average.copy_(value)
+        get_ema_multi_avg_fn(decay)(averages, values, self.updates)

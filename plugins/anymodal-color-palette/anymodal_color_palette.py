@@ -1,0 +1,106 @@
+"""The few colours that a picture is made of."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymodal import StructuredModality
+from anymodal.files import read_json, write_json
+from anymodal.text import parse_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+
+class ColorPalette(StructuredModality):
+    """Palettes: uint8 arrays (N, 3) of sRGB colours, N from 1 to 7, the most frequent first.
+
+    Spelled `v1=N` and 3N values `v0=0..255` (fourm.md section 5). Files: JSON, a list of [r, g, b], or 4M's list whose
+    first entry maps "1".."7" to palettes. Computed from rgb by k-means in CIELAB; crops do not change it.
+    """
+
+    numbers = (*StructuredModality.numbers, "colours")
+    derived_from = ("rgb",)
+    keep = "binary"
+    length = 23
+    colours = 5
+
+    def accept(self, value: Any) -> "np.ndarray":
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        array = np.asarray(value)
+        inside = array.dtype.kind in "ui" and array.size and array.min() >= 0 and array.max() <= 255
+        if array.ndim != 2 or array.shape[1] != 3 or not 1 <= len(array) <= 7 or not inside:
+            raise self.problem(value, "1 to 7 colours of shape (N, 3), whole numbers 0..255")
+        return array.astype(np.uint8)
+
+    def read(self, path: Path) -> "np.ndarray":
+        value = read_json(path)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = value[0].get(str(self.colours))
+        try:
+            return self.accept(np.array(value))
+        except ValueError as error:
+            raise self.problem(value, f"colours in {path} as a list of [r, g, b]") from error
+
+    def write(self, value: Any, path: Path) -> None:
+        write_json(np.asarray(value).tolist(), path)
+
+    def spell(self, value: Any) -> str:
+        return " ".join([f"v1={len(value)}", *(f"v0={int(v)}" for v in np.asarray(value).ravel())])
+
+    def parse(self, text: str) -> "np.ndarray":
+        values = [v for k, v in filter(None, map(parse_value, text.split()[1:])) if k == 0]
+        count = min(len(values) // 3, 7)
+        return np.array(values[: 3 * count], int).clip(0, 255).astype(np.uint8).reshape(count, 3)
+
+    def derive(self, values: dict[str, Any]) -> "np.ndarray":
+        pixels = values["rgb"].reshape(-1, 3)
+        pixels = pixels[:: max(1, len(pixels) // 1024)]
+        lab = to_lab(pixels)
+        labels = k_means(lab, self.colours)
+        groups = [pixels[labels == k] for k in range(self.colours)]
+        groups = sorted((g for g in groups if len(g)), key=len, reverse=True)
+        return np.round([g.mean(0) for g in groups]).astype(np.uint8)
+
+    def show(self, value: Any, size: int = 256) -> "Image":
+        from PIL import Image
+
+        if not len(value):
+            return Image.new("RGB", (size, size), (255, 255, 255))
+        return Image.fromarray(np.asarray(value, np.uint8)[None]).resize((size, size), Image.Resampling.NEAREST)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean CIELAB distance (CIE 1976) from each true colour to the nearest predicted one."""
+        distances = []
+        for prediction, truth in zip(predictions, truths, strict=True):
+            if not len(prediction):
+                distances.append(100.0)
+                continue
+            gaps = np.linalg.norm(to_lab(np.asarray(truth))[:, None] - to_lab(np.asarray(prediction))[None], axis=-1)
+            distances.append(float(gaps.min(1).mean()))
+        return {"delta_e": float(np.mean(distances))}
+
+
+def to_lab(rgb: "np.ndarray") -> "np.ndarray":
+    """CIELAB (n, 3) of 8-bit sRGB colours (n, 3), D65 white (CIE 15:2004)."""
+    c = np.asarray(rgb, np.float64) / 255
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+    xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
+
+
+def k_means(points: "np.ndarray", count: int, rounds: int = 10) -> "np.ndarray":
+    """Labels (n,) of Lloyd's algorithm, started from the mean and then the points farthest from all centres."""
+    centres = points[np.linalg.norm(points - points.mean(0), axis=1).argmin()][None]
+    for _ in range(count - 1):
+        gaps = np.linalg.norm(points[:, None] - centres[None], axis=-1).min(1)
+        centres = np.concatenate([centres, points[gaps.argmax()][None]])
+    for _ in range(rounds):
+        labels = np.linalg.norm(points[:, None] - centres[None], axis=-1).argmin(1)
+        centres = np.stack([points[labels == k].mean(0) if (labels == k).any() else centres[k] for k in range(count)])
+    return labels

@@ -1,0 +1,75 @@
+"""Distance from the camera."""
+
+from typing import TYPE_CHECKING, Any
+
+from anymodal import ImageModality
+from anymodal.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+# Near to far: the order of a heat map, dark at the far end.
+COLOURS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
+
+
+class Depth(ImageModality):
+    """Depth along the optical axis: float32 arrays (H, W), 0 to `high` (metres where a checkpoint is metric).
+
+    Files: 16-bit PNG, 65535 stands for `high`, or .npy in natural units. With `scaling` 'log' the logarithm between
+    `low` and `high` is tokenised and depth is metric; with 'standardise' it is freed of scale and shift by the mean and
+    variance of its 10..90 % values (4M, fourm.md section 6), and what comes back is relative.
+    """
+
+    numbers = (*ImageModality.numbers, "scaling")
+    channels, low, high = 1, 0.0, 1.0
+    scaling = "standardise"
+    nearest = True
+    repository = "EPFL-VILAB/4M_tokenizers_depth_8k_224-448"
+
+    @property
+    def file_range(self) -> tuple[float, float]:
+        return 0.0, self.high
+
+    def preprocess(self, value: Any) -> "np.ndarray":
+        depth = np.nan_to_num(np.asarray(value, np.float32), nan=self.high, posinf=self.high, neginf=self.low)
+        if self.scaling == "log":
+            unit = np.log(depth.clip(self.low, self.high) / self.low) / np.log(self.high / self.low)
+            return (2 * unit - 1)[None].astype(np.float32)
+        if self.scaling != "standardise":
+            raise ConfigError(f"depth scaling is 'log' or 'standardise', got {self.scaling!r}")
+        ordered = np.sort(depth, axis=None)
+        middle = ordered[int(0.1 * ordered.size) : int(0.9 * ordered.size)].astype(np.float64)
+        return ((depth - middle.mean()) / np.sqrt(middle.var(ddof=1) + 1e-6))[None].astype(np.float32)
+
+    def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
+        if self.scaling == "log":
+            unit = (np.clip(tensor[0], -1, 1) + 1) / 2
+            return (self.low * (self.high / self.low) ** unit).astype(np.float32)
+        return tensor[0].astype(np.float32)
+
+    def show(self, value: Any, size: int = 256) -> "Image":
+        """Warm and bright is near; the scale is stretched to the picture."""
+        from PIL import Image
+
+        depth = np.asarray(value, np.float32)
+        depth = np.log(depth.clip(1e-3, None)) if depth.min() >= 0 and self.scaling == "log" else depth
+        low, high = np.nanpercentile(depth, 1), np.nanpercentile(depth, 99)
+        unit = np.nan_to_num((depth - low) / max(float(high - low), 1e-6), nan=1.0).clip(0, 1)
+        stops = np.linspace(0, 1, len(COLOURS))
+        picture = np.stack([np.interp(unit, stops, [c[k] for c in COLOURS]) for k in range(3)], -1)
+        return Image.fromarray(picture.astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Absolute relative error, RMSE, and the share of pixels within a factor of 1.25 (Eigen et al. 2014)."""
+        relative, squared, close = [], [], []
+        for prediction, truth in zip(predictions, truths, strict=True):
+            p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+            valid = np.isfinite(t) & (t > 0)
+            p, t = p[valid], t[valid]
+            relative.append((np.abs(p - t) / t).mean())
+            squared.append(((p - t) ** 2).mean())
+            close.append((np.maximum(p / t, t / np.maximum(p, 1e-9)) < 1.25).mean())
+        return {"abs_rel": float(np.mean(relative)), "rmse": float(np.sqrt(np.mean(squared))), "delta1": float(np.mean(close))}

@@ -1,0 +1,13 @@
+"""The photograph itself."""
+
+from anymodal import PixelModality
+
+
+class RGB(PixelModality):
+    """Colour photographs: uint8 arrays (H, W, 3), sRGB. They enter as pixels or tokens and leave as tokens."""
+
+    name = "rgb"
+    channels, low, high, dtype = 3, 0.0, 255.0, "uint8"
+    size, patch, codebook, loss = 224, 16, 16384, "mse"
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    repository = "EPFL-VILAB/4M_tokenizers_rgb_16k_224-448"

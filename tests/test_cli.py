@@ -1,0 +1,239 @@
+"""The command line as people run it: real processes, their output, exit codes and times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import anymodal
+from anymodal.cli.output import Output
+
+
+def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    """`anymodal` with these arguments in a process of its own."""
+    command = [sys.executable, "-m", "anymodal.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, timeout=120)
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The error line of a command that failed as it should."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def one_object(done: subprocess.CompletedProcess[str]) -> dict:
+    """The only thing on stdout: one JSON object on one line."""
+    (line,) = done.stdout.splitlines()
+    value = json.loads(line)
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.fixture
+def shelf(tmp_path) -> Path:
+    """A folder for PYTHONPATH with a plugin that breaks, one that prints, and one that adds a command."""
+
+    def put(distribution: str, entry: str, source: str) -> None:
+        module = entry.partition("= ")[2].partition(":")[0]
+        info = tmp_path / f"{distribution}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: Of a test\n"
+        )
+        (info / "entry_points.txt").write_text(f"[anymodal]\n{entry}\n")
+        (tmp_path / f"{module}.py").write_text(source)
+
+    put("crashing", "crash = am_crash:Crash", "import sys\nsys.exit('no')")
+    put(
+        "loud",
+        "loud = am_loud:Loud",
+        "print('hello')\nfrom anymodal import TextModality\nclass Loud(TextModality): pass",
+    )
+    put(
+        "greeting",
+        "command-greet = am_greet",
+        "import click\nfrom anymodal import hookimpl\n"
+        "@hookimpl\ndef anymodal_commands(cli):\n"
+        "    @cli.command()\n    def world():\n        'Greet.'\n        click.echo('hello world')\n",
+    )
+    return tmp_path
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"anymodal {anymodal.__version__}\n"
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("data", "doctor", "generate", "modalities", "plugin", "train", "train-tokenizer"):
+        assert f"\n  {command} " in done.stdout
+    bare = run()
+    assert bare.returncode == 2
+    assert "Usage" in bare.stderr
+
+
+def test_modalities_as_a_table_and_as_json():
+    lines = run("modalities").stdout.splitlines()
+    assert lines[0].split("\t") == ["name", "distribution", "version", "summary", "status"]
+    rows = one_object(run("modalities", "--json"))["modalities"]
+    assert [line.split("\t") for line in lines[1:]] == [list(row.values()) for row in rows]
+    assert {row["name"] for row in rows} == set(anymodal.modalities())
+    assert {row["status"] for row in rows} == {"installed"}
+
+
+def test_modalities_is_quick():
+    def seconds() -> float:
+        began = time.perf_counter()
+        assert run("modalities").returncode == 0
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["modalities"], ["plugin", "list"], ["data", "scenes", "--help"]])
+def test_listing_and_help_import_no_plugin_and_nothing_heavy(arguments):
+    script = (
+        "import sys, anymodal.cli\n"
+        f"try: anymodal.cli.main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {m for m in sys.modules if m in ('numpy', 'torch', 'rich') or m.startswith('anymodal_')}\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_modality():
+    facts = one_object(run("modalities", "depth", "--json"))
+    assert facts["distribution"] == "anymodal-depth"
+    (stream,) = [s for s in facts["streams"] if s["stream"] == "depth"]
+    assert stream["target"] and stream["length"] == stream["shape"][0] * stream["shape"][1]
+    assert facts["numbers"]
+    table = run("modalities", "depth")
+    assert f"family\t{facts['family']}" in table.stdout.splitlines()
+
+
+def test_unknown_names_get_a_suggestion():
+    assert "did you mean 'depth'?" in one_line(run("modalities", "deph"))
+    assert "no command 'modalitys'; did you mean 'modalities'?" in one_line(run("modalitys"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["modalities", "--bogus"], "--bogus"),
+        (["data", "scenes", "--count", "3", "--seed", "0"], "Missing option '--out'"),
+        (["data", "scenes", "--count", "-1", "--seed", "0", "--out", "x"], "'--count': -1"),
+        (["data", "scenes", "--count", "1", "--seed", "0", "--size", "15", "--out", "x"], "'--size': 15"),
+        (["data", "scenes", "--count", "1", "--seed", "0", "--size", "513", "--out", "x"], "16<=x<=512"),
+        (["data", "scenes", "--count", "many", "--seed", "0", "--out", "x"], "'many'"),
+    ],
+)
+def test_usage_errors_are_one_line(arguments, words, tmp_path):
+    line = one_line(run(*arguments))
+    assert words in line
+    assert line.endswith("--help")
+
+
+def test_scenes(tmp_path):
+    out = tmp_path / "scenes"
+    done = run("data", "scenes", "--count", 2, "--seed", 3, "--size", 16, "--workers", 1, "--out", out, "--json")
+    facts = one_object(done)
+    assert (facts["count"], facts["seed"], facts["size"], facts["out"]) == (2, 3, 16, str(out))
+    assert len(list((out / "rgb").iterdir())) == 2
+    assert done.stderr == ""
+
+
+def test_scenes_into_a_place_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("data", "scenes", "--count", 1, "--seed", 0, "--out", tmp_path / "file" / "below")
+    line = one_line(done)
+    assert "file" in line and "choose another folder" in line
+
+
+def test_broken_plugins_do_not_hurt_others(shelf):
+    rows = one_object(run("modalities", "--json", PYTHONPATH=str(shelf)))["modalities"]
+    assert {"crash", "loud", "depth"} <= {row["name"] for row in rows}
+    assert one_object(run("modalities", "depth", "--json", PYTHONPATH=str(shelf)))["name"] == "depth"
+    line = one_line(run("modalities", "crash", PYTHONPATH=str(shelf)))
+    assert "crash (crashing 1.0, load): raises at import: it calls sys.exit('no')" in line
+
+
+def test_a_plugin_that_prints_does_not_spoil_json(shelf):
+    done = run("modalities", "loud", "--json", PYTHONPATH=str(shelf))
+    assert one_object(done)["name"] == "loud"
+    assert "prints to stdout" in done.stderr
+
+
+def test_disabled_and_ambiguous_are_listed(shelf):
+    for distribution in ("second", "third"):
+        info = shelf / f"{distribution}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[anymodal]\ntwice = am_twice:Twice\n")
+    done = run("plugin", "list", "--json", PYTHONPATH=str(shelf), ANYMODAL_DISABLE="loud")
+    status = {(row["name"], row["distribution"]): row["status"] for row in one_object(done)["plugins"]}
+    assert status["loud", "loud"] == "disabled by ANYMODAL_DISABLE"
+    assert status["command-greet", "greeting"] == "installed"
+    for distribution in ("second", "third"):
+        assert status["twice", distribution].startswith("ambiguous: ask for")
+
+
+def test_commands_of_a_plugin_live_under_its_name(shelf):
+    assert run("greet", "world", PYTHONPATH=str(shelf)).stdout == "hello world\n"
+    assert "Commands of plugins:\n  greet  Of a test" in run("--help", PYTHONPATH=str(shelf)).stdout
+    assert "no command 'greet'" in one_line(run("greet"))
+
+
+def test_doctor_finds_problems(shelf):
+    done = run("doctor", "--json", PYTHONPATH=str(shelf))
+    assert done.returncode == 1
+    facts = one_object(done)
+    assert facts["machine"]["anymodal"] == anymodal.__version__
+    assert facts["machine"]["device"]
+    status = {plugin["name"]: plugin["status"] for plugin in facts["plugins"]}
+    assert (status["crash"], status["loud"], status["depth"]) == ("problem", "problem", "ok")
+    assert {problem["plugin"] for problem in facts["problems"]} == {"crash", "loud"}
+
+
+def test_an_empty_installation_is_healthy():
+    done = run("doctor", ANYMODAL_DISABLE="*")
+    assert done.returncode == 0, done.stdout
+    assert run("modalities", ANYMODAL_DISABLE="*").returncode == 0
+
+
+def test_strict_and_debug(shelf):
+    info = shelf / "bad-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[anymodal]\nbad = no good:\n")
+    assert "malformed value" in run("modalities", PYTHONPATH=str(shelf)).stderr
+    assert "malformed value" in one_line(run("modalities", PYTHONPATH=str(shelf), ANYMODAL_STRICT="1"))
+    assert "Traceback" in run("modalities", "deph", ANYMODAL_DEBUG="1").stderr
+
+
+def test_a_reader_that_leaves_is_no_error():
+    command = f"{sys.executable} -m anymodal.cli modalities | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode in (0, 1)
+
+
+def test_interruption_is_quiet(shelf):
+    (shelf / "am_crash.py").write_text("raise KeyboardInterrupt")
+    done = run("modalities", "crash", PYTHONPATH=str(shelf))
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_json_holds_what_is_not_finite(capsys):
+    Output(as_json=True).data({"loss": float("nan"), "path": Path("a/b"), "shape": (1, 2)})
+    assert json.loads(capsys.readouterr().out) == {"loss": None, "path": "a/b", "shape": [1, 2]}

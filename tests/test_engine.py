@@ -1,0 +1,326 @@
+"""The training engine: schedules, averages, skipped steps, logs, and resuming as if nothing had happened."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.train import train_tokenizer
+from anymodal.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from anymodal.training.engine import Engine, TrainingDiverged, TrainingSettings, stop_requests, to_device
+from anymodal.training.log import read_log
+from anymodal.training.optim import WeightAverage, constant, cosine, parameter_groups
+
+SETTINGS = TrainingSettings(
+    steps=10, batch_size=4, lr=1e-2, warmup_steps=3, ema=0.9, precision="float32", log_every=2, save_every=5
+)
+
+
+class Noisy(nn.Module):
+    """A small network with everything that makes resuming hard: dropout, a buffer that learns, tied weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.norm = nn.BatchNorm1d(3)
+        self.drop = nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.drop(self.norm(self.first(x))))
+
+
+def batches_from(start: int) -> Iterator[Tensor]:
+    for index in itertools.count(start):
+        yield torch.randn(4, 3, generator=torch.Generator().manual_seed(index))
+
+
+def squared(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    loss = F.mse_loss(model(x), x)
+    return {"loss": loss, "twice": 2 * loss}
+
+
+def trained(
+    out: Path | None = None, resume: bool = False, batches: Any = batches_from, **changes: Any
+) -> Engine[Noisy]:
+    engine = Engine(Noisy(), attrs.evolve(SETTINGS, **changes), out, device="cpu")
+    engine.run(batches, squared, resume=resume)
+    return engine
+
+
+def assert_same_state(left: nn.Module, right: nn.Module) -> None:
+    expected = right.state_dict()
+    assert [name for name, value in left.state_dict().items() if not torch.equal(value, expected[name])] == []
+
+
+def interrupted_after(step: int, number: int = signal.SIGINT) -> Callable[[int], Iterator[Tensor]]:
+    """Batches whose source sends this process a signal while step number `step` (from 1) is being prepared."""
+
+    def batches(start: int) -> Iterator[Tensor]:
+        for index, batch in enumerate(batches_from(start), start + 1):
+            if index == step:
+                os.kill(os.getpid(), number)
+            yield batch
+
+    return batches
+
+
+class TestResume:
+    @pytest.mark.parametrize("accumulate", [1, 2])
+    def test_equals_an_uninterrupted_run(self, tmp_path: Path, accumulate: int) -> None:
+        whole = trained(tmp_path / "whole", accumulate=accumulate)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "parts", batches=interrupted_after(5 * accumulate), accumulate=accumulate)
+        assert newest_checkpoint(tmp_path / "parts" / "checkpoints").name == "step-00000005"
+        torch.manual_seed(99)
+        rest = trained(tmp_path / "parts", resume=True, accumulate=accumulate)
+        assert_same_state(rest.model, whole.model)
+        assert_same_state(rest.ema_model(), whole.ema_model())
+        assert [record["step"] for record in read_log(tmp_path / "parts" / "log.jsonl")] == [2, 4, 6, 8, 10]
+
+    def test_a_tokenizer_too(self, tmp_path: Path) -> None:
+        vit = ViTConfig(dim=8, depth=1, heads=2, patch=4)
+
+        def run(out: Path, steps: int, resume: bool) -> VQTokenizer:
+            torch.manual_seed(5)
+            tokenizer = VQTokenizer(TokenizerConfig("vit", 1, vit, vit, QuantizerConfig("cosine", 8, 4), image_size=8))
+            settings = attrs.evolve(SETTINGS, steps=steps, schedule="constant", ema=0.0)
+            return train_tokenizer(tokenizer, images, "l1", settings, out, resume=resume)
+
+        def images(start: int) -> Iterator[Tensor]:
+            for index in itertools.count(start):
+                yield torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(index))
+
+        whole = run(tmp_path / "whole", 10, resume=False)
+        run(tmp_path / "parts", 5, resume=False)
+        assert_same_state(run(tmp_path / "parts", 10, resume=True), whole)
+
+    def test_plain_iterables_are_read_up_to_where_the_run_stopped(self, tmp_path: Path) -> None:
+        whole = trained(batches=batches_from(0))
+        trained(tmp_path, batches=batches_from(0), steps=10, max_minutes=1e-9)
+        rest = trained(tmp_path, batches=batches_from(0), resume=True)
+        assert_same_state(rest.model, whole.model)
+
+    def test_nothing_to_resume_is_a_start(self, tmp_path: Path) -> None:
+        assert_same_state(trained(tmp_path, resume=True).model, trained().model)
+
+    def test_a_damaged_checkpoint_is_passed_over(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        newest = newest_checkpoint(tmp_path / "checkpoints")
+        (newest / "model.safetensors").write_bytes(b"short")
+        assert newest_checkpoint(tmp_path / "checkpoints").name == "step-00000005"
+        with pytest.raises(CheckpointError, match="incomplete"):
+            load_checkpoint(newest)
+
+    def test_another_run_is_not_overwritten(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        with pytest.raises(CheckpointError, match="already holds a run"):
+            trained(tmp_path)
+
+    def test_changed_settings_are_refused_unless_harmless(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        with pytest.raises(ConfigError, match=r"lr = 0\.01, not 0\.5"):
+            trained(tmp_path, resume=True, lr=0.5)
+        assert trained(tmp_path, resume=True, steps=12, save_every=1).step == 12
+
+    def test_another_model_is_refused(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        with pytest.raises(CheckpointError, match="another model"):
+            Engine(nn.Linear(3, 3), SETTINGS, tmp_path, device="cpu").resume()
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_finishes_the_step_saves_and_restores_handlers(self, tmp_path: Path, number: int) -> None:
+        before = signal.getsignal(number)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path, batches=interrupted_after(3, number))
+        assert signal.getsignal(number) is before
+        assert newest_checkpoint(tmp_path / "checkpoints").name == "step-00000003"
+
+    def test_the_second_signal_is_handled_as_before(self) -> None:
+        with pytest.raises(KeyboardInterrupt), stop_requests() as asked:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked == [signal.SIGINT]
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def test_the_time_limit_leaves_a_checkpoint(self, tmp_path: Path) -> None:
+        engine = trained(tmp_path, max_minutes=1e-9)
+        assert engine.step == 1 and not engine.finished
+        assert newest_checkpoint(tmp_path / "checkpoints").name == "step-00000001"
+
+    def test_too_few_batches(self) -> None:
+        with pytest.raises(DataError, match="ended at step 2 of 10"):
+            trained(batches=itertools.islice(batches_from(0), 2))
+
+
+class TestNonFinite:
+    def test_the_step_is_left_out_and_counted(self, tmp_path: Path) -> None:
+        def sometimes_nan(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            return {"loss": model(x).sum() * (math.nan if engine.step == 4 else 1.0)}
+
+        engine = Engine(nn.Linear(3, 1), SETTINGS, tmp_path, device="cpu")
+        engine.run(batches_from, sometimes_nan)
+        assert engine.skipped == 1
+        assert all(p.isfinite().all() for p in engine.model.parameters())
+        records = read_log(tmp_path / "log.jsonl")
+        assert [record["skipped"] for record in records] == [0, 0, 1, 1, 1]
+        assert all(math.isfinite(record["loss"]) for record in records)
+
+    def test_twenty_in_a_row_end_the_run(self) -> None:
+        engine = Engine(nn.Linear(3, 1), attrs.evolve(SETTINGS, steps=50), device="cpu")
+        weight = engine.model.weight.clone()
+        with pytest.raises(TrainingDiverged, match="up to step 20 "):
+            engine.run(batches_from, lambda model, x: {"loss": model(x).sum() * math.inf})
+        assert engine.step == 19
+        assert torch.equal(engine.model.weight, weight)
+
+
+class TestLog:
+    def test_lines(self, tmp_path: Path) -> None:
+        engine = Engine(Noisy(), SETTINGS, tmp_path, device="cpu")
+        engine.run(batches_from, squared, report=lambda: {"answer": 42.0})
+        records = read_log(tmp_path / "log.jsonl")
+        assert [record["step"] for record in records] == [2, 4, 6, 8, 10]
+        keys = {"step", "loss", "twice", "answer", "lr", "skipped", "samples_per_second", "seconds"}
+        assert all(set(record) == keys for record in records)
+        assert all(record["twice"] == pytest.approx(2 * record["loss"]) for record in records)
+        assert [record["lr"] for record in records[:2]] == pytest.approx([1e-2 * 2 / 3, 1e-2])
+        assert all(record["samples_per_second"] > 0 for record in records)
+
+    def test_a_cut_off_line_is_dropped_on_resume(self, tmp_path: Path) -> None:
+        trained(tmp_path, steps=5, save_every=1, schedule="constant")
+        with (tmp_path / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": 8, "seconds": 1.0}) + '\n{"step": 9, "lo')
+        trained(tmp_path, resume=True, schedule="constant")
+        assert [record["step"] for record in read_log(tmp_path / "log.jsonl")] == [2, 4, 5, 6, 8, 10]
+
+    def test_lines_on_standard_error_only_if_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
+        trained()
+        assert capsys.readouterr() == ("", "")
+        engine = Engine(Noisy(), SETTINGS, device="cpu", verbose=True)
+        engine.run(batches_from, squared)
+        written = capsys.readouterr()
+        assert written.out == "" and "step 10/10" in written.err and "loss" in written.err
+
+
+class TestOptimisation:
+    def test_schedule_values(self) -> None:
+        assert [cosine(step, 14, 4) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+        assert cosine(9, 14, 4) == pytest.approx(0.5)
+        assert cosine(14, 14, 4) == pytest.approx(0)
+        assert [constant(step, 14, 2) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+        assert constant(0, 5, 0) == cosine(0, 5, 0) == 1.0
+
+    @given(st.integers(1, 200), st.integers(0, 50))
+    def test_schedules_rise_then_fall_within_bounds(self, steps: int, warmup: int) -> None:
+        shares = [cosine(step, steps, warmup) for step in range(steps)]
+        assert all(0 < share <= 1 for share in shares)
+        assert shares[:warmup] == sorted(shares[:warmup])
+        assert shares[warmup:] == sorted(shares[warmup:], reverse=True)
+
+    def test_only_matrices_decay(self) -> None:
+        model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+        model[0].bias.requires_grad_(False)
+        decayed, kept = parameter_groups(model, 0.05)
+        assert [p.shape for p in decayed["params"]] == [(4, 3)] and decayed["weight_decay"] == 0.05
+        assert [p.shape for p in kept["params"]] == [(4,), (4,)] and kept["weight_decay"] == 0.0
+
+    def test_average_formula(self) -> None:
+        model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+        nn.init.constant_(model.weight, 2.0)
+        average = WeightAverage(model, decay=0.25)
+        nn.init.constant_(model.weight, 4.0)
+        average.update(model)  # decay min(0.25, 2 / 11)
+        assert average.state["weight"].dtype == torch.float32
+        assert average.state["weight"].item() == pytest.approx(2 * 2 / 11 + 4 * 9 / 11)
+        first = average.state["weight"].item()
+        average.update(model)  # decay min(0.25, 3 / 12)
+        assert average.state["weight"].item() == pytest.approx(0.25 * first + 0.75 * 4)
+
+    def test_accumulated_batches_equal_one_large_batch(self) -> None:
+        def run(accumulate: int, split: int) -> nn.Module:
+            torch.manual_seed(0)
+            settings = attrs.evolve(SETTINGS, accumulate=accumulate, steps=3)
+            engine = Engine(nn.Linear(3, 3), settings, device="cpu")
+            engine.run((part for x in batches_from(0) for part in x.chunk(split)), squared)
+            return engine.model
+
+        torch.testing.assert_close(run(2, 2).weight, run(1, 1).weight)
+
+    def test_the_gradient_is_clipped(self) -> None:
+        norms = []
+
+        def steep(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            norms.append(None if model.weight.grad is None else model.weight.grad.norm())
+            return {"loss": 1e6 * model(x).sum()}
+
+        engine = Engine(nn.Linear(3, 1, bias=False), attrs.evolve(SETTINGS, steps=1, clip=0.5), device="cpu")
+        engine.optimizer.register_step_pre_hook(lambda *_: norms.append(engine.model.weight.grad.norm()))
+        engine.run(batches_from, steep)
+        assert norms[0] is None and norms[1] == pytest.approx(0.5, rel=1e-3)
+
+    def test_bfloat16_trains_float32_weights(self) -> None:
+        engine = trained(precision="bfloat16")
+        assert {value.dtype for value in engine.model.state_dict().values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("lr", 0.0),
+        ("ema", 1.0),
+        ("schedule", "step"),
+        ("precision", "float16"),
+        ("betas", (0.9, 1.0)),
+        ("max_minutes", 0),
+    ],
+)
+def test_impossible_settings_name_the_field(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field):
+        attrs.evolve(SETTINGS, **{field: value})
+
+
+def test_settings_are_plain_data() -> None:
+    plain = json.loads(json.dumps(attrs.asdict(SETTINGS)))
+    assert cattrs.Converter(forbid_extra_keys=True).structure(plain, TrainingSettings) == SETTINGS
+
+
+def test_averages_must_be_asked_for() -> None:
+    with pytest.raises(ConfigError, match="ema"):
+        trained(ema=0.0).ema_model()
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 10):
+        save_checkpoint(tmp_path, step, {"model": {"x": torch.full((2,), float(step))}}, {}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000003", "step-00000010"]
+    checkpoint = load_checkpoint(newest_checkpoint(tmp_path))
+    assert checkpoint.state["step"] == 10 and checkpoint.tensors["model"]["x"].tolist() == [10, 10]
+
+
+def test_batches_of_any_structure_reach_the_device() -> None:
+    batch = {"a": torch.zeros(1), "b": [torch.zeros(2), "name"], "c": (1, torch.zeros(3))}
+    moved = to_device(batch, torch.device("meta"))
+    assert moved["a"].is_meta and moved["b"][0].is_meta and moved["b"][1] == "name" and moved["c"][1].is_meta

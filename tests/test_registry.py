@@ -1,0 +1,443 @@
+"""The registry with real distributions on disk: every way of being broken, and a neighbour that never notices."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import textwrap
+import warnings
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from anymodal.cli.probe import probe
+from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
+from anymodal.modality import Modality
+from anymodal.plugins import Registry, blame
+from anymodal.spaces import Stream, TokenSpace
+
+MODALITY = """
+from anymodal.hookspecs import hookimpl
+from anymodal.modality import Modality
+from anymodal.spaces import Stream, TokenSpace
+
+
+class {name}(Modality):
+    '''A modality of a test.'''
+
+    def streams(self):
+        return (Stream(self.name, self.name, TokenSpace.grid(16, 2, 2)),)
+"""
+IMPORTS = MODALITY.partition("class")[0]
+
+
+class Shelf:
+    """A folder that looks like site-packages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(
+        self,
+        distribution: str,
+        entries: dict[str, str] | str,
+        modules: dict[str, str] | None = None,
+        version: str = "1.2",
+        requires: str = "anymodal>=0.1",
+        metadata: bool = True,
+    ) -> Shelf:
+        """Lay out one installed distribution."""
+        info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        if metadata:
+            fields = (
+                f"Name: {distribution}\nVersion: {version}\nSummary: About {distribution}\nRequires-Dist: {requires}"
+            )
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\n{fields}\n")
+        lines = entries if isinstance(entries, str) else "\n".join(f"{k} = {v}" for k, v in entries.items())
+        (info / "entry_points.txt").write_text(f"[anymodal]\n{lines}\n")
+        for module, source in (modules or {}).items():
+            (self.folder / f"{module}.py").write_text(textwrap.dedent(source))
+        return self
+
+    def entries(self) -> list[EntryPoint]:
+        return [e for d in distributions(path=[str(self.folder)]) for e in d.entry_points if e.group == "anymodal"]
+
+    def registry(self, **environ: str) -> Registry:
+        return Registry(self.entries(), environ)
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """An empty shelf on `sys.path`, with one healthy modality; what is imported from it is forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield Shelf(tmp_path).put(
+        "healthy-one", {"healthy": "am_healthy:Healthy"}, {"am_healthy": MODALITY.format(name="Healthy")}
+    )
+    for name in set(sys.modules) - before:
+        if name.startswith("am_"):
+            del sys.modules[name]
+
+
+@attrs.frozen
+class Case:
+    """One way of being broken: where it shows and words that the report must hold."""
+
+    kind: str
+    stage: str
+    words: str
+    source: str = ""
+    value: str = "am_odd:Odd"
+    entry: str = "odd"
+    requires: str = "anymodal>=0.1"
+    metadata: bool = True
+
+
+CASES = [
+    Case("2 no distribution", "metadata", "no installed distribution; reinstall", metadata=False),
+    Case("3 malformed value", "metadata", "malformed value 'am odd:'; write it as `module:Class`", value="am odd:"),
+    Case("4 another core", "metadata", "requires anymodal >=99, and this is", requires="anymodal>=99"),
+    Case("4 malformed requirement", "metadata", "malformed requirement", requires="anymodal>>=1"),
+    Case("5 missing dependency", "load", "needs the module 'am_absent', which is missing; pip install odd-one",
+         "import am_absent.part"),
+    Case("6 syntax error", "load", "syntax error in", "def broken(:\n    pass"),
+    Case("7 exception", "load", "raises at import: ZeroDivisionError", "1 / 0"),
+    Case("8 exit", "load", "it calls sys.exit(3)", "import sys\nsys.exit(3)"),
+    Case("9 missing module", "load", "its module 'am_gone' is missing; pip install --force-reinstall odd-one",
+         value="am_gone:Odd"),
+    Case("10 missing attribute", "load", "has no 'Oddd'; correct the entry point; did you mean 'Odd'?",
+         MODALITY.format(name="Odd"), value="am_odd:Oddd"),
+    Case("10 attribute that raises", "load", "raises when asked for 'Odd': KeyError",
+         "def __getattr__(name):\n    raise KeyError(name)"),
+    Case("11 newer API", "load", "needs plugin API 1.99, and this is 1.0; pip install --upgrade anymodal",
+         MODALITY.format(name="Odd") + "    api = '1.99'\n"),
+    Case("11 older API", "load", "needs plugin API 0.9, and this is 1.0; pip install --upgrade odd-one",
+         MODALITY.format(name="Odd") + "    api = '0.9'\n"),
+    Case("11 API of a module", "load", "needs plugin API 2.0", "api = '2.0'", value="am_odd"),
+    Case("11 API that is none", "load", "states the plugin API 1.0; write it as '1.0'",
+         MODALITY.format(name="Odd") + "    api = 1.0\n"),
+    Case("14 wrong argument", "register", "Argument(s) {'extra'}",
+         IMPORTS + "@hookimpl\ndef anymodal_modalities(extra):\n    return []", value="am_odd"),
+    Case("15 unknown hook", "register", "unknown hook 'anymodal_modality'",
+         IMPORTS + "@hookimpl\ndef anymodal_modality():\n    return []", value="am_odd"),
+    Case("15 hook without its mark", "register", "decorate anymodal_modalities with @hookimpl",
+         "def anymodal_modalities():\n    return []", value="am_odd"),
+    Case("15 no hook", "register", "provides nothing of its kind; let it implement anymodal_modalities", "x = 1",
+         value="am_odd"),
+    Case("16 inspection raises", "register", "RuntimeError: do not look",
+         "class Shy:\n    def __dir__(self):\n        raise RuntimeError('do not look')\nshy = Shy()",
+         value="am_odd:shy"),
+    Case("17 hook raises", "call", "anymodal_modalities raises: ValueError: no",
+         IMPORTS + "@hookimpl\ndef anymodal_modalities():\n    raise ValueError('no')", value="am_odd"),
+    Case("17 hook exits", "call", "it calls sys.exit(None)",
+         IMPORTS + "@hookimpl\ndef anymodal_modalities():\n    raise SystemExit", value="am_odd"),
+    Case("18 no list", "call", "anymodal_modalities returns int; return a list",
+         IMPORTS + "@hookimpl\ndef anymodal_modalities():\n    return 5", value="am_odd"),
+    Case("18 nothing", "call", "anymodal_modalities returns NoneType",
+         IMPORTS + "@hookimpl\ndef anymodal_modalities():\n    return None", value="am_odd"),
+    Case("19 instances", "validate", "'Odd' is not a Modality class; return the class",
+         MODALITY.format(name="Odd") + "\n@hookimpl\ndef anymodal_modalities():\n    return [Odd()]", value="am_odd"),
+    Case("19 names", "validate", "'odd' is not a Modality class",
+         IMPORTS + "@hookimpl\ndef anymodal_modalities():\n    return ['odd']", value="am_odd"),
+    Case("20 bad name of an entry", "metadata", "a name of no known kind; a modality is [a-z]", entry="Odd-Thing",
+         source=MODALITY.format(name="Odd")),
+    Case("21 empty space", "validate", "positive whole number for 'size', got 0",
+         MODALITY.format(name="Odd").replace("grid(16", "grid(0")),
+    Case("21 no streams", "validate", "cannot say its streams: NotImplementedError",
+         IMPORTS + "class Odd(Modality): pass"),
+    Case("22 abstract methods", "validate", "leaves abstract methods: palette",
+         MODALITY.format(name="Odd").replace("(Modality)", "(Modality, abc.ABC)")
+         + "    @abc.abstractmethod\n    def palette(self): ...\n"),
+    Case("23 other name", "validate", "announces odd but provides strange", MODALITY.format(name="Strange"),
+         value="am_odd:Strange"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
+def test_broken_plugin_is_explained_and_hurts_nobody(shelf, case):
+    source = "import abc\n" + case.source if "abc." in case.source else case.source
+    shelf.put("odd-one", {case.entry: case.value}, {"am_odd": source}, requires=case.requires, metadata=case.metadata)
+    registry = shelf.registry()
+    with pytest.raises(PluginError) as caught:
+        registry.modality(case.entry)
+    assert case.words in str(caught.value)
+    (problem,) = [p for p in registry.problems if p.fatal]
+    assert (problem.plugin, problem.stage) == (case.entry, case.stage)
+    assert (problem.distribution, problem.version) == (("odd-one", "1.2") if case.metadata else ("", ""))
+    assert registry.modality("healthy").__name__ == "Healthy"
+    with pytest.raises(PluginError, match="odd"):
+        registry.modality(case.entry)
+    assert len(registry.problems) == 1, "a broken plugin is loaded once"
+    with pytest.raises(PluginError, match="odd"):
+        shelf.registry(ANYMODAL_STRICT="1").modality(case.entry)
+
+
+def test_declared_twice(shelf):
+    """Kind 1, within one distribution."""
+    shelf.put("odd-one", "odd = am_odd:A\nodd = am_odd:B")
+    registry = shelf.registry()
+    with pytest.raises(PluginError, match="is declared 2 times, as am_odd:A and am_odd:B"):
+        registry.modality("odd")
+    assert list(registry.modalities()) == ["healthy"]
+
+
+def conflict(shelf: Shelf) -> Shelf:
+    for letter in "ab":
+        source = MODALITY.format(name="Odd") + f"    letter = '{letter}'\n"
+        shelf.put(f"odd-{letter}", {"odd": f"am_odd_{letter}:Odd"}, {f"am_odd_{letter}": source})
+    return shelf
+
+
+def test_of_two_providers_nobody_wins(shelf):
+    """Kind 1, between distributions; both ways out work as the message says them."""
+    registry = conflict(shelf).registry()
+    assert list(registry.modalities()) == ["healthy"]
+    with pytest.raises(PluginError) as caught:
+        registry.modality("odd")
+    for words in ("provided by odd-a and odd-b", "'odd-a:odd' or 'odd-b:odd'", "ANYMODAL_PREFER=odd=odd-a"):
+        assert words in str(caught.value)
+    assert {p.stage for p in registry.problems} == {"conflict"}
+    assert registry.modality("odd-b:odd").letter == "b"
+    assert registry.modality("Odd_B:odd").letter == "b"
+    assert shelf.registry(ANYMODAL_PREFER="odd=odd-a").modality("odd").letter == "a"
+    preferring = shelf.registry(ANYMODAL_PREFER="odd=odd_b")
+    assert preferring.modality("odd").letter == "b"
+    assert not preferring.problems
+    assert shelf.registry(ANYMODAL_DISABLE="odd-a").modality("odd").letter == "b"
+
+
+def test_preference_that_makes_no_sense(shelf):
+    with pytest.raises(ConfigError, match="ANYMODAL_PREFER needs name=distribution, got 'odd'"):
+        shelf.registry(ANYMODAL_PREFER="odd").modalities()
+
+
+@pytest.mark.parametrize("off", ["healthy", "healthy-one", "healthy_one", "healthy-one:healthy", "*", "x, healthy"])
+def test_switched_off(shelf, off):
+    registry = shelf.registry(ANYMODAL_DISABLE=off)
+    assert registry.modalities() == {}
+    with pytest.raises(PluginError, match="switched off by ANYMODAL_DISABLE"):
+        registry.modality("healthy")
+
+
+def test_a_switched_off_plugin_has_no_problems(shelf):
+    shelf.put("odd-one", {"odd": "no good:"})
+    assert shelf.registry(ANYMODAL_DISABLE="odd").catalog.problems == ()
+
+
+def test_prints_at_import(shelf, capsys):
+    """Kind 12: the plugin works, the output is kept off stdout and reported."""
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "print('loading...')\n" + MODALITY.format(name="Odd")})
+    registry = shelf.registry()
+    assert registry.modality("odd").name == "odd"
+    (problem,) = registry.problems
+    assert "prints to stdout while it is loaded: 'loading...'" in problem.message
+    assert not problem.fatal
+    assert capsys.readouterr().out == ""
+
+
+GLOBALS = {
+    "random state of Python": "import random\nrandom.seed(1)",
+    "random state of numpy": "import numpy\nnumpy.random.seed(1)",
+    "random state of torch": "import torch\ntorch.manual_seed(1)",
+    "default dtype of torch": "import torch\ntorch.set_default_dtype(torch.float64)",
+    "filters of warnings": "import warnings\nwarnings.simplefilter('ignore')",
+    "level of the root logger": "import logging\nlogging.getLogger().setLevel(1)",
+}
+
+
+@pytest.mark.parametrize("what", GLOBALS)
+def test_global_change_is_undone_and_reported(shelf, what):
+    """Kind 13."""
+    import torch
+
+    def state():
+        level = logging.getLogger().level
+        return (
+            random.getstate(),
+            np.random.get_state()[1].tolist(),
+            torch.get_default_dtype(),
+            level,
+            warnings.filters[:],
+        )
+
+    before, seed = state(), torch.get_rng_state()
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": GLOBALS[what] + MODALITY.format(name="Odd")})
+    registry = shelf.registry()
+    assert registry.modality("odd").name == "odd"
+    assert registry.modality("healthy").name == "healthy"
+    (problem,) = registry.problems
+    assert what in problem.message and not problem.fatal
+    assert state() == before
+    assert torch.equal(torch.get_rng_state(), seed)
+
+
+def test_limited_warning_filters_are_nobodys_business(shelf):
+    source = "import warnings\nwarnings.filterwarnings('ignore', message='about am_odd')"
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": source + MODALITY.format(name="Odd")})
+    registry = shelf.registry()
+    with warnings.catch_warnings():
+        registry.modality("odd")
+    assert not registry.problems
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import time\ntime.sleep(60)", "is not loaded after 1.5 seconds"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "dies of SIGSEGV"),
+        ("import os\nos._exit(5)", "exits with 5"),
+    ],
+)
+def test_a_child_process_finds_what_would_hurt_this_one(shelf, monkeypatch, source, words):
+    """Kinds 26 and 27."""
+    monkeypatch.setenv("PYTHONPATH", str(shelf.folder))
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": source})
+    (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 1.5)
+    assert words in problem.message
+    assert probe(shelf.registry().catalog.usable["healthy-one:healthy"], 30) == ()
+
+
+def test_a_child_process_reports_what_the_registry_says(shelf, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(shelf.folder))
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "import os\nos.write(1, b'native noise')\n1 / 0"})
+    (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 30)
+    assert "ZeroDivisionError" in problem.message
+    assert "am_odd.py" in problem.trace
+
+
+def test_listing_imports_nothing(shelf):
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "raise SystemExit"})
+    registry = shelf.registry()
+    assert list(registry.modalities()) == ["healthy", "odd"]
+    candidate = registry.modalities()["healthy"]
+    assert (candidate.distribution, candidate.version, candidate.summary) == ("healthy-one", "1.2", "About healthy-one")
+    assert not {"am_odd", "am_healthy"} & set(sys.modules)
+    registry.modality("healthy")
+    assert "am_odd" not in sys.modules
+
+
+def test_unknown_names_come_with_a_way_out(shelf):
+    with pytest.raises(UnknownModality, match=r"did you mean 'healthy'\? Or try: pip install anymodal-heathy"):
+        shelf.registry().modality("heathy")
+    with pytest.raises(UnknownModality, match=r"try: pip install anymodal-canny-edge$"):
+        shelf.registry().modality("canny_edge")
+    with pytest.raises(UnknownModality, match="pip install other-one"):
+        shelf.registry().modality("other-one:healthy")
+
+
+def test_one_module_may_serve_several_entry_points(shelf):
+    source = MODALITY.format(name="Left") + MODALITY.format(name="Right")
+    source += "@hookimpl\ndef anymodal_modalities():\n    return [Left, Right]"
+    registry = shelf.put("pair", {"left": "am_pair", "right": "am_pair"}, {"am_pair": source}).registry()
+    left, right = registry.modality("left"), registry.modality("right")
+    assert (left.__name__, right.__name__) == ("Left", "Right")
+    assert registry.origin(left).key == "pair:left"
+    assert not registry.problems
+
+
+def test_presets_and_labelers(shelf):
+    source = IMPORTS + textwrap.dedent("""
+        @hookimpl
+        def anymodal_presets():
+            return {"small": "/somewhere"}
+
+        @hookimpl
+        def anymodal_labelers():
+            return {"guess": len}
+        """)
+    shelf.put("extras", {"preset-small": "am_extras", "labeler-guess": "am_extras"}, {"am_extras": source})
+    shelf.put("poor", {"preset-poor": "am_poor"}, {"am_poor": "1 / 0"})
+    registry = shelf.registry()
+    assert registry.preset("small") == "/somewhere"
+    assert registry.presets() == {"small": "/somewhere"}
+    assert registry.labeler("guess") is len
+    assert list(registry.labelers()) == ["guess"]
+    with pytest.raises(PluginError, match="ZeroDivisionError"):
+        registry.preset("poor")
+    with pytest.raises(UnknownModality, match="provides the preset 'smal'; did you mean 'small'"):
+        registry.preset("smal")
+
+
+def notebook_class(letter: str = "") -> type[Modality]:
+    class Planet(Modality):
+        """Pictures of a planet."""
+
+        mark = letter
+
+        def streams(self):
+            return (Stream("planet", "planet", TokenSpace.grid(8, 2, 2)),)
+
+    return Planet
+
+
+def test_classes_of_a_notebook(shelf):
+    registry = shelf.registry()
+    registry.add(notebook_class("a"))
+    assert registry.modality("planet").mark == "a"
+    assert registry.add(notebook_class("b")).mark == "b", "running a cell again replaces the class"
+    assert registry.modality("planet").mark == "b"
+    assert registry.modalities()["planet"].summary == "Pictures of a planet."
+    assert registry.modality(notebook_class("c")).mark == "c", "a class goes where a name goes"
+
+
+def test_adding_does_not_win_silently(shelf):
+    registry = shelf.registry()
+    cls = notebook_class()
+    cls.name = "healthy"
+    cls.streams = lambda self: (Stream("healthy", "healthy", TokenSpace.grid(8, 2, 2)),)
+    with pytest.raises(PluginError, match=r"provided by healthy-one 1\.2; rename the class, or pass replace=True"):
+        registry.add(cls)
+    registry.add(cls, replace=True)
+    assert registry.modality("healthy") is cls
+
+
+@pytest.mark.parametrize("thing", [5, "planet", notebook_class()(), int, Modality])
+def test_adding_what_is_no_usable_class(shelf, thing):
+    with pytest.raises(PluginError):
+        shelf.registry().add(thing)
+
+
+@pytest.mark.parametrize("name", ["Planet", "2d", "a-b", ""])
+def test_adding_a_bad_name(shelf, name):
+    """Kind 20, of a class."""
+    cls = notebook_class()
+    cls.name = name
+    with pytest.raises(PluginError, match="must match"):
+        shelf.registry().add(cls)
+
+
+def test_trace_shows_hook_calls(shelf, capsys):
+    shelf.registry(ANYMODAL_TRACE="1").modality("healthy")
+    assert "anymodal: healthy-one:healthy anymodal_modalities -> [[<class" in capsys.readouterr().err
+
+
+def test_blame_names_everything():
+    cls = notebook_class()
+    with pytest.raises(PluginError) as caught, blame(cls(), "preprocess", np.zeros((3, 4), np.float32)):
+        [].pop()
+    for words in (
+        "'planet'",
+        "test_registry",
+        "failed in preprocess of ndarray of shape (3, 4) and dtype float32",
+        "IndexError: pop",
+    ):
+        assert words in str(caught.value)
+    assert isinstance(caught.value.__cause__, IndexError)
+
+
+def test_blame_lets_our_own_errors_pass():
+    with pytest.raises(ValueProblem, match=r"^as it is$"), blame(notebook_class(), "read", "x"):
+        raise ValueProblem("as it is")
+
+
+def test_problems_are_logged_once(shelf, caplog):
+    shelf.put("odd-one", {"odd": "no good:"})
+    registry = shelf.registry()
+    registry.modalities(), registry.modalities()
+    (record,) = caplog.records
+    assert "plugin odd (odd-one 1.2, metadata): has the malformed value" in record.getMessage()

@@ -1,0 +1,416 @@
+"""Tokenizers: shapes, ids, codebook learning, saving, and agreement with closed-form values of the published models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+import cattrs
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.nn import functional as F
+
+from anymodal.errors import ConfigError, SpaceError, ValueProblem
+from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.losses import LOSSES
+from anymodal.tokenizers.quantize import CosineCodebook, ProductQuantizer, count_ids, perplexity, usage
+from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.train import train_tokenizer
+from anymodal.tokenizers.vit import attend, patchify, position_table, unpatchify
+from anymodal.training.engine import TrainingSettings
+from anymodal.training.log import read_log
+
+VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
+FEATURES = attrs.evolve(VIT, patch_projection=False)
+COSINE = QuantizerConfig("cosine", size=32, latent=8)
+
+CONFIGS = {
+    "image": TokenizerConfig("vit", 3, VIT, VIT, COSINE, image_size=32, refine=True),
+    "labels": TokenizerConfig("vit", 4, VIT, VIT, COSINE, image_size=32, labels=7),
+    "features": TokenizerConfig("vit", 5, FEATURES, FEATURES, COSINE, image_size=32),
+    "vector": TokenizerConfig("mlp", 6, MLPConfig(16, 1), MLPConfig(16, 1), QuantizerConfig("product", 32, 8, 4)),
+}
+SHAPES = {"image": (3, 24, 40), "labels": (24, 40), "features": (5, 3, 5), "vector": (6,)}
+GRIDS = {"image": (3, 5), "labels": (3, 5), "features": (3, 5), "vector": None}
+
+
+def build(name: str, seed: int = 0) -> VQTokenizer:
+    torch.manual_seed(seed)
+    return VQTokenizer(CONFIGS[name]).eval()
+
+
+def example(name: str, batch: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    if name == "labels":
+        return torch.randint(7, (batch, *SHAPES[name]), generator=generator)
+    return torch.randn(batch, *SHAPES[name], generator=generator)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+class TestEveryKind:
+    def test_shapes_and_range(self, name: str) -> None:
+        tokenizer, x = build(name), example(name)
+        ids = tokenizer.encode(x)
+        assert ids.dtype == torch.int64
+        assert ids.shape == (2, 4 if name == "vector" else 15)
+        assert ids.min() >= 0 and ids.max() < 32
+        output = tokenizer.decode(ids, GRIDS[name])
+        assert output.shape == ((2, 7, 24, 40) if name == "labels" else x.shape)
+        assert output.dtype == torch.float32
+
+    def test_forward_is_encode_then_decode(self, name: str) -> None:
+        tokenizer, x = build(name), example(name)
+        result = tokenizer(x)
+        ids = tokenizer.encode(x)
+        assert torch.equal(result.ids, ids)
+        torch.testing.assert_close(result.output, tokenizer.decode(ids, GRIDS[name]), rtol=1e-4, atol=1e-5)
+
+    def test_batch_equals_singles(self, name: str) -> None:
+        tokenizer, x = build(name), example(name, batch=4)
+        assert torch.equal(tokenizer.encode(x), torch.cat([tokenizer.encode(row[None]) for row in x]))
+
+    def test_saved_and_loaded_gives_the_same_tokens(self, name: str) -> None:
+        first, second, x = build(name), build(name, seed=9), example(name)
+        second.load_state_dict(load(save(first.state_dict())))
+        assert torch.equal(first.encode(x), second.encode(x))
+
+    def test_encoding_in_training_mode_neither_learns_nor_draws(self, name: str) -> None:
+        tokenizer, x = build(name).train(), example(name)
+        before = {key: value.clone() for key, value in tokenizer.state_dict().items()}
+        assert torch.equal(tokenizer.encode(x), tokenizer.encode(x))
+        assert tokenizer.training
+        assert all(torch.equal(value, before[key]) for key, value in tokenizer.state_dict().items())
+
+    def test_every_weight_gets_a_gradient(self, name: str) -> None:
+        tokenizer, x = build(name).train(), example(name, batch=8)
+        result = tokenizer(x)
+        (result.output.square().mean() + result.code_loss).backward()
+        assert [key for key, p in tokenizer.named_parameters() if p.grad is None] == []
+
+    def test_half_precision_weights(self, name: str) -> None:
+        tokenizer, x = build(name).to(torch.bfloat16), example(name)
+        output = tokenizer.decode(tokenizer.encode(x), GRIDS[name])
+        assert output.dtype == torch.float32 and output.isfinite().all()
+
+    def test_a_model_on_the_meta_device_takes_weights(self, name: str) -> None:
+        with torch.device("meta"):
+            hollow = VQTokenizer(CONFIGS[name]).eval()
+        full, x = build(name), example(name)
+        hollow.load_state_dict(full.state_dict(), assign=True)
+        assert torch.equal(hollow.encode(x), full.encode(x))
+
+    def test_config_is_plain_data(self, name: str) -> None:
+        config = CONFIGS[name]
+        converter = cattrs.Converter(forbid_extra_keys=True)
+        assert converter.structure(attrs.asdict(config), TokenizerConfig) == config
+
+
+def test_ids_may_be_embedded_in_a_training_step() -> None:
+    ids = build("image").encode(example("image"))
+    torch.nn.Embedding(32, 4)(ids).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("broken", "hint"),
+    [
+        (lambda: ViTConfig(10, 1, 3, 8), "heads"),
+        (lambda: ViTConfig(6, 1, 2, 8), "multiple of 4"),
+        (lambda: ViTConfig(16, 0, 2, 8), "depth"),
+        (lambda: QuantizerConfig("product", 8, 6, 4), "codebooks"),
+        (lambda: QuantizerConfig("cosine", 8, 8, 2), "product"),
+        (lambda: QuantizerConfig("lfq", 8, 8), "kind"),
+        (lambda: TokenizerConfig("mlp", 3, VIT, VIT, COSINE), "MLPConfig"),
+        (lambda: TokenizerConfig("vit", 3, VIT, VIT, COSINE, image_size=30), "patch"),
+        (lambda: TokenizerConfig("mlp", 3, MLPConfig(8, 1), MLPConfig(8, 1), COSINE, labels=3), "labels"),
+    ],
+)
+def test_impossible_configs_are_refused(broken: Callable[[], object], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        broken()
+
+
+def test_wrong_inputs_are_refused_with_what_is_expected() -> None:
+    tokenizer = build("image")
+    with pytest.raises(ValueProblem, match=r"\(batch, 3, height, width\)"):
+        tokenizer.encode(torch.zeros(2, 1, 32, 32))
+    with pytest.raises(ValueProblem, match="patches"):
+        tokenizer.encode(torch.zeros(2, 3, 30, 32))
+    with pytest.raises(ValueProblem, match="integer labels"):
+        build("labels").encode(torch.zeros(2, 32, 32))
+    with pytest.raises(ValueProblem, match="0 to 6"):
+        build("labels").encode(torch.full((2, 32, 32), 7))
+    with pytest.raises(SpaceError, match="grid"):
+        tokenizer.decode(torch.zeros(1, 15, dtype=torch.int64))
+    with pytest.raises(SpaceError, match="0 to 31"):
+        tokenizer.decode(torch.full((1, 16), 32))
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 5))
+def test_patchify_is_undone(b: int, h: int, w: int, c: int, patch: int) -> None:
+    x = torch.randn(b, c, h * patch, w * patch)
+    tokens = patchify(x, patch)
+    assert torch.equal(unpatchify(tokens, (h, w), patch), x)
+    assert torch.equal(tokens[0, 0], x[0, :, :patch, :patch].flatten())
+
+
+def test_position_table_values() -> None:
+    row1_column1 = position_table(64, 14, 14)[:, 1, 1]
+    expected = [0.841471, 0.533168, 0.540302, 0.846009, 0.841471, 0.533168, 0.540302, 1.0]
+    torch.testing.assert_close(row1_column1[[0, 1, 16, 17, 32, 33, 48, 63]], torch.tensor(expected))
+    wide = position_table(8, 2, 5)
+    assert (wide[:4].diff(dim=2) == 0).all() and (wide[4:].diff(dim=1) == 0).all()  # rows first, then columns
+
+
+def test_short_attention_equals_the_fused_kernel() -> None:
+    q, k, v = torch.randn(3, 2, 2, 10, 8)
+    reference = F.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attend(*(t.bfloat16() for t in (q, k, v))).float(), reference, rtol=0.05, atol=0.03)
+
+
+class TestCosineCodebook:
+    def test_nearest_in_angle_is_returned_as_stored(self) -> None:
+        codebook = CosineCodebook(2, 2).eval()
+        codebook.codes.copy_(torch.tensor([[0.5, 0.0], [0.0, 0.1]]))
+        result = codebook(torch.tensor([[[3.0, 1.0], [0.1, 5.0]]]))
+        assert result.ids.tolist() == [[0, 1]]
+        assert torch.equal(result.codes[0], codebook.codes)
+
+    def test_moving_averages(self) -> None:
+        codebook = CosineCodebook(3, 2, dead_share=0.0, from_data=False).train()
+        codes = torch.tensor([[0.6, 0.0], [0.0, 0.7], [-0.8, 0.0]])
+        codebook.codes.copy_(codes)
+        codebook.cluster_size.fill_(2.0)
+        codebook(torch.tensor([[[2.0, 0.0], [3.0, 3.0 - 1e-6], [0.0, 0.5]]]))
+        mean = F.normalize(torch.tensor([1 + math.sqrt(0.5), math.sqrt(0.5)]), dim=0)
+        expected = [0.99 * codes[0] + 0.01 * mean, torch.tensor([0.0, 0.703]), torch.tensor([-0.802, 0.0])]
+        torch.testing.assert_close(codebook.codes, torch.stack(expected))
+        torch.testing.assert_close(codebook.cluster_size, torch.tensor([2.0, 1.99, 1.98]))
+
+    def test_dead_codes_restart_at_latents(self) -> None:
+        torch.manual_seed(0)
+        codebook = CosineCodebook(16, 4, from_data=False).train()
+        codebook.codes.copy_(-torch.ones(16, 4))
+        z = torch.rand(4, 16, 4)
+        codebook(z)
+        latents = F.normalize(z.flatten(0, 1), dim=-1)
+        assert ((codebook.codes @ latents.T).amax(1)[1:] > 1 - 1e-6).all()
+        for _ in range(200):
+            codebook(z)
+        assert usage(count_ids(codebook.eval()(z).ids, 16, 1)) > 0.9
+
+    def test_first_batch_places_the_codes(self) -> None:
+        torch.manual_seed(0)
+        directions = F.normalize(torch.randn(8, 6), dim=-1)
+        z = (directions.repeat(20, 1) * torch.rand(160, 1).add(0.5))[None]
+        codebook = CosineCodebook(8, 6).train()
+        codebook(z)
+        assert bool(codebook.initialised)
+        assert len(codebook(z).ids.unique()) >= 5
+
+    def test_gradient_passes_straight_through(self) -> None:
+        codebook = CosineCodebook(4, 3).train()
+        z = torch.randn(2, 5, 3, requires_grad=True)
+        codebook(z).codes.sum().backward()
+        assert torch.equal(z.grad, torch.ones_like(z))
+
+    def test_non_finite_latents_teach_nothing(self) -> None:
+        codebook = CosineCodebook(4, 3, from_data=False).train()
+        before = codebook.codes.clone()
+        codebook(torch.full((1, 5, 3), math.nan))
+        assert torch.equal(codebook.codes, before) and codebook.cluster_size.eq(0).all()
+
+    def test_autocast_changes_nothing(self) -> None:
+        codebook, z = CosineCodebook(64, 8).eval(), torch.randn(2, 50, 8)
+        plain = codebook(z)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast = codebook(z)
+        assert torch.equal(plain.ids, cast.ids) and torch.equal(plain.codes, cast.codes)
+
+
+class TestProductQuantizer:
+    def test_lookup_is_what_forward_returns(self) -> None:
+        quantizer = ProductQuantizer(16, 12, 3).eval()
+        result = quantizer(torch.randn(4, 2, 12))
+        assert result.ids.shape == (4, 2, 3) and result.loss == 0
+        assert torch.equal(quantizer.lookup(result.ids), result.codes)
+
+    def test_training_draws_in_proportion_and_learns(self) -> None:
+        torch.manual_seed(0)
+        quantizer = ProductQuantizer(2, 1, 1).train()
+        with torch.no_grad():
+            quantizer.to_k.fill_(1.0)
+            quantizer.codes.copy_(torch.tensor([[[0.0], [math.log(3.0)]]]))
+        result = quantizer(torch.ones(4000, 1, 1))
+        assert result.ids.float().mean() == pytest.approx(0.75, abs=0.03)
+        result.codes.sum().backward()
+        assert quantizer.codes.grad.abs().sum() > 0
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=60))
+def test_codebook_statistics(ids: list[int]) -> None:
+    counts = count_ids(torch.tensor(ids), 8, 1)
+    assert counts.sum() == len(ids)
+    assert usage(counts) == pytest.approx(len(set(ids)) / 8)
+    assert 1 - 1e-5 <= perplexity(counts) <= len(set(ids)) + 1e-4
+
+
+def test_statistics_keep_codebooks_apart() -> None:
+    counts = count_ids(torch.tensor([[0, 1], [0, 0]]), 2, 2)
+    assert counts.tolist() == [[2, 0], [1, 1]]
+    assert perplexity(counts) == pytest.approx(1.5)
+
+
+class TestLosses:
+    @pytest.mark.parametrize("name", ["mse", "l1", "smooth_l1", "cosine"])
+    def test_zero_where_equal(self, name: str) -> None:
+        x = torch.randn(2, 3, 4, 4)
+        assert LOSSES[name](x, x) == pytest.approx(0, abs=1e-6)
+        assert LOSSES[name](x, -x) > 0
+
+    def test_cosine_ignores_length_and_ends_at_two(self) -> None:
+        x = torch.randn(5, 7)
+        assert LOSSES["cosine"](3 * x, x) == pytest.approx(0, abs=1e-6)
+        assert LOSSES["cosine"](-x, x) == pytest.approx(2, abs=1e-6)
+
+    def test_cross_entropy_ignores_a_label(self) -> None:
+        logits, labels = torch.randn(1, 3, 2, 2), torch.tensor([[[0, 1], [2, 2]]])
+        expected = F.cross_entropy(logits[:, :, 0], labels[:, 0])
+        assert LOSSES["cross_entropy"](logits, labels, ignore=2) == pytest.approx(expected.item())
+        assert LOSSES["cross_entropy"](logits, torch.full((1, 2, 2), 2), ignore=2) == 0
+
+    def test_balanced_bce_weighs_both_sides_alike(self) -> None:
+        target = torch.full((1, 1, 10, 10), -1.0)
+        target[..., 0, 0] = 1
+        output = torch.where(target > 0, 2.0, -3.0)
+        expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-3))) / 2
+        assert LOSSES["balanced_bce"](output, target) == pytest.approx(expected, rel=1e-5)
+        assert LOSSES["balanced_bce"](output, -torch.ones_like(target)).isfinite()
+
+
+@pytest.mark.parametrize(("name", "loss"), [("image", "mse"), ("labels", "cross_entropy"), ("vector", "cosine")])
+def test_training_lowers_the_loss(name: str, loss: str, tmp_path) -> None:
+    torch.manual_seed(0)
+    batch = example(name, batch=16)
+    if name != "vector":  # one colour or label per picture: something that fits through a codebook
+        batch = batch[..., :1, :1].expand_as(batch).contiguous()
+    run = TrainingSettings(steps=60, batch_size=16, lr=3e-3, warmup_steps=5, log_every=10, ema=0.9, precision="float32")
+    tokenizer = VQTokenizer(attrs.evolve(CONFIGS[name], refine=False))
+    trained = train_tokenizer(tokenizer, lambda start: iter(lambda: batch, None), loss, run, tmp_path)
+    records = read_log(tmp_path / "log.jsonl")
+    assert records[-1]["reconstruction"] < 0.9 * records[0]["reconstruction"]
+    assert 0 < records[-1]["usage"] <= 1 <= records[-1]["perplexity"] <= 32
+    assert records[-1]["commitment"] >= 0
+    assert not trained.training
+    assert LOSSES[loss](trained(batch).output, batch) < records[0]["reconstruction"]
+
+
+def test_an_unknown_loss_names_the_nearest() -> None:
+    run = TrainingSettings(steps=1, batch_size=1, lr=1e-3)
+    with pytest.raises(ConfigError, match="smooth_l1"):
+        train_tokenizer(build("image"), [], "smoothl1", run)
+
+
+# --- closed-form values of the published architectures ---
+
+VIT_RENAMES = [
+    ("encoder.positions", "encoder.pos_emb"),
+    ("decoder.positions", "decoder.pos_emb"),
+    ("quantize.codes", "quantize._codebook.embed"),
+    ("quantize.cluster_size", "quantize._codebook.cluster_size"),
+    ("quantize.initialised", "quantize._codebook.initted"),
+]
+MLP_RENAMES = [
+    (".norm.", ".layernorm."),
+    (".fc1.", ".block.0."),
+    (".fc2.", ".block.2."),
+    ("to_k", "to_k.weight"),
+    ("to_v", "to_v.weight"),
+]
+UNTOUCHED = ("pos_emb", "initted", "cluster_size")
+
+
+def published_name(name: str, renames: list[tuple[str, str]]) -> str:
+    for ours, theirs in renames:
+        name = name.replace(ours, theirs)
+    if ".layernorm." in name:
+        side, _, index, _, kind = name.split(".")
+        name = f"{side}.layernorms.{index}.{kind}"
+    return name
+
+
+def filled(config: TokenizerConfig, renames: list[tuple[str, str]]) -> VQTokenizer:
+    """The tokenizer with tensor number n (in the order of published names) filled with sin(0.37 i + 0.11 n)."""
+    with torch.device("meta"):
+        tokenizer = VQTokenizer(config).eval()
+    tensors = dict(tokenizer.state_dict())
+    tables = [f"{side}.positions" for side in ("encoder", "decoder")] if config.kind == "vit" else []
+    ordered = sorted([*tensors, *tables], key=lambda name: published_name(name, renames))
+    state = {}
+    for number, name in enumerate(ordered):
+        public = published_name(name, renames)
+        if any(word in public for word in UNTOUCHED):
+            if name in tensors:
+                state[name] = torch.zeros(tensors[name].shape, dtype=tensors[name].dtype)
+            continue
+        shape = tensors[name].shape
+        index = torch.arange(shape.numel(), dtype=torch.float64)
+        if public.endswith("embed"):
+            values = (0.7 * index + 0.3).sin_()
+        else:
+            values = (0.37 * index + 0.11 * number).sin_() * (0.02 if len(shape) > 1 else 0.1)
+            values += float(len(shape) == 1 and public.endswith("weight"))
+        state[name] = values.float().view(shape)
+    tokenizer.load_state_dict(state, assign=True)
+    return tokenizer
+
+
+def assert_start(values: Tensor, *expected: float) -> None:
+    torch.testing.assert_close(values.flatten()[: len(expected)], torch.tensor(expected), rtol=1e-4, atol=2e-5)
+
+
+def test_mask_tokenizer_agrees_with_the_published_architecture() -> None:
+    vit = ViTConfig(dim=768, depth=12, heads=12, patch=16)
+    config = TokenizerConfig("vit", 1, vit, vit, QuantizerConfig("cosine", 1024, 1024), image_size=64, refine=True)
+    tokenizer = filled(config, VIT_RENAMES)
+    assert sum(p.numel() for p in tokenizer.parameters()) == 181_550_468 - 2 * 768 * 16
+    x = torch.sin(0.05 * torch.arange(64 * 64, dtype=torch.float64)).float().view(1, 1, 64, 64)
+    with torch.no_grad():
+        features = tokenizer.encoder(x).mT  # published layout: channels first
+        assert features.mean() == pytest.approx(0.586093, abs=1e-4)
+        assert features.abs().mean() == pytest.approx(13.943177, rel=1e-4)
+        assert_start(features, 10.831814, 10.830526, 10.826459, 10.822311)
+        latents = tokenizer.latents(x).mT
+        assert latents.abs().mean() == pytest.approx(1.344159, rel=1e-4)
+        assert_start(latents, -2.144627, -2.134126)
+    expected = [195, 122, 827, 280, 815, 742, 122, 900, 815, 742, 900, 353, 973, 900, 669, 122]
+    assert tokenizer.encode(x).tolist() == [expected]
+    output = tokenizer.decode(torch.arange(0, 16 * 61, 61)[None])
+    assert output.mean() == pytest.approx(0.025085, abs=1e-4)
+    assert output.abs().mean() == pytest.approx(1.707879, rel=1e-4)
+    assert_start(output, -0.444885, 2.528517, 1.177291, -2.155550)
+    assert_start(output.flatten()[-2:], 2.604631, 0.494136)
+
+
+def test_pose_tokenizer_agrees_with_the_published_architecture() -> None:
+    mlp = MLPConfig(width=1024, blocks=6)
+    tokenizer = filled(TokenizerConfig("mlp", 207, mlp, mlp, QuantizerConfig("product", 1024, 1024, 8)), MLP_RENAMES)
+    assert sum(p.numel() for p in tokenizer.parameters()) == 106_683_599
+    x = torch.sin(0.3 * torch.arange(207, dtype=torch.float64)).float()[None]
+    with torch.no_grad():
+        features = tokenizer.encoder(x)
+        assert features.abs().mean() == pytest.approx(2.408278, rel=1e-4)
+        assert_start(features, -3.498292, -0.016921, 3.622711, -2.223029)
+        latents = tokenizer.latents(x)
+        assert latents.abs().mean() == pytest.approx(0.607352, rel=1e-4)
+        assert_start(latents, 0.850097, -0.720870)
+    assert tokenizer.encode(x).tolist() == [[926, 326, 408, 68, 1021, 158, 503, 358]]
+    output = tokenizer.decode(torch.arange(0, 800, 100)[None])
+    assert output.mean() == pytest.approx(-0.014446, abs=1e-4)
+    assert output.abs().mean() == pytest.approx(2.385514, rel=1e-4)
+    assert_start(output, -3.696362, 0.089617, 3.394568, -2.456576)
