@@ -1,17 +1,20 @@
 # Every target works from a clean checkout: the first one makes .venv from nothing but python3.11 and pip.
 # Examples:  make test ARGS="-k registry -x"      make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
-PYTHON    ?= python3.11
-PIP_FLAGS ?=
-ARGS      ?=
-COUNT     ?= 50000
-DATA      ?= out/scenes
+PYTHON     ?= python3.11
+PIP_FLAGS  ?=
+ARGS       ?=
+COUNT      ?= 50000
+DATA       ?= out/tiny/scenes
 
-BIN      := .venv/bin
-PLUGINS  := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
-INSTALL  := $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
-STAMP    := .venv/.installed
-DOCS     := .venv/.docs
+BIN        := .venv/bin
+PLUGINS    := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+INSTALL    := $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
+MODEL      := recipes/tiny/model.yaml
+PRESET     := plugins/anymodal-tiny/anymodal_tiny/checkpoint
+TOKENIZERS := $(filter-out $(MODEL),$(wildcard recipes/tiny/*.yaml))
+STAMP      := .venv/.installed
+DOCS       := .venv/.docs
 
 .PHONY: demo test lint types docs tiny data clean
 
@@ -34,7 +37,11 @@ data: $(STAMP)
 	$(BIN)/anymodal data scenes --count $(COUNT) --out $(DATA) --seed 0 $(ARGS)
 
 tiny: data
-	$(BIN)/anymodal train recipes/tiny.yaml --out plugins/anymodal-tiny/anymodal_tiny/checkpoint $(ARGS)
+	set -e; for recipe in $(TOKENIZERS); do $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny/tokenizers; done
+	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens
+	$(BIN)/anymodal train $(MODEL) --out out/tiny
+	rm -rf $(PRESET)
+	cp -r out/tiny/model $(PRESET)
 
 clean:
 	rm -rf .venv build dist site out runs .pytest_cache .hypothesis .ruff_cache .mypy_cache

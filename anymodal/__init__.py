@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel as AnyModel
     from anymodal.errors import AnymodalError as AnymodalError
     from anymodal.errors import CheckpointError as CheckpointError
     from anymodal.errors import ConfigError as ConfigError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from anymodal.families import TextModality as TextModality
     from anymodal.families.image import image as image
     from anymodal.hookspecs import hookimpl as hookimpl
-    from anymodal.hub import AnyModel as AnyModel
     from anymodal.hub import load as load
     from anymodal.modality import API as API
     from anymodal.modality import Crop as Crop
@@ -42,7 +42,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "API": "modality",
-    "AnyModel": "hub",
+    "AnyModel": "anymodel",
     "AnymodalError": "errors",
     "CheckpointError": "errors",
     "ConfigError": "errors",

@@ -181,12 +181,11 @@ class Registry:
     def _provide(self, candidate: Candidate) -> Mapping[str, Any]:
         """By name what an entry point provides, loaded once; empty when it is broken."""
         with self._lock:
-            if candidate not in self._provided:
-                self._provided[candidate] = {}
+            if candidate not in self._provided and candidate not in self._broken:
                 with self._recording(candidate):
                     result = self._load(candidate).call(HOOKS[candidate.kind])
                     self._provided[candidate] = self._validated(candidate, result)
-        return self._provided[candidate]
+            return self._provided.get(candidate, {})
 
     def _validated(self, candidate: Candidate, result: object) -> Mapping[str, Any]:
         """What a hook returned, by name. Raises Refusal when it is not what the entry points announce."""

@@ -411,6 +411,24 @@ def test_adding_a_bad_name(shelf, name):
         shelf.registry().add(cls)
 
 
+def test_an_interrupted_import_can_be_tried_again(shelf):
+    source = "import sys\nif not hasattr(sys, 'am_tried'):\n    sys.am_tried = 1\n    raise KeyboardInterrupt\n"
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": source + MODALITY.format(name="Odd")})
+    registry = shelf.registry()
+    with pytest.raises(KeyboardInterrupt):
+        registry.modality("odd")
+    assert registry.modality("odd").name == "odd"
+    del sys.am_tried
+
+
+def test_strict_raises_for_what_is_only_untidy(shelf):
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "print('hello')" + MODALITY.format(name="Odd")})
+    registry = shelf.registry(ANYMODAL_STRICT="1")
+    with pytest.raises(PluginError, match="prints to stdout"):
+        registry.modality("odd")
+    assert registry.modality("odd").name == "odd", "it is imported by now and prints no more"
+
+
 def test_trace_shows_hook_calls(shelf, capsys):
     shelf.registry(ANYMODAL_TRACE="1").modality("healthy")
     assert "anymodal: healthy-one:healthy anymodal_modalities -> [[<class" in capsys.readouterr().err

@@ -22,21 +22,25 @@ def data() -> None:
 @click.option("--seed", type=click.IntRange(min=0), required=True, help="Which world the scenes come from.")
 @click.option("--size", type=click.IntRange(16, 512), default=64, show_default=True, help="Pixels on a side.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one for each core.")
+@click.option("--kinds", help="Kinds of things that may occur, with commas between; basic is a small world. Default: all.")
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first scene.")
 @with_output
-def scenes(output: Output, count: int, out: Path, seed: int, size: int, workers: int | None, start: int) -> None:
+def scenes(
+    output: Output, count: int, out: Path, seed: int, size: int, workers: int | None, kinds: str | None, start: int
+) -> None:
     """Render scenes with exact labels; a scene is a function of seed and index, and existing ones are kept.
 
     \b
     anymodal data scenes --count 100 --out out/scenes --seed 0
     anymodal data scenes --count 50000 --out out/train --seed 1 --size 96 --workers 8
     """
-    from anymodal.data.scenes import write
+    from anymodal.data.scenes import BASIC, write
 
+    names = BASIC if kinds == "basic" else [name.strip() for name in kinds.split(",")] if kinds else None
     began = time.perf_counter()
     try:
         with output.progress(count, "scenes") as advance:
-            write(out, count, seed, size, workers, start, advance)
+            write(out, count, seed, size, workers, start, advance, names)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write scenes to {str(out)!r}: {reason}; choose another folder for --out") from error

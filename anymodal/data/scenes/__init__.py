@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from . import furniture, nature, street, tabletop  # noqa: F401  (they fill the catalogue of kinds)
 from .caption import mentions
-from .kinds import COLOURS, KINDS
+from .kinds import BASIC, COLOURS, KINDS
 from .records import FAR, Camera, Pose, Relation, Scene, SceneObject, Setting
 from .scene import render
 from .write import write
 
 __all__ = [
-    "COLOURS", "FAR", "KINDS", "Camera", "Pose", "Relation", "Scene", "SceneObject", "Setting", "mentions", "render",
+    "BASIC", "COLOURS", "FAR", "KINDS", "Camera", "Pose", "Relation", "Scene", "SceneObject", "Setting", "mentions", "render",
     "write",
 ]  # fmt: skip

@@ -136,12 +136,15 @@ def _clothes(draw: Stream, shirt: str) -> Floats:
     ])  # fmt: skip
     region = np.zeros(len(rest), np.int64)
     sleeves = (16, 17, 18, 19) if draw.chance(0.5) else (16, 17)
-    region[np.isin(model.owner, (3, 6, 9, 13, 14, *sleeves))] = 1
-    region[np.isin(model.owner, (0, 1, 2) if draw.chance(0.25) else (0, 1, 2, 4, 5))] = 2
+    region[np.isin(model.owner, (6, 9, 13, 14, *sleeves))] = 1
+    region[np.isin(model.owner, (1, 2) if draw.chance(0.25) else (1, 2, 4, 5))] = 2
     region[np.isin(model.owner, (7, 8, 10, 11))] = 3
-    line = draw.pick((0.12, 0.13, 0.15))
-    behind = rest[:, 2] < joints[15, 2] - (0.03 if draw.chance(0.6) else -0.02)
-    region[(model.owner == 15) & ((rest[:, 1] > joints[15, 1] + line) | (behind & (rest[:, 1] > joints[15, 1])))] = 4
+    hips = np.isin(model.owner, (0, 3))
+    region[hips] = np.where(rest[hips, 1] > draw.uniform(0.0, 0.1), 1, 2)
+    height, depth = rest[:, 1] - joints[15, 1], rest[:, 2] - joints[15, 2]
+    neck = draw.pick((-0.02, 0.03, -0.09))
+    hair = (height > draw.uniform(0.075, 0.105)) | ((depth < 0.01) & (height > neck))
+    region[(model.owner == 15) & hair] = 4
     return palette[region[model.faces].max(1)]
 
 

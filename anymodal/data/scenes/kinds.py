@@ -6,11 +6,13 @@ A builder returns parts around the origin with the base at y = 0 and the front t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+
+from anymodal.errors import ValueProblem, nearest
 
 from . import coco
 from .meshes import Mesh
@@ -80,4 +82,31 @@ def kind(
     return register
 
 
+BASIC: tuple[str, ...] = (
+    "person", "dog", "chair", "couch", "bed", "dining table", "tv", "potted plant", "vase", "cup", "book", "car", "bus",
+    "bench", "stop sign", "traffic light", "house", "umbrella", "tree", "tent", "sports ball",
+)  # fmt: skip
+"""A smaller world, which a small model learns in an hour."""
+
+
+def select(names: Iterable[str] | None) -> tuple[Kind, ...]:
+    """The kinds of some names, in the catalogue's order; all for None. Raises ValueProblem.
+
+    There must be something for a room, for a place outdoors and for a table, and a table.
+    """
+    if names is None:
+        return tuple(KINDS.values())
+    wanted = set(names)
+    for name in sorted(wanted - KINDS.keys()):
+        raise ValueProblem(f"there is no kind of thing {name!r}{nearest(name, KINDS)}; kinds: {', '.join(KINDS)}")
+    kinds = tuple(kind for name, kind in KINDS.items() if name in wanted)
+    for place in ("room", "outdoors", "top"):
+        if not any(place in kind.places and kind.build is not None for kind in kinds):
+            raise ValueProblem(f"none of the kinds {', '.join(sorted(wanted))} belongs {_PLACES[place]}; add one that does")
+    if not any(kind.holds for kind in kinds):
+        raise ValueProblem("no kind carries others; add 'dining table' or 'cabinet'")
+    return kinds
+
+
+_PLACES = {"room": "in a room", "outdoors": "outdoors", "top": "on a table"}
 KINDS["person"] = Kind("person", coco.class_id("person"), ("person",), "room outdoors", 2, COLOURS, None)

@@ -114,22 +114,23 @@ def _company(draw: Stream, first: Kind, count: int, people: int, options: Sequen
     return chosen + [KINDS["person"]] * people
 
 
-def choose(draw: Stream, place: str) -> tuple[list[Item], bool]:
+def choose(draw: Stream, place: str, kinds: Sequence[Kind]) -> tuple[list[Item], bool]:
     """The things of a scene, and whether it is a still life: the first carries all the others."""
     if place == "room" and draw.chance(0.3):
-        tops = [kind for kind in KINDS.values() if "top" in kind.places]
-        holder = make(draw.fork("holder"), draw.pick([kind for kind in KINDS.values() if kind.holds]))
+        tops = [kind for kind in kinds if "top" in kind.places]
+        holder = make(draw.fork("holder"), draw.pick([kind for kind in kinds if kind.holds]))
         count = draw.weigh({1: 0.3, 2: 0.4, 3: 0.3})
-        kinds = draw.shuffled(tops)[:count]
-        return [holder, *(make(draw.fork(f"top {k}"), kind, 1.25 if kind.bulk == 0 else 0.8) for k, kind in enumerate(kinds))], True
-    options = [kind for kind in KINDS.values() if place in kind.places and kind.build is not None]
-    people = draw.weigh({0: 0.42, 1: 0.42, 2: 0.16})
+        chosen = draw.shuffled(tops)[:count]
+        carried = [make(draw.fork(f"top {k}"), kind, 1.25 if kind.bulk == 0 else 0.8) for k, kind in enumerate(chosen)]
+        return [holder, *carried], True
+    options = [kind for kind in kinds if place in kind.places and kind.build is not None]
+    people = draw.weigh({0: 0.42, 1: 0.42, 2: 0.16}) if KINDS["person"] in kinds else 0
     count = draw.weigh({1: 0.42, 2: 0.38, 3: 0.2} if people else {1: 0.3, 2: 0.38, 3: 0.24, 4: 0.08})
     if people and draw.chance(0.12):
-        kinds = [KINDS["person"]] * people
+        chosen = [KINDS["person"]] * people
     else:
-        kinds = _company(draw, draw.pick(options), count, people, options)
-    items = [make(draw.fork(f"item {k}"), kind) for k, kind in enumerate(kinds)]
+        chosen = _company(draw, draw.pick(options), count, people, options)
+    items = [make(draw.fork(f"item {k}"), kind) for k, kind in enumerate(chosen)]
     return sorted(items, key=lambda item: -float(item.extent[0] * item.extent[2])), False
 
 
@@ -197,7 +198,7 @@ def focus(draw: Stream, placed: Sequence[Placed]) -> Floats:
     return np.concatenate([things, middle + (placed[0].corners - middle) * draw.uniform(0.1, 0.75)])
 
 
-def arrange(draw: Stream, place: str) -> tuple[list[Placed], bool]:
-    """A layout for a room or outdoors, and whether it is a still life on a table."""
-    items, still_life = choose(draw.fork("choice"), place)
+def arrange(draw: Stream, place: str, kinds: Sequence[Kind]) -> tuple[list[Placed], bool]:
+    """A layout of things of some kinds for a room or outdoors, and whether it is a still life on a table."""
+    items, still_life = choose(draw.fork("choice"), place, kinds)
     return (set_table if still_life else spread)(draw.fork("layout"), items), still_life

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isqrt
 
 import attrs
@@ -13,6 +13,7 @@ from anymodal.errors import ValueProblem
 from . import backdrop, caption, light, place, shade, stage
 from .camera import shoot
 from .coco import class_id
+from .kinds import select
 from .meshes import about_y, dot, turned
 from .place import Placed
 from .raster import Grid
@@ -29,18 +30,19 @@ _SKY = class_id("sky-other-merged")
 _TO_HMR = np.diag([1.0, -1.0, -1.0])  # from x right, y up, z towards the viewer to x right, y down, z away
 
 
-def render(seed: int, index: int, size: int = 64) -> Scene:
+def render(seed: int, index: int, size: int = 64, kinds: Iterable[str] | None = None) -> Scene:
     """The scene of a seed and an index as a picture of size by size pixels with all its labels.
 
     The same arguments give the same labels on every machine; the size changes nothing but the sampling.
-    Raises ValueProblem for a size outside 16..512.
+    `kinds` are the names of the kinds of things that may occur, all when None; `BASIC` is a smaller world.
+    Raises ValueProblem for a size outside 16..512 or a kind that does not exist.
     """
     if not SMALLEST <= size <= LARGEST:
         raise ValueProblem(f"cannot render a scene of {size} pixels: choose a size from {SMALLEST} to {LARGEST}")
     draw = Stream("scenes", VERSION, seed, index)
     where = "room" if draw.chance(0.5) else "outdoors"
     yaw = draw.uniform(-0.6, 0.6)
-    layout, still_life = place.arrange(draw, where)
+    layout, still_life = place.arrange(draw, where, select(kinds))
     placed = [thing.turned(yaw) for thing in layout]
     corners = np.concatenate([thing.corners for thing in placed])
     focus = place.focus(draw.fork("focus"), placed) if still_life else corners

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 from anymodal.errors import DataError
 
 from .coco import CLASSES, is_thing
+from .kinds import select
 from .records import FAR, Scene
 from .scene import VERSION, render
 
@@ -35,14 +36,17 @@ def write(
     workers: int | None = None,
     start: int = 0,
     progress: Callable[[int], None] | None = None,
+    kinds: Iterable[str] | None = None,
 ) -> None:
-    """Render scenes `start` .. `start + count - 1` of a seed into folders below `root`.
+    """Render scenes `start` .. `start + count - 1` of a seed into folders below `root`; `kinds` as in `render`.
 
     Scenes whose `scene/NAME.json` exists are skipped, so a run that was stopped can be taken up again.
     `workers` processes share the work (all cores when None, no extra process for 1); `progress` is called with the
     number of scenes finished since its last call. Raises DataError where the folder cannot be written.
     """
     root = Path(root)
+    names = None if kinds is None else tuple(kinds)
+    select(names)
     try:
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -53,18 +57,18 @@ def write(
     workers = workers or os.cpu_count() or 1
     if workers == 1 or len(chunks) < 2:
         for chunk in chunks:
-            report(_write_chunk(root, chunk, seed, size))
+            report(_write_chunk(root, chunk, seed, size, names))
         return
     with ProcessPoolExecutor(min(workers, len(chunks))) as pool:
-        for job in as_completed([pool.submit(_write_chunk, root, chunk, seed, size) for chunk in chunks]):
+        for job in as_completed([pool.submit(_write_chunk, root, chunk, seed, size, names) for chunk in chunks]):
             report(job.result())
 
 
-def _write_chunk(root: Path, indices: range, seed: int, size: int) -> int:
+def _write_chunk(root: Path, indices: range, seed: int, size: int, kinds: tuple[str, ...] | None) -> int:
     """Render and save the scenes that are missing; returns how many are there now."""
     for index in indices:
         if not (root / "scene" / f"{index:08d}.json").exists():
-            save(root, render(seed, index, size))
+            save(root, render(seed, index, size, kinds))
     return len(indices)
 
 

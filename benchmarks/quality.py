@@ -1,0 +1,153 @@
+"""What the embedded model can do, measured on held-out scenes (a seed never used in training).
+
+    python benchmarks/quality.py [--model tiny] [--count 200] [--json]
+
+rgb -> depth, normal, semseg and caption are compared with constant predictors fitted on training scenes: the best single
+constant, and the best constant picture (one value a pixel). Sky has no depth and no normal and is left out. caption ->
+rgb is compared with shuffled captions, by two judges: which of the named kinds the model's own rgb -> semseg finds in the
+pictures, and how much of them has the named colours (nearest of the eleven in CIELAB).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+from anymodal_color_palette import to_lab
+
+import anymodal as am
+from anymodal.data.scenes import KINDS, Scene, mentions, render
+from anymodal.data.scenes.kinds import PAINT
+
+TRAIN_SEED, HELD_OUT_SEED = 0, 1_000_003
+TRAIN_COUNT, BATCH = 500, 50
+PAINTS = to_lab(np.stack([np.sqrt(c) * 255 for c in PAINT.values()]))
+NAMES = list(PAINT)
+
+
+def surface(scene: Scene) -> np.ndarray:
+    """Where the scene is not sky (H, W)."""
+    return np.linalg.norm(scene.normal, axis=-1) > 0.5
+
+
+def fit_constants(scenes: list[Scene]) -> dict[str, Any]:
+    """The constants, single and per pixel, that minimise the metrics on training scenes."""
+    depth = np.stack([np.where(surface(s), s.depth, np.nan) for s in scenes])
+    normal = np.stack([s.normal for s in scenes])
+    mean = normal.sum(0)
+    single = normal.reshape(-1, 3).sum(0)
+    return {
+        "depth": {"constant": np.full(depth.shape[1:], relative_median(depth.reshape(-1, 1))[0]), "picture": relative_median(depth)},
+        "normal": {"constant": np.broadcast_to(single, mean.shape), "picture": mean},
+    }
+
+
+def relative_median(values: np.ndarray) -> np.ndarray:
+    """The constant c along axis 0 that minimises mean |c - t| / t: the median with weights 1 / t; NaN is left out."""
+    order = np.argsort(values, axis=0)
+    ordered = np.take_along_axis(values, order, 0)
+    weight = np.cumsum(np.nan_to_num(1 / ordered), axis=0)
+    index = (weight >= weight[-1:] / 2).argmax(0)
+    return np.take_along_axis(ordered, index[None], 0)[0]
+
+
+def pair_scores(said: list[set], meant: list[set]) -> dict[str, float]:
+    """Precision, recall and F1 of (colour, kind) pairs over all captions."""
+    hits = sum(len(a & b) for a, b in zip(said, meant, strict=True))
+    precision = hits / max(sum(map(len, said)), 1)
+    recall = hits / max(sum(map(len, meant)), 1)
+    return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / max(precision + recall, 1e-9)}
+
+
+def from_pictures(model: am.AnyModel, scenes: list[Scene], constants: dict[str, Any]) -> dict[str, Any]:
+    targets = ["depth", "normal", "semseg", "caption", "canny_edge", "color_palette"]
+    made: list[Any] = []
+    for start in range(0, len(scenes), BATCH):
+        made += model.generate_batch([{"rgb": s.rgb} for s in scenes[start : start + BATCH]], targets, seed=start)
+    sets, result = model.modalities, {}
+    depth = [np.where(surface(s), s.depth, np.nan) for s in scenes]
+    normal = [s.normal for s in scenes]
+    result["depth"] = sets["depth"].score([m["depth"] for m in made], depth)
+    result["normal"] = sets["normal"].score([m["normal"] for m in made], normal)
+    for name in ("constant", "picture"):
+        result["depth"][f"abs_rel_{name}"] = sets["depth"].score([constants["depth"][name]] * len(scenes), depth)["abs_rel"]
+        result["normal"][f"mean_angle_{name}"] = sets["normal"].score([constants["normal"][name]] * len(scenes), normal)["mean_angle"]
+    semseg = sets["semseg"]
+    truth = [s.semseg for s in scenes]
+    result["semseg"] = semseg.score([m["semseg"] for m in made], truth)
+    coded = semseg.detokenize(semseg.tokenize(truth)["semseg"])
+    result["semseg"]["miou_tokenizer"] = semseg.score(coded, truth)["miou"]
+    result["caption"] = pair_scores([mentions(m["caption"]) for m in made], [mentions(s.caption) for s in scenes])
+    for name in ("canny_edge", "color_palette"):
+        derived = [sets[name].derive({"rgb": s.rgb}) for s in scenes]
+        result[name] = sets[name].score([m[name] for m in made], derived)
+    return result
+
+
+def from_captions(model: am.AnyModel, scenes: list[Scene]) -> dict[str, Any]:
+    made: list[np.ndarray] = []
+    for start in range(0, len(scenes), BATCH):
+        batch = model.generate_batch([{"caption": s.caption} for s in scenes[start : start + BATCH]], ["rgb"], seed=start)
+        made += [m["rgb"] for m in batch]
+    seen: list[np.ndarray] = []
+    for start in range(0, len(made), BATCH):
+        seen += [m["semseg"] for m in model.generate_batch([{"rgb": p} for p in made[start : start + BATCH]], ["semseg"])]
+    pairs = [mentions(s.caption) for s in scenes]
+    shuffled = pairs[1:] + pairs[:1]
+    return {
+        judge: {"own": score(values, pairs), "shuffled": score(values, shuffled)}
+        for judge, score, values in (("kinds_found", kinds_found, seen), ("colour_share", colour_share, made))
+    }
+
+
+def kinds_found(semsegs: list[np.ndarray], pairs: list[set]) -> float:
+    """Share of named kinds that cover at least 1 % of the picture."""
+    found = [(s == KINDS[kind].class_id).mean() >= 0.01 for s, p in zip(semsegs, pairs, strict=True) for _, kind in p]
+    return float(np.mean(found))
+
+
+def colour_share(pictures: list[np.ndarray], pairs: list[set]) -> float:
+    """Mean share of the picture whose nearest colour name is a named one."""
+    shares = []
+    for picture, pair in zip(pictures, pairs, strict=True):
+        colours = {NAMES.index(c) for c, _ in pair if c}
+        if colours:
+            nearest = np.linalg.norm(to_lab(picture.reshape(-1, 3))[:, None] - PAINTS[None], axis=-1).argmin(1)
+            shares.append(np.isin(nearest, list(colours)).mean())
+    return float(np.mean(shares))
+
+
+def timing(model_name: str) -> dict[str, float]:
+    """Seconds to load, and to generate all other modalities from one picture, in this process."""
+    began = time.perf_counter()
+    model = am.load(model_name)
+    loaded = time.perf_counter()
+    model.generate({"rgb": render(HELD_OUT_SEED, 0).rgb}, "all")
+    return {"load": loaded - began, "generate_all": time.perf_counter() - loaded}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    seconds = timing(options.model)
+    model = am.load(options.model)
+    scenes = [render(HELD_OUT_SEED, i) for i in range(options.count)]
+    constants = fit_constants([render(TRAIN_SEED, i) for i in range(TRAIN_COUNT)])
+    result = {"seconds": seconds, "rgb_to": from_pictures(model, scenes, constants), "caption_to_rgb": from_captions(model, scenes)}
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    for group, content in result.items():
+        for name, value in content.items():
+            numbers = value if isinstance(value, dict) else {"": value}
+            print(f"{group:15} {name:14} " + "  ".join(f"{k} {v:.3f}".strip() for k, v in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

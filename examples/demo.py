@@ -1,0 +1,62 @@
+"""The demo: held-out scenes and real photographs, everything the embedded model makes of them, one picture.
+
+    python examples/demo.py [--model tiny] [--out out/demo]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from anymodal.data.scenes import write
+
+HELD_OUT_SEED = 1_000_003
+SCENES = (0, 1, 4)
+PHOTOS = Path(__file__).parent / "photos"
+TRUTHS = {"depth": ".png", "normal": ".png", "semseg": ".png", "caption": ".txt"}
+
+
+def run_generate(picture: Path, out: Path, model: str, truth: dict[str, Path]) -> Image.Image:
+    """One call of the command line, as a user would type it; the picture it wrote."""
+    command = ["anymodal", "generate", f"rgb={picture}", "--to", "all", "--model", model, "--out", str(out)]
+    for name, path in truth.items():
+        command += ["--truth", f"{name}={path}"]
+    print("$", " ".join(command), flush=True)
+    subprocess.run([sys.executable, "-m", "anymodal.cli", *command[1:]], check=True)
+    return Image.open(out / "grid.png")
+
+
+def stack(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures under each other, on white."""
+    sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (255, 255, 255))
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"))
+    options = parser.parse_args()
+    data = options.out / "scenes"
+    rows = []
+    for index in SCENES:
+        write(data, 1, HELD_OUT_SEED, start=index, workers=1)
+        name = f"{index:08d}"
+        truth = {modality: data / modality / f"{name}{suffix}" for modality, suffix in TRUTHS.items()}
+        rows.append(run_generate(data / "rgb" / f"{name}.png", options.out / f"scene-{index}", options.model, truth))
+    for photo in sorted(PHOTOS.glob("*.jpg")):
+        rows.append(run_generate(photo, options.out / photo.stem, options.model, {}))
+    stack(rows).save(options.out / "grid.png")
+    print(f"look at {options.out / 'grid.png'} (held-out scenes with the truth below, then photographs)")
+
+
+if __name__ == "__main__":
+    main()
