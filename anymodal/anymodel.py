@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import attrs
 import numpy as np
 import torch
 
-from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, UnknownModality, nearest
+from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
 from anymodal.modality import Crop, Modality, Sampling
 from anymodal.model import ModelConfig, Transformer
 from anymodal.outputs import Outputs
+from anymodal.plugins import blame
 from anymodal.tokens import ModalitySet
 
 OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
@@ -51,7 +52,7 @@ class AnyModel:
         values = {}
         for name, value in inputs.items():
             modality = self.modalities[name]
-            with _blame(modality, "reading", value):
+            with blame(modality, "accept", value):
                 value = modality.accept(value)
                 extent = modality.extent(value)
                 values[name] = modality.crop(value, Crop.centre(*extent) if extent else Crop())
@@ -61,7 +62,7 @@ class AnyModel:
         """Tokens of plain values by stream name: ids (n,) int64, or rows (n, width) float32 of dense streams."""
         tokens: dict[str, np.ndarray] = {}
         for name, value in self.accept(inputs).items():
-            with _blame(self.modalities[name], "tokenising", value):
+            with blame(self.modalities[name], "tokenize", value):
                 tokens |= {stream: arrays[0] for stream, arrays in self.modalities[name].tokenize([value]).items()}
         return tokens
 
@@ -111,21 +112,22 @@ class AnyModel:
         **common: Any,
     ) -> list[Outputs]:
         """`generate` for several samples in one batch; sample i uses seed + i and gets what it would get alone."""
-        if not inputs:
-            return []
-        given = set().union(*inputs)
-        names = self._targets(targets, given)
-        values = [self.accept(sample) for sample in inputs]
-        known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
-        plan = self._plan(names, given, weights, options or {}, common)
-        for stream in Sampler(self.transformer).run(known, plan, range(seed, seed + len(known))):
-            if progress is not None:
-                progress(stream)
-        results = []
-        for sample, tokens in zip(values, known, strict=True):
-            ids = {name: tokens.streams[name].values for name in names}
-            results.append(Outputs(self.modalities, self.detokenize(ids), sample, ids))
-        return results
+        groups: dict[frozenset[str], list[int]] = {}
+        for index, sample in enumerate(inputs):
+            groups.setdefault(frozenset(sample), []).append(index)
+        results: dict[int, Outputs] = {}
+        for given, indices in groups.items():
+            names = self._targets(targets, given)
+            plan = self._plan(names, given, weights, options or {}, common)
+            values = [self.accept(inputs[index]) for index in indices]
+            known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
+            for stream in Sampler(self.transformer).run(known, plan, [seed + index for index in indices]):
+                if progress is not None:
+                    progress(stream)
+            for index, sample, tokens in zip(indices, values, known, strict=True):
+                ids = {name: tokens.streams[name].values for name in names}
+                results[index] = Outputs(self.modalities, self.detokenize(ids), sample, ids)
+        return [results[index] for index in range(len(inputs))]
 
     def _conditions(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Tokens of the inputs for the encoder; a modality with a dense stream enters through it alone."""
@@ -138,7 +140,7 @@ class AnyModel:
             and (self.modalities.layout[name].is_dense or self.modalities.layout[name].modality not in dense)
         }
 
-    def _targets(self, targets: str | Sequence[str] | None, given: set[str]) -> list[str]:
+    def _targets(self, targets: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
         possible = self.modalities.targets
         if targets is None or targets == "all":
             return [name for name in possible if name not in given]
@@ -158,7 +160,7 @@ class AnyModel:
     def _plan(
         self,
         names: list[str],
-        given: set[str],
+        given: Collection[str],
         weights: Mapping[str, float] | None,
         options: Mapping[str, Mapping[str, Any]],
         common: Mapping[str, Any],
@@ -177,8 +179,8 @@ class AnyModel:
             for name in names
         ]
 
-    def _weights_by_stream(self, weights: Mapping[str, float], given: set[str]) -> dict[str, float]:
-        result = {}
+    def _weights_by_stream(self, weights: Mapping[str, float], given: Collection[str]) -> dict[str, float]:
+        result: dict[str, float] = {}
         for name, weight in weights.items():
             if name not in given:
                 raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
@@ -189,7 +191,7 @@ class AnyModel:
 
     @staticmethod
     def _sampling(modality: Modality, grounded: bool, common: dict[str, Any], own: dict[str, Any]) -> Sampling:
-        """The plugin's default with the user's changes; common options that do not fit a sequence or grid are left out."""
+        """The plugin's default with the user's changes; a common scheme that does not fit the target is left out."""
         default = modality.sampling(grounded)
         for key in [*common, *own]:
             if key not in OPTIONS:
@@ -208,21 +210,3 @@ class AnyModel:
         from anymodal.hub import save
 
         return save(self, Path(folder), dtype)
-
-
-class _blame:
-    """Turns a foreign exception of plugin code into a PluginError that names the modality and the value."""
-
-    def __init__(self, modality: Modality, stage: str, value: Any) -> None:
-        self.modality, self.stage, self.value = modality, stage, value
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, AnymodalError):
-            shape = getattr(self.value, "shape", "")
-            raise PluginError(
-                f"modality {self.modality.name!r} failed while {self.stage} a {type(self.value).__name__} {shape}:"
-                f" {type(error).__name__}: {error}"
-            ) from error

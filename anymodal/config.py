@@ -50,7 +50,7 @@ def override_value(raw: dict[str, Any], override: str) -> None:
 
 
 def structure(raw: Any, schema: type[T], source: str) -> T:
-    """Build an attrs class from plain data. An unknown key names the nearest known one; so does a wrong type its place."""
+    """Build an attrs class from plain data. Raises ConfigError: an unknown key names the nearest known one."""
     _check_keys(raw, schema, source, "")
     try:
         return _CONVERTER.structure(raw, schema)

@@ -13,6 +13,8 @@ AnymodalError                    catch this one to catch them all
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class AnymodalError(Exception):
     """Base of all errors that a user can cause; the message says what, where and what to do."""
@@ -50,9 +52,9 @@ class GenerationError(AnymodalError):
     """A generation request that the loaded model cannot answer."""
 
 
-def nearest(name: str, known: object) -> str:
+def nearest(name: str, known: Iterable[object]) -> str:
     """A hint such as ``; did you mean 'depth'?`` for the closest of `known`, or an empty string."""
     import difflib
 
-    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.5)  # type: ignore[attr-defined]
+    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

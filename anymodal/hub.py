@@ -8,19 +8,17 @@ installed plugins, and only the tensors of the modalities asked for are read.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from anymodal.anymodel import AnyModel
 from anymodal.config import structure
-from anymodal.errors import AnymodalError, CheckpointError, ConfigError, UnknownModality, ValueProblem, nearest
+from anymodal.errors import CheckpointError, ConfigError, UnknownModality, ValueProblem, nearest
 from anymodal.files import read_json, replacing, write_json
 from anymodal.modality import Modality
 from anymodal.model import ModelConfig, Transformer
@@ -89,17 +87,17 @@ def load(
 
 def locate(name: str | Path) -> Path:
     """The folder of a preset or path. Raises CheckpointError that says what was tried."""
-    presets = registry().presets()
-    if isinstance(name, str) and name in presets:
-        return Path(presets[name])
     folder = Path(name)
     if (folder / "config.json").is_file():
         return folder
     if folder.is_dir():
         raise CheckpointError(f"{folder} is a folder without config.json, so it is no checkpoint")
-    raise CheckpointError(
-        f"{str(name)!r} is neither a preset{nearest(str(name), presets)} nor a folder; presets: {', '.join(presets) or 'none'}"
-    )
+    try:
+        return Path(registry().preset(str(name)))
+    except UnknownModality:
+        presets = registry().presets()
+        hint = f"{nearest(str(name), presets)}; presets: {', '.join(presets) or 'none'}"
+        raise CheckpointError(f"{str(name)!r} is neither a preset nor a folder{hint}") from None
 
 
 def read_config(folder: Path) -> CheckpointConfig:
@@ -112,7 +110,7 @@ def read_config(folder: Path) -> CheckpointConfig:
         raise CheckpointError(f"{path} does not describe an anymodal checkpoint (its 'format' is not {FORMAT!r})")
     if raw.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {raw.get('format_version')}, this anymodal reads {FORMAT_VERSION}; update anymodal"
+            f"{path} has format version {raw.get('format_version')}, this one reads {FORMAT_VERSION}; update anymodal"
         )
     try:
         return structure(raw, CheckpointConfig, str(path))
@@ -144,22 +142,22 @@ def load_tokenizer(part: Path) -> VQTokenizer:
     )
     with torch.device("meta"):
         tokenizer = VQTokenizer(config)
-    tokenizer = tokenizer.to_empty(device="cpu")
-    fresh = {name: buffer for name, buffer in VQTokenizer(config).named_buffers() if name not in tokenizer.state_dict()}
-    for name, buffer in fresh.items():
-        tokenizer.get_buffer(name).copy_(buffer)
     with _open(part / "model.safetensors") as file:
-        names = set(file.keys())
-        for name, tensor in tokenizer.state_dict().items():
+        names, state = set(file.keys()), {}
+        for name, expected in tokenizer.state_dict().items():
             if name not in names:
                 raise CheckpointError(f"{part} has no tensor {name!r}; it is incomplete or of another tokenizer")
-            stored = file.get_tensor(name)
-            if stored.shape != tensor.shape:
-                raise CheckpointError(
-                    f"tensor {name!r} in {part} has shape {tuple(stored.shape)}, its config says {tuple(tensor.shape)}"
-                )
-            tensor.copy_(stored)
+            state[name] = _of_shape(file.get_tensor(name), expected.shape, name, part).to(expected.dtype)
+    tokenizer.load_state_dict(state, assign=True)
     return tokenizer.eval().requires_grad_(False)
+
+
+def _of_shape(tensor: torch.Tensor, shape: torch.Size, name: str, part: Path) -> torch.Tensor:
+    if tensor.shape != shape:
+        raise CheckpointError(
+            f"tensor {name!r} in {part} has shape {tuple(tensor.shape)}, its config says {tuple(shape)}"
+        )
+    return tensor
 
 
 def _load_transformer(config: ModelConfig, modalities: ModalitySet, path: Path) -> Transformer:
@@ -181,7 +179,7 @@ def _open(path: Path) -> Any:
 
 def _check_streams(modality: Modality, record: ModalityRecord, folder: Path) -> None:
     mine = [attrs.asdict(s) for s in modality.streams()]
-    if record.streams and cattrs.unstructure(record.streams) != _plain(mine):
+    if record.streams and record.streams != _plain(mine):
         raise CheckpointError(
             f"the installed {modality.name!r} does not fit {folder}: its streams are {_plain(mine)}, the checkpoint's"
             f" {record.streams}; install {record.distribution or 'the plugin'} {record.version or ''}".rstrip()
@@ -201,9 +199,12 @@ def save(model: AnyModel, folder: Path, dtype: str | None = None) -> Path:
     records = {}
     for modality in model.modalities:
         streams = _plain([attrs.asdict(s) for s in modality.streams()])
-        owner, version = _owner(modality)
+        origin = registry().origin(type(modality))
         records[modality.name] = ModalityRecord(
-            distribution=owner, version=version, numbers=_plain(modality.settings()), streams=streams
+            distribution=origin.distribution if origin else None,
+            version=origin.version if origin else None,
+            numbers=_plain(modality.settings()),
+            streams=streams,
         )
         if modality.tokenizer is not None:
             save_tokenizer(modality, folder / "modalities" / modality.name, kept)
@@ -232,18 +233,6 @@ def save_tokenizer(modality: Modality, part: Path, dtype: torch.dtype | None = N
         "tokenizer": attrs.asdict(modality.tokenizer.config),
     }
     write_json(config, part / "config.json")
-
-
-def _owner(modality: Modality) -> tuple[str | None, str | None]:
-    """The distribution that provides a modality, and its version."""
-    for candidate in registry().candidates():
-        if candidate.name == modality.name:
-            return candidate.distribution, candidate.version
-    name = type(modality).__module__.split(".")[0].replace("_", "-")
-    try:
-        return name, distribution(name).version
-    except (PackageNotFoundError, AnymodalError):
-        return None, None
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -16,20 +16,31 @@ from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer
 
 SMALLEST_ALPHA = 1e-9
+KEEPS = ("random", "all", "none", "binary")
 
 
 @attrs.frozen
 class Component:
     """One component of the mixture: Dirichlet concentrations by stream name; streams not named have 0.
 
-    `keep` says how much of a sequence stays visible when it is an input: 'random' (uniform share), 'all', or 'binary'
-    (all or nothing by a coin).
+    `keep` says how much of a sequence stays visible when it is an input: 'random' (uniform share), 'all', 'none', or
+    'binary' (all or nothing by a coin). `input_tokens` (least, most) replaces the configuration's number.
     """
 
     inputs: Mapping[str, float]
     targets: Mapping[str, float]
     weight: float = 1.0
     keep: Mapping[str, str] = attrs.field(factory=dict)
+    input_tokens: tuple[int, int] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, keep in self.keep.items():
+            if keep not in KEEPS:
+                raise ConfigError(f"keep of {name!r} must be one of {', '.join(KEEPS)}, got {keep!r}")
+        if self.weight < 0 or min([0, *self.inputs.values(), *self.targets.values()]) < 0:
+            raise ConfigError("weights and concentrations of a mixture component must not be negative")
+        if self.input_tokens is not None and not 0 <= self.input_tokens[0] <= self.input_tokens[1]:
+            raise ConfigError(f"input_tokens must be (least, most), got {self.input_tokens}")
 
 
 @attrs.frozen
@@ -80,17 +91,17 @@ def hide_spans(ids: np.ndarray, visible: np.ndarray, space: TokenSpace) -> tuple
     assert space.sentinels is not None
     starts = np.flatnonzero(~visible & np.concatenate([[True], visible[:-1]]))
     spans = min(len(starts), space.sentinels[1] - 2)
-    read: list[np.ndarray] = []
-    said: list[np.ndarray] = []
-    end = 0
+    read: list[int] = []
+    said: list[int] = []
+    tokens, end = ids.tolist(), 0
     for k, start in enumerate(starts[:spans], 1):
-        read += [ids[end:start], [space.sentinel(k)]]
+        read += [*tokens[end:start], space.sentinel(k)]
         later = np.flatnonzero(visible[start:])
         end = start + int(later[0]) if len(later) else len(ids)
-        said += [[space.sentinel(k)], ids[start:end]]
-    read.append(ids[end:])
-    said.append([space.sentinel(spans + 1)])
-    return np.concatenate(read).astype(np.int64), np.concatenate(said).astype(np.int64)
+        said += [space.sentinel(k), *tokens[start:end]]
+    read += tokens[end:]
+    said.append(space.sentinel(spans + 1))
+    return np.asarray(read, np.int64), np.asarray(said, np.int64)
 
 
 def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.ndarray:
@@ -116,7 +127,9 @@ def select_sequence(
     While the input is longer than its budget the share of visible tokens shrinks by a tenth and is drawn anew; a target
     that is too long is cut from a random sentinel on.
     """
-    share = {"random": rng.random(), "all": 1.0, "binary": float(rng.random() < 0.5)}[keep] if inputs else 0.0
+    share = (
+        {"random": rng.random(), "all": 1.0, "none": 0.0, "binary": float(rng.random() < 0.5)}[keep] if inputs else 0.0
+    )
     while True:
         read, said = hide_spans(ids, rng.random(len(ids)) < share, space)
         if not inputs:
@@ -165,20 +178,27 @@ class Masker:
             for c in config.components
         ]
 
-    def __call__(self, sample: Mapping[str, np.ndarray], rng: np.random.Generator) -> Packed:
-        which = min(int(np.searchsorted(self._cumulative, rng.random())), len(self._alphas) - 1)
-        component, (alpha_in, alpha_out) = self.config.components[which], self._alphas[which]
+    def component(self, rng: np.random.Generator) -> int:
+        """Draw a component of the mixture."""
+        return min(int(np.searchsorted(self._cumulative, rng.random())), len(self._alphas) - 1)
+
+    def __call__(
+        self, sample: Mapping[str, np.ndarray], rng: np.random.Generator, component: int | None = None
+    ) -> Packed:
+        """Select tokens of a sample by a drawn component, or by the given one."""
+        which = self.component(rng) if component is None else component
+        chosen, (alpha_in, alpha_out) = self.config.components[which], self._alphas[which]
+        least, most = chosen.input_tokens or (self.config.input_tokens, self.config.input_tokens)
+        total = least + int(rng.random() * (most - least + 1))
         lengths = np.array([len(sample[s.name]) if s.name in sample else 0 for s in self.layout.streams])
-        given = budgets(alpha_in, self.config.input_tokens, lengths, rng)
+        given = budgets(alpha_in, total, lengths, rng)
         sequence = np.array([s.is_sequence for s in self.layout.streams])
         room = np.where(sequence, np.where(lengths > 0, lengths + 2, 0), lengths - given)
         wanted = budgets(alpha_out, self.config.target_tokens, room, rng)
         packer = Packer(self.layout)
         for stream, n_in, n_out in zip(self.layout.streams, given.tolist(), wanted.tolist(), strict=True):
             if n_in or n_out:
-                self._add(
-                    packer, stream, sample[stream.name], n_in, n_out, component.keep.get(stream.name, "random"), rng
-                )
+                self._add(packer, stream, sample[stream.name], n_in, n_out, chosen.keep.get(stream.name, "random"), rng)
         return packer.pack()
 
     def _add(

@@ -54,13 +54,16 @@ def _at_most(high: float) -> Callable[..., None]:
     return check
 
 
-def _number(kind: type) -> Callable[[object], object]:
-    def convert(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or kind(value) != value:
-            raise ConfigError(f"expected {'a whole number' if kind is int else 'a number'}, got {value!r}")
-        return kind(value)
+def _whole(value: float) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or int(value) != value:
+        raise ConfigError(f"expected a whole number, got {value!r}")
+    return int(value)
 
-    return convert
+
+def _real(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"expected a number, got {value!r}")
+    return float(value)
 
 
 @attrs.frozen
@@ -86,18 +89,18 @@ class Sampling:
 
     Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
     whose shares follow `schedule` ('linear' or 'cosine'). Sequences: 'autoregressive'. `temperature` 0 takes the most
-    likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off, `guidance` 1 means
-    none.
+    likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off, `guidance` 1
+    means none.
     """
 
     scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "autoregressive"))
-    steps: int = attrs.field(default=8, converter=_number(int), validator=_at_least(1))
+    steps: int = attrs.field(default=8, converter=_whole, validator=_at_least(1))
     schedule: str = attrs.field(default="linear", validator=_one_of("linear", "cosine"))
-    temperature: float = attrs.field(default=1.0, converter=_number(float), validator=_at_least(0))
+    temperature: float = attrs.field(default=1.0, converter=_real, validator=_at_least(0))
     anneal: str = "constant"
-    top_k: int = attrs.field(default=0, converter=_number(int), validator=_at_least(0))
-    top_p: float = attrs.field(default=0.0, converter=_number(float), validator=[_at_least(0), _at_most(1)])
-    guidance: float = attrs.field(default=1.0, converter=_number(float))
+    top_k: int = attrs.field(default=0, converter=_whole, validator=_at_least(0))
+    top_p: float = attrs.field(default=0.0, converter=_real, validator=[_at_least(0), _at_most(1)])
+    guidance: float = attrs.field(default=1.0, converter=_real)
 
 
 class Modality:
@@ -226,7 +229,7 @@ class Modality:
         raise NotImplementedError(f"{type(self).__name__}.show")
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Standard metrics of predictions against the truth, over the whole list (mean IoU, for one, needs it whole)."""
+        """Standard metrics of predictions against the truth, over the whole list (mean IoU needs it whole)."""
         raise NotImplementedError(f"{type(self).__name__}.score")
 
     def problem(self, value: Any, expected: str) -> ValueProblem:

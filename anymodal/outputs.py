@@ -61,7 +61,7 @@ class Outputs(Mapping[str, Any]):
         columns = [*self.inputs, *self.values_by_name]
         given = [(f"{n} (input)", self.modalities[n].show(v, tile)) for n, v in self.inputs.items()]
         made = [(n, self.modalities[n].show(v, tile)) for n, v in self.values_by_name.items()]
-        rows = [given + made]
+        rows: list[list[tuple[str, Image] | None]] = [[*given, *made]]
         if any(n in known for n in columns):
             rows.append(
                 [(f"{n}: truth", self.modalities[n].show(known[n], tile)) if n in known else None for n in columns]

@@ -38,8 +38,8 @@ class TokenSpace:
 
     `shape` is (rows, columns) of a picture-like grid, whose positions get a 2-D sine-cosine code; without it positions
     are coded in one dimension. `learned` positions are trained instead. Sequences that name the same `vocabulary`
-    share one table of embeddings; they hold `sentinels` (first id, count) that stand for hidden spans, and `end`, the id
-    that closes a value.
+    share one table of embeddings; they hold `sentinels` (first id, count) that stand for hidden spans, and `end`,
+    the id that closes a value.
     """
 
     size: int = attrs.field(validator=_positive)

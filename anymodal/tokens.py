@@ -59,6 +59,10 @@ def _stack(streams: Iterable[Stream], start: int) -> dict[str, Block]:
     return blocks
 
 
+def _as_tuple(streams: Iterable[Stream]) -> tuple[Stream, ...]:
+    return tuple(streams)
+
+
 @attrs.frozen
 class Layout:
     """Streams side by side, in a fixed order; see the module's docstring.
@@ -68,7 +72,7 @@ class Layout:
     grid), and the output matrix. `positions` are the rows of the position table.
     """
 
-    streams: tuple[Stream, ...] = attrs.field(converter=tuple)
+    streams: Sequence[Stream] = attrs.field(converter=_as_tuple)
     index: dict[str, int] = attrs.field(init=False, eq=False, repr=False)
     inputs: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
     queries: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
@@ -87,7 +91,7 @@ class Layout:
         put("outputs", _stack((s for s in tokens if s.target), 0))
         positions, start = {}, 0
         for s in self.streams:
-            # Span masking adds at most two sentinels to a sequence (one more span than visible runs, and the last mark).
+            # Span masking adds at most two sentinels to a sequence (one span more than runs, and the last mark).
             rows = s.space.length + (2 if s.is_sequence else 0)
             positions[s.name] = Block(s.name, start, rows)
             start += rows
@@ -119,7 +123,7 @@ class Layout:
 
 @attrs.frozen(eq=False)
 class DenseRows:
-    """Rows of a dense stream: `values` (…, R, width) float32 and `slots` (…, R), their places in the packed sequence."""
+    """Rows of a dense stream: `values` (…, R, width) float32, and `slots` (…, R), their places among the inputs."""
 
     values: Any
     slots: Any
@@ -211,18 +215,17 @@ class Packer:
         self._targets.append((fed, where, self.layout.index[name], reach, ids[1:]))
 
     def pack(self) -> Packed:
-        inputs = [np.concatenate(column) if column else np.zeros(0, np.int64) for column in _columns(self._inputs, 3)]
-        targets = [np.concatenate(column) if column else np.zeros(0, np.int64) for column in _columns(self._targets, 5)]
-        return Packed(Inputs(*inputs, dense=self._dense), Targets(*targets))
+        """The sample so far."""
+        ids, positions, streams = _columns(self._inputs, 3)
+        return Packed(Inputs(ids, positions, streams, self._dense), Targets(*_columns(self._targets, 5)))
 
 
-def _columns(parts: list[tuple], count: int) -> list[list[np.ndarray]]:
-    """Transpose the parts; the third entry is a stream index that is repeated along its part."""
-    columns: list[list[np.ndarray]] = [[] for _ in range(count)]
-    for part in parts:
-        for k, value in enumerate(part):
-            columns[k].append(np.full(len(part[0]), value) if k == 2 else np.asarray(value, np.int64))
-    return columns
+def _columns(parts: Sequence[tuple[Any, ...]], count: int) -> list[np.ndarray]:
+    """The parts joined column by column; the third entry is a stream index that is repeated along its part."""
+    if not parts:
+        return [np.zeros(0, np.int64)] * count
+    expanded = [(*part[:2], np.full(len(part[0]), part[2]), *part[3:]) for part in parts]
+    return [np.concatenate(column).astype(np.int64) for column in zip(*expanded, strict=True)]
 
 
 def _pad(arrays: Sequence[np.ndarray], length: int, fill: int) -> torch.Tensor:
@@ -290,7 +293,7 @@ class ModalitySet:
     def _resolve(member: str | type[Modality] | Modality) -> Modality:
         if isinstance(member, Modality):
             return member
-        return registry().modality(member)() if isinstance(member, str) else member()
+        return registry().modality(member)()
 
     def __getitem__(self, name: str) -> Modality:
         try:

@@ -2,10 +2,10 @@
 
     python benchmarks/quality.py [--model tiny] [--count 200] [--json]
 
-rgb -> depth, normal, semseg and caption are compared with constant predictors fitted on training scenes: the best single
-constant, and the best constant picture (one value a pixel). Sky has no depth and no normal and is left out. caption ->
-rgb is compared with shuffled captions, by two judges: which of the named kinds the model's own rgb -> semseg finds in the
-pictures, and how much of them has the named colours (nearest of the eleven in CIELAB).
+rgb -> depth, normal, semseg, caption are compared with constant predictors fitted on training scenes: the best single
+constant, and the best constant picture (one value a pixel). Sky has no depth and no normal and is left out.
+caption -> rgb is compared with shuffled captions, by two judges: which of the named kinds the model's own
+rgb -> semseg finds in the pictures, and how much of them has the named colours (nearest of the eleven in CIELAB).
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def fit_constants(scenes: list[Scene]) -> dict[str, Any]:
     mean = normal.sum(0)
     single = normal.reshape(-1, 3).sum(0)
     return {
-        "depth": {"constant": np.full(depth.shape[1:], relative_median(depth.reshape(-1, 1))[0]), "picture": relative_median(depth)},
+        "depth": {
+            "constant": np.full(depth.shape[1:], relative_median(depth.reshape(-1, 1))[0]),
+            "picture": relative_median(depth),
+        },
         "normal": {"constant": np.broadcast_to(single, mean.shape), "picture": mean},
     }
 
@@ -73,8 +76,12 @@ def from_pictures(model: am.AnyModel, scenes: list[Scene], constants: dict[str, 
     result["depth"] = sets["depth"].score([m["depth"] for m in made], depth)
     result["normal"] = sets["normal"].score([m["normal"] for m in made], normal)
     for name in ("constant", "picture"):
-        result["depth"][f"abs_rel_{name}"] = sets["depth"].score([constants["depth"][name]] * len(scenes), depth)["abs_rel"]
-        result["normal"][f"mean_angle_{name}"] = sets["normal"].score([constants["normal"][name]] * len(scenes), normal)["mean_angle"]
+        result["depth"][f"abs_rel_{name}"] = sets["depth"].score([constants["depth"][name]] * len(scenes), depth)[
+            "abs_rel"
+        ]
+        result["normal"][f"mean_angle_{name}"] = sets["normal"].score(
+            [constants["normal"][name]] * len(scenes), normal
+        )["mean_angle"]
     semseg = sets["semseg"]
     truth = [s.semseg for s in scenes]
     result["semseg"] = semseg.score([m["semseg"] for m in made], truth)
@@ -90,11 +97,15 @@ def from_pictures(model: am.AnyModel, scenes: list[Scene], constants: dict[str, 
 def from_captions(model: am.AnyModel, scenes: list[Scene]) -> dict[str, Any]:
     made: list[np.ndarray] = []
     for start in range(0, len(scenes), BATCH):
-        batch = model.generate_batch([{"caption": s.caption} for s in scenes[start : start + BATCH]], ["rgb"], seed=start)
+        batch = model.generate_batch(
+            [{"caption": s.caption} for s in scenes[start : start + BATCH]], ["rgb"], seed=start
+        )
         made += [m["rgb"] for m in batch]
     seen: list[np.ndarray] = []
     for start in range(0, len(made), BATCH):
-        seen += [m["semseg"] for m in model.generate_batch([{"rgb": p} for p in made[start : start + BATCH]], ["semseg"])]
+        seen += [
+            m["semseg"] for m in model.generate_batch([{"rgb": p} for p in made[start : start + BATCH]], ["semseg"])
+        ]
     pairs = [mentions(s.caption) for s in scenes]
     shuffled = pairs[1:] + pairs[:1]
     return {
@@ -139,7 +150,11 @@ def main() -> None:
     model = am.load(options.model)
     scenes = [render(HELD_OUT_SEED, i) for i in range(options.count)]
     constants = fit_constants([render(TRAIN_SEED, i) for i in range(TRAIN_COUNT)])
-    result = {"seconds": seconds, "rgb_to": from_pictures(model, scenes, constants), "caption_to_rgb": from_captions(model, scenes)}
+    result = {
+        "seconds": seconds,
+        "rgb_to": from_pictures(model, scenes, constants),
+        "caption_to_rgb": from_captions(model, scenes),
+    }
     if options.json:
         print(json.dumps(result, indent=2))
         return

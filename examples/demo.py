@@ -1,6 +1,6 @@
 """The demo: held-out scenes and real photographs, everything the embedded model makes of them, one picture.
 
-    python examples/demo.py [--model tiny] [--out out/demo]
+python examples/demo.py [--model tiny] [--out out/demo]
 """
 
 from __future__ import annotations

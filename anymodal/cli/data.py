@@ -22,7 +22,9 @@ def data() -> None:
 @click.option("--seed", type=click.IntRange(min=0), required=True, help="Which world the scenes come from.")
 @click.option("--size", type=click.IntRange(16, 512), default=64, show_default=True, help="Pixels on a side.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one for each core.")
-@click.option("--kinds", help="Kinds of things that may occur, with commas between; basic is a small world. Default: all.")
+@click.option(
+    "--kinds", help="Kinds of things that may occur, with commas between; basic is a small world. Default: all."
+)
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first scene.")
 @with_output
 def scenes(

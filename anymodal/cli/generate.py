@@ -19,7 +19,9 @@ from anymodal.errors import ConfigError, DataError, GenerationError, ValueProble
 @click.option("--to", "targets", required=True, help="Modalities to generate, with commas between, or all.")
 @click.option("--model", default="tiny", show_default=True, help="A preset or a folder.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the values, grid.png and tokens.safetensors.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help="A sampling option of one target.")
 @click.option("--truth", multiple=True, metavar="NAME=VALUE", help="True values for a second row of grid.png.")
 @with_output

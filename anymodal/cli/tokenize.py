@@ -13,7 +13,9 @@ from anymodal.cli.output import Output, with_output
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The training configuration to prepare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration."
+)
 @with_output
 def tokenize(output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Tokenise the folder DATA with the modalities and tokenizers of a training configuration.

@@ -12,7 +12,9 @@ from anymodal.cli.output import Output, with_output
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints, log and model.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration."
+)
 @click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder.")
 @with_output
 def train(output: Output, config: Path, out: Path, overrides: tuple[str, ...], resume: bool) -> None:

@@ -27,7 +27,7 @@ class AlignedFolder:
         if not self.names:
             found = sorted(p.name for p in self.root.iterdir() if p.is_dir())
             raise DataError(
-                f"{self.root} has no files for {', '.join(self.modalities)}; its folders are: {', '.join(found) or 'none'}"
+                f"{self.root} has no files for {', '.join(self.modalities)}; its folders: {', '.join(found) or 'none'}"
             )
 
     def _list(self, modality: Modality) -> dict[str, Path]:
@@ -40,7 +40,7 @@ class AlignedFolder:
         return len(self.names)
 
     def read(self, name: str, crop: Crop | None = None) -> dict[str, Any]:
-        """Natural values of one sample by modality, cut to `crop` (default: the centred square) and the model's size."""
+        """Natural values of one sample by modality, cut to `crop` (default: the centred square) and resized."""
         values: dict[str, Any] = {}
         for modality in self.modalities.values():
             if (path := self._files[modality.name].get(name)) is not None:
@@ -48,6 +48,10 @@ class AlignedFolder:
                 extent = modality.extent(value)
                 values[modality.name] = modality.crop(value, crop or (Crop.centre(*extent) if extent else Crop()))
         for modality in self.modalities.values():
-            if modality.name not in values and modality.derived_from and all(s in values for s in modality.derived_from):
+            if (
+                modality.name not in values
+                and modality.derived_from
+                and all(s in values for s in modality.derived_from)
+            ):
                 values[modality.name] = modality.derive(values)
         return values

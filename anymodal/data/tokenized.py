@@ -108,7 +108,9 @@ class TokenStore:
         self.folder = Path(folder)
         manifest = read_json(self.folder / "manifest.json") if (self.folder / "manifest.json").exists() else None
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise DataError(f"{self.folder} is not a tokenised dataset (make one with: anymodal tokenize DATA --out {self.folder})")
+            raise DataError(
+                f"{self.folder} is not a tokenised dataset (make one with: anymodal tokenize DATA --out {self.folder})"
+            )
         self.count = int(manifest["samples"])
         self.streams: dict[str, dict[str, Any]] = {s["name"]: s for s in manifest["streams"]}
         self._arrays = {name: self._map(name) for name in self.streams}

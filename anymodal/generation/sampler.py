@@ -21,7 +21,7 @@ from anymodal.modality import Sampling
 from anymodal.model import Context, Transformer
 from anymodal.model.transformer import blocked_bias
 from anymodal.spaces import Stream, TokenSpace
-from anymodal.tokens import Layout, Targets, collate
+from anymodal.tokens import NO_LABEL, Layout, Targets, collate
 
 
 @attrs.frozen
@@ -129,9 +129,9 @@ class Sampler:
     def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
         """Targets (G * B, M) that see all others of their stream; the same for every pass."""
         device = self.model.input_table.device
-        tensors = [torch.from_numpy(a).to(device).repeat(passes, 1) for a in (ids, positions, streams)]
-        reach = torch.full_like(tensors[0], ids.shape[1])
-        return Targets(*tensors, reach, reach)
+        fed, where, which = (torch.from_numpy(a).to(device).repeat(passes, 1) for a in (ids, positions, streams))
+        reach = torch.full_like(fed, ids.shape[1])
+        return Targets(fed, where, which, reach, torch.full_like(fed, NO_LABEL))
 
     def _encode(self, samples: Sequence[KnownTokens], passes: list[_Pass], opened: str | None = None) -> Context:
         """One encoder run over all passes, the passes outermost (G * B rows)."""

@@ -12,7 +12,7 @@ from anymodal.errors import ConfigError
 def token_schedule(kind: str, total: int, steps: int) -> list[int]:
     """Tokens a step, summing to `total`; steps without tokens are left out.
 
-    'linear' is even and descending; 'cosine' follows the differences of (1 + cos(pi i / steps)) / 2, small at both ends.
+    'linear' is even and descending; 'cosine' takes the differences of (1 + cos(pi i / steps)) / 2, small at both ends.
     """
     if kind == "linear":
         counts = sorted(np.diff(np.linspace(0, total, steps + 1).astype(int)).tolist(), reverse=True)

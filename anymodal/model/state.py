@@ -60,8 +60,9 @@ def split_state(model: Transformer, dtype: torch.dtype | None = None) -> dict[st
 
 
 def fill_state(model: Transformer, get: Callable[[str], Tensor | None], source: str) -> None:
-    """Copy weights into the model; `get` gives a tensor by name or None. Raises CheckpointError for the first weight that
-    is missing or misshapen, and names it.
+    """Copy weights into the model; `get` gives a tensor by name or None.
+
+    Raises CheckpointError that names the first weight that is missing or misshapen.
     """
     for name, view in parts(model):
         tensor = get(name)

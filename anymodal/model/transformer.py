@@ -8,7 +8,7 @@ Shapes: B batch, N input tokens, M target tokens, R rows of a dense stream, D wi
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -131,14 +131,17 @@ class Transformer(nn.Module):
             x = block(x, context.tokens, self_bias, context_bias)
         return self.decoder_norm(x)
 
+    def _decoder_blocks(self) -> list[DecoderBlock]:
+        return cast("list[DecoderBlock]", list(self.decoder))
+
     def start(self, context: Context, capacity: int) -> list[Cache]:
         """Caches for decoding a sequence of up to `capacity` tokens with `step`."""
-        return [block.start(context.tokens, capacity) for block in self.decoder]
+        return [block.start(context.tokens, capacity) for block in self._decoder_blocks()]
 
     def step(self, targets: Targets, context_bias: Tensor | None, caches: list[Cache]) -> Tensor:
         """Decoder states (B, 1, D) of the next token of each sequence; extends the caches."""
         x = self.embed_targets(targets)
-        for block, cache in zip(self.decoder, caches, strict=True):
+        for block, cache in zip(self._decoder_blocks(), caches, strict=True):
             x = block.step(x, cache, context_bias)
         return self.decoder_norm(x)
 

@@ -26,10 +26,10 @@ from anymodal.training.engine import Engine, TrainingSettings
 class TrainConfig:
     """A training run.
 
-    `modalities` maps names to numbers, in the order in which the model will generate them. `tokenizers` is a folder with
-    modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found there
-    hold where none are given. `data` is a tokenised dataset. `stream_weights` scales single streams in the loss, which is
-    otherwise the mean over the streams present in a batch.
+    `modalities` maps names to numbers, in the order in which the model will generate them. `tokenizers` is a folder
+    with modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found
+    there hold where none are given. `data` is a tokenised dataset. `stream_weights` scales single streams in the loss,
+    which is otherwise the mean over the streams present in a batch.
     """
 
     modalities: dict[str, dict[str, Any]]
@@ -57,19 +57,22 @@ def build_set(modalities: dict[str, dict[str, Any]], tokenizers: Path) -> Modali
 
 
 class MaskedBatches:
-    """Packed batches of a tokenised dataset; batch `step` is a pure function of the seed and the step."""
+    """Packed batches of a tokenised dataset; batch `step` is a pure function of the seed and the step.
+
+    All samples of a batch share the component of the mixture, so that they are of similar length.
+    """
 
     def __init__(self, store: TokenStore, masker: Masker, batch_size: int, seed: int) -> None:
         self.store, self.masker, self.seed = store, masker, seed
         self.order = EpochOrder(len(store), batch_size, seed)
 
     def __call__(self, step: int) -> Packed:
-        config = self.masker.config
+        component = self.masker.component(np.random.default_rng([self.seed, step]))
         packed = [
-            self.masker(self.store.sample(index), np.random.default_rng([self.seed, step, row]))
+            self.masker(self.store.sample(index), np.random.default_rng([self.seed, step, row]), component)
             for row, index in enumerate(self.order(step))
         ]
-        return collate(packed, self.masker.layout, target_tokens=config.target_tokens)
+        return collate(packed, self.masker.layout)
 
 
 def masked_loss(model: torch.nn.Module, batch: Packed, weights: dict[str, float]) -> dict[str, Tensor]:
@@ -97,7 +100,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool
     transformer = Transformer(config.model, modalities.layout)
     settings = config.training
     make = MaskedBatches(store, Masker(modalities.layout, config.masking), settings.batch_size, settings.seed)
-    engine: Engine[Packed] = Engine(transformer, settings, out, verbose=verbose)
+    engine = Engine(transformer, settings, out, verbose=verbose)
     batches = step_batches(make, settings.steps * settings.accumulate, config.workers)
     engine.run(batches, lambda model, batch: masked_loss(model, batch, config.stream_weights), resume=resume)
     trained = engine.ema_model() if settings.ema else engine.model

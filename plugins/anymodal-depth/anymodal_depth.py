@@ -72,4 +72,8 @@ class Depth(ImageModality):
             relative.append((np.abs(p - t) / t).mean())
             squared.append(((p - t) ** 2).mean())
             close.append((np.maximum(p / t, t / np.maximum(p, 1e-9)) < 1.25).mean())
-        return {"abs_rel": float(np.mean(relative)), "rmse": float(np.sqrt(np.mean(squared))), "delta1": float(np.mean(close))}
+        return {
+            "abs_rel": float(np.mean(relative)),
+            "rmse": float(np.sqrt(np.mean(squared))),
+            "delta1": float(np.mean(close)),
+        }

@@ -10,6 +10,6 @@ from .scene import render
 from .write import write
 
 __all__ = [
-    "BASIC", "COLOURS", "FAR", "KINDS", "Camera", "Pose", "Relation", "Scene", "SceneObject", "Setting", "mentions", "render",
-    "write",
+    "BASIC", "COLOURS", "FAR", "KINDS", "Camera", "Pose", "Relation", "Scene", "SceneObject", "Setting", "mentions",
+    "render", "write",
 ]  # fmt: skip

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from .coco import class_id
 from .kinds import BROWN, COLOURS, GLASS, PAINT, WHITE, linear
-from .meshes import Mesh, about_y, ball, box, cylinder, frustum, join, part
+from .meshes import Mesh, about_y, ball, box, cylinder, join, part
 from .records import Camera
 from .rng import Stream
-from .textures import Texture as T
+from .textures import Texture as Tex
 
 Floats = NDArray[np.float64]
 
@@ -51,22 +51,27 @@ class Backdrop:
 
 
 _FLOORS = {
-    "wooden floor": (T.PLANKS, "floor-wood", ((150, 100, 60), (188, 140, 92), (112, 74, 48))),
-    "tiled floor": (T.TILES, "floor-other-merged", ((205, 200, 190), (170, 185, 195), (190, 160, 140))),
-    "carpet": (T.CLOTH, "floor-other-merged", ((150, 140, 130), (120, 130, 145), (150, 118, 112), (110, 128, 110))),
+    "wooden floor": (Tex.PLANKS, "floor-wood", ((150, 100, 60), (188, 140, 92), (112, 74, 48))),
+    "tiled floor": (Tex.TILES, "floor-other-merged", ((205, 200, 190), (170, 185, 195), (190, 160, 140))),
+    "carpet": (Tex.CLOTH, "floor-other-merged", ((150, 140, 130), (120, 130, 145), (150, 118, 112), (110, 128, 110))),
 }
 _WALLS = {
     "white": (240, 238, 232), "gray": (172, 174, 178), "blue": (150, 176, 210), "green": (164, 196, 160),
     "yellow": (232, 214, 150), "pink": (230, 186, 190), "purple": (186, 170, 206), "brown": (190, 160, 128),
 }  # fmt: skip
 _GROUNDS = {
-    "grass": (T.GRASS, "grass-merged", ((96, 142, 58), (112, 150, 70))),
-    "sand": (T.SAND, "sand", ((222, 200, 152), (214, 186, 140))),
-    "road": (T.ASPHALT, "road", ((104, 104, 108), (88, 90, 96))),
-    "pavement": (T.PAVING, "pavement-merged", ((176, 172, 166), (160, 156, 160))),
-    "snow": (T.SNOW, "snow", ((238, 242, 248),)),
-    "dirt": (T.SAND, "dirt-merged", ((146, 112, 80), (130, 96, 66))),
+    "grass": (Tex.GRASS, "grass-merged", ((96, 142, 58), (112, 150, 70))),
+    "sand": (Tex.SAND, "sand", ((222, 200, 152), (214, 186, 140))),
+    "road": (Tex.ASPHALT, "road", ((104, 104, 108), (88, 90, 96))),
+    "pavement": (Tex.PAVING, "pavement-merged", ((176, 172, 166), (160, 156, 160))),
+    "snow": (Tex.SNOW, "snow", ((238, 242, 248),)),
+    "dirt": (Tex.SAND, "dirt-merged", ((146, 112, 80), (130, 96, 66))),
 }
+
+
+def surround(draw: Stream, place: str, corners: Floats, camera: Camera) -> Backdrop:
+    """A "room" or the "outdoors" round things with the given corners (n, 3) and round the camera."""
+    return (room if place == "room" else outdoors)(draw, corners, camera)
 
 
 def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
@@ -74,12 +79,12 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     ground = draw.weigh({"wooden floor": 0.5, "tiled floor": 0.25, "carpet": 0.25})
     texture, label, colours = _FLOORS[ground]
     tint = draw.weigh({name: 2.0 if name == "white" else 1.0 for name in _WALLS})
-    paint, finish, kind = linear(*_WALLS[tint]), T.PLAIN, "wall-other-merged"
+    paint, finish, kind = linear(*_WALLS[tint]), Tex.PLAIN, "wall-other-merged"
     wall = f"{tint} walls"
     if draw.chance(0.15):
-        wall, finish, kind, paint = "brick walls", T.BRICK, "wall-brick", linear(176, 104, 84)
+        wall, finish, kind, paint = "brick walls", Tex.BRICK, "wall-brick", linear(176, 104, 84)
     elif draw.chance(0.1):
-        wall, finish, kind, paint = "wooden walls", T.WOOD, "wall-wood", linear(176, 128, 84)
+        wall, finish, kind, paint = "wooden walls", Tex.WOOD, "wall-wood", linear(176, 128, 84)
     low, high = corners.min(0), corners.max(0)
     left = min(low[0] - draw.uniform(0.15, 1.6), camera.eye[0] - 0.4)
     right = max(high[0] + draw.uniform(0.15, 1.6), camera.eye[0] + 0.4)
@@ -89,7 +94,7 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     side = class_id(kind)
     planes = [
         Plane(axis[1], 0.0, linear(*draw.pick(colours)), texture, class_id(label)),
-        Plane(-axis[1], -top, linear(236, 236, 232), T.PLAIN, class_id("ceiling-merged")),
+        Plane(-axis[1], -top, linear(236, 236, 232), Tex.PLAIN, class_id("ceiling-merged")),
         Plane(axis[2], back, paint, finish, side),
         Plane(axis[0], left, paint * 0.9, finish, side),
         Plane(-axis[0], -right, paint * 0.9, finish, side),
@@ -99,16 +104,18 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     if draw.chance(0.4):
         size = (high - low)[[0, 2]] + draw.uniform(0.3, 0.9)
         colour = PAINT[draw.pick(COLOURS)] * 0.6 + 0.1
-        rug = [part(box(), (size[0], 0.012, size[1]), (middle[0], 0.006, middle[2]), colour, T.STRIPES)]
-        inner = [part(box(), (size[0] - 0.3, 0.006, size[1] - 0.3), (middle[0], 0.013, middle[2]), 0.5 * colour + 0.2, T.CLOTH)]
+        rug = [part(box(), (size[0], 0.012, size[1]), (middle[0], 0.006, middle[2]), colour, Tex.STRIPES)]
+        pale, inside = 0.5 * colour + 0.2, (size[0] - 0.3, 0.006, size[1] - 0.3)
+        inner = [part(box(), inside, (middle[0], 0.013, middle[2]), pale, Tex.CLOTH)]
         decor.append(Decor(join(rug + inner), class_id("rug-merged")))
     where = float(np.clip(middle[0] + draw.uniform(-1.2, 1.2), left + 0.8, right - 0.8))
     hang = draw.weigh({"window": 0.4, "picture": 0.35, "door": 0.1, "nothing": 0.15})
-    for wide in (back,):
-        decor += _hung(draw, hang, np.array([where, 0.0, wide]), 0.0, top)
+    decor += _hung(draw, hang, np.array([where, 0.0, back]), 0.0)
     if draw.chance(0.5):
-        at = np.array([left if camera.eye[0] > middle[0] else right, 0.0, draw.uniform(back + 0.9, max(back + 1.0, high[2]))])
-        decor += _hung(draw, draw.pick(("picture", "window")), at, 1.5708 if at[0] == left else -1.5708, top)
+        near, far = max(back + 1.0, float(high[2])), back + 0.9
+        wall_x, turn = (left, 1.5708) if camera.eye[0] > middle[0] else (right, -1.5708)
+        at = np.array([wall_x, 0.0, draw.uniform(far, near)])
+        decor += _hung(draw, draw.pick(("picture", "window")), at, turn)
     return Backdrop(planes, decor, ground, wall)
 
 
@@ -122,36 +129,40 @@ def _skirting(left: float, right: float, back: float) -> Mesh:
     ])  # fmt: skip
 
 
-def _hung(draw: Stream, what: str, at: Floats, turn: float, top: float) -> list[Decor]:
+def _hung(draw: Stream, what: str, at: Floats, turn: float) -> list[Decor]:
     """A window with curtains, a framed picture or a door, on the wall at a point, facing `turn` radians from +z."""
     parts: list[tuple[Mesh, str]] = []
     if what == "window":
         width, height, middle = draw.uniform(0.9, 1.4), draw.uniform(0.9, 1.3), draw.uniform(1.5, 1.65)
         parts.append((part(box(), (width + 0.14, height + 0.14, 0.05), (0, middle, 0.025), WHITE), "window-other"))
-        parts.append((part(box(), (width, height, 0.06), (0, middle, 0.025), linear(176, 214, 244), T.GLOW), "window-other"))
+        parts.append(
+            (part(box(), (width, height, 0.06), (0, middle, 0.025), linear(176, 214, 244), Tex.GLOW), "window-other")
+        )
         for size, shift in (((0.05, height, 0.07), 0), ((width, 0.05, 0.07), 0)):
             parts.append((part(box(), size, (shift, middle, 0.03), WHITE), "window-other"))
         if draw.chance(0.5):
             cloth = PAINT[draw.pick(COLOURS)] * 0.7 + 0.1
             for x in (-1, 1):
                 place = (x * (width / 2 + 0.05), middle - 0.05, 0.07)
-                parts.append((part(box(), (0.28, height + 0.4, 0.06), place, cloth, T.STRIPES), "curtain"))
+                parts.append((part(box(), (0.28, height + 0.4, 0.06), place, cloth, Tex.STRIPES), "curtain"))
     elif what == "picture":
         width, height = draw.uniform(0.5, 1.1), draw.uniform(0.45, 0.8)
         one, two, three = (PAINT[name] for name in draw.shuffled(COLOURS)[:3])
         middle, frame = 1.6, BROWN * draw.uniform(0.2, 2.0)
-        parts += [
-            (part(box(), (width + 0.12, height + 0.12, 0.04), (0, middle, 0.02), frame, T.WOOD), "wall-other-merged"),
-            (part(box(), (width, height, 0.05), (0, middle, 0.02), one * 0.7 + 0.1), "wall-other-merged"),
-            (part(box(), (width, height * 0.35, 0.06), (0, middle - height * 0.32, 0.02), two), "wall-other-merged"),
-            (part(ball(10, 6), (height * 0.4, height * 0.4, 0.05), (width * draw.uniform(-0.25, 0.25), middle + height * 0.12, 0.03), three), "wall-other-merged"),
-        ]  # fmt: skip
+        disc = (width * draw.uniform(-0.25, 0.25), middle + height * 0.12, 0.03)
+        canvas = [
+            part(box(), (width + 0.12, height + 0.12, 0.04), (0, middle, 0.02), frame, Tex.WOOD),
+            part(box(), (width, height, 0.05), (0, middle, 0.02), one * 0.7 + 0.1),
+            part(box(), (width, height * 0.35, 0.06), (0, middle - height * 0.32, 0.02), two),
+            part(ball(10, 6), (height * 0.4, height * 0.4, 0.05), disc, three),
+        ]
+        parts += [(mesh, "wall-other-merged") for mesh in canvas]
     elif what == "door":
         wood = BROWN * draw.uniform(1.0, 2.0)
         parts += [
             (part(box(), (1.02, 2.1, 0.04), (0, 1.05, 0.02), WHITE), "door-stuff"),
-            (part(box(), (0.86, 2.0, 0.07), (0, 1.0, 0.02), wood, T.WOOD), "door-stuff"),
-            (part(ball(8, 5), (0.07, 0.07, 0.09), (0.34, 1.0, 0.08), PAINT["yellow"], T.GLOSS), "door-stuff"),
+            (part(box(), (0.86, 2.0, 0.07), (0, 1.0, 0.02), wood, Tex.WOOD), "door-stuff"),
+            (part(ball(8, 5), (0.07, 0.07, 0.09), (0.34, 1.0, 0.08), PAINT["yellow"], Tex.GLOSS), "door-stuff"),
         ]
     return [Decor(mesh.moved(about_y(turn), at), class_id(name)) for mesh, name in parts]
 
@@ -189,10 +200,11 @@ def _road(draw: Stream, corners: Floats) -> list[Decor]:
     """White dashes along z, and a strip of grass beside the road."""
     side = draw.pick((-1, 1))
     lane = float(corners[:, 0].mean()) + draw.uniform(-0.5, 0.5)
-    edge = (corners[:, 0].min() - draw.uniform(0.6, 2.0)) if side < 0 else (corners[:, 0].max() + draw.uniform(0.6, 2.0))
+    edge = float(corners[:, 0].min() if side < 0 else corners[:, 0].max())
+    edge += side * draw.uniform(0.6, 2.0)
     dashes = [part(box(), (0.16, 0.004, 1.6), (lane, 0.002, z), WHITE * 0.9) for z in np.arange(-36.0, 12.0, 3.2)]
     kerb = part(box(), (0.2, 0.1, 100.0), (edge + side * 0.1, 0.05, -40.0), linear(180, 178, 172))
-    verge = part(box(), (60.0, 0.08, 100.0), (edge + side * 30.2, 0.04, -40.0), linear(100, 146, 62), T.GRASS)
+    verge = part(box(), (60.0, 0.08, 100.0), (edge + side * 30.2, 0.04, -40.0), linear(100, 146, 62), Tex.GRASS)
     return [
         Decor(join(dashes), class_id("road")), Decor(kerb, class_id("pavement-merged")),
         Decor(verge, class_id("grass-merged")),
@@ -201,12 +213,13 @@ def _road(draw: Stream, corners: Floats) -> list[Decor]:
 
 def _hills(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
     """Rounded hills, white on snow."""
-    tone = linear(206, 214, 228) if ground == "snow" else linear(*draw.pick(((92, 124, 92), (120, 116, 120), (140, 112, 86))))
+    bare = ((92, 124, 92), (120, 116, 120), (140, 112, 86))
+    tone = linear(206, 214, 228) if ground == "snow" else linear(*draw.pick(bare))
     parts = []
     for k in range(7):
         width, height = draw.uniform(16, 30), draw.uniform(5, 13)
         at = ((k - 3) * 11 + draw.uniform(-3, 3), 0.0, distance - 12 - draw.uniform(0, 6))
-        parts.append(part(ball(14, 8), (width, height, 8), at, tone * draw.uniform(0.85, 1.15), T.GRASS))
+        parts.append(part(ball(14, 8), (width, height, 8), at, tone * draw.uniform(0.85, 1.15), Tex.GRASS))
     return join(parts), "mountain-merged"
 
 
@@ -219,23 +232,26 @@ def _trees(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
         at = ((k - 6) * 3.1 + draw.uniform(-1, 1), 0.0, distance - draw.uniform(0, 4))
         tone = green * draw.uniform(0.75, 1.2)
         if firs:
-            parts.append(part(cylinder(8, 0.05), (width * 0.7, height * 1.2, width * 0.7), (at[0], height * 0.6, at[2]), tone, T.LEAVES))
+            size, rise = (width * 0.7, height * 1.2, width * 0.7), (0.0, height * 0.6, 0.0)
+            parts.append(part(cylinder(8, 0.05), size, np.add(at, rise), tone, Tex.LEAVES))
         else:
-            parts.append(part(ball(10, 6), (width, height, width), (at[0], height * 0.45, at[2]), tone, T.LEAVES))
+            rise = (0.0, height * 0.45, 0.0)
+            parts.append(part(ball(10, 6), (width, height, width), np.add(at, rise), tone, Tex.LEAVES))
     return join(parts), "tree-merged"
 
 
 def _fence(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
     """A picket fence."""
     colour = draw.pick((WHITE * 0.9, BROWN * 1.4))
-    parts = [part(box(), (30.0, 0.12, 0.06), (0, y, distance), colour, T.WOOD) for y in (0.3, 0.75)]
-    parts += [part(box(), (0.14, 1.0, 0.04), (x, 0.5, distance + 0.05), colour, T.WOOD) for x in np.arange(-9.0, 9.0, 0.36)]
+    parts = [part(box(), (30.0, 0.12, 0.06), (0, y, distance), colour, Tex.WOOD) for y in (0.3, 0.75)]
+    posts = np.arange(-9.0, 9.0, 0.36)
+    parts += [part(box(), (0.14, 1.0, 0.04), (x, 0.5, distance + 0.05), colour, Tex.WOOD) for x in posts]
     return join(parts), "fence-merged"
 
 
 def _sea(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
     """Water to the horizon, behind a line of foam."""
-    water = part(box(), (240.0, 0.02, 90.0), (0, 0.01, distance - 45.0), linear(40, 110, 160), T.WATER)
+    water = part(box(), (240.0, 0.02, 90.0), (0, 0.01, distance - 45.0), linear(40, 110, 160), Tex.WATER)
     foam = part(box(), (240.0, 0.024, 0.5), (0, 0.012, distance), WHITE)
     return join([water, foam]), "sea"
 
@@ -251,8 +267,9 @@ def _buildings(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
         parts.append(part(box(), (width + 0.3, 0.3, depth + 0.3), (x + width / 2, height, z), tone * 0.7))
         for floor in range(int(height / 2.2)):
             at = (x + width / 2, 1.6 + 2.2 * floor, z + depth / 2)
-            parts.append(part(box(), (width * 0.84, 1.0, 0.06), at, GLASS * 0.7, T.GLOSS))
+            parts.append(part(box(), (width * 0.84, 1.0, 0.06), at, GLASS * 0.7, Tex.GLOSS))
         for post in (0.2, 0.4, 0.6, 0.8):
-            parts.append(part(frustum(1, 1), (0.45, height, 0.1), (x + width * post, height / 2, z + depth / 2 + 0.02), tone))
+            at = (x + width * post, height / 2, z + depth / 2 + 0.02)
+            parts.append(part(box(), (0.45, height, 0.1), at, tone))
         x += width + draw.uniform(0.0, 1.2)
     return join(parts), "building-other-merged"

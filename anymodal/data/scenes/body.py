@@ -153,10 +153,9 @@ def figure(draw: Stream) -> tuple[Figure, str]:
     shirt, action = draw.pick(COLOURS), draw.pick(tuple(ACTIONS))
     swap = action in ("standing", "waving", "pointing", "walking", "running", "kicking", "dancing") and draw.chance(0.5)
     moves = _mirrored(ACTIONS[action]) if swap else ACTIONS[action]
-    rotations = np.stack([
-        from_vector(np.array(moves.get(j, (0.0, 0.0, 0.0))) + (0.0 if j == 0 else np.array([draw.bell(0.05) for _ in range(3)])))
-        for j in range(24)
-    ])  # fmt: skip
+    vectors = np.array([moves.get(j, (0.0, 0.0, 0.0)) for j in range(24)])
+    vectors[1:] += [[draw.bell(0.05) for _ in range(3)] for _ in range(23)]
+    rotations = np.stack([from_vector(vector) for vector in vectors])
     betas = np.array([min(max(draw.bell(0.8), -2.0), 2.0) for _ in range(10)])
     vertices, normals, joints = skin(rotations, betas)
     lift = np.array([0.0, (0.22 if action == "jumping" else 0.0) - vertices[:, 1].min(), 0.0])

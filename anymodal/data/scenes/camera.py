@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,11 +39,12 @@ def frame(points: Floats, fov: float, pitch: float, yaw: float, fill: float) -> 
         picture = offset[:, :2] / (away - offset[:, 2:])
         centre[:2] += (picture.min(0) + picture.max(0)) / 2 * away
     offset = seen - centre
-    away = max(float((offset[:, 2] + np.abs(offset[:, :2]).max(1) * focal / (fill / 2)).max()), offset[:, 2].max() + 0.5)
+    away = float((offset[:, 2] + np.abs(offset[:, :2]).max(1) * focal / (fill / 2)).max())
+    away = max(away, float(offset[:, 2].max()) + 0.5)
     return Camera(fov, rotation, rotation.T @ (centre + (0.0, 0.0, away)), float(focal))
 
 
-def shoot(draw: Stream, points: Floats, yaw: float, place: str, still_life: bool) -> Camera:
+def shoot(draw: Stream, points: Floats, yaw: float, still_life: bool) -> Camera:
     """A camera for a scene, with random lens, height and framing; it stays above the ground."""
     fov = draw.uniform(36, 56)
     if still_life:
@@ -51,5 +53,5 @@ def shoot(draw: Stream, points: Floats, yaw: float, place: str, still_life: bool
         pitch, fill = draw.uniform(0.06, 0.36), draw.uniform(0.86, 1.06)
     camera = frame(points, fov, pitch, yaw, fill)
     if camera.eye[1] < 0.3:
-        camera = Camera(fov, camera.rotation, camera.eye + (0.0, 0.3 - camera.eye[1], 0.0), camera.focal)
+        camera = attrs.evolve(camera, eye=camera.eye * (1, 0, 1) + (0, 0.3, 0))
     return camera

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 from .kinds import COLOURS, KINDS
 from .records import Relation, SceneObject, Setting
 from .rng import Stream
 
 _SHADES = {"grey": "gray", "violet": "purple"} | {name: name for name in COLOURS}
-_TOPS = {"shirt", "t-shirt", "tshirt", "top", "jumper", "sweater", "jacket", "coat"}
+_TOPS = {"shirt", "shirts", "t-shirt", "t-shirts", "top", "tops", "jumper", "sweater", "jacket", "coat", "dress"}
 _WEARING = {"in", "wearing", "wears", "dressed"}
-_NEAR = {"next to", "beside", "near", "close to"}
+_NEAR = ("beside", "close to", "near", "next to")
 
 
 def article(phrase: str) -> str:
@@ -31,9 +32,7 @@ def _noun(draw: Stream, thing: SceneObject) -> str:
         return f"{thing.colour} {word}" if thing.colour else word
     shirt = draw.pick(("in a {} shirt", "wearing a {} shirt", "in a {} top", "dressed in {}", "wearing {}"))
     clothes = shirt.format(thing.colour)
-    if thing.colour[0] in "aeiou":
-        clothes = clothes.replace(" a ", " an ")
-    return f"{word} {clothes}"
+    return f"{word} {clothes.replace(' a orange', ' an orange')}"
 
 
 def _doing(thing: SceneObject) -> str:
@@ -48,7 +47,9 @@ def _place(draw: Stream, setting: Setting) -> str:
             "indoors", f"on {article(setting.ground)}",
         ]  # fmt: skip
         if setting.light != "daylight":
-            options += [f"in a room in the {setting.light}" if setting.light == "evening" else f"in a room by {setting.light}"]
+            options.append(
+                "in a room in the evening" if setting.light == "evening" else f"in a room by {setting.light}"
+            )
         return draw.pick(options)
     grounds = {
         "grass": ("on the grass", "on a meadow", "on a lawn"),
@@ -80,7 +81,7 @@ def _phrase(draw: Stream, predicate: str) -> str:
         "in front of": "in front of",
         "behind": "behind",
         "on": draw.pick(("on", "on top of")),
-        "next to": draw.pick(tuple(sorted(_NEAR))),
+        "next to": draw.pick(_NEAR),
     }[predicate]
 
 
@@ -129,6 +130,7 @@ def _wrapped(draw: Stream, text: str, where: str) -> str:
 # ---- from a sentence to what it speaks of
 
 
+@cache
 def _lexicon() -> dict[tuple[str, ...], str]:
     """All words for kinds, in singular and plural, as tuples of words."""
     table: dict[tuple[str, ...], str] = {}
@@ -137,16 +139,22 @@ def _lexicon() -> dict[tuple[str, ...], str]:
     for kind in KINDS.values():
         for word in (*kind.words, kind.name, *extra.get(kind.name, ())):
             parts = tuple(word.split())
-            last = parts[-1]
-            plural = last + "es" if last.endswith(("s", "ch", "sh", "x")) else last[:-1] + "ies" if last.endswith("y") else last + "s"
-            table[parts] = table[(*parts[:-1], plural)] = kind.name
+            table[parts] = table[(*parts[:-1], _plural(parts[-1]))] = kind.name
     return table | {(word,): name for word, name in irregular.items()}
 
 
-_BREAKS = frozenset(
-    """a an the and or with of on in at by to from near beside next behind front left right top under over is are
-    , . ; : wearing standing sitting""".split()
-)
+_BREAKS = frozenset({
+    "a", "an", "the", "and", "or", "with", "of", "on", "in", "at", "by", "to", "from", "near", "beside", "next",
+    "behind", "front", "left", "right", "top", "under", "over", "is", "are", "wearing", "standing", "sitting",
+    ",", ".", ";", ":",
+})  # fmt: skip
+
+
+def _plural(word: str) -> str:
+    """The regular plural of a noun."""
+    if word.endswith("y"):
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "ch", "sh", "x")) else "s")
 
 
 def mentions(caption: str) -> set[tuple[str | None, str]]:
@@ -209,9 +217,9 @@ def _predicate(after: Sequence[str]) -> str | None:
 def _shirt(after: Sequence[str]) -> str | None:
     """The colour of the shirt in what follows a person: of a garment for the upper body, else of plain "in red"."""
     for k, word in enumerate(after):
-        if k and word.rstrip("s") in _TOPS | {"dres"} and after[k - 1] in _SHADES:
+        if k and word in _TOPS and after[k - 1] in _SHADES:
             return _SHADES[after[k - 1]]
     for k, word in enumerate(after):
-        if k and word in _SHADES and (after[k - 1] in _WEARING or after[k - 1] == "in"):
+        if k and word in _SHADES and after[k - 1] in _WEARING:
             return _SHADES[word]
     return None

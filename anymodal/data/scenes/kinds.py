@@ -102,7 +102,8 @@ def select(names: Iterable[str] | None) -> tuple[Kind, ...]:
     kinds = tuple(kind for name, kind in KINDS.items() if name in wanted)
     for place in ("room", "outdoors", "top"):
         if not any(place in kind.places and kind.build is not None for kind in kinds):
-            raise ValueProblem(f"none of the kinds {', '.join(sorted(wanted))} belongs {_PLACES[place]}; add one that does")
+            listed = ", ".join(sorted(wanted))
+            raise ValueProblem(f"none of the kinds {listed} belongs {_PLACES[place]}; add one that does")
     if not any(kind.holds for kind in kinds):
         raise ValueProblem("no kind carries others; add 'dining table' or 'cabinet'")
     return kinds

@@ -30,20 +30,40 @@ class Light:
     clouds: float = 0.0
 
 
-def _rgb(*values: float) -> Floats:
-    return np.array(values)
+@attrs.frozen
+class _Mood:
+    """Linear colours and the range of the sun's height in radians."""
+
+    height: tuple[float, float]
+    sun: tuple[float, float, float]
+    above: tuple[float, float, float]
+    below: tuple[float, float, float]
+    zenith: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    horizon: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    clouds: float = 0.0
 
 
 _OUTDOORS = {
-    "noon": ((0.75, 1.2), (0.82, 0.79, 0.73), (0.38, 0.41, 0.47), (0.2, 0.2, 0.18), (0.1, 0.3, 0.78), (0.55, 0.74, 0.92), 0.5),
-    "overcast": ((0.9, 1.3), (0.24, 0.24, 0.25), (0.66, 0.68, 0.71), (0.34, 0.34, 0.34), (0.44, 0.48, 0.54), (0.66, 0.69, 0.72), 0.25),
-    "evening": ((0.22, 0.4), (0.9, 0.69, 0.45), (0.42, 0.41, 0.47), (0.24, 0.22, 0.22), (0.16, 0.17, 0.42), (0.95, 0.5, 0.2), 0.6),
-    "morning": ((0.35, 0.6), (0.86, 0.76, 0.6), (0.4, 0.43, 0.49), (0.22, 0.2, 0.18), (0.22, 0.42, 0.78), (0.92, 0.8, 0.66), 0.45),
+    "noon": _Mood(
+        (0.75, 1.2), (0.82, 0.79, 0.73), (0.38, 0.41, 0.47), (0.2, 0.2, 0.18), (0.1, 0.3, 0.78), (0.55, 0.74, 0.92), 0.5
+    ),
+    "overcast": _Mood(
+        (0.9, 1.3), (0.24, 0.24, 0.25), (0.66, 0.68, 0.71), (0.34, 0.34, 0.34), (0.44, 0.48, 0.54), (0.66, 0.69, 0.72),
+        0.25,
+    ),
+    "evening": _Mood(
+        (0.22, 0.4), (0.9, 0.69, 0.45), (0.42, 0.41, 0.47), (0.24, 0.22, 0.22), (0.16, 0.17, 0.42), (0.95, 0.5, 0.2),
+        0.6,
+    ),
+    "morning": _Mood(
+        (0.35, 0.6), (0.86, 0.76, 0.6), (0.4, 0.43, 0.49), (0.22, 0.2, 0.18), (0.22, 0.42, 0.78), (0.92, 0.8, 0.66),
+        0.45,
+    ),
 }  # fmt: skip
 _ROOM = {
-    "daylight": ((0.7, 1.1), (0.62, 0.61, 0.58), (0.52, 0.53, 0.55), (0.36, 0.35, 0.33)),
-    "lamplight": ((0.95, 1.35), (0.68, 0.58, 0.43), (0.48, 0.44, 0.38), (0.33, 0.3, 0.26)),
-    "evening": ((0.35, 0.55), (0.82, 0.58, 0.36), (0.42, 0.4, 0.42), (0.3, 0.28, 0.28)),
+    "daylight": _Mood((0.7, 1.1), (0.62, 0.61, 0.58), (0.52, 0.53, 0.55), (0.36, 0.35, 0.33)),
+    "lamplight": _Mood((0.95, 1.35), (0.68, 0.58, 0.43), (0.48, 0.44, 0.38), (0.33, 0.3, 0.26)),
+    "evening": _Mood((0.35, 0.55), (0.82, 0.58, 0.36), (0.42, 0.4, 0.42), (0.3, 0.28, 0.28)),
 }
 
 
@@ -51,16 +71,15 @@ def lighting(draw: Stream, place: str, yaw: float) -> Light:
     """Light for a place; the sun stands behind or beside the viewer, who is at `yaw` radians."""
     azimuth = yaw + draw.uniform(-1.25, 1.25)
     if place == "room":
-        name = draw.weigh({"daylight": 0.6, "lamplight": 0.25, "evening": 0.15})
-        height, sun, above, below = _ROOM[name]
-        zenith = horizon = _rgb(0.7, 0.8, 0.9) if name == "daylight" else _rgb(0.2, 0.16, 0.26)
-        clouds = 0.0
+        moods, weights = _ROOM, {"daylight": 0.6, "lamplight": 0.25, "evening": 0.15}
     else:
-        name = draw.weigh({"noon": 0.4, "overcast": 0.2, "evening": 0.2, "morning": 0.2})
-        height, sun, above, below, zenith, horizon, clouds = _OUTDOORS[name]
-    angle = draw.uniform(*height)
+        moods, weights = _OUTDOORS, {"noon": 0.4, "overcast": 0.2, "evening": 0.2, "morning": 0.2}
+    name = draw.weigh(weights)
+    mood = moods[name]
+    angle = draw.uniform(*mood.height)
     towards = np.array([np.cos(angle) * np.sin(azimuth), np.sin(angle), np.cos(angle) * np.cos(azimuth)])
-    return Light(name, towards, *(np.array(c) for c in (sun, above, below, zenith, horizon)), clouds * draw.random())
+    sun, above, below, zenith, horizon = map(np.array, (mood.sun, mood.above, mood.below, mood.zenith, mood.horizon))
+    return Light(name, towards, sun, above, below, zenith, horizon, mood.clouds * draw.random())
 
 
 @attrs.frozen(eq=False)
@@ -84,7 +103,7 @@ class Shadows:
             i = np.clip((x + np.float32(dx)).astype(np.int32), 0, SHADOW_SIZE - 1)
             j = np.clip((y + np.float32(dy)).astype(np.int32), 0, SHADOW_SIZE - 1)
             total += flat[j * SHADOW_SIZE + i] > height
-        return total / 4
+        return total / np.float32(4)
 
 
 def cast(mesh: Mesh, faces: Ints, towards: Floats) -> Shadows:

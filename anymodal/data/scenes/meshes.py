@@ -12,10 +12,11 @@ from math import cos, sin, sqrt
 
 import attrs
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Vector = Sequence[float] | Floats
 
 
 @attrs.frozen(eq=False)
@@ -29,9 +30,11 @@ class Mesh:
     textures: Ints  # (F,), numbers of `shade.TEXTURES`
     local: Floats  # (V, 3), where textures are looked up: stays with the object when it moves
 
-    def moved(self, turn: Floats, by: ArrayLike) -> Mesh:
+    def moved(self, turn: Floats, by: Vector) -> Mesh:
         """The mesh turned by a rotation (3, 3) about the origin, then shifted; textures move along."""
-        return attrs.evolve(self, vertices=turned(self.vertices, turn) + by, normals=turned(self.normals, turn))
+        return attrs.evolve(
+            self, vertices=turned(self.vertices, turn) + np.asarray(by), normals=turned(self.normals, turn)
+        )
 
     @property
     def low(self) -> Floats:
@@ -66,7 +69,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
-def rotation(axis: Sequence[float] | Floats, angle: float) -> Floats:
+def rotation(axis: Vector, angle: float) -> Floats:
     """Rotation matrix (3, 3) by an angle in radians about an axis of any length (Rodrigues' formula)."""
     x, y, z = axis
     length = sqrt(x * x + y * y + z * z)
@@ -80,7 +83,7 @@ def rotation(axis: Sequence[float] | Floats, angle: float) -> Floats:
 
 
 def turned(points: Floats, turn: Floats) -> Floats:
-    """Points (n, 3) under a matrix (3, 3): spelled out, because a library's matrix product may differ in the last bit."""
+    """Points (n, 3) under a matrix (3, 3), spelled out because matrix products of libraries differ in the last bit."""
     return points[:, :1] * turn[:, 0] + points[:, 1:2] * turn[:, 1] + points[:, 2:] * turn[:, 2]
 
 
@@ -89,7 +92,7 @@ def dot(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def from_vector(vector: Sequence[float] | Floats) -> Floats:
+def from_vector(vector: Vector) -> Floats:
     """Rotation matrix (3, 3) of an axis-angle vector: its direction is the axis, its length the angle in radians."""
     angle = float(np.linalg.norm(vector))
     return rotation(vector, angle) if angle > 1e-9 else np.eye(3)
@@ -101,7 +104,7 @@ def about_y(angle: float) -> Floats:
 
 
 def part(
-    shape: Primitive, size: Sequence[float], at: Sequence[float], colour: Sequence[float] | Floats,
+    shape: Primitive, size: Vector, at: Vector, colour: Vector,
     texture: int = 0, turn: Floats | None = None,
 ) -> Mesh:  # fmt: skip
     """A primitive of the given size (width, height, depth in metres), turned, then put at a place."""

@@ -42,10 +42,11 @@ class Placed:
     position: Floats  # (3,), middle of the base
     heading: float
     support: int | None = None
+    footprint: Corners = attrs.field(init=False)
+    """The corners (x, z) of its rectangle on the ground, in order round it."""
 
-    @property
-    def footprint(self) -> Corners:
-        """The corners (x, z) of its rectangle on the ground, in order round it."""
+    @footprint.default
+    def _around(self) -> Corners:
         x, z = self.item.extent[0] / 2, self.item.extent[2] / 2
         s, c = sin(self.heading), cos(self.heading)
         across, along = (x * c, -x * s), (z * s, z * c)
@@ -87,10 +88,10 @@ def apart(a: Corners, b: Corners, gap: float = 0.0) -> bool:
 def make(draw: Stream, kind: Kind, scale: float = 1.0) -> Item:
     """A thing of a kind, with its own proportions and colour."""
     if kind.build is None:
-        person, colour = body.figure(draw)
+        person, shirt = body.figure(draw)
         middle = -(person.mesh.low + person.mesh.high) / 2 * (1, 0, 1)
         person = person.moved(middle)
-        return Item(kind, colour, person.mesh, _extent(person.mesh), person)
+        return Item(kind, shirt, person.mesh, _extent(person.mesh), person)
     colour = draw.pick(kind.colours) if kind.colours else None
     mesh = join(kind.build(draw, PAINT[colour] if colour else PAINT["gray"]))
     low, high = mesh.low, mesh.high

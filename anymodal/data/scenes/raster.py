@@ -1,7 +1,7 @@
 """From triangles to samples: which face each sample sees and how near it is, in exact integer arithmetic.
 
-Vertices are snapped to 1/256 pixel and inverse depths to 2**-26 per metre before anything is compared, so two machines
-agree on every label. A triangle is cut into rows; integer edge functions give the first and the last sample of each row.
+Vertices are snapped to 1/256 pixel and inverse depths to 2**-26 per metre before anything is compared, so that machines
+agree on every label. A triangle is cut into rows; integer edge functions give the first and last sample of each row.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def clip(depth: Floats, faces: Ints) -> tuple[Ints, Ints, Floats, Ints]:
     each at `(1 - t) * a + t * b` of an edge, as shares t (E,) and edges (E, 2).
     """
     inside = depth[faces] >= NEAR
-    total = inside.sum(1)
+    total = inside[:, 0].astype(np.int64) + inside[:, 1] + inside[:, 2]
     whole = np.flatnonzero(total == 3)
     cut = np.flatnonzero((total == 1) | (total == 2))
     if not len(cut):
@@ -94,22 +94,22 @@ def raster(xy: Ints, inverse: Ints, faces: Ints, grid: Grid) -> tuple[Ints, Ints
     Returns the face of each sample (N * N,), -1 where there is none, and its inverse depth (N * N,), 0 where none.
     """
     n = grid.count
-    x, y = xy[faces, 0], xy[faces, 1]
-    area = (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0]) - (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0])
-    top = np.maximum(-((grid.start - y.min(1)) // grid.step), 0)
-    rows = np.minimum((y.max(1) - grid.start) // grid.step, n - 1) - top + 1
+    x, y = xy[:, 0][faces.T], xy[:, 1][faces.T]
+    area = (x[2] - x[0]) * (y[1] - y[0]) - (x[1] - x[0]) * (y[2] - y[0])
+    top = np.maximum(-((grid.start - y.min(0)) // grid.step), 0)
+    rows = np.minimum((y.max(0) - grid.start) // grid.step, n - 1) - top + 1
     last = grid.start + grid.step * (n - 1)
-    keep = np.flatnonzero((area > 0) & (rows > 0) & (x.max(1) >= grid.start) & (x.min(1) <= last))
-    x, y, area, top = x[keep], y[keep], area[keep], top[keep]
+    keep = np.flatnonzero((area > 0) & (rows > 0) & (x.max(0) >= grid.start) & (x.min(0) <= last))
+    x, y, area, top = x[:, keep], y[:, keep], area[keep], top[keep]
 
     face, row = _spread(rows[keep])
     row += top[face]
     height = grid.start + grid.step * row
     first, final = np.zeros(len(face), np.int64), np.full(len(face), n - 1, np.int64)
     for i, j in ((0, 1), (1, 2), (2, 0)):  # inside where slope * k + offset >= 0, for sample k of the row
-        dx, dy = x[:, j] - x[:, i], y[:, j] - y[:, i]
+        dx, dy = x[j] - x[i], y[j] - y[i]
         slope = (dy * grid.step)[face]
-        offset = (dy * (grid.start - x[:, i]))[face] - dx[face] * (height - y[face, i])
+        offset = (dy * (grid.start - x[i]))[face] - dx[face] * (height - y[i][face])
         bound = -offset // np.where(slope == 0, 1, slope)
         first = np.where(slope > 0, np.maximum(first, -(offset // np.where(slope > 0, slope, 1))), first)
         final = np.where(slope < 0, np.minimum(final, bound), final)
@@ -117,11 +117,11 @@ def raster(xy: Ints, inverse: Ints, faces: Ints, grid: Grid) -> tuple[Ints, Ints
     spans = np.flatnonzero(final >= first)
     face, row, height, first = face[spans], row[spans], height[spans], first[spans]
 
-    z = inverse[faces[keep]].astype(np.float64)
-    x0, y0, z0 = x[:, 0].astype(np.float64), y[:, 0].astype(np.float64), z[:, 0]
-    z1, z2, scale = z[:, 1] - z0, z[:, 2] - z0, 1.0 / area
-    across = (z2 * (y[:, 1] - y[:, 0]) - z1 * (y[:, 2] - y[:, 0])) * scale
-    down = (z1 * (x[:, 2] - x[:, 0]) - z2 * (x[:, 1] - x[:, 0])) * scale
+    z = inverse[faces[keep].T].astype(np.float64)
+    x0, y0, z0 = x[0].astype(np.float64), y[0].astype(np.float64), z[0]
+    z1, z2, scale = z[1] - z0, z[2] - z0, 1.0 / area
+    across = (z2 * (y[1] - y[0]) - z1 * (y[2] - y[0])) * scale
+    down = (z1 * (x[2] - x[0]) - z2 * (x[1] - x[0])) * scale
     begin = z0[face] + across[face] * (grid.start + grid.step * first - x0[face]) + down[face] * (height - y0[face])
     stride = across[face] * grid.step
     origin = row * n + first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -38,6 +38,12 @@ class Seen:
         """Where there is nothing."""
         return (self.face < 0) & (self.plane < 0)
 
+    def middle(self, size: int) -> Seen:
+        """The samples in the middles of the pixels, of samples at half pixels."""
+        n = 2 * size + 1
+        every = (self.face, self.plane, self.inverse, self.owner)
+        return Seen(*(values.reshape(n, n)[1::2, 1::2].ravel() for values in every))
+
 
 @attrs.frozen(eq=False)
 class Stage:
@@ -50,17 +56,16 @@ class Stage:
     planes: Sequence[Plane]
     camera: Camera
 
-    def without(self, gone: Collection[int]) -> Stage:
-        """The stage with some objects taken away and the others renumbered."""
-        order = np.array([-1] + [k for k in range(self.owner.max(initial=-1) + 1) if k not in gone])
-        rank = np.full(self.owner.max(initial=-1) + 2, -2)
-        rank[order] = np.arange(len(order)) - 1
-        keep = np.flatnonzero(rank[self.owner] >= -1)
+    def keeping(self, objects: Sequence[int]) -> Stage:
+        """The stage with only some of its objects, renumbered in the given order."""
+        rank = np.full(self.owner.max() + 2, -2)
+        rank[[*objects, -1]] = [*range(len(objects)), -1]
+        faces = np.flatnonzero(rank[self.owner] >= -1)
         mesh = attrs.evolve(
             self.mesh,
-            faces=self.mesh.faces[keep], colours=self.mesh.colours[keep], textures=self.mesh.textures[keep],
+            faces=self.mesh.faces[faces], colours=self.mesh.colours[faces], textures=self.mesh.textures[faces],
         )  # fmt: skip
-        return attrs.evolve(self, mesh=mesh, owner=rank[self.owner[keep]], labels=self.labels[keep])
+        return attrs.evolve(self, mesh=mesh, owner=rank[self.owner[faces]], labels=self.labels[faces])
 
     def _project(self, size: int) -> tuple[Ints, Ints]:
         """Vertices (V, 2) in 1/256 pixel and their inverse depths (V,), for a picture of some size."""
@@ -78,8 +83,8 @@ class Stage:
         nearest = np.full((grid.count, grid.count), round(INVERSE / FAR), np.int64)
         winner = np.full_like(nearest, -1)
         for number, plane in enumerate(self.planes):
-            gain = INVERSE * (1 << _FINE) / (plane.offset - float(plane.normal @ self.camera.eye))
-            right, up, back = self.camera.rotation @ plane.normal
+            gain = INVERSE * (1 << _FINE) / (plane.offset - float(dot(plane.normal, self.camera.eye)))
+            right, up, back = dot(plane.normal, self.camera.rotation.T)
             across, down, level = round(gain * right / scale), round(-gain * up / scale), round(-gain * back)
             here = (across * (ticks - middle) + level)[None] + (down * (ticks - middle))[:, None] >> _FINE
             closer = here > nearest
@@ -97,7 +102,7 @@ class Stage:
             face=face,
             plane=np.where(front, -1, plane),
             inverse=np.where(front, near, far),
-            owner=np.where(front, self.owner[face], -1) if len(self.owner) else np.full(len(face), -1),
+            owner=np.where(front, self.owner[face], -1),
         )
 
     def label(self, seen: Seen, sky: int) -> Ints:

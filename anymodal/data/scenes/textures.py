@@ -90,7 +90,9 @@ def shade_of(texture: int, p: Floats32) -> Floats32:
             return 0.78 + 0.44 * noise(x * 2 + y, z * 2 - y)
         case Texture.PLANKS:
             row = np.floor(z * 5)
-            return (0.72 + 0.45 * noise(x * 0.12 + row * 0.31, row * 0.37)) * _joints(x * 0.4 + row * 0.37, z * 5, 0.06, 0.6)
+            return (0.72 + 0.45 * noise(x * 0.12 + row * 0.31, row * 0.37)) * _joints(
+                x * 0.4 + row * 0.37, z * 5, 0.06, 0.6
+            )
         case Texture.TILES:
             checker = (np.floor(x * 1.8) + np.floor(z * 1.8)) % 2
             return np.where(checker > 0, np.float32(1), np.float32(0.62))
@@ -103,7 +105,9 @@ def shade_of(texture: int, p: Floats32) -> Floats32:
         case Texture.SNOW:
             return 0.86 + 0.18 * noise(x * 0.2, z * 0.2)
         case Texture.PAVING:
-            return _joints(x * 1.6, z * 1.6, 0.05, 0.7) * (0.85 + 0.3 * noise(np.floor(x * 1.6) * 0.37, np.floor(z * 1.6) * 0.23))
+            return _joints(x * 1.6, z * 1.6, 0.05, 0.7) * (
+                0.85 + 0.3 * noise(np.floor(x * 1.6) * 0.37, np.floor(z * 1.6) * 0.23)
+            )
         case Texture.WATER:
             return 0.8 + 0.5 * noise(x * 0.12, z * 0.6)
         case Texture.LINES:

@@ -80,9 +80,11 @@ def save(root: Path, scene: Scene) -> None:
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             unfinished.write_bytes(content)
-            os.replace(unfinished, path)
+            unfinished.replace(path)
         except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+            raise DataError(
+                f"cannot write {path}: {error.strerror}; free some space or choose another folder"
+            ) from error
 
 
 def contents(scene: Scene) -> dict[str, bytes]:
@@ -130,12 +132,12 @@ def _instances(scene: Scene) -> list[dict[str, Any]]:
 
 def _people(scene: Scene) -> dict[str, Any] | list[Any]:
     """Bodies in the layout of 4D-Humans' output, boxes in pixels; an empty list where nobody is."""
-    people = [thing for thing in scene.objects if thing.pose is not None and thing.area > 0]
+    people = [(thing, thing.pose) for thing in scene.objects if thing.pose is not None and thing.area > 0]
     if not people:
         return []
-    poses = [thing.pose for thing in people]
+    poses = [pose for _, pose in people]
     return {
-        "bbox_xyxy": [_rounded(np.array(thing.box) * len(scene.rgb), 2) for thing in people],
+        "bbox_xyxy": [_rounded(np.array(thing.box) * len(scene.rgb), 2) for thing, _ in people],
         "pred_smpl_params": {
             "global_orient": [[_rounded(pose.global_orient)] for pose in poses],
             "body_pose": [_rounded(pose.body_pose) for pose in poses],

@@ -1,0 +1,237 @@
+"""Natural values: round trips through tensors and files, crops and flips, and hostile files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import anymodal as am
+from anymodal.errors import PluginError, ValueProblem
+from anymodal.modality import Crop
+from anymodal.plugins import registry
+from anymodal.text import Vocabulary
+
+RGB, Depth, Normal, Semseg, Canny, Palette, Caption = (
+    registry().modality(n) for n in ("rgb", "depth", "normal", "semseg", "canny_edge", "color_palette", "caption")
+)
+SIZE = {"size": 32, "patch": 8}
+
+
+def pictures(name: str):
+    """A kind and a seed: small to print, and they shrink to a named kind."""
+    modality = registry().modality(name)(**SIZE, **({"scaling": "log", "low": 0.4, "high": 80.0} if name == "depth" else {}))
+
+    def make(kind: str, seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        if name == "semseg":
+            return rng.integers(0, 133, (32, 32), dtype=np.uint8) if kind != "constant" else np.full((32, 32), 255, np.uint8)
+        shape = (32, 32) if modality.channels == 1 else (32, 32, modality.channels)
+        unit = {"constant": np.full(shape, 0.25), "extreme": rng.integers(0, 2, shape) * 1.0, "noise": rng.random(shape)}[kind]
+        value = modality.low + unit * (modality.high - modality.low)
+        if name == "normal":
+            value = value / np.maximum(np.linalg.norm(value, axis=-1, keepdims=True), 1e-6)
+        return value.round().astype(np.uint8) if modality.dtype == "uint8" else value.astype(np.float32)
+
+    return st.tuples(st.just(modality), st.builds(make, st.sampled_from(["constant", "extreme", "noise"]), st.integers(0, 2**32)))
+
+
+anything = st.sampled_from(["rgb", "depth", "normal", "canny_edge"]).flatmap(pictures)
+
+
+@settings(deadline=None)
+@given(anything)
+def test_tensors_lie_in_the_unit_range_and_come_back(pair):
+    modality, value = pair
+    tensor = modality.preprocess(value)
+    assert tensor.dtype == np.float32 and tensor.shape == (modality.channels, 32, 32) and np.abs(tensor).max() <= 1 + 1e-6
+    assert np.allclose(modality.postprocess(tensor), value, rtol=1e-4, atol=(modality.high - modality.low) * 1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(anything, st.sampled_from([".png", ".npy"]))
+def test_files_come_back(tmp_path_factory, pair, suffix):
+    modality, value = pair
+    path = tmp_path_factory.mktemp("files") / f"value{suffix}"
+    modality.write(value, path)
+    step = 0 if suffix == ".npy" or modality.dtype == "uint8" else 1 / 65535 if modality.channels == 1 else 1 / 255
+    assert np.allclose(modality.read(path), value, atol=step * (modality.high - modality.low) + 1e-6)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["rgb", "depth", "normal", "canny_edge", "semseg"]).flatmap(pictures))
+def test_flipping_twice_is_nothing_and_the_whole_crop_is_the_value(pair):
+    modality, value = pair
+    flip = Crop(flip=True)
+    assert np.array_equal(modality.crop(modality.crop(value, flip), flip), value)
+    assert np.array_equal(modality.crop(value, Crop()), value)
+
+
+def test_a_mirrored_normal_points_the_other_way():
+    value = np.zeros((32, 32, 3), np.float32)
+    value[..., 0] = 1
+    assert (Normal(**SIZE).crop(value, Crop(flip=True))[..., 0] == -1).all()
+
+
+def test_aligned_modalities_share_a_crop_and_classes_stay_classes():
+    rows, columns = np.mgrid[:64, :96]
+    picture = np.stack([rows, columns, rows], -1).astype(np.uint8)
+    labels = (columns >= 48).astype(np.uint8) * 100
+    crop = Crop.centre(96, 64)
+    cut, classes = RGB(**SIZE).crop(picture, crop), Semseg(**SIZE).crop(labels, crop)
+    assert cut.shape == (32, 32, 3) and set(np.unique(classes)) == {0, 100}
+    assert abs(int(cut[0, 0, 1]) - 16) <= 2 and abs(int(cut[0, -1, 1]) - 79) <= 2
+    assert np.argmax(classes[0] == 100) == np.argmax(cut[0, :, 1] > 47.5)
+
+
+def test_semseg_maps_ids_to_the_labels_of_a_checkpoint():
+    modality = Semseg(**SIZE, labels=(3, 7, 119))
+    value = np.array([[3, 7], [119, 50]], np.uint8)
+    indices = modality.preprocess(value)
+    assert indices.tolist() == [[1, 2], [3, 0]]
+    assert modality.postprocess(np.eye(4)[indices].transpose(2, 0, 1)).tolist() == [[3, 7], [119, 255]]
+
+
+def test_values_that_are_not_finite_survive():
+    value = np.full((32, 32), np.nan, np.float32)
+    for scaling in ("log", "standardise"):
+        assert np.isfinite(Depth(**SIZE, scaling=scaling, low=0.4, high=80.0).preprocess(value)).all()
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=7))
+def test_palettes_spell_and_parse(colours):
+    value = np.array(colours, np.uint8)
+    palette = Palette()
+    assert palette.spell(value).startswith(f"v1={len(colours)} v0={colours[0][0]} ")
+    assert np.array_equal(palette.parse(palette.spell(value)), value)
+
+
+@given(st.text(max_size=60))
+def test_parsing_never_fails(text):
+    value = Palette().parse(text)
+    assert value.dtype == np.uint8 and value.shape[1] == 3
+    assert isinstance(Caption().parse(text), str)
+
+
+def test_palettes_are_found_in_pictures():
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, :20], picture[:, 20:32], picture[:, 32:] = (200, 20, 20), (20, 20, 200), (240, 240, 240)
+    palette = Palette(colours=3).derive({"rgb": picture})
+    assert palette.tolist() == [[200, 20, 20], [20, 20, 200], [240, 240, 240]]
+
+
+@pytest.mark.parametrize("name", ["rgb", "depth", "normal", "semseg", "canny_edge", "color_palette", "caption"])
+def test_everything_can_be_shown_and_scores_itself_perfectly(name):
+    modality = registry().modality(name)()
+    rng = np.random.default_rng(0)
+    values = {
+        "caption": "a red <b>car</b> on a road",
+        "color_palette": rng.integers(0, 256, (5, 3), dtype=np.uint8),
+        "semseg": rng.integers(0, 133, (20, 20), dtype=np.uint8),
+        "rgb": rng.integers(0, 256, (20, 20, 3), dtype=np.uint8),
+        "canny_edge": rng.integers(0, 2, (20, 20), dtype=np.uint8) * 255,
+        "depth": rng.random((20, 20)).astype(np.float32) + 0.1,
+        "normal": np.broadcast_to(np.float32([0, 0, 1]), (20, 20, 3)),
+    }
+    value = values[name]
+    shown = modality.show(value, 128)
+    assert isinstance(shown, Image.Image) and shown.mode == "RGB" and max(shown.size) == 128
+    best = {"abs_rel": 0, "mean_angle": 0, "miou": 1, "edge_f1": 1, "delta_e": 0, "word_f1": 1, "mae": 0}
+    scores = modality.score([value], [value])
+    assert any(scores[key] == pytest.approx(ideal, abs=1e-6) for key, ideal in best.items() if key in scores)
+
+
+def test_depth_and_normal_metrics_are_the_textbook_ones():
+    truth = np.full((4, 4), 2.0)
+    assert Depth().score([truth * 1.5], [truth])["abs_rel"] == pytest.approx(0.5)
+    assert Depth().score([truth * 1.2], [truth])["delta1"] == 1.0
+    up, right = np.broadcast_to([0.0, 1, 0], (2, 2, 3)), np.broadcast_to([1.0, 0, 0], (2, 2, 3))
+    assert Normal().score([up], [right])["mean_angle"] == pytest.approx(90)
+    half = np.array([[0, 0], [1, 1]], np.uint8)
+    assert Semseg().score([np.zeros((2, 2), np.uint8)], [half])["miou"] == pytest.approx((0.5 + 0) / 2)
+
+
+def write_png(path: Path, width: int, height: int) -> None:
+    """A valid header of a PNG of that size, and nothing behind it."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b""))
+
+
+def hostile(folder: Path) -> dict[str, Path]:
+    """Files that are not what their names say."""
+    files = {k: folder / k for k in ("text.jpg", "cut.jpg", "huge.png", "empty.png", "pickle.npy", "folder.png", "no.png")}
+    files["text.jpg"].write_text("this is no picture")
+    Image.effect_noise((300, 300), 60).save(folder / "whole.jpg")
+    files["cut.jpg"].write_bytes((folder / "whole.jpg").read_bytes()[:9000])
+    write_png(files["huge.png"], 50_000, 50_000)
+    files["empty.png"].write_bytes(b"")
+    np.save(files["pickle.npy"], np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    files["folder.png"].mkdir()
+    return files
+
+
+@pytest.mark.parametrize("name", ["text.jpg", "cut.jpg", "huge.png", "empty.png", "pickle.npy", "folder.png", "no.png"])
+def test_hostile_files_are_refused_with_their_name(tmp_path, name):
+    path = hostile(tmp_path)[name]
+    with pytest.raises(ValueProblem, match=name.replace(".", r"\.")):
+        RGB().read(path)
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    upright = np.zeros((40, 20, 3), np.uint8)
+    upright[:10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(RGB().read(tmp_path / "a.png"), upright)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "I;16"])
+def test_pictures_of_any_mode_become_rgb(tmp_path, mode):
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new("L", (9, 5), 200).convert("RGB" if mode == "RGBA" else "L").convert(mode).save(path)
+    assert RGB().read(path).shape == (5, 9, 3)
+
+
+def test_a_modality_made_in_place_is_complete():
+    planet = am.image("planet", channels=6, low=0, high=1e4)
+    value = np.random.default_rng(0).random((64, 64, 6)).astype(np.float32) * 1e4
+    modality = planet(size=64, patch=16)
+    assert modality.streams()[0].space.shape == (4, 4)
+    assert np.allclose(modality.postprocess(modality.preprocess(value)), value, atol=1)
+    with pytest.raises(PluginError, match="did you mean 'size'"):
+        planet(siez=3)
+    with pytest.raises(PluginError, match="must match"):
+        am.image("Planet 9")
+
+
+@given(st.text(alphabet="abcdefghijklmnop ", max_size=40))
+def test_vocabularies_round_trip_known_words(text):
+    vocabulary = VOCABULARY
+    ids = vocabulary.encode(text)
+    assert (ids >= 0).all() and (ids < len(vocabulary)).all()
+    assert vocabulary.decode(np.append(ids, [vocabulary.end, 7])) == " ".join(text.split())
+
+
+VOCABULARY = Vocabulary.train(["abcdefghijklmnop a b c d e f g h i j k l m n o p"] * 3, size=1300, bins=256, sentinels=16)
+
+
+def test_the_vocabulary_knows_values_sentinels_and_survives_saving(tmp_path):
+    VOCABULARY.save(tmp_path / "v.json")
+    again = Vocabulary.load(tmp_path / "v.json")
+    assert again.bins == (256,) * 4 and again.sentinels[1] == 16
+    text = "v0=0 v1=12 v2=255 v3=7 [S_1] a"
+    assert again.encode(text).tolist() == VOCABULARY.encode(text).tolist()
+    assert len(again.encode("v0=0 v1=12 v2=255 v3=7")) == 4 and len(again.encode("v0=256")) > 1
+    space = again.space(10)
+    assert space.sentinel(1) == again.encode("[S_1]")[0] and space.end == again.end

@@ -1,0 +1,164 @@
+"""Sampling: schedules, draws, and a sampler that fills every position once and each sample as if alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import anymodal as am
+from anymodal.errors import AnymodalError, ConfigError, GenerationError, SpaceError, UnknownModality
+from anymodal.generation import Known, KnownTokens, Sampler, Target
+from anymodal.generation.draw import combine, draw, filter_logits
+from anymodal.generation.schedules import temperature_schedule, token_schedule
+from anymodal.modality import Sampling
+
+
+@given(st.sampled_from(["linear", "cosine"]), st.integers(1, 1024), st.integers(1, 120))
+def test_schedules_cover_every_token_with_positive_steps(kind, total, steps):
+    counts = token_schedule(kind, total, steps)
+    assert sum(counts) == total and min(counts) > 0 and len(counts) <= steps
+
+
+def test_published_schedules():
+    assert token_schedule("linear", 196, 25) == [8] * 21 + [7] * 4
+    assert token_schedule("cosine", 784, 8) == [30, 85, 127, 150, 150, 127, 85, 30]
+    assert token_schedule("cosine", 196, 12) == [3, 10, 16, 20, 24, 25, 25, 24, 20, 16, 10, 3]
+    linear = temperature_schedule("linear", 3.0, token_schedule("cosine", 784, 8))
+    assert linear == pytest.approx([3.0, 2.8852, 2.55995, 2.07398, 1.5, 0.92602, 0.44005, 0.1148], abs=1e-4)
+    onex = temperature_schedule("onex:0.5:0.5", 6.0, token_schedule("linear", 196, 49))
+    assert onex[:6] == pytest.approx([5.888, 4.688, 3.967, 3.472, 3.103, 2.815], abs=1e-3) and onex[
+        -1
+    ] == pytest.approx(0.5)
+    onex = temperature_schedule("onex:0.5:0.5", 3.0, token_schedule("linear", 196, 25))
+    assert onex[:5] == pytest.approx([2.898, 2.322, 1.973, 1.731, 1.549], abs=1e-3)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 40), st.floats(0, 1), st.floats(0, 5))
+def test_draws_stay_inside_the_filter(seed, top_k, top_p, temperature):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(9, 30, generator=g) * 3
+    kept = filter_logits(logits, top_k, top_p).isfinite()
+    assert kept.any(1).all() and (not top_k or (kept.sum(1) <= max(top_k, 1)).all())
+    ids, confidence = draw(logits, torch.rand(9, generator=g), temperature, top_k, top_p)
+    assert kept.gather(1, ids[:, None]).all() and ((confidence > 0) & (confidence <= 1 + 1e-6)).all()
+
+
+def test_draws_follow_their_probabilities():
+    logits = torch.tensor([[0.0, 1.0, 2.0]]).expand(20000, 3)
+    ids, _ = draw(logits, torch.rand(20000, generator=torch.Generator().manual_seed(0)), 1.0)
+    assert (torch.bincount(ids) / 20000).tolist() == pytest.approx(logits[0].softmax(0).tolist(), abs=0.01)
+
+
+def test_guidance_adds_weighted_differences():
+    passes = torch.randn(3, 2, 4, 5)
+    guided = combine(passes, torch.tensor([2.0, -0.5]))
+    assert torch.allclose(guided, passes[0] + 2 * (passes[1] - passes[0]) - 0.5 * (passes[2] - passes[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["maskgit", "roar"])
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_every_position_is_filled_exactly_once(small_model, scheme, guidance):
+    layout = small_model.modalities.layout
+    known = KnownTokens(layout, {"caption": np.array([40, 41, 3]), "depth": Known(np.array([5, 6]), np.array([3, 9]))})
+    how = Sampling(scheme=scheme, steps=5, temperature=1.0, guidance=guidance)
+    sizes = [2]
+    for _ in Sampler(small_model.transformer).run([known], [Target("depth", how)], [0]):
+        sizes.append(len(known.streams["depth"].positions))
+        assert len(set(known.streams["depth"].positions.tolist())) == sizes[-1]
+    assert sizes == sorted(set(sizes)) and known.streams["depth"].positions.tolist() == list(range(16))
+    assert known.streams["depth"].values[[3, 9]].tolist() == [5, 6]
+
+
+def test_a_batch_gives_each_sample_what_it_gets_alone(small_model, picture):
+    inputs = [
+        {"rgb": picture},
+        {"caption": "a red car"},
+        {"rgb": picture[:, ::-1], "caption": "a person next to a dog on a road"},
+    ]
+    common = {"steps": 4, "temperature": 1.0, "guidance": 2.0}
+    together = small_model.generate_batch(inputs, ["depth", "color_palette"], seed=5, **common)
+    for k, sample in enumerate(inputs):
+        alone = small_model.generate(sample, ["depth", "color_palette"], seed=5 + k, **common)
+        for name in alone.tokens:
+            assert np.array_equal(alone.tokens[name], together[k].tokens[name]), (k, name)
+
+
+def test_seeds_reproduce_and_differ(small_model):
+    run = lambda seed: small_model.generate({"caption": "a cup"}, "rgb", seed=seed, temperature=1.0).tokens["rgb"]  # noqa: E731
+    assert np.array_equal(run(1), run(1)) and not np.array_equal(run(1), run(2))
+
+
+def test_global_random_state_is_left_alone(small_model):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    small_model.generate({"caption": "a cup"}, ["depth", "color_palette"])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_targets_are_chained_in_the_given_order(small_model, picture):
+    first = small_model.generate({"rgb": picture}, ["depth", "normal"], temperature=1.0, guidance=1.0)
+    given_depth = small_model.generate({"rgb": picture}, ["normal"], temperature=0.0)
+    chained = small_model.generate({"rgb": picture}, ["depth", "normal"], temperature=0.0)
+    assert list(first) == ["depth", "normal"]
+    assert not np.array_equal(given_depth.tokens["normal"], chained.tokens["normal"])
+
+
+def test_weights_guide_by_several_inputs(small_model, picture):
+    inputs = {"rgb": picture, "caption": "a red car"}
+    both = small_model.generate(inputs, "depth", weights={"rgb": 1.0, "caption": 2.5}, temperature=0.0)
+    only = small_model.generate(inputs, "depth", weights={"rgb": 1.0, "caption": 0.0}, temperature=0.0)
+    assert both["depth"].shape == (32, 32) and not np.array_equal(both.tokens["depth"], only.tokens["depth"])
+
+
+def test_everything_is_generated_by_default_in_natural_types(small_model, picture, tmp_path):
+    out = small_model.generate({"rgb": picture}, temperature=1.0)
+    assert list(out) == ["depth", "normal", "semseg", "canny_edge", "caption", "color_palette"]
+    assert out["depth"].dtype == np.float32 and out["depth"].shape == (32, 32)
+    assert isinstance(out["caption"], str) and out["color_palette"].dtype == np.uint8
+    names = {p.name for p in out.save(tmp_path / "out")}
+    assert names == {
+        "depth.png",
+        "normal.png",
+        "semseg.png",
+        "canny_edge.png",
+        "caption.txt",
+        "color_palette.json",
+        "grid.png",
+        "tokens.safetensors",
+    }
+    again = small_model.detokenize(out.tokens)
+    assert np.array_equal(again["depth"], out["depth"]) and again["caption"] == out["caption"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "options", "error", "words"),
+    [
+        ({"rbg": 0}, "depth", {}, UnknownModality, "did you mean 'rgb'"),
+        ({"caption": "x"}, "dpeth", {}, UnknownModality, "did you mean 'depth'"),
+        ({"caption": "x"}, "caption", {}, GenerationError, "both an input and a target"),
+        ({"caption": "x"}, ["rgb", "rgb"], {}, GenerationError, "twice"),
+        ({"caption": "x"}, "rgb", {"step": 3}, ConfigError, "did you mean 'steps'"),
+        ({"caption": "x"}, "rgb", {"steps": 0}, ConfigError, "at least 1"),
+        ({"caption": "x"}, "rgb", {"options": {"depth": {}}}, UnknownModality, "not a target"),
+        ({"caption": "x"}, "rgb", {"weights": {"depth": 1.0}}, GenerationError, "not an input"),
+        ({"caption": "x"}, "rgb", {"options": {"rgb": {"scheme": "autoregressive"}}}, GenerationError, "grid"),
+        ({"caption": "x"}, "rgb", {"anneal": "exponential"}, ConfigError, "onex"),
+        ({"rgb": np.zeros((4, 4))}, "depth", {}, AnymodalError, r"rgb takes numbers of shape \(H, W, 3\)"),
+        ({"caption": 5}, "rgb", {}, AnymodalError, "caption takes text"),
+    ],
+)
+def test_wrong_requests_say_what_is_wrong(small_model, inputs, targets, options, error, words):
+    with pytest.raises(error, match=words):
+        small_model.generate(inputs, targets, **options)
+
+
+def test_tokens_outside_their_space_are_refused(small_model):
+    layout = small_model.modalities.layout
+    for values, positions in (([32], [0]), ([-1], [0]), ([1], [16]), ([1, 2], [0])):
+        with pytest.raises(SpaceError):
+            KnownTokens(layout, {"depth": Known(np.array(values), np.array(positions))})
+    assert isinstance(small_model, am.AnyModel)

@@ -1,0 +1,123 @@
+"""Checkpoints: what is saved comes back, parts load alone, and damaged ones say what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import anymodal as am
+from anymodal.errors import CheckpointError, ConfigError, UnknownModality
+
+
+@pytest.fixture
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def test_a_saved_model_gives_the_same_answers(small_model, checkpoint, picture):
+    loaded = am.load(checkpoint)
+    ours, theirs = (m.generate({"rgb": picture}, seed=3, temperature=1.0) for m in (small_model, loaded))
+    assert all(np.array_equal(ours.tokens[name], theirs.tokens[name]) for name in ours)
+    assert np.array_equal(ours["depth"], theirs["depth"])
+
+
+def test_a_subset_loads_alone_and_agrees(small_model, checkpoint, picture):
+    part = am.load(checkpoint, modalities=["rgb", "depth"])
+    assert list(part.modalities.modalities) == ["depth", "rgb"]
+    ours, theirs = (m.generate({"rgb": picture}, "depth", temperature=0.0) for m in (small_model, part))
+    assert np.array_equal(ours["depth"], theirs["depth"])
+    count = lambda m: sum(p.numel() for p in m.transformer.parameters())  # noqa: E731
+    assert count(part) < count(small_model)
+
+
+def test_half_precision_is_half_the_size_and_close(small_model, tmp_path, picture):
+    folder = small_model.save_pretrained(tmp_path / "half", dtype="float16")
+    loaded = am.load(folder)
+    assert load_file(folder / "model.safetensors")["query"].dtype == torch.float16
+    assert next(loaded.transformer.parameters()).dtype == torch.float32
+    ours, theirs = (m.generate({"rgb": picture}, "depth", temperature=0.0) for m in (small_model, loaded))
+    assert np.mean(ours.tokens["depth"] == theirs.tokens["depth"]) > 0.8
+
+
+def test_bfloat16_models_generate(checkpoint, picture):
+    out = am.load(checkpoint, dtype="bfloat16").generate({"rgb": picture}, ["depth", "caption"])
+    assert np.isfinite(out["depth"]).all()
+
+
+def test_tokens_round_trip_through_a_model(small_model, picture):
+    tokens = small_model.tokenize({"rgb": picture, "caption": "a red car on a road"})
+    assert tokens["rgb.pixels"].shape == (16, 192) and tokens["rgb"].shape == (16,)
+    values = small_model.detokenize(tokens)
+    assert values["caption"] == "a red car on a road" and values["rgb"].shape == (32, 32, 3)
+
+
+def edit(folder: Path, change) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+def drop(folder: Path, name: str, replacement: torch.Tensor | None = None) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    del tensors[name]
+    save_file(tensors | ({name: replacement} if replacement is not None else {}), path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: drop(f, "encoder.0.attn.qkv.weight"), "has no tensor 'encoder.0.attn.qkv.weight'"),
+        (lambda f: drop(f, "encoder_norm.weight", torch.zeros(5)), r"'encoder_norm.weight'.*\(5,\).*\(32,\)"),
+        (lambda f: drop(f / "modalities" / "depth", "quant_proj.bias"), "has no tensor 'quant_proj.bias'"),
+        (lambda f: (f / "model.safetensors").unlink(), "no such file"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 100), "not a whole safetensors file"),
+        (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-50]), "not a whole"),
+        (lambda f: (f / "config.json").write_text("{"), "not JSON"),
+        (lambda f: (f / "config.json").write_text("[]"), "does not describe an anymodal checkpoint"),
+        (lambda f: (f / "config.json").unlink(), "without config.json"),
+        (lambda f: (f / "vocabulary.json").write_text("{}"), "not a vocabulary"),
+        (lambda f: edit(f, lambda c: c.update(format_version=99)), "update anymodal"),
+        (lambda f: edit(f, lambda c: c["model"].update(dmi=3)), "unknown key 'model.dmi'; did you mean 'dim'"),
+        (lambda f: edit(f, lambda c: c["model"].update(dim="wide")), "whole number"),
+        (lambda f: edit(f, lambda c: c["modalities"]["rgb"]["numbers"].update(size=16)), "does not fit"),
+    ],
+)  # fmt: skip
+def test_damage_is_named(copy, damage, words):
+    damage(copy)
+    with pytest.raises((CheckpointError, ConfigError), match=words):
+        am.load(copy)
+
+
+def test_a_missing_plugin_is_named_unless_it_is_not_asked_for(copy):
+    def add(config):
+        config["modalities"]["sonar"] = {"distribution": "anymodal-sonar", "version": "1", "numbers": {}, "streams": []}
+
+    edit(copy, add)
+    with pytest.raises(UnknownModality, match="install anymodal-sonar"):
+        am.load(copy)
+    assert "depth" in am.load(copy, modalities=["depth"]).modalities
+
+
+def test_unknown_names_are_refused(checkpoint):
+    with pytest.raises(CheckpointError, match="neither a preset"):
+        am.load("tyni")
+    with pytest.raises(UnknownModality, match="did you mean 'depth'"):
+        am.load(checkpoint, modalities=["dpeth"])
+    with pytest.raises(ConfigError, match="dtype"):
+        am.load(checkpoint, dtype="int8")
+
+
+def test_saving_where_it_is_not_possible_leaves_nothing(small_model, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("here")
+    with pytest.raises(am.DataError):
+        small_model.save_pretrained(blocked / "model")
+    assert blocked.read_text() == "here"

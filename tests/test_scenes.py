@@ -1,0 +1,338 @@
+"""Scenes: the same everywhere, every label true, every caption understood."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from anymodal.data.scenes import BASIC, COLOURS, FAR, KINDS, Scene, SceneObject, mentions, render, write
+from anymodal.data.scenes.coco import CLASSES, NONE, class_id
+from anymodal.data.scenes.place import apart
+from anymodal.data.scenes.scene import VERSION
+from anymodal.errors import ValueProblem
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "scenes.json").read_text())
+SKY = class_id("sky-other-merged")
+indices = st.integers(0, 10**6)
+few = settings(max_examples=25, deadline=None)
+
+
+def fingerprint(scene: Scene) -> str:
+    return hashlib.sha256(scene.semseg.tobytes() + scene.instance.tobytes()).hexdigest()
+
+
+def footprint(thing: SceneObject) -> tuple[tuple[float, float], ...]:
+    """Corners (x, z) of the rectangle a thing stands on, in order."""
+    sine, cosine = np.sin(thing.heading), np.cos(thing.heading)
+    half = np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)]) * (thing.extent[0] / 2, thing.extent[2] / 2)
+    turned = half @ np.array([[cosine, -sine], [sine, cosine]])
+    return tuple((float(x + thing.position[0]), float(z + thing.position[2])) for x, z in turned)
+
+
+# ---- the same everywhere
+
+
+def test_golden_file_belongs_to_this_version() -> None:
+    assert GOLDEN["version"] == VERSION, "scenes changed their meaning: make the golden file anew"
+
+
+@pytest.mark.parametrize("entry", GOLDEN["scenes"], ids=lambda e: f"{e['seed']}-{e['index']}-{e['size']}")
+def test_labels_and_captions_never_change(entry: dict) -> None:
+    scene = render(entry["seed"], entry["index"], entry["size"], BASIC if entry["basic"] else None)
+    assert scene.caption == entry["caption"]
+    assert fingerprint(scene) == entry["sha256"]
+
+
+@few
+@given(indices)
+def test_rendering_twice_gives_the_same(index: int) -> None:
+    one, two = render(3, index, 16), render(3, index, 16)
+    for name in ("rgb", "depth", "normal", "semseg", "instance"):
+        assert np.array_equal(getattr(one, name), getattr(two, name))
+    assert one.caption == two.caption
+
+
+@settings(max_examples=10, deadline=None)
+@given(indices, st.integers(16, 128))
+def test_size_changes_nothing_but_the_sampling(index: int, size: int) -> None:
+    one, two = render(1, index, 64), render(1, index, size)
+    assert (one.caption, one.named, one.relations, one.setting) == (two.caption, two.named, two.relations, two.setting)
+    assert np.array_equal(one.camera.eye, two.camera.eye)
+    assert np.array_equal(one.camera.rotation, two.camera.rotation)
+    for a, b in zip(one.objects, two.objects, strict=True):
+        assert (a.kind, a.colour, a.position, a.heading, a.support) == (
+            b.kind,
+            b.colour,
+            b.position,
+            b.heading,
+            b.support,
+        )
+        assert abs(a.area - b.area) < 0.1
+
+
+def test_seeds_and_indices_differ() -> None:
+    assert len({fingerprint(render(seed, index, 16)) for seed in range(3) for index in range(5)}) == 15
+
+
+@pytest.mark.parametrize("size", [-1, 0, 15, 513])
+def test_impossible_sizes_are_refused(size: int) -> None:
+    with pytest.raises(ValueProblem, match="16 to 512"):
+        render(0, 0, size)
+
+
+def test_large_pictures_work() -> None:
+    scene = render(0, 2, 512)
+    assert scene.rgb.shape == scene.normal.shape == (512, 512, 3)
+    assert scene.caption == render(0, 2, 16).caption
+
+
+# ---- every label true
+
+
+@few
+@given(indices)
+def test_arrays_have_their_shapes_and_ranges(index: int) -> None:
+    scene = render(2, index, 32)
+    assert scene.rgb.dtype == scene.semseg.dtype == scene.instance.dtype == np.uint8
+    assert scene.depth.dtype == scene.normal.dtype == np.float32
+    assert scene.rgb.shape == scene.normal.shape == (32, 32, 3)
+    assert scene.depth.shape == scene.semseg.shape == scene.instance.shape == (32, 32)
+    assert ((scene.depth > 0) & (scene.depth <= FAR)).all()
+    assert ((scene.semseg < len(CLASSES)) | (scene.semseg == NONE)).all()
+    sky = scene.semseg == SKY
+    assert np.array_equal(sky, scene.depth == FAR)
+    length = np.linalg.norm(scene.normal, axis=-1)
+    assert (length[sky] == 0).all()
+    assert np.allclose(length[~sky], 1, atol=1e-5)
+
+
+@few
+@given(indices)
+def test_normals_face_the_viewer(index: int) -> None:
+    scene = render(2, index, 32)
+    at = (np.arange(32) + 0.5) / 32 - 0.5
+    x, y = np.meshgrid(at / scene.camera.focal, -at / scene.camera.focal)
+    to_viewer = -np.stack([x, y, -np.ones_like(x)], -1)
+    assert ((scene.normal * to_viewer).sum(-1) > -1e-4).all()
+
+
+@few
+@given(indices, st.sampled_from([24, 64]))
+def test_objects_describe_the_instance_map(index: int, size: int) -> None:
+    scene = render(4, index, size)
+    assert 1 <= len(scene.objects) == len({id(thing) for thing in scene.objects})
+    assert scene.instance.max() <= len(scene.objects)
+    for number, thing in enumerate(scene.objects, 1):
+        rows, columns = np.nonzero(scene.instance == number)
+        assert thing.area == len(rows) / size**2
+        if len(rows):
+            box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert thing.box == tuple(edge / size for edge in box)
+            assert (scene.semseg[rows, columns] == thing.class_id).all()
+            assert thing.depth == pytest.approx(scene.depth[rows, columns].mean(), rel=1e-4)
+        assert thing.class_id == KINDS[thing.kind].class_id
+        assert thing.colour in (COLOURS if KINDS[thing.kind].colours else (None,))
+
+
+@few
+@given(indices)
+def test_things_never_share_the_ground(index: int) -> None:
+    objects = render(5, index, 16).objects
+    for i, a in enumerate(objects):
+        for b in objects[:i]:
+            if a.support == b.support:
+                assert apart(footprint(a), footprint(b))
+
+
+@few
+@given(indices)
+def test_things_stand_on_the_ground_or_on_a_table(index: int) -> None:
+    objects = render(5, index, 16).objects
+    for thing in objects:
+        if thing.support is None:
+            assert thing.position[1] == 0
+            continue
+        holder = objects[thing.support]
+        assert KINDS[holder.kind].holds
+        assert thing.position[1] == pytest.approx(holder.extent[1])
+        away = np.hypot(thing.position[0] - holder.position[0], thing.position[2] - holder.position[2])
+        assert away < np.hypot(holder.extent[0], holder.extent[2]) / 2
+
+
+@few
+@given(indices)
+def test_relations_hold(index: int) -> None:
+    scene = render(6, index, 64)
+    for relation in scene.relations:
+        a, b = scene.objects[relation.subject], scene.objects[relation.other]
+        middle_a, middle_b = (a.box[0] + a.box[2]) / 2, (b.box[0] + b.box[2]) / 2
+        match relation.predicate:
+            case "left of":
+                assert middle_a <= middle_b - 0.15
+            case "right of":
+                assert middle_a >= middle_b + 0.15
+            case "in front of":
+                assert a.depth <= b.depth - 0.5
+            case "behind":
+                assert a.depth >= b.depth + 0.5
+            case "on":
+                assert a.support == relation.other
+            case "next to":
+                assert abs(middle_a - middle_b) < 0.6
+            case _:
+                pytest.fail(f"unknown relation {relation.predicate!r}")
+
+
+@few
+@given(indices)
+def test_bodies_project_to_where_people_are_seen(index: int) -> None:
+    scene = render(7, index, 64)
+    for thing in scene.objects:
+        assert (thing.pose is not None) == (thing.kind == "person")
+        if thing.pose is None:
+            continue
+        pose = thing.pose
+        for turn in (pose.global_orient, *pose.body_pose):
+            assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-9)
+            assert np.linalg.det(turn) == pytest.approx(1)
+        assert np.allclose(pose.joints_2d, 0.5 + scene.camera.focal * pose.joints[:, :2] / pose.joints[:, 2:])
+        inside = (pose.joints_2d > (thing.box[0] - 0.05, thing.box[1] - 0.05)).all(1)
+        inside &= (pose.joints_2d < (thing.box[2] + 0.05, thing.box[3] + 0.05)).all(1)
+        if thing.area > 0.03:
+            assert inside.any()
+        scale, right, down = pose.camera
+        side = max(thing.box[2] - thing.box[0], thing.box[3] - thing.box[1])
+        middle = np.array([thing.box[0] + thing.box[2], thing.box[1] + thing.box[3]]) / 2 - 0.5
+        back = [*(np.array([right, down]) + 2 * middle / (side * scale)), 2 * scene.camera.focal / (side * scale)]
+        assert np.allclose(back, pose.joints[0])
+
+
+def test_most_things_are_large() -> None:
+    areas = [thing.area for index in range(150) for thing in render(8, index, 16).objects]
+    assert np.median(areas) >= 0.05
+
+
+def test_the_rest_of_the_world_can_be_left_out() -> None:
+    kinds = ("person", "dog", "dining table", "cup")
+    seen = {thing.kind for index in range(30) for thing in render(0, index, 16, kinds).objects}
+    assert seen == set(kinds)
+    with pytest.raises(ValueProblem, match="did you mean 'dog'"):
+        render(0, 0, 16, ("dogg",))
+
+
+# ---- every caption understood
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 50), indices)
+def test_captions_mention_what_they_name(seed: int, index: int) -> None:
+    scene = render(seed, index, 16)
+    named = [scene.objects[k] for k in scene.named]
+    assert mentions(scene.caption) == {(thing.colour, thing.kind) for thing in named}
+    assert 1 <= len(named) <= 4
+    assert not any(f" a {vowel}" in f" {scene.caption}" for vowel in "aeiou")
+
+
+@few
+@given(indices)
+def test_captions_name_the_largest(index: int) -> None:
+    scene = render(9, index, 64)
+    large = sorted(
+        (k for k, thing in enumerate(scene.objects) if thing.area >= 0.02), key=lambda k: -scene.objects[k].area
+    )
+    largest = max(scene.objects, key=lambda thing: thing.area)
+    assert set(scene.named) == set(large[:4]) or (not large and scene.objects[scene.named[0]] is largest)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", set()),
+        ("nothing to see here, just a wall", set()),
+        ("A RED CAR!", {("red", "car")}),
+        ("two grey cats and a sofa", {("gray", "cat"), (None, "couch")}),
+        ("the dog is brown", {("brown", "dog")}),
+        ("a chair that is blue", {("blue", "chair")}),
+        ("a big shiny old purple bus", {("purple", "bus")}),
+        ("a red chair. the chair is left of a dog", {("red", "chair"), (None, "dog")}),
+        ("a man in a green jacket and blue trousers", {("green", "person")}),
+        ("a woman wearing blue trousers and a red shirt", {("red", "person")}),
+        ("people dressed in white", {("white", "person")}),
+        ("a person beside a red car", {(None, "person"), ("red", "car")}),
+        ("a teddy bear and a stop sign", {(None, "teddy bear"), (None, "stop sign")}),
+        ("an orange umbrella near an orange dog", {("orange", "umbrella"), ("orange", "dog")}),
+        ("red red red", set()),
+        ("chairchair table2 and and and", {(None, "dining table")}),
+    ],
+)
+def test_free_text_is_understood(text: str, expected: set) -> None:
+    assert mentions(text) == expected
+
+
+@given(st.text())
+def test_any_text_is_survived(text: str) -> None:
+    for colour, kind in mentions(text):
+        assert kind in KINDS
+        assert colour is None or colour in COLOURS
+
+
+# ---- files
+
+
+def test_files_hold_the_scene(tmp_path: Path) -> None:
+    write(tmp_path, 4, seed=11, size=32, workers=1, start=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "camera", "caption", "depth", "det", "human_poses", "instance", "normal", "rgb", "scene", "semseg",
+    ]  # fmt: skip
+    for index in range(2, 6):
+        scene, name = render(11, index, 32), f"{index:08d}"
+        pictures = {f: np.asarray(Image.open(tmp_path / f / f"{name}.png")) for f in ("rgb", "semseg", "instance")}
+        for folder, picture in pictures.items():
+            assert np.array_equal(picture, getattr(scene, folder))
+        depth = np.asarray(Image.open(tmp_path / "depth" / f"{name}.png")) / 65535 * FAR
+        assert np.allclose(depth, scene.depth, atol=FAR / 65535)
+        normal = np.asarray(Image.open(tmp_path / "normal" / f"{name}.png")) / 127.5 - 1
+        assert np.allclose(normal, scene.normal, atol=1 / 127)
+        assert (tmp_path / "caption" / f"{name}.txt").read_text() == scene.caption
+        detections = json.loads((tmp_path / "det" / f"{name}.json").read_text())["instances"]
+        things = [thing for thing in scene.objects if thing.class_id < 80 and thing.area > 0]
+        assert [(d["class_name"], d["boxes"]) for d in detections] == [
+            (CLASSES[t.class_id], list(t.box)) for t in things
+        ]
+        people = json.loads((tmp_path / "human_poses" / f"{name}.json").read_text())
+        bodies = [thing.pose for thing in scene.objects if thing.pose and thing.area > 0]
+        assert len(people["pred_cam"] if people else []) == len(bodies)
+        if bodies:
+            assert np.array(people["pred_smpl_params"]["global_orient"]).shape == (len(bodies), 1, 3, 3)
+            assert np.array(people["pred_smpl_params"]["body_pose"]).shape == (len(bodies), 23, 3, 3)
+        record = json.loads((tmp_path / "scene" / f"{name}.json").read_text())
+        assert (record["seed"], record["index"], record["version"]) == (11, index, VERSION)
+        assert len(record["objects"]) == len(scene.objects)
+
+
+def test_writing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    write(tmp_path, 3, seed=1, size=16, workers=1)
+    kept, lost = tmp_path / "rgb" / "00000001.png", tmp_path / "scene" / "00000002.json"
+    kept.write_bytes(b"finished long ago")
+    lost.unlink()
+    done: list[int] = []
+    write(tmp_path, 3, seed=1, size=16, workers=1, progress=done.append)
+    assert kept.read_bytes() == b"finished long ago"
+    assert lost.exists()
+    assert sum(done) == 3
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_many_workers_write_the_same_files(tmp_path: Path) -> None:
+    write(tmp_path / "one", 40, seed=2, size=16, workers=1)
+    write(tmp_path / "two", 40, seed=2, size=16, workers=2)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert files == sorted(path.relative_to(tmp_path / "two") for path in (tmp_path / "two").rglob("*.*"))
+    assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)

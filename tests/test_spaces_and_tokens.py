@@ -1,0 +1,128 @@
+"""Spaces refuse nonsense; packing keeps every chosen token exactly once, at its place."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymodal.errors import SpaceError, UnknownModality
+from anymodal.spaces import DenseSpace, Stream, TokenSpace
+from anymodal.tokens import NO_LABEL, Layout, ModalitySet, Packer, collate
+
+TEXT = TokenSpace.sequence(100, 12, sentinels=(4, 10), end=3, vocabulary="text")
+LAYOUT = Layout(
+    [
+        Stream("a.pixels", "a", DenseSpace.grid(6, 2, 3), target=False),
+        Stream("a", "a", TokenSpace.grid(16, 2, 3)),
+        Stream("t", "t", TEXT),
+        Stream("u", "u", TEXT),
+        Stream("b", "b", TokenSpace.grid(8, 3, 3)),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TokenSpace(0, 4),
+        lambda: TokenSpace(4, 5, shape=(2, 2)),
+        lambda: TokenSpace(4, 4, order="backwards"),
+        lambda: TokenSpace.sequence(10, 5, sentinels=(8, 5), end=3),
+        lambda: TokenSpace.sequence(10, 5, sentinels=(2, 5), end=3),
+        lambda: TokenSpace(10, 5, order="left-to-right"),
+        lambda: Stream("p", "p", DenseSpace(3, 4)),
+        lambda: Stream("p", "p", TokenSpace(3, 4), input=False, target=False),
+        lambda: Layout([Stream("p", "p", TokenSpace(3, 4)), Stream("p", "p", TokenSpace(3, 4))]),
+    ],
+)
+def test_impossible_spaces_are_refused(make):
+    with pytest.raises(SpaceError):
+        make()
+
+
+def test_streams_of_one_vocabulary_share_rows_and_others_do_not_overlap():
+    assert LAYOUT.inputs["t"] == LAYOUT.inputs["u"]
+    for table in ("inputs", "queries", "outputs", "positions"):
+        blocks = LAYOUT.blocks(table)
+        assert all(a.start + a.size <= b.start for a, b in itertools.pairwise(blocks))
+        assert LAYOUT.rows(table) == blocks[-1].start + blocks[-1].size
+
+
+def test_an_unknown_stream_names_the_nearest():
+    with pytest.raises(SpaceError, match=r"a\.pixels"):
+        LAYOUT["a.pixel"]
+    with pytest.raises(UnknownModality, match="did you mean"):
+        ModalitySet(["rgb", "depht"])
+
+
+@st.composite
+def chosen(draw):
+    """Positions of inputs and targets of both grids, and texts."""
+    parts = {}
+    for name, length in (("a", 6), ("b", 9)):
+        order = draw(st.permutations(range(length)))
+        cut = draw(st.integers(0, length))
+        end = draw(st.integers(cut, length))
+        parts[name] = (sorted(order[:cut]), sorted(order[cut:end]))
+    parts["t"] = draw(st.lists(st.integers(20, 99), max_size=12))
+    parts["pixels"] = sorted(draw(st.sets(st.integers(0, 5))))
+    return parts
+
+
+@given(st.lists(chosen(), min_size=1, max_size=4))
+def test_packing_keeps_every_chosen_token_once(samples):
+    packed = []
+    for parts in samples:
+        packer = Packer(LAYOUT)
+        if parts["pixels"]:
+            packer.add_dense(
+                "a.pixels", np.array(parts["pixels"])[:, None] + np.arange(6) / 10, np.array(parts["pixels"])
+            )
+        for name in ("a", "b"):
+            read, said = parts[name]
+            packer.add_input(name, np.array(read, int) % 7, np.array(read, int))
+            packer.add_grid_target(name, np.array(said, int) % 5, np.array(said, int))
+        packer.add_input("t", np.array(parts["t"], int), np.arange(len(parts["t"])))
+        if len(parts["t"]) > 1:
+            packer.add_sequence_target("t", np.array(parts["t"], int))
+        packed.append(packer.pack())
+    batch = collate(packed, LAYOUT)
+    for row, parts in enumerate(samples):
+        real = batch.inputs.streams[row] >= 0
+        assert int(real.sum()) == len(parts["pixels"]) + len(parts["a"][0]) + len(parts["b"][0]) + len(parts["t"])
+        for name in ("a", "b"):
+            here = batch.inputs.streams[row] == LAYOUT.index[name]
+            assert (batch.inputs.positions[row][here] - LAYOUT.positions[name].start).tolist() == parts[name][0]
+            assert (batch.inputs.ids[row][here] - LAYOUT.inputs[name].start).tolist() == [p % 7 for p in parts[name][0]]
+            asked = batch.targets.streams[row] == LAYOUT.index[name]
+            assert (batch.targets.positions[row][asked] - LAYOUT.positions[name].start).tolist() == parts[name][1]
+            assert batch.targets.labels[row][asked].tolist() == [p % 5 for p in parts[name][1]]
+        spoken = batch.targets.streams[row] == LAYOUT.index["t"]
+        assert batch.targets.labels[row][spoken].tolist() == parts["t"][1:]
+        assert (batch.targets.labels[row][batch.targets.streams[row] < 0] == NO_LABEL).all()
+        if parts["pixels"]:
+            dense = batch.inputs.dense["a.pixels"]
+            slots = dense.slots[row][: len(parts["pixels"])]
+            assert (batch.inputs.positions[row][slots] - LAYOUT.positions["a.pixels"].start).tolist() == parts["pixels"]
+            assert torch.equal(dense.values[row, : len(slots), 0], torch.tensor(parts["pixels"], dtype=torch.float32))
+
+
+@given(chosen())
+def test_reach_lets_grids_see_all_and_sequences_the_past(parts):
+    packer = Packer(LAYOUT)
+    packer.add_grid_target("a", np.zeros(len(parts["a"][1]), int), np.array(parts["a"][1], int))
+    packer.add_sequence_target("t", np.array([5, *parts["t"], 6]))
+    packer.add_grid_target("b", np.zeros(len(parts["b"][1]), int), np.array(parts["b"][1], int))
+    targets = packer.pack().targets
+    order = np.arange(len(targets.ids))
+    sees = (order[None] < targets.reach[:, None]) & (targets.streams[:, None] == targets.streams[None])
+    for name in ("a", "b"):
+        rows = np.flatnonzero(targets.streams == LAYOUT.index[name])
+        assert sees[np.ix_(rows, rows)].all()
+    rows = np.flatnonzero(targets.streams == LAYOUT.index["t"])
+    assert (sees[np.ix_(rows, rows)] == np.tril(np.ones((len(rows), len(rows)), bool))).all()
