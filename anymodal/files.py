@@ -46,10 +46,11 @@ def read_picture(path: Path) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueProblem(_too_large(path, f"{picture.width} x {picture.height} pixels"))
-            picture.load()
+            with Image.open(path) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise ValueProblem(_too_large(path, f"{picture.width} x {picture.height} pixels"))
+                picture.load()
+                return ImageOps.exif_transpose(picture)
     except Image.DecompressionBombError:
         raise ValueProblem(_too_large(path, "too many pixels")) from None
     except UnidentifiedImageError:
@@ -58,7 +59,6 @@ def read_picture(path: Path) -> Image:
         if isinstance(error, ValueProblem):
             raise
         raise ValueProblem(f"{path} cannot be decoded, it may be damaged or cut short: {error}") from None
-    return ImageOps.exif_transpose(picture)
 
 
 def _too_large(path: Path, what: str) -> str:

@@ -32,9 +32,10 @@ def smooth_l1(output: Tensor, target: Tensor) -> Tensor:
 def cross_entropy(output: Tensor, target: Tensor, ignore: int = -100) -> Tensor:
     """Logits (B, labels, H, W) against labels (B, H, W); positions labelled `ignore` do not count.
 
-    Zero, with a gradient, where all positions are ignored.
+    Zero, with a gradient, where all positions are ignored. Rows of logits are several times faster than planes.
     """
-    total = F.cross_entropy(output, target.long(), ignore_index=ignore, reduction="sum")
+    rows = output.movedim(1, -1).flatten(0, -2)
+    total = F.cross_entropy(rows, target.long().flatten(), ignore_index=ignore, reduction="sum")
     return total / (target != ignore).sum().clamp(min=1)
 
 

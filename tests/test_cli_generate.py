@@ -1,0 +1,133 @@
+"""`anymodal generate`: what it writes, and one line with exit code 2 for everything a user can get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from anymodal.cli.main import main
+
+
+@pytest.fixture
+def photo(tmp_path: Path, picture: np.ndarray) -> Path:
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main(["generate", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
+
+
+def test_everything_is_written_in_natural_formats(capsys, checkpoint, photo, tmp_path):
+    out = tmp_path / "out"
+    code, said, _ = run(capsys, f"rgb={photo}", "--to", "all", "--model", checkpoint, "--out", out, "--json")
+    assert code == 0
+    report = json.loads(said)
+    assert {p.name for p in out.iterdir()} == {
+        *(f"{name}.png" for name in ("depth", "normal", "semseg", "canny_edge", "grid")),
+        "caption.txt", "color_palette.json", "tokens.safetensors",
+    }  # fmt: skip
+    with Image.open(out / "depth.png") as depth, Image.open(out / "grid.png") as grid:
+        assert depth.mode.startswith("I") and depth.size == (32, 32) and grid.width > 1000
+    assert set(load_file(out / "tokens.safetensors")) == set(report["values"])
+    assert (out / "caption.txt").read_text().strip() == report["values"]["caption"]
+
+
+def test_the_same_seed_gives_the_same_files(capsys, checkpoint, photo, tmp_path):
+    for name in ("a", "b"):
+        arguments = (f"rgb={photo}", "--to", "depth,caption", "--model", checkpoint, "--seed", 3, "--set", "depth.steps=3")
+        assert run(capsys, *arguments, "--out", tmp_path / name)[0] == 0
+    assert (tmp_path / "a" / "depth.png").read_bytes() == (tmp_path / "b" / "depth.png").read_bytes()
+    assert (tmp_path / "a" / "caption.txt").read_text() == (tmp_path / "b" / "caption.txt").read_text()
+
+
+def test_text_is_text_and_a_text_file_is_read(capsys, checkpoint, tmp_path):
+    note = tmp_path / "note.txt"
+    note.write_text("a red car\n")
+    outputs = [
+        run(capsys, f"caption={value}", "--to", "color_palette", "--model", checkpoint, "--json", "--out", tmp_path / name)
+        for name, value in (("a", "a red car"), ("b", note))
+    ]
+    assert all(code == 0 for code, _, _ in outputs)
+    assert (tmp_path / "a" / "color_palette.json").read_text() == (tmp_path / "b" / "color_palette.json").read_text()
+
+
+def wrong(tmp_path: Path, photo: Path) -> dict[str, tuple[list[str], str]]:
+    """Arguments and words of the error, by what is wrong."""
+    text, cut, file = tmp_path / "text.jpg", tmp_path / "cut.jpg", tmp_path / "file"
+    text.write_text("no picture")
+    Image.effect_noise((200, 200), 50).save(cut)
+    cut.write_bytes(cut.read_bytes()[:5000])
+    file.write_text("kept")
+    ok = f"rgb={photo}"
+    return {
+        "missing file": (["rgb=missing.jpg", "--to", "depth"], "no such file: missing.jpg"),
+        "text as picture": ([f"rgb={text}", "--to", "depth"], "not a picture"),
+        "truncated picture": ([f"rgb={cut}", "--to", "depth"], "cut short"),
+        "unknown input": ([f"rbg={photo}", "--to", "depth"], "did you mean 'rgb'"),
+        "unknown target": ([ok, "--to", "dpeth"], "did you mean 'depth'"),
+        "input as target": ([ok, "--to", "rgb"], "both an input and a target"),
+        "no target": ([ok, "--to", ","], "names no modality"),
+        "no pair": (["photo.jpg", "--to", "depth"], "NAME=VALUE"),
+        "twice": ([ok, ok, "--to", "depth"], "twice"),
+        "empty text": (["caption=", "--to", "depth"], "caption is empty"),
+        "unknown option": ([ok, "--to", "depth", "--set", "depth.stpes=4"], "did you mean 'steps'"),
+        "option without target": ([ok, "--to", "depth", "--set", "normal.steps=4"], "not a target"),
+        "option without value": ([ok, "--to", "depth", "--set", "depth"], "NAME.OPTION=VALUE"),
+        "wrong value": ([ok, "--to", "depth", "--set", "depth.steps=many"], "whole number"),
+        "unknown model": ([ok, "--to", "depth", "--model", "nothing-like-it"], "neither a preset nor a folder"),
+        "a file as folder": ([ok, "--to", "depth", "--out", str(file)], "is not a folder"),
+        "below a file": ([ok, "--to", "depth", "--out", str(file / "out")], "is not a folder"),
+    }
+
+
+CASES = (
+    "missing file",
+    "text as picture",
+    "truncated picture",
+    "unknown input",
+    "unknown target",
+    "input as target",
+    "no target",
+    "no pair",
+    "twice",
+    "empty text",
+    "unknown option",
+    "option without target",
+    "option without value",
+    "wrong value",
+    "unknown model",
+    "a file as folder",
+    "below a file",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mistakes_are_one_line_and_exit_code_2(capsys, checkpoint, photo, tmp_path, case):
+    cases = wrong(tmp_path, photo)
+    assert tuple(cases) == CASES
+    arguments, words = cases[case]
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", str(checkpoint)]
+    code, said, complaint = run(capsys, *arguments)
+    assert code == 2 and said == ""
+    assert complaint.startswith("error: ") and complaint.count("\n") == 1 and words in complaint
+    assert (tmp_path / "file").read_text() == "kept" and not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused_before_the_work(capsys, checkpoint, photo, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    code, _, complaint = run(capsys, f"rgb={photo}", "--to", "depth", "--model", checkpoint, "--out", closed / "out")
+    assert code == 2 and "no permission" in complaint

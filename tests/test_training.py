@@ -1,0 +1,189 @@
+"""The whole line on real parts: scenes, tokenizers, a tokenised dataset, a model, and interrupted runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import anymodal as am
+from anymodal.cli.main import main
+from anymodal.config import load_config, structure
+from anymodal.data.folder import AlignedFolder
+from anymodal.data.scenes import write
+from anymodal.data.steps import EpochOrder
+from anymodal.data.tokenized import TokenStore, tokenize_folder
+from anymodal.errors import ConfigError, DataError
+from anymodal.plugins import registry
+from anymodal.tokenizers.recipe import TokenizerRun
+from anymodal.training.log import read_log
+from anymodal.training.multimodal import TrainConfig, train
+
+RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
+NUMBERS = {"size": 32, "patch": 8, "codebook": 24, "latent": 8}
+TRAINING = {"steps": 3, "batch_size": 4, "lr": 1e-3, "precision": "float32", "log_every": 1, "save_every": 2}
+NET = {"dim": 32, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
+    write(root, 10, seed=3, size=32, workers=1)
+    return root
+
+
+def command(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    return int(exit_.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def line(scenes: Path, tmp_path_factory) -> Path:
+    """Tokenizers and tokens made by the commands, and the configuration of a model."""
+    work = tmp_path_factory.mktemp("line")
+    runs = {
+        "depth": {"modality": "depth", "numbers": {**NUMBERS, "scaling": "log", "low": 0.4, "high": 80.0}},
+        "canny_edge": {"modality": "canny_edge", "numbers": NUMBERS},
+        "rgb": {"modality": "rgb", "numbers": NUMBERS},
+    }
+    for name, run in runs.items():
+        content = {**run, "data": str(scenes), "encoder": NET, "decoder": NET, "training": TRAINING}
+        (work / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        assert command("train-tokenizer", work / f"{name}.yaml", "--out", work / "tokenizers") == 0
+    words = {"modality": "caption", "data": str(scenes), "vocabulary": {"size": 1300, "bins": 256, "sentinels": 16}}
+    (work / "words.yaml").write_text(yaml.safe_dump(words))
+    assert command("train-tokenizer", work / "words.yaml", "--out", work / "tokenizers") == 0
+    model = {
+        "modalities": {"depth": {}, "canny_edge": {}, "rgb": {}, "caption": {"length": 32}, "color_palette": {}},
+        "tokenizers": str(work / "tokenizers"),
+        "data": str(work / "tokens"),
+        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
+        "masking": {
+            "input_tokens": 20,
+            "target_tokens": 24,
+            "components": [
+                {"inputs": {"rgb.pixels": 1}, "targets": {"depth": 1, "caption": 1, "color_palette": 1, "canny_edge": 1}},
+                {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
+            ],
+        },
+        "training": {**TRAINING, "steps": 6, "ema": 0.9},
+    }
+    (work / "model.yaml").write_text(yaml.safe_dump(model))
+    assert command("tokenize", scenes, "--config", work / "model.yaml", "--out", work / "tokens") == 0
+    return work
+
+
+def test_a_trained_model_generates_from_the_command_line(line, scenes, tmp_path):
+    assert command("train", line / "model.yaml", "--out", tmp_path / "run") == 0
+    log = read_log(tmp_path / "run" / "log.jsonl")
+    assert [row["step"] for row in log] == [1, 2, 3, 4, 5, 6] and all(np.isfinite(row["loss"]) for row in log)
+    assert any("loss.depth" in row for row in log)
+    picture = next((scenes / "rgb").iterdir())
+    arguments = ("generate", f"rgb={picture}", "--to", "all", "--model", tmp_path / "run" / "model", "--out", tmp_path / "out")
+    assert command(*arguments) == 0
+    assert (tmp_path / "out" / "grid.png").exists()
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(line, tmp_path):
+    whole = train(load_config(line / "model.yaml", TrainConfig), tmp_path / "whole")
+    first = load_config(line / "model.yaml", TrainConfig, ["training.max_minutes=1.0e-6"])
+    for _ in range(6):  # every call stops after one step
+        train(first, tmp_path / "parts", resume=True)
+    parts = train(load_config(line / "model.yaml", TrainConfig), tmp_path / "parts", resume=True)
+    for (name, a), b in zip(whole.transformer.state_dict().items(), parts.transformer.state_dict().values(), strict=True):
+        assert np.array_equal(a.numpy(), b.numpy()), name
+
+
+def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
+    from anymodal.training.multimodal import build_set
+
+    config = load_config(line / "model.yaml", TrainConfig)
+    modalities, store = build_set(config.modalities, config.tokenizers), TokenStore(line / "tokens")
+    folder = AlignedFolder(scenes, modalities)
+    assert len(store) == len(folder) == 10
+    for index in (0, 7):
+        values, sample = folder.read(folder.names[index]), store.sample(index)
+        for modality in modalities:
+            for stream, arrays in modality.tokenize([values[modality.name]]).items():
+                assert np.allclose(sample[stream], arrays[0], atol=2e-3), stream
+
+
+def test_a_sample_may_lack_modalities(line, scenes, tmp_path):
+    import shutil
+
+    from anymodal.training.multimodal import build_set
+
+    part = tmp_path / "part"
+    for name in ("rgb", "caption"):
+        shutil.copytree(scenes / name, part / name)
+    for path in sorted((part / "caption").iterdir())[:4]:
+        path.unlink()
+    config = load_config(line / "model.yaml", TrainConfig)
+    tokenize_folder(part, build_set(config.modalities, config.tokenizers), tmp_path / "tokens")
+    store = TokenStore(tmp_path / "tokens")
+    assert "caption" not in store.sample(0) and "caption" in store.sample(5) and "depth" not in store.sample(5)
+    assert "canny_edge" in store.sample(0)  # derived from rgb
+    changed = ["training.steps=2", f"data={tmp_path / 'tokens'}"]
+    assert train(load_config(line / "model.yaml", TrainConfig, changed), tmp_path / "run") is not None
+
+
+def test_epochs_visit_every_sample_once_in_a_new_order():
+    order = EpochOrder(10, 4, seed=1)
+    indices = [i for step in range(10) for i in order(step)]
+    epochs = [indices[k : k + 10] for k in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs) and len({tuple(e) for e in epochs}) == 4
+    assert EpochOrder(10, 4, seed=1)(7) == indices[28:32]
+
+
+def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
+    rgb = registry().modality("rgb")(size=32, patch=8)
+    with pytest.raises(DataError, match="no such folder"):
+        AlignedFolder(tmp_path / "none", [rgb])
+    (tmp_path / "empty" / "other").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no files for rgb; its folders: other"):
+        AlignedFolder(tmp_path / "empty", [rgb])
+    with pytest.raises(DataError, match="not a tokenised dataset"):
+        TokenStore(scenes)
+    with pytest.raises(DataError, match="exists already"):
+        tokenize_folder(scenes, am.ModalitySet([rgb]), line / "tokens")
+    manifest = json.loads((line / "tokens" / "manifest.json").read_text())
+    assert {s["name"] for s in manifest["streams"]} == {"depth", "canny_edge", "rgb.pixels", "rgb", "caption", "color_palette"}
+
+
+def test_the_committed_recipes_are_valid():
+    for path in RECIPES.glob("*.yaml"):
+        load_config(path, TrainConfig if path.stem == "model" else TokenizerRun)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.stpes=3", "unknown key 'training.stpes'; did you mean 'steps'"),
+        ("model.dim=wide", "expected a whole number, got 'wide'"),
+        ("model.dim=30", "multiple"),
+        ("training.lr=-1", "lr"),
+        ("masking.components=[{inputs: {rgb: 1}, target: {}}]", "did you mean 'targets'"),
+        ("nonsense", "key.part=value"),
+        ("training=5", "training"),
+    ],
+)
+def test_wrong_configurations_name_the_key(line, override, words):
+    with pytest.raises(ConfigError, match=words.replace(".", r"\.").replace("'", ".")):
+        load_config(line / "model.yaml", TrainConfig, [override])
+
+
+def test_missing_keys_and_wrong_files_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="modality"):
+        structure({"data": "x"}, TokenizerRun, "here")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "none.yaml", TrainConfig)
+    (tmp_path / "bad.yaml").write_text("a: [1, 2")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_config(tmp_path / "bad.yaml", TrainConfig)
+    (tmp_path / "hostile.yaml").write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_config(tmp_path / "hostile.yaml", TrainConfig)
