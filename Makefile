@@ -26,6 +26,7 @@ test: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(ARGS)
+	$(BIN)/ruff format --check $(ARGS)
 
 types: $(STAMP)
 	$(BIN)/mypy $(ARGS)

@@ -1,4 +1,4 @@
-"""What the embedded model can do, measured on held-out scenes (a seed never used in training).
+"""What the embedded model can do, measured on held-out scenes of its kinds of things (a seed never used in training).
 
     python benchmarks/quality.py [--model tiny] [--count 200] [--json]
 
@@ -19,7 +19,7 @@ import numpy as np
 from anymodal_color_palette import to_lab
 
 import anymodal as am
-from anymodal.data.scenes import KINDS, Scene, mentions, render
+from anymodal.data.scenes import BASIC, KINDS, Scene, mentions, render
 from anymodal.data.scenes.kinds import PAINT
 
 TRAIN_SEED, HELD_OUT_SEED = 0, 1_000_003
@@ -136,7 +136,7 @@ def timing(model_name: str) -> dict[str, float]:
     began = time.perf_counter()
     model = am.load(model_name)
     loaded = time.perf_counter()
-    model.generate({"rgb": render(HELD_OUT_SEED, 0).rgb}, "all")
+    model.generate({"rgb": render(HELD_OUT_SEED, 0, 64, BASIC).rgb}, "all")
     return {"load": loaded - began, "generate_all": time.perf_counter() - loaded}
 
 
@@ -148,8 +148,8 @@ def main() -> None:
     options = parser.parse_args()
     seconds = timing(options.model)
     model = am.load(options.model)
-    scenes = [render(HELD_OUT_SEED, i) for i in range(options.count)]
-    constants = fit_constants([render(TRAIN_SEED, i) for i in range(TRAIN_COUNT)])
+    scenes = [render(HELD_OUT_SEED, i, 64, BASIC) for i in range(options.count)]
+    constants = fit_constants([render(TRAIN_SEED, i, 64, BASIC) for i in range(TRAIN_COUNT)])
     result = {
         "seconds": seconds,
         "rgb_to": from_pictures(model, scenes, constants),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from anymodal.data.scenes import write
+from anymodal.data.scenes import BASIC, write
 
 HELD_OUT_SEED = 1_000_003
 SCENES = (0, 1, 4)
@@ -48,7 +48,7 @@ def main() -> None:
     data = options.out / "scenes"
     rows = []
     for index in SCENES:
-        write(data, 1, HELD_OUT_SEED, start=index, workers=1)
+        write(data, 1, HELD_OUT_SEED, start=index, workers=1, kinds=BASIC)
         name = f"{index:08d}"
         truth = {modality: data / modality / f"{name}{suffix}" for modality, suffix in TRUTHS.items()}
         rows.append(run_generate(data / "rgb" / f"{name}.png", options.out / f"scene-{index}", options.model, truth))

@@ -45,7 +45,17 @@ def test_everything_is_written_in_natural_formats(capsys, checkpoint, photo, tmp
 
 def test_the_same_seed_gives_the_same_files(capsys, checkpoint, photo, tmp_path):
     for name in ("a", "b"):
-        arguments = (f"rgb={photo}", "--to", "depth,caption", "--model", checkpoint, "--seed", 3, "--set", "depth.steps=3")
+        arguments = (
+            f"rgb={photo}",
+            "--to",
+            "depth,caption",
+            "--model",
+            checkpoint,
+            "--seed",
+            3,
+            "--set",
+            "depth.steps=3",
+        )
         assert run(capsys, *arguments, "--out", tmp_path / name)[0] == 0
     assert (tmp_path / "a" / "depth.png").read_bytes() == (tmp_path / "b" / "depth.png").read_bytes()
     assert (tmp_path / "a" / "caption.txt").read_text() == (tmp_path / "b" / "caption.txt").read_text()
@@ -55,7 +65,17 @@ def test_text_is_text_and_a_text_file_is_read(capsys, checkpoint, tmp_path):
     note = tmp_path / "note.txt"
     note.write_text("a red car\n")
     outputs = [
-        run(capsys, f"caption={value}", "--to", "color_palette", "--model", checkpoint, "--json", "--out", tmp_path / name)
+        run(
+            capsys,
+            f"caption={value}",
+            "--to",
+            "color_palette",
+            "--model",
+            checkpoint,
+            "--json",
+            "--out",
+            tmp_path / name,
+        )
         for name, value in (("a", "a red car"), ("b", note))
     ]
     assert all(code == 0 for code, _, _ in outputs)

@@ -24,20 +24,32 @@ SIZE = {"size": 32, "patch": 8}
 
 def pictures(name: str):
     """A kind and a seed: small to print, and they shrink to a named kind."""
-    modality = registry().modality(name)(**SIZE, **({"scaling": "log", "low": 0.4, "high": 80.0} if name == "depth" else {}))
+    modality = registry().modality(name)(
+        **SIZE, **({"scaling": "log", "low": 0.4, "high": 80.0} if name == "depth" else {})
+    )
 
     def make(kind: str, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         if name == "semseg":
-            return rng.integers(0, 133, (32, 32), dtype=np.uint8) if kind != "constant" else np.full((32, 32), 255, np.uint8)
+            return (
+                rng.integers(0, 133, (32, 32), dtype=np.uint8)
+                if kind != "constant"
+                else np.full((32, 32), 255, np.uint8)
+            )
         shape = (32, 32) if modality.channels == 1 else (32, 32, modality.channels)
-        unit = {"constant": np.full(shape, 0.25), "extreme": rng.integers(0, 2, shape) * 1.0, "noise": rng.random(shape)}[kind]
+        unit = {
+            "constant": np.full(shape, 0.25),
+            "extreme": rng.integers(0, 2, shape) * 1.0,
+            "noise": rng.random(shape),
+        }[kind]
         value = modality.low + unit * (modality.high - modality.low)
         if name == "normal":
             value = value / np.maximum(np.linalg.norm(value, axis=-1, keepdims=True), 1e-6)
         return value.round().astype(np.uint8) if modality.dtype == "uint8" else value.astype(np.float32)
 
-    return st.tuples(st.just(modality), st.builds(make, st.sampled_from(["constant", "extreme", "noise"]), st.integers(0, 2**32)))
+    return st.tuples(
+        st.just(modality), st.builds(make, st.sampled_from(["constant", "extreme", "noise"]), st.integers(0, 2**32))
+    )
 
 
 anything = st.sampled_from(["rgb", "depth", "normal", "canny_edge"]).flatmap(pictures)
@@ -48,7 +60,9 @@ anything = st.sampled_from(["rgb", "depth", "normal", "canny_edge"]).flatmap(pic
 def test_tensors_lie_in_the_unit_range_and_come_back(pair):
     modality, value = pair
     tensor = modality.preprocess(value)
-    assert tensor.dtype == np.float32 and tensor.shape == (modality.channels, 32, 32) and np.abs(tensor).max() <= 1 + 1e-6
+    assert (
+        tensor.dtype == np.float32 and tensor.shape == (modality.channels, 32, 32) and np.abs(tensor).max() <= 1 + 1e-6
+    )
     assert np.allclose(modality.postprocess(tensor), value, rtol=1e-4, atol=(modality.high - modality.low) * 1e-5)
 
 
@@ -164,12 +178,16 @@ def write_png(path: Path, width: int, height: int) -> None:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
 
 
 def hostile(folder: Path) -> dict[str, Path]:
     """Files that are not what their names say."""
-    files = {k: folder / k for k in ("text.jpg", "cut.jpg", "huge.png", "empty.png", "pickle.npy", "folder.png", "no.png")}
+    files = {
+        k: folder / k for k in ("text.jpg", "cut.jpg", "huge.png", "empty.png", "pickle.npy", "folder.png", "no.png")
+    }
     files["text.jpg"].write_text("this is no picture")
     Image.effect_noise((300, 300), 60).save(folder / "whole.jpg")
     files["cut.jpg"].write_bytes((folder / "whole.jpg").read_bytes()[:9000])
@@ -215,7 +233,7 @@ def test_a_modality_made_in_place_is_complete():
         am.image("Planet 9")
 
 
-WORDS = "a red blue car cup on the road table person in green shirt next to".split()
+WORDS = ["a", "red", "blue", "car", "cup", "on", "the", "road", "table", "person", "in", "green", "shirt", "next", "to"]
 VOCABULARY = Vocabulary.train([" ".join(WORDS)] * 3, size=1300, bins=256, sentinels=16)
 
 

@@ -66,7 +66,10 @@ def line(scenes: Path, tmp_path_factory) -> Path:
             "input_tokens": 20,
             "target_tokens": 24,
             "components": [
-                {"inputs": {"rgb.pixels": 1}, "targets": {"depth": 1, "caption": 1, "color_palette": 1, "canny_edge": 1}},
+                {
+                    "inputs": {"rgb.pixels": 1},
+                    "targets": {"depth": 1, "caption": 1, "color_palette": 1, "canny_edge": 1},
+                },
                 {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
             ],
         },
@@ -83,7 +86,16 @@ def test_a_trained_model_generates_from_the_command_line(line, scenes, tmp_path)
     assert [row["step"] for row in log] == [1, 2, 3, 4, 5, 6] and all(np.isfinite(row["loss"]) for row in log)
     assert any("loss.depth" in row for row in log)
     picture = next((scenes / "rgb").iterdir())
-    arguments = ("generate", f"rgb={picture}", "--to", "all", "--model", tmp_path / "run" / "model", "--out", tmp_path / "out")
+    arguments = (
+        "generate",
+        f"rgb={picture}",
+        "--to",
+        "all",
+        "--model",
+        tmp_path / "run" / "model",
+        "--out",
+        tmp_path / "out",
+    )
     assert command(*arguments) == 0
     assert (tmp_path / "out" / "grid.png").exists()
 
@@ -94,7 +106,9 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(line, tmp_path)
     for _ in range(6):  # every call stops after one step
         train(first, tmp_path / "parts", resume=True)
     parts = train(load_config(line / "model.yaml", TrainConfig), tmp_path / "parts", resume=True)
-    for (name, a), b in zip(whole.transformer.state_dict().items(), parts.transformer.state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        whole.transformer.state_dict().items(), parts.transformer.state_dict().values(), strict=True
+    ):
         assert np.array_equal(a.numpy(), b.numpy()), name
 
 
@@ -151,7 +165,14 @@ def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
     with pytest.raises(DataError, match="exists already"):
         tokenize_folder(scenes, am.ModalitySet([rgb]), line / "tokens")
     manifest = json.loads((line / "tokens" / "manifest.json").read_text())
-    assert {s["name"] for s in manifest["streams"]} == {"depth", "canny_edge", "rgb.pixels", "rgb", "caption", "color_palette"}
+    assert {s["name"] for s in manifest["streams"]} == {
+        "depth",
+        "canny_edge",
+        "rgb.pixels",
+        "rgb",
+        "caption",
+        "color_palette",
+    }
 
 
 def test_the_committed_recipes_are_valid():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -16,8 +17,9 @@ from anymodal.cli.output import Output, with_output
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration."
 )
+@click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the folder.")
 @with_output
-def tokenize(output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...]) -> None:
+def tokenize(output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...], count: int | None) -> None:
     """Tokenise the folder DATA with the modalities and tokenizers of a training configuration.
 
     \b
@@ -31,13 +33,14 @@ def tokenize(output: Output, data: Path, config: Path, out: Path, overrides: tup
     settings = load_config(config, TrainConfig, overrides)
     modalities = build_set(settings.modalities, settings.tokenizers)
     done = 0
-    with output.progress(len(AlignedFolder(data, modalities)), "tokenising") as advance:
+    total = min(len(AlignedFolder(data, modalities)), count or sys.maxsize)
+    with output.progress(total, "tokenising") as advance:
 
-        def progress(count: int) -> None:
+        def progress(so_far: int) -> None:
             nonlocal done
-            advance(count - done)
-            done = count
+            advance(so_far - done)
+            done = so_far
 
-        samples = tokenize_folder(data, modalities, out, progress=progress)
+        samples = tokenize_folder(data, modalities, out, count=count, progress=progress)
     output.line(f"{samples} samples in {out}")
     output.data({"samples": samples, "out": str(out)})

@@ -24,10 +24,20 @@ FORMAT = 1
 
 
 def tokenize_folder(
-    root: Path, modalities: ModalitySet, out: Path, *, batch: int = 64, progress: Callable[[int], None] | None = None
+    root: Path,
+    modalities: ModalitySet,
+    out: Path,
+    *,
+    count: int | None = None,
+    batch: int = 64,
+    progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Tokenise an aligned folder into `out`; returns the number of samples. `out` appears only when it is complete."""
+    """Tokenise an aligned folder, or its first `count` samples, into `out`; returns the number of samples.
+
+    `out` appears only when it is complete. Raises DataError.
+    """
     folder = AlignedFolder(root, modalities)
+    del folder.names[count:]
     if out.exists():
         raise DataError(f"{out} exists already; remove it or choose another folder")
     building = out.with_name(f".{out.name}.building")
