@@ -32,17 +32,17 @@ types: $(STAMP)
 	$(BIN)/mypy $(ARGS)
 
 docs: $(DOCS)
-	$(BIN)/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 data: $(STAMP)
-	$(BIN)/anymodal data scenes --count $(COUNT) --out $(DATA) --seed 0 $(ARGS)
+	$(BIN)/anymodal data scenes --count $(COUNT) --out $(DATA) --seed 0 --kinds basic $(ARGS)
 
 tiny: data
 	set -e; for recipe in $(TOKENIZERS); do $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny/tokenizers; done
-	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens
-	$(BIN)/anymodal train $(MODEL) --out out/tiny
+	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens --count 11500
+	$(BIN)/anymodal train $(MODEL) --out out/tiny/run
 	rm -rf $(PRESET)
-	cp -r out/tiny/model $(PRESET)
+	$(BIN)/python recipes/tiny/export.py out/tiny/run/model $(PRESET)
 
 clean:
 	rm -rf .venv build dist site out runs .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -192,7 +192,7 @@ class AnyModel:
     @staticmethod
     def _sampling(modality: Modality, grounded: bool, common: dict[str, Any], own: dict[str, Any]) -> Sampling:
         """The plugin's default with the user's changes; a common scheme that does not fit the target is left out."""
-        default = modality.sampling(grounded)
+        default = modality.tuned_sampling(grounded)
         for key in [*common, *own]:
             if key not in OPTIONS:
                 raise ConfigError(

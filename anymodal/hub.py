@@ -35,12 +35,16 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 @attrs.frozen(kw_only=True)
 class ModalityRecord:
-    """What a checkpoint says of one modality: who provided it, its numbers, and the streams it must have."""
+    """What a checkpoint says of one modality: who provided it, its numbers, and the streams it must have.
+
+    `sampling` holds the sampling options that suit the model, 'grounded' (with a photographic input) and 'free'.
+    """
 
     distribution: str | None = None
     version: str | None = None
     numbers: dict[str, Any] = attrs.field(factory=dict)
     streams: list[dict[str, Any]] = attrs.field(factory=list)
+    sampling: dict[str, dict[str, Any]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +129,11 @@ def load_modality(name: str, record: ModalityRecord, folder: Path) -> Modality:
     except UnknownModality as error:
         hint = f"; install {record.distribution}" if record.distribution else ""
         raise UnknownModality(f"{folder} needs the modality {name!r}: {error}{hint}") from None
+    modality.tuned = record.sampling
+    try:
+        modality.tuned_sampling(True), modality.tuned_sampling(False)
+    except (TypeError, ConfigError) as error:
+        raise CheckpointError(f"{folder} has sampling options for {name!r} that do not exist: {error}") from None
     part = folder / "modalities" / name
     if part.exists():
         modality.tokenizer = load_tokenizer(part)
@@ -205,6 +214,7 @@ def save(model: AnyModel, folder: Path, dtype: str | None = None) -> Path:
             version=origin.version if origin else None,
             numbers=_plain(modality.settings()),
             streams=streams,
+            sampling=_plain(dict(modality.tuned)),
         )
         if modality.tokenizer is not None:
             save_tokenizer(modality, folder / "modalities" / modality.name, kept)

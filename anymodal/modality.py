@@ -12,8 +12,9 @@ an instance. The verbs, in the order of a value's life:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -124,6 +125,7 @@ class Modality:
 
     tokenizer: Any = None
     vocabulary: Any = None
+    tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -177,6 +179,10 @@ class Modality:
     def sampling(self, grounded: bool) -> Sampling:
         """The default way of generating this modality; `grounded`: a photographic one is among the inputs."""
         return Sampling()
+
+    def tuned_sampling(self, grounded: bool) -> Sampling:
+        """`sampling`, with what the checkpoint found to work better: `tuned` has options for 'grounded' and 'free'."""
+        return attrs.evolve(self.sampling(grounded), **self.tuned.get("grounded" if grounded else "free", {}))
 
     # Values: files, plain Python values, natural values.
 

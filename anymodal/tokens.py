@@ -69,10 +69,12 @@ class Layout:
 
     `inputs`, `queries` and `outputs` are blocks of three joint tables: embeddings of input tokens (row 0 is the empty
     token that padding and dense rows use), embeddings that the decoder is fed (row 0 is the learned query of every
-    grid), and the output matrix. `positions` are the rows of the position table.
+    grid), and the output matrix. `positions` are the rows of the position table. `position_rows` gives single sequences
+    a longer table than their length needs; their targets past the length share its first row, as in 4M.
     """
 
     streams: Sequence[Stream] = attrs.field(converter=_as_tuple)
+    position_rows: Mapping[str, int] = attrs.field(factory=dict, hash=False)
     index: dict[str, int] = attrs.field(init=False, eq=False, repr=False)
     inputs: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
     queries: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
@@ -92,7 +94,7 @@ class Layout:
         positions, start = {}, 0
         for s in self.streams:
             # Span masking adds at most two sentinels to a sequence (one span more than runs, and the last mark).
-            rows = s.space.length + (2 if s.is_sequence else 0)
+            rows = self.position_rows.get(s.name, s.space.length + (2 if s.is_sequence else 0))
             positions[s.name] = Block(s.name, start, rows)
             start += rows
         put("positions", positions)
@@ -115,6 +117,12 @@ class Layout:
     def blocks(self, table: str) -> list[Block]:
         """The distinct blocks of a table in order."""
         return sorted(set(getattr(self, table).values()), key=lambda b: b.start)
+
+    def target_rows(self, name: str, ranks: np.ndarray) -> np.ndarray:
+        """Rows of the position table for the target tokens of a sequence by their rank in it (0, 1, ..)."""
+        if name in self.position_rows:
+            ranks = np.where(ranks < self[name].space.length, ranks, 0)
+        return ranks + self.positions[name].start
 
     @property
     def targets(self) -> tuple[Stream, ...]:
@@ -209,7 +217,7 @@ class Packer:
     def add_sequence_target(self, name: str, ids: np.ndarray) -> None:
         """A target sequence (n,): n - 1 predictions, each from what comes before it."""
         fed = np.asarray(ids[:-1], np.int64) + self.layout.queries[name].start
-        where = np.arange(len(fed)) + self.layout.positions[name].start
+        where = self.layout.target_rows(name, np.arange(len(fed)))
         reach = self._reach + 1 + np.arange(len(fed))
         self._reach += len(fed)
         self._targets.append((fed, where, self.layout.index[name], reach, ids[1:]))

@@ -67,9 +67,12 @@ def pair_scores(said: list[set], meant: list[set]) -> dict[str, float]:
 
 def from_pictures(model: am.AnyModel, scenes: list[Scene], constants: dict[str, Any]) -> dict[str, Any]:
     targets = ["depth", "normal", "semseg", "caption", "canny_edge", "color_palette"]
-    made: list[Any] = []
+    made: list[dict[str, Any]] = [{} for _ in scenes]
     for start in range(0, len(scenes), BATCH):
-        made += model.generate_batch([{"rgb": s.rgb} for s in scenes[start : start + BATCH]], targets, seed=start)
+        pictures = [{"rgb": s.rgb} for s in scenes[start : start + BATCH]]
+        for target in targets:  # each from the picture alone
+            for k, out in enumerate(model.generate_batch(pictures, target, seed=start)):
+                made[start + k][target] = out[target]
     sets, result = model.modalities, {}
     depth = [np.where(surface(s), s.depth, np.nan) for s in scenes]
     normal = [s.normal for s in scenes]

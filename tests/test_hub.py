@@ -121,3 +121,12 @@ def test_saving_where_it_is_not_possible_leaves_nothing(small_model, tmp_path):
     with pytest.raises(am.DataError):
         small_model.save_pretrained(blocked / "model")
     assert blocked.read_text() == "here"
+
+
+def test_a_checkpoint_brings_its_own_sampling_defaults(copy):
+    edit(copy, lambda c: c["modalities"]["depth"].update(sampling={"grounded": {"steps": 5, "guidance": 1.0}}))
+    depth = am.load(copy).modalities["depth"]
+    assert depth.tuned_sampling(True).steps == 5 and depth.tuned_sampling(False) == depth.sampling(False)
+    edit(copy, lambda c: c["modalities"]["depth"].update(sampling={"free": {"stpes": 5}}))
+    with pytest.raises(CheckpointError, match="sampling options for 'depth'"):
+        am.load(copy)

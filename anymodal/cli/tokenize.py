@@ -19,7 +19,9 @@ from anymodal.cli.output import Output, with_output
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the folder.")
 @with_output
-def tokenize(output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...], count: int | None) -> None:
+def tokenize(
+    output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...], count: int | None
+) -> None:
     """Tokenise the folder DATA with the modalities and tokenizers of a training configuration.
 
     \b

@@ -13,7 +13,7 @@ class ModelConfig:
 
     The MLP's hidden width is int(dim * mlp_ratio), and int(2/3) of that when `gated`. `registers` are learned input
     tokens without a place. `tied_streams` shares the stream embeddings between encoder and decoder, `separate_targets`
-    lets a target attend only to targets of its own stream.
+    lets a target attend only to targets of its own stream; with `causal_targets` also grids are left to right.
     """
 
     dim: int = 768
@@ -31,6 +31,7 @@ class ModelConfig:
     registers: int = 0
     tied_streams: bool = False
     separate_targets: bool = True
+    causal_targets: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.dim < 4 or self.dim % 4:

@@ -40,7 +40,8 @@ def parts(model: Transformer) -> Iterator[_Part]:
     for side in ("input_streams", "target_streams"):
         parameter = getattr(model, side)
         for k, stream in enumerate(layout.streams):
-            if parameter is not None and (stream.input if side == "input_streams" else stream.target):
+            shared = side == "input_streams" and model.target_streams is None
+            if parameter is not None and (stream.target if side == "target_streams" else stream.input or shared):
                 yield _Part(f"{side}.{stream.name}", parameter.data[k])
     for side in _POSITIONS:
         start = 0

@@ -122,7 +122,8 @@ class Transformer(nn.Module):
         """Decoder states (B, M, D) of packed targets."""
         x = self.embed_targets(targets)
         order = torch.arange(x.shape[1], device=x.device)
-        allowed = order[None, None] < targets.reach[..., None]
+        reach = order[None] + 1 if self.config.causal_targets else targets.reach
+        allowed = order[None, None] < reach[..., None]
         if self.config.separate_targets:
             allowed = allowed & (targets.streams[:, :, None] == targets.streams[:, None])
         self_bias = blocked_bias(allowed[:, None], x)

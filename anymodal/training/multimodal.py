@@ -29,7 +29,8 @@ class TrainConfig:
     `modalities` maps names to numbers, in the order in which the model will generate them. `tokenizers` is a folder
     with modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found
     there hold where none are given. `data` is a tokenised dataset. `stream_weights` scales single streams in the loss,
-    which is otherwise the mean over the streams present in a batch.
+    which is otherwise the mean over the streams present in a batch. `sampling` holds sampling options by modality that
+    the checkpoint will use by default, for 'grounded' and 'free' generation.
     """
 
     modalities: dict[str, dict[str, Any]]
@@ -39,10 +40,15 @@ class TrainConfig:
     masking: MaskingConfig
     training: TrainingSettings
     stream_weights: dict[str, float] = attrs.field(factory=dict)
+    sampling: dict[str, dict[str, dict[str, Any]]] = attrs.field(factory=dict)
     workers: int = 0
 
 
-def build_set(modalities: dict[str, dict[str, Any]], tokenizers: Path) -> ModalitySet:
+def build_set(
+    modalities: dict[str, dict[str, Any]],
+    tokenizers: Path,
+    sampling: dict[str, dict[str, dict[str, Any]]] | None = None,
+) -> ModalitySet:
     """The modalities with the tokenizers and the vocabulary of a folder."""
     from anymodal.files import read_json
 
@@ -52,7 +58,13 @@ def build_set(modalities: dict[str, dict[str, Any]], tokenizers: Path) -> Modali
     for name, numbers in modalities.items():
         config = tokenizers / "modalities" / name / "config.json"
         known = read_json(config)["numbers"] if config.exists() else {}
-        members.append(load_modality(name, ModalityRecord(numbers={**known, **(numbers or {})}), tokenizers))
+        members.append(
+            load_modality(
+                name,
+                ModalityRecord(numbers={**known, **(numbers or {})}, sampling=(sampling or {}).get(name, {})),
+                tokenizers,
+            )
+        )
     return ModalitySet(members, vocabulary)
 
 
@@ -85,7 +97,7 @@ def masked_loss(model: torch.nn.Module, batch: Packed, weights: dict[str, float]
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel:
     """Train, and write the result to out/model. Interrupted runs are taken up with `resume`."""
-    modalities = build_set(config.modalities, config.tokenizers)
+    modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     store = TokenStore(config.data)
     for stream in modalities.layout.streams:
         stored = store.streams.get(stream.name)

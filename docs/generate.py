@@ -1,0 +1,181 @@
+"""The parts of the reference that are written from the code while the site is built, so that they cannot rot.
+
+A page asks for one with the line ``<!-- generated: NAME -->``; mkdocs runs this file as a hook.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
+
+import attrs
+import click
+
+import anymodal as am
+from anymodal import errors
+from anymodal.cli.main import COMMANDS, Commands
+from anymodal.cli.modalities import stream_facts
+from anymodal.masking import Component, MaskingConfig
+from anymodal.model import ModelConfig
+from anymodal.tokenizers.config import ViTConfig
+from anymodal.tokenizers.recipe import TokenizerRun, VocabularyConfig
+from anymodal.training.engine import TrainingSettings
+from anymodal.training.multimodal import TrainConfig
+
+CONFIGURATIONS = (
+    TrainConfig,
+    ModelConfig,
+    MaskingConfig,
+    Component,
+    TrainingSettings,
+    TokenizerRun,
+    ViTConfig,
+    VocabularyConfig,
+)
+
+MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """The hook that mkdocs calls for every page."""
+    return MARK.sub(lambda match: PARTS[match[1]](), markdown)
+
+
+def commands() -> str:
+    """Every command of the command line: usage, what it does, examples, options."""
+    group = Commands("anymodal")
+    sections = []
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        sections += [_command(path, each) for path, each in _leaves(f"anymodal {name}", command)]
+    return "\n\n".join(sections)
+
+
+def modalities() -> str:
+    """The installed modalities: a table of them all, then a section each."""
+    classes = {name: am.registry().modality(name) for name in am.modalities()}
+    overview = _table(
+        ["modality", "what", "family", "enters as", "leaves as"],
+        [
+            [f"[{name}](#{name})", candidate.summary, classes[name].family, *_ways(classes[name]())]
+            for name, candidate in am.modalities().items()
+        ],
+    )
+    return "\n\n".join([overview, *map(_modality, classes.values())])
+
+
+def configurations() -> str:
+    """What configuration files may hold: a section for each class that they fill."""
+    return "\n\n".join(map(_configuration, CONFIGURATIONS))
+
+
+def error_tree() -> str:
+    """The tree of errors as the module of errors draws it."""
+    tree = (errors.__doc__ or "").partition("\n")[2].strip()
+    return f"```text\n{tree}\n```"
+
+
+PARTS = {
+    "commands": commands,
+    "configurations": configurations,
+    "error_tree": error_tree,
+    "modalities": modalities,
+}
+
+
+def _leaves(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The command, or those of a group, with the words that call it."""
+    if isinstance(command, click.Group):
+        for name, each in sorted(command.commands.items()):
+            yield from _leaves(f"{path} {name}", each)
+    else:
+        yield path, command
+
+
+def _command(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    prose, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
+    records = [p.get_help_record(context) for p in command.params if isinstance(p, click.Option)]
+    options = [[f"`{name}`", text] for name, text in filter(None, records)]
+    parts = [f"## {path}", f"```text\n{usage}\n```", prose.strip(), _table(["option", "meaning"], options)]
+    return "\n\n".join([*parts, *([f"```bash\n{examples.strip()}\n```"] if examples else [])])
+
+
+def _modality(cls: type[am.Modality]) -> str:
+    modality = cls()
+    streams = [stream_facts(stream) for stream in modality.streams()]
+    facts = [
+        ["family", cls.family],
+        ["package", f"`{am.modalities()[cls.name].distribution}`"],
+        ["files", " ".join(f"`{suffix}`" for suffix in cls.suffixes)],
+        ["numbers", ", ".join(f"`{key} = {value!r}`" for key, value in modality.settings().items())],
+        ["computed from", ", ".join(cls.derived_from) or "–"],
+        ["score", _flat(inspect.getdoc(cls.score))],
+        ["generated with", _sampling(modality)],
+    ]
+    rows = [[f"`{s['stream']}`", s["holds"], _positions(s), s["order"], _used(s)] for s in streams]
+    spaces = _table(["stream", "holds", "positions", "order", "used as"], rows)
+    return "\n\n".join([f"## {cls.name}", inspect.getdoc(cls) or "", _table(["", ""], facts), spaces])
+
+
+def _configuration(cls: type) -> str:
+    rows = [
+        [f"`{field.name}`", f"`{_kind(field.type)}`", _default(field)]
+        for field in attrs.fields(attrs.resolve_types(cls))
+    ]
+    return "\n\n".join([f"### {cls.__name__}", inspect.getdoc(cls) or "", _table(["key", "type", "default"], rows)])
+
+
+def _kind(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+    return re.sub(r"\b(?:\w+\.)+", "", name)
+
+
+def _default(field: attrs.Attribute) -> str:
+    if field.default is attrs.NOTHING:
+        return "required"
+    return "empty" if isinstance(field.default, attrs.Factory) else f"`{field.default!r}`"  # type: ignore[arg-type]
+
+
+def _ways(modality: am.Modality) -> tuple[str, str]:
+    """What a modality enters and leaves the model as."""
+
+    def kinds(side: str) -> str:
+        used = [s for s in modality.streams() if getattr(s, side)]
+        return " or ".join("numbers" if s.is_dense else "tokens" for s in used) or "–"
+
+    return kinds("input"), kinds("target")
+
+
+def _positions(stream: dict[str, Any]) -> str:
+    return " × ".join(map(str, stream["shape"])) if stream["shape"] else f"up to {stream['length']}"
+
+
+def _used(stream: dict[str, Any]) -> str:
+    return " and ".join(way for way in ("input", "target") if stream[way])
+
+
+def _sampling(modality: am.Modality) -> str:
+    """The defaults, and those beside a photographic input where they differ."""
+    alone, grounded = (_settings(modality.sampling(seen)) for seen in (False, True))
+    return f"`{alone}`" + (f"; given a picture: `{grounded}`" if grounded != alone else "")
+
+
+def _settings(sampling: am.Sampling) -> str:
+    """The scheme, and what is not at its default."""
+    off = attrs.asdict(am.Sampling())
+    values = {k: v for k, v in attrs.asdict(sampling).items() if k == "scheme" or v != off[k]}
+    return ", ".join(f"{key}={value!r}" for key, value in values.items())
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([_flat(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _flat(text: str | None) -> str:
+    return " ".join((text or "").split())

@@ -1,0 +1,297 @@
+"""The documentation tells the truth: its code runs, its commands parse, its links lead somewhere, nothing is left out.
+
+Every Python block says what it is, in an HTML comment on the line above it:
+
+    <!-- run -->              executed, in the order of the page, with `photo.jpg` and `examples/` at hand
+    <!-- not run: REASON -->  only compiled
+
+A block with ``title="NAME"`` is a file of that name, written where the blocks after it run; a pyproject.toml counts as
+installed. A block ``text title="output"`` is what the block before it prints, or the error it ends with. Blocks that
+load the preset `tiny`, and those after them, are skipped where its checkpoint does not exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+import click
+import pytest
+import yaml
+
+import anymodal
+from anymodal import errors
+from anymodal.cli.main import Commands
+from anymodal.config import structure
+from anymodal.errors import AnymodalError
+from anymodal.hookspecs import Hooks
+from anymodal.hub import locate
+from anymodal.tokenizers.recipe import TokenizerRun
+from anymodal.training.multimodal import TrainConfig
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("README.md"), *ROOT.glob("plugins/*/README.md")])
+FENCE = re.compile(r"(?P<above>[^\n]*)\n```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+
+RUNNER = """
+import contextlib, importlib, io, json, sys
+from pathlib import Path
+from anymodal.errors import AnymodalError
+
+def run(source, line, expected):
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\\n" * line + source, page, "exec"), names)
+    except AnymodalError as error:
+        if expected is None:
+            raise
+        printed.write(f"{type(error).__name__}: {error}")
+    if expected is not None and printed.getvalue().strip() != expected.strip():
+        sys.exit(f"{page}, line {line}: prints\\n{printed.getvalue()}\\nand not\\n{expected}")
+
+page, steps = json.load(sys.stdin)
+names = {"__name__": "__main__"}
+sys.dont_write_bytecode = True
+for kind, *step in steps:
+    if kind == "run":
+        run(*step)
+    else:
+        path, text = step
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+        sys.modules.pop(Path(path).stem, None)
+        importlib.invalidate_caches()
+"""
+
+
+@attrs.frozen
+class Block:
+    """A fenced block: language, title, code, its first line in the page, and the line above it."""
+
+    language: str
+    title: str
+    code: str
+    line: int
+    above: str
+
+    @property
+    def runs(self) -> bool:
+        return self.above == "<!-- run -->"
+
+    @property
+    def is_file(self) -> bool:
+        return bool(self.title) and self.title != "output"
+
+    @property
+    def is_declared(self) -> bool:
+        return self.runs or self.is_file or re.fullmatch(r"<!-- not run: .+ -->", self.above) is not None
+
+
+def blocks(page: Path) -> list[Block]:
+    text = "\n" + page.read_text()
+    found = []
+    for match in FENCE.finditer(text):
+        language, _, rest = match["info"].partition(" ")
+        title = re.search(r'title="([^"]+)"', rest)
+        line = text[: match.start("code")].count("\n") - 1
+        found.append(Block(language, title[1] if title else "", match["code"], line, match["above"].strip()))
+    return found
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def has_tiny() -> bool:
+    try:
+        return (locate("tiny") / "config.json").is_file()
+    except AnymodalError:
+        return False
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def as_built(page: Path) -> str:
+    """The text of a page with its generated parts."""
+    return generator().on_page_markdown(page.read_text())
+
+
+def install(project: str, folder: Path, site: Path) -> None:
+    """What pip does with a pyproject.toml, as far as plugins are concerned."""
+    folder.mkdir(parents=True)
+    facts = tomllib.loads(project)["project"]
+    info = site / f"{facts['name'].replace('-', '_')}-{facts['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {facts['name']}\nVersion: {facts['version']}\n")
+    entries = [f"{name} = {value}" for name, value in facts["entry-points"]["anymodal"].items()]
+    (info / "entry_points.txt").write_text("\n".join(["[anymodal]", *entries]) + "\n")
+    (site / f"{folder.name}.pth").write_text(f"{folder}\n")
+
+
+# Python.
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_python_blocks_say_what_they_are(page):
+    for block in blocks(page):
+        if block.language == "python":
+            place = f"{label(page)}, line {block.line}"
+            assert block.is_declared, f"{place}: put <!-- run --> or <!-- not run: REASON --> above"
+            ast.parse(block.code)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.runs for b in blocks(p))], ids=label)
+def test_python_blocks_run(page, tmp_path):
+    site = tmp_path / ".site"
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "photo.jpg").symlink_to(ROOT / "examples" / "photos" / "coffee.jpg")
+    steps: list[tuple[object, ...]] = []
+    every, skipped = blocks(page), False
+    for block, after in zip(every, [*every[1:], None], strict=True):
+        if block.is_file:
+            steps.append(("file", block.title, block.code))
+            if block.title.endswith("pyproject.toml"):
+                install(block.code, (tmp_path / block.title).parent, site)
+        elif block.runs:
+            skipped = 'load("tiny"' in block.code and not has_tiny()
+            if skipped:
+                break
+            steps.append(("run", block.code, block.line, after.code if after and after.title == "output" else None))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import site; site.addsitedir({str(site)!r})\n{RUNNER}"],
+        input=json.dumps([label(page), steps]),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    if skipped:
+        pytest.skip("the preset tiny has no checkpoint")
+
+
+# Commands and configurations.
+
+
+def shell_lines(page: Path) -> list[str]:
+    """The command lines of a page, continuations joined, prompts and environment variables cut off."""
+    shells = [b.code for b in blocks(page) if b.language in ("", "bash", "sh", "console") and not b.title]
+    lines = "\n".join(shells).replace("\\\n", " ").splitlines()
+    return [re.sub(r"^\s*(\$ )?([A-Z_]+=\S+ )*", "", line) for line in lines]
+
+
+def parse(command: click.Command, name: str, words: list[str]) -> None:
+    """Parse as the command line does, without doing anything. Raises click.ClickException."""
+    with command.make_context(name, words) as context:
+        if isinstance(command, click.Group):
+            words = [*context._protected_args, *context.args]
+            found, inner, rest = command.resolve_command(context, words)
+            assert inner is not None
+            parse(inner, str(found), rest)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(shell_lines(p))], ids=label)
+def test_commands_parse(page):
+    for line in shell_lines(page):
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["anymodal"]:
+            try:
+                parse(Commands("anymodal"), "anymodal", words[1:])
+            except click.ClickException as error:
+                pytest.fail(f"{label(page)}: {line}: {error.format_message()}")
+        elif words[:1] == ["make"]:
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.language == "yaml" for b in blocks(p))], ids=label)
+def test_configurations_fit_their_schema(page):
+    for block in blocks(page):
+        if block.language == "yaml" and block.title:
+            content = yaml.safe_load(block.code)
+            structure(content, TokenizerRun if "modality" in content else TrainConfig, block.title)
+
+
+# Links.
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_relative_links_lead_somewhere(page):
+    for match in LINK.finditer(as_built(page)):
+        target, _, anchor = match["target"].partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), f"{label(page)} links to {match['target']}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", as_built(file), re.MULTILINE)
+            slugs = {re.sub(r"[^\w]+", "-", heading.lower()).strip("-") for heading in headings}
+            assert anchor in slugs, f"{label(page)} links to {match['target']}"
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in ROOT.glob("docs/**/*.md"):
+        assert f": {page.relative_to(ROOT / 'docs')}\n" in navigation
+
+
+# Nothing is left out.
+
+
+def reference(name: str) -> str:
+    return as_built(ROOT / "docs" / "reference" / f"{name}.md")
+
+
+def test_every_hook_is_documented():
+    hooks = [name for name in vars(Hooks) if not name.startswith("_")]
+    assert hooks
+    for name in hooks:
+        assert f"## {name}\n\n::: anymodal.hookspecs.Hooks.{name}\n" in reference("hooks")
+
+
+def test_every_error_is_documented():
+    tree = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, AnymodalError)]
+    assert len(tree) > 1
+    for cls in tree:
+        assert f"::: anymodal.errors.{cls.__name__}\n" in reference("errors")
+
+
+def test_every_public_name_is_documented():
+    page = reference("api")
+    for name, home in anymodal._HOMES.items():
+        assert home == "errors" or f"::: anymodal.{name}\n" in page or f"`anymodal.{name}`" in page
+
+
+def test_every_command_is_documented():
+    group = Commands("anymodal")
+    for name in group.list_commands(click.Context(group)):
+        assert f"## anymodal {name}" in reference("cli")
+
+
+def test_every_modality_is_documented():
+    ours = [path.parent.name for path in ROOT.glob("plugins/anymodal-*/anymodal_*.py")]
+    assert ours
+    for name in ours:
+        assert f"\n## {name.removeprefix('anymodal-').replace('-', '_')}\n" in reference("modalities")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if GENERATED.search(p.read_text())], ids=label)
+def test_generated_parts_exist(page):
+    assert set(GENERATED.findall(page.read_text())) <= set(generator().PARTS)
