@@ -37,7 +37,8 @@ def tokenize_folder(
     `out` appears only when it is complete. Raises DataError.
     """
     folder = AlignedFolder(root, modalities)
-    del folder.names[count:]
+    if count is not None:
+        del folder.names[count:]
     if out.exists():
         raise DataError(f"{out} exists already; remove it or choose another folder")
     building = out.with_name(f".{out.name}.building")

@@ -1,0 +1,1 @@
+"""Adapters to checkpoints of other projects, one folder a format."""

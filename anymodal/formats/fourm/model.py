@@ -1,0 +1,158 @@
+"""Published 4M Transformers: their weights by name (model.md section 4), loading and saving."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anymodal.errors import CheckpointError, nearest
+from anymodal.formats.fourm import files
+from anymodal.formats.fourm.config import parse_config, write_config
+from anymodal.formats.fourm.domains import POSITION_ROWS, domain_of
+from anymodal.formats.fourm.keys import Key, Reader, written
+from anymodal.model import ModelConfig, Transformer
+from anymodal.model.positions import PositionTable, sincos_1d, sincos_2d
+from anymodal.model.state import fill_state, parts
+from anymodal.spaces import Stream, TokenSpace
+from anymodal.tokens import Layout
+
+RENAMED = {"context_proj": "decoder_proj_context"}
+
+
+def transformer_keys(model: Transformer) -> list[Key]:
+    """Every tensor that the published file of a model has; works on the meta device too."""
+    ours = {part.name: part.tensor for part in parts(model)}
+    dim, config = model.config.dim, model.config
+    keys = [Key("mask_token", (1, 1, dim), "query")]
+    if config.registers:
+        keys.append(Key("register_tokens", (1, config.registers, dim), "registers"))
+    for stream in model.layout.streams:
+        keys += _embedding_keys(model, stream)
+    for name, tensor in ours.items():
+        stem, _, rest = name.partition(".")
+        if stem in ("encoder", "encoder_norm", "decoder", "decoder_norm", *RENAMED):
+            published = f"{RENAMED.get(stem, stem)}.{rest}"
+            keys.append(Key(published, tuple(tensor.shape), name))
+            if published.split(".")[-2].endswith(("norm", "norm1", "norm2")) and not config.norm_bias:
+                keys.append(_zero_bias(published, tensor.shape[0]))
+    return keys
+
+
+def _zero_bias(weight: str, width: int) -> Key:
+    return Key(f"{weight.removesuffix('weight')}bias", (width,), fixed=lambda: torch.zeros(width))
+
+
+def _embedding_keys(model: Transformer, stream: Stream) -> Iterator[Key]:
+    dim, space, name = model.config.dim, stream.space, domain_of(stream.name).name
+    mod_emb = (1, 1, dim)
+    if stream.input:
+        prefix = f"encoder_embeddings.{name}"
+        yield Key(f"{prefix}.mod_emb", mod_emb, f"input_streams.{stream.name}")
+        yield _positions(prefix, stream, "input_positions", dim)
+        if isinstance(space, TokenSpace):
+            yield Key(f"{prefix}.token_emb.weight", (space.size, dim), f"inputs.{stream.name}")
+        else:
+            layer = "emb_proj" if stream.is_sequence else "proj"
+            yield Key(f"{prefix}.{layer}.weight", (dim, space.width), f"projections.{stream.name}.weight")
+            if space.bias:
+                yield Key(f"{prefix}.{layer}.bias", (dim,), f"projections.{stream.name}.bias")
+    if stream.target and isinstance(space, TokenSpace):
+        prefix = f"decoder_embeddings.{name}"
+        side = "input_streams" if model.config.tied_streams else "target_streams"
+        yield Key(f"{prefix}.mod_emb", mod_emb, f"{side}.{stream.name}")
+        yield _positions(prefix, stream, "target_positions", dim)
+        fed = f"queries.{stream.name}" if stream.is_sequence else None
+        yield Key(f"{prefix}.token_emb.weight", (space.size, dim), fed)
+        yield Key(f"{prefix}.to_logits.weight", (space.size, dim), f"outputs.{stream.name}")
+
+
+def _positions(prefix: str, stream: Stream, side: str, dim: int) -> Key:
+    space, name = stream.space, f"{prefix}.pos_emb"
+    if isinstance(space, TokenSpace) and space.learned:
+        return Key(name, (1, space.length, dim), f"{side}.{stream.name}")
+    if space.shape is not None:
+        rows, columns = space.shape
+        return Key(name, (1, space.length, dim), fixed=lambda: sincos_2d(rows, columns, dim))
+    return Key(name, (1, POSITION_ROWS, dim), fixed=lambda: sincos_1d(POSITION_ROWS, dim))
+
+
+def empty_transformer(config: ModelConfig, layout: Layout) -> Transformer:
+    """A model whose tables of embeddings are zero and whose other weights are still to be filled in."""
+    with torch.device("meta"):
+        model = Transformer(config, layout)
+    model.to_empty(device="cpu")
+    model.input_positions = PositionTable(layout, config.dim)
+    model.target_positions = PositionTable(layout, config.dim)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in ("input_streams", "target_streams") or "positions" in name:
+                parameter.zero_()
+        model.input_table[0].zero_()
+    return model
+
+
+def load_transformer(path: str | Path, streams: Collection[str] | None = None) -> Transformer:
+    """A published model in float32, from a folder or a single file, in evaluation mode.
+
+    `streams` names those to keep (ours, such as 'depth' or 'rgb.pixels'); only their tables are read, though all names
+    in the file are checked. Raises CheckpointError.
+    """
+    path = Path(path)
+    raw, source = files.read_config(path)
+    config, layout = parse_config(raw, source)
+    with files.open_weights(files.weights_path(path)) as file:
+        return read_transformer(file, config, layout, str(files.weights_path(path)), streams)
+
+
+def read_transformer(
+    file: Any, config: ModelConfig, layout: Layout, source: str, streams: Collection[str] | None = None
+) -> Transformer:
+    """The model in an open weight file of that config; see `load_transformer`."""
+    with torch.device("meta"):
+        keys = transformer_keys(Transformer(config, layout))
+    reader = Reader(file, keys, source)
+    model = empty_transformer(config, restrict(layout, streams))
+    reader.check_constants(transformer_keys(model))
+    shapes = {part.name: part.tensor.shape for part in parts(model)}
+    fill_state(model, lambda name: _as_ours(name, reader(name), shapes[name]), source)
+    return model.eval().requires_grad_(False)
+
+
+def _as_ours(name: str, tensor: Tensor | None, shape: torch.Size) -> Tensor | None:
+    """In our shape; positions of a side that a stream does not take part in are zero."""
+    if tensor is None:
+        return torch.zeros(shape) if "_positions." in name else None
+    return tensor.reshape(shape)
+
+
+def restrict(layout: Layout, streams: Collection[str] | None) -> Layout:
+    """The layout of some streams, in its order. Raises CheckpointError for a stream that it does not have."""
+    if streams is None:
+        return layout
+    for name in streams:
+        if name not in layout:
+            raise CheckpointError(f"the checkpoint has no stream {name!r}{nearest(name, layout.index)}")
+    kept = [stream for stream in layout.streams if stream.name in streams]
+    return Layout(kept, {s.name: layout.position_rows[s.name] for s in kept if s.name in layout.position_rows})
+
+
+def published_state(model: Transformer, unused: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The tensors of a model under their published names.
+
+    `unused` gives the decoder's token embeddings of grids, which 4M stores but never reads; they are zero otherwise.
+    """
+    return dict(written(transformer_keys(model), {p.name: p.tensor for p in parts(model)}, unused))
+
+
+def save_transformer(model: Transformer, path: str | Path, unused: Mapping[str, Tensor] | None = None) -> Path:
+    """Write a model in the published format: a folder, or one file if `path` ends in .safetensors.
+
+    Raises CheckpointError for streams that 4M does not have.
+    """
+    path, config = Path(path), write_config(model.config, model.layout)
+    write = files.write_single if path.suffix == ".safetensors" else files.write_folder
+    return write(published_state(model, unused), config, path)

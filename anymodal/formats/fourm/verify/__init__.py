@@ -1,0 +1,11 @@
+"""Our numbers against the original's: folders of recorded cases, rebuilt from their recipes and run through our code.
+
+results.py      one line a case
+recipes.py      weights and inputs from their recipes
+checkpoints.py  weights in memory as an open file
+transformer.py  fm/: encoder, decoder, logits, losses
+sampling.py     generate/: schedules, filtering, greedy sequences
+tokenizers.py   tokenizers/ and tok/: the VQ-VAE ones
+vocabulary.py   text/: ids
+command.py      all of them over a folder
+"""
