@@ -31,7 +31,7 @@ class Hooks:
 
     @hookspec
     def anymodal_presets(self) -> Mapping[str, str]:
-        """Return checkpoints by short name: a folder inside the package, or a Hub repository `owner/name@revision`."""
+        """Return checkpoints by short name: a folder inside the package."""
         raise NotImplementedError
 
     @hookspec

@@ -1,4 +1,4 @@
-"""Which tokens of a sample the model reads and which it predicts (fourm.md sections 5 and 6; 4M, arXiv 2312.06647 §3).
+"""Which tokens of a sample the model reads and which it predicts (4M, arXiv 2312.06647 §3).
 
 A mixture component is drawn, then token budgets from two Dirichlet distributions, then tokens: grids at random
 positions, sequences by span masking. The result is packed: only selected tokens leave this file.
@@ -122,7 +122,7 @@ def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.nda
 def select_sequence(
     ids: np.ndarray, inputs: int, targets: int, keep: str, space: TokenSpace, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Input and target ids of one sequence within its budgets (fourm.md section 5, span masking).
+    """Input and target ids of one sequence within its budgets (4M, arXiv 2312.06647, span masking).
 
     While the input is longer than its budget the share of visible tokens shrinks by a tenth and is drawn anew; a target
     that is too long is cut from a random sentinel on.

@@ -97,7 +97,7 @@ class Registry:
         return added if added is not None else self._get("modality", which)
 
     def preset(self, name: str) -> str:
-        """Where that checkpoint is: a folder, or a Hub repository ``owner/name@revision``. Raises as `modality`."""
+        """Where that checkpoint is: a folder. Raises as `modality`."""
         return self._get("preset", name)
 
     def labeler(self, name: str) -> Callable[..., object]:

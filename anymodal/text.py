@@ -1,4 +1,4 @@
-"""The vocabulary that all text and structured sequences share (fourm.md section 4).
+"""The vocabulary that all text and structured sequences share (4M, arXiv 2312.06647).
 
 A WordPiece vocabulary whose first ids are special: [PAD] [UNK] [SOS] [EOS], sentinels [S_0].. for hidden spans, value
 tokens `v0=0`..`v3=N` for numbers, then names of classes as whole words, then word pieces. The file is the `tokenizers`

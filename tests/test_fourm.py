@@ -106,7 +106,7 @@ def rewrite(folder: Path, change) -> None:
     save_file(state, folder / "model.safetensors")
 
 
-# Known numbers (model.md section 13).
+# Known numbers (4M, arXiv 2312.06647).
 
 KNOWN = {
     False: {

@@ -1,4 +1,4 @@
-"""Aligned folders: root/MODALITY/NAME.ext, the same NAME in every modality (fourm.md section 6)."""
+"""Aligned folders: root/MODALITY/NAME.ext, the same NAME in every modality (4M, arXiv 2312.06647)."""
 
 from __future__ import annotations
 

@@ -123,6 +123,8 @@ class TokenStore:
                 f"{self.folder} is not a tokenised dataset (make one with: anymodal tokenize DATA --out {self.folder})"
             )
         self.count = int(manifest["samples"])
+        if self.count < 1:
+            raise DataError(f"{self.folder} holds no samples; tokenise a folder that has some")
         self.streams: dict[str, dict[str, Any]] = {s["name"]: s for s in manifest["streams"]}
         self._arrays = {name: self._map(name) for name in self.streams}
         self._present = {name: read_array(self.folder / f"{name}.present.npy") for name in self.streams}

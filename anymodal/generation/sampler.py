@@ -1,4 +1,4 @@
-"""The sampler: fills grids in parallel and writes sequences token by token (generation.md sections 3 to 5).
+"""The sampler: fills grids in parallel and writes sequences token by token (4M, arXiv 2312.06647).
 
 Every sample of a batch gets what it would get alone: lengths differ freely and each has its own random numbers.
 Guidance runs as more rows of the same batch. Shapes: B samples, G passes (1, or 1 + number of conditions), M positions.

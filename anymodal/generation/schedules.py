@@ -1,4 +1,4 @@
-"""How many tokens each step decodes, and at which temperature (generation.md section 6)."""
+"""How many tokens each step decodes, and at which temperature (4M, arXiv 2312.06647)."""
 
 from __future__ import annotations
 

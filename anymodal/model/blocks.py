@@ -1,4 +1,4 @@
-"""Attention, MLP and the pre-norm blocks of encoder and decoder (model.md sections 4 and 8).
+"""Attention, MLP and the pre-norm blocks of encoder and decoder (4M, arXiv 2312.06647).
 
 Shapes: B batch, N input tokens, M target tokens, T tokens so far, D width, H heads, K head width.
 """

@@ -9,7 +9,7 @@ from anymodal.errors import ConfigError
 
 @attrs.frozen(kw_only=True)
 class ModelConfig:
-    """An encoder-decoder of equal width (4M, arXiv 2312.06647; names of the published sizes in fourm.md section 2).
+    """An encoder-decoder of equal width (4M, arXiv 2312.06647).
 
     The MLP's hidden width is int(dim * mlp_ratio), and int(2/3) of that when `gated`. `registers` are learned input
     tokens without a place. `tied_streams` shares the stream embeddings between encoder and decoder, `separate_targets`

@@ -1,4 +1,4 @@
-"""Sine-cosine position codes, and the joint table of the positions of all streams (model.md section 6)."""
+"""Sine-cosine position codes, and the joint table of the positions of all streams (4M, arXiv 2312.06647)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The any-to-any Transformer on packed tokens (model.md; 4M, arXiv 2312.06647 section 3.2).
+"""The any-to-any Transformer on packed tokens (4M, arXiv 2312.06647 section 3.2).
 
 Only chosen tokens are embedded: one lookup in a joint table, one in a joint position table. Every stream's embeddings
 and output head are rows of joint matrices, so a file can hold, and a set can load, any subset.
@@ -65,7 +65,7 @@ class Transformer(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """Xavier uniform, each part of a joint qkv or kv matrix on its own (model.md section 10)."""
+        """Xavier uniform, each part of a joint qkv or kv matrix on its own (4M, arXiv 2312.06647)."""
         nn.init.xavier_uniform_(self.output_table)
         with torch.no_grad():
             self.input_table[0].zero_()

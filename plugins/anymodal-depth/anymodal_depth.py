@@ -20,7 +20,7 @@ class Depth(ImageModality):
 
     Files: 16-bit PNG, 65535 stands for `high`, or .npy in natural units. With `scaling` 'log' the logarithm between
     `low` and `high` is tokenised and depth is metric; with 'standardise' it is freed of scale and shift by the mean and
-    variance of its 10..90 % values (4M, fourm.md section 6), and what comes back is relative.
+    variance of its 10..90 % values (4M, arXiv 2312.06647), and what comes back is relative.
     """
 
     numbers = (*ImageModality.numbers, "scaling")

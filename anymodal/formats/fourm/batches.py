@@ -1,4 +1,4 @@
-"""4M's padded batches as packed ones of ours, and its two ways to sum the losses (model.md sections 5, 7, 8 and 9).
+"""4M's padded batches as packed ones of ours, and its two ways to sum the losses (4M, arXiv 2312.06647).
 
 A 4M batch maps domains to arrays with the sample first: `tensor`, `input_mask` and `target_mask` (True where a position
 is *not* selected), and `decoder_attention_mask`, whose running sum over the selected targets says how far each one may

@@ -1,4 +1,4 @@
-"""config.json of a published 4M model -> (ModelConfig, Layout), and back (model.md section 3)."""
+"""config.json of a published 4M model -> (ModelConfig, Layout), and back (4M, arXiv 2312.06647)."""
 
 from __future__ import annotations
 

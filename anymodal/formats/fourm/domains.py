@@ -1,4 +1,4 @@
-"""What each domain of 4M is in our terms: the stream it becomes, and the space of that stream (fourm.md section 1)."""
+"""What each domain of 4M is in our terms: the stream it becomes, and its space (4M, arXiv 2312.06647)."""
 
 from __future__ import annotations
 

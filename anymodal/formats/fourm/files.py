@@ -1,6 +1,6 @@
 """Published checkpoints on disk: a folder with config.json and model.safetensors, or one file with the config inside.
 
-The single-file form keeps each key of the config as text in the safetensors header (model.md section 3.1).
+The single-file form keeps each key of the config as text in the safetensors header (4M, arXiv 2312.06647).
 """
 
 from __future__ import annotations

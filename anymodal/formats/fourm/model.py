@@ -1,4 +1,4 @@
-"""Published 4M Transformers: their weights by name (model.md section 4), loading and saving."""
+"""Published 4M Transformers: their weights by name (4M, arXiv 2312.06647), loading and saving."""
 
 from __future__ import annotations
 

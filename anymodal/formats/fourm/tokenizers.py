@@ -1,4 +1,4 @@
-"""Published 4M tokenizers: configs and weights of the VQ-VAE ones (tokenizers.md sections 2 to 4), both directions."""
+"""Published 4M tokenizers: configs and weights of the VQ-VAE ones (4M, arXiv 2312.06647), both directions."""
 
 from __future__ import annotations
 
