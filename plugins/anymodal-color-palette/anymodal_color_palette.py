@@ -18,7 +18,8 @@ class ColorPalette(StructuredModality):
     """Palettes: uint8 arrays (N, 3) of sRGB colours, N from 1 to 7, the most frequent first.
 
     Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b],
-    or 4M's list whose first entry maps "1".."7" to palettes. Computed from rgb by k-means in CIELAB; crops do not change it.
+    or 4M's list whose first entry maps "1".."7" to palettes. Computed from rgb by k-means in CIELAB;
+    crops do not change it.
     """
 
     numbers = (*StructuredModality.numbers, "colours")
