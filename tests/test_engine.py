@@ -27,7 +27,7 @@ from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from anymodal.training.engine import Engine, TrainingDiverged, TrainingSettings, stop_requests, to_device
 from anymodal.training.log import read_log
-from anymodal.training.optim import WeightAverage, constant, cosine, parameter_groups
+from anymodal.training.optim import WeightAverage, build_optimizers, constant, cosine, parameter_groups, trapezoid
 
 SETTINGS = TrainingSettings(
     steps=10, batch_size=4, lr=1e-2, warmup_steps=3, ema=0.9, precision="float32", log_every=2, save_every=5
@@ -86,14 +86,15 @@ def interrupted_after(step: int, number: int = signal.SIGINT) -> Callable[[int],
 
 
 class TestResume:
-    @pytest.mark.parametrize("accumulate", [1, 2])
-    def test_equals_an_uninterrupted_run(self, tmp_path: Path, accumulate: int) -> None:
-        whole = trained(tmp_path / "whole", accumulate=accumulate)
+    @pytest.mark.parametrize(("accumulate", "optimizer"), [(1, "adamw"), (2, "adamw"), (1, "muon")])
+    def test_equals_an_uninterrupted_run(self, tmp_path: Path, accumulate: int, optimizer: str) -> None:
+        whole = trained(tmp_path / "whole", accumulate=accumulate, optimizer=optimizer)
         with pytest.raises(KeyboardInterrupt):
-            trained(tmp_path / "parts", batches=interrupted_after(5 * accumulate), accumulate=accumulate)
+            batches = interrupted_after(5 * accumulate)
+            trained(tmp_path / "parts", batches=batches, accumulate=accumulate, optimizer=optimizer)
         assert newest_checkpoint(tmp_path / "parts" / "checkpoints").name == "step-00000005"
         torch.manual_seed(99)
-        rest = trained(tmp_path / "parts", resume=True, accumulate=accumulate)
+        rest = trained(tmp_path / "parts", resume=True, accumulate=accumulate, optimizer=optimizer)
         assert_same_state(rest.model, whole.model)
         assert_same_state(rest.ema_model(), whole.ema_model())
         assert [record["step"] for record in read_log(tmp_path / "parts" / "log.jsonl")] == [2, 4, 6, 8, 10]
@@ -230,21 +231,31 @@ class TestOptimisation:
         assert cosine(9, 14, 4) == pytest.approx(0.5)
         assert cosine(14, 14, 4) == pytest.approx(0)
         assert [constant(step, 14, 2) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+        assert [trapezoid(step, 10, 2) for step in (0, 1, 7, 8, 9, 10)] == [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
         assert constant(0, 5, 0) == cosine(0, 5, 0) == 1.0
 
-    @given(st.integers(1, 200), st.integers(0, 50))
-    def test_schedules_rise_then_fall_within_bounds(self, steps: int, warmup: int) -> None:
-        shares = [cosine(step, steps, warmup) for step in range(steps)]
+    @pytest.mark.parametrize("schedule", [cosine, trapezoid])
+    @given(steps=st.integers(1, 200), warmup=st.integers(0, 50))
+    def test_schedules_rise_then_fall_within_bounds(self, schedule: Any, steps: int, warmup: int) -> None:
+        shares = [schedule(step, steps, warmup) for step in range(steps)]
         assert all(0 < share <= 1 for share in shares)
-        assert shares[:warmup] == sorted(shares[:warmup])
-        assert shares[warmup:] == sorted(shares[warmup:], reverse=True)
+        peak = shares.index(max(shares))
+        assert shares[:peak] == sorted(shares[:peak])
+        assert shares[peak:] == sorted(shares[peak:], reverse=True)
 
     def test_only_matrices_decay(self) -> None:
         model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
         model[0].bias.requires_grad_(False)
-        decayed, kept = parameter_groups(model, 0.05)
+        decayed, kept = parameter_groups(model.parameters(), 0.05)
         assert [p.shape for p in decayed["params"]] == [(4, 3)] and decayed["weight_decay"] == 0.05
         assert [p.shape for p in kept["params"]] == [(4,), (4,)] and kept["weight_decay"] == 0.0
+
+    def test_muon_trains_the_matrices_of_linear_layers_and_adamw_the_rest(self) -> None:
+        model = nn.ModuleDict({"table": nn.Embedding(4, 3), "linear": nn.Linear(3, 2), "norm": nn.LayerNorm(2)})
+        adamw, muon = build_optimizers(model, "muon", 1e-3, 0.05, (0.9, 0.95))
+        assert [p for group in muon.param_groups for p in group["params"]] == [model["linear"].weight]
+        rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+        assert rest == {id(p) for p in model.parameters()} - {id(model["linear"].weight)}
 
     def test_average_formula(self) -> None:
         model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
@@ -276,7 +287,7 @@ class TestOptimisation:
             return {"loss": 1e6 * model(x).sum()}
 
         engine = Engine(nn.Linear(3, 1, bias=False), attrs.evolve(SETTINGS, steps=1, clip=0.5), device="cpu")
-        engine.optimizer.register_step_pre_hook(lambda *_: norms.append(engine.model.weight.grad.norm()))
+        engine.optimizers[0].register_step_pre_hook(lambda *_: norms.append(engine.model.weight.grad.norm()))
         engine.run(batches_from, steep)
         assert norms[0] is None and norms[1] == pytest.approx(0.5, rel=1e-3)
 

@@ -137,7 +137,8 @@ def test_a_sample_may_lack_modalities(line, scenes, tmp_path):
     for path in sorted((part / "caption").iterdir())[:4]:
         path.unlink()
     config = load_config(line / "model.yaml", TrainConfig)
-    tokenize_folder(part, build_set(config.modalities, config.tokenizers), tmp_path / "tokens")
+    modalities = build_set(config.modalities, config.tokenizers)
+    tokenize_folder(AlignedFolder(part, modalities), modalities, tmp_path / "tokens", batch=3, workers=1)
     store = TokenStore(tmp_path / "tokens")
     assert "caption" not in store.sample(0) and "caption" in store.sample(5) and "depth" not in store.sample(5)
     assert "canny_edge" in store.sample(0)  # derived from rgb
@@ -163,7 +164,7 @@ def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
     with pytest.raises(DataError, match="not a tokenised dataset"):
         TokenStore(scenes)
     with pytest.raises(DataError, match="exists already"):
-        tokenize_folder(scenes, am.ModalitySet([rgb]), line / "tokens")
+        tokenize_folder(AlignedFolder(scenes, [rgb]), am.ModalitySet([rgb]), line / "tokens")
     manifest = json.loads((line / "tokens" / "manifest.json").read_text())
     assert {s["name"] for s in manifest["streams"]} == {
         "depth",

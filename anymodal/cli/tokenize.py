@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
 
 import click
@@ -18,9 +18,16 @@ from anymodal.cli.output import Output, with_output
     "--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration."
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the folder.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that read files.  [default: cores - 1]")
 @with_output
 def tokenize(
-    output: Output, data: Path, config: Path, out: Path, overrides: tuple[str, ...], count: int | None
+    output: Output,
+    data: Path,
+    config: Path,
+    out: Path,
+    overrides: tuple[str, ...],
+    count: int | None,
+    workers: int | None,
 ) -> None:
     """Tokenise the folder DATA with the modalities and tokenizers of a training configuration.
 
@@ -34,15 +41,16 @@ def tokenize(
 
     settings = load_config(config, TrainConfig, overrides)
     modalities = build_set(settings.modalities, settings.tokenizers)
+    workers = (os.cpu_count() or 1) - 1 if workers is None else workers
+    folder = AlignedFolder(data, modalities, count)
     done = 0
-    total = min(len(AlignedFolder(data, modalities)), count or sys.maxsize)
-    with output.progress(total, "tokenising") as advance:
+    with output.progress(len(folder), "tokenising") as advance:
 
         def progress(so_far: int) -> None:
             nonlocal done
             advance(so_far - done)
             done = so_far
 
-        samples = tokenize_folder(data, modalities, out, count=count, progress=progress)
+        samples = tokenize_folder(folder, modalities, out, workers=workers, progress=progress)
     output.line(f"{samples} samples in {out}")
     output.data({"samples": samples, "out": str(out)})

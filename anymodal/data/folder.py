@@ -14,16 +14,16 @@ class AlignedFolder:
     """Samples of a folder, in the order of their names. A sample may lack modalities.
 
     `modalities` are those to be read; one without a folder is derived from others where its plugin can do that exactly.
-    Raises DataError if the folder holds none of them.
+    `count` keeps only the first samples. Raises DataError if the folder holds none of the modalities.
     """
 
-    def __init__(self, root: str | Path, modalities: Iterable[Modality]) -> None:
+    def __init__(self, root: str | Path, modalities: Iterable[Modality], count: int | None = None) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise DataError(f"no such folder: {self.root}")
         self.modalities = {m.name: m for m in modalities}
         self._files = {name: self._list(m) for name, m in self.modalities.items()}
-        self.names = sorted(set().union(*self._files.values()))
+        self.names = sorted(set().union(*self._files.values()))[:count]
         if not self.names:
             found = sorted(p.name for p in self.root.iterdir() if p.is_dir())
             raise DataError(

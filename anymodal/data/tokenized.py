@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from anymodal.data.folder import AlignedFolder
+from anymodal.data.steps import step_batches
 from anymodal.errors import DataError
 from anymodal.files import read_array, read_json, write_json
 from anymodal.spaces import DenseSpace, Stream
@@ -24,28 +25,25 @@ FORMAT = 1
 
 
 def tokenize_folder(
-    root: Path,
+    folder: AlignedFolder,
     modalities: ModalitySet,
     out: Path,
     *,
-    count: int | None = None,
     batch: int = 64,
+    workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Tokenise an aligned folder, or its first `count` samples, into `out`; returns the number of samples.
+    """Tokenise an aligned folder into `out`; returns the number of samples. `workers` processes read and derive values.
 
     `out` appears only when it is complete. Raises DataError.
     """
-    folder = AlignedFolder(root, modalities)
-    if count is not None:
-        del folder.names[count:]
     if out.exists():
         raise DataError(f"{out} exists already; remove it or choose another folder")
     building = out.with_name(f".{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True)
-        _fill(building, folder, modalities, batch, progress)
+        _fill(building, folder, modalities, batch, workers, progress)
         building.rename(out)
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror or error}") from None
@@ -55,12 +53,21 @@ def tokenize_folder(
 
 
 def _fill(
-    out: Path, folder: AlignedFolder, modalities: ModalitySet, batch: int, progress: Callable[[int], None] | None
+    out: Path,
+    folder: AlignedFolder,
+    modalities: ModalitySet,
+    batch: int,
+    workers: int,
+    progress: Callable[[int], None] | None,
 ) -> None:
     count = len(folder)
     writers = {s.name: _Writer(out, s, count) for s in modalities.layout.streams}
-    for start in range(0, count, batch):
-        samples = [folder.read(name) for name in folder.names[start : start + batch]]
+
+    def read(step: int) -> list[dict[str, Any]]:
+        return [folder.read(name) for name in folder.names[step * batch : (step + 1) * batch]]
+
+    for step, samples in enumerate(step_batches(read, -(-count // batch), workers)(0)):
+        start = step * batch
         for modality in modalities:
             rows = [k for k, sample in enumerate(samples) if modality.name in sample]
             if rows:

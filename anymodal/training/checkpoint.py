@@ -14,7 +14,7 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from anymodal.errors import CheckpointError
 
@@ -84,28 +85,30 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     return Checkpoint(path, tensors, state)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimiser's tensors by "PARAMETER/KEY", for example "blocks.0.weight/exp_avg"."""
+def optimizer_tensors(optimizers: Iterable[Optimizer], model: nn.Module) -> dict[str, Tensor]:
+    """The optimisers' tensors by "PARAMETER/KEY", for example "blocks.0.weight/exp_avg"."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{names[parameter]}/{key}": value
+        for optimizer in optimizers
         for parameter, slots in optimizer.state.items()
         for key, value in slots.items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizers(optimizers: Iterable[Optimizer], model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`, in place."""
     names = {parameter: name for name, parameter in model.named_parameters()}
-    ordered = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
-    slots: dict[str, dict[str, Tensor]] = {name: {} for name in ordered}
+    slots: dict[str, dict[str, Tensor]] = {}
     for flat, value in tensors.items():
         name, _, key = flat.rpartition("/")
-        if name not in slots:
-            raise CheckpointError(f"the optimizer state holds {name!r}, which this model does not train.")
-        slots[name][key] = value
-    state = {index: slots[name] for index, name in enumerate(ordered) if slots[name]}
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        slots.setdefault(name, {})[key] = value
+    for optimizer in optimizers:
+        ordered = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+        state = {index: slots.pop(name) for index, name in enumerate(ordered) if name in slots}
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if slots:
+        raise CheckpointError(f"the optimizer state holds {next(iter(slots))!r}, which this model does not train.")
 
 
 def random_state() -> dict[str, Any]:

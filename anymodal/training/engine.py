@@ -24,13 +24,13 @@ from anymodal.training.checkpoint import (
     newest_checkpoint,
     optimizer_tensors,
     random_state,
-    restore_optimizer,
+    restore_optimizers,
     restore_random_state,
     save_checkpoint,
     seed_everything,
 )
 from anymodal.training.log import MetricMeans, TrainingLog
-from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizer
+from anymodal.training.optim import OPTIMIZERS, SCHEDULES, WeightAverage, build_optimizers
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
@@ -51,7 +51,9 @@ class TrainingSettings:
     """The numbers of a training run.
 
     steps: updates of the weights. batch_size: samples per batch. accumulate: batches per update.
-    lr: peak learning rate, reached after warmup_steps; schedule: "cosine" (to 0 at the last step) or "constant".
+    lr: peak learning rate, reached after warmup_steps; schedule: "cosine" or "trapezoid" (both to 0 at the
+        last step), or "constant".
+    optimizer: "adamw", or "muon" for the matrices of linear layers and AdamW for the rest (betas are AdamW's).
     clip: largest norm of the gradient, 0 for no limit. ema: decay of the averaged weights, 0 for none.
     precision: of the forward pass; weights and optimiser state are always float32.
     log_every, save_every: steps. max_minutes: wall time after which a run saves and returns, to be resumed.
@@ -60,6 +62,7 @@ class TrainingSettings:
     steps: int
     batch_size: int
     lr: float
+    optimizer: Literal["adamw", "muon"] = "adamw"
     warmup_steps: int = 0
     schedule: str = "cosine"
     weight_decay: float = 0.05
@@ -83,6 +86,7 @@ class TrainingSettings:
         two_shares = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         self._require("betas", two_shares, "two numbers in [0, 1)")
         self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
         self._require("precision", self.precision in ("bfloat16", "float32"), "bfloat16 or float32")
         self._require("max_minutes", self.max_minutes is None or self.max_minutes > 0, "above 0, or none")
 
@@ -92,7 +96,7 @@ class TrainingSettings:
 
 
 class Engine(Generic[M]):
-    """Trains one model in one process: AdamW, mixed precision, clipping, averaged weights, checkpoints and a log.
+    """Trains one model in one process: optimiser, mixed precision, clipping, averaged weights, checkpoints and a log.
 
     model: moved to `device` (the first GPU if there is one) and trained in place.
     out: folder for checkpoints/ and log.jsonl; without it nothing is written and nothing can be resumed.
@@ -114,8 +118,10 @@ class Engine(Generic[M]):
         self.verbose = verbose
         self.step = 0
         self.skipped = 0
-        self.optimizer = build_optimizer(self.model, settings.lr, settings.weight_decay, settings.betas)
-        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizers = build_optimizers(
+            self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas
+        )
+        self._trained = [p for group in self._groups() for p in group["params"]]
         self._average = WeightAverage(self.model, settings.ema) if settings.ema else None
         self._skips_in_a_row = 0
 
@@ -179,7 +185,7 @@ class Engine(Generic[M]):
         """Write a checkpoint of the present step; nothing without `out`."""
         if self.out is None:
             return None
-        tensors = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer, self.model)}
+        tensors = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizers, self.model)}
         if self._average is not None:
             tensors["ema"] = self._average.state
         state = {"skipped": self.skipped, "settings": attrs.asdict(self.settings), "random": random_state()}
@@ -196,7 +202,7 @@ class Engine(Generic[M]):
             self.model.load_state_dict(checkpoint.tensors["model"])
         except RuntimeError as error:
             raise CheckpointError(f"the checkpoint {path} belongs to another model: {error}") from error
-        restore_optimizer(self.optimizer, self.model, checkpoint.tensors["optimizer"])
+        restore_optimizers(self.optimizers, self.model, checkpoint.tensors["optimizer"])
         self.step, self.skipped = checkpoint.state["step"], checkpoint.state["skipped"]
         if self._average is not None:
             self._average.state = checkpoint.tensors["ema"]
@@ -224,9 +230,10 @@ class Engine(Generic[M]):
             raise DataError(f"the batches ended at step {self.step} of {self.settings.steps}; give endless ones.")
         norm = nn.utils.clip_grad_norm_(self._trained, self.settings.clip or math.inf)
         if math.isfinite(norm + sum(part["loss"] for part in parts)):
-            for group in self.optimizer.param_groups:
+            for group in self._groups():
                 group["lr"] = self._learning_rate(self.step)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             if self._average is not None:
                 self._average.update(self.model)
             for part in parts:
@@ -234,8 +241,13 @@ class Engine(Generic[M]):
             self._skips_in_a_row = 0
         else:
             self._skip()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimisers; restoring a checkpoint replaces them."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _skip(self) -> None:
         self.skipped += 1

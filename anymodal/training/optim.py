@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
     """Two groups: matrices decay; biases, norms and all else of at most one dimension do not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad]
     decayed = {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay}
     kept = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}
     return [group for group in (decayed, kept) if group["params"]]
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019), as one fused kernel where the device has it."""
-    groups = parameter_groups(model, weight_decay)
-    kinds = {p.device.type for group in groups for p in group["params"]}  # type: ignore[attr-defined]
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=kinds <= {"cpu", "cuda"})
+def build_optimizers(
+    model: nn.Module, kind: str, lr: float, weight_decay: float, betas: tuple[float, float]
+) -> list[Optimizer]:
+    """The optimisers of a model, each parameter in one of them.
+
+    "adamw": AdamW (Loshchilov & Hutter 2019), as one fused kernel where the device has it. "muon": Muon (Jordan et al.
+    2024) for the matrices of linear layers, its updates scaled to AdamW's size so that one learning rate serves both
+    (Liu et al. 2025, arXiv 2502.16982); AdamW for tables, biases and norms.
+    """
+    linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.weight.requires_grad}
+    orthogonal = [p for p in model.parameters() if p in linear] if kind == "muon" else []
+    rest = [p for p in model.parameters() if not (kind == "muon" and p in linear)]
+    optimizers: list[Optimizer] = []
+    if groups := parameter_groups(rest, weight_decay):
+        fused = {p.device.type for group in groups for p in group["params"]} <= {"cpu", "cuda"}
+        optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused))
+    if orthogonal:
+        optimizers.append(
+            torch.optim.Muon(orthogonal, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimizers
 
 
 def cosine(step: int, steps: int, warmup: int) -> float:
@@ -37,7 +55,19 @@ def constant(step: int, steps: int, warmup: int) -> float:
     return min(1.0, (step + 1) / max(1, warmup))
 
 
-SCHEDULES: dict[str, Callable[[int, int, int], float]] = {"cosine": cosine, "constant": constant}
+def trapezoid(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate at a step (from 0): linearly up over `warmup` steps, all of it, and over the last
+    fifth linearly to 0 (Zhai et al. 2022, arXiv 2106.04560). A run may be prolonged until that fifth begins.
+    """
+    return min(constant(step, steps, warmup), (steps - step) / max(1, steps // 5))
+
+
+OPTIMIZERS = ("adamw", "muon")
+SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
+    "cosine": cosine,
+    "constant": constant,
+    "trapezoid": trapezoid,
+}
 
 
 class WeightAverage:
