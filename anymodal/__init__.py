@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from anymodal.families.image import image as image
     from anymodal.hookspecs import hookimpl as hookimpl
     from anymodal.hub import load as load
+    from anymodal.labeler import DerivedLabeler as DerivedLabeler
+    from anymodal.labeler import Labeler as Labeler
     from anymodal.modality import API as API
     from anymodal.modality import Crop as Crop
     from anymodal.modality import Modality as Modality
@@ -49,9 +51,11 @@ _HOMES = {
     "Crop": "modality",
     "DataError": "errors",
     "DenseSpace": "spaces",
+    "DerivedLabeler": "labeler",
     "GenerationError": "errors",
     "ImageModality": "families",
     "LabelMapModality": "families",
+    "Labeler": "labeler",
     "Modality": "modality",
     "ModalitySet": "tokens",
     "PixelModality": "families",

@@ -6,7 +6,7 @@ may name the class itself. A module with `@hookimpl` functions works as an entry
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -14,6 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from anymodal.labeler import Labeler
     from anymodal.modality import Modality
 
 GROUP = "anymodal"
@@ -35,8 +36,8 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
-    def anymodal_labelers(self) -> Mapping[str, Callable[..., object]]:
-        """Return pseudo-labellers by name: callables that make a value of a modality from values of others."""
+    def anymodal_labelers(self) -> Mapping[str, type[Labeler]]:
+        """Return `Labeler` classes by name: they make values of a modality from values of others."""
         raise NotImplementedError
 
     @hookspec

@@ -17,6 +17,7 @@ import pluggy
 from anymodal.discovery import Candidate
 from anymodal.errors import AnymodalError, nearest
 from anymodal.hookspecs import GROUP, Hooks
+from anymodal.labeler import Labeler
 from anymodal.modality import API, Modality
 
 
@@ -93,6 +94,16 @@ def check_modality(cls: type[Modality], distribution: str) -> type[Modality]:
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise Refusal("validate", f"class {cls.__name__} leaves abstract methods: {missing}", "implement them")
+    with _guard("validate", f"class {cls.__name__} is not usable"):
+        cls.validate()
+    return cls
+
+
+def check_labeler(cls: object) -> type[Labeler]:
+    """`cls` itself. Raises Refusal when it is not a usable Labeler class."""
+    if not (isinstance(cls, type) and issubclass(cls, Labeler)):
+        text = cls if isinstance(cls, str) else getattr(cls, "__name__", type(cls).__name__)
+        raise Refusal("validate", f"{text!r} is not a Labeler class", "return the class, not an instance or a function")
     with _guard("validate", f"class {cls.__name__} is not usable"):
         cls.validate()
     return cls

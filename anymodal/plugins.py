@@ -13,14 +13,15 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from anymodal.discovery import Candidate, Catalog, Problem, canonical, catalog
 from anymodal.errors import AnymodalError, PluginError, UnknownModality, nearest
 from anymodal.footprint import watched
-from anymodal.loading import Loaded, Refusal, check_class, check_modality, load
+from anymodal.labeler import Labeler
+from anymodal.loading import Loaded, Refusal, check_class, check_labeler, check_modality, load
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class Registry:
         """Where that checkpoint is: a folder. Raises as `modality`."""
         return self._get("preset", name)
 
-    def labeler(self, name: str) -> Callable[..., object]:
-        """The pseudo-labeller of that name. Raises as `modality`."""
+    def labeler(self, name: str) -> type[Labeler]:
+        """The class of the pseudo-labeller of that name. Raises as `modality`."""
         return self._get("labeler", name)
 
     def add_commands(self, name: str, group: click.Group) -> None:
@@ -204,6 +205,8 @@ class Registry:
             raise Refusal("validate", f"announces {candidate.provides} but provides {listed}", hint)
         if candidate.kind == "modality":
             check_modality(provided[candidate.provides], candidate.distribution)
+        if candidate.kind == "labeler":
+            check_labeler(provided[candidate.provides])
         return provided
 
     def _load(self, candidate: Candidate) -> Loaded:

@@ -23,7 +23,7 @@ LAYERS = [
     {"files", "spaces"},
     {"config", "hookspecs"},
     {"modality", "text"},
-    {"tokenizers", "families", "discovery", "footprint", "loading", "plugins"},
+    {"tokenizers", "families", "discovery", "footprint", "labeler", "loading", "plugins"},
     {"tokens"},
     {"masking", "model", "outputs"},
     {"generation", "data", "evaluation"},
@@ -143,7 +143,7 @@ def test_importing_the_package_costs_nothing():
 @pytest.mark.parametrize(
     "code",
     [
-        "import anymodal; anymodal.Modality; anymodal.TokenSpace; anymodal.hookimpl",
+        "import anymodal; anymodal.Modality; anymodal.TokenSpace; anymodal.hookimpl; anymodal.Labeler",
         "import anymodal; anymodal.ImageModality; anymodal.TextModality; anymodal.StructuredModality",
         "import anymodal; anymodal.modalities()",
         "import anymodal; [anymodal.registry().modality(name) for name in anymodal.modalities()]",

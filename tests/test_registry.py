@@ -342,21 +342,34 @@ def test_one_module_may_serve_several_entry_points(shelf):
 
 def test_presets_and_labelers(shelf):
     source = IMPORTS + textwrap.dedent("""
+        from anymodal import Labeler
+
+        class Guess(Labeler):
+            modality = "left"
+
+            def label(self, samples):
+                return [sample["rgb"] for sample in samples]
+
         @hookimpl
         def anymodal_presets():
             return {"small": "/somewhere"}
 
         @hookimpl
         def anymodal_labelers():
-            return {"guess": len}
+            return {"guess": Guess, "length": len, "idle": Labeler}
         """)
-    shelf.put("extras", {"preset-small": "am_extras", "labeler-guess": "am_extras"}, {"am_extras": source})
+    names = ("preset-small", "labeler-guess", "labeler-length", "labeler-idle")
+    shelf.put("extras", dict.fromkeys(names, "am_extras"), {"am_extras": source})
     shelf.put("poor", {"preset-poor": "am_poor"}, {"am_poor": "1 / 0"})
     registry = shelf.registry()
     assert registry.preset("small") == "/somewhere"
     assert registry.presets() == {"small": "/somewhere"}
-    assert registry.labeler("guess") is len
-    assert list(registry.labelers()) == ["guess"]
+    assert registry.labeler("guess")().label([{"rgb": 1}]) == [1]
+    assert list(registry.labelers()) == ["guess", "idle", "length"]
+    with pytest.raises(PluginError, match="'len' is not a Labeler class"):
+        registry.labeler("length")
+    with pytest.raises(PluginError, match="names the modality ''"):
+        registry.labeler("idle")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
         registry.preset("poor")
     with pytest.raises(UnknownModality, match="provides the preset 'smal'; did you mean 'small'"):
