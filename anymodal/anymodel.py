@@ -41,8 +41,7 @@ class AnyModel:
         """Move the Transformer and all tokenizers."""
         self.transformer.to(device)
         for modality in self.modalities:
-            if modality.tokenizer is not None:
-                modality.tokenizer.to(device)
+            modality.to(device)
         return self
 
     # Values and tokens.
@@ -126,18 +125,31 @@ class AnyModel:
                     progress(stream)
             for index, sample, tokens in zip(indices, values, known, strict=True):
                 ids = {name: tokens.streams[name].values for name in names}
-                results[index] = Outputs(self.modalities, self.detokenize(ids), sample, ids)
+                results[index] = Outputs(self.modalities, self._values(names, tokens), sample, ids)
         return [results[index] for index in range(len(inputs))]
 
     def _conditions(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Tokens of the inputs for the encoder; a modality with a dense stream enters through it alone."""
-        tokens = self.tokenize(values)
-        dense = {stream.modality for name in tokens if (stream := self.modalities.layout[name]).is_dense}
+        tokens: dict[str, np.ndarray] = {}
+        for name, value in values.items():
+            modality = self.modalities[name]
+            with blame(modality, "condition", value):
+                streams = modality.condition([value], self._entrances(name))
+                tokens |= {stream: arrays[0] for stream, arrays in streams.items()}
+        return tokens
+
+    def _entrances(self, name: str) -> list[str]:
+        """The streams through which a modality's values enter the encoder: the dense ones if there are any."""
+        streams = [s for s in self.modalities.streams(name) if s.input]
+        return [s.name for s in [s for s in streams if s.is_dense] or streams]
+
+    def _values(self, names: Sequence[str], tokens: KnownTokens) -> dict[str, Any]:
+        """Natural values of generated targets, from the mean code where they were estimated."""
         return {
-            name: ids
-            for name, ids in tokens.items()
-            if self.modalities.layout[name].input
-            and (self.modalities.layout[name].is_dense or self.modalities.layout[name].modality not in dense)
+            name: self.modalities[name].expect([tokens.beliefs[name]])[0]
+            if name in tokens.beliefs
+            else self.detokenize({name: tokens.streams[name].values})[name]
+            for name in names
         }
 
     def _targets(self, targets: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
@@ -184,9 +196,7 @@ class AnyModel:
         for name, weight in weights.items():
             if name not in given:
                 raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
-            streams = [s for s in self.modalities[name].streams() if s.input]
-            dense = [s for s in streams if s.is_dense]
-            result |= {s.name: float(weight) for s in dense or streams}
+            result |= dict.fromkeys(self._entrances(name), float(weight))
         return result
 
     @staticmethod

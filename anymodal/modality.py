@@ -12,14 +12,14 @@ an instance. The verbs, in the order of a value's life:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.errors import AnymodalError, ConfigError, PluginError, ValueProblem, nearest
+from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest
 from anymodal.hookspecs import hookimpl
 from anymodal.spaces import Stream
 
@@ -89,12 +89,13 @@ class Sampling:
     """How a target is generated; `anymodal.generation` explains the schemes and schedules.
 
     Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
-    whose shares follow `schedule` ('linear' or 'cosine'). Sequences: 'autoregressive'. `temperature` 0 takes the most
-    likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off, `guidance` 1
+    whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code
+    under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive'. `temperature`
+    0 takes the most likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off, `guidance` 1
     means none.
     """
 
-    scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "autoregressive"))
+    scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "mean", "autoregressive"))
     steps: int = attrs.field(default=8, converter=_whole, validator=_at_least(1))
     schedule: str = attrs.field(default="linear", validator=_one_of("linear", "cosine"))
     temperature: float = attrs.field(default=1.0, converter=_real, validator=_at_least(0))
@@ -110,7 +111,7 @@ class Modality:
     Class attributes an author sets: `numbers` names the attributes that a checkpoint may override; `suffixes` are the
     file endings it reads, the first is the one it writes; `aligned` says that values cover the picture and take part
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
-    `derived_from` names modalities from which `derive` computes exact values.
+    `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer.
     """
 
     name: ClassVar[str] = ""
@@ -123,9 +124,11 @@ class Modality:
     derived_from: ClassVar[tuple[str, ...]] = ()
     repository: ClassVar[str | None] = None
 
-    tokenizer: Any = None
+    pending: Callable[[], Any] | None = None
     vocabulary: Any = None
     tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    _tokenizer: Any = None
+    _device: Any = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -165,6 +168,25 @@ class Modality:
         for stream in streams:
             if stream.modality != cls.name or stream.name.split(".")[0] != cls.name:
                 raise PluginError(f"stream {stream.name!r} must be named {cls.name!r} or {cls.name + '.part'!r}")
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, or None; `pending` makes it when it is first asked for."""
+        if self._tokenizer is None and self.pending is not None:
+            self.tokenizer = self.pending()
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, value: Any) -> None:
+        self._tokenizer, self.pending = value, None
+        if value is not None and self._device is not None:
+            value.to(self._device)
+
+    def to(self, device: Any) -> None:
+        """Move the tokenizer to a device, now or when it is loaded."""
+        self._device = device
+        if self._tokenizer is not None:
+            self._tokenizer.to(device)
 
     def settings(self) -> dict[str, Any]:
         """The numbers of this instance, as they are written into a checkpoint."""
@@ -224,9 +246,20 @@ class Modality:
         """Natural values -> per stream one array a value: ids (length,) int64, or rows (length, width) float32."""
         raise NotImplementedError(f"{type(self).__name__}.tokenize")
 
+    def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
+        """`tokenize` as far as it yields `streams`, through which the values enter a model; cheaper where possible."""
+        return {name: arrays for name, arrays in self.tokenize(values).items() if name in streams}
+
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         """Ids of the main stream, one array a sample -> natural values."""
         raise NotImplementedError(f"{type(self).__name__}.detokenize")
+
+    def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
+        """Natural values of the mean codes under probabilities (length, size) of the main stream, one array a sample.
+
+        The estimate with the least squared error in the space of codes; a single token is always a sharper guess.
+        """
+        raise GenerationError(f"{self.name!r} has no codes to take a mean of: use the scheme 'maskgit' or 'roar'")
 
     # For people.
 

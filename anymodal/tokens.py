@@ -280,10 +280,16 @@ class ModalitySet:
     """Modalities composed into one token space.
 
     `members` are names of installed modalities, classes, or instances with their own numbers; `vocabulary` is shared
-    by all that write text. Raises UnknownModality or SpaceError.
+    by all that write text. `layout` leaves out some of their streams, or uses them in one direction only, as a
+    checkpoint has it. Raises UnknownModality or SpaceError.
     """
 
-    def __init__(self, members: Iterable[str | type[Modality] | Modality], vocabulary: Any = None) -> None:
+    def __init__(
+        self,
+        members: Iterable[str | type[Modality] | Modality],
+        vocabulary: Any = None,
+        layout: Layout | None = None,
+    ) -> None:
         self.modalities: dict[str, Modality] = {}
         for member in members:
             modality = self._resolve(member)
@@ -295,7 +301,10 @@ class ModalitySet:
         if not self.modalities:
             raise SpaceError("a set needs at least one modality")
         self.vocabulary = vocabulary
-        self.layout = Layout(s for m in self.modalities.values() for s in m.streams())
+        self.layout = layout or Layout(s for m in self.modalities.values() for s in m.streams())
+        for stream in self.layout.streams:
+            if stream.modality not in self.modalities:
+                raise SpaceError(f"the layout has a stream {stream.name!r} of a modality that is not in the set")
 
     @staticmethod
     def _resolve(member: str | type[Modality] | Modality) -> Modality:
@@ -324,7 +333,11 @@ class ModalitySet:
     def __repr__(self) -> str:
         return f"ModalitySet({', '.join(self.modalities)})"
 
+    def streams(self, name: str) -> tuple[Stream, ...]:
+        """The streams of a modality in this set."""
+        return tuple(s for s in self.layout.streams if s.modality == name)
+
     @property
     def targets(self) -> list[str]:
-        """Names of the modalities that can be generated."""
-        return [n for n, m in self.modalities.items() if any(s.target for s in m.streams())]
+        """Names of the modalities that can be generated: those whose main stream is a target."""
+        return [name for name in self.modalities if name in self.layout and self.layout[name].target]

@@ -20,14 +20,14 @@ PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((RO
 # A module imports from its own layer and from those before it; what is named apart stands apart from its package.
 LAYERS = [
     {"attention", "errors", "lazy"},
-    {"files", "spaces"},
+    {"files", "remote", "spaces", "weights"},
     {"config", "hookspecs"},
     {"modality", "text"},
     {"tokenizers", "families", "discovery", "footprint", "labeler", "loading", "plugins"},
     {"tokens"},
     {"masking", "model", "outputs"},
     {"generation", "data", "evaluation"},
-    {"anymodel", "hub", "card", "formats"},
+    {"anymodel", "card", "checkpoint", "formats", "hub"},
     {"training", "tokenizers.train", "tokenizers.recipe", "transfer", "retrieval"},
     {"testing", "template", "cli", "app"},
 ]

@@ -21,10 +21,11 @@ class CroppedGrid(Modality):
     """A value over the image plane, cut into a grid of `size / patch` squares with one token each.
 
     `size` is in pixels a side, `codebook` the number of ids, `latent` the width of a code, `channels` the number of
-    channels the tokenizer reads. `loss` names the reconstruction loss of its training.
+    channels the tokenizer reads. `loss` names the reconstruction loss of its training. A checkpoint may know the
+    modality at `larger` sizes too; each is a stream `NAME.SIZE`.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "latent")
+    numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "latent", "larger")
     aligned: ClassVar[bool] = True
     nearest: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
@@ -32,6 +33,7 @@ class CroppedGrid(Modality):
     patch: int = 16
     codebook: int = 8192
     latent: int = 32
+    larger: tuple[int, ...] = ()
     channels: int = 3
 
     @property
@@ -40,7 +42,12 @@ class CroppedGrid(Modality):
         return self.size // self.patch
 
     def streams(self) -> tuple[Stream, ...]:
-        return (Stream(self.name, self.name, TokenSpace.grid(self.codebook, self.side, self.side)),)
+        spaces = {self.size_name(size): size // self.patch for size in (self.size, *self.larger)}
+        return tuple(Stream(n, self.name, TokenSpace.grid(self.codebook, side, side)) for n, side in spaces.items())
+
+    def size_name(self, size: int) -> str:
+        """The name of the stream of tokens at a size."""
+        return self.name if size == self.size else f"{self.name}.{size}"
 
     def sampling(self, grounded: bool) -> Sampling:
         """One sharp step where a picture is known, several annealed ones where it has to be invented."""
@@ -97,6 +104,12 @@ class CroppedGrid(Modality):
         tokenizer = self._ready()
         ids = torch.from_numpy(np.stack(tokens)).to(next(tokenizer.parameters()).device)
         output = tokenizer.decode(ids, shape=(self.side, self.side)).float().cpu().numpy()
+        return [self.postprocess(o) for o in output]
+
+    def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
+        tokenizer = self._ready()
+        shares = torch.from_numpy(np.stack(probabilities)).to(next(tokenizer.parameters()).device)
+        output = tokenizer.decode_mean(shares, shape=(self.side, self.side)).float().cpu().numpy()
         return [self.postprocess(o) for o in output]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.families.image import ImageModality
@@ -27,12 +28,17 @@ class PixelModality(ImageModality):
     @property
     def pixels(self) -> str:
         """The name of the dense stream."""
-        return f"{self.name}.pixels"
+        return self.pixels_name(self.size)
+
+    def pixels_name(self, size: int) -> str:
+        """The name of the dense stream at a size."""
+        return f"{self.name}.pixels" if size == self.size else f"{self.name}.pixels_{size}"
 
     def streams(self) -> tuple[Stream, ...]:
         width = self.patch * self.patch * self.channels
-        dense = DenseSpace.grid(width, self.side, self.side)
-        return (Stream(self.pixels, self.name, dense, target=False), *super().streams())
+        sides = {self.pixels_name(size): size // self.patch for size in (self.size, *self.larger)}
+        dense = (Stream(n, self.name, DenseSpace.grid(width, s, s), target=False) for n, s in sides.items())
+        return (*dense, *super().streams())
 
     def patches(self, value: Any) -> np.ndarray:
         """The rows (side * side, patch * patch * channels) float32 of a value at the model's size."""
@@ -42,6 +48,12 @@ class PixelModality(ImageModality):
         return (
             standard.reshape(n, p, n, p, self.channels).transpose(0, 2, 1, 3, 4).reshape(n * n, -1).astype(np.float32)
         )
+
+    def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
+        """As the base says; where pixels are enough, no tokenizer is used."""
+        if self.name in streams:
+            return super().condition(values, streams)
+        return {self.pixels: [self.patches(v) for v in values]} if self.pixels in streams else {}
 
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
         rows = {self.pixels: [self.patches(v) for v in values]}

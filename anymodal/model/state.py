@@ -13,9 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anymodal.errors import CheckpointError
+from anymodal.model.config import ModelConfig
+from anymodal.model.positions import PositionTable
 from anymodal.model.transformer import Transformer
 from anymodal.spaces import TokenSpace
+from anymodal.tokens import Layout
+from anymodal.weights import Rows, fill
 
 _JOINT = ("input_table", "query_table", "output_table", "input_streams", "target_streams")
 _POSITIONS = ("input_positions", "target_positions")
@@ -60,17 +63,24 @@ def split_state(model: Transformer, dtype: torch.dtype | None = None) -> dict[st
     return {part.name: part.tensor.to(dtype or part.tensor.dtype).contiguous().clone() for part in parts(model)}
 
 
-def fill_state(model: Transformer, get: Callable[[str], Tensor | None], source: str) -> None:
+def fill_state(model: Transformer, get: Callable[[str], Rows | None], source: str) -> None:
     """Copy weights into the model; `get` gives a tensor by name or None.
 
     Raises CheckpointError that names the first weight that is missing or misshapen.
     """
-    for name, view in parts(model):
-        tensor = get(name)
-        if tensor is None:
-            raise CheckpointError(f"{source} has no tensor {name!r}; it is incomplete or of another model")
-        if tensor.shape != view.shape:
-            raise CheckpointError(
-                f"tensor {name!r} in {source} has shape {tuple(tensor.shape)}, its config says {tuple(view.shape)}"
-            )
-        view.copy_(tensor)
+    fill(parts(model), get, source)
+
+
+def empty_transformer(config: ModelConfig, layout: Layout, dtype: torch.dtype = torch.float32) -> Transformer:
+    """A model in evaluation mode whose weights are still to be filled in; what stands for no stream is zero."""
+    with torch.device("meta"):
+        model = Transformer(config, layout)
+    model.to(dtype).to_empty(device="cpu")
+    model.input_positions = PositionTable(layout, config.dim).to(dtype)
+    model.target_positions = PositionTable(layout, config.dim).to(dtype)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in ("input_streams", "target_streams") or "positions" in name:
+                parameter.zero_()
+        model.input_table[0].zero_()
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,266 @@
+"""Weights on disk: safetensors, one file or several shards, read piece by piece straight into a model.
+
+Files are mapped into memory and copied in small pieces; the mapping is dropped now and then, so that a file costs no
+memory beside the model it fills. Pickles are refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from anymodal.errors import CheckpointError, ConfigError, ValueProblem
+from anymodal.files import read_json, replacing, write_json
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PIECE, MAPPED = 8 * 1024**2, 32 * 1024**2  # bytes copied at once, and before the file is mapped anew
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The type of that name. Raises ConfigError for one that models do not come in."""
+    if name not in DTYPES:
+        raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
+    return DTYPES[name]
+
+
+class Rows(Protocol):
+    """A tensor of which parts along the first axis can be read: one in a file, or one in memory."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __getitem__(self, part: slice, /) -> Tensor: ...
+
+
+class WeightFile:
+    """The tensors of a checkpoint by name; `read` counts the bytes that were asked for.
+
+    `shards` says in which file each tensor is, `locate` finds that file when one of its tensors is first needed.
+    """
+
+    def __init__(self, shards: Mapping[str, str], locate: Callable[[str], Path], source: str) -> None:
+        self.source, self.read = source, 0
+        self._shards, self._locate = shards, locate
+        self._open: dict[str, Any] = {}
+        self._mapped = 0
+
+    @classmethod
+    def single(cls, path: Path) -> WeightFile:
+        """The tensors of one file. Raises CheckpointError."""
+        opened = open_file(path)
+        self = cls(dict.fromkeys(opened.keys(), path.name), lambda _: path, str(path))
+        self._open[path.name] = opened
+        return self
+
+    @classmethod
+    def sharded(cls, index: Path, locate: Callable[[str], Path]) -> WeightFile:
+        """The tensors of the shards that an index names. Raises CheckpointError."""
+        return cls(read_index(index), locate, str(index))
+
+    def __enter__(self) -> WeightFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.clear()
+
+    def keys(self) -> Iterable[str]:
+        return self._shards.keys()
+
+    def metadata(self) -> dict[str, str]:
+        """The texts in the header of a single file."""
+        (shard,) = set(self._shards.values()) or {""}
+        return (self._file(shard).metadata() or {}) if shard else {}
+
+    def get_slice(self, name: str) -> _Rows:
+        """A tensor whose parts are read on demand; KeyError if there is none."""
+        return _Rows(self, name, self._shards[name])
+
+    def get_tensor(self, name: str) -> Tensor:
+        """A whole tensor, which stays backed by the file; KeyError if there is none."""
+        tensor: Tensor = self._file(self._shards[name]).get_tensor(name)
+        self.read += tensor.nbytes
+        return tensor
+
+    def rows(self, name: str) -> _Rows | None:
+        """As `get_slice`, or None."""
+        return self.get_slice(name) if name in self._shards else None
+
+    def _file(self, shard: str) -> Any:
+        if shard not in self._open:
+            self._open[shard] = open_file(self._locate(shard))
+        return self._open[shard]
+
+    def _slice(self, name: str, shard: str) -> Any:
+        try:
+            return self._file(shard).get_slice(name)
+        except SafetensorError:
+            raise CheckpointError(f"{self.source} names {shard} for the tensor {name!r}, which is not in it") from None
+
+    def _piece(self, name: str, shard: str, part: slice) -> Tensor:
+        if self._mapped > MAPPED:
+            self._open.clear()
+            self._mapped = 0
+        piece: Tensor = self._slice(name, shard)[part]
+        self._mapped += piece.nbytes
+        self.read += piece.nbytes
+        return piece
+
+
+class _Rows:
+    def __init__(self, file: WeightFile, name: str, shard: str) -> None:
+        self._file, self._name, self._shard = file, name, shard
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size(self.get_shape())
+
+    def get_shape(self) -> list[int]:
+        shape: list[int] = self._file._slice(self._name, self._shard).get_shape()
+        return shape
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return self._file._piece(self._name, self._shard, part)
+
+    def whole(self) -> Tensor:
+        return self._file.get_tensor(self._name)
+
+
+def open_file(path: Path) -> Any:
+    """An open safetensors file. Raises CheckpointError for a missing, damaged or pickled one."""
+    if not path.is_file():
+        raise CheckpointError(f"no such file: {path}")
+    with path.open("rb") as raw:
+        start = raw.read(9)
+    if path.suffix in PICKLES or (start.startswith(PICKLE_STARTS) and start[8:] != b"{"):
+        raise CheckpointError(f"{path} is a pickle, which may run code when read; use the .safetensors file instead")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """The file of each tensor as an index of shards has it. Raises CheckpointError."""
+    try:
+        raw = read_json(path)
+    except ValueProblem as error:
+        raise CheckpointError(str(error)) from None
+    shards = raw.get("weight_map") if isinstance(raw, dict) else None
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise CheckpointError(f"{path} must hold a 'weight_map' from names of tensors to files")
+    for shard in set(shards.values()):
+        if PurePosixPath(shard).name != shard or "\\" in shard or not shard.endswith(".safetensors"):
+            raise CheckpointError(f"{path} names the file {shard!r}; shards are .safetensors files beside it")
+    return shards
+
+
+def fill(views: Iterable[tuple[str, Tensor]], get: Callable[[str], Rows | None], source: str) -> None:
+    """Copy tensors into `views` by name; `get` gives them, or None. Warns of numbers that are not finite.
+
+    Raises CheckpointError that names the first one that is missing or misshapen.
+    """
+    for name, view in views:
+        rows = get(name)
+        if rows is None:
+            raise CheckpointError(f"{source} has no tensor {name!r}; it is incomplete or of another model")
+        check_shape(rows, view.shape, name, source)
+        copy(rows, view, name, source)
+
+
+def check_shape(rows: Rows, shape: Iterable[int], name: str, source: str) -> None:
+    """Raise CheckpointError if a tensor has not that shape."""
+    if tuple(rows.shape) != tuple(shape):
+        raise CheckpointError(
+            f"tensor {name!r} in {source} has shape {tuple(rows.shape)}, its config says {tuple(shape)}"
+        )
+
+
+def copy(rows: Rows, view: Tensor, name: str, source: str) -> None:
+    """Copy a tensor of the same shape into `view`, piece by piece."""
+    finite = True
+    for part in _parts(view):
+        piece = rows[part] if view.ndim else _whole(rows)
+        finite = finite and (not piece.is_floating_point() or bool(torch.isfinite(piece).all()))
+        (view[part] if view.ndim else view).copy_(piece)
+    if not finite:
+        warnings.warn(f"tensor {name!r} in {source} holds NaN or infinity", stacklevel=2)
+
+
+def _parts(view: Tensor) -> Iterable[slice]:
+    if not view.ndim:
+        return [slice(None)]
+    step = max(1, PIECE // max(1, 4 * view[:1].numel()))
+    return (slice(start, min(start + step, len(view))) for start in range(0, len(view), step))
+
+
+def _whole(rows: Rows) -> Tensor:
+    return rows.whole() if isinstance(rows, _Rows) else rows  # type: ignore[return-value]
+
+
+def size_in_bytes(size: str | int) -> int:
+    """Bytes of a size such as 5_000_000, "500MB" or "5GB" (powers of ten). Raises ConfigError."""
+    text, factors = str(size).strip().upper(), {"KB": 10**3, "MB": 10**6, "GB": 10**9, "": 1}
+    digits = text.rstrip("KMGB")
+    try:
+        bytes_ = int(float(digits) * factors[text[len(digits) :]])
+    except (KeyError, ValueError, OverflowError):
+        raise ConfigError(f"a size is a number of bytes or text such as '500MB' or '5GB', got {size!r}") from None
+    if bytes_ < 1:
+        raise ConfigError(f"a size must be positive, got {size!r}")
+    return bytes_
+
+
+def save_weights(
+    views: Iterable[tuple[str, Tensor]],
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    max_shard_size: str | int | None = None,
+    header: Mapping[str, str] | None = None,
+) -> None:
+    """Write model.safetensors, or shards of at most `max_shard_size` bytes with an index; whole or not at all.
+
+    Floating-point tensors are written in `dtype`, as they are if None. What an older checkpoint left is removed.
+    """
+    limit = size_in_bytes(max_shard_size) if max_shard_size is not None else None
+    groups: list[list[tuple[str, Tensor]]] = [[]]
+    used = total = 0
+    for name, tensor in views:
+        nbytes = tensor.numel() * (_kept(tensor, dtype).itemsize)
+        if limit is not None and groups[-1] and used + nbytes > limit:
+            groups.append([])
+            used = 0
+        groups[-1].append((name, tensor))
+        used, total = used + nbytes, total + nbytes
+    old = [*folder.glob("model-*-of-*.safetensors"), folder / INDEX, folder / WEIGHTS]
+    names = [WEIGHTS] if len(groups) == 1 else [_shard(k, len(groups)) for k in range(len(groups))]
+    index: dict[str, str] = {}
+    for file, group in zip(names, groups, strict=True):
+        # A view of a joint table is copied, so that the file holds its rows alone.
+        state = {name: tensor.detach().to(_kept(tensor, dtype)).contiguous().clone() for name, tensor in group}
+        with replacing(folder / file) as temporary:
+            save_file(state, temporary, {"format": "pt", **(header or {})})
+        index |= dict.fromkeys(state, file)
+    if len(groups) > 1:
+        write_json({"metadata": {"total_size": total}, "weight_map": index}, folder / INDEX)
+    for path in old:
+        if path.name not in names and not (path.name == INDEX and len(groups) > 1):
+            path.unlink(missing_ok=True)
+
+
+def _kept(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    return dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+
+
+def _shard(index: int, count: int) -> str:
+    return f"model-{index + 1:05d}-of-{count:05d}.safetensors"
