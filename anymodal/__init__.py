@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from anymodal.errors import SpaceError as SpaceError
     from anymodal.errors import UnknownModality as UnknownModality
     from anymodal.errors import ValueProblem as ValueProblem
+    from anymodal.families import EmbeddingModality as EmbeddingModality
+    from anymodal.families import FeatureMapModality as FeatureMapModality
     from anymodal.families import ImageModality as ImageModality
     from anymodal.families import LabelMapModality as LabelMapModality
     from anymodal.families import PixelModality as PixelModality
     from anymodal.families import StructuredModality as StructuredModality
     from anymodal.families import TextModality as TextModality
+    from anymodal.families import VectorModality as VectorModality
     from anymodal.families.image import image as image
     from anymodal.hookspecs import hookimpl as hookimpl
     from anymodal.hub import load as load
@@ -52,6 +55,8 @@ _HOMES = {
     "DataError": "errors",
     "DenseSpace": "spaces",
     "DerivedLabeler": "labeler",
+    "EmbeddingModality": "families",
+    "FeatureMapModality": "families",
     "GenerationError": "errors",
     "ImageModality": "families",
     "LabelMapModality": "families",
@@ -68,6 +73,7 @@ _HOMES = {
     "TokenSpace": "spaces",
     "UnknownModality": "errors",
     "ValueProblem": "errors",
+    "VectorModality": "families",
     "hookimpl": "hookspecs",
     "image": "families.image",
     "load": "hub",

@@ -69,13 +69,40 @@ def read_array(path: Path) -> np.ndarray:
     """A numeric .npy array. Raises ValueProblem; pickled objects are refused."""
     try:
         array = np.load(_checked(path, MAX_BYTES), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         if isinstance(error, ValueProblem):
             raise
         raise ValueProblem(f"{path} is not a numeric .npy array: {error}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise ValueProblem(f"{path} is not a numeric .npy array")
     return array
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The numeric arrays of an .npz file by name. Raises ValueProblem; pickled objects and zip bombs are refused."""
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(_checked(path, MAX_BYTES)) as archive:
+            if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_BYTES:
+                raise ValueProblem(f"{path} unpacks to {size} bytes, more than the limit of {MAX_BYTES}")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except ValueProblem:
+        raise
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueProblem(f"{path} is not an .npz file of numeric arrays: {error}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+            raise ValueProblem(f"{path} holds {name!r}, which is not a numeric array")
+    return arrays
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write an .npy file, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def read_text(path: Path) -> str:

@@ -1,8 +1,21 @@
 """Ready bases for modalities: subclass one, set a few numbers, and everything else follows."""
 
+from anymodal.families.embeddings import EmbeddingModality
+from anymodal.families.features import FeatureMapModality
 from anymodal.families.image import ImageModality, image
 from anymodal.families.labels import LabelMapModality
 from anymodal.families.pixels import PixelModality
 from anymodal.families.text import StructuredModality, TextModality
+from anymodal.families.vectors import VectorModality
 
-__all__ = ["ImageModality", "LabelMapModality", "PixelModality", "StructuredModality", "TextModality", "image"]
+__all__ = [
+    "EmbeddingModality",
+    "FeatureMapModality",
+    "ImageModality",
+    "LabelMapModality",
+    "PixelModality",
+    "StructuredModality",
+    "TextModality",
+    "VectorModality",
+    "image",
+]

@@ -41,6 +41,11 @@ class CroppedGrid(Modality):
         """Tokens along one side of the grid."""
         return self.size // self.patch
 
+    @property
+    def cells(self) -> int:
+        """Numbers along one side of a cropped value: its pixels, unless a family has coarser values."""
+        return self.size
+
     def streams(self) -> tuple[Stream, ...]:
         spaces = {self.size_name(size): size // self.patch for size in (self.size, *self.larger)}
         return tuple(Stream(n, self.name, TokenSpace.grid(self.codebook, side, side)) for n, side in spaces.items())
@@ -59,7 +64,7 @@ class CroppedGrid(Modality):
         return float(value.shape[1]), float(value.shape[0])
 
     def crop(self, value: Any, crop: Crop) -> np.ndarray:
-        """The part of the value, resized to size x size, mirrored last."""
+        """The part of the value, resized to cells x cells, mirrored last."""
         height, width = value.shape[:2]
         box = (
             crop.left * width,
@@ -67,8 +72,8 @@ class CroppedGrid(Modality):
             min((crop.left + crop.width) * width, width),
             min((crop.top + crop.height) * height, height),
         )
-        if box != (0, 0, width, height) or (height, width) != (self.size, self.size):
-            value = resize(value, self.size, box, self.nearest)
+        if box != (0, 0, width, height) or (height, width) != (self.cells, self.cells):
+            value = resize(value, self.cells, box, self.nearest)
         return self.mirror(value) if crop.flip else value
 
     def mirror(self, value: np.ndarray) -> np.ndarray:

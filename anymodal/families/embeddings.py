@@ -1,0 +1,97 @@
+"""Dense embeddings: rows of numbers from left to right, such as a text encoder makes; only ever an input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.errors import GenerationError
+from anymodal.families.features import cosine_similarity, principal_colours
+from anymodal.files import read_array, read_arrays, write_array
+from anymodal.modality import Modality
+from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+
+class EmbeddingModality(Modality):
+    """Values are float32 arrays (n, width), n at least 1; the model reads the first `length` rows of them.
+
+    Files are .npy arrays, or .npz files as 4M's: `emb` (texts, n, width) and, optionally, `mask_valid` (texts, n) that
+    says which rows count; the first text is taken. What is not finite becomes 0. Crops and flips leave them alone.
+    """
+
+    family: ClassVar[str] = "embedding"
+    numbers: ClassVar[tuple[str, ...]] = ("width", "length")
+    suffixes: ClassVar[tuple[str, ...]] = (".npy", ".npz")
+    width: int = 4096
+    length: int = 77
+
+    def streams(self) -> tuple[Stream, ...]:
+        space = DenseSpace(self.width, self.length, LEFT_TO_RIGHT, bias=True)
+        return (Stream(self.name, self.name, space, target=False),)
+
+    def read(self, path: Path) -> np.ndarray:
+        path = Path(path)
+        if path.suffix != ".npz":
+            return self._checked(read_array(path))
+        arrays = read_arrays(path)
+        if "emb" not in arrays:
+            raise self.problem(arrays, f".npz files with an array 'emb' (has {path}: {', '.join(arrays) or 'nothing'})")
+        rows, valid = arrays["emb"], arrays.get("mask_valid")
+        if rows.ndim == 3 and len(rows):
+            rows, valid = rows[0], valid[0] if valid is not None and valid.ndim == 2 and len(valid) else valid
+        if valid is not None:
+            if valid.shape != rows.shape[:1]:
+                raise self.problem(valid, f"a 'mask_valid' with one number for each of {len(rows)} rows in {path}")
+            rows = rows[valid.astype(bool)]
+        return self._checked(rows)
+
+    def write(self, value: Any, path: Path) -> None:
+        write_array(np.asarray(value, np.float32), Path(path))
+
+    def accept(self, value: Any) -> np.ndarray:
+        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
+
+    def _checked(self, value: Any) -> np.ndarray:
+        expected = f"rows of shape (n, {self.width})"
+        try:
+            array = np.asarray(value)
+        except Exception:
+            raise self.problem(value, expected) from None
+        if array.ndim != 2 or array.shape[1] != self.width or not len(array) or array.dtype.kind not in "iuf":
+            raise self.problem(value, expected)
+        return array.astype(np.float32)
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        return np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)[: self.length]
+
+    def postprocess(self, tensor: np.ndarray) -> np.ndarray:
+        return np.array(tensor, np.float32)
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        return {self.name: [self.preprocess(value) for value in values]}
+
+    def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
+        raise GenerationError(f"{self.name} is read by models, not generated; ask for another modality")
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """One stripe a row, from left to right; rows that mean much the same have much the same colour."""
+        from PIL import Image
+
+        colours = principal_colours(self.preprocess(value).astype(np.float64))
+        stripes = Image.fromarray((colours[None] * 255).round().astype(np.uint8))
+        return stripes.resize((size, size), Image.Resampling.NEAREST)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean cosine similarity of the rows that both have."""
+        cosines = []
+        for prediction, truth in zip(predictions, truths, strict=True):
+            p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+            count = min(len(p), len(t))
+            cosines.append(cosine_similarity(p[:count], t[:count]).mean())
+        return {"cosine": float(np.mean(cosines))}

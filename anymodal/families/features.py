@@ -1,0 +1,129 @@
+"""Feature maps: what a network sees at each place of the picture, one vector a cell, tokenised cell by cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from anymodal.families.grids import CroppedGrid
+from anymodal.families.image import enlarge
+from anymodal.files import read_array, write_array
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+    from anymodal.tokenizers.config import TokenizerConfig
+else:
+    from anymodal.lazy import np
+
+
+class FeatureMapModality(CroppedGrid):
+    """Values are float32 arrays (rows, columns, channels) that cover the picture; files are .npy arrays of them.
+
+    A cell stands for `patch` x `patch` pixels of a picture of `size` pixels a side, and becomes one token. Crops and
+    flips move the cells as they move the picture; between cells, features are interpolated. Tensors are (channels,
+    rows, columns); what is not finite becomes 0.
+    """
+
+    family: ClassVar[str] = "feature map"
+    numbers: ClassVar[tuple[str, ...]] = (*CroppedGrid.numbers, "channels")
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
+    loss: ClassVar[str] = "smooth_l1"
+    channels: int = 768
+
+    @property
+    def cells(self) -> int:
+        return self.side
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
+        whole = {"patch_projection": False}
+        return super().tokenizer_config({**whole, **encoder}, {**whole, **decoder}, **options)
+
+    def read(self, path: Path) -> np.ndarray:
+        return self._checked(read_array(Path(path)))
+
+    def write(self, value: Any, path: Path) -> None:
+        write_array(np.asarray(value, np.float32), Path(path))
+
+    def accept(self, value: Any) -> np.ndarray:
+        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
+
+    def _checked(self, value: Any) -> np.ndarray:
+        expected = f"features of shape (rows, columns, {self.channels})"
+        try:
+            array = np.asarray(value)
+        except Exception:
+            raise self.problem(value, expected) from None
+        if array.ndim != 3 or array.shape[2] != self.channels or 0 in array.shape or array.dtype.kind not in "iuf":
+            raise self.problem(value, expected)
+        return array.astype(np.float32)
+
+    def extent(self, value: Any) -> tuple[float, float] | None:
+        return float(value.shape[1] * self.patch), float(value.shape[0] * self.patch)
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        finite = np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)
+        return np.ascontiguousarray(finite.transpose(2, 0, 1))
+
+    def postprocess(self, tensor: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(tensor.transpose(1, 2, 0), np.float32)
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """The three directions in which the features differ most, as red, green and blue."""
+        from PIL import Image
+
+        features = np.nan_to_num(np.asarray(value, np.float64), nan=0, posinf=0, neginf=0)
+        unit = principal_colours(features.reshape(-1, features.shape[2])).reshape(*features.shape[:2], 3)
+        return enlarge(Image.fromarray((unit * 255).round().astype(np.uint8)), size)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Cosine similarity of the vectors, mean over cells, and smooth L1 error, mean over numbers; all values."""
+        cosines, errors = [], []
+        for prediction, truth in zip(predictions, truths, strict=True):
+            p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+            cosines.append(cosine_similarity(p, t).mean())
+            errors.append(smooth_l1(p, t).mean())
+        return {"cosine": float(np.mean(cosines)), "smooth_l1": float(np.mean(errors))}
+
+
+@attrs.frozen
+class Principal:
+    """The main directions (3, channels) of a set of vectors and their mean (channels,)."""
+
+    mean: np.ndarray
+    directions: np.ndarray
+
+
+def principal(vectors: np.ndarray) -> Principal:
+    """Principal components of vectors (N, channels), each signed so that its largest weight is positive."""
+    mean = vectors.mean(0)
+    directions = np.linalg.svd(vectors - mean, full_matrices=False)[2][:3]
+    largest = np.abs(directions).argmax(1)
+    return Principal(mean, directions * np.sign(directions[np.arange(len(directions)), largest])[:, None])
+
+
+def principal_colours(vectors: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) in 0..1 of vectors (N, channels): their principal components between the 1 and 99 % quantiles."""
+    main = principal(vectors)
+    scores = np.zeros((len(vectors), 3))
+    scores[:, : len(main.directions)] = (vectors - main.mean) @ main.directions.T
+    low, high = np.percentile(scores, [1, 99], axis=0)
+    span = high - low
+    return np.where(span > 1e-12, (scores - low) / np.maximum(span, 1e-12), 0.5).clip(0, 1)
+
+
+def cosine_similarity(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Cosines (...) between vectors (..., channels); two vectors of length zero have 1, one of them 0."""
+    lengths = np.linalg.norm(left, axis=-1), np.linalg.norm(right, axis=-1)
+    product = lengths[0] * lengths[1]
+    both_zero = (lengths[0] == 0) & (lengths[1] == 0)
+    return np.where(both_zero, 1.0, (left * right).sum(-1) / np.where(product > 0, product, 1))
+
+
+def smooth_l1(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Quadratic below a difference of 1, linear above (Girshick 2015, "Fast R-CNN", equation 3)."""
+    difference = np.abs(left - right)
+    return np.where(difference < 1, 0.5 * difference**2, difference - 0.5)

@@ -1,0 +1,134 @@
+"""Vectors: one for the whole picture, tokenised by an MLP and a product of codebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.errors import CheckpointError
+from anymodal.families.features import cosine_similarity
+from anymodal.files import read_array, write_array
+from anymodal.modality import Modality, Sampling
+from anymodal.spaces import Stream, TokenSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL.Image import Image
+
+    from anymodal.tokenizers.config import TokenizerConfig
+else:
+    from anymodal.lazy import np, torch
+
+PETALS = 96
+
+
+class VectorModality(Modality):
+    """Values are float32 arrays (channels,); files are .npy arrays of them.
+
+    The vector becomes `codebooks` tokens of `codebook` ids each, whose positions are learned. Vectors stand for the
+    whole picture: crops and flips leave them alone. Tensors are (channels,); what is not finite becomes 0.
+    """
+
+    family: ClassVar[str] = "vector"
+    numbers: ClassVar[tuple[str, ...]] = ("channels", "codebooks", "codebook", "latent")
+    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
+    loss: ClassVar[str] = "cosine"
+    channels: int = 768
+    codebooks: int = 16
+    codebook: int = 8192
+    latent: int = 1024
+
+    def streams(self) -> tuple[Stream, ...]:
+        return (Stream(self.name, self.name, TokenSpace(self.codebook, self.codebooks, learned=True)),)
+
+    def sampling(self, grounded: bool) -> Sampling:
+        """All tokens in one step, as for retrieval."""
+        return Sampling(scheme="roar", steps=1, temperature=0.1, top_p=0.8)
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
+        """The tokenizer that fits the modality's numbers, with the given widths and blocks."""
+        from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig
+
+        return TokenizerConfig(
+            kind="mlp",
+            channels=self.channels,
+            encoder=MLPConfig(**encoder),
+            decoder=MLPConfig(**decoder),
+            quantizer=QuantizerConfig(kind="product", size=self.codebook, latent=self.latent, codebooks=self.codebooks),
+            **options,
+        )
+
+    def read(self, path: Path) -> np.ndarray:
+        return self._checked(read_array(Path(path)))
+
+    def write(self, value: Any, path: Path) -> None:
+        write_array(np.asarray(value, np.float32), Path(path))
+
+    def accept(self, value: Any) -> np.ndarray:
+        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
+
+    def _checked(self, value: Any) -> np.ndarray:
+        expected = f"a vector of shape ({self.channels},)"
+        try:
+            array = np.asarray(value)
+        except Exception:
+            raise self.problem(value, expected) from None
+        if array.shape != (self.channels,) or array.dtype.kind not in "iuf":
+            raise self.problem(value, expected)
+        return array.astype(np.float32)
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        return np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)
+
+    def postprocess(self, tensor: np.ndarray) -> np.ndarray:
+        return np.array(tensor, np.float32)
+
+    def _ready(self) -> Any:
+        if self.tokenizer is None:
+            raise CheckpointError(f"{self.name} has no tokenizer; load a checkpoint or train one first")
+        return self.tokenizer
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        tokenizer = self._ready()
+        tensors = torch.from_numpy(np.stack([self.preprocess(v) for v in values]))
+        ids = tokenizer.encode(tensors.to(next(tokenizer.parameters()).device))
+        return {self.name: list(ids.cpu().numpy())}
+
+    def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
+        tokenizer = self._ready()
+        ids = torch.from_numpy(np.stack(tokens)).to(next(tokenizer.parameters()).device)
+        return [self.postprocess(o) for o in tokenizer.decode(ids).float().cpu().numpy()]
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """A flower: neighbouring channels are averaged into petals, longer outside for more and inside for less."""
+        from PIL import Image, ImageDraw
+
+        vector = np.nan_to_num(np.asarray(value, np.float64), nan=0, posinf=0, neginf=0)
+        petals = np.array([part.mean() for part in np.array_split(vector, min(PETALS, len(vector)))])
+        reach = (petals - np.median(petals)) / max(float(np.abs(petals - np.median(petals)).max()), 1e-12)
+        scale, middle = 4, size * 2
+        picture = Image.new("RGB", (size * scale, size * scale), (18, 18, 24))
+        draw = ImageDraw.Draw(picture)
+        for number in np.argsort(-reach):
+            radius = middle * (0.55 + 0.4 * float(reach[number]))
+            start, step = 360 * number / len(petals) - 90, 360 / len(petals)
+            box = (middle - radius, middle - radius, middle + radius, middle + radius)
+            draw.pieslice(box, start + 0.1 * step, start + 0.9 * step, fill=_petal(number / len(petals), reach[number]))
+        hole = middle * 0.1
+        draw.ellipse((middle - hole, middle - hole, middle + hole, middle + hole), fill=(18, 18, 24))
+        return picture.resize((size, size), Image.Resampling.LANCZOS)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean cosine similarity."""
+        pairs = zip(predictions, truths, strict=True)
+        cosines = [cosine_similarity(np.asarray(p, np.float64), np.asarray(t, np.float64)) for p, t in pairs]
+        return {"cosine": float(np.mean(cosines))}
+
+
+def _petal(turn: float, reach: float) -> tuple[int, int, int]:
+    """The colour of a petal: hue by its place on the circle, lighter where it is longer."""
+    import colorsys
+
+    red, green, blue = colorsys.hls_to_rgb(turn, 0.52 + 0.2 * reach, 0.7)
+    return round(red * 255), round(green * 255), round(blue * 255)
