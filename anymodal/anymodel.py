@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import torch
 
+from anymodal.card import About
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
 from anymodal.modality import Crop, Modality, Sampling
@@ -24,8 +25,11 @@ OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
 class AnyModel:
     """One model over a set of modalities. Make one with `anymodal.load`, or from a `ModalitySet` to train it."""
 
-    def __init__(self, modalities: ModalitySet, transformer: Transformer | ModelConfig) -> None:
+    def __init__(
+        self, modalities: ModalitySet, transformer: Transformer | ModelConfig, about: About | None = None
+    ) -> None:
         self.modalities = modalities
+        self.about = about or About()
         built = Transformer(transformer, modalities.layout) if isinstance(transformer, ModelConfig) else transformer
         self.transformer = built.eval()
 
@@ -215,8 +219,31 @@ class AnyModel:
 
     # Checkpoints.
 
-    def save_pretrained(self, folder: str | Path, dtype: str | None = None) -> Path:
-        """Write config, weights, vocabulary and tokenizers into a folder that `anymodal.load` reads."""
-        from anymodal.hub import save
+    def save_pretrained(
+        self, folder: str | Path, dtype: str | None = None, *, max_shard_size: str | int | None = "5GB"
+    ) -> Path:
+        """Write config, weights, vocabulary, tokenizers and a model card into a folder that `anymodal.load` reads.
 
-        return save(self, Path(folder), dtype)
+        The card says what `about` says. Weights beyond `max_shard_size` are cut into shards.
+        """
+        from anymodal.checkpoint import save
+
+        return save(self, Path(folder), dtype, max_shard_size)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str = "Upload model",
+        dtype: str | None = None,
+        max_shard_size: str | int | None = "5GB",
+    ) -> str:
+        """Upload what `save_pretrained` writes to a repository on the Hub, made if need be, and return its address.
+
+        Raises CheckpointError when the Hub refuses.
+        """
+        from anymodal.hub import push
+
+        return push(self, repository, private, token, commit_message, dtype, max_shard_size)

@@ -91,8 +91,8 @@ class Sampling:
     Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
     whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code
     under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive'. `temperature`
-    0 takes the most likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off, `guidance` 1
-    means none.
+    0 takes the most likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off,
+    `guidance` 1 means none.
     """
 
     scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "mean", "autoregressive"))

@@ -73,6 +73,31 @@ def test_every_position_is_filled_exactly_once(small_model, scheme, guidance):
     assert known.streams["depth"].values[[3, 9]].tolist() == [5, 6]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_mean_is_decoded_from_all_ids_and_known_positions_keep_theirs(small_model, temperature):
+    layout, depth = small_model.modalities.layout, small_model.modalities["depth"]
+    known = KnownTokens(layout, {"caption": np.array([40, 3]), "depth": Known(np.array([5, 6]), np.array([3, 9]))})
+    how = Sampling(scheme="mean", temperature=temperature)
+    assert list(Sampler(small_model.transformer).run([known], [Target("depth", how)], [0])) == ["depth"]
+    belief, ids = known.beliefs["depth"], known.streams["depth"].values
+    assert belief.shape == (16, layout["depth"].space.size) and np.allclose(belief.sum(1), 1, atol=1e-5)
+    assert ids.tolist() == belief.argmax(1).tolist() and ids[[3, 9]].tolist() == [5, 6] and belief[3, 5] == 1
+    sharp, mean = depth.detokenize([ids])[0], depth.expect([belief])[0]
+    assert np.allclose(sharp, mean, atol=1e-4) == (temperature == 0)
+
+
+def test_means_have_values_of_the_natural_kind_and_sequences_have_none(small_model, picture):
+    given = [{"rgb": picture}, {"caption": "a red car"}]
+    outs = small_model.generate_batch(given, ["depth", "normal", "semseg"], scheme="mean", temperature=1.0)
+    alone = small_model.generate(given[1], ["depth", "normal", "semseg"], scheme="mean", temperature=1.0)
+    assert all(np.allclose(alone[name], outs[1][name], atol=1e-4) for name in alone)
+    assert outs[0]["depth"].shape == outs[0]["semseg"].shape == (32, 32) and outs[0]["semseg"].dtype == np.uint8
+    with pytest.raises(GenerationError, match="use the scheme 'autoregressive'"):
+        small_model.generate(given[0], "caption", options={"caption": {"scheme": "mean"}})
+    with pytest.raises(GenerationError, match="no codes to take a mean of"):
+        small_model.modalities["caption"].expect([np.ones((1, 3))])
+
+
 def test_a_batch_gives_each_sample_what_it_gets_alone(small_model, picture):
     inputs = [
         {"rgb": picture},

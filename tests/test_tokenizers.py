@@ -70,6 +70,14 @@ class TestEveryKind:
         assert torch.equal(result.ids, ids)
         torch.testing.assert_close(result.output, tokenizer.decode(ids, GRIDS[name]), rtol=1e-4, atol=1e-5)
 
+    def test_the_mean_under_certainty_is_the_token_itself(self, name: str) -> None:
+        tokenizer, x = build(name), example(name)
+        ids = tokenizer.encode(x)
+        mean = tokenizer.decode_mean(torch.nn.functional.one_hot(ids, 32).float(), GRIDS[name])
+        torch.testing.assert_close(mean, tokenizer.decode(ids, GRIDS[name]), rtol=1e-4, atol=1e-5)
+        with pytest.raises(SpaceError, match=r"probabilities of shape \(2, 3, 31\)"):
+            tokenizer.decode_mean(torch.ones(2, 3, 31), GRIDS[name])
+
     def test_batch_equals_singles(self, name: str) -> None:
         tokenizer, x = build(name), example(name, batch=4)
         assert torch.equal(tokenizer.encode(x), torch.cat([tokenizer.encode(row[None]) for row in x]))

@@ -6,7 +6,10 @@ Shapes: (n, V) logits of n positions over V ids.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+COLD = 1e-10  # a temperature up to this one counts as 0
 
 
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
@@ -25,6 +28,14 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
     return logits
 
 
+def probabilities(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 0.0) -> Tensor:
+    """Probabilities (n, V), filtered before the temperature; at temperature 0 all on the most likely id."""
+    logits = filter_logits(logits.float(), top_k, top_p)
+    if temperature <= COLD:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+    return (logits / temperature).softmax(-1)
+
+
 def draw(
     logits: Tensor, uniform: Tensor, temperature: float, top_k: int = 0, top_p: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -33,15 +44,14 @@ def draw(
     Filters are applied before the temperature. At temperature 0 the most likely ids are taken, with their probability
     at temperature 1 as confidence, so that positions can still be ranked.
     """
-    logits = filter_logits(logits.float(), top_k, top_p)
-    if temperature <= 1e-10:
-        probability, ids = logits.softmax(-1).max(-1)
+    if temperature <= COLD:
+        probability, ids = filter_logits(logits.float(), top_k, top_p).softmax(-1).max(-1)
         return ids, probability
-    probabilities = (logits / temperature).softmax(-1)
-    cumulative = probabilities.cumsum(-1)
+    shares = probabilities(logits, temperature, top_k, top_p)
+    cumulative = shares.cumsum(-1)
     ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)[:, 0]
     ids = ids.clamp_max(logits.shape[-1] - 1)
-    return ids, probabilities.gather(-1, ids[:, None])[:, 0]
+    return ids, shares.gather(-1, ids[:, None])[:, 0]
 
 
 def combine(branches: Tensor, weights: Tensor) -> Tensor:

@@ -25,11 +25,13 @@ class Known:
 
 
 class KnownTokens:
-    """The known part of one sample, by stream name."""
+    """The known part of one sample, by stream name; `beliefs` holds probabilities (length, size) where a target was
+    estimated as a mean."""
 
     def __init__(self, layout: Layout, tokens: Mapping[str, np.ndarray | Known]) -> None:
         self.layout = layout
         self.streams: dict[str, Known] = {}
+        self.beliefs: dict[str, np.ndarray] = {}
         for name, value in tokens.items():
             self.put(name, value if isinstance(value, Known) else Known.whole(np.asarray(value)))
 

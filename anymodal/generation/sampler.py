@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anymodal.errors import GenerationError
-from anymodal.generation.draw import combine, draw
+from anymodal.generation.draw import combine, draw, probabilities
 from anymodal.generation.known import Known, KnownTokens
 from anymodal.generation.schedules import temperature_schedule, token_schedule
 from anymodal.modality import Sampling
@@ -62,6 +62,8 @@ class Sampler:
             passes = self._passes(samples, target)
             if stream.is_sequence:
                 yield from self._write_sequence(samples, stream, target.sampling, passes, generators)
+            elif target.sampling.scheme == "mean":
+                yield from self._estimate_grid(samples, stream, target.sampling, passes)
             else:
                 yield from self._fill_grid(samples, stream, target.sampling, passes, generators)
 
@@ -87,7 +89,7 @@ class Sampler:
         generators: list[torch.Generator],
     ) -> Iterator[str]:
         if how.scheme == "autoregressive":
-            raise GenerationError(f"{stream.name!r} is a grid: use the scheme 'maskgit' or 'roar'")
+            raise GenerationError(f"{stream.name!r} is a grid: use the scheme 'maskgit', 'roar' or 'mean'")
         unknown = [s.unknown(stream) for s in samples]
         counts = [token_schedule(how.schedule, len(u), how.steps) if len(u) else [] for u in unknown]
         temperatures = [temperature_schedule(how.anneal, how.temperature, c) for c in counts]
@@ -111,6 +113,22 @@ class Sampler:
                 samples[b].extend(stream.name, ids.cpu().numpy()[kept], positions[kept])
                 unknown[b] = np.setdiff1d(unknown[b], positions[kept]) if not random_order else unknown[b][count:]
             yield stream.name
+
+    def _estimate_grid(
+        self, samples: Sequence[KnownTokens], stream: Stream, how: Sampling, passes: list[_Pass]
+    ) -> Iterator[str]:
+        """One pass: the most likely ids, and what the model believes of every position."""
+        unknown = [s.unknown(stream) for s in samples]
+        if max(map(len, unknown)):
+            logits = self._grid_logits(samples, stream, unknown, passes)
+            assert isinstance(stream.space, TokenSpace)
+            for row, (sample, positions) in enumerate(zip(samples, unknown, strict=True)):
+                shares = probabilities(logits[row, : len(positions)], how.temperature, how.top_k, how.top_p)
+                sample.extend(stream.name, shares.argmax(-1).cpu().numpy(), positions)
+                belief = np.eye(stream.space.size, dtype=np.float32)[sample.streams[stream.name].values]
+                belief[positions] = shares.cpu().numpy()
+                sample.beliefs[stream.name] = belief
+        yield stream.name
 
     def _grid_logits(
         self, samples: Sequence[KnownTokens], stream: Stream, asked: Sequence[np.ndarray], passes: list[_Pass]

@@ -107,6 +107,10 @@ class CosineCodebook(nn.Module):
         """The stored codes (B, N, C), float32, of ids (B, N)."""
         return self.codes.float()[ids_BN]
 
+    def mean(self, shares_BNK: Tensor) -> Tensor:
+        """The mean codes (B, N, C), float32, under probabilities (B, N, K)."""
+        return shares_BNK.float() @ self.codes.float()
+
     def _place(self, directions_TC: Tensor) -> None:
         self.codes.copy_(kmeans_directions(directions_TC, self.size))
         self.cluster_size.fill_(len(directions_TC) / self.size)
@@ -159,6 +163,11 @@ class ProductQuantizer(nn.Module):
         which_G = torch.arange(self.codebooks, device=ids_BNG.device)
         with torch.autocast(ids_BNG.device.type, enabled=False):
             return self._values()[which_G, ids_BNG].flatten(-2)
+
+    def mean(self, shares_BNK: Tensor) -> Tensor:
+        """The mean value vectors (B, N / G, C), float32, under probabilities (B, N, K) of ids that cycle through G."""
+        shares_BNGK = shares_BNK.float().unflatten(1, (-1, self.codebooks))
+        return torch.einsum("bngk,gkd->bngd", shares_BNGK, self._values()).flatten(-2)
 
     def _values(self) -> Tensor:
         return self.codes.float() @ self.to_v.float()
