@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anymodal.errors import SpaceError as SpaceError
     from anymodal.errors import UnknownModality as UnknownModality
     from anymodal.errors import ValueProblem as ValueProblem
+    from anymodal.families import EdgeModality as EdgeModality
     from anymodal.families import EmbeddingModality as EmbeddingModality
     from anymodal.families import FeatureMapModality as FeatureMapModality
     from anymodal.families import ImageModality as ImageModality
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from anymodal.hookspecs import hookimpl as hookimpl
     from anymodal.hub import load as load
     from anymodal.labeler import DerivedLabeler as DerivedLabeler
+    from anymodal.labeler import FeatureLabeler as FeatureLabeler
     from anymodal.labeler import Labeler as Labeler
+    from anymodal.labeler import PictureLabeler as PictureLabeler
     from anymodal.modality import API as API
     from anymodal.modality import Crop as Crop
     from anymodal.modality import Modality as Modality
@@ -55,7 +58,9 @@ _HOMES = {
     "DataError": "errors",
     "DenseSpace": "spaces",
     "DerivedLabeler": "labeler",
+    "EdgeModality": "families",
     "EmbeddingModality": "families",
+    "FeatureLabeler": "labeler",
     "FeatureMapModality": "families",
     "GenerationError": "errors",
     "ImageModality": "families",
@@ -63,6 +68,7 @@ _HOMES = {
     "Labeler": "labeler",
     "Modality": "modality",
     "ModalitySet": "tokens",
+    "PictureLabeler": "labeler",
     "PixelModality": "families",
     "PluginError": "errors",
     "Sampling": "modality",

@@ -15,9 +15,10 @@ from anymodal.errors import AnymodalError, CheckpointError, ConfigError, PluginE
 from anymodal.modality import NAME, Modality
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 else:
-    from anymodal.lazy import torch
+    from anymodal.lazy import np, torch
 
 EXTRA = "anymodal[label]"
 
@@ -102,3 +103,102 @@ class DerivedLabeler(Labeler):
         columns = [self.values(samples, source) for source in self.sources]
         modality = self.derives()
         return [modality.derive(dict(zip(self.sources, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+class PictureLabeler(Labeler):
+    """A network of the transformers library that reads photographs: `architecture` names its class.
+
+    Weights are safetensors only, and code that a checkpoint brings is not run. A subclass overrides `predict`;
+    `self.model` and `self.processor` (the checkpoint's own preparation of pictures) are loaded.
+    """
+
+    architecture: ClassVar[str] = "AutoModel"
+    packages: ClassVar[tuple[str, ...]] = ("transformers",)
+    model: Any = None
+    processor: Any = None
+
+    def load(self) -> None:
+        import transformers
+
+        self.processor = transformers.AutoImageProcessor.from_pretrained(self.checkpoint, backend="pil")
+        self.load_model()
+
+    def load_model(self) -> None:
+        """Load the weights alone, for a labeler that prepares pictures itself."""
+        import transformers
+
+        cls = getattr(transformers, self.architecture)
+        model = cls.from_pretrained(self.checkpoint, use_safetensors=True, dtype=torch.float32)
+        self.model = model.eval().requires_grad_(False).to(self.device)
+
+    def label(self, samples: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """One value a sample; pictures of one size go through the network together."""
+        pictures = [_photograph(value) for value in self.values(samples, "rgb")]
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for number, picture in enumerate(pictures):
+            shapes.setdefault(picture.shape, []).append(number)
+        results: dict[int, Any] = {}
+        with torch.inference_mode():
+            for numbers in shapes.values():
+                results |= zip(numbers, self.predict([pictures[n] for n in numbers]), strict=True)
+        return [results[number] for number in range(len(pictures))]
+
+    def predict(self, pictures: list[np.ndarray]) -> list[Any]:
+        """One natural value a picture, for photographs uint8 (H, W, 3) of the same size."""
+        raise NotImplementedError(f"{type(self).__name__}.predict")
+
+    def prepared(self, pictures: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        """What the network reads, as the checkpoint's processor makes it."""
+        return self.processor(images=pictures, return_tensors="pt").to(self.device)
+
+
+class FeatureLabeler(PictureLabeler):
+    """Features of a vision transformer: override `features`.
+
+    Pictures are resized so that their shorter side has about `size` pixels and both sides are multiples of `patch`;
+    with `square` only the centred square is seen. They are standardised by `mean` and `std`, ImageNet's by default.
+    """
+
+    size: ClassVar[int] = 224
+    patch: ClassVar[int] = 16
+    square: ClassVar[bool] = False
+    mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
+    std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
+
+    def load(self) -> None:
+        self.load_model()
+
+    def features(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """Vectors of the patches, row by row (B, rows * columns, channels), or of the pictures (B, channels)."""
+        raise NotImplementedError(f"{type(self).__name__}.features")
+
+    def predict(self, pictures: list[np.ndarray]) -> list[Any]:
+        pixels_BCHW = torch.from_numpy(np.stack([self.pixels(p) for p in pictures])).to(self.device)
+        output = self.features(pixels_BCHW).float()
+        if output.ndim == 3:
+            grid = tuple(side // self.patch for side in pixels_BCHW.shape[2:])
+            output = output.unflatten(1, grid)
+        return list(output.cpu().numpy())
+
+    def pixels(self, picture: np.ndarray) -> np.ndarray:
+        """A photograph uint8 (H, W, 3) as the network reads it: float32 (3, H, W)."""
+        from PIL import Image
+
+        height, width = picture.shape[:2]
+        short = min(height, width)
+        box = (0.0, 0.0, float(width), float(height))
+        if self.square:
+            left, top = (width - short) / 2, (height - short) / 2
+            box, height, width = (left, top, left + short, top + short), short, short
+        sides = [max(1, round(side / short * self.size / self.patch)) * self.patch for side in (width, height)]
+        resized = Image.fromarray(picture).resize((sides[0], sides[1]), Image.Resampling.BICUBIC, box)
+        unit = np.asarray(resized, np.float32) / 255
+        standard = (unit - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(standard.transpose(2, 0, 1))
+
+
+def _photograph(value: Any) -> np.ndarray:
+    picture = np.asarray(value)
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        raise ValueProblem(f"labelling needs photographs uint8 (H, W, 3), got {picture.dtype} of shape {picture.shape}")
+    return picture
