@@ -91,8 +91,8 @@ class Sampling:
     Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
     whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code
     under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive'. `temperature`
-    0 takes the most likely token; `anneal` is 'constant', 'linear' or 'onex:MIN:POWER'. `top_k` and `top_p` 0 mean off,
-    `guidance` 1 means none.
+    0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MIN:POWER' or 'down:MIN'. `top_k` and `top_p`
+    0 mean off, `guidance` 1 means none. `samples` sequences are drawn and merged where the modality can (`merge`).
     """
 
     scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "mean", "autoregressive"))
@@ -103,6 +103,7 @@ class Sampling:
     top_k: int = attrs.field(default=0, converter=_whole, validator=_at_least(0))
     top_p: float = attrs.field(default=0.0, converter=_real, validator=[_at_least(0), _at_most(1)])
     guidance: float = attrs.field(default=1.0, converter=_real)
+    samples: int = attrs.field(default=1, converter=_whole, validator=_at_least(1))
 
 
 class Modality:
@@ -122,6 +123,7 @@ class Modality:
     aligned: ClassVar[bool] = False
     photographic: ClassVar[bool] = False
     derived_from: ClassVar[tuple[str, ...]] = ()
+    folders: ClassVar[tuple[str, ...]] = ()
     repository: ClassVar[str | None] = None
 
     pending: Callable[[], Any] | None = None
@@ -260,6 +262,10 @@ class Modality:
         The estimate with the least squared error in the space of codes; a single token is always a sharper guess.
         """
         raise GenerationError(f"{self.name!r} has no codes to take a mean of: use the scheme 'maskgit' or 'roar'")
+
+    def merge(self, values: list[Any]) -> Any:
+        """One value of several that were drawn for the same inputs, such as all the instances that any of them has."""
+        raise GenerationError(f"{self.name!r} cannot merge several samples: leave 'samples' at 1")
 
     # For people.
 

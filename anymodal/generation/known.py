@@ -25,13 +25,17 @@ class Known:
 
 
 class KnownTokens:
-    """The known part of one sample, by stream name; `beliefs` holds probabilities (length, size) where a target was
-    estimated as a mean."""
+    """The known part of one sample, by stream name.
+
+    `beliefs` holds probabilities (length, size) where a target was estimated as a mean, `drawn` all the sequences where
+    several were drawn; the first of them is the known one.
+    """
 
     def __init__(self, layout: Layout, tokens: Mapping[str, np.ndarray | Known]) -> None:
         self.layout = layout
         self.streams: dict[str, Known] = {}
         self.beliefs: dict[str, np.ndarray] = {}
+        self.drawn: dict[str, list[np.ndarray]] = {}
         for name, value in tokens.items():
             self.put(name, value if isinstance(value, Known) else Known.whole(np.asarray(value)))
 
@@ -61,27 +65,40 @@ class KnownTokens:
         return np.setdiff1d(np.arange(stream.space.length), known.positions if known else [])
 
     def copy(self) -> KnownTokens:
+        """The same known part; what is generated into the copy does not change this one."""
         return KnownTokens(self.layout, self.streams)
 
-    def pack(self, hidden: Collection[str] = (), opened: str | None = None) -> Packed:
-        """Encoder input. `hidden` streams are replaced by what stands for "not given"; `opened` is a sequence about to
-        be written: it shows one [S_1] where its text will go.
+    def open(self, stream: Stream) -> np.ndarray:
+        """The ids (n,) around the holes of a sequence about to be written: one [S_1] if nothing with holes is known."""
+        assert isinstance(stream.space, TokenSpace)
+        known = self.streams.get(stream.name)
+        if known is None or not stream.space.is_sentinel(known.values).any():
+            known = Known.whole(np.array([stream.space.sentinel(1)]))
+            self.put(stream.name, known)
+        return known.values
+
+    def pack(self, hidden: Collection[str] = (), absent: Collection[str] = ()) -> Packed:
+        """Encoder input. `hidden` streams are replaced by what stands for "not given", `absent` ones left out.
 
         A hidden sequence is one [S_1], a hidden sequence of vectors one row of zeros, a hidden grid nothing.
         """
         packer = Packer(self.layout)
         for stream in self.layout.streams:
-            known, space = self.streams.get(stream.name), stream.space
-            if not stream.input:
+            known = self.streams.get(stream.name)
+            if known is None or not stream.input or stream.name in absent:
                 continue
-            if known is None or stream.name in hidden or not len(known.values):
-                gone = known is not None and stream.name in hidden
-                if isinstance(space, TokenSpace) and stream.is_sequence and (gone or stream.name == opened):
-                    packer.add_input(stream.name, np.array([space.sentinel(1)]), np.zeros(1, np.int64))
-                elif stream.is_dense and stream.is_sequence and gone and known is not None:
-                    packer.add_dense(stream.name, np.zeros((1, known.values.shape[1])), np.zeros(1, np.int64))
-            elif stream.is_dense:
+            if stream.name in hidden:
+                known = _nothing(stream)
+            if stream.is_dense:
                 packer.add_dense(stream.name, known.values, known.positions)
-            else:
+            elif len(known.values):
                 packer.add_input(stream.name, known.values, known.positions)
         return packer.pack()
+
+
+def _nothing(stream: Stream) -> Known:
+    """What stands for a stream that is not given."""
+    space, count = stream.space, int(stream.is_sequence)
+    if isinstance(space, TokenSpace):
+        return Known.whole(np.full(count, space.sentinel(1) if count else 0, np.int64))
+    return Known.whole(np.zeros((count, space.width), np.float32))

@@ -4,9 +4,35 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import numpy as np
 
 from anymodal.errors import ConfigError
+from anymodal.modality import Sampling
+
+
+@attrs.frozen
+class Step:
+    """One forward pass of a grid: how many of its tokens it fixes, and the temperature they are drawn at."""
+
+    count: int
+    temperature: float
+
+
+def steps_of(how: Sampling, total: int) -> list[Step]:
+    """The steps that fill `total` positions of a grid."""
+    counts = token_schedule(how.schedule, total, how.steps) if total else []
+    return list(map(Step, counts, temperature_schedule(how.anneal, how.temperature, counts)))
+
+
+def remaining(counts: list[int], done: int) -> list[int]:
+    """What is left of a token schedule once its first `done` tokens are known."""
+    left = []
+    for count in counts:
+        skipped = min(count, done)
+        done -= skipped
+        left.append(count - skipped)
+    return [count for count in left if count]
 
 
 def token_schedule(kind: str, total: int, steps: int) -> list[int]:
@@ -28,26 +54,35 @@ def token_schedule(kind: str, total: int, steps: int) -> list[int]:
 
 
 def temperature_schedule(kind: str, temperature: float, counts: list[int]) -> list[float]:
-    """One temperature a step: 'constant', 'linear' in the share left, or 'onex:MIN:POWER' (falls like one over x)."""
+    """One temperature a step: 'constant', 'linear' in the share left, 'onex:MIN:POWER' (falls like one over x), or
+    'down:MIN' (straight down to MIN in the share done after the step)."""
     total = sum(counts)
+    if not counts:
+        return []
     if kind == "constant":
         return [temperature] * len(counts)
     if kind == "linear":
         done = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.maximum(temperature * (1 - done / total), 1e-9).tolist()
     if kind.startswith("onex"):
-        low, power = _onex_numbers(kind)
+        low, power = _numbers(kind, "onex:MIN:POWER", "onex:0.5:0.5")
         curve = np.linspace(1, 100, total) ** -power
         span = curve[0] - curve[-1]
         unit = (curve - curve[-1]) / span if span > 0 else np.ones(total)
         left = 1 - np.cumsum(counts) / total
         return (low + (temperature - low) * unit[: len(counts)] * left).tolist()
-    raise ConfigError(f"a temperature schedule is 'constant', 'linear' or 'onex:MIN:POWER', got {kind!r}")
+    if kind.startswith("down"):
+        (low,) = _numbers(kind, "down:MIN", "down:0.2")
+        return (temperature + (low - temperature) * np.cumsum(counts) / total).tolist()
+    raise ConfigError(f"a temperature schedule is 'constant', 'linear', 'onex:MIN:POWER' or 'down:MIN', got {kind!r}")
 
 
-def _onex_numbers(kind: str) -> tuple[float, float]:
+def _numbers(kind: str, form: str, example: str) -> list[float]:
+    """The numbers of a schedule written like `form`."""
     try:
-        _, low, power = kind.split(":")
-        return float(low), float(power)
+        values = [float(part) for part in kind.split(":")[1:]]
     except ValueError:
-        raise ConfigError(f"{kind!r} is not of the form onex:MIN:POWER, such as onex:0.5:0.5") from None
+        values = []
+    if len(values) != form.count(":"):
+        raise ConfigError(f"{kind!r} is not of the form {form}, such as {example}")
+    return values

@@ -87,9 +87,10 @@ class CrossAttention(_Heads):
         self.kv = nn.Linear(config.dim, 2 * config.dim, bias=config.qkv_bias)
         self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
 
-    def keys_values(self, context_BND: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_values(self, context_BND: Tensor, alive_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values; rows that are not `alive` have no inputs at all, and values of zero."""
         k, v = self.split(self.kv(context_BND), 2)
-        return (k if self.k_norm is None else self.k_norm(k).to(k.dtype)), v
+        return (k if self.k_norm is None else self.k_norm(k).to(k.dtype)), v * alive_B[:, None, None, None].to(v.dtype)
 
     def forward(self, x_BMD: Tensor, keys_values: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
         (q,) = self.split(self.q(x_BMD), 1)
@@ -133,14 +134,19 @@ class DecoderBlock(nn.Module):
         self.norm2, self.mlp = layer_norm(config.dim, config), MLP(config)
 
     def forward(
-        self, x_BMD: Tensor, context_BND: Tensor, self_bias: Tensor | None, context_bias: Tensor | None
+        self,
+        x_BMD: Tensor,
+        context_BND: Tensor,
+        alive_B: Tensor,
+        self_bias: Tensor | None,
+        context_bias: Tensor | None,
     ) -> Tensor:
-        keys_values = self.cross_attn.keys_values(self.context_norm(context_BND))
+        keys_values = self.cross_attn.keys_values(self.context_norm(context_BND), alive_B)
         return self._rest(x_BMD, keys_values, self_bias, context_bias, None)
 
-    def start(self, context_BND: Tensor, capacity: int) -> Cache:
+    def start(self, context_BND: Tensor, alive_B: Tensor, capacity: int) -> Cache:
         """The cache for decoding up to `capacity` tokens one after the other."""
-        return Cache(*self.cross_attn.keys_values(self.context_norm(context_BND)), capacity)
+        return Cache(*self.cross_attn.keys_values(self.context_norm(context_BND), alive_B), capacity)
 
     def step(self, x_BTD: Tensor, cache: Cache, context_bias: Tensor | None) -> Tensor:
         return self._rest(x_BTD, cache.context, None, context_bias, cache)

@@ -25,10 +25,18 @@ INIT_STD = 0.02
 
 
 class Context(NamedTuple):
-    """What the decoder reads: projected encoder output (B, N, D) and which of its tokens may be attended (B, N)."""
+    """What the decoder reads: projected encoder output (B, N, D) and which of its tokens may be attended (B, N).
+
+    Where a sample has no inputs at all, nothing is read: cross-attention adds its output bias only.
+    """
 
     tokens: Tensor
     attended: Tensor
+
+    @property
+    def alive(self) -> Tensor:
+        """Which samples (B,) have any input."""
+        return self.attended.any(1)
 
 
 class Transformer(nn.Module):
@@ -129,7 +137,7 @@ class Transformer(nn.Module):
         self_bias = blocked_bias(allowed[:, None], x)
         context_bias = blocked_bias(context.attended[:, None, None], x)
         for block in self.decoder:
-            x = block(x, context.tokens, self_bias, context_bias)
+            x = block(x, context.tokens, context.alive, self_bias, context_bias)
         return self.decoder_norm(x)
 
     def _decoder_blocks(self) -> list[DecoderBlock]:
@@ -137,7 +145,7 @@ class Transformer(nn.Module):
 
     def start(self, context: Context, capacity: int) -> list[Cache]:
         """Caches for decoding a sequence of up to `capacity` tokens with `step`."""
-        return [block.start(context.tokens, capacity) for block in self._decoder_blocks()]
+        return [block.start(context.tokens, context.alive, capacity) for block in self._decoder_blocks()]
 
     def step(self, targets: Targets, context_bias: Tensor | None, caches: list[Cache]) -> Tensor:
         """Decoder states (B, 1, D) of the next token of each sequence; extends the caches."""
