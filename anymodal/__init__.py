@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from anymodal.families import FeatureMapModality as FeatureMapModality
     from anymodal.families import ImageModality as ImageModality
     from anymodal.families import LabelMapModality as LabelMapModality
+    from anymodal.families import Number as Number
+    from anymodal.families import NumbersModality as NumbersModality
     from anymodal.families import PixelModality as PixelModality
+    from anymodal.families import SharedModality as SharedModality
     from anymodal.families import StructuredModality as StructuredModality
     from anymodal.families import TextModality as TextModality
     from anymodal.families import VectorModality as VectorModality
@@ -68,10 +71,13 @@ _HOMES = {
     "Labeler": "labeler",
     "Modality": "modality",
     "ModalitySet": "tokens",
+    "Number": "families",
+    "NumbersModality": "families",
     "PictureLabeler": "labeler",
     "PixelModality": "families",
     "PluginError": "errors",
     "Sampling": "modality",
+    "SharedModality": "families",
     "SpaceError": "errors",
     "Stream": "spaces",
     "StructuredModality": "families",

@@ -112,7 +112,8 @@ class Modality:
     Class attributes an author sets: `numbers` names the attributes that a checkpoint may override; `suffixes` are the
     file endings it reads, the first is the one it writes; `aligned` says that values cover the picture and take part
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
-    `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer.
+    `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
+    `folders` further names of the folder that holds its files in a dataset.
     """
 
     name: ClassVar[str] = ""

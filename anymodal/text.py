@@ -134,10 +134,10 @@ class Vocabulary:
                 yield i
 
 
-_VALUE = re.compile(r"v([0-3])=(\d+)$")
+_VALUE = re.compile(r"v([0-3])=([0-9]{1,9})")
 
 
 def parse_value(word: str) -> tuple[int, int] | None:
     """(k, number) of a value token `vK=NUMBER`, or None for another word."""
-    match = _VALUE.match(word)
+    match = _VALUE.fullmatch(word)
     return (int(match[1]), int(match[2])) if match else None

@@ -31,22 +31,29 @@ class AlignedFolder:
             )
 
     def _list(self, modality: Modality) -> dict[str, Path]:
-        folder = self.root / modality.name
-        if not folder.is_dir():
-            return {}
-        return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in modality.suffixes}
+        for folder in (self.root / name for name in (modality.name, *modality.folders)):
+            if folder.is_dir():
+                return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in modality.suffixes}
+        return {}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def read(self, name: str, crop: Crop | None = None) -> dict[str, Any]:
-        """Natural values of one sample by modality, cut to `crop` (default: the centred square) and resized."""
+        """Natural values of one sample by modality, cut to `crop` and resized.
+
+        The default is the centred square; a value that does not know the picture's shape takes that of another one.
+        """
         values: dict[str, Any] = {}
         for modality in self.modalities.values():
             if (path := self._files[modality.name].get(name)) is not None:
-                value = modality.read(path)
-                extent = modality.extent(value)
-                values[modality.name] = modality.crop(value, crop or (Crop.centre(*extent) if extent else Crop()))
+                values[modality.name] = modality.read(path)
+        extents = {n: extent for n, value in values.items() if (extent := self.modalities[n].extent(value))}
+        common = next(iter(extents.values()), None)
+        for each, value in values.items():
+            extent = extents.get(each, common)
+            centre = Crop.centre(*extent) if extent else Crop()
+            values[each] = self.modalities[each].crop(value, crop or centre)
         for modality in self.modalities.values():
             if (
                 modality.name not in values

@@ -5,7 +5,9 @@ from anymodal.families.embeddings import EmbeddingModality
 from anymodal.families.features import FeatureMapModality
 from anymodal.families.image import ImageModality, image
 from anymodal.families.labels import LabelMapModality
+from anymodal.families.numbers import Number, NumbersModality
 from anymodal.families.pixels import PixelModality
+from anymodal.families.shared import SharedModality
 from anymodal.families.text import StructuredModality, TextModality
 from anymodal.families.vectors import VectorModality
 
@@ -15,7 +17,10 @@ __all__ = [
     "FeatureMapModality",
     "ImageModality",
     "LabelMapModality",
+    "Number",
+    "NumbersModality",
     "PixelModality",
+    "SharedModality",
     "StructuredModality",
     "TextModality",
     "VectorModality",

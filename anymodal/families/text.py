@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import CheckpointError
-from anymodal.files import read_json, read_text, write_text
+from anymodal.files import read_json, read_text, write_json, write_text
 from anymodal.modality import Modality, Sampling
 from anymodal.spaces import Stream, TokenSpace
 
@@ -22,6 +22,9 @@ class StructuredModality(Modality):
 
     `length` bounds the sequence with its end mark; `keep` says how much of it stays visible in training ('random',
     'all' or 'binary'). `shared` sequences use one table of embeddings.
+
+    A value may have several right spellings, such as its parts in any order. Without `rng` there is one, always the
+    same; with it, `spell` draws by `rng.permutation(n)` and `rng.integers(low, high)`, so that training sees them all.
     """
 
     family: ClassVar[str] = "structured sequence"
@@ -31,13 +34,24 @@ class StructuredModality(Modality):
     length: int = 256
     shared: bool = True
 
-    def spell(self, value: Any) -> str:
-        """The value as text of words and value tokens."""
+    def spell(self, value: Any, rng: np.random.Generator | None = None) -> str:
+        """The value as text of words and value tokens, in an order drawn from `rng` if it has several."""
         raise NotImplementedError(f"{type(self).__name__}.spell")
+
+    def chunks(self, value: Any, rng: np.random.Generator | None = None) -> list[str]:
+        """The parts of the text that mean something alone and may change places; one unless overridden."""
+        return [self.spell(value) if rng is None else self.spell(value, rng)]
 
     def parse(self, text: str) -> Any:
         """The value in a text that a model wrote; the valid part of a malformed one, never an exception."""
         raise NotImplementedError(f"{type(self).__name__}.parse")
+
+    def plain(self, value: Any) -> Any:
+        """The value as JSON holds it; `accept` takes it back."""
+        return value
+
+    def write(self, value: Any, path: Path) -> None:
+        write_json(self.plain(value), Path(path))
 
     def streams(self) -> tuple[Stream, ...]:
         if self.vocabulary is not None:
@@ -55,10 +69,11 @@ class StructuredModality(Modality):
             raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint or train one first")
         return self.vocabulary
 
-    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+    def tokenize(self, values: list[Any], rng: np.random.Generator | None = None) -> dict[str, list[np.ndarray]]:
+        """Natural values -> ids; `rng` as in `spell`."""
         vocabulary = self._ready()
-        ids = [np.append(vocabulary.encode(self.spell(v)), vocabulary.end)[: self.length] for v in values]
-        return {self.name: ids}
+        texts = [self.spell(v) if rng is None else self.spell(v, rng) for v in values]
+        return {self.name: [np.append(vocabulary.encode(text), vocabulary.end)[: self.length] for text in texts]}
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return [self.parse(self._ready().decode(ids)) for ids in tokens]
@@ -73,7 +88,7 @@ class TextModality(StructuredModality):
     family: ClassVar[str] = "text"
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".json")
 
-    def spell(self, value: str) -> str:
+    def spell(self, value: str, rng: np.random.Generator | None = None) -> str:
         return value
 
     def parse(self, text: str) -> str:

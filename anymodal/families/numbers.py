@@ -1,0 +1,166 @@
+"""Named numbers about a sample, one chunk `v1=CODE v0=VALUE` each (4M-21, arXiv 2406.09406, metadata)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from anymodal.errors import nearest
+from anymodal.families.text import StructuredModality
+from anymodal.files import read_json
+from anymodal.text import parse_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+
+@attrs.frozen
+class Number:
+    """One named number: `code` is its own, `low` to `high` its range.
+
+    Written in `bins` equal bins of the range, or by the count of `edges` at or below it, or else in whole steps of
+    `step` (counts and sizes).
+    """
+
+    code: int
+    low: float = 0.0
+    high: float = math.inf
+    bins: int = 0
+    edges: tuple[float, ...] = ()
+    step: int = 1
+
+    def level(self, value: float, levels: int) -> int:
+        """The whole number from 0 to levels - 1 that stands for a value."""
+        if self.bins:
+            share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+            found = int(share * (self.bins - 1))
+        elif self.edges:
+            found = bisect_right(self.edges, value)
+        else:
+            found = int(value // self.step)
+        return min(max(found, 0), levels - 1)
+
+    def value(self, level: int) -> float:
+        """The middle of what a level stands for; sizes and counts are whole."""
+        if self.bins:
+            share = min(level + 0.5, self.bins - 1) / (self.bins - 1)
+            return self.low + share * (self.high - self.low)
+        if self.edges:
+            borders = (self.low, *self.edges, self.high)
+            return (borders[level] + borders[level + 1]) / 2
+        return level * self.step
+
+    def knows(self, level: int) -> bool:
+        """Whether a level is one that `level` can give."""
+        return 0 <= level < (self.bins or (len(self.edges) + 1 if self.edges else level + 1))
+
+
+class NumbersModality(StructuredModality):
+    """Values are dicts from names of `fields` to numbers; any of them may be absent.
+
+    Files: JSON, a flat object; names of other modalities in it are passed over, so that several may share one file.
+    `levels` bounds what a chunk can say. Crops and flips change nothing.
+    """
+
+    family: ClassVar[str] = "numbers"
+    numbers: ClassVar[tuple[str, ...]] = (*StructuredModality.numbers, "levels")
+    fields: ClassVar[Mapping[str, Number]] = {}
+    length: int = 40
+    levels: int = 1000
+
+    def accept(self, value: Any) -> dict[str, float]:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        if not isinstance(value, Mapping):
+            raise self.problem(value, "a dict of named numbers")
+        for name, number in value.items():
+            if name not in self.fields:
+                raise self.problem(
+                    value, f"a dict of {', '.join(self.fields)}, not {name!r}{nearest(str(name), self.fields)}"
+                )
+            if not _is_number(number):
+                raise self.problem(value, f"a finite number for {name!r}, not {number!r}")
+        return {name: _plain(number) for name, number in value.items()}
+
+    def read(self, path: Path) -> dict[str, float]:
+        value = read_json(Path(path))
+        if not isinstance(value, dict):
+            raise self.problem(value, f"a JSON object of named numbers in {path}")
+        return self.accept({name: number for name, number in value.items() if name in self.fields})
+
+    def chunks(self, value: Any, rng: np.random.Generator | None = None) -> list[str]:
+        spelled = [f"v1={self.fields[n].code} v0={self.fields[n].level(v, self.levels)}" for n, v in value.items()]
+        return spelled if rng is None else [spelled[k] for k in rng.permutation(len(spelled))]
+
+    def spell(self, value: Any, rng: np.random.Generator | None = None) -> str:
+        """The chunks in the order of the dict."""
+        return " ".join(self.chunks(value, rng))
+
+    def parse(self, text: str) -> dict[str, float]:
+        """The numbers whose chunks are whole and known; the first of a name counts."""
+        by_code = {field.code: name for name, field in self.fields.items()}
+        found: dict[str, float] = {}
+        words = [parse_value(word) for word in text.split()]
+        for first, second in pairwise(words):
+            if first and second and (first[0], second[0]) == (1, 0):
+                name = by_code.get(first[1])
+                if name is not None and self.fields[name].knows(second[1]):
+                    found.setdefault(name, self.fields[name].value(second[1]))
+        return found
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """A small table: names, bars for what has a range, and the numbers."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        picture = Image.new("RGB", (size, size), (250, 249, 246))
+        draw = ImageDraw.Draw(picture)
+        rows = list(value.items())
+        height = min(size / max(len(rows), 1), size / 7)
+        font = ImageFont.load_default(max(6, min(height * 0.55, size / 20)))
+        top = (size - height * len(rows)) / 2
+        for k, (name, number) in enumerate(rows):
+            y, field = top + (k + 0.5) * height, self.fields[name]
+            if math.isfinite(field.high):
+                share = min(max((number - field.low) / (field.high - field.low), 0), 1)
+                left, right = size * 0.04, size * 0.96
+                draw.rectangle((left, y - height * 0.4, right, y + height * 0.4), (236, 234, 228))
+                draw.rectangle(
+                    (left, y - height * 0.4, left + (right - left) * share, y + height * 0.4), (188, 212, 230)
+                )
+            text = f"{number:.3g}" if isinstance(number, float) else f"{number}"
+            draw.text((size * 0.07, y), name.replace("_", " "), (60, 60, 66), font, "lm")
+            draw.text((size * 0.93, y), text, (20, 20, 24), font, "rm")
+        return picture
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean absolute error by name, where both have it, and `found`: the share of true names that were given."""
+        scores, given, wanted = {}, 0, 0
+        for name in self.fields:
+            pairs = [(p.get(name), t[name]) for p, t in zip(predictions, truths, strict=True) if name in t]
+            errors = [abs(p - t) for p, t in pairs if p is not None]
+            wanted, given = wanted + len(pairs), given + len(errors)
+            if errors:
+                scores[name] = float(np.mean(errors))
+        return {"found": given / wanted if wanted else 1.0} | scores
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
+
+
+def _plain(value: Any) -> float:
+    """A Python int or float."""
+    return int(value) if isinstance(value, (int, np.integer)) else float(value)

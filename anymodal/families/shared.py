@@ -1,0 +1,97 @@
+"""Several structured modalities in one stream, as 4M-21 keeps all its metadata (arXiv 2406.09406)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anymodal.errors import PluginError, nearest
+from anymodal.families.text import StructuredModality
+from anymodal.files import read_json
+from anymodal.modality import Crop
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+
+class SharedModality(StructuredModality):
+    """One stream `name` that the `members` write and read together.
+
+    Values are dicts by member name; members may be absent. The text is the members' chunks one after the other, or
+    mixed with `rng`. Reading it back, every member sees the whole text and takes the chunks it knows, so members need
+    words or codes of their own. Files: JSON, either one flat object that all members read, or what `write` wrote.
+    """
+
+    family: ClassVar[str] = "shared sequence"
+
+    def __init__(self, name: str, members: Iterable[StructuredModality], **numbers: Any) -> None:
+        super().__init__(**numbers)
+        self.members = {member.name: member for member in members}
+        if not self.members:
+            raise PluginError(f"the shared stream {name!r} needs at least one member")
+        vars(self)["name"] = name
+
+    def _each(self, value: Any) -> list[tuple[StructuredModality, Any]]:
+        """The members that a value has, in their own order. Raises ValueProblem for another name."""
+        if not isinstance(value, Mapping):
+            raise self.problem(value, f"a dict of {', '.join(self.members)}")
+        for name in value:
+            if name not in self.members:
+                raise self.problem(
+                    value, f"a dict of {', '.join(self.members)}, not {name!r}{nearest(str(name), self.members)}"
+                )
+        return [(member, value[name]) for name, member in self.members.items() if name in value]
+
+    def accept(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        return {member.name: member.accept(part) for member, part in self._each(value)}
+
+    def read(self, path: Path) -> dict[str, Any]:
+        raw = read_json(Path(path))
+        if isinstance(raw, dict) and raw and raw.keys() <= self.members.keys():
+            return self.accept(raw)
+        return {member.name: member.read(Path(path)) for member in self.members.values()}
+
+    def plain(self, value: Any) -> dict[str, Any]:
+        return {member.name: member.plain(part) for member, part in self._each(value)}
+
+    def crop(self, value: Any, crop: Crop) -> dict[str, Any]:
+        return {member.name: member.crop(part, crop) for member, part in self._each(value)}
+
+    def chunks(self, value: Any, rng: np.random.Generator | None = None) -> list[str]:
+        spelled = [chunk for member, part in self._each(value) for chunk in member.chunks(part)]
+        return spelled if rng is None else [spelled[k] for k in rng.permutation(len(spelled))]
+
+    def spell(self, value: Any, rng: np.random.Generator | None = None) -> str:
+        return " ".join(self.chunks(value, rng))
+
+    def parse(self, text: str) -> dict[str, Any]:
+        return {name: member.parse(text) for name, member in self.members.items()}
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """The members' pictures side by side in a square."""
+        from PIL import Image
+
+        parts = self._each(value)
+        picture = Image.new("RGB", (size, size), (255, 255, 255))
+        columns = max(1, int(np.ceil(np.sqrt(len(parts)))))
+        tile = size // columns
+        for k, (member, part) in enumerate(parts):
+            small = member.show(part, tile).resize((tile, tile))
+            picture.paste(small, (k % columns * tile, k // columns * tile))
+        return picture
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """The members' scores, named MEMBER.SCORE, over the samples whose truth has the member."""
+        scores: dict[str, float] = {}
+        for name, member in self.members.items():
+            pairs = [(p[name], t[name]) for p, t in zip(predictions, truths, strict=True) if name in t and name in p]
+            if pairs:
+                own = member.score([p for p, _ in pairs], [t for _, t in pairs])
+                scores |= {f"{name}.{key}": number for key, number in own.items()}
+        return scores
