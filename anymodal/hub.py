@@ -1,251 +1,152 @@
-"""Checkpoints: find, load and save.
+"""Load a model by name, from a folder, a file or the Hub; and push one.
 
-A checkpoint is a folder: `config.json` (readable, strict), `model.safetensors`, `vocabulary.json`, and
-`modalities/NAME/{config.json, model.safetensors}` with a tokenizer each. It never brings code: modalities come from
-installed plugins, and only the tensors of the modalities asked for are read.
+Presets are short names: those of installed plugins are folders, those of the table below repositories with published
+models (4M, arXiv 2312.06647, 2406.09406).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
-from anymodal.anymodel import AnyModel
-from anymodal.config import structure
-from anymodal.errors import CheckpointError, ConfigError, UnknownModality, ValueProblem, nearest
-from anymodal.files import read_json, replacing, write_json
-from anymodal.modality import Modality
-from anymodal.model import ModelConfig, Transformer
-from anymodal.model.state import fill_state, split_state
+from anymodal.errors import CheckpointError, UnknownModality, nearest
 from anymodal.plugins import registry
-from anymodal.text import Vocabulary
-from anymodal.tokenizers.config import TokenizerConfig
-from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokens import ModalitySet
+from anymodal.remote import REPOSITORY, Access, Files, Folder, Repository, clear_errors
 
-FORMAT, FORMAT_VERSION = "anymodal", 1
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
 
+    from anymodal.anymodel import AnyModel
 
-@attrs.frozen(kw_only=True)
-class ModalityRecord:
-    """What a checkpoint says of one modality: who provided it, its numbers, and the streams it must have.
-
-    `sampling` holds the sampling options that suit the model, 'grounded' (with a photographic input) and 'free'.
-    """
-
-    distribution: str | None = None
-    version: str | None = None
-    numbers: dict[str, Any] = attrs.field(factory=dict)
-    streams: list[dict[str, Any]] = attrs.field(factory=list)
-    sampling: dict[str, dict[str, Any]] = attrs.field(factory=dict)
-
-
-@attrs.frozen(kw_only=True)
-class CheckpointConfig:
-    """The content of config.json."""
-
-    format: str
-    format_version: int
-    model: ModelConfig
-    modalities: dict[str, ModalityRecord]
-    description: str = ""
+PUBLISHED = {
+    "4m-7-b": "EPFL-VILAB/4M-7_B_CC12M",
+    "4m-7-l": "EPFL-VILAB/4M-7_L_CC12M",
+    "4m-7-xl": "EPFL-VILAB/4M-7_XL_CC12M",
+    "4m-7-b-coyo": "EPFL-VILAB/4M-7_B_COYO700M",
+    "4m-7-l-coyo": "EPFL-VILAB/4M-7_L_COYO700M",
+    "4m-7-xl-coyo": "EPFL-VILAB/4M-7_XL_COYO700M",
+    "4m-7-t2i-b": "EPFL-VILAB/4M-7-T2I_B_CC12M",
+    "4m-7-t2i-l": "EPFL-VILAB/4M-7-T2I_L_CC12M",
+    "4m-7-t2i-xl": "EPFL-VILAB/4M-7-T2I_XL_CC12M",
+    "4m-7-sr-l": "EPFL-VILAB/4M-7-SR_L_CC12M",
+    "4m-21-b": "EPFL-VILAB/4M-21_B",
+    "4m-21-l": "EPFL-VILAB/4M-21_L",
+    "4m-21-xl": "EPFL-VILAB/4M-21_XL",
+}
 
 
 def load(
     name: str | Path,
     *,
     modalities: Iterable[str] | None = None,
+    revision: str | None = None,
     dtype: str = "float32",
     device: str | torch.device | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    tokenizers: Mapping[str, str | Path] | str | Path | None = None,
+    vocabulary: str | Path | None = None,
 ) -> AnyModel:
-    """Load a model: a preset such as "tiny", or a folder.
+    """Load a model: a preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
 
-    `modalities` restricts it to some; only their tensors are read. `device` defaults to the first GPU if there is one.
+    `modalities` restricts it to some; only their files and tensors are read. Of a published 4M model, modalities whose
+    plugin is not installed are left out with a warning, unless they are named here. `revision` is a branch, tag or
+    commit, `cache_dir`, `local_files_only` and `token` are those of huggingface_hub. `device` defaults to the first GPU
+    if there is one. `tokenizers` says where published tokenizers are instead of the Hub: a folder, or a place for each
+    modality; they are loaded when first needed. `vocabulary` is the path of 4M's text tokenizer.
     Raises CheckpointError, or UnknownModality if a plugin is missing.
     """
-    folder = locate(name)
-    config = read_config(folder)
-    wanted = list(config.modalities) if modalities is None else list(modalities)
-    for modality in wanted:
-        if modality not in config.modalities:
-            known = ", ".join(config.modalities)
-            raise UnknownModality(
-                f"{folder} has no modality {modality!r}{nearest(modality, config.modalities)} (it has: {known})"
-            )
-    vocabulary = Vocabulary.load(path) if (path := folder / "vocabulary.json").exists() else None
-    members = [load_modality(m, config.modalities[m], folder) for m in config.modalities if m in wanted]
-    members_set = ModalitySet(members, vocabulary)
-    for member in members_set:
-        _check_streams(member, config.modalities[member.name], folder)
-    model = AnyModel(members_set, _load_transformer(config.model, members_set, folder / "model.safetensors"))
-    model.transformer.to(_dtype(dtype))
+    import torch
+
+    from anymodal.checkpoint import FORMAT, load_checkpoint
+    from anymodal.formats.fourm.files import read_config
+    from anymodal.formats.fourm.published import Options, load_published
+    from anymodal.tokenizer_files import read_object
+
+    access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+    place = resolve(name, revision, access)
+    wanted = [modalities] if isinstance(modalities, str) else None if modalities is None else list(modalities)
+    options = Options(modalities=wanted, dtype=dtype, access=access, tokenizers=tokenizers, vocabulary=vocabulary)
+    raw = read_config(place)[0] if isinstance(place, Path) else read_object(place.path("config.json"))
+    if raw.get("format") == FORMAT and not isinstance(place, Path):
+        model = load_checkpoint(place, raw, wanted, dtype, access, tokenizers)
+    elif "domains_in" in raw:
+        model = load_published(place, raw, options)
+    else:
+        raise CheckpointError(_unknown(place, raw))
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def _unknown(place: Files | Path, raw: Mapping[str, Any]) -> str:
+    if "enc_type" in raw or "tokenizer" in raw:
+        return f"{place} is the tokenizer of one modality and no model; pass it as tokenizers={{NAME: PATH}}"
+    kind = raw.get("model_type") or raw.get("architectures") or raw.get("format")
+    kind = f", it says {kind!r}" if kind else ""
+    return f"{place} does not describe an anymodal checkpoint or a published 4M model{kind}"
+
+
+def resolve(name: str | Path, revision: str | None = None, access: Access | None = None) -> Files | Path:
+    """The folder or repository of a name, or the path of a single file. Raises CheckpointError."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise CheckpointError(f"{path} is a folder without config.json, so it is no checkpoint")
+        return Folder(path)
+    text = str(name)
+    repository = PUBLISHED.get(text) or (text if REPOSITORY.fullmatch(text) else None)
+    if repository is not None:
+        return Repository(repository, revision, access or Access())
+    return Folder(locate(name))
+
+
 def locate(name: str | Path) -> Path:
-    """The folder of a preset or path. Raises CheckpointError that says what was tried."""
+    """The folder of a path, or of the preset of an installed plugin. Raises CheckpointError with what was tried."""
     folder = Path(name)
     if (folder / "config.json").is_file():
         return folder
     if folder.is_dir():
         raise CheckpointError(f"{folder} is a folder without config.json, so it is no checkpoint")
     try:
-        return Path(registry().preset(str(name)))
+        found = Path(registry().preset(str(name)))
     except UnknownModality:
-        presets = registry().presets()
-        hint = f"{nearest(str(name), presets)}; presets: {', '.join(presets) or 'none'}"
-        raise CheckpointError(f"{str(name)!r} is neither a preset nor a folder{hint}") from None
+        known = presets()
+        hint = f"{nearest(str(name), known)}; presets: {', '.join(known)}"
+        raise CheckpointError(f"{str(name)!r} is neither a preset nor a folder nor a repository{hint}") from None
+    if not (found / "config.json").is_file():
+        raise CheckpointError(f"the preset {str(name)!r} has no checkpoint in {found}; install its package again")
+    return found
 
 
-def read_config(folder: Path) -> CheckpointConfig:
-    path = folder / "config.json"
-    try:
-        raw = read_json(path)
-    except ValueProblem as error:
-        raise CheckpointError(str(error)) from None
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise CheckpointError(f"{path} does not describe an anymodal checkpoint (its 'format' is not {FORMAT!r})")
-    if raw.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format version {raw.get('format_version')}, this one reads {FORMAT_VERSION}; update anymodal"
-        )
-    try:
-        return structure(raw, CheckpointConfig, str(path))
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from None
+def presets() -> dict[str, str]:
+    """Where the presets are, by name: folders of installed plugins, and repositories of published models."""
+    return {**PUBLISHED, **registry().presets()}
 
 
-def load_modality(name: str, record: ModalityRecord, folder: Path) -> Modality:
-    """An instance with the checkpoint's numbers, and its tokenizer if there is one."""
-    try:
-        modality = registry().modality(name)(**record.numbers)
-    except UnknownModality as error:
-        hint = f"; install {record.distribution}" if record.distribution else ""
-        raise UnknownModality(f"{folder} needs the modality {name!r}: {error}{hint}") from None
-    modality.tuned = record.sampling
-    try:
-        modality.tuned_sampling(True), modality.tuned_sampling(False)
-    except (TypeError, ConfigError) as error:
-        raise CheckpointError(f"{folder} has sampling options for {name!r} that do not exist: {error}") from None
-    part = folder / "modalities" / name
-    if part.exists():
-        modality.tokenizer = load_tokenizer(part)
-    return modality
+def push(
+    model: AnyModel,
+    repository: str,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    commit_message: str = "Upload model",
+    dtype: str | None = None,
+    max_shard_size: str | int | None = "5GB",
+) -> str:
+    """Upload a model; see `AnyModel.push_to_hub`."""
+    from huggingface_hub import HfApi
 
+    from anymodal.checkpoint import save
 
-def load_tokenizer(part: Path) -> VQTokenizer:
-    """The tokenizer in a folder `modalities/NAME`, in float32 and evaluation mode."""
-    try:
-        raw = read_json(part / "config.json")
-    except ValueProblem as error:
-        raise CheckpointError(str(error)) from None
-    config = structure(
-        raw.get("tokenizer") if isinstance(raw, dict) else raw, TokenizerConfig, str(part / "config.json")
-    )
-    with torch.device("meta"):
-        tokenizer = VQTokenizer(config)
-    with _open(part / "model.safetensors") as file:
-        names, state = set(file.keys()), {}
-        for name, expected in tokenizer.state_dict().items():
-            if name not in names:
-                raise CheckpointError(f"{part} has no tensor {name!r}; it is incomplete or of another tokenizer")
-            state[name] = _of_shape(file.get_tensor(name), expected.shape, name, part).to(expected.dtype)
-    tokenizer.load_state_dict(state, assign=True)
-    return tokenizer.eval().requires_grad_(False)
-
-
-def _of_shape(tensor: torch.Tensor, shape: torch.Size, name: str, part: Path) -> torch.Tensor:
-    if tensor.shape != shape:
-        raise CheckpointError(
-            f"tensor {name!r} in {part} has shape {tuple(tensor.shape)}, its config says {tuple(shape)}"
-        )
-    return tensor
-
-
-def _load_transformer(config: ModelConfig, modalities: ModalitySet, path: Path) -> Transformer:
-    model = Transformer(config, modalities.layout)
-    with _open(path) as file:
-        names = set(file.keys())
-        fill_state(model, lambda name: file.get_tensor(name) if name in names else None, str(path))
-    return model.requires_grad_(False)
-
-
-def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
-
-
-def _check_streams(modality: Modality, record: ModalityRecord, folder: Path) -> None:
-    mine = [attrs.asdict(s) for s in modality.streams()]
-    if record.streams and record.streams != _plain(mine):
-        raise CheckpointError(
-            f"the installed {modality.name!r} does not fit {folder}: its streams are {_plain(mine)}, the checkpoint's"
-            f" {record.streams}; install {record.distribution or 'the plugin'} {record.version or ''}".rstrip()
-        )
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back: tuples become lists."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def save(model: AnyModel, folder: Path, dtype: str | None = None) -> Path:
-    """Write a checkpoint; config.json comes last, so that a folder with it is complete."""
-    kept = _dtype(dtype) if dtype else None
-    records = {}
-    for modality in model.modalities:
-        streams = _plain([attrs.asdict(s) for s in modality.streams()])
-        origin = registry().origin(type(modality))
-        records[modality.name] = ModalityRecord(
-            distribution=origin.distribution if origin else None,
-            version=origin.version if origin else None,
-            numbers=_plain(modality.settings()),
-            streams=streams,
-            sampling=_plain(dict(modality.tuned)),
-        )
-        if modality.tokenizer is not None:
-            save_tokenizer(modality, folder / "modalities" / modality.name, kept)
-    if model.modalities.vocabulary is not None:
-        model.modalities.vocabulary.save(folder / "vocabulary.json")
-    with replacing(folder / "model.safetensors") as temporary:
-        save_file(split_state(model.transformer, kept), temporary, {"format": "pt"})
-    config = CheckpointConfig(
-        format=FORMAT, format_version=FORMAT_VERSION, model=model.transformer.config, modalities=records
-    )
-    write_json(attrs.asdict(config), folder / "config.json")
-    return folder
-
-
-def save_tokenizer(modality: Modality, part: Path, dtype: torch.dtype | None = None) -> None:
-    """Write a modality's tokenizer and its numbers."""
-    state = {
-        k: v.to(dtype if dtype and v.is_floating_point() else v.dtype).contiguous()
-        for k, v in modality.tokenizer.state_dict().items()
-    }
-    with replacing(part / "model.safetensors") as temporary:
-        save_file(state, temporary, {"format": "pt"})
-    config = {
-        "modality": modality.name,
-        "numbers": _plain(modality.settings()),
-        "tokenizer": attrs.asdict(modality.tokenizer.config),
-    }
-    write_json(config, part / "config.json")
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name not in DTYPES:
-        raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
-    return DTYPES[name]
+    if not REPOSITORY.fullmatch(repository):
+        raise CheckpointError(f"{repository!r} is not the name of a repository, such as 'me/model'")
+    with tempfile.TemporaryDirectory(prefix="anymodal-") as folder:
+        save(model, Path(folder), dtype, max_shard_size, repository)
+        api = HfApi(token=token)
+        with clear_errors(repository):
+            url = api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repository, folder_path=folder, commit_message=commit_message)
+    return str(url)

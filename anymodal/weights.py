@@ -123,11 +123,7 @@ class _Rows:
 
     @property
     def shape(self) -> torch.Size:
-        return torch.Size(self.get_shape())
-
-    def get_shape(self) -> list[int]:
-        shape: list[int] = self._file._slice(self._name, self._shard).get_shape()
-        return shape
+        return torch.Size(self._file._slice(self._name, self._shard).get_shape())
 
     def __getitem__(self, part: slice) -> Tensor:
         return self._file._piece(self._name, self._shard, part)

@@ -27,7 +27,7 @@ LAYERS = [
     {"tokens"},
     {"masking", "model", "outputs"},
     {"generation", "data", "evaluation"},
-    {"anymodel", "card", "checkpoint", "formats", "hub"},
+    {"anymodel", "card", "checkpoint", "formats", "hub", "tokenizer_files"},
     {"training", "tokenizers.train", "tokenizers.recipe", "transfer", "retrieval"},
     {"testing", "template", "cli", "app"},
 ]

@@ -12,10 +12,10 @@ import torch
 from anymodal.data.folder import AlignedFolder
 from anymodal.data.steps import EpochOrder, step_batches
 from anymodal.errors import ConfigError
-from anymodal.hub import save_tokenizer
 from anymodal.modality import Crop, Modality
 from anymodal.plugins import registry
 from anymodal.text import Vocabulary
+from anymodal.tokenizer_files import save_tokenizer
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.engine import TrainingSettings

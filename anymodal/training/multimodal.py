@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from anymodal.anymodel import AnyModel
+from anymodal.checkpoint import ModalityRecord, load_modality
 from anymodal.data.steps import EpochOrder, step_batches
 from anymodal.data.tokenized import TokenStore
 from anymodal.errors import ConfigError, DataError
-from anymodal.hub import ModalityRecord, load_modality
 from anymodal.masking import Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
+from anymodal.remote import Folder
 from anymodal.text import Vocabulary
 from anymodal.tokens import ModalitySet, Packed, collate
 from anymodal.training.engine import Engine, TrainingSettings
@@ -62,7 +63,7 @@ def build_set(
             load_modality(
                 name,
                 ModalityRecord(numbers={**known, **(numbers or {})}, sampling=(sampling or {}).get(name, {})),
-                tokenizers,
+                Folder(tokenizers),
             )
         )
     return ModalitySet(members, vocabulary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 
@@ -35,16 +36,22 @@ LENGTHS = {
     "color_palette": 23,
     "sam_instance": 290,
 }
+MEMBERS = {"metadata": ("metadata_image", "metadata_geometric", "metadata_semantic")}
 
 
 @attrs.frozen
 class Domain:
-    """One domain: its name in 4M, the stream and modality it is here, and its space."""
+    """One domain: its name in 4M, the stream and modality it is here, and its space.
+
+    `numbers` are those of the modality in 4M; `members` the modalities that share the stream, if there are several.
+    """
 
     name: str
     stream: str
     modality: str
     space: TokenSpace | DenseSpace
+    numbers: dict[str, Any] = attrs.field(factory=dict, eq=False)
+    members: tuple[str, ...] = ()
 
     def as_stream(self, read: bool, written: bool) -> Stream:
         return Stream(self.stream, self.modality, self.space, read, written and isinstance(self.space, TokenSpace))
@@ -53,12 +60,18 @@ class Domain:
 def _grid(name: str, size: int) -> Domain:
     side = size // PATCHES.get(name, 16)
     stream = name if size == BASE_SIZE else f"{name}.{size}"
-    return Domain(f"tok_{name}@{size}", stream, name, TokenSpace.grid(CODEBOOKS[name], side, side))
+    numbers = {"size": BASE_SIZE, "patch": size // side, "codebook": CODEBOOKS[name], "larger": _larger(size)}
+    return Domain(f"tok_{name}@{size}", stream, name, TokenSpace.grid(CODEBOOKS[name], side, side), numbers)
 
 
 def _pixels(size: int) -> Domain:
     stream = "rgb.pixels" if size == BASE_SIZE else f"rgb.pixels_{size}"
-    return Domain(f"rgb@{size}", stream, "rgb", DenseSpace.grid(16 * 16 * 3, size // 16, size // 16))
+    numbers = {"size": BASE_SIZE, "patch": 16, "larger": _larger(size)}
+    return Domain(f"rgb@{size}", stream, "rgb", DenseSpace.grid(16 * 16 * 3, size // 16, size // 16), numbers)
+
+
+def _larger(size: int) -> tuple[int, ...]:
+    return () if size == BASE_SIZE else (size,)
 
 
 def _all() -> Iterable[Domain]:
@@ -66,11 +79,14 @@ def _all() -> Iterable[Domain]:
         yield _pixels(size)
         yield from (_grid(name, size) for name in CODEBOOKS)
     for name in GLOBALS:
-        yield Domain(f"tok_{name}", name, name, TokenSpace(8192, 16, learned=True))
+        space = TokenSpace(8192, 16, learned=True)
+        yield Domain(f"tok_{name}", name, name, space, {"codebook": space.size, "codebooks": space.length})
     for name, length in LENGTHS.items():
         space = TokenSpace.sequence(TEXT_SIZE, length, sentinels=SENTINELS, end=END)
-        yield Domain(name, name, name, space)
-    yield Domain("t5_caption", "t5_caption", "t5_caption", DenseSpace(4096, 77, LEFT_TO_RIGHT, bias=True))
+        numbers = {"length": length, "shared": False}
+        yield Domain(name, name, name, space, numbers, MEMBERS.get(name, ()))
+    dense = DenseSpace(4096, 77, LEFT_TO_RIGHT, bias=True)
+    yield Domain("t5_caption", "t5_caption", "t5_caption", dense, {"width": dense.width, "length": dense.length})
 
 
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _all()}

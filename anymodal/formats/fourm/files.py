@@ -6,28 +6,26 @@ The single-file form keeps each key of the config as text in the safetensors hea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from anymodal.errors import CheckpointError, ValueProblem
 from anymodal.files import read_json, replacing, write_json
+from anymodal.weights import INDEX, WEIGHTS, WeightFile
 
-WEIGHTS = "model.safetensors"
 LONGEST_VALUE = 10_000
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def weights_path(path: Path) -> Path:
-    """The weight file of a checkpoint given as a folder or as the file itself."""
-    return path / WEIGHTS if path.is_dir() else path
+    """The weight file, or the index of the shards, of a checkpoint given as a folder or as the file itself."""
+    if not path.is_dir():
+        return path
+    return path / INDEX if (path / INDEX).is_file() and not (path / WEIGHTS).is_file() else path / WEIGHTS
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], str]:
@@ -42,7 +40,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], str]:
             raise CheckpointError(f"{source} must hold one object with the keys of a config")
         return raw, str(source)
     with open_weights(path) as file:
-        header = file.metadata() or {}
+        header = file.metadata()
     raw = {key: parse_value(text) for key, text in header.items()}
     if not raw.keys() - {"format"}:
         raise CheckpointError(f"{path} holds weights but no config; give the folder that has its config.json")
@@ -59,21 +57,11 @@ def parse_value(text: str) -> Any:
         return text
 
 
-@contextmanager
-def open_weights(path: Path) -> Iterator[Any]:
-    """An open safetensors file. Raises CheckpointError for a missing, damaged or pickled one."""
-    if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
-    with path.open("rb") as raw:
-        start = raw.read(9)
-    if path.suffix in PICKLES or (start.startswith(PICKLE_STARTS) and start[8:] != b"{"):
-        raise CheckpointError(f"{path} is a pickle, which may run code when read; use the .safetensors file instead")
-    try:
-        file = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
-    with file as opened:
-        yield opened
+def open_weights(path: Path) -> WeightFile:
+    """The tensors of a weight file, or of the shards that an index names. Raises CheckpointError."""
+    if path.name.endswith(".index.json"):
+        return WeightFile.sharded(path, lambda shard: path.parent / shard)
+    return WeightFile.single(path)
 
 
 def write_folder(state: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path) -> Path:

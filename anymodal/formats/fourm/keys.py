@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from anymodal.errors import CheckpointError, nearest
+from anymodal.weights import check_shape, copy
 
 TABLE_TOLERANCE = 2e-3  # float16 checkpoints round their position tables
 
@@ -61,12 +62,21 @@ class Reader:
 
     def tensor(self, key: Key) -> Tensor:
         """The tensor of a key. Raises CheckpointError if it has another shape."""
-        shape = tuple(self.file.get_slice(key.name).get_shape())
-        if shape != key.shape:
-            raise CheckpointError(
-                f"tensor {key.name!r} in {self.source} has shape {shape}, its config says {key.shape}"
-            )
+        check_shape(self.file.get_slice(key.name), key.shape, key.name, self.source)
         return self.file.get_tensor(key.name)
+
+    def copy(self, part: str, view: Tensor) -> bool:
+        """Copy a weight by our name into `view`, whatever the shape of that; False if the file has none."""
+        holders = self.holders.get(part)
+        if not holders:
+            return False
+        rows = self.file.get_slice(holders[0].name)
+        check_shape(rows, holders[0].shape, holders[0].name, self.source)
+        copy(rows, view.view(holders[0].shape), holders[0].name, self.source)
+        for key in holders[1:]:
+            if not torch.equal(self.tensor(key).to(view.dtype), view.view(key.shape)):
+                raise CheckpointError(f"{self.source}: {holders[0].name!r} and {key.name!r} must be the same tensor")
+        return True
 
     def __call__(self, part: str) -> Tensor | None:
         """A weight by our name in the published shape, or None; warns of numbers that are not finite."""

@@ -15,8 +15,8 @@ from anymodal.formats.fourm.config import parse_config, write_config
 from anymodal.formats.fourm.domains import POSITION_ROWS, domain_of
 from anymodal.formats.fourm.keys import Key, Reader, written
 from anymodal.model import ModelConfig, Transformer
-from anymodal.model.positions import PositionTable, sincos_1d, sincos_2d
-from anymodal.model.state import fill_state, parts
+from anymodal.model.positions import sincos_1d, sincos_2d
+from anymodal.model.state import empty_transformer, parts
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout
 
@@ -80,21 +80,6 @@ def _positions(prefix: str, stream: Stream, side: str, dim: int) -> Key:
     return Key(name, (1, POSITION_ROWS, dim), fixed=lambda: sincos_1d(POSITION_ROWS, dim))
 
 
-def empty_transformer(config: ModelConfig, layout: Layout) -> Transformer:
-    """A model whose tables of embeddings are zero and whose other weights are still to be filled in."""
-    with torch.device("meta"):
-        model = Transformer(config, layout)
-    model.to_empty(device="cpu")
-    model.input_positions = PositionTable(layout, config.dim)
-    model.target_positions = PositionTable(layout, config.dim)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in ("input_streams", "target_streams") or "positions" in name:
-                parameter.zero_()
-        model.input_table[0].zero_()
-    return model
-
-
 def load_transformer(path: str | Path, streams: Collection[str] | None = None) -> Transformer:
     """A published model in float32, from a folder or a single file, in evaluation mode.
 
@@ -109,24 +94,32 @@ def load_transformer(path: str | Path, streams: Collection[str] | None = None) -
 
 
 def read_transformer(
-    file: Any, config: ModelConfig, layout: Layout, source: str, streams: Collection[str] | None = None
+    file: Any,
+    config: ModelConfig,
+    layout: Layout,
+    source: str,
+    streams: Collection[str] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Transformer:
     """The model in an open weight file of that config; see `load_transformer`."""
+    return read_streams(file, config, layout, restrict(layout, streams), source, dtype)
+
+
+def read_streams(
+    file: Any, config: ModelConfig, layout: Layout, kept: Layout, source: str, dtype: torch.dtype = torch.float32
+) -> Transformer:
+    """The model over `kept`, streams of `layout` in any order; only their tensors are read, piece by piece."""
     with torch.device("meta"):
-        keys = transformer_keys(Transformer(config, layout))
+        keys, needed = (transformer_keys(Transformer(config, part)) for part in (layout, kept))
     reader = Reader(file, keys, source)
-    model = empty_transformer(config, restrict(layout, streams))
-    reader.check_constants(transformer_keys(model))
-    shapes = {part.name: part.tensor.shape for part in parts(model)}
-    fill_state(model, lambda name: _as_ours(name, reader(name), shapes[name]), source)
-    return model.eval().requires_grad_(False)
-
-
-def _as_ours(name: str, tensor: Tensor | None, shape: torch.Size) -> Tensor | None:
-    """In our shape; positions of a side that a stream does not take part in are zero."""
-    if tensor is None:
-        return torch.zeros(shape) if "_positions." in name else None
-    return tensor.reshape(shape)
+    reader.check_constants(needed)
+    model = empty_transformer(config, kept, dtype)
+    for name, view in parts(model):
+        if not reader.copy(name, view):
+            if "_positions." not in name:
+                raise CheckpointError(f"{source} has no tensor for {name!r}; it is incomplete or of another model")
+            view.zero_()  # positions of a side that the stream does not take part in
+    return model
 
 
 def restrict(layout: Layout, streams: Collection[str] | None) -> Layout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import Tensor
+from torch import Size, Tensor
 
 
 class InMemory:
@@ -27,5 +27,9 @@ class _Slice:
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
 
-    def get_shape(self) -> list[int]:
-        return list(self._tensor.shape)
+    @property
+    def shape(self) -> Size:
+        return self._tensor.shape
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return self._tensor[part]
