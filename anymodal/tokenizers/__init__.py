@@ -5,6 +5,10 @@ vit.py        vision transformer encoder and decoder
 mlp.py        residual MLP encoder and decoder
 quantize.py   codebooks
 tokenizer.py  the three put together
+noise.py      noise schedules
+residual.py, unet.py, uvit.py   decoders that denoise
+solvers.py    the steps they take
+diffusion.py  a tokenizer with such a decoder
 losses.py     reconstruction losses by name
 train.py      training of one tokenizer
 """

@@ -13,6 +13,12 @@ from attrs import field, frozen
 
 from anymodal.errors import ConfigError
 
+GROUPS = 32  # of all group norms
+SHIFTED = "shifted_cosine"
+SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+PREDICTIONS = ("sample", "epsilon", "v_prediction")
+SOLVERS = ("ddim", "ddpm", "dpm++")
+
 
 def _positive(owner: Any, attribute: attrs.Attribute[Any], value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -32,6 +38,7 @@ class ViTConfig:
         for (used only to size the position table).
     patch_projection: whether the input (output) is cut into patches; False for feature maps, one token per cell.
     post_mlp: whether a final tanh MLP stands between the blocks and the projection.
+    expansion: width inside the MLPs, in units of dim.
     """
 
     dim: int = field(validator=_positive)
@@ -40,6 +47,7 @@ class ViTConfig:
     patch: int = field(validator=_positive)
     patch_projection: bool = True
     post_mlp: bool = True
+    expansion: int = field(default=4, validator=_positive)
 
     def __attrs_post_init__(self) -> None:
         if self.dim % self.heads:
@@ -60,6 +68,116 @@ class MLPConfig:
     width: int = field(validator=_positive)
     blocks: int = field(validator=_positive)
     expansion: int = field(default=4, validator=_positive)
+
+
+@frozen
+class UNetConfig:
+    """A convolutional denoiser on patches (ADM, Dhariwal & Nichol 2021), told the codes by concatenation.
+
+    patch: side in pixels of the patches that become the channels of its finest level.
+    channels, multipliers: width of level k is channels * multipliers[k]; each level has half the side of the last.
+    blocks: residual blocks of a level on the way down; one more on the way up.
+    attention: factors of down-sampling, from the finest level's grid, at which every block is followed by attention.
+    """
+
+    patch: int = field(validator=_positive)
+    channels: int = field(validator=_positive)
+    multipliers: tuple[int, ...] = field(converter=tuple)
+    blocks: int = field(validator=_positive)
+    attention: tuple[int, ...] = field(default=(), converter=tuple)
+
+    def __attrs_post_init__(self) -> None:
+        _all_positive(self, "multipliers", self.multipliers)
+        if self.channels % GROUPS:
+            _refuse(self, f"channels is {self.channels}; group norms need a multiple of {GROUPS}")
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture must be a multiple of, in pixels."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+
+@frozen
+class UViTConfig:
+    """A denoiser of convolutions around a transformer that is told the codes (simple diffusion, Hoogeboom et al. 2023).
+
+    patch: side in pixels of the patches that the first convolution reads.
+    widths: channels of the convolutional levels; each level has half the side of the one before.
+    blocks: residual blocks of a level on the way down; one more on the way up.
+    dim, depth, heads, expansion: of the transformer in the middle.
+    halved: whether the grid is halved once more on its way to the transformer.
+    """
+
+    patch: int = field(validator=_positive)
+    widths: tuple[int, ...] = field(converter=tuple)
+    blocks: int = field(validator=_positive)
+    dim: int = field(validator=_positive)
+    depth: int = field(validator=_positive)
+    heads: int = field(validator=_positive)
+    expansion: int = field(default=4, validator=_positive)
+    halved: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        _all_positive(self, "widths", self.widths)
+        if any(width % GROUPS for width in self.widths):
+            _refuse(self, f"widths are {self.widths}; group norms need multiples of {GROUPS}")
+        if self.dim % self.heads or self.dim % 4:
+            _refuse(self, f"dim {self.dim} is no multiple of 4 and of {self.heads} heads; choose another")
+
+    @property
+    def multiple(self) -> int:
+        """Pixels per token of the transformer along one axis; the sides of a picture must be a multiple of it."""
+        return self.patch * 2 ** (len(self.widths) - 1 + self.halved)
+
+
+@frozen
+class NoiseConfig:
+    """How pictures become noise and back (Ho et al. 2020); see `noise.py` and `solvers.py`.
+
+    schedule: "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid" or "shifted_cosine:SHIFT".
+    prediction: what the decoder puts out: the clean "sample", the noise "epsilon", or the velocity "v_prediction".
+    clip: whether predicted pictures are cut to [-1, 1]; threshold: whether they are cut at their 99.5 % quantile, taken
+        between 1 and `ceiling`, and scaled back into [-1, 1] (Imagen, Saharia et al. 2022, section 2.3).
+    zero_terminal: whether the last step is pure noise (Lin et al. 2023); a shifted cosine always ends in it.
+    solver: "ddim", "ddpm" or "dpm++", what decoding uses unless told otherwise.
+    """
+
+    schedule: str = "linear"
+    prediction: Literal["sample", "epsilon", "v_prediction"] = "sample"
+    timesteps: int = field(default=1000, validator=_positive)
+    zero_terminal: bool = True
+    clip: bool = True
+    threshold: bool = False
+    ceiling: float = 1.0
+    solver: Literal["ddim", "ddpm", "dpm++"] = "ddim"
+
+    def __attrs_post_init__(self) -> None:
+        name, _, shift = self.schedule.partition(":")
+        if name == SHIFTED:
+            _refuse_shift(self, shift)
+        elif self.schedule not in SCHEDULES:
+            _refuse(self, f"schedule is {self.schedule!r}; give one of {', '.join(SCHEDULES)} or '{SHIFTED}:0.5'")
+        for name, choices in (("prediction", PREDICTIONS), ("solver", SOLVERS)):
+            if getattr(self, name) not in choices:
+                _refuse(self, f"{name} is {getattr(self, name)!r}; give one of {', '.join(choices)}")
+        if self.timesteps < 2:
+            _refuse(self, f"timesteps is {self.timesteps}; give at least 2")
+        if not 1 <= self.ceiling < float("inf"):
+            _refuse(self, f"ceiling is {self.ceiling}; give a number of at least 1")
+
+
+def _refuse_shift(owner: NoiseConfig, text: str) -> None:
+    try:
+        shift = float(text)
+    except ValueError:
+        shift = 0.0
+    if not 0 < shift < float("inf"):
+        _refuse(owner, f"schedule is {owner.schedule!r}; the shift must be a positive number, as in '{SHIFTED}:0.5'")
+
+
+def _all_positive(owner: Any, name: str, values: tuple[int, ...]) -> None:
+    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+        _refuse(owner, f"{name} are {values!r}; give whole numbers of at least 1")
 
 
 @frozen
@@ -93,25 +211,49 @@ class TokenizerConfig:
     image_size: side in pixels at which the position tables are laid out; other sizes are reached by resizing them.
     labels: number of classes of a label map; the decoder then yields one logit per label instead of `channels` values.
     refine: whether two ConvNeXt blocks polish the decoder's output.
+    noise: of a decoder that denoises (`UNetConfig`, `UViTConfig`); None for the others.
+    encoder_size: side at which the encoder's position table is laid out, where that is not `image_size`.
     """
 
     kind: Literal["vit", "mlp"]
     channels: int = field(validator=_positive)
     encoder: ViTConfig | MLPConfig
-    decoder: ViTConfig | MLPConfig
+    decoder: ViTConfig | MLPConfig | UNetConfig | UViTConfig
     quantizer: QuantizerConfig
     image_size: int = field(default=224, validator=_positive)
     labels: int | None = field(default=None, validator=attrs.validators.optional(_positive))
     refine: bool = False
+    noise: NoiseConfig | None = None
+    encoder_size: int | None = field(default=None, validator=attrs.validators.optional(_positive))
 
     def __attrs_post_init__(self) -> None:
         if self.kind not in ("vit", "mlp"):
             _refuse(self, f"kind is {self.kind!r}; give 'vit' or 'mlp'")
-        part = ViTConfig if self.kind == "vit" else MLPConfig
+        if (self.noise is not None) != isinstance(self.decoder, UNetConfig | UViTConfig):
+            _refuse(self, "noise belongs to a decoder that denoises (UNetConfig, UViTConfig), and to no other")
+        if self.kind == "mlp":
+            self._check_vectors()
+        else:
+            self._check_grid()
+
+    def _check_vectors(self) -> None:
         for side in (self.encoder, self.decoder):
-            if not isinstance(side, part):
-                _refuse(self, f"kind {self.kind!r} is made of {part.__name__}, not {type(side).__name__}")
-            if isinstance(side, ViTConfig) and self.image_size % side.patch:
-                _refuse(self, f"image_size {self.image_size} is no multiple of the patch {side.patch}")
-        if self.kind == "mlp" and (self.labels is not None or self.refine):
+            if not isinstance(side, MLPConfig):
+                _refuse(self, f"kind 'mlp' is made of MLPConfig, not {type(side).__name__}")
+        if self.labels is not None or self.refine:
             _refuse(self, "labels and refine belong to kind 'vit'; vectors have neither")
+
+    def _check_grid(self) -> None:
+        encoder, decoder = self.encoder, self.decoder
+        for side in (encoder, decoder):
+            if isinstance(side, MLPConfig):
+                _refuse(self, "kind 'vit' is made of ViTConfig, not MLPConfig")
+        for side, size in ((encoder, self.encoder_size or self.image_size), (decoder, self.image_size)):
+            if isinstance(side, ViTConfig | UViTConfig):
+                multiple = side.patch if isinstance(side, ViTConfig) else side.multiple
+                if size % multiple:
+                    _refuse(self, f"image_size {size} is no multiple of the patch {multiple}")
+        if self.noise is not None and (self.labels is not None or self.refine):
+            _refuse(self, "labels and refine belong to feed-forward decoders; a denoiser has neither")
+        if self.noise is not None and isinstance(encoder, ViTConfig) and not encoder.patch_projection:
+            _refuse(self, "a denoiser decodes pictures; feature maps (patch_projection off) need a ViTConfig")

@@ -1,4 +1,6 @@
-"""A VQ tokenizer: encoder, codebook, decoder. This file decides what goes in, what comes out, and in which order.
+"""A tokenizer: encoder, codebook, decoder. This file decides what goes in, what comes out, and in which order.
+
+Its decoder is feed-forward here; `diffusion.py` has the one that denoises.
 
 Shapes: B batch, C channels, H W pixels, h w grid of tokens, N ids per sample, D width, L latent width.
 """
@@ -6,14 +8,15 @@ Shapes: B batch, C channels, H W pixels, h w grid of tokens, N ids per sample, D
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from anymodal.errors import SpaceError, ValueProblem
+from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.mlp import BottleneckMLP
 from anymodal.tokenizers.quantize import Quantized, build_quantizer
@@ -21,15 +24,16 @@ from anymodal.tokenizers.vit import ViTDecoder, ViTEncoder
 
 
 class Reconstruction(NamedTuple):
-    """output, as `VQTokenizer.decode` returns it; ids int64 (B, N); code_loss, a scalar."""
+    """output and target, what it should be, of one shape (labels: logits and labels); ids int64 (B, N); code_loss."""
 
     output: Tensor
+    target: Tensor
     ids: Tensor
     code_loss: Tensor
 
 
-class VQTokenizer(nn.Module):
-    """Images, label maps, feature maps or vectors to ids of a codebook, and back.
+class Tokenizer(nn.Module, ABC):
+    """What all tokenizers share: inputs to ids of a codebook, and ids to codes. Decoders of codes are its subclasses.
 
     Inputs: (B, C, H, W) floats, sides multiples of the patch; for label maps (B, H, W) integers; for kind "mlp" (B, C).
     Ids: int64 (B, N), row-major over the grid; for kind "mlp" one per codebook.
@@ -39,43 +43,54 @@ class VQTokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        outputs = config.labels or config.channels
         latent = config.quantizer.latent
         self.label_embedding = nn.Embedding(config.labels, config.channels) if config.labels else None
-        match config.encoder, config.decoder:
-            case ViTConfig() as left, ViTConfig() as right:
-                self.encoder: ViTEncoder | BottleneckMLP = ViTEncoder(left, config.channels, config.image_size)
-                self.decoder: ViTDecoder | BottleneckMLP = ViTDecoder(right, outputs, config.image_size, config.refine)
-                encoded, decoded, self.stride = left.dim, right.dim, left.stride
-            case MLPConfig() as left, MLPConfig() as right:
-                self.encoder = BottleneckMLP(left, config.channels, left.width)
-                self.decoder = BottleneckMLP(right, right.width, outputs)
-                encoded, decoded, self.stride = left.width, right.width, 1
+        if isinstance(config.encoder, ViTConfig):
+            size = config.encoder_size or config.image_size
+            self.encoder: ViTEncoder | BottleneckMLP = ViTEncoder(config.encoder, config.channels, size)
+            encoded, self.stride = config.encoder.dim, config.encoder.stride
+        else:
+            self.encoder = BottleneckMLP(config.encoder, config.channels, config.encoder.width)
+            encoded, self.stride = config.encoder.width, 1
+        self.decoder = self._make_decoder()
         self.quant_proj = nn.Linear(encoded, latent)
         self.quantize = build_quantizer(config.quantizer)
-        self.post_quant_proj = nn.Linear(latent, decoded)
-        self.apply(_initialise)
 
+    @abstractmethod
+    def _make_decoder(self) -> nn.Module: ...
+
+    @abstractmethod
+    def _reconstruct(self, codes_BNL: Tensor, grid: tuple[int, int], **options: Any) -> Tensor:
+        """The outputs that codes (B, N, L) on a grid of (rows, columns) stand for."""
+
+    @abstractmethod
     def forward(self, x: Tensor) -> Reconstruction:
-        """Encode, quantise and decode; gradients pass the codebook straight through."""
-        quantized = self._quantise(x)
-        output = self._reconstruct(quantized.codes, self._grid_of(x))
-        return Reconstruction(output, quantized.ids.flatten(1), quantized.loss)
+        """What a training step compares; gradients pass the codebook straight through."""
 
     def encode(self, x: Tensor) -> Tensor:
         """The ids (B, N) of inputs. The codebook does not learn, nothing is drawn at random, no gradient is kept."""
         with self._frozen():
             return self._quantise(x).ids.flatten(1)
 
-    def decode(self, ids_BN: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
+    def decode(
+        self,
+        ids_BN: Tensor,
+        shape: tuple[int, int] | None = None,
+        *,
+        steps: int | None = None,
+        seed: int | Sequence[int] = 0,
+    ) -> Tensor:
         """The outputs, float32, that ids (B, N) stand for.
 
         shape: rows and columns of the grid of tokens; without it the grid is a square. Vectors have no grid.
+        steps, seed: of a decoder that denoises; a feed-forward one has no steps and draws nothing.
         """
+        return self._decode(ids_BN, shape)
+
+    def _decode(self, ids_BN: Tensor, shape: tuple[int, int] | None, **options: Any) -> Tensor:
         grid = self._grid_for(ids_BN, shape)
         with self._frozen():
-            device = self.quant_proj.weight.device
-            ids_BN = ids_BN.to(device)
+            ids_BN = ids_BN.to(self.quant_proj.weight.device)
             if outside := _range_outside(ids_BN, self.config.quantizer.size):
                 raise SpaceError(
                     f"ids run from {outside}, but the codebook holds 0 to {self.config.quantizer.size - 1};"
@@ -83,7 +98,7 @@ class VQTokenizer(nn.Module):
                 )
             codebooks = self.quantize.codebooks
             codes = self.quantize.lookup(ids_BN.unflatten(1, (-1, codebooks)) if codebooks > 1 else ids_BN)
-            return self._reconstruct(codes, grid).float()
+            return self._reconstruct(codes, grid, **options).float()
 
     def decode_mean(self, shares_BNK: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
         """The outputs, float32, of the mean codes under probabilities (B, N, K) of the ids; `shape` as in `decode`."""
@@ -105,10 +120,6 @@ class VQTokenizer(nn.Module):
 
     def _quantise(self, x: Tensor) -> Quantized:
         return self.quantize(self.latents(x))
-
-    def _reconstruct(self, codes_BNL: Tensor, grid: tuple[int, int]) -> Tensor:
-        features_BND = self.post_quant_proj(codes_BNL.to(self.post_quant_proj.weight.dtype))
-        return self.decoder(features_BND, grid) if self._has_grid else self.decoder(features_BND)[:, 0]
 
     @property
     def _has_grid(self) -> bool:
@@ -167,6 +178,39 @@ class VQTokenizer(nn.Module):
                 self.train()
 
 
+class VQTokenizer(Tokenizer):
+    """A tokenizer with a feed-forward decoder: images, label maps, feature maps or vectors, both ways."""
+
+    decoder: ViTDecoder | BottleneckMLP
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__(config)
+        decoder = config.decoder
+        width = decoder.dim if isinstance(decoder, ViTConfig) else decoder.width  # type: ignore[union-attr]
+        self.post_quant_proj = nn.Linear(config.quantizer.latent, width)
+        self.apply(initialise)
+
+    def _make_decoder(self) -> nn.Module:
+        config = self.config
+        outputs = config.labels or config.channels
+        match config.decoder:
+            case ViTConfig() as decoder:
+                return ViTDecoder(decoder, outputs, config.image_size, config.refine)
+            case MLPConfig() as decoder:
+                return BottleneckMLP(decoder, decoder.width, outputs)
+        raise ConfigError(f"{type(config.decoder).__name__} is a denoiser; make it with anymodal.tokenizers.build.")
+
+    def forward(self, x: Tensor) -> Reconstruction:
+        """Encode, quantise and decode; gradients pass the codebook straight through."""
+        quantized = self._quantise(x)
+        output = self._reconstruct(quantized.codes, self._grid_of(x))
+        return Reconstruction(output, x, quantized.ids.flatten(1), quantized.loss)
+
+    def _reconstruct(self, codes_BNL: Tensor, grid: tuple[int, int], **options: Any) -> Tensor:
+        features_BND = self.post_quant_proj(codes_BNL.to(self.post_quant_proj.weight.dtype))
+        return self.decoder(features_BND, grid) if self._has_grid else self.decoder(features_BND)[:, 0]
+
+
 def _range_outside(ids: Tensor, size: int) -> str:
     """The range of integers that are not all in 0 .. size - 1, in words; empty if they are."""
     if not ids.numel():
@@ -175,7 +219,7 @@ def _range_outside(ids: Tensor, size: int) -> str:
     return "" if 0 <= low <= high < size else f"{low} to {high}"
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -10,14 +10,14 @@ from torch import Tensor
 from anymodal.errors import ConfigError, nearest
 from anymodal.tokenizers.losses import LOSSES, Loss
 from anymodal.tokenizers.quantize import count_ids, perplexity, usage
-from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.training.engine import Batches, Engine, Metrics, TrainingSettings
 
 
 class CodeMeter:
     """Counts the ids seen since the last report."""
 
-    def __init__(self, tokenizer: VQTokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         quantizer = tokenizer.config.quantizer
         self.size, self.codebooks = quantizer.size, quantizer.codebooks
         self.counts_GK: Tensor | int = 0
@@ -34,7 +34,7 @@ class CodeMeter:
 
 
 def train_tokenizer(
-    tokenizer: VQTokenizer,
+    tokenizer: Tokenizer,
     batches: Batches[Tensor],
     loss: str | Loss,
     settings: TrainingSettings,
@@ -44,10 +44,10 @@ def train_tokenizer(
     device: str | torch.device | None = None,
     resume: bool = False,
     verbose: bool = False,
-) -> VQTokenizer:
+) -> Tokenizer:
     """Train a tokenizer to reconstruct its inputs; the result, averaged if `settings.ema` is on, is ready for use.
 
-    batches: inputs as `VQTokenizer` reads them; see `Engine.run` for what makes a run resumable.
+    batches: inputs as `Tokenizer` reads them; see `Engine.run` for what makes a run resumable.
     loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
     Logged: loss = reconstruction + code_weight * commitment, both parts, and usage and perplexity of the codes since
         the line before.
@@ -56,10 +56,10 @@ def train_tokenizer(
     engine = Engine(tokenizer, settings, out, device=device, verbose=verbose)
     meter = CodeMeter(tokenizer)
 
-    def step(model: VQTokenizer, x: Tensor) -> Metrics:
+    def step(model: Tokenizer, x: Tensor) -> Metrics:
         result = model(x)
         meter.add(result.ids)
-        reconstruction = measure(result.output.float(), x)
+        reconstruction = measure(result.output.float(), result.target)
         total = reconstruction + code_weight * result.code_loss
         return {"loss": total, "reconstruction": reconstruction, "commitment": result.code_loss}
 

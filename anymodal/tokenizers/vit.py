@@ -50,14 +50,21 @@ def position_table(dim: int, h: int, w: int) -> Tensor:
     return torch.cat([rows, columns])
 
 
-class MLP(nn.Module):
-    """Linear, activation, linear, four times as wide inside."""
+def resized_positions(table_Dhw: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The table (N, D) for a grid of (rows, columns), resized bicubically where the grid is not the table's own."""
+    if table_Dhw.shape[1:] != grid:
+        table_Dhw = F.interpolate(table_Dhw[None], size=grid, mode="bicubic", align_corners=False)[0]
+    return table_Dhw.flatten(1).T
 
-    def __init__(self, dim: int, activation: nn.Module) -> None:
+
+class MLP(nn.Module):
+    """Linear, activation, linear, `expansion` times as wide inside."""
+
+    def __init__(self, dim: int, activation: nn.Module, expansion: int = 4) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, 4 * dim)
+        self.fc1 = nn.Linear(dim, expansion * dim)
         self.act = activation
-        self.fc2 = nn.Linear(4 * dim, dim)
+        self.fc2 = nn.Linear(expansion * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.act(self.fc1(x)))
@@ -82,12 +89,12 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """x += attention(norm x); x += mlp(norm x)."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, expansion: int = 4) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = MLP(dim, nn.GELU())
+        self.mlp = MLP(dim, nn.GELU(), expansion)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         x_BND = x_BND + self.attn(self.norm1(x_BND))
@@ -103,19 +110,12 @@ class Trunk(nn.Module):
         super().__init__()
         side = image_size // config.patch
         self.register_buffer("positions", position_table(config.dim, side, side), persistent=False)
-        self.blocks = nn.ModuleList(Block(config.dim, config.heads) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.expansion) for _ in range(config.depth))
         self.norm_mlp = nn.LayerNorm(config.dim, eps=1e-6) if config.post_mlp else None
-        self.post_mlp = MLP(config.dim, nn.Tanh()) if config.post_mlp else None
-
-    def positions_for(self, grid: tuple[int, int]) -> Tensor:
-        """The table (N, D) for a grid of (rows, columns), resized bicubically where the grid is not the table's own."""
-        table = self.positions
-        if table.shape[1:] != grid:
-            table = F.interpolate(table[None], size=grid, mode="bicubic", align_corners=False)[0]
-        return table.flatten(1).T
+        self.post_mlp = MLP(config.dim, nn.Tanh(), config.expansion) if config.post_mlp else None
 
     def run_blocks(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
-        x_BND = x_BND + self.positions_for(grid)
+        x_BND = x_BND + resized_positions(self.positions, grid)
         for block in self.blocks:
             x_BND = block(x_BND)
         return x_BND
