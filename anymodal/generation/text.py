@@ -39,9 +39,9 @@ class Text:
 
     def value(self, length: int) -> np.ndarray:
         """The ids (n,) with the holes filled in. They close with the end mark and are at most `length`, unless `until`
-        made the end."""
-        written = np.array(self._written[:-1] if self.done else self._written, np.int64)
-        merged = merge_spans(self._prompt, written, self.space)
+        made the end: it stays if it is no sentinel."""
         if self.until is not None:
-            return merged
+            return merge_spans(self._prompt, np.array(self._written, np.int64), self.space)
+        written = self._written[:-1] if self.done else self._written
+        merged = merge_spans(self._prompt, np.array(written, np.int64), self.space)
         return np.append(merged[merged != self.space.end][: length - 1], self.space.end)

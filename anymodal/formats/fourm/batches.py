@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from anymodal.formats.fourm.domains import domain_of
+from anymodal.generation import Known, KnownTokens
 from anymodal.spaces import Stream
 from anymodal.tokens import NO_LABEL, DenseRows, Inputs, Layout, Packed, Targets, collate
 
@@ -98,6 +99,23 @@ def _target_columns(layout: Layout, stream: Stream, arrays: Arrays, b: int) -> n
 
 def _joined(columns: Sequence[np.ndarray], count: int) -> np.ndarray:
     return np.concatenate([np.zeros((count, 0), np.int64), *columns], axis=1).astype(np.int64)
+
+
+def known_samples(layout: Layout, batch: Mapping[str, Arrays]) -> list[KnownTokens]:
+    """What each sample of a generation batch knows: its selected inputs. Domains of other streams are passed over."""
+    streams = {domain_of(s.name).name: s for s in layout.streams}
+    samples = [KnownTokens(layout, {}) for _ in next(iter(batch.values()))["input_mask"]]
+    for name, arrays in batch.items():
+        stream = streams.get(name)
+        for b, sample in enumerate(samples if stream is not None else []):
+            assert stream is not None
+            selected = np.flatnonzero(~arrays["input_mask"][b])
+            tensor = arrays["tensor"][b]
+            values = dense_rows(tensor, stream) if stream.is_dense else tensor.reshape(-1).astype(np.int64)
+            if len(selected):
+                places = np.arange(len(selected)) if stream.is_sequence else selected
+                sample.put(stream.name, Known(values[selected], places))
+    return samples
 
 
 def mean_over_modalities(losses: Mapping[str, Tensor], count: int) -> float:

@@ -4,7 +4,9 @@ results.py      one line a case
 recipes.py      weights and inputs from their recipes
 checkpoints.py  weights in memory as an open file
 transformer.py  fm/: encoder, decoder, logits, losses
-sampling.py     generate/: schedules, filtering, greedy sequences
+sampling.py     generate/: schedules, filtering, greedy sequences, single steps
+runs.py         generate/: whole runs with recorded choices
+helpers.py      generate/: inputs for empty, given and hidden modalities
 tokenizers.py   tokenizers/ and tok/: the VQ-VAE ones
 vocabulary.py   text/: ids
 command.py      all of them over a folder
