@@ -184,14 +184,12 @@ class FeatureLabeler(PictureLabeler):
         """A photograph uint8 (H, W, 3) as the network reads it: float32 (3, H, W)."""
         from PIL import Image
 
-        height, width = picture.shape[:2]
-        short = min(height, width)
-        box = (0.0, 0.0, float(width), float(height))
+        short = min(picture.shape[:2])
         if self.square:
-            left, top = (width - short) / 2, (height - short) / 2
-            box, height, width = (left, top, left + short, top + short), short, short
-        sides = [max(1, round(side / short * self.size / self.patch)) * self.patch for side in (width, height)]
-        resized = Image.fromarray(picture).resize((sides[0], sides[1]), Image.Resampling.BICUBIC, box)
+            top, left = ((side - short) // 2 for side in picture.shape[:2])
+            picture = picture[top : top + short, left : left + short]
+        height, width = (max(1, round(s / short * self.size / self.patch)) * self.patch for s in picture.shape[:2])
+        resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
         unit = np.asarray(resized, np.float32) / 255
         standard = (unit - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(standard.transpose(2, 0, 1))

@@ -1,8 +1,9 @@
 """Distance from the camera."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anymodal import ImageModality
+from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,3 +78,42 @@ class Depth(ImageModality):
             "rmse": float(np.sqrt(np.mean(squared))),
             "delta1": float(np.mean(close)),
         }
+
+
+class DepthLabeler(PictureLabeler):
+    """A network for depth from one photograph: ZoeDepth, Depth Anything, DepthPro, DPT and others of transformers.
+
+    Networks of metric depth give metres. The others give inverse depth without a scale (Ranftl et al. 2020, section 5);
+    its reciprocal is taken, at most 50 times the nearest depth, and the farthest point gets 1.
+    """
+
+    modality, checkpoint = "depth", "Intel/zoedepth-nyu-kitti"
+    architecture = "AutoModelForDepthEstimation"
+    metric = frozenset({"zoedepth", "depth_pro"})
+
+    def predict(self, pictures: "list[np.ndarray]") -> "list[np.ndarray]":
+        import inspect
+
+        sizes = [picture.shape[:2] for picture in pictures]
+        output = self.model(**self.prepared(pictures))
+        finish = self.processor.post_process_depth_estimation
+        padded = {"source_sizes": sizes} if "source_sizes" in inspect.signature(finish).parameters else {}
+        maps = [
+            found["predicted_depth"].float().cpu().numpy() for found in finish(output, target_sizes=sizes, **padded)
+        ]
+        config = self.model.config
+        if config.model_type in self.metric or getattr(config, "depth_estimation_type", "relative") == "metric":
+            return maps
+        return [from_inverse(values) for values in maps]
+
+
+def from_inverse(inverse: "np.ndarray") -> "np.ndarray":
+    """Relative depth, float32 in (0, 1], of inverse depth without a scale; what is below 1/50 of the nearest is far."""
+    floor = max(float(inverse.max()) / 50, 1e-6)
+    depth = 1 / np.maximum(inverse, floor)
+    return (depth / depth.max()).astype(np.float32)
+
+
+@hookimpl
+def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    return {"depth": DepthLabeler}

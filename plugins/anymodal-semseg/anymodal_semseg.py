@@ -1,6 +1,14 @@
 """What every pixel belongs to: the 133 classes of COCO panoptic."""
 
-from anymodal import LabelMapModality
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from anymodal import Labeler, LabelMapModality, PictureLabeler, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
 
 THINGS = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop
 sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack,
@@ -23,3 +31,27 @@ class Semseg(LabelMapModality):
     classes = tuple(name.strip() for name in f"{THINGS}, {STUFF}".replace("\n", " ").split(","))
     codebook = 4096
     repository = "EPFL-VILAB/4M_tokenizers_semseg_4k_224-448"
+
+
+class SemsegLabeler(PictureLabeler):
+    """A Mask2Former, or another network for semantic segmentation, trained on COCO panoptic (Cheng et al. 2022).
+
+    Its classes are matched by their names in the checkpoint; pixels of a class with an unknown name get 255.
+    """
+
+    modality, checkpoint = "semseg", "facebook/mask2former-swin-base-coco-panoptic"
+    architecture = "AutoModelForUniversalSegmentation"
+
+    def predict(self, pictures: "list[np.ndarray]") -> "list[np.ndarray]":
+        sizes = [picture.shape[:2] for picture in pictures]
+        output = self.model(**self.prepared(pictures))
+        maps = self.processor.post_process_semantic_segmentation(output, target_sizes=sizes)
+        numbers = {name: number for number, name in enumerate(Semseg.classes)}
+        names = self.model.config.id2label
+        table = np.array([numbers.get(names[i], 255) for i in range(len(names))], np.uint8)
+        return [table[found.cpu().numpy()] for found in maps]
+
+
+@hookimpl
+def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    return {"semseg": SemsegLabeler}

@@ -1,0 +1,66 @@
+"""The labeler of depth on small random networks."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import anymodal as am
+
+
+def pictures():
+    rng = np.random.default_rng(0)
+    return [{"rgb": rng.integers(0, 256, shape, dtype=np.uint8)} for shape in ((40, 60, 3), (33, 47, 3))]
+
+
+def dpt(folder):
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
+
+    config = DPTConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=32, patch_size=16,
+        neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, backbone_out_indices=[0, 1, 2, 3], is_hybrid=False,
+    )  # fmt: skip
+    DPTForDepthEstimation(config).save_pretrained(folder)
+    DPTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def depth_anything(folder, kind):
+    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config, DPTImageProcessorPil
+
+    backbone = Dinov2Config(
+        hidden_size=16, mlp_ratio=2, num_hidden_layers=4, num_attention_heads=2, image_size=28, patch_size=14,
+        out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True,
+    )  # fmt: skip
+    config = DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
+        head_hidden_size=8, depth_estimation_type=kind, max_depth=20 if kind == "metric" else 1,
+    )  # fmt: skip
+    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    size = {"height": 28, "width": 28}
+    DPTImageProcessorPil(size=size, keep_aspect_ratio=True, ensure_multiple_of=14).save_pretrained(folder)
+    return folder
+
+
+def relative_depth_anything(folder):
+    return depth_anything(folder, "relative")
+
+
+@pytest.mark.parametrize("make", [dpt, relative_depth_anything])
+def test_relative_networks_give_depth_between_0_and_1(tmp_path, make):
+    labeler = am.registry().labeler("depth")(make(tmp_path), device="cpu")
+    for sample, depth in zip(pictures(), labeler.label(pictures()), strict=True):
+        assert depth.shape == sample["rgb"].shape[:2] and depth.dtype == np.float32
+        assert depth.min() > 0 and depth.max() == pytest.approx(1)
+
+
+def test_metric_networks_give_metres(tmp_path):
+    labeler = am.registry().labeler("depth")(depth_anything(tmp_path, "metric"), device="cpu")
+    (depth, _) = labeler.label(pictures())
+    assert depth.shape == (40, 60) and 0 < depth.mean() < 20 and depth.max() != 1
+
+
+def test_inverse_depth_becomes_depth():
+    from_inverse = importlib.import_module("anymodal_depth").from_inverse
+    assert np.allclose(from_inverse(np.array([[1.0, 2.0], [4.0, 0.0]])), [[4 / 50, 2 / 50], [1 / 50, 1]])
+    assert (from_inverse(np.zeros((2, 2))) == 1).all()
