@@ -101,6 +101,31 @@ def _joined(columns: Sequence[np.ndarray], count: int) -> np.ndarray:
     return np.concatenate([np.zeros((count, 0), np.int64), *columns], axis=1).astype(np.int64)
 
 
+def stored_sequence(read: np.ndarray, said: np.ndarray, budget: int, length: int) -> dict[str, np.ndarray]:
+    """A masked sequence as 4M stores it in `length` places: input ids first, target ids from the input budget on."""
+    tensor, fields = np.zeros(length, np.int64), _unused(length)
+    end = min(budget + len(said), length)
+    tensor[: len(read)], tensor[budget:end] = read, said[: end - budget]
+    fields["input_mask"][: len(read)] = False
+    fields["target_mask"][budget:end] = False
+    fields["decoder_attention_mask"][budget:end] = 1
+    return {"tensor": tensor} | fields
+
+
+def stored_grid(ids: np.ndarray, read: np.ndarray, asked: np.ndarray) -> dict[str, np.ndarray]:
+    """A masked grid as 4M stores it; the first of the `asked` positions holds their number."""
+    fields = _unused(len(ids))
+    fields["input_mask"][read] = False
+    fields["target_mask"][asked] = False
+    fields["decoder_attention_mask"][asked[:1]] = len(asked)
+    return {"tensor": ids} | fields
+
+
+def _unused(length: int) -> dict[str, np.ndarray]:
+    masks = {key: np.ones(length, bool) for key in ("input_mask", "target_mask")}
+    return masks | {"decoder_attention_mask": np.zeros(length, np.int64)}
+
+
 def known_samples(layout: Layout, batch: Mapping[str, Arrays]) -> list[KnownTokens]:
     """What each sample of a generation batch knows: its selected inputs. Domains of other streams are passed over."""
     streams = {domain_of(s.name).name: s for s in layout.streams}

@@ -10,22 +10,18 @@ from pathlib import Path
 import click
 
 from anymodal.errors import AnymodalError
-from anymodal.formats.fourm.verify.results import Result, skip
+from anymodal.formats.fourm.verify.masking import verify_masking
+from anymodal.formats.fourm.verify.results import Result
 from anymodal.formats.fourm.verify.sampling import verify_sampling
 from anymodal.formats.fourm.verify.tokenizers import verify_hashed_tokenizers, verify_stored_tokenizers
 from anymodal.formats.fourm.verify.transformer import verify_transformers
 from anymodal.formats.fourm.verify.vocabulary import verify_text
 
-
-def _masking(folder: Path) -> Iterator[Result]:
-    yield skip("masking", "no comparison of budgets and recorded draws yet")
-
-
 SUITES: dict[str, Callable[[Path], Iterator[Result]]] = {
     "fm": verify_transformers,
     "generate": verify_sampling,
     "text": verify_text,
-    "masking": _masking,
+    "masking": verify_masking,
     "tok": verify_stored_tokenizers,
     "tokenizers": verify_hashed_tokenizers,
 }

@@ -1,0 +1,40 @@
+"""Which tokens of a sample the model reads and which it predicts (4M, arXiv 2312.06647 section 3).
+
+A mixture component is drawn, then token budgets from two Dirichlet distributions, then tokens: grids at random
+positions, sequences by span masking. The result is packed: only selected tokens leave this package.
+
+mixture.py   the numbers of a recipe
+budgets.py   how many tokens of each stream
+spans.py     span masking of sequences
+masker.py    selecting, by a mixture or by fixed roles
+"""
+
+from anymodal.masking.budgets import budgets, published_budgets
+from anymodal.masking.masker import Masker, Roles, Selection, pack, select_grid
+from anymodal.masking.mixture import Component, MaskingConfig
+from anymodal.masking.spans import (
+    chunk_sizes,
+    hide_spans,
+    merge_spans,
+    select_rows,
+    select_sequence,
+    whole_chunks,
+)
+
+__all__ = [
+    "Component",
+    "Masker",
+    "MaskingConfig",
+    "Roles",
+    "Selection",
+    "budgets",
+    "chunk_sizes",
+    "hide_spans",
+    "merge_spans",
+    "pack",
+    "published_budgets",
+    "select_grid",
+    "select_rows",
+    "select_sequence",
+    "whole_chunks",
+]

@@ -1,0 +1,222 @@
+"""Selecting tokens of samples: by a mixture, or by fixed roles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import attrs
+import numpy as np
+
+from anymodal.errors import ConfigError, nearest
+from anymodal.masking.budgets import budgets, published_budgets
+from anymodal.masking.mixture import MaskingConfig
+from anymodal.masking.spans import chunk_sizes, select_rows, select_sequence
+from anymodal.spaces import Stream, TokenSpace
+from anymodal.tokens import Layout, Packed, Packer
+
+
+@attrs.frozen(eq=False)
+class Selection:
+    """What is chosen of one stream: input values (n,) or (n, width) at `read_at`, target ids (m,) at `asked_at`.
+
+    The places in a sequence are ranks. A target sequence of m ids makes m - 1 predictions.
+    """
+
+    stream: Stream
+    read: np.ndarray
+    read_at: np.ndarray
+    asked: np.ndarray
+    asked_at: np.ndarray
+
+    @property
+    def predictions(self) -> int:
+        return max(len(self.asked) - 1, 0) if self.stream.is_sequence else len(self.asked)
+
+
+def pack(layout: Layout, selections: Iterable[Selection]) -> Packed:
+    """One packed sample of what was selected."""
+    packer = Packer(layout)
+    for chosen in selections:
+        name = chosen.stream.name
+        if len(chosen.read) and chosen.stream.is_dense:
+            packer.add_dense(name, chosen.read, chosen.read_at)
+        elif len(chosen.read):
+            packer.add_input(name, chosen.read, chosen.read_at)
+        if chosen.predictions and chosen.stream.is_sequence:
+            packer.add_sequence_target(name, chosen.asked)
+        elif chosen.predictions:
+            packer.add_grid_target(name, chosen.asked, chosen.asked_at)
+    return packer.pack()
+
+
+def select_grid(
+    length: int, inputs: int, targets: int | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random positions of a grid to read and to predict, ascending; None asks for all that are not read."""
+    order = rng.permutation(length)
+    end = length if targets is None else inputs + targets
+    return np.sort(order[:inputs]), np.sort(order[inputs:end])
+
+
+class Masker:
+    """Turns tokenised samples into packed ones.
+
+    A sample maps stream names to ids (n,) or rows (n, width); it may lack streams. The same sample and random
+    generator state give the same selection.
+    """
+
+    def __init__(self, layout: Layout, config: MaskingConfig) -> None:
+        if not config.components:
+            raise ConfigError("masking needs at least one component of the mixture")
+        for component in config.components:
+            for name in [*component.inputs, *component.targets, *component.keep, *config.chunks]:
+                if name not in layout:
+                    raise ConfigError(
+                        f"masking names the stream {name!r}, which is not in the set{nearest(name, layout.index)}"
+                    )
+        self.layout, self.config = layout, config
+        weights = np.array([c.weight for c in config.components], float)
+        self._cumulative = np.cumsum(weights / weights.sum())
+        self._alphas = [
+            (self._by_stream(c.inputs, "input"), self._by_stream(c.targets, "target")) for c in config.components
+        ]
+
+    def _by_stream(self, alphas: Mapping[str, float], side: str) -> np.ndarray:
+        """Concentrations in the order of the layout. 4M spends a share of the targets on what cannot be one."""
+        published = self.config.scheme == "fourm"
+        return np.array(
+            [alphas.get(s.name, 0.0) if published or getattr(s, side) else 0.0 for s in self.layout.streams]
+        )
+
+    def component(self, rng: np.random.Generator) -> int:
+        """Draw a component of the mixture."""
+        return min(int(np.searchsorted(self._cumulative, rng.random())), len(self._alphas) - 1)
+
+    def __call__(
+        self, sample: Mapping[str, np.ndarray], rng: np.random.Generator, component: int | None = None
+    ) -> Packed:
+        """Select tokens of a sample by a drawn component, or by the given one."""
+        which = self.component(rng) if component is None else component
+        given, wanted = self.budgets(sample, rng, which)
+        return pack(self.layout, self.select(sample, given, wanted, which, rng))
+
+    def budgets(
+        self, sample: Mapping[str, np.ndarray], rng: np.random.Generator, component: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Input and target budgets of a sample by stream, in the order of the layout."""
+        chosen, (alpha_in, alpha_out) = self.config.components[component], self._alphas[component]
+        least, most = chosen.input_tokens or (self.config.input_tokens, self.config.input_tokens)
+        total, asked = least + int(rng.random() * (most - least + 1)), self.config.target_tokens
+        streams = self.layout.streams
+        sequence = np.array([s.is_sequence for s in streams])
+        lengths = np.array([len(sample[s.name]) if s.name in sample else 0 for s in streams])
+        if self.config.scheme == "full":
+            given = budgets(alpha_in, total, lengths, rng)
+            room = np.where(sequence, np.where(lengths > 0, lengths + 2, 0), lengths - given)
+            return given, budgets(alpha_out, asked, room, rng)
+        here = np.flatnonzero([s.name in sample for s in streams])
+        room = np.array([s.space.length for s in streams])
+        given, wanted = np.zeros(len(streams), np.int64), np.zeros(len(streams), np.int64)
+        given[here] = published_budgets(alpha_in[here], total, room[here], rng)
+        left = np.where(sequence, room, room - given)
+        wanted[here] = published_budgets(alpha_out[here], asked, left[here], rng)
+        return given, wanted
+
+    def select(
+        self,
+        sample: Mapping[str, np.ndarray],
+        given: np.ndarray,
+        wanted: np.ndarray,
+        component: int,
+        rng: np.random.Generator,
+    ) -> list[Selection]:
+        """Tokens of a sample within its budgets by stream."""
+        if self.config.scheme == "full":
+            return self._select_full(sample, given, wanted, component, rng)
+        return [
+            self._select(stream, sample[stream.name], int(given[i]), int(wanted[i]), component, rng)
+            for i, stream in enumerate(self.layout.streams)
+            if stream.name in sample
+        ]
+
+    def _select_full(
+        self,
+        sample: Mapping[str, np.ndarray],
+        given: np.ndarray,
+        wanted: np.ndarray,
+        component: int,
+        rng: np.random.Generator,
+    ) -> list[Selection]:
+        """Sequences first; what they do not use of their budgets goes to the grids by the concentrations of these."""
+        streams, given, wanted = self.layout.streams, given.copy(), wanted.copy()
+        total, asked = int(given.sum()), int(wanted.sum())
+        used, chosen = [0, 0], {}
+        for i, stream in enumerate(streams):
+            if stream.is_sequence and (given[i] or wanted[i]):
+                part = self._select(stream, sample[stream.name], int(given[i]), int(wanted[i]), component, rng)
+                chosen[i] = part
+                used = [used[0] + len(part.read), used[1] + part.predictions]
+        grids = np.array([not s.is_sequence for s in streams])
+        lengths = np.where(grids, [len(sample[s.name]) if s.name in sample else 0 for s in streams], 0)
+        given, wanted = np.where(grids, given, 0), np.where(grids, wanted, 0)
+        alpha_in, alpha_out = (np.where(grids, a, 0) for a in self._alphas[component])
+        wanted += budgets(alpha_out, asked - used[1] - int(wanted.sum()), lengths - given - wanted, rng)
+        given += budgets(alpha_in, total - used[0] - int(given.sum()), lengths - given - wanted, rng)
+        for i, stream in enumerate(streams):
+            if given[i] or wanted[i]:
+                chosen[i] = self._select(stream, sample[stream.name], int(given[i]), int(wanted[i]), component, rng)
+        return [chosen[i] for i in sorted(chosen)]
+
+    def _select(
+        self, stream: Stream, value: np.ndarray, inputs: int, targets: int, component: int, rng: np.random.Generator
+    ) -> Selection:
+        keep, space = self.config.components[component].keep.get(stream.name, "random"), stream.space
+        none = np.zeros(0, np.int64)
+        if stream.is_sequence and stream.is_dense:
+            rows = select_rows(value, inputs, keep, rng)
+            return Selection(stream, rows, np.arange(len(rows)), none, none)
+        if stream.is_sequence:
+            assert isinstance(space, TokenSpace)
+            size = self.config.chunks.get(stream.name, 1)
+            chunks = None if size == 1 else chunk_sizes(value, size, space)
+            read, said = select_sequence(value, inputs, targets, keep, space, rng, chunks)
+            return Selection(stream, read, np.arange(len(read)), said, np.arange(len(said)))
+        if not stream.target:
+            targets = 0
+        read_at, asked_at = select_grid(len(value), min(inputs, len(value)), targets, rng)
+        asked = value[asked_at] if stream.target else none
+        return Selection(stream, value[read_at], read_at, asked, asked_at)
+
+
+@attrs.frozen
+class Roles:
+    """Masks by fixed roles, as for fine-tuning: `inputs` are read whole, `targets` predicted whole (stream names)."""
+
+    layout: Layout
+    inputs: Collection[str]
+    targets: Collection[str]
+
+    def __call__(self, sample: Mapping[str, np.ndarray], rng: np.random.Generator | None = None) -> Packed:
+        """The packed sample; nothing is drawn."""
+        return pack(self.layout, self.select(sample))
+
+    def select(self, sample: Mapping[str, np.ndarray]) -> list[Selection]:
+        """Every stream of the sample that has a role."""
+        rng = np.random.default_rng(0)
+        return [
+            self._role(stream, sample[stream.name], rng)
+            for stream in self.layout.streams
+            if stream.name in sample and (stream.name in self.inputs or stream.name in self.targets)
+        ]
+
+    def _role(self, stream: Stream, value: np.ndarray, rng: np.random.Generator) -> Selection:
+        given, none, space = stream.name in self.inputs, np.zeros(0, np.int64), stream.space
+        if stream.is_sequence and not stream.is_dense:
+            assert isinstance(space, TokenSpace)
+            budget = len(value) if given else 0
+            read, said = select_sequence(value, budget, None, "all", space, rng)
+            return Selection(stream, read, np.arange(len(read)), said, np.arange(len(said)))
+        places = np.arange(len(value))
+        if given:
+            return Selection(stream, value, places, none, none)
+        return Selection(stream, value[:0], none, value, places)

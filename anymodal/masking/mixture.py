@@ -1,0 +1,59 @@
+"""The numbers of a masking recipe: components of the mixture, and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from anymodal.errors import ConfigError
+
+KEEPS = ("random", "all", "none", "binary")
+SCHEMES = ("full", "fourm")
+
+
+@attrs.frozen
+class Component:
+    """One component of the mixture: Dirichlet concentrations by stream name; streams not named have 0.
+
+    `keep` says how much of a sequence stays visible when it is an input: 'random' (uniform share), 'all', 'none', or
+    'binary' (all or nothing by a coin). `input_tokens` (least, most) replaces the configuration's number.
+    """
+
+    inputs: Mapping[str, float]
+    targets: Mapping[str, float]
+    weight: float = 1.0
+    keep: Mapping[str, str] = attrs.field(factory=dict)
+    input_tokens: tuple[int, int] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name, keep in self.keep.items():
+            if keep not in KEEPS:
+                raise ConfigError(f"keep of {name!r} must be one of {', '.join(KEEPS)}, got {keep!r}")
+        if self.weight < 0 or min([0, *self.inputs.values(), *self.targets.values()]) < 0:
+            raise ConfigError("weights and concentrations of a mixture component must not be negative")
+        if self.input_tokens is not None and not 0 <= self.input_tokens[0] <= self.input_tokens[1]:
+            raise ConfigError(f"input_tokens must be (least, most), got {self.input_tokens}")
+
+
+@attrs.frozen
+class MaskingConfig:
+    """How samples are masked: numbers of input and target tokens, and the mixture of Dirichlet components.
+
+    `scheme` 'full' fills the budgets whenever a sample has enough tokens; 'fourm' masks exactly as published, where
+    what a stream has no room for is lost. `chunks` says for streams whose tokens belong together how many do: each
+    chunk is hidden or kept as a whole, the end mark is one of its own.
+    """
+
+    input_tokens: int = 128
+    target_tokens: int = 128
+    components: tuple[Component, ...] = attrs.field(factory=tuple, converter=tuple)
+    scheme: str = "full"
+    chunks: Mapping[str, int] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if self.scheme not in SCHEMES:
+            raise ConfigError(f"the masking scheme must be one of {', '.join(SCHEMES)}, got {self.scheme!r}")
+        for name, size in self.chunks.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ConfigError(f"the tokens of a chunk of {name!r} must be a positive whole number, got {size!r}")

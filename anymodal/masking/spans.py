@@ -1,0 +1,119 @@
+"""Span masking: hidden runs of a sequence become sentinels, and the target says what they stand for.
+
+A `keep` says how much stays visible: 'random' (a uniform share), 'all', 'none', or 'binary' (all or nothing by a coin).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anymodal.spaces import TokenSpace
+
+
+def hide_spans(ids: np.ndarray, visible: np.ndarray, space: TokenSpace) -> tuple[np.ndarray, np.ndarray]:
+    """Span masking: each run of hidden tokens becomes the next sentinel, from [S_1] on.
+
+    Returns the input (visible tokens and sentinels) and the target ([S_k] and its tokens, span by span, closed by one
+    more sentinel). Spans beyond the last sentinel stay visible.
+    """
+    assert space.sentinels is not None
+    starts = np.flatnonzero(~visible & np.concatenate([[True], visible[:-1]]))
+    spans = min(len(starts), space.sentinels[1] - 2)
+    read: list[int] = []
+    said: list[int] = []
+    tokens, end = ids.tolist(), 0
+    for k, start in enumerate(starts[:spans], 1):
+        read += [*tokens[end:start], space.sentinel(k)]
+        later = np.flatnonzero(visible[start:])
+        end = start + int(later[0]) if len(later) else len(ids)
+        said += [space.sentinel(k), *tokens[start:end]]
+    read += tokens[end:]
+    said.append(space.sentinel(spans + 1))
+    return np.asarray(read, np.int64), np.asarray(said, np.int64)
+
+
+def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.ndarray:
+    """The sequence whose hidden spans are filled in again; sentinels without a span vanish (inverse of hide_spans)."""
+    spans: dict[int, list[int]] = {}
+    current: list[int] = []
+    for token, mark in zip(said.tolist(), space.is_sentinel(said), strict=True):
+        if mark:
+            current = spans.setdefault(token, [])
+        else:
+            current.append(token)
+    merged: list[int] = []
+    for token, mark in zip(read.tolist(), space.is_sentinel(read), strict=True):
+        merged += spans.get(token, []) if mark else [token]
+    return np.asarray(merged, np.int64)
+
+
+def chunk_sizes(ids: np.ndarray, size: int, space: TokenSpace) -> np.ndarray:
+    """Numbers of tokens (chunks,) that are hidden together: `size` each, and the end mark alone.
+
+    They may sum to less than the ids: a chunk that was cut off is left out.
+    """
+    closed = bool(len(ids)) and int(ids[-1]) == space.end
+    return np.array([size] * ((len(ids) - closed) // size) + [1] * closed, np.int64)
+
+
+def whole_chunks(sizes: np.ndarray, length: int) -> np.ndarray:
+    """The first chunks (sizes in tokens) that fit into `length` tokens."""
+    return sizes[np.cumsum(sizes) <= length]
+
+
+def select_sequence(
+    ids: np.ndarray,
+    inputs: int,
+    targets: int | None,
+    keep: str,
+    space: TokenSpace,
+    rng: np.random.Generator,
+    chunks: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Input and target ids of one sequence within its budgets (4M, arXiv 2312.06647, span masking).
+
+    While the input is longer than its budget the share of visible tokens shrinks by a tenth and is drawn anew; a target
+    that is too long is cut from a random sentinel on (None: never). `chunks` are numbers of tokens that are hidden
+    together; ids beyond their sum are left out.
+    """
+    sizes = np.ones(len(ids), np.int64) if chunks is None else chunks
+    ids, share = ids[: sizes.sum()], _share(keep, rng) if inputs else 0.0
+    while True:
+        visible = np.repeat(rng.random(len(sizes)) < share, sizes)
+        read, said = hide_spans(ids, visible, space)
+        if not inputs:
+            read = read[:0]
+        if len(read) <= inputs:
+            break
+        share *= 0.9
+    return read, said if targets is None else _cut_target(said, targets, space, rng)
+
+
+def select_rows(rows: np.ndarray, inputs: int, keep: str, rng: np.random.Generator) -> np.ndarray:
+    """Input rows (n, width) of a sequence of vectors: each hidden run becomes one row of zeros; none for no budget."""
+    if not inputs:
+        return rows[:0]
+    share = _share(keep, rng)
+    while True:
+        visible = rng.random(len(rows)) < share
+        shown = visible | np.concatenate([[True], visible[:-1]])[: len(rows)]
+        if shown.sum() <= inputs:
+            return np.where(visible[:, None], rows, 0)[shown]
+        share *= 0.9
+
+
+def _share(keep: str, rng: np.random.Generator) -> float:
+    """How large a share of a sequence stays visible."""
+    if keep == "random":
+        return rng.random()
+    return float(keep == "all") if keep != "binary" else float(rng.random() < 0.5)
+
+
+def _cut_target(said: np.ndarray, budget: int, space: TokenSpace, rng: np.random.Generator) -> np.ndarray:
+    if len(said) <= budget:
+        return said
+    starts = np.flatnonzero(space.is_sentinel(said))
+    start = starts[int(rng.random() * max(1, len(starts) - 1))]
+    if len(said) - start < budget:
+        start = next(s for s in starts if len(said) - s <= budget)
+    return said[start : start + budget]
