@@ -163,10 +163,23 @@ def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]
     plain = repository.name if isinstance(repository, Repository) else repository
     place, file = constants.ENDPOINT, name or "the repository"
 
-    def offline() -> str | None:
-        if access.local_files_only:
-            return "local_files_only"
-        return "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else None
+    def absent(error: BaseException) -> str:
+        """Why a file that is not in the cache could not be had."""
+        switch = "local_files_only" if access.local_files_only else "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else ""
+        if switch:
+            cache = access.cache_dir or constants.HF_HUB_CACHE
+            return f"{file} of {repository} is not in the cache {cache}, and {switch} forbids to download it"
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            return refused(error.__cause__)
+        if isinstance(error.__cause__, errors.FileMetadataError):
+            return f"{place} does not answer as the Hub does for {file} of {repository}; check HF_ENDPOINT and proxies"
+        return f"cannot reach {place} for {file} of {repository}, and it is not in the cache; check the connection"
+
+    def refused(error: errors.HfHubHTTPError) -> str:
+        status = getattr(error.response, "status_code", None)
+        if status in (401, 403):
+            return f"{place} refuses access to {plain} ({status}); log in with a token that has the right to it"
+        return f"{place} failed with status {status} for {file} of {plain}; try again later"
 
     try:
         yield
@@ -183,14 +196,7 @@ def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]
             f"{plain} has no revision {_revision(repository)!r}; give a branch, tag or commit"
         ) from error
     except errors.LocalEntryNotFoundError as error:
-        if (switch := offline()) is not None:
-            cache = access.cache_dir or constants.HF_HUB_CACHE
-            message = f"{file} of {repository} is not in the cache {cache}, and {switch} forbids to download it"
-        else:
-            message = (
-                f"cannot reach {place} for {file} of {repository}, and it is not in the cache; check the connection"
-            )
-        raise CheckpointError(message) from error
+        raise CheckpointError(absent(error)) from error
     except errors.EntryNotFoundError as error:
         raise CheckpointError(f"{repository} has no file {name!r}") from error
     except errors.OfflineModeIsEnabled as error:
@@ -198,17 +204,14 @@ def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]
     except errors.LocalTokenNotFoundError as error:
         raise CheckpointError("no token for the Hub is stored; log in with `hf auth login` or set HF_TOKEN") from error
     except errors.HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            message = f"{place} refuses access to {plain} ({status}); log in with a token that has the right to it"
-        else:
-            message = f"{place} failed with status {status} for {file} of {plain}; try again later"
-        raise CheckpointError(message) from error
+        raise CheckpointError(refused(error)) from error
     except errors.HFValidationError as error:
         raise CheckpointError(f"{plain!r} is not the name of a repository: {_flat(error)}") from error
     except (errors.HTTPError, ConnectionError, TimeoutError) as error:
         message = f"the download of {file} of {plain} from {place} broke off ({_flat(error) or type(error).__name__})"
         raise CheckpointError(f"{message}; try again, finished files are kept") from error
+    except RuntimeError as error:  # what workers of an upload raise, around the reason
+        raise CheckpointError(f"{plain}: {_flat(error)} {_flat(error.__cause__ or '')}; try again") from error
     except OSError as error:
         if "Consistency check failed" in str(error):
             message = f"{file} of {plain} came with another size than {place} states; try again"
@@ -221,7 +224,7 @@ def _revision(repository: Repository | str) -> str:
     return (repository.revision or "main") if isinstance(repository, Repository) else "main"
 
 
-def _flat(error: BaseException) -> str:
+def _flat(error: BaseException | str) -> str:
     return " ".join(str(error).split())[:200]
 
 

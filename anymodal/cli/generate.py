@@ -17,7 +17,8 @@ from anymodal.errors import ConfigError, DataError, GenerationError, ValueProble
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="NAME=VALUE...")
 @click.option("--to", "targets", required=True, help="Modalities to generate, with commas between, or all.")
-@click.option("--model", default="tiny", show_default=True, help="A preset or a folder.")
+@click.option("--model", default="tiny", show_default=True, help="A preset, folder, file or repository on the Hub.")
+@click.option("--revision", help="Branch, tag or commit of a repository.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the values, grid.png and tokens.safetensors.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
@@ -30,6 +31,7 @@ def generate(
     inputs: tuple[str, ...],
     targets: str,
     model: str,
+    revision: str | None,
     out: Path | None,
     seed: int,
     settings: tuple[str, ...],
@@ -52,7 +54,7 @@ def generate(
     from anymodal.hub import load
 
     began = time.perf_counter()
-    loaded = load(model)
+    loaded = load(model, revision=revision)
     values = {name: _value(loaded, name, text) for name, text in given.items()}
     known = loaded.accept({n: _value(loaded, n, t) for n, t in dict(_pair(t, "a truth") for t in truth).items()})
     ready = time.perf_counter()
