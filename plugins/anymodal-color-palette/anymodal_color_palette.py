@@ -1,10 +1,11 @@
 """The few colours that a picture is made of."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal import StructuredModality
-from anymodal.files import read_json, write_json
+from anymodal import DerivedLabeler, Labeler, StructuredModality, hookimpl
+from anymodal.files import read_json
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ else:
 class ColorPalette(StructuredModality):
     """Palettes: uint8 arrays (N, 3) of sRGB colours, N from 1 to 7, the most frequent first.
 
-    Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b],
-    or 4M's list whose first entry maps "1".."7" to palettes. Computed from rgb by k-means in CIELAB;
-    crops do not change it.
+    Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b], or 4M's list
+    whose first entry maps "1".."7" to palettes: then the value is a dict of them, of which training draws one, and the
+    one of `colours` counts otherwise. Computed from rgb by k-means in CIELAB; crops do not change it.
     """
 
     numbers = (*StructuredModality.numbers, "colours")
@@ -28,29 +29,43 @@ class ColorPalette(StructuredModality):
     length = 23
     colours = 5
 
-    def accept(self, value: Any) -> "np.ndarray":
+    def accept(self, value: Any) -> Any:
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
+        if isinstance(value, Mapping):
+            if not value:
+                raise self.problem(value, "a dict of palettes, at least one")
+            return {int(count): self.accept(np.asarray(palette)) for count, palette in sorted(value.items())}
         array = np.asarray(value)
         inside = array.dtype.kind in "ui" and array.size and array.min() >= 0 and array.max() <= 255
         if array.ndim != 2 or array.shape[1] != 3 or not 1 <= len(array) <= 7 or not inside:
             raise self.problem(value, "1 to 7 colours of shape (N, 3), whole numbers 0..255")
         return array.astype(np.uint8)
 
-    def read(self, path: Path) -> "np.ndarray":
+    def read(self, path: Path) -> Any:
         value = read_json(path)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            value = value[0].get(str(self.colours))
         try:
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                return self.accept(value[0])
             return self.accept(np.array(value))
         except ValueError as error:
             raise self.problem(value, f"colours in {path} as a list of [r, g, b]") from error
 
-    def write(self, value: Any, path: Path) -> None:
-        write_json(np.asarray(value).tolist(), path)
+    def plain(self, value: Any) -> list[Any]:
+        return self.chosen(value).tolist()
 
-    def spell(self, value: Any) -> str:
-        return " ".join([f"v1={len(value)}", *(f"v0={int(v)}" for v in np.asarray(value).ravel())])
+    def chosen(self, value: Any, rng: "np.random.Generator | None" = None) -> "np.ndarray":
+        """The palette itself, or one of several: drawn, or the one whose length is nearest to `colours`."""
+        if not isinstance(value, Mapping):
+            return np.asarray(value)
+        lengths = sorted(value)
+        if rng is not None:
+            return np.asarray(value[lengths[int(rng.integers(0, len(lengths)))]])
+        return np.asarray(value[min(lengths, key=lambda n: abs(n - self.colours))])
+
+    def spell(self, value: Any, rng: "np.random.Generator | None" = None) -> str:
+        palette = self.chosen(value, rng)
+        return " ".join([f"v1={len(palette)}", *(f"v0={int(v)}" for v in palette.ravel())])
 
     def parse(self, text: str) -> "np.ndarray":
         values = [v for k, v in filter(None, map(parse_value, text.split()[1:])) if k == 0]
@@ -69,6 +84,7 @@ class ColorPalette(StructuredModality):
     def show(self, value: Any, size: int = 256) -> "Image":
         from PIL import Image
 
+        value = self.chosen(value)
         if not len(value):
             return Image.new("RGB", (size, size), (255, 255, 255))
         return Image.fromarray(np.asarray(value, np.uint8)[None]).resize((size, size), Image.Resampling.NEAREST)
@@ -76,11 +92,11 @@ class ColorPalette(StructuredModality):
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean CIELAB distance (CIE 1976) from each true colour to the nearest predicted one."""
         distances = []
-        for prediction, truth in zip(predictions, truths, strict=True):
+        for prediction, truth in zip(map(self.chosen, predictions), map(self.chosen, truths), strict=True):
             if not len(prediction):
                 distances.append(100.0)
                 continue
-            gaps = np.linalg.norm(to_lab(np.asarray(truth))[:, None] - to_lab(np.asarray(prediction))[None], axis=-1)
+            gaps = np.linalg.norm(to_lab(truth)[:, None] - to_lab(prediction)[None], axis=-1)
             distances.append(float(gaps.min(1).mean()))
         return {"delta_e": float(np.mean(distances))}
 
@@ -107,3 +123,14 @@ def k_means(points: "np.ndarray", count: int, rounds: int = 10) -> "np.ndarray":
         labels = np.linalg.norm(points[:, None] - centres[None], axis=-1).argmin(1)
         centres = np.stack([points[labels == k].mean(0) if (labels == k).any() else centres[k] for k in range(count)])
     return labels
+
+
+class ColorPaletteLabeler(DerivedLabeler):
+    """The exact palette."""
+
+    derives = ColorPalette
+
+
+@hookimpl
+def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    return {"color_palette": ColorPaletteLabeler}

@@ -10,6 +10,7 @@ import numpy as np
 
 from anymodal.files import read_json
 from anymodal.formats.fourm.verify.results import Result, attempt, gap, skip
+from anymodal.formats.fourm.verify.serialisation import verify_transforms, verify_values
 from anymodal.masking import hide_spans, merge_spans
 from anymodal.text import Vocabulary
 
@@ -37,6 +38,7 @@ def verify_text(folder: Path) -> Iterator[Result]:
         pairs += [(case["string"], case["ids"]) for case in recorded["color_palette"] + recorded["human_poses"]]
         pairs += list(zip(recorded["metadata"]["chunks"], recorded["metadata"]["ids"], strict=True))
         yield from attempt("text/serialisation", lambda: _ids("text/serialisation", vocabulary, pairs))
+        yield from verify_values(recorded, vocabulary)
         yield from attempt("text/span_masking", lambda: _spans(vocabulary, recorded["span_masking"]))
     if (folder / "wordpiece.json").is_file():
         recorded_words = read_json(folder / "wordpiece.json")
@@ -49,7 +51,7 @@ def verify_text(folder: Path) -> Iterator[Result]:
     if (folder / "span_merge.json").is_file():
         yield from attempt("text/span_merge", lambda: _merges(vocabulary, read_json(folder / "span_merge.json")))
     if (folder / "transforms.json").is_file():
-        yield skip("text/transforms", "det, metadata, poses and SAM instances have no plugins yet")
+        yield from verify_transforms(read_json(folder / "transforms.json"), vocabulary)
 
 
 def _ids(case: str, vocabulary: Vocabulary, pairs: list[tuple[str, list[int]]]) -> Result:

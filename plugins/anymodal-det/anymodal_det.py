@@ -1,0 +1,236 @@
+"""What is where: boxes with class names."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal import Crop, Labeler, PictureLabeler, StructuredModality, hookimpl
+from anymodal.errors import ConfigError, ValueProblem
+from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
+from anymodal.files import read_json
+from anymodal.text import parse_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+ORDERS = ("origin", "area", "score", "random")
+MOST_DETECTIONS = 100  # of one picture that COCO's evaluation counts
+
+
+@attrs.frozen
+class Box:
+    """One object: a box in fractions of the picture's width and height, its class, and how sure its maker is."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    class_name: str
+    score: float = 1.0
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        return self.xmin, self.ymin, self.xmax, self.ymax
+
+    @property
+    def area(self) -> float:
+        return (self.xmax - self.xmin) * (self.ymax - self.ymin)
+
+
+class Det(StructuredModality):
+    """Objects: a list of `Box`, corners in 0 to 1 from the top left, class names, scores in 0 to 1.
+
+    Spelled `v0=XMIN v1=YMIN v2=XMAX v3=YMAX CLASS` a box (4M, arXiv 2312.06647), coordinates in `bins` levels; boxes
+    whose score is under `threshold` are left out, and at most `most` of the best kept (0: all). `order` is 'origin' (by
+    the distance of the top left corner from that of the picture), 'area', 'score' or 'random'.
+    Files: JSON, 4M's {"instances": [{"boxes", "class_name", "score"}]}, or a COCO file of one picture.
+    """
+
+    numbers = (*StructuredModality.numbers, "threshold", "most", "order", "bins")
+    length = 256
+    threshold = 0.6
+    most = 0
+    order = "origin"
+    bins = 1000
+
+    def accept(self, value: Any) -> list[Box]:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        if isinstance(value, Mapping):
+            value = from_coco(value) if "annotations" in value else value.get("instances")
+        if not isinstance(value, (list, tuple)):
+            raise self.problem(value, "a list of Box, or 4M's or COCO's dict")
+        return [self._box(item) for item in value]
+
+    def _box(self, item: Any) -> Box:
+        expected = "boxes of four numbers in 0..1, xmin <= xmax and ymin <= ymax, with a class name and a score"
+        if isinstance(item, Mapping):
+            corners = item.get("boxes")
+            if not isinstance(corners, (list, tuple)) or len(corners) != 4:
+                raise self.problem(item, expected)
+            item = Box(*corners, item.get("class_name"), item.get("score", 1.0))
+        if not isinstance(item, Box):
+            raise self.problem(item, expected)
+        try:
+            numbers = [float(v) for v in (*item.corners, item.score)]
+        except (TypeError, ValueError):
+            raise self.problem(item, expected) from None
+        x0, y0, x1, y1, score = numbers
+        name = item.class_name
+        if not isinstance(name, str) or not name.strip() or any(map(parse_value, name.split())):
+            raise ValueProblem(f"{self.name} takes class names that are words, got {name!r}")
+        if not (-1e-4 <= x0 <= x1 <= 1 + 1e-4 and -1e-4 <= y0 <= y1 <= 1 + 1e-4 and 0 <= score <= 1):
+            raise ValueProblem(f"{self.name} takes {expected}, got {item}")
+        return Box(*clip_box(numbers[:4]), name, score)
+
+    def read(self, path: Path) -> list[Box]:
+        return self.accept(read_json(Path(path)))
+
+    def plain(self, value: list[Box]) -> dict[str, Any]:
+        return {"instances": [{"boxes": list(b.corners), "class_name": b.class_name, "score": b.score} for b in value]}
+
+    def crop(self, value: list[Box], crop: Crop) -> list[Box]:
+        """What is left of the boxes inside the crop, mirrored with it; empty ones go."""
+        moved = [Box(*clip_box(crop_box(b.corners, crop)), b.class_name, b.score) for b in value]
+        return [b for b in moved if b.xmin < b.xmax and b.ymin < b.ymax]
+
+    def chunks(self, value: list[Box], rng: "np.random.Generator | None" = None) -> list[str]:
+        return [self._spelled(b) for b in self._ordered(value, rng)]
+
+    def spell(self, value: list[Box], rng: "np.random.Generator | None" = None) -> str:
+        return " ".join(self.chunks(value, rng))
+
+    def _ordered(self, value: list[Box], rng: "np.random.Generator | None") -> list[Box]:
+        if self.order not in ORDERS:
+            raise ConfigError(f"the order of {self.name} is one of {', '.join(ORDERS)}, got {self.order!r}")
+        kept = [b for b in value if b.score >= self.threshold]
+        if self.most and len(kept) > self.most:
+            kept = sorted(kept, key=lambda b: -b.score)[: self.most]
+        if self.order == "random":
+            return kept if rng is None else [kept[k] for k in rng.permutation(len(kept))]
+        keys = {"origin": lambda b: b.xmin**2 + b.ymin**2, "area": lambda b: -b.area, "score": lambda b: -b.score}
+        return sorted(kept, key=keys[self.order])
+
+    def _spelled(self, box: Box) -> str:
+        levels = [f"v{k}={round(v * (self.bins - 1))}" for k, v in enumerate(box.corners)]
+        return " ".join([*levels, box.class_name])
+
+    def parse(self, text: str) -> list[Box]:
+        """The boxes that have four coordinates in order, and words for a class."""
+        found, corners, words = [], list[int](), list[str]()
+        for word in [*text.split(), "v0=0"]:
+            value = parse_value(word)
+            if value is None:
+                words.append(word)
+            elif value[0] == 0 or words:
+                found.append((corners, " ".join(words)))
+                corners, words = ([value[1]] if value[0] == 0 else []), []
+            else:
+                corners = [*corners, value[1]] if value[0] == len(corners) else []
+        boxes = [Box(*(min(v / (self.bins - 1), 1.0) for v in c), n) for c, n in found if len(c) == 4 and n]
+        return [b for b in boxes if b.xmin <= b.xmax and b.ymin <= b.ymax]
+
+    def show(self, value: list[Box], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
+        """Named boxes, the large ones first, over the picture or on paper."""
+        from PIL import ImageDraw, ImageFont
+
+        canvas = backdrop(size, picture)
+        draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(max(9, size // 22))
+        for box in sorted(value, key=lambda b: -b.area):
+            colour = bright(box.class_name)
+            x0, y0, x1, y1 = (v * (size - 1) for v in box.corners)
+            draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, size // 100))
+            left, top, right, bottom = draw.textbbox((0, 0), box.class_name, font)
+            x, y = min(x0, size - (right - left) - 6), y0 if y0 + (bottom - top) + 6 < size else y0 - (bottom - top) - 6
+            draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 5), fill=colour)
+            draw.text((x + 3 - left, y + 2 - top), box.class_name, (255, 255, 255), font)
+        return canvas
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """COCO's average precision over IoU 0.50 to 0.95 in steps of 0.05, at 0.50, and at 0.75 (Lin et al. 2014).
+
+        Averaged over the classes of the truth; precision is interpolated at 101 levels of recall. 0 without any truth.
+        """
+        classes = sorted({b.class_name for truth in truths for b in truth})
+        steps = np.linspace(0.5, 0.95, 10)
+        table = [average_precision(predictions, truths, name, steps) for name in classes] or [np.zeros(10)]
+        mean = np.mean(table, 0)
+        return {"ap": float(mean.mean()), "ap50": float(mean[0]), "ap75": float(mean[5])}
+
+
+def average_precision(
+    predictions: Sequence[Sequence[Box]], truths: Sequence[Sequence[Box]], class_name: str, steps: "np.ndarray"
+) -> "np.ndarray":
+    """Average precision (n,) of one class at each IoU threshold of `steps` (n,)."""
+    scores: list[float] = []
+    hits: list[np.ndarray] = []
+    total = 0
+    for predicted, true in zip(predictions, truths, strict=True):
+        known = [b.corners for b in true if b.class_name == class_name]
+        best = sorted((b for b in predicted if b.class_name == class_name), key=lambda b: -b.score)[:MOST_DETECTIONS]
+        total += len(known)
+        overlaps = box_iou([b.corners for b in best], known)
+        taken = np.zeros((len(steps), len(known)), bool)
+        for box, row in zip(best, overlaps, strict=True):
+            hit = np.zeros(len(steps), bool)
+            for s, step in enumerate(steps):
+                free = np.where(taken[s], -1.0, row) if len(known) else row
+                if free.size and free.max() >= step - 1e-10:
+                    taken[s, free.argmax()] = hit[s] = True
+            scores.append(box.score)
+            hits.append(hit)
+    if not hits:
+        return np.zeros(len(steps))
+    right = np.stack(hits)[np.argsort([-s for s in scores], kind="stable")].cumsum(0)
+    recall, precision = right / total, right / np.arange(1, len(right) + 1)[:, None]
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    levels = np.linspace(0, 1, 101)
+    return np.array([np.mean(_at_recall(recall[:, s], precision[:, s], levels)) for s in range(len(steps))])
+
+
+def _at_recall(recall: "np.ndarray", precision: "np.ndarray", levels: "np.ndarray") -> "np.ndarray":
+    where = np.searchsorted(recall, levels - 1e-12, side="left")
+    return np.where(where < len(recall), precision[np.minimum(where, len(recall) - 1)], 0.0)
+
+
+def from_coco(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """4M's instances of a COCO dict with one picture; its boxes are [x, y, width, height] in pixels."""
+    try:
+        (picture,) = value["images"]
+        names = {c["id"]: c["name"] for c in value["categories"]}
+        width, height = float(picture["width"]), float(picture["height"])
+        found = []
+        for a in value["annotations"]:
+            x, y, w, h = map(float, a["bbox"])
+            corners = [x / width, y / height, (x + w) / width, (y + h) / height]
+            found.append({"boxes": corners, "class_name": names[a["category_id"]], "score": a.get("score", 1.0)})
+        return found
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueProblem(f"not a COCO file of one picture: {type(error).__name__}: {error}") from None
+
+
+class DetLabeler(PictureLabeler):
+    """Objects by a detector of the transformers library, such as RT-DETR (Zhao et al. 2023); scores over 0.3."""
+
+    modality, checkpoint = "det", "PekingU/rtdetr_r50vd"
+    architecture = "AutoModelForObjectDetection"
+    threshold = 0.3
+
+    def predict(self, pictures: "list[np.ndarray]") -> list[Any]:
+        output = self.model(**self.prepared(pictures))
+        results = self.processor.post_process_object_detection(output, threshold=self.threshold)
+        return [self._boxes(*(result[key].tolist() for key in ("boxes", "labels", "scores"))) for result in results]
+
+    def _boxes(self, corners: list[list[float]], labels: list[int], scores: list[float]) -> list[Box]:
+        names = self.model.config.id2label
+        return [Box(*clip_box(c), names[n], s) for c, n, s in zip(corners, labels, scores, strict=True)]
+
+
+@hookimpl
+def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    return {"det": DetLabeler}

