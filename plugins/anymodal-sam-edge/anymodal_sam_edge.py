@@ -1,9 +1,9 @@
 """Edges of things, whatever they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anymodal import DerivedLabeler, EdgeModality, Labeler, ValueProblem, hookimpl
+from anymodal import EdgeModality, Labeler, ValueProblem, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,14 +22,18 @@ class SamEdge(EdgeModality):
     repository = "EPFL-VILAB/4M_tokenizers_edge_8k_224-512"
 
     def derive(self, values: dict[str, Any]) -> "np.ndarray":
-        """From an integer map (H, W), 0 where nothing is, or from a list of instances with a bool `mask` (H, W)."""
-        instances = values["sam_instance"]
-        if isinstance(instances, np.ndarray):
-            return edges(instances) * np.uint8(255)
-        masks = [np.asarray(getattr(instance, "mask", instance)) > 0 for instance in instances]
-        if not masks:
-            return np.zeros((self.size, self.size), np.uint8)
-        return np.logical_or.reduce([edges(mask) for mask in masks]) * np.uint8(255)
+        """Drawn at the size of the model; a map of instances (H, W), 0 for nothing, keeps its own."""
+        return drawn(values["sam_instance"], self.size, self.size)
+
+
+def drawn(instances: Any, height: int, width: int) -> "np.ndarray":
+    """The edges of a list of instances in a picture of that size, or of a map of instances in its own."""
+    if hasattr(instances, "dtype"):
+        return edges(np.asarray(instances)) * np.uint8(255)
+    found = np.zeros((height, width), bool)
+    for instance in instances:
+        found |= edges(instance.pixels(width, height))
+    return found * np.uint8(255)
 
 
 def edges(labels: "np.ndarray") -> "np.ndarray":
@@ -45,10 +49,14 @@ def edges(labels: "np.ndarray") -> "np.ndarray":
     return found & (labels != 0)
 
 
-class SamEdgeLabeler(DerivedLabeler):
-    """The exact edges of instances."""
+class SamEdgeLabeler(Labeler):
+    """The exact edges of instances, in a picture as large as the photograph."""
 
-    derives = SamEdge
+    modality, sources = "sam_edge", ("sam_instance", "rgb")
+
+    def label(self, samples: Sequence[Mapping[str, Any]]) -> list[Any]:
+        pairs = zip(self.values(samples, "sam_instance"), self.values(samples, "rgb"), strict=True)
+        return [drawn(instances, *photograph.shape[:2]) for instances, photograph in pairs]
 
 
 @hookimpl

@@ -36,9 +36,9 @@ def test_a_mirrored_picture_has_mirrored_edges(labels):
 
 
 @given(maps)
-def test_masks_and_a_map_of_them_have_the_same_edges(labels):
-    masks = [labels == number for number in (1, 2)]
-    assert np.array_equal(derive(masks), derive(labels))
+def test_instances_alone_have_the_same_edges_as_in_a_map(labels):
+    alone = [derive((labels == number).astype(np.uint8)) for number in (1, 2)]
+    assert np.array_equal(np.maximum(*alone), derive(labels))
 
 
 def test_nothing_has_no_edges_and_what_is_no_map_is_refused():
@@ -47,10 +47,26 @@ def test_nothing_has_no_edges_and_what_is_no_map_is_refused():
         derive(np.zeros((2, 2, 2), np.uint8))
 
 
-def test_space_tokenizer_and_labeler():
+def test_space_and_published_tokenizer():
     (stream,) = SamEdge().streams()
     assert stream.space == am.TokenSpace.grid(8192, 14, 14)
     assert SamEdge.repository == "EPFL-VILAB/4M_tokenizers_edge_8k_224-512"
+
+
+class Square:
+    """An instance that fills the left upper quarter of the picture."""
+
+    def pixels(self, width, height):
+        value = np.zeros((height, width), bool)
+        value[: height // 2, : width // 2] = True
+        return value
+
+
+def test_instances_are_drawn_at_the_size_of_the_model_or_of_the_photograph():
+    edges = SamEdge(size=32, patch=8).derive({"sam_instance": [Square()]})
+    assert edges.shape == (32, 32) and np.argwhere(edges).max() == 15 and (edges[15, :16] == 255).all()
     labeler = am.registry().labeler("sam_edge")()
-    value = np.eye(6, dtype=np.uint8)
-    assert np.array_equal(labeler.label([{"sam_instance": value}])[0], derive(value))
+    (edges,) = labeler.label([{"sam_instance": [Square()], "rgb": np.zeros((20, 40, 3), np.uint8)}])
+    assert edges.shape == (20, 40) and np.argwhere(edges).max(0).tolist() == [9, 19]
+    with pytest.raises(am.ValueProblem, match="needs 'rgb', and sample 0 has sam_instance"):
+        labeler.label([{"sam_instance": []}])
