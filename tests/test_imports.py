@@ -23,16 +23,16 @@ LAYERS = [
     {"files", "remote", "spaces", "weights"},
     {"config", "hookspecs"},
     {"modality", "text"},
-    {"tokenizers", "families", "discovery", "footprint", "labeler", "loading", "plugins"},
+    {"tokenizers", "families", "discovery", "footprint", "labeler", "loading", "plugins", "teachers"},
     {"tokens"},
     {"masking", "model", "outputs"},
     {"generation", "data", "evaluation"},
-    {"anymodel", "card", "checkpoint", "formats", "hub", "tokenizer_files"},
-    {"training", "tokenizers.train", "tokenizers.recipe", "transfer", "retrieval"},
+    {"anymodel", "card", "checkpoint", "convert", "formats", "hub", "tokenizer_files"},
+    {"training", "tokenizers.train", "tokenizers.recipe", "teachers.train", "transfer", "retrieval"},
     {"testing", "template", "cli", "app"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-PUBLIC = {"errors", "families", "files", "hookspecs", "lazy", "spaces", "testing", "text"}
+PUBLIC = {"errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text"}
 
 
 def is_for_types(node: ast.AST) -> bool:

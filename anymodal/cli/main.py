@@ -18,13 +18,16 @@ from anymodal.errors import AnymodalError, nearest
 from anymodal.plugins import registry
 
 COMMANDS = {
+    "convert": ("anymodal.cli.convert:convert", "Convert a checkpoint: published 4M <-> ours."),
     "data": ("anymodal.cli.data:data", "Make and check data."),
     "doctor": ("anymodal.cli.doctor:doctor", "Say what is installed, what works and what does not."),
     "generate": ("anymodal.cli.generate:generate", "Generate some modalities from others."),
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
+    "models": ("anymodal.cli.models:models", "List the models that have a short name."),
     "plugin": ("anymodal.cli.plugin:plugin", "List plugins."),
     "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
     "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
+    "train-teacher": ("anymodal.cli.train_teacher:train_teacher", "Train a small network that labels features."),
     "train-tokenizer": ("anymodal.cli.train_tokenizer:train_tokenizer", "Train the tokenizer of a modality."),
 }
 
