@@ -71,15 +71,10 @@ def usage(model: AnyModel, name: str) -> str:
     given = picture or text
     value = {picture: "photo.jpg", text: "a red car on a road"}.get(given)
     inputs = f'{{"{given}": "{value}"}}' if given else "{}"
-    target = next((t for t in modalities.targets if t not in (given, text)), None) or next(
-        (t for t in modalities.targets if t != given), modalities.targets[0]
-    )
-    lines = [
-        "import anymodal as am\n",
-        f'model = am.load("{name}")',
-        f'out = model.generate({inputs}, targets=["{target}"], seed=0)',
-        'out.save("out")',
-    ]
+    targets = sorted((t for t in modalities.targets if t != given), key=lambda t: modalities.layout[t].is_sequence)
+    lines = ["import anymodal as am\n", f'model = am.load("{name}")']
+    if targets:
+        lines += [f'out = model.generate({inputs}, targets=["{targets[0]}"], seed=0)', 'out.save("out")']
     return "\n".join(lines) + "\n"
 
 

@@ -123,10 +123,12 @@ def load_tokenizer(files: Files, part: str = "") -> VQTokenizer:
 
 def save_tokenizer(modality: Modality, part: Path, dtype: torch.dtype | None = None) -> None:
     """Write a modality's tokenizer and its numbers; the config comes last."""
-    save_weights(modality.tokenizer.state_dict().items(), part, dtype)
-    config = {
-        "modality": modality.name,
-        "numbers": modality.settings(),
-        "tokenizer": attrs.asdict(modality.tokenizer.config),
-    }
-    write_json(config, part / "config.json")
+    save_bare(modality.tokenizer, part, dtype, {"modality": modality.name, "numbers": modality.settings()})
+
+
+def save_bare(
+    tokenizer: VQTokenizer, part: Path, dtype: torch.dtype | None = None, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write a tokenizer in our format, with what its config says `about` the modality; the config comes last."""
+    save_weights(tokenizer.state_dict().items(), part, dtype)
+    write_json({**(about or {}), "tokenizer": attrs.asdict(tokenizer.config)}, part / "config.json")

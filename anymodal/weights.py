@@ -21,7 +21,7 @@ from anymodal.files import read_json, replacing, write_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PIECE, MAPPED = 8 * 1024**2, 32 * 1024**2  # bytes copied at once, and before the file is mapped anew
+PIECE, MAPPED = 1024**2, 4 * 1024**2  # bytes copied at once, and before the file is mapped anew
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -1,0 +1,33 @@
+"""`anymodal convert`: published 4M checkpoints and ours, from one format into the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from anymodal.cli.output import Output, with_output
+
+
+@click.command()
+@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DST", type=click.Path(path_type=Path))
+@click.option("--vocabulary", type=click.Path(path_type=Path), help="4M's text tokenizer file, instead of fetching it.")
+@with_output
+def convert(output: Output, source: Path, target: Path, vocabulary: Path | None) -> None:
+    """Convert a checkpoint: a published 4M model or tokenizer into ours, ours into the published format.
+
+    SRC is a folder or a .safetensors file and tells itself which of the two it is. DST is a folder or, in the published
+    format, a .safetensors file.
+
+    \b
+    anymodal convert 4M-21_B/ ours/
+    anymodal convert ours/ published.safetensors
+    """
+    from anymodal.convert import convert as run
+
+    notes = run(source, target, vocabulary)
+    for note in notes:
+        output.note(note)
+    output.line(f"wrote {target}")
+    output.data({"source": str(source), "target": str(target), "notes": notes})
