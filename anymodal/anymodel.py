@@ -20,6 +20,8 @@ from anymodal.plugins import blame
 from anymodal.tokens import ModalitySet
 
 OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
+RETRIEVAL = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
+FINER = Sampling(scheme="maskgit", steps=8, schedule="cosine", temperature=1.0, guidance=2.0)  # 4M, arXiv 2312.06647
 
 
 class AnyModel:
@@ -70,13 +72,18 @@ class AnyModel:
         return tokens
 
     def detokenize(self, tokens: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Natural values of tokens by stream name; dense streams are passed over."""
-        values = {}
-        for name, ids in tokens.items():
-            stream = self.modalities.layout[name]
-            if not stream.is_dense:
-                values[stream.modality] = self.modalities[stream.modality].detokenize([np.asarray(ids)])[0]
-        return values
+        """Natural values of tokens by stream name; dense streams are passed over: they are only read."""
+        layout = self.modalities.layout
+        return {
+            name: self._modality(name).detokenize_stream(name, [np.asarray(ids)])[0]
+            for name, ids in tokens.items()
+            if not layout[name].is_dense
+        }
+
+    def _modality(self, name: str) -> Modality:
+        """The modality of a name, which may be that of one of its streams. Raises UnknownModality."""
+        layout = self.modalities.layout
+        return self.modalities[layout[name].modality if name in layout else name]
 
     # Generation.
 
@@ -94,10 +101,12 @@ class AnyModel:
         """Generate `targets` (default: all that are not given), each from the inputs and the targets before it.
 
         `inputs` are plain values by modality name: a path, picture, array or text. `common` sampling options (`steps`,
-        `temperature`, `top_p`, `top_k`, `guidance`, `scheme`, `schedule`, `anneal`) go to every target, `options` to
-        single ones: ``options={"depth": {"steps": 8}}``. `weights` guides by several inputs at once:
+        `temperature`, `top_p`, `top_k`, `guidance`, `scheme`, `schedule`, `anneal`, `samples`) go to every target,
+        `options` to single ones: ``options={"depth": {"steps": 8}}``. `weights` guides by several inputs at once:
         ``weights={"rgb": 1.0, "caption": 2.5}``. The same `seed` gives the same result. `progress` is called with the
-        name of the target after every step. Raises an AnymodalError for anything a user can cause.
+        name of the target after every step. A target may also be a finer stream of a modality (``rgb.448``). With
+        ``samples`` several values are drawn and merged, for modalities that can. Raises an AnymodalError for anything a
+        user can cause.
         """
         return self.generate_batch(
             [inputs], targets, seed=seed, weights=weights, options=options, progress=progress, **common
@@ -108,13 +117,19 @@ class AnyModel:
         inputs: Sequence[Mapping[str, Any]],
         targets: str | Sequence[str] | None = None,
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         weights: Mapping[str, float] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         progress: Callable[[str], None] | None = None,
         **common: Any,
     ) -> list[Outputs]:
-        """`generate` for several samples in one batch; sample i uses seed + i and gets what it would get alone."""
+        """`generate` for several samples in one batch; each gets what it would get alone.
+
+        Sample i uses the seed `seed` + i, or the i-th of a list.
+        """
+        seeds = [seed + i for i in range(len(inputs))] if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(inputs):
+            raise GenerationError(f"{len(seeds)} seeds for {len(inputs)} samples; give one each, or a single number")
         groups: dict[frozenset[str], list[int]] = {}
         for index, sample in enumerate(inputs):
             groups.setdefault(frozenset(sample), []).append(index)
@@ -124,13 +139,103 @@ class AnyModel:
             plan = self._plan(names, given, weights, options or {}, common)
             values = [self.accept(inputs[index]) for index in indices]
             known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
-            for stream in Sampler(self.transformer).run(known, plan, [seed + index for index in indices]):
-                if progress is not None:
-                    progress(stream)
+            self._run(known, plan, [seeds[index] for index in indices], progress)
             for index, sample, tokens in zip(indices, values, known, strict=True):
                 ids = {name: tokens.streams[name].values for name in names}
                 results[index] = Outputs(self.modalities, self._values(names, tokens), sample, ids)
         return [results[index] for index in range(len(inputs))]
+
+    def _run(
+        self,
+        known: Sequence[KnownTokens],
+        plan: Sequence[Target],
+        seeds: Sequence[int],
+        progress: Callable[[str], None] | None,
+    ) -> None:
+        for stream in Sampler(self.transformer).run(known, plan, seeds):
+            if progress is not None:
+                progress(stream)
+
+    def upscale(
+        self,
+        outputs: Outputs,
+        targets: str | Sequence[str] | None = None,
+        *,
+        seed: int = 1,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        progress: Callable[[str], None] | None = None,
+        **common: Any,
+    ) -> Outputs:
+        """Finer values of what another model generated, by this one's finer streams (4M, arXiv 2312.06647).
+
+        ``am.load("4m-7-sr-l").upscale(outputs)`` reads the inputs and tokens of `outputs`, as far as it knows their
+        modalities, and generates `targets` (default: all of the outputs that it has finer streams of) at the size of
+        these, pictures last. Options as in `generate`. Raises an AnymodalError for anything a user can cause.
+        """
+        layout = self.modalities.layout
+        finer = {s.modality: s.name for s in layout.streams if s.target and s.name != s.modality}
+        ordered = sorted(finer, key=lambda name: self.modalities[name].photographic)
+        names = [targets] if isinstance(targets, str) else list(targets or [n for n in ordered if n in outputs])
+        for name in names:
+            if name not in finer or name not in outputs:
+                known = ", ".join(n for n in ordered if n in outputs) or "none"
+                raise GenerationError(f"{name!r} cannot be upscaled{nearest(name, finer)}; can be: {known}")
+        if not names:
+            raise GenerationError(
+                f"nothing to upscale: this model has finer {', '.join(ordered) or 'nothing'}, the outputs hold "
+                f"{', '.join(outputs)}"
+            )
+        values = self.accept({n: v for n, v in outputs.inputs.items() if n in self.modalities})
+        tokens = self._conditions(values) | self._shared_tokens(outputs)
+        plan = [
+            attrs.evolve(target, stream=finer[target.stream])
+            for target in self._plan(names, list(values), None, options or {}, common, FINER)
+        ]
+        sample = KnownTokens(layout, tokens)
+        self._run([sample], plan, [seed], progress)
+        ids = {finer[name]: sample.streams[finer[name]].values for name in names}
+        made = {name: self.detokenize({finer[name]: ids[finer[name]]})[finer[name]] for name in names}
+        return Outputs(self.modalities, made, values, ids)
+
+    def _shared_tokens(self, outputs: Outputs) -> dict[str, np.ndarray]:
+        """The generated tokens that this model reads too, in the same space."""
+        mine, theirs = self.modalities.layout, outputs.modalities.layout
+        return {
+            name: ids
+            for name, ids in outputs.tokens.items()
+            if name in mine and mine[name].input and mine[name].space == theirs[name].space
+        }
+
+    def embed(
+        self, inputs: Mapping[str, Any], to: str, *, seed: int = 0, normalize: bool = False, **options: Any
+    ) -> np.ndarray:
+        """A vector (channels,) float32 for retrieval: the value of the modality `to` predicted from any inputs.
+
+        ``model.embed({"caption": "a dog"}, to="dinov2_global")``. Drawn as published (4M-21, arXiv 2406.09406): all
+        tokens in one step at temperature 0.1, the same for the same seed. `normalize` scales it to length 1, so that
+        dot products are cosines. Sampling `options` as in `generate`. Raises GenerationError if `to` is no vector.
+        """
+        return self.embed_batch([inputs], to, seed=seed, normalize=normalize, **options)[0]
+
+    def embed_batch(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        to: str,
+        *,
+        seed: int = 0,
+        normalize: bool = False,
+        **options: Any,
+    ) -> np.ndarray:
+        """`embed` for several samples in one batch: (samples, channels). All use the same seed."""
+        how = RETRIEVAL | options
+        outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **how)
+        vectors = [np.asarray(out[to]) for out in outputs]
+        if any(v.ndim != 1 or v.dtype.kind != "f" for v in vectors):
+            raise GenerationError(f"{to!r} is not a vector: embed predicts modalities such as dinov2_global")
+        stacked = np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
+        if not normalize:
+            return stacked
+        return stacked / np.maximum(np.linalg.norm(stacked, axis=-1, keepdims=True), 1e-12)
 
     def _conditions(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Tokens of the inputs for the encoder; a modality with a dense stream enters through it alone."""
@@ -150,11 +255,19 @@ class AnyModel:
     def _values(self, names: Sequence[str], tokens: KnownTokens) -> dict[str, Any]:
         """Natural values of generated targets, from the mean code where they were estimated."""
         return {
-            name: self.modalities[name].expect([tokens.beliefs[name]])[0]
+            name: self._modality(name).expect([tokens.beliefs[name]])[0]
             if name in tokens.beliefs
+            else self._merged(name, tokens.drawn[name])
+            if name in tokens.drawn
             else self.detokenize({name: tokens.streams[name].values})[name]
             for name in names
         }
+
+    def _merged(self, name: str, drawn: Sequence[np.ndarray]) -> Any:
+        """One value of several draws of a sequence."""
+        modality = self._modality(name)
+        with blame(modality, "merge", drawn):
+            return modality.merge([value for ids in drawn for value in modality.detokenize_stream(name, [ids])])
 
     def _targets(self, targets: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
         possible = self.modalities.targets
@@ -162,8 +275,8 @@ class AnyModel:
             return [name for name in possible if name not in given]
         names = [targets] if isinstance(targets, str) else list(targets)
         for name in names:
-            modality = self.modalities[name]
-            if name not in possible:
+            modality = self._modality(name)
+            if name not in possible and not (name in self.modalities.layout and self.modalities.layout[name].target):
                 raise GenerationError(
                     f"{modality.name!r} is input-only and cannot be generated; targets: {', '.join(possible)}"
                 )
@@ -180,8 +293,9 @@ class AnyModel:
         weights: Mapping[str, float] | None,
         options: Mapping[str, Mapping[str, Any]],
         common: Mapping[str, Any],
+        default: Sampling | None = None,
     ) -> list[Target]:
-        grounded = any(self.modalities[name].photographic for name in given)
+        grounded = any(self._modality(name).photographic for name in given)
         for name in options:
             if name not in names:
                 raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, names)}")
@@ -189,7 +303,7 @@ class AnyModel:
         return [
             Target(
                 name,
-                self._sampling(self.modalities[name], grounded, dict(common), dict(options.get(name, {}))),
+                self._sampling(name, default, grounded, dict(common), dict(options.get(name, {}))),
                 by_stream,
             )
             for name in names
@@ -203,10 +317,13 @@ class AnyModel:
             result |= dict.fromkeys(self._entrances(name), float(weight))
         return result
 
-    @staticmethod
-    def _sampling(modality: Modality, grounded: bool, common: dict[str, Any], own: dict[str, Any]) -> Sampling:
-        """The plugin's default with the user's changes; a common scheme that does not fit the target is left out."""
-        default = modality.tuned_sampling(grounded)
+    def _sampling(
+        self, name: str, default: Sampling | None, grounded: bool, common: dict[str, Any], own: dict[str, Any]
+    ) -> Sampling:
+        """The plugin's default with the user's changes; common ones that do not fit the target are left out."""
+        modality = self._modality(name)
+        if default is None:
+            default = modality.tuned_sampling(grounded) if name == modality.name else FINER
         for key in [*common, *own]:
             if key not in OPTIONS:
                 raise ConfigError(
@@ -215,6 +332,10 @@ class AnyModel:
         sequence = default.scheme == "autoregressive"
         if "scheme" in common and sequence != (common["scheme"] == "autoregressive"):
             common.pop("scheme")
+        if type(modality).merge is Modality.merge:
+            common.pop("samples", None)
+            if own.get("samples", 1) != 1:
+                raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")
         return attrs.evolve(default, **(common | own))
 
     # Checkpoints.

@@ -257,6 +257,12 @@ class Modality:
         """Ids of the main stream, one array a sample -> natural values."""
         raise NotImplementedError(f"{type(self).__name__}.detokenize")
 
+    def detokenize_stream(self, stream: str, tokens: list[np.ndarray]) -> list[Any]:
+        """Ids of any of its token streams, one array a sample -> natural values; a finer stream gives finer ones."""
+        if stream != self.name:
+            raise GenerationError(f"{self.name!r} has no values for tokens of its stream {stream!r}")
+        return self.detokenize(tokens)
+
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
         """Natural values of the mean codes under probabilities (length, size) of the main stream, one array a sample.
 

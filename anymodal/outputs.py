@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import DataError, UnknownModality, nearest
 from anymodal.files import replacing
+from anymodal.modality import Modality
 from anymodal.tokens import ModalitySet
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ TILE, TITLE, GAP = 256, 26, 8
 
 
 class Outputs(Mapping[str, Any]):
-    """Generated values by modality name. `inputs` are the values given, `tokens` the ids of every generated stream."""
+    """Generated values by modality name, or by that of a finer stream such as ``rgb.448``.
+
+    `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws).
+    """
 
     def __init__(
         self,
@@ -46,6 +50,9 @@ class Outputs(Mapping[str, Any]):
                 f"{name!r} was not generated{nearest(name, self.values_by_name)} (made: {made})"
             ) from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.values_by_name
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.values_by_name)
 
@@ -55,16 +62,19 @@ class Outputs(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"Outputs({', '.join(self.values_by_name)})"
 
+    def _modality(self, name: str) -> Modality:
+        return self.modalities[name.split(".")[0]]
+
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
         """One picture: the inputs, then every output; with `truth`, a second row of true values below."""
         known = truth or {}
         columns = [*self.inputs, *self.values_by_name]
-        given = [(f"{n} (input)", self.modalities[n].show(v, tile)) for n, v in self.inputs.items()]
-        made = [(n, self.modalities[n].show(v, tile)) for n, v in self.values_by_name.items()]
+        given = [(f"{n} (input)", self._modality(n).show(v, tile)) for n, v in self.inputs.items()]
+        made = [(n, self._modality(n).show(v, tile)) for n, v in self.values_by_name.items()]
         rows: list[list[tuple[str, Image] | None]] = [[*given, *made]]
         if any(n in known for n in columns):
             rows.append(
-                [(f"{n}: truth", self.modalities[n].show(known[n], tile)) if n in known else None for n in columns]
+                [(f"{n}: truth", self._modality(n).show(known[n], tile)) if n in known else None for n in columns]
             )
         return contact_sheet(rows, tile)
 
@@ -87,8 +97,8 @@ class Outputs(Mapping[str, Any]):
             raise DataError(f"cannot write into {folder}: {error.strerror}") from None
         paths = []
         for name, value in self.values_by_name.items():
-            path = folder / f"{name}{self.modalities[name].suffixes[0]}"
-            self.modalities[name].write(value, path)
+            path = folder / f"{name}{self._modality(name).suffixes[0]}"
+            self._modality(name).write(value, path)
             paths.append(path)
         with replacing(folder / "grid.png") as temporary:
             self.show(truth).save(temporary)

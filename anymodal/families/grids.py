@@ -106,9 +106,13 @@ class CroppedGrid(Modality):
         return {self.name: list(ids.cpu().numpy())}
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
+        return self.detokenize_stream(self.name, tokens)
+
+    def detokenize_stream(self, stream: str, tokens: list[np.ndarray]) -> list[Any]:
+        side = next(s.space.shape[0] for s in self.streams() if s.name == stream and s.space.shape)
         tokenizer = self._ready()
         ids = torch.from_numpy(np.stack(tokens)).to(next(tokenizer.parameters()).device)
-        output = tokenizer.decode(ids, shape=(self.side, self.side)).float().cpu().numpy()
+        output = tokenizer.decode(ids, shape=(side, side)).float().cpu().numpy()
         return [self.postprocess(o) for o in output]
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:

@@ -44,4 +44,5 @@ class Text:
             return merge_spans(self._prompt, np.array(self._written, np.int64), self.space)
         written = self._written[:-1] if self.done else self._written
         merged = merge_spans(self._prompt, np.array(written, np.int64), self.space)
-        return np.append(merged[merged != self.space.end][: length - 1], self.space.end)
+        kept = merged[merged != self.space.end][: length - 1].tolist()
+        return np.array([*kept, self.space.end], np.int64)

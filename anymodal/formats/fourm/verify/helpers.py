@@ -26,7 +26,8 @@ def verify_helpers(folder: Path) -> Result:
     settings, path = read_json(folder / "helpers.json"), find_vocabulary(folder.parent / "text")
     with np.load(folder / "helpers.npz", allow_pickle=False) as file:
         flat = {key: file[key] for key in file.files}
-    errors, left_out = [], []
+    errors: list[float] = []
+    left_out: list[str] = []
     for key, arguments in settings.items():
         mine = {k.removeprefix(f"{key}/"): v for k, v in flat.items() if k.startswith(f"{key}/")}
         helper = key.split("/")[0]

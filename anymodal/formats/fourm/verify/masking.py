@@ -163,7 +163,7 @@ def _recorded_masker(case: Mapping[str, Any]) -> Masker:
             targets={n: m["target_alphas"][c] for n, m in modalities.items()},
             weight=case["sampling_weights"][c] if case["sampling_weights"] else 1.0,
             keep={n: m["keep"][c] for n, m in modalities.items() if m["keep"] and m["type"] != "img"},
-            input_tokens=tuple(case["input_tokens_range"]),
+            input_tokens=(case["input_tokens_range"][0], case["input_tokens_range"][1]),
         )
         for c in range(count)
     ]

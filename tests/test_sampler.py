@@ -1,0 +1,331 @@
+"""The sampler's finer points: replayed choices, texts with holes, several draws, finer streams, retrieval vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import anymodal as am
+from anymodal.errors import ConfigError, GenerationError
+from anymodal.families import VectorModality
+from anymodal.generation import Draws, Known, KnownTokens, Pass, Sampler, Step, Target
+from anymodal.generation.draw import draw
+from anymodal.generation.schedules import remaining, steps_of, temperature_schedule, token_schedule
+from anymodal.generation.text import Text
+from anymodal.modality import Sampling
+from anymodal.model import ModelConfig
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+SMALL = {"dim": 32, "depth": 1, "heads": 2}
+GREEDY = Sampling(scheme="maskgit", steps=3, temperature=0.0)
+WRITE = Sampling(scheme="autoregressive", temperature=1.0)
+
+
+def run(model: am.AnyModel, samples: list[KnownTokens], plan: list[Target], draws: list[Any]) -> list[KnownTokens]:
+    for _ in Sampler(model.transformer).run(samples, plan, draws):
+        pass
+    return samples
+
+
+# Schedules.
+
+
+@given(st.sampled_from(["linear", "cosine"]), st.integers(0, 1024), st.integers(1, 120), st.data())
+def test_what_is_left_of_a_schedule_covers_what_is_not_done(kind, total, steps, data):
+    counts = token_schedule(kind, total, steps) if total else []
+    done = data.draw(st.integers(0, total))
+    left = remaining(counts, done)
+    assert sum(left) == total - done and all(count > 0 for count in left) and left == left[: len(counts)]
+
+
+@given(
+    st.sampled_from(["constant", "linear", "onex:0.5:0.5", "down:0.1"]),
+    st.floats(0.5, 10),
+    st.integers(0, 400),
+    st.integers(1, 60),
+)
+def test_every_step_has_a_temperature_between_the_first_and_none(anneal, temperature, total, steps):
+    plan = steps_of(Sampling(scheme="roar", steps=steps, temperature=temperature, anneal=anneal), total)
+    heats = [step.temperature for step in plan]
+    assert sum(step.count for step in plan) == total
+    assert all(0 <= heat <= temperature + 1e-9 for heat in heats)
+    assert heats == sorted(heats, reverse=True)
+
+
+def test_schedules_that_are_misspelt_show_the_form():
+    for kind in ("down", "down:x", "onex:1", "up:1"):
+        with pytest.raises(ConfigError, match=r"onex:|down:"):
+            temperature_schedule(kind, 1.0, [1, 2])
+
+
+# Draws.
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=8), st.integers(0, 2**31))
+def test_positions_with_their_own_temperatures_are_drawn_as_if_alone(heats, seed):
+    g = torch.Generator().manual_seed(seed)
+    logits, uniform = torch.randn(len(heats), 20, generator=g) * 3, torch.rand(len(heats), generator=g)
+    together = draw(logits, uniform, torch.tensor(heats), 5, 0.9)
+    for k, heat in enumerate(heats):
+        alone = draw(logits[k : k + 1], uniform[k : k + 1], heat, 5, 0.9)
+        assert alone[0][0] == together[0][k] and torch.allclose(alone[1][0], together[1][k])
+
+
+def test_branches_differ_and_repeat():
+    numbers = lambda draws: [d.uniform(3).tolist() for d in draws]  # noqa: E731
+    first, again = numbers(Draws(4).branch(3)), numbers(Draws(4).branch(3))
+    assert first == again and len({tuple(n) for n in first}) == 3
+    alone = Draws(4)
+    assert alone.branch(1) == [alone]
+
+
+class Prescribed(Draws):
+    """Fills a grid from its last position on, greedily."""
+
+    greedy = True
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.seen: list[int] = []
+
+    def order(self, positions: np.ndarray) -> np.ndarray:
+        return positions[::-1]
+
+    def choose(self, ids: np.ndarray, confidence: np.ndarray, count: int) -> np.ndarray:
+        self.seen.append(len(ids))
+        return np.arange(len(ids))[-count:]
+
+
+@pytest.mark.parametrize("scheme", ["maskgit", "roar"])
+def test_choices_may_be_prescribed(small_model, scheme):
+    layout, draws = small_model.modalities.layout, Prescribed()
+    known = KnownTokens(layout, {"caption": np.array([40, 3])})
+    steps = [Step(5, 1.0), Step(11, 2.0)]
+    target = Target("depth", Sampling(scheme=scheme), steps=steps)
+    sampler = Sampler(small_model.transformer)
+    sizes = []
+    for _ in sampler.run([known], [target], [draws]):
+        sizes.append(known.streams["depth"].positions.tolist())
+    assert sizes == [list(range(11, 16)), list(range(16))]
+    assert draws.seen == ([16, 11] if scheme == "maskgit" else [])
+
+
+# Guidance.
+
+
+def test_guided_logits_are_those_of_single_passes_added_by_weight(small_model):
+    layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
+    depth = layout["depth"]
+    tokens = {"caption": np.array([40, 41, 3]), "normal": np.arange(16) % 30}
+    known, asked = [KnownTokens(layout, tokens)], [np.arange(16)]
+    target = Target("depth", GREEDY, weights={"caption": 2.0, "normal": -0.5})
+    logits = lambda passes: sampler.grid_logits(known, depth, asked, passes)  # noqa: E731
+    with torch.inference_mode():
+        given = frozenset(tokens)
+        none, caption, normal = (
+            logits([Pass(absent=given - kept)]) for kept in (frozenset[str](), {"caption"}, {"normal"})
+        )
+        guided = logits(sampler.passes(known, target))
+        assert torch.allclose(guided, none + 2 * (caption - none) - 0.5 * (normal - none), atol=1e-4)
+        scaled = logits(sampler.passes(known, Target("depth", Sampling(guidance=3.0))))
+        hidden, seen = logits([Pass(hidden=given)]), logits([Pass()])
+        assert torch.allclose(scaled, hidden + 3 * (seen - hidden), atol=1e-4)
+
+
+def test_guidance_may_leave_conditions_alone(small_model):
+    layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
+    known = [KnownTokens(layout, {"caption": np.array([40, 3]), "normal": np.zeros(16, np.int64)})]
+    how = Sampling(guidance=2.0)
+    assert sampler.passes(known, Target("depth", how, conditions=["normal", "rgb"]))[0].hidden == {"normal"}
+    assert sampler.passes(known, Target("depth", how, conditions=[])) == [Pass()]
+
+
+def test_a_sample_without_inputs_reads_nothing_from_its_neighbours(small_model):
+    """Padding of a batch is no input: the same logits whether it is long or short."""
+    layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
+    empty, full = KnownTokens(layout, {}), KnownTokens(layout, {"normal": np.arange(16) % 30})
+    with torch.inference_mode():
+        alone = sampler.grid_logits([empty], layout["depth"], [np.arange(16)], [Pass()])
+        beside = sampler.grid_logits([empty, full], layout["depth"], [np.arange(16)] * 2, [Pass()])
+    assert torch.allclose(alone[0], beside[0], atol=1e-5)
+    assert not torch.allclose(beside[0], beside[1], atol=1e-3)
+
+
+# Texts.
+
+
+def test_a_text_is_written_into_its_holes(vocabulary):
+    space = vocabulary.space(24)
+    one, two, three, end = (*(space.sentinel(k) for k in (1, 2, 3)), space.end)
+    text = Text(np.array([one, 60, 61, two, 62, end]), space)
+    for token in (50, 51, two, 52, three, 99):
+        text.add(token)
+    assert text.done and text.value(24).tolist() == [50, 51, 60, 61, 52, 62, end]
+    assert text.value(4).tolist() == [50, 51, 60, end]
+    whole = Text(np.array([one]), space)
+    for token in (50, 51, end, 52):
+        whole.add(token)
+    assert whole.value(24).tolist() == [50, 51, end]
+    marked = Text(np.array([one]), space, until=7)
+    for token in (50, end, two, 51, 7, 52):
+        marked.add(token)
+    assert marked.done and marked.value(24).tolist() == [50, end]
+
+
+def test_words_around_a_hole_stay(small_model, vocabulary):
+    layout, space = small_model.modalities.layout, vocabulary.space(24)
+    prompt = np.array([40, 41, space.sentinel(1), 42, space.end])
+    (known,) = run(small_model, [KnownTokens(layout, {"caption": prompt})], [Target("caption", WRITE)], [3])
+    ids = known.streams["caption"].values.tolist()
+    assert ids[:2] == [40, 41] and ids[-1] == space.end and (ids[-2] == 42 or len(ids) == 24)
+    assert not space.is_sentinel(np.array(ids)).any()
+
+
+def test_texts_of_a_batch_end_when_they_end_and_leave_the_rest_as_alone(small_model):
+    """Texts of different lengths, then a grid: nobody's random numbers depend on how long others write."""
+    layout = small_model.modalities.layout
+    inputs = [{"depth": np.full(16, k)} for k in (1, 9, 17, 30)]
+    hot = Sampling(scheme="autoregressive", temperature=3.0)
+    plan = [Target("caption", hot), Target("normal", Sampling(scheme="roar", steps=3, temperature=1.0))]
+    together = run(small_model, [KnownTokens(layout, i) for i in inputs], plan, [7, 8, 9, 10])
+    lengths = {len(sample.streams["caption"].values) for sample in together}
+    for k, sample in enumerate(together):
+        (alone,) = run(small_model, [KnownTokens(layout, inputs[k])], plan, [7 + k])
+        for name in ("caption", "normal"):
+            assert np.array_equal(alone.streams[name].values, sample.streams[name].values), (k, name)
+    assert lengths
+
+
+# Several draws, merged.
+
+
+class Words(am.TextModality):
+    """A set of words."""
+
+    name = "words"
+    length = 12
+
+    def merge(self, values: list[Any]) -> Any:
+        return " ".join(sorted({word for value in values for word in value.split()}))
+
+
+@pytest.fixture(scope="module")
+def many(vocabulary) -> am.AnyModel:
+    torch.manual_seed(3)
+    planet = am.image("planet", channels=3, size=32, patch=8, codebook=32, latent=8, larger=(64,))()
+    planet.tokenizer = VQTokenizer(planet.tokenizer_config(SMALL, SMALL)).eval()
+    vector = VectorModality(channels=6, codebooks=4, codebook=16, latent=8)
+    vector.tokenizer = VQTokenizer(vector.tokenizer_config({"width": 16, "blocks": 1}, {"width": 16, "blocks": 1}))
+    vector.tokenizer.eval()
+    members = am.ModalitySet([planet, Words(), vector, am.TextModality(length=12)], vocabulary)
+    model = am.AnyModel(members, ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2))
+    with torch.no_grad():
+        model.transformer.output_table.mul_(8)
+    model.transformer.requires_grad_(False)
+    return model
+
+
+def test_several_draws_of_a_sequence_are_merged(many):
+    how = {"temperature": 2.0, "seed": 5}
+    picture = np.zeros((32, 32, 3), np.float32)
+    one = many.generate({"planet": picture}, "words", **how)
+    several = many.generate({"planet": picture}, "words", samples=6, **how)
+    assert set(several["words"].split()) and len(several["words"].split()) >= len(set(one["words"].split()))
+    again = many.generate_batch([{"planet": picture}] * 2, "words", options={"words": {"samples": 6}}, **how)
+    assert again[0]["words"] == several["words"] != again[1]["words"]
+    assert len(several.tokens["words"]) <= 12
+    text = many.generate({"planet": picture}, ["words", "text_modality"], samples=2, **how)
+    assert isinstance(text["text_modality"], str)
+    with pytest.raises(GenerationError, match="cannot merge several samples"):
+        many.generate({"planet": picture}, "text_modality", options={"text_modality": {"samples": 2}})
+
+
+def test_inputs_are_encoded_once_for_all_draws(many, monkeypatch):
+    rows = []
+    encode = type(many.transformer).encode
+    monkeypatch.setattr(type(many.transformer), "encode", lambda self, x: rows.append(len(x.ids)) or encode(self, x))
+    many.generate({"planet": np.zeros((32, 32, 3))}, "words", samples=5, guidance=1.0)
+    assert rows == [1]
+
+
+# Finer streams.
+
+
+def test_outputs_are_upscaled_by_their_tokens(many):
+    coarse = many.generate({"words": "a red car"}, "planet", seed=2, temperature=1.0)
+    finer = many.upscale(coarse)
+    assert coarse["planet"].shape == (32, 32, 3) and finer["planet"].shape == (64, 64, 3)
+    assert finer.tokens["planet.64"].shape == (64,) and list(finer.inputs) == ["words"]
+    assert np.array_equal(finer["planet"], many.upscale(coarse, "planet", seed=1)["planet"])
+    assert not np.array_equal(finer.tokens["planet.64"], many.upscale(coarse, seed=9).tokens["planet.64"])
+    named = many.generate({"words": "a red car"}, ["planet", "planet.64"], seed=2)
+    assert named["planet.64"].shape == (64, 64, 3)
+    with pytest.raises(GenerationError, match="'words' cannot be upscaled; can be: planet"):
+        many.upscale(coarse, "words")
+    with pytest.raises(GenerationError, match="nothing to upscale"):
+        many.upscale(many.generate({"planet": coarse["planet"]}, "words"))
+
+
+def test_finer_values_are_shown_and_saved(many, tmp_path):
+    out = many.generate({"words": "a red car"}, ["planet", "planet.64"])
+    assert {p.name for p in out.save(tmp_path)} >= {"planet.png", "planet.64.png", "grid.png"}
+
+
+# Vectors.
+
+
+def test_any_input_becomes_a_vector(many):
+    vector = many.embed({"words": "a dog"}, to="vector_modality")
+    assert vector.shape == (6,) and vector.dtype == np.float32
+    assert np.array_equal(vector, many.embed({"words": "a dog"}, to="vector_modality"))
+    unit = many.embed({"words": "a dog"}, to="vector_modality", normalize=True)
+    assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-5)
+    assert np.allclose(unit * np.linalg.norm(vector), vector, atol=1e-5)
+    queries = [{"words": "a dog"}, {"words": "a blue cup on a table"}, {"planet": np.ones((32, 32, 3))}]
+    batch = many.embed_batch(queries, to="vector_modality")
+    assert batch.shape == (3, 6) and np.allclose(batch[0], vector, atol=1e-5)
+    for query, row in zip(queries, batch, strict=True):
+        assert np.allclose(many.embed(query, to="vector_modality"), row, atol=1e-5)
+    with pytest.raises(GenerationError, match="is not a vector"):
+        many.embed({"words": "a dog"}, to="planet")
+
+
+# Values, tokens, values.
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**31), st.lists(st.sampled_from(["a", "red", "car", "dog", "table"]), max_size=8))
+def test_tokens_of_every_kind_of_stream_become_values_again(many, seed, words):
+    rng = np.random.default_rng(seed)
+    layout = many.modalities.layout
+    tokens = {
+        name: rng.integers(0, layout[name].space.size, layout[name].space.length)
+        for name in ("planet", "planet.64", "vector_modality")
+    }
+    values = many.detokenize(tokens)
+    assert {k: v.shape for k, v in values.items()} == {
+        "planet": (32, 32, 3),
+        "planet.64": (64, 64, 3),
+        "vector_modality": (6,),
+    }
+    again = many.tokenize({"planet": values["planet"], "vector_modality": values["vector_modality"]})
+    assert {k: (len(v), v.dtype) for k, v in again.items()} == {
+        "planet": (16, np.dtype("int64")),
+        "vector_modality": (4, np.dtype("int64")),
+    }
+    text = " ".join(words)
+    assert many.detokenize(many.tokenize({"words": text})) == {"words": text}
+
+
+def test_known_parts_of_a_copy_are_its_own(small_model):
+    layout = small_model.modalities.layout
+    known = KnownTokens(layout, {"depth": Known(np.array([5]), np.array([3]))})
+    copy = known.copy()
+    copy.extend("depth", np.array([6]), np.array([4]))
+    assert len(known.streams["depth"].values) == 1 and len(copy.streams["depth"].values) == 2
