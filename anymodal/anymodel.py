@@ -20,7 +20,7 @@ from anymodal.plugins import blame
 from anymodal.tokens import ModalitySet
 
 OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
-RETRIEVAL = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
+RETRIEVAL: dict[str, Any] = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
 FINER = Sampling(scheme="maskgit", steps=8, schedule="cosine", temperature=1.0, guidance=2.0)  # 4M, arXiv 2312.06647
 
 

@@ -8,8 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anymodal.errors import ConfigError
-from anymodal.masking import Component, Masker, MaskingConfig, budgets, hide_spans, merge_spans, select_sequence
-from anymodal.spaces import Stream, TokenSpace
+from anymodal.masking import (
+    Component,
+    Masker,
+    MaskingConfig,
+    Roles,
+    budgets,
+    chunk_sizes,
+    hide_spans,
+    merge_spans,
+    published_budgets,
+    select_rows,
+    select_sequence,
+)
+from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
 
 TEXT = TokenSpace.sequence(100, 40, sentinels=(4, 12), end=3)
@@ -100,8 +112,117 @@ def test_no_token_is_input_and_target_at_once_and_grids_fill_their_budgets(input
         lambda: Component({"a": 1}, {}, keep={"a": "some"}),
         lambda: Component({"a": -1}, {}),
         lambda: Component({"a": 1}, {}, input_tokens=(5, 2)),
+        lambda: MaskingConfig(scheme="4m"),
+        lambda: MaskingConfig(chunks={"a": 0}),
+        lambda: Masker(LAYOUT, MaskingConfig(components=(Component({"a": 1}, {}),), chunks={"c": 2})),
     ],
 )
 def test_impossible_mixtures_are_refused(make):
     with pytest.raises(ConfigError):
         make()
+
+
+# The default wastes nothing.
+
+WIDE = Layout(
+    [
+        Stream("a", "a", TokenSpace.grid(9, 20, 20)),
+        Stream("b", "b", TokenSpace.grid(9, 20, 20)),
+        Stream("t", "t", TEXT),
+        Stream("v", "v", DenseSpace(3, 30, LEFT_TO_RIGHT), target=False),
+    ]
+)
+
+
+def wide_sample(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "a": rng.integers(0, 9, 400),
+        "b": rng.integers(0, 9, 400),
+        "t": np.append(rng.integers(16, 99, 20), 3),
+        "v": rng.random((12, 3)),
+    }
+
+
+def counts(packed, side: str) -> list[int]:
+    return np.bincount(getattr(packed, side).streams, minlength=4).tolist()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 150), st.integers(0, 150), st.integers(0, 2**32), st.sampled_from([0.01, 0.1, 1.0, 10.0]))
+def test_budgets_are_met_when_grids_can_take_what_sequences_leave(inputs, targets, seed, alpha):
+    part = Component(dict.fromkeys("abtv", alpha), dict.fromkeys("abt", alpha))
+    masker = Masker(WIDE, MaskingConfig(inputs, targets, (part,)))
+    packed = masker(wide_sample(seed), np.random.default_rng(seed))
+    assert sum(counts(packed, "inputs")) == inputs
+    assert sum(counts(packed, "targets")) == targets
+
+
+def test_what_sequences_leave_keeps_the_proportions_of_the_grids():
+    """Grids of concentrations 3 and 1 keep the ratio of their means; sequences keep what they would have."""
+    part = Component({"a": 3.0, "b": 1.0, "t": 2.0}, {"a": 3.0, "b": 1.0, "t": 2.0})
+    full = Masker(WIDE, MaskingConfig(90, 90, (part,)))
+    published = Masker(WIDE, MaskingConfig(90, 90, (part,), "fourm"))
+    draw = lambda masker: [masker(wide_sample(k), np.random.default_rng(k)) for k in range(1500)]  # noqa: E731
+    ours, theirs = draw(full), draw(published)
+    for side in ("inputs", "targets"):
+        mine = np.mean([counts(p, side) for p in ours], 0)
+        lost = np.mean([counts(p, side) for p in theirs], 0)
+        assert mine[0] / mine[1] == pytest.approx(3, rel=0.1) and mine.sum() == 90
+        assert lost[0] / lost[1] == pytest.approx(3, rel=0.1) and lost.sum() < 85
+
+
+# The published scheme.
+
+
+def test_published_budgets_lose_what_does_not_fit():
+    rng, alphas = np.random.default_rng(0), np.array([1.0, 1.0, 0.0])
+    drawn = np.array([published_budgets(alphas, 100, np.array([100, 10, 100]), rng) for _ in range(2000)])
+    assert drawn[:, 1].max() == 10 and drawn[:, 2].max() == 0
+    assert drawn[:, 0].mean() == pytest.approx(50, rel=0.05) and drawn.sum(1).min() < 60
+    assert published_budgets(alphas, 0, np.array([100, 10, 100]), rng).sum() == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
+def test_the_published_scheme_never_exceeds_its_budgets(inputs, targets, seed):
+    part = Component(dict.fromkeys("abtv", 0.3), dict.fromkeys("abtv", 0.3), keep={"t": "binary", "v": "all"})
+    masker = Masker(WIDE, MaskingConfig(inputs, targets, (part,), "fourm"))
+    packed = masker(wide_sample(seed), np.random.default_rng(seed))
+    assert sum(counts(packed, "inputs")) <= inputs and sum(counts(packed, "targets")) <= targets
+    assert counts(packed, "targets")[3] == 0
+
+
+@given(st.integers(0, 9), st.booleans(), st.integers(0, 12), st.integers(0, 2**32), st.data())
+def test_chunks_are_hidden_as_a_whole(pairs, closed, inputs, seed, data):
+    ids = np.array([x for k in range(pairs) for x in (20 + k, 40 + k)] + [3] * closed, np.int64)
+    extra = np.append(ids, [60]) if not closed and data.draw(st.booleans()) else ids
+    sizes = chunk_sizes(extra, 2, TEXT)
+    assert sizes.sum() == len(ids)
+    read, said = select_sequence(extra, inputs, None, "random", TEXT, np.random.default_rng(seed), sizes)
+    for part in (read, said):
+        tokens = part[~TEXT.is_sentinel(part)].tolist()
+        assert all((20 + k in tokens and 40 + k in tokens) or not {20 + k, 40 + k} & set(tokens) for k in range(pairs))
+    if inputs:
+        assert merge_spans(read, said, TEXT).tolist() == ids.tolist()
+
+
+@given(st.integers(0, 15), st.integers(0, 20), st.sampled_from(["random", "all", "none", "binary"]), st.integers(0, 99))
+def test_hidden_runs_of_vectors_become_single_zeros(length, inputs, keep, seed):
+    rows = np.random.default_rng(seed).random((length, 3)) + 1
+    read = select_rows(rows, inputs, keep, np.random.default_rng(seed))
+    assert len(read) <= inputs
+    kept = read[read.any(1)]
+    assert all((rows == row).all(1).any() for row in kept)
+    gone = ~read.any(1)
+    assert not (gone[1:] & gone[:-1]).any()
+    if keep == "all" and inputs >= length:
+        assert np.array_equal(read, rows)
+
+
+def test_fixed_roles_read_and_predict_whole_streams():
+    sample = wide_sample(0)
+    packed = Roles(WIDE, ["a", "v"], ["b", "t"])(sample)
+    assert counts(packed, "inputs") == [400, 0, 0, 12] and counts(packed, "targets") == [0, 400, 22, 0]
+    labels = packed.targets.labels[packed.targets.streams == 2].tolist()
+    assert labels == [*sample["t"].tolist(), TEXT.sentinel(2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -36,6 +36,10 @@ class Component:
             raise ConfigError(f"input_tokens must be (least, most), got {self.input_tokens}")
 
 
+def _as_tuple(components: Iterable[Component]) -> tuple[Component, ...]:
+    return tuple(components)
+
+
 @attrs.frozen
 class MaskingConfig:
     """How samples are masked: numbers of input and target tokens, and the mixture of Dirichlet components.
@@ -47,7 +51,7 @@ class MaskingConfig:
 
     input_tokens: int = 128
     target_tokens: int = 128
-    components: tuple[Component, ...] = attrs.field(factory=tuple, converter=tuple)
+    components: tuple[Component, ...] = attrs.field(factory=tuple, converter=_as_tuple)
     scheme: str = "full"
     chunks: Mapping[str, int] = attrs.field(factory=dict)
 

@@ -32,7 +32,7 @@ from anymodal.text import Vocabulary
 from anymodal.tokens import Layout
 
 DEVIATIONS = 5.0  # standard errors: among some hundred compared numbers one beyond 5 is a chance of 1 in 10,000
-DRAWS, SEED = 2000, 20260101
+SEED = 20260101
 
 
 def verify_masking(folder: Path) -> Iterator[Result]:
@@ -125,7 +125,7 @@ def _stats_case(name: str, case: Mapping[str, Any], raw: list[Mapping[str, Any]]
     masker = _recorded_masker(case)
     samples = [_sample(case["modalities"], values, vocabulary) for values in raw]
     rng, rows = np.random.default_rng(SEED), []
-    for number in range(DRAWS):
+    for number in range(case["draws"]):
         sample = samples[number % len(samples)]
         component = masker.component(rng)
         given, wanted = masker.budgets(sample, rng, component)
