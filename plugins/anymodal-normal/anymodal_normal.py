@@ -1,13 +1,15 @@
 """Which way surfaces face."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anymodal import ImageModality
+from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 else:
-    from anymodal.lazy import np
+    from anymodal.lazy import np, torch
 
 
 class Normal(ImageModality):
@@ -40,3 +42,31 @@ class Normal(ImageModality):
             angles.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
         joined = np.concatenate(angles)
         return {"mean_angle": float(joined.mean()), "within_11.25": float((joined < 11.25).mean())}
+
+
+class NormalLabeler(PictureLabeler):
+    """Marigold for normals (Ke et al. 2025), a diffusion model of the diffusers library; the same noise every time."""
+
+    modality, checkpoint = "normal", "prs-eth/marigold-normals-v1-1"
+    packages = ("diffusers", "transformers")
+
+    def load(self) -> None:
+        import diffusers
+
+        load = diffusers.MarigoldNormalsPipeline.from_pretrained
+        self.model = load(self.checkpoint, use_safetensors=True, low_cpu_mem_usage=False).to(self.device)
+        self.model.set_progress_bar_config(disable=True)
+
+    def predict(self, pictures: "list[np.ndarray]") -> "list[np.ndarray]":
+        from PIL import Image
+
+        noise = [torch.Generator().manual_seed(0) for _ in pictures]
+        images = [Image.fromarray(picture) for picture in pictures]
+        found = self.model(images, batch_size=len(images), generator=noise, output_type="np").prediction
+        lengths = np.linalg.norm(found, axis=-1, keepdims=True)
+        return list((found / np.maximum(lengths, 1e-6)).astype(np.float32))
+
+
+@hookimpl
+def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    return {"normal": NormalLabeler}

@@ -1,0 +1,48 @@
+"""The labeler of normals on a small random Marigold."""
+
+import numpy as np
+import pytest
+
+import anymodal as am
+
+Normal = am.registry().modality("normal")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    from diffusers import AutoencoderKL, DDIMScheduler, MarigoldNormalsPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("marigold")
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 8), layers_per_block=1, sample_size=8, in_channels=8, out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=8, attention_head_dim=4, norm_num_groups=4,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=[8, 8, 8, 8], norm_num_groups=4, latent_channels=4, sample_size=32,
+        down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
+    )  # fmt: skip
+    text = CLIPTextConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, vocab_size=3,
+        bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    pipeline = MarigoldNormalsPipeline(
+        unet=unet, vae=vae, scheduler=DDIMScheduler(prediction_type="v_prediction"), text_encoder=CLIPTextModel(text),
+        tokenizer=CLIPTokenizer(model_max_length=77), prediction_type="normals",
+        default_denoising_steps=1, default_processing_resolution=32,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def test_the_labeler_makes_unit_vectors_and_always_the_same(checkpoint):
+    labeler = am.registry().labeler("normal")(checkpoint, device="cpu")
+    rng = np.random.default_rng(0)
+    pictures = [{"rgb": rng.integers(0, 256, shape, dtype=np.uint8)} for shape in ((32, 48, 3), (40, 40, 3))]
+    values = labeler.label(pictures)
+    for value, sample in zip(values, pictures, strict=True):
+        assert value.shape == sample["rgb"].shape and value.dtype == np.float32
+        assert np.allclose(np.linalg.norm(value, axis=-1), 1, atol=1e-4)
+        assert np.array_equal(Normal().accept(value), value)
+    assert np.array_equal(labeler.label(pictures[1:])[0], values[1])
