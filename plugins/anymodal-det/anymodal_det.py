@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal import Crop, Labeler, PictureLabeler, StructuredModality, hookimpl
+from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.files import read_json
@@ -58,6 +58,9 @@ class Det(StructuredModality):
     order = "origin"
     bins = 1000
 
+    def sampling(self, grounded: bool) -> Sampling:
+        return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)
+
     def accept(self, value: Any) -> list[Box]:
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
@@ -73,7 +76,8 @@ class Det(StructuredModality):
             corners = item.get("boxes")
             if not isinstance(corners, (list, tuple)) or len(corners) != 4:
                 raise self.problem(item, expected)
-            item = Box(*corners, item.get("class_name"), item.get("score", 1.0))
+            x0, y0, x1, y1 = corners
+            item = Box(x0, y0, x1, y1, item.get("class_name", ""), item.get("score", 1.0))
         if not isinstance(item, Box):
             raise self.problem(item, expected)
         try:
@@ -132,7 +136,8 @@ class Det(StructuredModality):
                 corners, words = ([value[1]] if value[0] == 0 else []), []
             else:
                 corners = [*corners, value[1]] if value[0] == len(corners) else []
-        boxes = [Box(*(min(v / (self.bins - 1), 1.0) for v in c), n) for c, n in found if len(c) == 4 and n]
+        whole = [([min(v / (self.bins - 1), 1.0) for v in c], name) for c, name in found if len(c) == 4 and name]
+        boxes = [Box(x0, y0, x1, y1, name) for (x0, y0, x1, y1), name in whole]
         return [b for b in boxes if b.xmin <= b.xmax and b.ymin <= b.ymax]
 
     def show(self, value: list[Box], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
@@ -148,7 +153,8 @@ class Det(StructuredModality):
             left, top, right, bottom = draw.textbbox((0, 0), box.class_name, font)
             x, y = min(x0, size - (right - left) - 6), y0 if y0 + (bottom - top) + 6 < size else y0 - (bottom - top) - 6
             draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 5), fill=colour)
-            draw.text((x + 3 - left, y + 2 - top), box.class_name, (255, 255, 255), font)
+            ink = (255, 255, 255) if colour[1] < 160 else (30, 30, 34)
+            draw.text((x + 3 - left, y + 2 - top), box.class_name, ink, font)
         return canvas
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:

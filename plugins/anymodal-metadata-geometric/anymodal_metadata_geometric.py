@@ -37,7 +37,7 @@ def spherical_variance(normal: "np.ndarray") -> float:
     vectors = np.asarray(normal, np.float64).reshape(-1, 3)
     lengths = np.linalg.norm(vectors, axis=1)
     vectors = vectors[lengths > 0.5] / lengths[lengths > 0.5, None]
-    return float(max(1 - np.linalg.norm(vectors.mean(0)), 0.0)) if len(vectors) else 0.0
+    return max(1 - float(np.linalg.norm(vectors.mean(0))), 0.0) if len(vectors) else 0.0
 
 
 def occlusion(depth: "np.ndarray") -> float:

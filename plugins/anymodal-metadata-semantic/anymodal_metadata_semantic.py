@@ -43,8 +43,8 @@ class MetadataSemantic(NumbersModality):
     def derive(self, values: dict[str, Any]) -> dict[str, float]:
         caption, labels = values["caption"], np.asarray(values["semseg"])
         boxes = [box for box in values["det"] if box.score >= SURE]
-        names = registry().modality("semseg").classes
-        ground = [k for k, name in enumerate(names) if name in GROUND.split()]
+        semseg: Any = registry().modality("semseg")
+        ground = [k for k, name in enumerate(semseg.classes) if name in GROUND.split()]
         people = values.get("human_poses", [box for box in boxes if box.class_name == "person"])
         counted = {"n_sam_instances": len(values["sam_instance"])} if "sam_instance" in values else {}
         return {

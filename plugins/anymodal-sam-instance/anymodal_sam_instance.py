@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal import Crop, Labeler, PictureLabeler, StructuredModality, hookimpl
+from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import CheckpointError, ValueProblem
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.files import read_json, read_picture
@@ -70,6 +70,9 @@ class SamInstance(StructuredModality):
     points = 7
     codebook = 1024
     patch = 16
+
+    def sampling(self, grounded: bool) -> Sampling:
+        return Sampling(scheme="autoregressive", temperature=0.01, top_p=0.8)
 
     # Values.
 
@@ -229,16 +232,16 @@ class SamInstance(StructuredModality):
         words = text.split()
         for start, word in enumerate(words):
             if word == "polygon":
-                values = [parse_value(w) for w in words[start + 1 : start + 1 + 4 + CODES]]
+                values: list[Any] = [parse_value(w) for w in words[start + 1 : start + 1 + 4 + CODES]]
                 if len(values) == 4 + CODES and None not in values and self._whole(values):
                     found[tuple(values)] = None
         if not found:
             return []
         half = self.codebook // 2
-        codes = [np.array([v if k == 0 else half + v for k, v in values[4:]]) for values in found]
+        codes = [np.array([v if k == 0 else half + v for k, v in key[4:]]) for key in found]
         instances = []
-        for values, ids, mask in zip(found, codes, self._masks(codes), strict=True):
-            x0, y0, x1, y1 = (v / self.size for _, v in values[:4])
+        for key, ids, mask in zip(found, codes, self._masks(codes), strict=True):
+            x0, y0, x1, y1 = (v / self.size for _, v in key[:4])
             outlines = tuple((np.array([x0, y0]) + o * np.array([x1 - x0, y1 - y0])).clip(0, 1) for o in traced(mask))
             if outlines:
                 instances.append(Instance(outlines, ids))
@@ -293,25 +296,32 @@ def flat(instances: list[Instance]) -> "np.ndarray":
 
 
 def filled(outlines: Any, width: int, height: int, box: tuple[float, float, float, float]) -> "np.ndarray":
-    """The inside of outlines in `box`, at width x height pixels, to a sixteenth of a pixel: bool (height, width)."""
-    import cv2
-
-    canvas = np.zeros((height, width), np.uint8)
+    """Which of width x height pixels of `box` have their centre inside one of the outlines: bool (height, width)."""
     x0, y0, x1, y1 = box
     scale = np.array([width / max(x1 - x0, 1e-9), height / max(y1 - y0, 1e-9)])
-    for outline in outlines:
-        points = ((outline - np.array([x0, y0])) * scale - 0.5) * 16
-        cv2.fillPoly(canvas, [np.rint(points).astype(np.int32)], 1, lineType=cv2.LINE_8, shift=4)
-    return canvas > 0
+    masks = [_inside((outline - np.array([x0, y0])) * scale, width, height) for outline in outlines]
+    return np.logical_or.reduce(masks)
+
+
+def _inside(points: "np.ndarray", width: int, height: int) -> "np.ndarray":
+    """The even-odd rule: a pixel is inside if a row's edges cross left of its centre an odd number of times."""
+    starts, ends, rows = points, np.roll(points, -1, 0), np.arange(height) + 0.5
+    crossed = (starts[:, 1, None] <= rows) != (ends[:, 1, None] <= rows)
+    edge, row = np.nonzero(crossed)
+    (ax, ay), (bx, by) = starts[edge].T, ends[edge].T
+    across = ax + (rows[row] - ay) / (by - ay) * (bx - ax)
+    toggles = np.zeros((height, width + 1), np.int64)
+    np.add.at(toggles, (row, np.ceil(across - 0.5).clip(0, width).astype(np.int64)), 1)
+    return toggles.cumsum(1)[:, :width] % 2 == 1
 
 
 def traced(mask: "np.ndarray") -> "tuple[np.ndarray, ...]":
     """The outer outlines (n, 2) of a mask (H, W), in fractions of it; holes and pieces without an area are left out."""
     import cv2
 
-    grow = max(1, -(-FINE // max(mask.shape)))
-    large = np.kron(mask.astype(np.uint8), np.ones((grow, grow), np.uint8))
-    contours, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    grow = max(2, -(-FINE // max(mask.shape)))
+    large = mask.repeat(grow, 0).repeat(grow, 1)
+    contours, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     size = np.array(large.shape[::-1], np.float64)
     pieces = [(c[:, 0].astype(np.float64) + 0.5) / size for c in contours if len(c) > 2]
     return tuple(sorted((p for p in pieces if polygon_area(p) > 0), key=polygon_area, reverse=True))

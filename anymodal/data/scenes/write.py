@@ -137,6 +137,7 @@ def _people(scene: Scene) -> dict[str, Any] | list[Any]:
         return []
     poses = [pose for _, pose in people]
     return {
+        "img_size": [len(scene.rgb)] * 2,
         "bbox_xyxy": [_rounded(np.array(thing.box) * len(scene.rgb), 2) for thing, _ in people],
         "pred_smpl_params": {
             "global_orient": [[_rounded(pose.global_orient)] for pose in poses],

@@ -6,6 +6,7 @@ import json
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +67,17 @@ def verify_transforms(cases: Cases, vocabulary: Vocabulary) -> Iterator[Result]:
         chosen = by_name.pop(name, [])
         if chosen:
             needed = METADATA if name == "metadata" else name
-            run = _rows if name == "t5_caption" else _strings
-            yield from _suite(
-                f"text/transforms/{name}", needed, lambda c=chosen, m=make, r=run: r(map(m, c), vocabulary)
-            )
+            compare = _rows if name == "t5_caption" else _strings
+            yield from _suite(f"text/transforms/{name}", needed, partial(_compared, compare, make, chosen, vocabulary))
     if poses:
         raw = next(c for c in cases if c["modality"] == "human_poses")["raw"]
         yield from _suite("text/transforms/body_pose", "human_poses", lambda: _vector(raw, poses[0]["vector207"]))
     for name, rest in by_name.items():
         yield skip(f"text/transforms/{name}", f"{len(rest)} examples: rows of token files are not a plugin's matter")
+
+
+def _compared(compare: Any, make: Any, cases: Cases, vocabulary: Vocabulary) -> tuple[int, int, str]:
+    return compare(map(make, cases), vocabulary)
 
 
 def _suite(case: str, needed: str | tuple[str, ...], run: Callable[[], tuple[int, int, str]]) -> Iterator[Result]:
@@ -109,7 +112,7 @@ def _strings(examples: Any, vocabulary: Vocabulary) -> tuple[int, int, str]:
     return wrong, count, first
 
 
-def _make(name: str, **numbers: Any) -> Modality:
+def _make(name: str, **numbers: Any) -> Any:
     return registry().modality(name)(**numbers)
 
 
@@ -143,13 +146,13 @@ def _whole_metadata(case: Mapping[str, Any]) -> Spelled:
 
 def _metadata(case: Mapping[str, Any], length: int = 40) -> Spelled:
     """One stream of three plugins; the recorded order of the names is a permutation of theirs."""
-    modality = SharedModality("metadata", [_make(name) for name in METADATA], length=length)
-    raw = case["raw"]
-    value = {m.name: m.accept({k: v for k, v in raw.items() if k in m.fields}) for m in modality.members.values()}
+    members, raw = [_make(name) for name in METADATA], case["raw"]
+    modality = SharedModality("metadata", members, length=length)
+    value = {m.name: m.accept({k: v for k, v in raw.items() if k in m.fields}) for m in members}
     mine = [name for part in value.values() for name in part]
     order = [mine.index(name) for name in case.get("key_order_after_shuffle", raw)]
     string = case["string"] if "string" in case else " ".join(case["chunks"])
-    ids = case.get("ids") or [i for word in string.split() for i in modality.vocabulary.encode(word)]
+    ids = case["ids"]
     ids = [i for chunk in ids for i in chunk] if isinstance(ids[0], list) else ids
     return modality, value, lambda: Recorded(permutations=[order]), string, ids
 
@@ -222,7 +225,7 @@ def _vectors(case: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of a .npz file, and those recorded."""
     which, expected = case["call"]["rand_aug_idx"] or 0, np.array(case["tensor"], np.float32)
     modality = _make("t5_caption", width=expected.shape[1])
-    arrays = {key: np.array(value[which : which + 1], np.float32) for key, value in case["raw"].items()}
+    arrays: dict[str, Any] = {key: np.array(value[which : which + 1], np.float32) for key, value in case["raw"].items()}
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "value.npz", **arrays)
         value = modality.read(Path(folder) / "value.npz")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from anymodal_human_poses import HumanPoses, Person, geodesic, in_picture, rotations
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anymodal import Crop
+from anymodal.data.scenes import render
+from anymodal.data.scenes.write import contents
+from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+MLP = {"width": 16, "blocks": 1}
+WORDS = ["human", "pose", "global", "camera", "shape", "none", "humans"]
+numbers = st.builds("v{}={}".format, st.integers(0, 3), st.integers(0, 999))
+texts = st.lists(st.one_of(numbers, st.sampled_from(WORDS), st.text(max_size=4)), max_size=90).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def poses() -> HumanPoses:
+    torch.manual_seed(0)
+    modality = HumanPoses()
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(MLP, MLP, latent=64)).eval()
+    return modality
+
+
+@pytest.fixture(scope="module")
+def scene_file(tmp_path_factory):
+    """People of a rendered scene, as scenes are written."""
+    for index in range(20):
+        files = contents(render(5, index, 64))
+        if len(json.loads(files["human_poses"]) or []):
+            path = tmp_path_factory.mktemp("people") / "people.json"
+            path.write_bytes(files["human_poses"])
+            return path
+    raise AssertionError("no people in twenty scenes")
+
+
+def random_person(seed: int) -> Person:
+    rng = np.random.default_rng(seed)
+    turns = rotations(rng.standard_normal((24, 3, 3)))
+    return Person((0.2, 0.1, 0.6, 0.9), turns[0], turns[1:], rng.uniform(-2, 2, 10), np.array([0.9, 0.1, 0.2]))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_people_survive_spelling_but_for_rounding(seed):
+    modality, person = HumanPoses(), random_person(seed)
+    torch.manual_seed(0)
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(MLP, MLP, latent=64)).eval()
+    text = modality.spell([person, person], np.random.default_rng(seed))
+    assert len(text.split()) == 2 * 39
+    again, other = modality.parse(text)
+    assert np.allclose(again.box, person.box, atol=1e-3)
+    assert geodesic(again.global_orient[None], person.global_orient[None])[0] < 0.5
+    assert np.allclose(again.betas, person.betas, atol=4e-3)
+    assert np.allclose(again.camera, person.camera, atol=1.1e-2)
+    assert np.array_equal(again.codes, other.codes) and again.body_pose.shape == (23, 3, 3)
+    assert modality.spell([again]) == modality.spell([other])
+
+
+@given(texts)
+@settings(deadline=None)
+def test_any_text_is_parsed_into_people_that_are_accepted(poses, text):
+    assert poses.accept(poses.parse(text)) is not None
+
+
+def test_only_whole_people_are_taken(poses):
+    whole = poses.spell([random_person(1)])
+    cut = " ".join(whole.split()[:-1])
+    assert len(poses.parse(f"{cut} {whole} {cut}")) == 1
+    assert poses.parse("none") == [] and poses.parse(cut) == []
+    assert poses.parse(whole.replace("pose", "shape")) == []
+
+
+def test_without_a_tokenizer_the_error_says_so():
+    person = random_person(0)
+    known = attrs.evolve(person, codes=np.arange(8))
+    text = HumanPoses().spell([known])
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        HumanPoses().spell([person])
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        HumanPoses().parse(text)
+    assert HumanPoses().spell([]) == "none" and HumanPoses().parse("none") == []
+
+
+def test_the_published_tokenizer_fits(poses):
+    published = {"width": 1024, "blocks": 6}
+    config = HumanPoses().tokenizer_config(published, published)
+    assert (config.channels, config.quantizer.codebooks, config.quantizer.size) == (207, 8, 1024)
+
+
+def test_a_mirrored_person_is_the_mirrored_skeleton():
+    modality, person, flip = HumanPoses(), random_person(4), Crop(flip=True)
+    (mirrored,) = modality.crop([person], flip)
+    (again,) = modality.crop([mirrored], flip)
+    order = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
+    straight, turned = in_picture(person), in_picture(mirrored)
+    assert np.allclose(turned[order], straight * [-1, 1] + [1, 0], atol=1e-9)
+    assert np.allclose(again.body_pose, person.body_pose) and np.allclose(again.camera, person.camera)
+    assert np.allclose(np.linalg.det(mirrored.body_pose), 1)
+
+
+def test_scenes_are_read_and_their_skeletons_lie_on_the_people(scene_file):
+    modality = HumanPoses()
+    people = modality.read(scene_file)
+    assert people and modality.score([people], [people]) == {"found": 1, "rotation_error": 0, "mpjpe": 0}
+    for person in people:
+        drawn = in_picture(attrs.evolve(person, joints_2d=None, joints=None))
+        height = person.box[3] - person.box[1]
+        assert np.abs(drawn - person.joints_2d).mean() < 0.12 * height
+    no_joints = [attrs.evolve(p, joints=None) for p in people]
+    assert 0 < modality.score([no_joints], [people])["mpjpe"] < 150
+
+
+def test_files_come_back(tmp_path, poses):
+    path = tmp_path / "a.json"
+    for value in ([], [random_person(1), random_person(2)]):
+        poses.write(value, path)
+        again = poses.read(path)
+        assert len(again) == len(value)
+        for a, b in zip(again, value, strict=True):
+            assert np.allclose(a.box, b.box) and np.allclose(a.body_pose, b.body_pose) and np.allclose(a.betas, b.betas)
+
+
+def test_boxes_in_pixels_need_the_size_of_the_picture(tmp_path):
+    value = HumanPoses().plain([random_person(1)])
+    del value["img_size"]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(ValueProblem, match="img_size"):
+        HumanPoses().read(path)
+    assert np.allclose(HumanPoses(picture=2).read(path)[0].box, (0.1, 0.05, 0.3, 0.45))
+
+
+@pytest.mark.parametrize("bad", [3, [1], {"a": 1}, {"bbox_xyxy": 1, "pred_smpl_params": []}])
+def test_other_values_are_refused(bad):
+    with pytest.raises(ValueProblem):
+        HumanPoses().accept(bad)
+    with pytest.raises(ValueProblem, match="global_orient"):
+        HumanPoses().accept([attrs.evolve(random_person(0), global_orient=np.eye(2))])
+    with pytest.raises(ValueProblem, match="neither"):
+        HumanPoses().accept([attrs.evolve(random_person(0), body_pose=None)])
+
+
+def test_angles_by_hand():
+    quarter = np.array([[[1, 0, 0], [0, 0, -1], [0, 1, 0]]], float)
+    assert geodesic(quarter, np.eye(3)[None])[0] == pytest.approx(90)
+    assert geodesic(quarter @ quarter, np.eye(3)[None])[0] == pytest.approx(180)
+
+
+def test_crops_drop_who_is_outside_and_show_draws(poses):
+    person = random_person(0)
+    assert poses.crop([person], Crop(0.7, 0, 0.3, 1)) == []
+    assert poses.show([person], 80).size == (80, 80)
+    assert poses.show([], 80, np.zeros((9, 9, 3), np.uint8)).size == (80, 80)
+    assert poses.preprocess([person]).shape == (207,) and not poses.preprocess([]).any()

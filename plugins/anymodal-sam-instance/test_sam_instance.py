@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from anymodal_sam_instance import Instance, SamInstance, SamLabeler, area, clipped, polygon_area
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from anymodal import Crop
+from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+SMALL = {"dim": 16, "depth": 1, "heads": 2}
+numbers = st.builds("v{}={}".format, st.integers(0, 3), st.integers(0, 700))
+words = st.one_of(numbers, st.sampled_from(["point", "polygon", "none"]), st.text(max_size=4))
+texts = st.lists(words, max_size=60).map(" ".join)
+boxes = st.lists(st.integers(0, 224), min_size=4, max_size=4)
+
+
+@pytest.fixture(scope="module")
+def sam() -> SamInstance:
+    torch.manual_seed(0)
+    modality = SamInstance()
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(SMALL, SMALL, latent=8)).eval()
+    return modality
+
+
+def square(x0: float, y0: float, x1: float, y1: float) -> Instance:
+    return Instance((np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]),))
+
+
+@given(texts)
+@settings(deadline=None)
+def test_any_text_is_parsed_into_instances_that_are_accepted(sam, text):
+    assert sam.accept(sam.parse(text)) is not None
+
+
+@given(boxes, st.lists(st.integers(0, 1023), min_size=16, max_size=16))
+@settings(deadline=None, max_examples=25)
+def test_every_whole_polygon_gives_at_most_one_instance_inside_its_box(sam, box, codes):
+    ids = [f"v0={c}" if c < 512 else f"v1={c - 512}" for c in codes]
+    polygon = " ".join(["polygon", *(f"v{k}={v}" for k, v in enumerate(box)), *ids])
+    found = sam.parse(f"point v0=1 v1=2 {polygon} point v0=9 v1=9 {polygon} none polygon v0=1")
+    assert len(found) <= (box[0] < box[2] and box[1] < box[3])
+    for instance in found:
+        assert instance.codes.tolist() == codes
+        low, high = np.array(instance.box[:2]) * 224, np.array(instance.box[2:]) * 224
+        assert (low >= np.array(box[:2]) - 1e-6).all() and (high <= np.array(box[2:]) + 1e-6).all()
+
+
+def test_the_points_are_inside_the_largest_instances_and_say_what_contains_them(sam):
+    large, small = square(0, 0, 0.5, 0.5), square(0.6, 0.6, 0.8, 0.9)
+    first, second = sam.chunks([small, large])
+    assert first.startswith("point v0=") and "polygon v0=0 v1=0 v2=112 v3=112" in first
+    assert "polygon v0=134 v1=134 v2=179 v3=202" in second
+    assert len(first.split()) == 3 + 21
+    assert SamInstance().spell([]) == "point v0=112 v1=112 none"
+
+
+def test_drawn_points_are_many_and_repeatable(sam):
+    value = [square(0, 0, 0.5, 1), square(0.2, 0.2, 0.9, 0.9)]
+    texts = [sam.spell(value, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0].split().count("point") == 7
+
+
+def test_without_a_tokenizer_the_error_says_so(sam):
+    value = [square(0, 0, 1, 1)]
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        SamInstance().spell(value)
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        SamInstance().parse(sam.spell(value))
+
+
+def test_a_map_of_instances_is_read(tmp_path):
+    labels = np.zeros((40, 60), np.uint8)
+    labels[5:15, 10:30], labels[20:38, 35:50], labels[20:24, 5:9] = 1, 2, 2
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    sam = SamInstance()
+    two, one = sam.read(tmp_path / "a.png")
+    assert np.allclose(one.box, (10 / 60, 5 / 40, 30 / 60, 15 / 40), atol=0.005) and len(two.outlines) == 2
+    assert np.array_equal(one.pixels(60, 40), labels == 1)
+    assert np.array_equal(two.pixels(60, 40), labels == 2)
+    sam.write([two, one], tmp_path / "a.json")
+    assert sam.score([sam.read(tmp_path / "a.json")], [[two, one]]) == {"miou": 1, "recall50": 1}
+
+
+@given(st.lists(st.tuples(st.floats(-1, 2), st.floats(-1, 2)), min_size=3, max_size=8))
+def test_clipped_polygons_lie_in_the_square(points):
+    inside = clipped(np.array(points))
+    assert inside.shape[1] == 2 and (inside >= 0).all() and (inside <= 1).all()
+
+
+def test_crops_and_flips():
+    sam, value = SamInstance(), [square(0.1, 0.2, 0.5, 0.6), square(0.9, 0.9, 1, 1)]
+    (cut,) = sam.crop(value, Crop(0.3, 0, 0.5, 0.5, flip=True))
+    assert np.allclose(cut.box, (0.6, 0.4, 1, 1)) and area(cut) == pytest.approx(0.4 * 0.6)
+    again = sam.crop(sam.crop(value, Crop(flip=True)), Crop(flip=True))
+    assert [i.box for i in again] == [pytest.approx(i.box) for i in value]
+    assert polygon_area(np.array([[0, 0], [1, 0], [0, 1]])) == 0.5
+
+
+def test_mean_overlap_by_hand():
+    left, right = square(0, 0, 0.5, 1), square(0.5, 0, 1, 1)
+    assert SamInstance().score([[left, right]], [[right, left]]) == {"miou": 1, "recall50": 1}
+    assert SamInstance().score([[left]], [[left, right]])["miou"] == pytest.approx(0.5)
+    assert SamInstance().score([[square(0, 0, 1, 1)]], [[left]])["miou"] == pytest.approx(0.5)
+    assert SamInstance().score([[]], [[]])["miou"] == 1
+
+
+@pytest.mark.parametrize("bad", [3, [1], [Instance(())], [square(0, 0, 2, 1)], np.zeros((2, 2, 3), np.uint8), {"a": 1},
+                                 [Instance(square(0, 0, 1, 1).outlines, np.array([1]))]])  # fmt: skip
+def test_other_values_are_refused(bad):
+    with pytest.raises(ValueProblem):
+        SamInstance().accept(bad)
+
+
+def test_show(sam):
+    value = [square(0, 0, 0.5, 0.5)]
+    assert sam.show(value, 80).size == (80, 80)
+    assert sam.show([], 80, np.zeros((9, 9, 3), np.uint8)).mode == "RGB"
+    assert sam.preprocess(value).shape == (1, 64, 64) and sam.preprocess(value).min() == 1
+
+
+def test_segment_anything_of_the_real_class_labels(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.SamConfig(
+        vision_config=transformers.SamVisionConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=64, output_channels=16,
+            window_size=0, global_attn_indexes=[0], num_pos_feats=8,
+        ),
+        prompt_encoder_config=transformers.SamPromptEncoderConfig(hidden_size=16, image_size=64, mask_input_channels=4),
+        mask_decoder_config=transformers.SamMaskDecoderConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16, mlp_dim=16
+        ),
+    )  # fmt: skip
+    transformers.SamModel(config).save_pretrained(tmp_path)
+    processor = transformers.SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64})
+    processor.save_pretrained(tmp_path)
+    labeler = SamLabeler(tmp_path, device="cpu")
+    labeler.confident, labeler.side = -1e9, 4
+    picture = np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8)
+    (found,) = labeler.label([{"rgb": picture}])
+    assert found and len(SamInstance().accept(found)) == len(found)
