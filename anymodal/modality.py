@@ -280,6 +280,10 @@ class Modality:
         """A picture of the value for people, about `size` pixels wide and high."""
         raise NotImplementedError(f"{type(self).__name__}.show")
 
+    def show_over(self, value: Any, picture: np.ndarray, size: int = 256) -> Image:
+        """`show`, drawn over a picture (H, W, 3) uint8 of the scene where that says more."""
+        return self.show(value, size)
+
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Standard metrics of predictions against the truth, over the whole list (mean IoU needs it whole)."""
         raise NotImplementedError(f"{type(self).__name__}.score")

@@ -65,16 +65,28 @@ class Outputs(Mapping[str, Any]):
     def _modality(self, name: str) -> Modality:
         return self.modalities[name.split(".")[0]]
 
+    def _scene(self, tile: int) -> np.ndarray | None:
+        """The picture of the scene, given or made, that other values are drawn over."""
+        for name, value in {**self.inputs, **self.values_by_name}.items():
+            if self._modality(name).photographic:
+                return np.asarray(self._modality(name).show(value, tile).convert("RGB"))
+        return None
+
+    def _shown(self, name: str, value: Any, scene: np.ndarray | None, tile: int) -> Image:
+        modality = self._modality(name)
+        return modality.show(value, tile) if scene is None else modality.show_over(value, scene, tile)
+
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
         """One picture: the inputs, then every output; with `truth`, a second row of true values below."""
         known = truth or {}
         columns = [*self.inputs, *self.values_by_name]
-        given = [(f"{n} (input)", self._modality(n).show(v, tile)) for n, v in self.inputs.items()]
-        made = [(n, self._modality(n).show(v, tile)) for n, v in self.values_by_name.items()]
+        scene = self._scene(tile)
+        given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
+        made = [(n, self._shown(n, v, scene, tile)) for n, v in self.values_by_name.items()]
         rows: list[list[tuple[str, Image] | None]] = [[*given, *made]]
         if any(n in known for n in columns):
             rows.append(
-                [(f"{n}: truth", self._modality(n).show(known[n], tile)) if n in known else None for n in columns]
+                [(f"{n}: truth", self._shown(n, known[n], scene, tile)) if n in known else None for n in columns]
             )
         return contact_sheet(rows, tile)
 

@@ -157,6 +157,9 @@ class Det(StructuredModality):
             draw.text((x + 3 - left, y + 2 - top), box.class_name, ink, font)
         return canvas
 
+    def show_over(self, value: list[Box], picture: "np.ndarray", size: int = 256) -> "Image":
+        return self.show(value, size, picture)
+
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """COCO's average precision over IoU 0.50 to 0.95 in steps of 0.05, at 0.50, and at 0.75 (Lin et al. 2014).
 

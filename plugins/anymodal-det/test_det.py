@@ -8,8 +8,9 @@ from anymodal_det import Box, Det, DetLabeler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymodal import Crop
+from anymodal import Crop, ModalitySet, PixelModality
 from anymodal.errors import ValueProblem
+from anymodal.outputs import Outputs
 
 unit = st.floats(0, 1)
 corners = st.tuples(unit, unit, unit, unit).map(
@@ -133,3 +134,16 @@ def test_a_detector_of_the_real_class_labels(tmp_path):
     labeler.threshold = 0.0
     (found,) = labeler.label([{"rgb": np.zeros((48, 64, 3), np.uint8)}])
     assert found and Det().accept(found) == found and {b.class_name for b in found} <= {"cup", "dog"}
+
+
+def test_outputs_draw_boxes_over_the_picture():
+    class Photo(PixelModality):
+        """A picture."""
+
+        channels, low, high, dtype = 3, 0.0, 255.0, "uint8"
+
+    red = np.full((32, 32, 3), (250, 0, 0), np.uint8)
+    both = ModalitySet([Photo(size=32), Det()])
+    alone = np.asarray(Outputs(both, {"det": [CUP]}, {}, {}).show())
+    over = np.asarray(Outputs(both, {"det": [CUP]}, {"photo": red}, {}).show())
+    assert (over == (250, 0, 0)).all(-1).mean() > 0.6 and not (alone == (250, 0, 0)).all(-1).any()

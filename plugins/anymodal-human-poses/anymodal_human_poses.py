@@ -340,6 +340,9 @@ class HumanPoses(StructuredModality):
                 draw.ellipse((x - width * 0.7, y - width * 0.7, x + width * 0.7, y + width * 0.7), (40, 40, 46))
         return canvas
 
+    def show_over(self, value: list[Person], picture: "np.ndarray", size: int = 256) -> "Image":
+        return self.show(value, size, picture)
+
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Over people matched by their boxes: mean angle between the 24 rotations in degrees, and `mpjpe`.
 

@@ -272,6 +272,9 @@ class SamInstance(StructuredModality):
             canvas = Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
         return canvas
 
+    def show_over(self, value: list[Instance], picture: "np.ndarray", size: int = 256) -> "Image":
+        return self.show(value, size, picture)
+
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean overlap (IoU at 128 x 128 pixels) of the true instances with those matched to them, 0 without a match.
 
