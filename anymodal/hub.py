@@ -114,8 +114,7 @@ def locate(name: str | Path) -> Path:
     try:
         found = Path(registry().preset(str(name)))
     except UnknownModality:
-        known = presets()
-        hint = f"{nearest(str(name), known)}; presets: {', '.join(known)}"
+        hint = f"{nearest(str(name), presets())} (`anymodal models` lists the presets)"
         raise CheckpointError(f"{str(name)!r} is neither a preset nor a folder nor a repository{hint}") from None
     if not (found / "config.json").is_file():
         raise CheckpointError(f"the preset {str(name)!r} has no checkpoint in {found}; install its package again")
