@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anymodal.errors import SpaceError as SpaceError
     from anymodal.errors import UnknownModality as UnknownModality
     from anymodal.errors import ValueProblem as ValueProblem
+    from anymodal.families import CodedModality as CodedModality
     from anymodal.families import EdgeModality as EdgeModality
     from anymodal.families import EmbeddingModality as EmbeddingModality
     from anymodal.families import FeatureMapModality as FeatureMapModality
@@ -57,6 +58,7 @@ _HOMES = {
     "AnymodalError": "errors",
     "CheckpointError": "errors",
     "ConfigError": "errors",
+    "CodedModality": "families",
     "Crop": "modality",
     "DataError": "errors",
     "DenseSpace": "spaces",

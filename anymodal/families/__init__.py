@@ -1,5 +1,6 @@
 """Ready bases for modalities: subclass one, set a few numbers, and everything else follows."""
 
+from anymodal.families.codes import CodedModality
 from anymodal.families.edges import EdgeModality
 from anymodal.families.embeddings import EmbeddingModality
 from anymodal.families.features import FeatureMapModality
@@ -12,6 +13,7 @@ from anymodal.families.text import StructuredModality, TextModality
 from anymodal.families.vectors import VectorModality
 
 __all__ = [
+    "CodedModality",
     "EdgeModality",
     "EmbeddingModality",
     "FeatureMapModality",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal import Crop, StructuredModality
-from anymodal.errors import CheckpointError, ValueProblem
+from anymodal import CodedModality, Crop
+from anymodal.errors import ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box, crop_points, match
 from anymodal.files import read_json
 from anymodal.text import parse_value
@@ -55,7 +55,7 @@ class Person:
     codes: "np.ndarray | None" = None
 
 
-class HumanPoses(StructuredModality):
+class HumanPoses(CodedModality):
     """People: a list of `Person`, SMPL parameters (Loper et al. 2015) as HMR2 predicts them (Goel et al. 2023).
 
     Spelled (4M-21, arXiv 2406.09406) `human` and the box, then in any order `pose` and 8 codes of the body pose,
@@ -65,12 +65,12 @@ class HumanPoses(StructuredModality):
     does not say it, `picture` gives the side of all pictures.
     """
 
-    numbers = (*StructuredModality.numbers, "bins", "codebook", "picture")
+    numbers = (*CodedModality.numbers, "bins", "picture")
     repository = "EPFL-VILAB/4M_tokenizers_human-poses_1k_8"
     loss = "smooth_l1"
+    codes, channels = CODES, POSE
     length = 275
     bins = 1000
-    codebook = 1024
     picture = 0
 
     # Values.
@@ -201,27 +201,6 @@ class HumanPoses(StructuredModality):
 
     # The tokenizer inside the sequence.
 
-    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> Any:
-        """The tokenizer of body poses, with MLPs of the given width and number of blocks."""
-        from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig
-
-        latent = options.pop("latent", 1024)
-        return TokenizerConfig(
-            kind="mlp",
-            channels=POSE,
-            encoder=MLPConfig(**encoder),
-            decoder=MLPConfig(**decoder),
-            quantizer=QuantizerConfig(kind="product", size=self.codebook, latent=latent, codebooks=CODES),
-            **options,
-        )
-
-    def _loaded(self, why: str) -> Any:
-        if self.tokenizer is None:
-            raise CheckpointError(
-                f"{self.name} has no tokenizer, which {why} needs; load a checkpoint that has one, or train one first"
-            )
-        return self.tokenizer
-
     def preprocess(self, value: list[Person]) -> "np.ndarray":
         """The pose (207,) of the first person, for training the tokenizer; zeros without people."""
         return self._pose(value[0]).reshape(POSE).astype(np.float32) if value else np.zeros(POSE, np.float32)
@@ -234,22 +213,12 @@ class HumanPoses(StructuredModality):
         return self._decoded([person.codes])[0] if person.body_pose is None else person.body_pose
 
     def _codes(self, value: list[Person]) -> "list[np.ndarray]":
-        import torch
-
-        poses = [p.body_pose for p in value if p.codes is None and p.body_pose is not None]
-        found: list[np.ndarray] = []
-        if poses:
-            tokenizer = self._loaded("writing poses as tokens")
-            tensor = torch.from_numpy(np.stack(poses).reshape(-1, POSE).astype(np.float32))
-            found = list(tokenizer.encode(tensor.to(next(tokenizer.parameters()).device)).cpu().numpy())
-        return [found.pop(0) if p.codes is None else p.codes for p in value]
+        poses = [p.body_pose.reshape(POSE) for p in value if p.codes is None and p.body_pose is not None]
+        made = self.encode_parts(poses)
+        return [made.pop(0) if p.codes is None else p.codes for p in value]
 
     def _decoded(self, codes: "list[Any]") -> "list[np.ndarray]":
-        import torch
-
-        tokenizer = self._loaded("reading poses from tokens")
-        ids = torch.from_numpy(np.stack(codes).astype(np.int64)).to(next(tokenizer.parameters()).device)
-        return [self.postprocess(row) for row in tokenizer.decode(ids).float().cpu().numpy()]
+        return [self.postprocess(row) for row in self.decode_parts(codes)]
 
     # Text.
 
@@ -262,9 +231,8 @@ class HumanPoses(StructuredModality):
         return " ".join(self.chunks(value, rng))
 
     def _spelled(self, person: Person, codes: "np.ndarray", rng: "np.random.Generator | None") -> str:
-        half = self.codebook // 2
         blocks = {
-            "pose": [f"v0={c}" if c < half else f"v1={c - half}" for c in codes.tolist()],
+            "pose": self.spell_codes(codes),
             "global": self._levels(person.global_orient, -1, 1),
             "camera": self._levels(person.camera, -1, 19),
             "shape": self._levels(person.betas, -3, 3),
@@ -303,10 +271,9 @@ class HumanPoses(StructuredModality):
                 break
         corners = found.pop("box")
         whole = [k for k, _ in corners] == [0, 1, 2, 3] and all(len(found[n]) == c for n, c in COUNTS.items())
-        half, top = self.codebook // 2, self.bins - 1
-        codes = [v if k == 0 else half + v for k, v in found["pose"] if k in (0, 1) and v < half]
+        codes, top = self.read_codes(found["pose"]), self.bins - 1
         numbers = {n: [v for k, v in found[n] if k == 0 and v <= top] for n in BLOCKS[1:]}
-        if not whole or len(codes) != CODES or any(len(v) != COUNTS[n] for n, v in numbers.items()):
+        if not whole or codes is None or any(len(v) != COUNTS[n] for n, v in numbers.items()):
             return None
         x0, y0, x1, y1 = (min(v / top, 1.0) for _, v in corners)
         if x0 > x1 or y0 > y1:
@@ -318,7 +285,7 @@ class HumanPoses(StructuredModality):
             None,
             6 * unit["shape"] - 3,
             20 * unit["camera"] - 1,
-            codes=np.array(codes),
+            codes=codes,
         )
 
     # For people.

@@ -25,8 +25,8 @@ texts = st.lists(st.one_of(numbers, st.sampled_from(WORDS), st.text(max_size=4))
 @pytest.fixture(scope="module")
 def poses() -> HumanPoses:
     torch.manual_seed(0)
-    modality = HumanPoses()
-    modality.tokenizer = VQTokenizer(modality.tokenizer_config(MLP, MLP, latent=64)).eval()
+    modality = HumanPoses(latent=64)
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(MLP, MLP)).eval()
     return modality
 
 
@@ -51,9 +51,9 @@ def random_person(seed: int) -> Person:
 @given(st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None)
 def test_people_survive_spelling_but_for_rounding(seed):
-    modality, person = HumanPoses(), random_person(seed)
+    modality, person = HumanPoses(latent=64), random_person(seed)
     torch.manual_seed(0)
-    modality.tokenizer = VQTokenizer(modality.tokenizer_config(MLP, MLP, latent=64)).eval()
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(MLP, MLP)).eval()
     text = modality.spell([person, person], np.random.default_rng(seed))
     assert len(text.split()) == 2 * 39
     again, other = modality.parse(text)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
-from anymodal.errors import CheckpointError, ValueProblem
+from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hookimpl
+from anymodal.errors import ValueProblem
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.files import read_json, read_picture
 from anymodal.text import parse_value
@@ -51,7 +51,7 @@ class Instance:
         return self.pixels(224, 224)
 
 
-class SamInstance(StructuredModality):
+class SamInstance(CodedModality):
     """Instances: a list of `Instance`, outlines without class names, as Segment Anything finds (Kirillov et al. 2023).
 
     Spelled (4M-21, arXiv 2406.09406) by query points `point v0=Y v1=X` in a picture of `size` pixels; after each, every
@@ -60,7 +60,7 @@ class SamInstance(StructuredModality):
     Files: JSON, {"instances": [{"outlines": [[[x, y], ...], ...]}]}, or PNG, one number an instance and 0 for nothing.
     """
 
-    numbers = (*StructuredModality.numbers, "size", "points", "codebook", "patch")
+    numbers = (*CodedModality.numbers, "size", "points")
     suffixes = (".json", ".png")
     repository = "EPFL-VILAB/4M_tokenizers_sam-instance_1k_64"
     loss = "binary_cross_entropy"
@@ -68,8 +68,7 @@ class SamInstance(StructuredModality):
     length = 290
     size = 224
     points = 7
-    codebook = 1024
-    patch = 16
+    codes, grid = CODES, (4, 4)
 
     def sampling(self, grounded: bool) -> Sampling:
         return Sampling(scheme="autoregressive", temperature=0.01, top_p=0.8)
@@ -139,28 +138,6 @@ class SamInstance(StructuredModality):
 
     # The tokenizer inside the sequence.
 
-    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> Any:
-        """The tokenizer of masks: 64 x 64 pixels, 4 x 4 codes."""
-        from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
-
-        latent = options.pop("latent", 32)
-        return TokenizerConfig(
-            kind="vit",
-            channels=1,
-            encoder=ViTConfig(patch=self.patch, **encoder),
-            decoder=ViTConfig(patch=self.patch, **decoder),
-            quantizer=QuantizerConfig(kind="cosine", size=self.codebook, latent=latent),
-            image_size=SIDE,
-            **options,
-        )
-
-    def _loaded(self, why: str) -> Any:
-        if self.tokenizer is None:
-            raise CheckpointError(
-                f"{self.name} has no tokenizer, which {why} needs; load a checkpoint that has one, or train one first"
-            )
-        return self.tokenizer
-
     def preprocess(self, value: list[Instance]) -> "np.ndarray":
         """The mask (1, 64, 64) of the largest instance in its box, -1 and 1, for training; all -1 without any."""
         if not value:
@@ -176,18 +153,8 @@ class SamInstance(StructuredModality):
         return np.asarray(tensor)[0] > 0
 
     def _codes(self, instances: list[Instance]) -> "list[np.ndarray]":
-        masks = [self._tensor(i) for i in instances if i.codes is None]
-        found: list[np.ndarray] = []
-        if masks:
-            tokenizer = self._loaded("writing masks as tokens")
-            tensor = torch.from_numpy(np.stack(masks)).to(next(tokenizer.parameters()).device)
-            found = list(tokenizer.encode(tensor).cpu().numpy())
-        return [found.pop(0) if i.codes is None else i.codes for i in instances]
-
-    def _masks(self, codes: "list[np.ndarray]") -> "list[np.ndarray]":
-        tokenizer = self._loaded("reading masks from tokens")
-        ids = torch.from_numpy(np.stack(codes).astype(np.int64)).to(next(tokenizer.parameters()).device)
-        return [self.postprocess(mask) for mask in tokenizer.decode(ids, shape=(4, 4)).float().cpu().numpy()]
+        made = self.encode_parts([self._tensor(i) for i in instances if i.codes is None])
+        return [made.pop(0) if i.codes is None else i.codes for i in instances]
 
     # Text.
 
@@ -218,41 +185,36 @@ class SamInstance(StructuredModality):
         return [inner_point(i, self.size) for i in largest] or [(self.size // 2, self.size // 2)]
 
     def _spelled(self, instance: Instance, codes: "np.ndarray") -> str:
-        half = self.codebook // 2
         corners = [f"v{k}={round(v * self.size)}" for k, v in enumerate(instance.box)]
-        ids = [f"v0={c}" if c < half else f"v1={c - half}" for c in codes.tolist()]
-        return " ".join(["polygon", *corners, *ids])
+        return " ".join(["polygon", *corners, *self.spell_codes(codes)])
 
     def parse(self, text: str) -> list[Instance]:
         """The instances whose box and 16 codes are whole, each once, large ones first.
 
-        Raises CheckpointError only if there are some and no tokenizer.
+        Raises CheckpointError if there are some and no tokenizer.
         """
-        found: dict[tuple[Any, ...], None] = {}
+        found: dict[tuple[Any, ...], np.ndarray] = {}
         words = text.split()
         for start, word in enumerate(words):
             if word == "polygon":
-                values: list[Any] = [parse_value(w) for w in words[start + 1 : start + 1 + 4 + CODES]]
-                if len(values) == 4 + CODES and None not in values and self._whole(values):
-                    found[tuple(values)] = None
-        if not found:
-            return []
-        half = self.codebook // 2
-        codes = [np.array([v if k == 0 else half + v for k, v in key[4:]]) for key in found]
+                values: tuple[Any, ...] = tuple(parse_value(w) for w in words[start + 1 : start + 1 + 4 + CODES])
+                codes = self.read_codes(values[4:])
+                if codes is not None and self._is_box(values[:4]):
+                    found[values] = codes
+        masks = map(self.postprocess, self.decode_parts(list(found.values())))
         instances = []
-        for key, ids, mask in zip(found, codes, self._masks(codes), strict=True):
-            x0, y0, x1, y1 = (v / self.size for _, v in key[:4])
-            outlines = tuple((np.array([x0, y0]) + o * np.array([x1 - x0, y1 - y0])).clip(0, 1) for o in traced(mask))
+        for (values, codes), mask in zip(found.items(), masks, strict=True):
+            low, high = np.array([v for _, v in values[:4]]).reshape(2, 2) / self.size
+            outlines = tuple((low + o * (high - low)).clip(0, 1) for o in traced(mask))
             if outlines:
-                instances.append(Instance(outlines, ids))
+                instances.append(Instance(outlines, codes))
         return sorted(instances, key=lambda i: -area(i))
 
-    def _whole(self, values: list[Any]) -> bool:
-        corners, codes = values[:4], values[4:]
-        x0, y0, x1, y1 = (v for _, v in corners)
-        inside = x0 < x1 <= self.size and y0 < y1 <= self.size
-        known = all(k < 2 and v < self.codebook // 2 for k, v in codes)
-        return [k for k, _ in corners] == [0, 1, 2, 3] and inside and known
+    def _is_box(self, values: tuple[Any, ...]) -> bool:
+        if None in values or [k for k, _ in values] != [0, 1, 2, 3]:
+            return False
+        x0, y0, x1, y1 = (v for _, v in values)
+        return x0 < x1 <= self.size and y0 < y1 <= self.size
 
     # For people.
 

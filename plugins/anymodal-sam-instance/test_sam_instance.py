@@ -22,8 +22,8 @@ boxes = st.lists(st.integers(0, 224), min_size=4, max_size=4)
 @pytest.fixture(scope="module")
 def sam() -> SamInstance:
     torch.manual_seed(0)
-    modality = SamInstance()
-    modality.tokenizer = VQTokenizer(modality.tokenizer_config(SMALL, SMALL, latent=8)).eval()
+    modality = SamInstance(latent=8)
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(SMALL, SMALL)).eval()
     return modality
 
 
