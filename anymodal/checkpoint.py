@@ -177,14 +177,13 @@ def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple
     used = []
     for stated in record.streams:
         stream = mine.get(str(stated.get("name")))
-        flags = {way: bool(stated.get(way)) for way in ("input", "target")}
         if stream is None or _plain(attrs.asdict(stream.space)) != stated.get("space"):
             raise CheckpointError(
                 f"the installed {modality.name!r} does not fit {source}: its streams are"
                 f" {_plain([attrs.asdict(s) for s in mine.values()])}, the checkpoint's {record.streams}; install"
                 f" {record.distribution or 'the plugin'} {record.version or ''}".rstrip()
             )
-        used.append(attrs.evolve(stream, **flags))
+        used.append(attrs.evolve(stream, input=bool(stated.get("input")), target=bool(stated.get("target"))))
     return tuple(used)
 
 

@@ -18,10 +18,12 @@ from anymodal.modality import Modality
 from anymodal.remote import REPOSITORY, Access, Files, Folder, Repository
 from anymodal.spaces import TokenSpace
 from anymodal.tokenizers.config import TokenizerConfig
+from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.weights import WEIGHTS, WeightFile, fill, save_weights
 
 PLACES = "ANYMODAL_TOKENIZERS"
+AnyTokenizer = VQTokenizer | DiffusionTokenizer
 
 
 @attrs.frozen
@@ -72,14 +74,15 @@ def place_of(
         if name in given:
             return str(given[name])
         given = None
-    for folder in filter(None, (given, beside, os.environ.get(PLACES))):
+    folders = [Path(folder) for folder in (given, beside, os.environ.get(PLACES)) if folder]
+    for folder in folders:
         for part in filter(None, (name, (repository or "").rpartition("/")[2])):
-            if (Path(folder) / part / "config.json").is_file():
-                return str(Path(folder) / part)
+            if (folder / part / "config.json").is_file():
+                return str(folder / part)
     return repository
 
 
-def load_any(place: str | Path, access: Access | None = None) -> VQTokenizer:
+def load_any(place: str | Path, access: Access | None = None) -> AnyTokenizer:
     """A tokenizer of our format or 4M's from a folder, a single file or a repository. Raises CheckpointError."""
     path = Path(place)
     if path.is_file():
@@ -105,7 +108,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return raw
 
 
-def load_tokenizer(files: Files, part: str = "") -> VQTokenizer:
+def load_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
     """The tokenizer in a folder of our format, such as ``modalities/NAME/``; float32, in evaluation mode."""
     path = files.path(f"{part}config.json")
     try:
@@ -113,7 +116,7 @@ def load_tokenizer(files: Files, part: str = "") -> VQTokenizer:
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     with torch.device("meta"):
-        tokenizer = VQTokenizer(config)
+        tokenizer = build(config)
     state = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in tokenizer.state_dict().items()}
     with WeightFile.single(files.path(f"{part}{WEIGHTS}")) as file:
         fill(state.items(), file.rows, f"{files}/{part}".rstrip("/"))
@@ -127,7 +130,7 @@ def save_tokenizer(modality: Modality, part: Path, dtype: torch.dtype | None = N
 
 
 def save_bare(
-    tokenizer: VQTokenizer, part: Path, dtype: torch.dtype | None = None, about: Mapping[str, Any] | None = None
+    tokenizer: AnyTokenizer, part: Path, dtype: torch.dtype | None = None, about: Mapping[str, Any] | None = None
 ) -> None:
     """Write a tokenizer in our format, with what its config says `about` the modality; the config comes last."""
     save_weights(tokenizer.state_dict().items(), part, dtype)

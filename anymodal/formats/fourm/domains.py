@@ -36,6 +36,11 @@ LENGTHS = {
     "color_palette": 23,
     "sam_instance": 290,
 }
+ORDER = (  # in which 4M's demonstration generates everything, each helped by those before it
+    *("clip", "dinov2", "imagebind", "dinov2_global", "imagebind_global", "depth", "normal", "semseg"),
+    *("canny_edge", "sam_edge", "rgb", "caption", "t5_caption", "det", "human_poses", "sam_instance"),
+    *("color_palette", "metadata"),
+)
 MEMBERS = {"metadata": ("metadata_image", "metadata_geometric", "metadata_semantic")}
 
 

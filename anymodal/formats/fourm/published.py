@@ -16,7 +16,7 @@ from anymodal.errors import CheckpointError, PluginError, UnknownModality, neare
 from anymodal.families import StructuredModality
 from anymodal.families.shared import SharedModality
 from anymodal.formats.fourm.config import parse_config
-from anymodal.formats.fourm.domains import BY_STREAM, Domain
+from anymodal.formats.fourm.domains import BY_STREAM, ORDER, Domain
 from anymodal.formats.fourm.model import read_streams
 from anymodal.formats.fourm.words import words
 from anymodal.modality import Modality
@@ -48,7 +48,7 @@ def load_published(files: Files | Path, raw: Mapping[str, Any], options: Options
     source = str(files)
     config, layout = parse_config(raw, source if isinstance(files, Path) else f"{files}/config.json")
     groups: dict[str, list[Stream]] = {}
-    for stream in layout.streams:
+    for stream in sorted(layout.streams, key=lambda s: ORDER.index(s.modality)):
         groups.setdefault(stream.modality, []).append(stream)
     _explain_members(options.modalities, groups, source)
     names = chosen(options.modalities, groups, source)
