@@ -24,14 +24,8 @@ from anymodal.formats.fourm.model import (
     save_transformer,
     transformer_keys,
 )
-from anymodal.formats.fourm.tokenizers import (
-    ViTSize,
-    load_tokenizer,
-    parse_tokenizer_config,
-    save_tokenizer,
-    tokenizer_keys,
-    write_tokenizer_config,
-)
+from anymodal.formats.fourm.tokenizer_config import ViTSize, parse_tokenizer_config, write_tokenizer_config
+from anymodal.formats.fourm.tokenizers import load_tokenizer, save_tokenizer, tokenizer_keys
 from anymodal.formats.fourm.verify.checkpoints import InMemory
 from anymodal.formats.fourm.verify.command import main, verify
 from anymodal.formats.fourm.verify.recipes import closed_form
@@ -39,7 +33,8 @@ from anymodal.formats.fourm.verify.results import Result, gap
 from anymodal.formats.fourm.verify.transformer import run
 from anymodal.model import Transformer
 from anymodal.model.state import parts
-from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.config import UNetConfig, UViTConfig
+from anymodal.tokenizers.diffusion import build as build_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"
 CONFIG = {
@@ -70,7 +65,20 @@ TOKENIZER = {
     "post_mlp": True,
     "out_conv": True,
 }
-TOY = {"vit_toy": ViTSize(8, 1, 2)}
+TOY = {
+    "vit_toy": ViTSize(8, 1, 2),
+    "unet_toy": UNetConfig(patch=4, channels=32, multipliers=(1, 2), blocks=1, attention=(2,)),
+    "uvit_toy": UViTConfig(patch=4, widths=(32, 32), blocks=1, dim=8, depth=1, heads=2, side=4),
+}
+DENOISER = TOKENIZER | {
+    "dec_type": "unet_toy",
+    "image_size": 64,
+    "image_size_enc": 32,
+    "beta_schedule": "shifted_cosine:0.5",
+    "prediction_type": "sample",
+    "scheduler": "ddim",
+    "num_train_timesteps": 100,
+}
 VECTORS = {
     "enc_type": "BottleneckMLP/B_1-Wi_8",
     "dec_type": "BottleneckMLP/B_1-Wi_8-E_2",
@@ -251,12 +259,21 @@ def test_header_values(text: str, value: object):
     assert parse_value(text) == value
 
 
-@pytest.mark.parametrize("raw", [TOKENIZER, TOKENIZER | {"n_labels": 7, "n_channels": 4}, VECTORS])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        TOKENIZER,
+        TOKENIZER | {"n_labels": 7, "n_channels": 4},
+        VECTORS,
+        DENOISER,
+        DENOISER | {"dec_type": "uvit_toy", "thresholding": False, "clip_sample": True},
+    ],
+)
 def test_tokenizer_round_trip(tmp_path: Path, raw: dict):
     torch.manual_seed(0)
     config = parse_tokenizer_config(raw, "the test", TOY)
     assert parse_tokenizer_config(write_tokenizer_config(config, TOY), "the test", TOY) == config
-    tokenizer = VQTokenizer(config)
+    tokenizer = build_tokenizer(config)
     for name in ("folder", "single.safetensors"):
         loaded = load_tokenizer(save_tokenizer(tokenizer, tmp_path / name, TOY), TOY)
         assert loaded.config == config
@@ -350,11 +367,16 @@ def test_streams_of_others_cannot_be_written(tmp_path: Path, small_model):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dec_type": "unet_patched"}, "diffusion decoders are not supported yet"),
+        ({"dec_type": "unet_patchd"}, "unknown dec_type 'unet_patchd'.*did you mean 'unet_patched'"),
+        ({"dec_type": "controlnet"}, "ControlNet"),
+        ({"beta_schedule": "linear", "dec_type": "unet_patched", "scheduler": "pndm"}, "scheduler"),
+        ({"beta_schedule": "linaer", "dec_type": "unet_patched"}, "schedule is 'linaer'"),
+        ({"beta_schedule": "shifted_cosine:x", "dec_type": "unet_patched"}, "the shift must be a positive number"),
+        ({"dec_type": "uvit_b_p4_f16", "conditioning": "xattn"}, "conditioning 'xattn'"),
         ({"enc_type": "vit_huge_enc"}, "unknown enc_type 'vit_huge_enc'"),
         ({"norm_codes": False}, "norm_codes"),
         ({"quant_type": "fsq"}, "quant_type must be one of"),
-        ({"image_size_enc": 16}, "image_size_enc"),
+        ({"image_size_dec": 16}, "image_size_dec"),
         ({"codebook_size": 0}, "size"),
     ],
 )
@@ -382,10 +404,8 @@ def test_every_published_key_is_accounted_for():
         with torch.device("meta"):
             if "domains_in" in recorded["config"]:
                 keys = transformer_keys(Transformer(*parse_config(recorded["config"], path.name)))
-            elif "beta_schedule" in recorded["config"]:
-                continue
             else:
-                keys = list(tokenizer_keys(VQTokenizer(parse_tokenizer_config(recorded["config"], path.name))))
+                keys = list(tokenizer_keys(build_tokenizer(parse_tokenizer_config(recorded["config"], path.name))))
         assert {key.name: key.shape for key in keys} == expected, path.name
 
 

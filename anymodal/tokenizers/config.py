@@ -6,6 +6,7 @@ cannot be built is refused here, with a `ConfigError`, before any weight is allo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import attrs
@@ -18,6 +19,10 @@ SHIFTED = "shifted_cosine"
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
 SOLVERS = ("ddim", "ddpm", "dpm++")
+
+
+def _as_tuple(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
 
 
 def _positive(owner: Any, attribute: attrs.Attribute[Any], value: int) -> None:
@@ -82,9 +87,9 @@ class UNetConfig:
 
     patch: int = field(validator=_positive)
     channels: int = field(validator=_positive)
-    multipliers: tuple[int, ...] = field(converter=tuple)
+    multipliers: tuple[int, ...] = field(converter=_as_tuple)
     blocks: int = field(validator=_positive)
-    attention: tuple[int, ...] = field(default=(), converter=tuple)
+    attention: tuple[int, ...] = field(default=(), converter=_as_tuple)
 
     def __attrs_post_init__(self) -> None:
         _all_positive(self, "multipliers", self.multipliers)
@@ -106,16 +111,18 @@ class UViTConfig:
     blocks: residual blocks of a level on the way down; one more on the way up.
     dim, depth, heads, expansion: of the transformer in the middle.
     halved: whether the grid is halved once more on its way to the transformer.
+    side: of the square for which the transformer's position table is laid out; it is resized to the grid at hand.
     """
 
     patch: int = field(validator=_positive)
-    widths: tuple[int, ...] = field(converter=tuple)
+    widths: tuple[int, ...] = field(converter=_as_tuple)
     blocks: int = field(validator=_positive)
     dim: int = field(validator=_positive)
     depth: int = field(validator=_positive)
     heads: int = field(validator=_positive)
     expansion: int = field(default=4, validator=_positive)
     halved: bool = True
+    side: int = field(default=32, validator=_positive)
 
     def __attrs_post_init__(self) -> None:
         _all_positive(self, "widths", self.widths)
@@ -249,10 +256,8 @@ class TokenizerConfig:
             if isinstance(side, MLPConfig):
                 _refuse(self, "kind 'vit' is made of ViTConfig, not MLPConfig")
         for side, size in ((encoder, self.encoder_size or self.image_size), (decoder, self.image_size)):
-            if isinstance(side, ViTConfig | UViTConfig):
-                multiple = side.patch if isinstance(side, ViTConfig) else side.multiple
-                if size % multiple:
-                    _refuse(self, f"image_size {size} is no multiple of the patch {multiple}")
+            if isinstance(side, ViTConfig) and size % side.patch:
+                _refuse(self, f"image_size {size} is no multiple of the patch {side.patch}")
         if self.noise is not None and (self.labels is not None or self.refine):
             _refuse(self, "labels and refine belong to feed-forward decoders; a denoiser has neither")
         if self.noise is not None and isinstance(encoder, ViTConfig) and not encoder.patch_projection:

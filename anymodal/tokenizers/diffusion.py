@@ -43,7 +43,7 @@ class DiffusionTokenizer(Tokenizer):
             case UNetConfig() as decoder:
                 return UNet(decoder, config.channels, latent)
             case UViTConfig() as decoder:
-                return UViT(decoder, config.channels, latent, config.image_size)
+                return UViT(decoder, config.channels, latent)
         raise ConfigError(f"{type(config.decoder).__name__} does not denoise; make it with VQTokenizer.")
 
     def forward(self, x: Tensor) -> Reconstruction:

@@ -49,7 +49,7 @@ def _end_in_noise(betas_T: Tensor) -> Tensor:
     """Betas whose last step leaves no signal and whose first stays (Lin et al. 2023, algorithm 1)."""
     roots_T = (1 - betas_T).cumprod(0).sqrt()
     first, last = roots_T[0].clone(), roots_T[-1].clone()
-    shares_T = ((roots_T - last) * (first / (first - last))) ** 2
+    shares_T = ((roots_T - last) * first / (first - last)) ** 2
     return 1 - torch.cat([shares_T[:1], shares_T[1:] / shares_T[:-1]])
 
 
@@ -57,7 +57,7 @@ def _shifted_cosine(count: int, shift: float) -> Tensor:
     """The cosine schedule with its log signal-to-noise ratio moved by -2 log shift (Hoogeboom et al. 2023, eq. 3)."""
     time_T = torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
     ratio_T = -2 * ((math.pi / 2 * time_T).tan().log() + math.log(shift))
-    shares_T = ratio_T.clamp(-15, 15).sigmoid().float()
+    shares_T = ratio_T.clamp(-15, 15).float().sigmoid()
     shares_T[-1] = 0
     return shares_T
 

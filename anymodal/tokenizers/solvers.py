@@ -26,8 +26,8 @@ class Denoising:
     """How a diffusion decoder is run.
 
     steps: forward passes.
-    solver: "ddim" (Song et al. 2021; deterministic unless `eta` is above 0), "ddpm" (Ho et al. 2020; draws noise at every
-        step), "dpm++" (second-order DPM-Solver++, Lu et al. 2022), or None for the checkpoint's own.
+    solver: "ddim" (Song et al. 2021; deterministic unless `eta` is above 0), "ddpm" (Ho et al. 2020; draws noise at
+        every step), "dpm++" (second-order DPM-Solver++, Lu et al. 2022), or None for the checkpoint's own.
     spacing: see `noise.spaced`; None for what is usual with the solver.
     """
 

@@ -76,11 +76,8 @@ class UNet(nn.Module):
                     layers.append(Double(width))
                 up.append(Chain(layers))
         bottom = base * config.multipliers[-1]
-        middle = [
-            ResidualBlock(bottom, bottom, embedding),
-            MapAttention(bottom),
-            ResidualBlock(bottom, bottom, embedding),
-        ]
+        before, after = (ResidualBlock(bottom, bottom, embedding) for _ in range(2))
+        middle = [before, MapAttention(bottom), after]
         self.down, self.middle, self.up = nn.ModuleList(down), Chain(middle), nn.ModuleList(up)
         self.norm_out = Norm(width)
         self.conv_out = zeroed(nn.Conv2d(width, pixels, 3, padding=1))

@@ -1,7 +1,7 @@
 """The denoiser with a transformer in its middle: this file decides where it is told the codes and the time.
 
-Convolutional levels around a transformer (simple diffusion, Hoogeboom et al. 2023): the codes are added to the tokens of
-the transformer, whose norms are shifted, scaled and gated by the time (adaLN-zero, DiT, Peebles & Xie 2023).
+Convolutional levels around a transformer (simple diffusion, Hoogeboom et al. 2023): the codes are added to the tokens
+of the transformer, whose norms are shifted, scaled and gated by the time (adaLN-zero, DiT, Peebles & Xie 2023).
 
 Shapes: B batch, C channels, H W pixels or cells, h w grid of tokens, L latent width, N tokens in the middle, D their
 width, E width of the time's embedding.
@@ -41,12 +41,12 @@ class Middle(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, config: UViTConfig, latent: int, image_size: int) -> None:
+    def __init__(self, config: UViTConfig, latent: int) -> None:
         super().__init__()
-        width, time, side = config.widths[-1], 4 * config.widths[0], image_size // config.multiple
+        width, time = config.widths[-1], 4 * config.widths[0]
         self.proj_in, self.cond_proj = nn.Linear(width, config.dim), nn.Linear(latent, config.dim)
         self.mask_token = nn.Parameter(torch.randn(config.dim) * 0.02)
-        self.register_buffer("positions", position_table(config.dim, side, side), persistent=False)
+        self.register_buffer("positions", position_table(config.dim, config.side, config.side), persistent=False)
         self.blocks = nn.ModuleList(TimedBlock(config, time) for _ in range(config.depth))
         self.proj_out = nn.Linear(config.dim, width)
 
@@ -71,16 +71,32 @@ class Level(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.resize = resize
 
+    def down(self, x_BCHW: Tensor, time_BE: Tensor, skips: list[Tensor]) -> Tensor:
+        """The map at the next level; what every layer gives is added to `skips`."""
+        for block in self.blocks:
+            skips.append(x_BCHW := block(x_BCHW, time_BE))
+        if self.resize is not None:
+            skips.append(x_BCHW := self.resize(x_BCHW))
+        return x_BCHW
+
+    def up(self, x_BCHW: Tensor, time_BE: Tensor, skips: list[Tensor]) -> Tensor:
+        """The map at the next level, each block joined with the last of `skips`, which it takes."""
+        for block in self.blocks:
+            x_BCHW = block(torch.cat([x_BCHW, skips.pop()], 1), time_BE)
+        return x_BCHW if self.resize is None else self.resize(x_BCHW)
+
 
 class UViT(nn.Module):
     """Noisy pictures (B, C, H, W), timesteps (B,) and codes (B, L, h, w) to predictions (B, C, H, W)."""
 
-    def __init__(self, config: UViTConfig, channels: int, latent: int, image_size: int) -> None:
+    def __init__(self, config: UViTConfig, channels: int, latent: int) -> None:
         super().__init__()
         first, last = config.widths[0], config.widths[-1]
         self.conv_in = nn.Conv2d(channels, first, config.patch, stride=config.patch)
         self.time = TimeEmbedding(first)
-        down, up, width, skips = [], [], first, [first]
+        down: list[Level] = []
+        up: list[Level] = []
+        width, skips = first, [first]
         for outputs in config.widths:
             blocks = []
             for _ in range(config.blocks):
@@ -97,7 +113,7 @@ class UViT(nn.Module):
             up.append(Level(blocks, Double(width) if skips else None))
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
         self.shrink = Halve(last) if config.halved else None
-        self.middle = Middle(config, latent, image_size)
+        self.middle = Middle(config, latent)
         self.grow = Double(last) if config.halved else None
         self.norm_out = Norm(width)
         self.conv_out = nn.ConvTranspose2d(width, channels, config.patch, stride=config.patch)
@@ -110,17 +126,11 @@ class UViT(nn.Module):
         h_BCHW = self.conv_in(x_BCHW)
         skips = [h_BCHW]
         for level in self.down:
-            for block in level.blocks:
-                skips.append(h_BCHW := block(h_BCHW, time_BE))
-            if level.resize is not None:
-                skips.append(h_BCHW := level.resize(h_BCHW))
+            h_BCHW = level.down(h_BCHW, time_BE, skips)  # type: ignore[operator]
         if self.shrink is not None and self.grow is not None:
             h_BCHW = self.grow(self.middle(self.shrink(h_BCHW), time_BE, codes_BLhw, hidden_Bhw))
         else:
             h_BCHW = self.middle(h_BCHW, time_BE, codes_BLhw, hidden_Bhw)
         for level in self.up:
-            for block in level.blocks:
-                h_BCHW = block(torch.cat([h_BCHW, skips.pop()], 1), time_BE)
-            if level.resize is not None:
-                h_BCHW = level.resize(h_BCHW)
+            h_BCHW = level.up(h_BCHW, time_BE, skips)  # type: ignore[operator]
         return self.conv_out(F.silu(self.norm_out(h_BCHW)))

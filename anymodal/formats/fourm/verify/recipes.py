@@ -73,6 +73,7 @@ def closed_form(name: str, shape: tuple[int, ...], seed: int, offset: float, sca
 def closed_form_state(keys: Iterable[Key], recipe: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     """A state by the closed-form recipe. Raises CheckpointError if it lists other tensors than the keys."""
     tensors, state = recipe["tensors"], {}
+    by_part: dict[str | None, str] = {}
     for key in keys:
         entry = tensors.get(key.name)
         if isinstance(entry, Mapping):
@@ -80,6 +81,9 @@ def closed_form_state(keys: Iterable[Key], recipe: Mapping[str, Any], source: st
         if entry is not None:
             values = closed_form(key.name, key.shape, recipe["seed"], *entry)
             state[key.name] = torch.from_numpy(values)
+            by_part.setdefault(key.part, key.name)
+        elif key.part is not None and key.part in by_part:
+            state[key.name] = state[by_part[key.part]]
         elif key.name in recipe["not_filled"]:
             state[key.name] = key.fixed().reshape(key.shape) if key.fixed else torch.zeros(key.shape)
     if extra := sorted(tensors.keys() - state.keys()):
