@@ -36,6 +36,8 @@ PUBLISHED = {
     "4m-21-xl": "EPFL-VILAB/4M-21_XL",
 }
 
+STALE = ["*.safetensors", "*.index.json", "modalities/*"]  # of an older upload, where the new one has none
+
 
 def load(
     name: str | Path,
@@ -147,5 +149,10 @@ def push(
         api = HfApi(token=token)
         with clear_errors(repository):
             url = api.create_repo(repository, private=private, exist_ok=True)
-            api.upload_folder(repo_id=repository, folder_path=folder, commit_message=commit_message)
+            api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                commit_message=commit_message,
+                delete_patterns=STALE,
+            )
     return str(url)

@@ -189,8 +189,8 @@ def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]
         )
         raise CheckpointError(message) from error
     except errors.RepositoryNotFoundError as error:
-        hint = "check its name; a private one needs a token that may read it (`hf auth login` or HF_TOKEN)"
-        raise CheckpointError(f"there is no repository {plain!r} at {place}; {hint}") from error
+        hint = "check the name; a private one needs a token that may read it (`hf auth login` or HF_TOKEN)"
+        raise CheckpointError(f"there is no folder and no repository {plain!r} at {place}; {hint}") from error
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(
             f"{plain} has no revision {_revision(repository)!r}; give a branch, tag or commit"

@@ -2,8 +2,8 @@
 
 It speaks HEAD and GET of /ORG/NAME/resolve/REVISION/PATH (git files with their blob hash as ETag; .safetensors as LFS
 files: a redirect to /cdn/SHA256 with X-Linked-Etag and X-Linked-Size), byte ranges, /api/repos/create,
-/api/validate-yaml, preupload, LFS batch with basic uploads, and commit (ndjson). Branches other than main, tags, pull
-requests, Xet and multi-part uploads are left out.
+/api/validate-yaml, the tree of main, preupload, LFS batch with basic uploads, and commit (ndjson). Branches other than
+main, tags, pull requests, Xet and multi-part uploads are left out.
 
 Faults are set as attributes: `gated` and `refused` repositories, `drop` (sha256 -> bytes after which the connection
 breaks, once), `corrupt` (sha256s whose last byte is changed), `cut` (sha256s that lack their last bytes), `delay` in
@@ -38,7 +38,8 @@ class Model:
     head: str = ""
 
     def commit(self, files: dict[str, bytes]) -> str:
-        every = {**self.commits.get(self.head, {}), **files}
+        """A new commit on main with these files changed; an empty one is removed."""
+        every = {name: content for name, content in {**self.commits.get(self.head, {}), **files}.items() if content}
         facts = [f"{len(self.commits)}", *(f"{n} {hashlib.sha1(c).hexdigest()}" for n, c in sorted(every.items()))]
         self.head = hashlib.sha1("\n".join(facts).encode()).hexdigest()
         self.commits[self.head] = every
@@ -113,6 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if blob := re.fullmatch(r"/cdn/([0-9a-f]{64})", path):
             self._send_blob(blob[1])
+        elif tree := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/main", path):
+            files = self.server_hub.models[tree[1]]
+            listed = files.commits.get(files.head, {}).items()
+            facts = [{"type": "file", "path": name, "oid": "0" * 40, "size": len(content)} for name, content in listed]
+            self._answer(200, facts)
         elif resolve := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._resolve(*resolve.groups())
         else:
@@ -223,6 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.server_hub.blobs[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                files[value["path"]] = b""
         return files
 
     def _body(self) -> bytes:

@@ -67,7 +67,9 @@ def test_only_the_files_of_the_wanted_modalities_are_fetched_and_only_once(fille
 
 def test_offline_the_cache_is_enough(filled, monkeypatch):
     load()
+    load(modalities=["caption"])  # has no tokenizer, and that is known offline too
     filled.stop()
+    assert "caption" in load(modalities=["caption"], local_files_only=True).modalities
     ours = load(local_files_only=True)
     assert "depth" in ours.modalities
     assert "depth" in load().modalities  # the server is gone, the cache is not
@@ -96,7 +98,7 @@ def test_revisions(filled, checkpoint):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda hub: hub.models.clear(), "there is no repository 'me/small' at http"),
+        (lambda hub: hub.models.clear(), "there is no folder and no repository 'me/small' at http"),
         (lambda hub: hub.gated.add(NAME), "me/small is gated: ask for access at http"),
         (lambda hub: hub.refused.add(NAME), r"refuses access to me/small \(403\)"),
         (lambda hub: hub.models[NAME].commits[hub.models[NAME].head].pop("config.json"), "has no file 'config.json'"),
@@ -143,6 +145,9 @@ def test_push_and_load_back(hub, small_model, picture):
     assert np.array_equal(ours["depth"], theirs["depth"])
     card = hub.models[NAME].commits[hub.models[NAME].head]["README.md"].decode()
     assert card.startswith("---\n") and 'am.load("me/small")' in card
+    small_model.push_to_hub(NAME, token=TOKEN, max_shard_size="50KB")  # what it replaces is gone
+    assert "model.safetensors" not in hub.models[NAME].commits[hub.models[NAME].head]
+    assert "depth" in load(token=TOKEN).modalities
     with pytest.raises(CheckpointError, match="refuses access to me/small"):
         small_model.push_to_hub(NAME, token="hf_wrong")
     with pytest.raises(CheckpointError, match="not the name of a repository"):
@@ -179,7 +184,7 @@ def test_the_command_line_loads_and_fails_in_one_line(filled, tmp_path):
     assert done.returncode == 0 and '"depth"' in done.stdout, done.stderr
     done = generate(filled, tmp_path, "--model", "me/nothing")
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith("error: there is no repository 'me/nothing'")
+    assert done.stderr.splitlines()[-1].startswith("error: there is no folder and no repository 'me/nothing'")
 
 
 def test_a_slow_download_shows_a_bar(filled, tmp_path):
