@@ -187,10 +187,17 @@ def copy(rows: Rows, view: Tensor, name: str, source: str) -> None:
     finite = True
     for part in _parts(view):
         piece = rows[part] if view.ndim else _whole(rows)
-        finite = finite and (not piece.is_floating_point() or bool(torch.isfinite(piece).all()))
+        finite = finite and _is_finite(piece)
         (view[part] if view.ndim else view).copy_(piece)
     if not finite:
         warnings.warn(f"tensor {name!r} in {source} holds NaN or infinity", stacklevel=2)
+
+
+def _is_finite(piece: Tensor) -> bool:
+    """Whether all numbers are finite; their sum tells it in nearly all cases, and is quicker."""
+    if not piece.is_floating_point() or bool(torch.isfinite(piece.sum(dtype=torch.float32))):
+        return True
+    return bool(torch.isfinite(piece).all())
 
 
 def _parts(view: Tensor) -> Iterable[slice]:
