@@ -21,6 +21,7 @@ else:
 
 SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
 SCORED = 128  # pixels a side at which overlaps are measured
+SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
 FINE = 256  # outlines of a map are traced at about this many pixels a side
 
 
@@ -236,6 +237,17 @@ class SamInstance(CodedModality):
 
     def show_over(self, value: list[Instance], picture: "np.ndarray", size: int = 256) -> "Image":
         return self.show(value, size, picture)
+
+    def merge(self, values: list[Any]) -> list[Instance]:
+        """The instances of all draws, largest first, without those that overlap a larger one by more than SAME."""
+        found = sorted((instance for value in values for instance in value), key=area, reverse=True)
+        masks, kept = flat(found), []
+        for number, mask in enumerate(masks):
+            both = masks[kept] @ mask
+            overlaps = both / np.maximum(masks[kept].sum(1) + mask.sum() - both, 1)
+            if mask.any() and not (overlaps > SAME).any():
+                kept.append(number)
+        return [found[number] for number in kept]
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean overlap (IoU at 128 x 128 pixels) of the true instances with those matched to them, 0 without a match.

@@ -117,6 +117,14 @@ def test_other_values_are_refused(bad):
         SamInstance().accept(bad)
 
 
+def test_draws_are_merged_without_what_they_share(sam):
+    left, right, inner = square(0, 0, 0.5, 1), square(0.5, 0, 1, 1), square(0.1, 0.1, 0.3, 0.3)
+    merged = sam.merge([[left, inner], [square(0, 0, 0.52, 1), right], [], [inner, square(0.4, 0.4, 0.4, 0.4)]])
+    assert [round(area(i), 2) for i in merged] == [0.52, 0.5, 0.04]
+    assert sam.merge([[], []]) == []
+    assert [i.box for i in sam.merge([[right, left]] * 5)] == [right.box, left.box]
+
+
 def test_show(sam):
     value = [square(0, 0, 0.5, 0.5)]
     assert sam.show(value, 80).size == (80, 80)
