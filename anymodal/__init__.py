@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel as AnyModel
+    from anymodal.card import About as About
     from anymodal.errors import AnymodalError as AnymodalError
     from anymodal.errors import CheckpointError as CheckpointError
     from anymodal.errors import ConfigError as ConfigError
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "API": "modality",
+    "About": "card",
     "AnyModel": "anymodel",
     "AnymodalError": "errors",
     "CheckpointError": "errors",

@@ -12,9 +12,9 @@ from anymodal.formats.fourm import files
 from anymodal.formats.fourm.config import parse_config, write_config
 from anymodal.formats.fourm.model import save_transformer
 from anymodal.formats.fourm.published import Options, load_published
+from anymodal.formats.fourm.tokenizer_config import write_tokenizer_config
 from anymodal.formats.fourm.tokenizers import load_tokenizer as load_published_tokenizer
 from anymodal.formats.fourm.tokenizers import save_tokenizer as save_published_tokenizer
-from anymodal.formats.fourm.tokenizers import write_tokenizer_config
 from anymodal.formats.fourm.words import FILE
 from anymodal.remote import Folder
 from anymodal.tokenizer_files import load_tokenizer, save_bare
