@@ -77,6 +77,14 @@ def test_positions_with_their_own_temperatures_are_drawn_as_if_alone(heats, seed
         assert alone[0][0] == together[0][k] and torch.allclose(alone[1][0], together[1][k])
 
 
+def test_positions_are_ranked_by_confidence_at_temperature_zero_too():
+    logits = torch.tensor([[0.0, 1.0], [0.0, 5.0], [3.0, 0.0]])
+    ids, confidence = draw(logits, torch.zeros(3), 0.0)
+    assert ids.tolist() == [1, 1, 0]
+    assert Draws(0).choose(ids.numpy(), confidence.numpy(), 2).tolist() == [1, 2]
+    assert Draws(0).choose(ids.numpy(), np.ones(3), 2).tolist() == [0, 1]
+
+
 def test_branches_differ_and_repeat():
     numbers = lambda draws: [d.uniform(3).tolist() for d in draws]  # noqa: E731
     first, again = numbers(Draws(4).branch(3)), numbers(Draws(4).branch(3))

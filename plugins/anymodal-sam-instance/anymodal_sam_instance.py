@@ -241,7 +241,8 @@ class SamInstance(CodedModality):
     def merge(self, values: list[Any]) -> list[Instance]:
         """The instances of all draws, largest first, without those that overlap a larger one by more than SAME."""
         found = sorted((instance for value in values for instance in value), key=area, reverse=True)
-        masks, kept = flat(found), []
+        masks = flat(found)
+        kept: list[int] = []
         for number, mask in enumerate(masks):
             both = masks[kept] @ mask
             overlaps = both / np.maximum(masks[kept].sum(1) + mask.sum() - both, 1)
