@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 import anymodal as am
 from anymodal.errors import ConfigError, GenerationError
 from anymodal.families import VectorModality
+from anymodal.formats.fourm.config import parse_config
 from anymodal.generation import Draws, Known, KnownTokens, Pass, Sampler, Step, Target
 from anymodal.generation.draw import draw
 from anymodal.generation.schedules import remaining, steps_of, temperature_schedule, token_schedule
 from anymodal.generation.text import Text
 from anymodal.modality import Sampling
-from anymodal.model import ModelConfig
+from anymodal.model import ModelConfig, Transformer
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
@@ -278,6 +279,36 @@ def test_outputs_are_upscaled_by_their_tokens(many):
         many.upscale(coarse, "words")
     with pytest.raises(GenerationError, match="nothing to upscale"):
         many.upscale(many.generate({"planet": coarse["planet"]}, "words"))
+
+
+def published(domains: list[str], targets: list[str], larger: tuple[int, ...]) -> am.AnyModel:
+    """A small random model with the streams of a published configuration."""
+    torch.manual_seed(4)
+    sizes = {"dim": 8, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2, "act_layer": "SiLU", "gated_mlp": True}
+    config, layout = parse_config({"domains_in": domains, "domains_out": targets} | sizes, "the test")
+    members = []
+    for name, codebook in (("rgb", 16384), ("depth", 8192)):
+        modality = am.registry().modality(name)(codebook=codebook, latent=4, larger=larger)
+        modality.tokenizer = VQTokenizer(modality.tokenizer_config(SMALL, SMALL)).eval()
+        members.append(modality)
+    model = am.AnyModel(am.ModalitySet(members, layout=layout), Transformer(config, layout))
+    model.transformer.requires_grad_(False)
+    return model
+
+
+def test_the_published_layout_goes_from_224_to_448_pixels():
+    coarse = ["rgb@224", "tok_rgb@224", "tok_depth@224"]
+    fine = ["tok_rgb@448", "tok_depth@448"]
+    base = published(coarse, coarse[1:], ())
+    finer = published([*coarse, "rgb@448", *fine], fine, (448,))
+    depth = np.random.default_rng(0).random((224, 224)).astype(np.float32)
+    out = base.generate({"depth": depth}, "rgb", steps=1)
+    seen: list[str] = []
+    up = finer.upscale(out, progress=seen.append)
+    assert out["rgb"].shape == (224, 224, 3) and up["rgb"].shape == (448, 448, 3)
+    assert seen == ["rgb.448"] * 8 and list(up.inputs) == ["depth"]
+    both = base.generate({}, ["rgb", "depth"], steps=1)
+    assert list(finer.upscale(both, steps=1)) == ["depth", "rgb"]
 
 
 def test_finer_values_are_shown_and_saved(many, tmp_path):
