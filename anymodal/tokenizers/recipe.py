@@ -15,8 +15,10 @@ from anymodal.errors import ConfigError
 from anymodal.modality import Crop, Modality
 from anymodal.plugins import registry
 from anymodal.text import Vocabulary
-from anymodal.tokenizer_files import save_tokenizer
-from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizer_files import load_any, save_tokenizer
+from anymodal.tokenizers.config import NoiseConfig, UNetConfig, UViTConfig
+from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
+from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.engine import TrainingSettings
 
@@ -37,6 +39,9 @@ class TokenizerRun:
 
     `numbers` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
     tokenizer's config. Pictures are mirrored half of the time with `flip`. `loss` defaults to the modality's own.
+
+    A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
+    encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
     """
 
     modality: str
@@ -44,6 +49,10 @@ class TokenizerRun:
     numbers: dict[str, Any] = attrs.field(factory=dict)
     encoder: dict[str, Any] | None = None
     decoder: dict[str, Any] | None = None
+    unet: UNetConfig | None = None
+    uvit: UViTConfig | None = None
+    noise: NoiseConfig = attrs.field(factory=NoiseConfig)
+    codes: Path | None = None
     options: dict[str, Any] = attrs.field(factory=dict)
     training: TrainingSettings | None = None
     loss: str | None = None
@@ -78,14 +87,11 @@ def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool 
     folder = AlignedFolder(config.data, [*sources, modality])
     if config.vocabulary is not None:
         return _train_vocabulary(config.vocabulary, folder, modality, out)
-    if config.encoder is None or config.decoder is None or config.training is None:
-        raise ConfigError("training a tokenizer needs encoder, decoder and training (or vocabulary, for text)")
-    make_config = getattr(modality, "tokenizer_config", None)
-    if make_config is None:
-        raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
+    if config.training is None:
+        raise ConfigError("training a tokenizer needs training (or vocabulary, for text)")
     settings = config.training
     torch.manual_seed(settings.seed)
-    modality.tokenizer = VQTokenizer(make_config(config.encoder, config.decoder, **config.options))
+    modality.tokenizer = _untrained(config, modality)
     make = PreparedBatches(folder, modality, settings.batch_size, settings.seed, config.flip)
     batches = step_batches(make, settings.steps * settings.accumulate, config.workers)
     loss = config.loss or modality.loss  # type: ignore[attr-defined]
@@ -95,6 +101,27 @@ def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool 
     part = out / "modalities" / modality.name
     save_tokenizer(modality, part)
     return part
+
+
+def _untrained(config: TokenizerRun, modality: Modality) -> Tokenizer:
+    make_config = getattr(modality, "tokenizer_config", None)
+    if make_config is None:
+        raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
+    denoiser = config.unet or config.uvit
+    if (config.decoder is not None) + (config.unet is not None) + (config.uvit is not None) != 1:
+        raise ConfigError("training a tokenizer needs one decoder: decoder, unet or uvit")
+    if config.codes is not None:
+        if denoiser is None:
+            raise ConfigError("codes belong to a decoder that denoises; give unet or uvit in place of decoder")
+        trained = load_any(config.codes)
+        plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False)
+        tokenizer = DiffusionTokenizer(plan)
+        tokenizer.adopt(trained)
+        return tokenizer
+    if config.encoder is None:
+        raise ConfigError("training a tokenizer needs encoder, or codes, the folder of a trained tokenizer")
+    plan = make_config(config.encoder, config.decoder or config.encoder, **config.options)
+    return build(plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise))
 
 
 def _shared(numbers: dict[str, Any], name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ class CannyEdge(EdgeModality):
 
     derived_from = ("rgb",)
     repository = "EPFL-VILAB/4M_tokenizers_edge_8k_224-512"
+    denoising_steps = 10
 
     def derive(self, values: dict[str, Any]) -> "np.ndarray":
         import cv2

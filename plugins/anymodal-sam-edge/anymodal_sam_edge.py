@@ -23,6 +23,7 @@ class SamEdge(EdgeModality):
 
     derived_from = ("sam_instance",)
     repository = "EPFL-VILAB/4M_tokenizers_edge_8k_224-512"
+    denoising_steps = 10
 
     def derive(self, values: dict[str, Any]) -> "np.ndarray":
         """Drawn at the size of the model; a map of instances (H, W), 0 for nothing, keeps its own."""

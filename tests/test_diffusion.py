@@ -1,0 +1,374 @@
+"""Tokenizers that decode by denoising: schedules, solvers, decoders, training, closed-form values of published ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import cattrs
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from anymodal.cli import main
+from anymodal.errors import AnymodalError, ConfigError, SpaceError, ValueProblem
+from anymodal.formats.fourm.tokenizer_config import PRESETS
+from anymodal.formats.fourm.tokenizers import tokenizer_keys
+from anymodal.tokenizer_files import load_any
+from anymodal.tokenizers.config import (
+    SCHEDULES,
+    NoiseConfig,
+    QuantizerConfig,
+    TokenizerConfig,
+    UNetConfig,
+    UViTConfig,
+    ViTConfig,
+)
+from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
+from anymodal.tokenizers.noise import Noise, signal_shares, spaced, threshold
+from anymodal.tokenizers.solvers import Denoising, Solver
+from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.train import train_tokenizer
+from anymodal.training.engine import TrainingSettings
+from anymodal.training.log import read_log
+
+VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
+UNET = UNetConfig(patch=4, channels=32, multipliers=(1, 2), blocks=1, attention=(2,))
+UVIT = UViTConfig(patch=4, widths=(32, 32), blocks=1, dim=32, depth=1, heads=2, side=4, halved=False)
+CODES = QuantizerConfig("cosine", 32, 8)
+CONFIG = TokenizerConfig("vit", 3, VIT, UNET, CODES, image_size=32, noise=NoiseConfig())
+DECODERS = {"unet": UNET, "uvit": UVIT, "uvit halved": attrs.evolve(UVIT, halved=True, side=2)}
+
+
+def make(decoder: str = "unet", seed: int = 0, **noise: object) -> DiffusionTokenizer:
+    """A tokenizer whose decoder says something: the layers that start at zero are drawn as well."""
+    torch.manual_seed(seed)
+    config = attrs.evolve(CONFIG, decoder=DECODERS[decoder], noise=NoiseConfig(**noise))  # type: ignore[arg-type]
+    tokenizer = build(config).eval()
+    assert isinstance(tokenizer, DiffusionTokenizer)
+    for parameter in tokenizer.decoder.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return tokenizer
+
+
+# Schedules.
+
+schedules = st.one_of(st.sampled_from(SCHEDULES), st.floats(0.1, 5).map(lambda s: f"shifted_cosine:{s:.3f}"))
+noises = st.builds(
+    NoiseConfig,
+    schedule=schedules,
+    prediction=st.sampled_from(["sample", "epsilon", "v_prediction"]),
+    timesteps=st.integers(20, 1000),
+    zero_terminal=st.booleans(),
+    clip=st.just(False),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(noises)
+def test_the_share_of_signal_falls_from_nearly_one(config: NoiseConfig) -> None:
+    shares = signal_shares(config)
+    assert shares.dtype == torch.float32 and shares.shape == (config.timesteps,)
+    assert (shares.diff() <= 0).all() and (shares >= 0).all() and shares[0] < 1
+    assert shares[0] > 0.9
+    if config.zero_terminal or config.schedule.startswith("shifted"):
+        assert shares[-1] == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(noises, st.integers(0, 2**31), st.floats(0.1, 0.9))
+def test_a_noisy_picture_comes_apart_into_what_it_was_mixed_of(config: NoiseConfig, seed: int, when: float) -> None:
+    noise, t = Noise(config), int(when * config.timesteps)
+    if not 0.01 < noise.share(t) < 0.99:
+        return
+    x, e = torch.randn(2, 1, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
+    when_B = torch.tensor([t])
+    noisy = noise.mix(x, e, when_B)
+    clean, rest = noise.parts(noisy, noise.target(x, e, when_B), t)
+    torch.testing.assert_close(clean, x, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(rest, e, rtol=1e-3, atol=1e-3)
+    velocity = noise.velocity(x, e, when_B)
+    torch.testing.assert_close(noise.noise_of(noisy, velocity, when_B), e, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (
+            "linear",
+            [0.99989998, 0.99977934, 0.99779302, 0.89449036, 0.51886058, 0.07524620, 2.6441e-3, 1.0304e-4, 3.6714e-7],
+        ),
+        (
+            "shifted_cosine:0.5",
+            [0.99999964, 0.99999940, 0.99993813, 0.99375498, 0.95878321, 0.79949641, 0.40537176, 0.08967875, 8.005e-4],
+        ),
+    ],
+)
+def test_published_shares(schedule: str, expected: list[float]) -> None:
+    at = [0, 1, 10, 100, 250, 500, 750, 900, 990]
+    shares = signal_shares(NoiseConfig(schedule=schedule))[at]
+    torch.testing.assert_close(shares, torch.tensor(expected), rtol=1e-4, atol=2e-7)
+
+
+def test_visited_timesteps() -> None:
+    assert spaced(1000, 5, "trailing") == [999, 799, 599, 399, 199]
+    assert spaced(1000, 7, "trailing") == [999, 857, 715, 573, 431, 289, 147, 5]  # one more, as published samplers do
+    assert spaced(1000, 7, "even")[:3] == [999, 856, 713] and len(spaced(1000, 7, "even")) == 7
+    assert spaced(1000, 4, "leading") == [750, 500, 250, 0]
+    assert spaced(1000, 4, "linspace") == [999, 666, 333, 0]
+
+
+def test_thresholding_brings_every_picture_into_range() -> None:
+    x = torch.stack([torch.linspace(-3, 3, 1000), torch.linspace(-0.5, 0.5, 1000)])
+    cut = threshold(x, ceiling=10.0)
+    assert cut[0].abs().max() == 1 and cut[0, 750] == pytest.approx(float(x[0, 750]) / 2.985, rel=1e-2)
+    assert torch.equal(cut[1], x[1])
+    assert torch.equal(threshold(x, ceiling=1.0), x.clamp(-1, 1))
+
+
+@pytest.mark.parametrize(
+    ("broken", "hint"),
+    [
+        (lambda: NoiseConfig(schedule="cosine"), "schedule is 'cosine'"),
+        (lambda: NoiseConfig(schedule="shifted_cosine:-1"), "positive"),
+        (lambda: NoiseConfig(prediction="x0"), "prediction"),  # type: ignore[arg-type]
+        (lambda: NoiseConfig(solver="euler"), "solver"),  # type: ignore[arg-type]
+        (lambda: NoiseConfig(ceiling=0.5), "ceiling"),
+        (lambda: UNetConfig(4, 20, (1,), 1), "multiple of 32"),
+        (lambda: UNetConfig(4, 32, (), 1), "multipliers"),
+        (lambda: UViTConfig(4, (32,), 1, 30, 1, 4), "heads"),
+        (lambda: attrs.evolve(CONFIG, noise=None), "denoises"),
+        (lambda: attrs.evolve(CONFIG, labels=3), "labels"),
+        (lambda: Denoising(steps=0), "at least 1"),
+        (lambda: Denoising(solver="dpm"), r"did you mean 'd"),
+        (lambda: Denoising(spacing="even?"), "spacing"),
+        (lambda: make().decode(torch.zeros(1, 16, dtype=torch.long), steps=2000), "1000 timesteps"),
+        (lambda: make(prediction="epsilon").decode(torch.zeros(1, 16, dtype=torch.long), steps=2), "pure noise"),
+        (lambda: VQTokenizer(CONFIG), "denoiser"),
+    ],
+)
+def test_what_cannot_be_is_refused(broken: Callable[[], object], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        broken()
+
+
+# Solvers, on a picture whose best prediction is known: every pixel normal with mean 0.5 and deviation 0.3.
+
+
+def solve(config: NoiseConfig, options: Denoising) -> Tensor:
+    noise = Noise(config)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(4, 64, generator=generator)
+    solver = Solver(noise, options)
+    for index, t in enumerate(solver.timesteps):
+        share = noise.share(t)
+        spread = 0.09 * share + 1 - share
+        output = 0.5 + 0.09 * share.sqrt() * (x - 0.5 * share.sqrt()) / spread
+        x = solver.step(index, x, output, lambda: torch.randn(4, 64, generator=generator))
+    return x
+
+
+@pytest.mark.parametrize("schedule", ["linear", "shifted_cosine:0.5"])
+def test_the_second_order_solver_reaches_the_limit_of_ddim_sooner(schedule: str) -> None:
+    config = NoiseConfig(schedule=schedule, clip=False)
+    limit = solve(config, Denoising(steps=1000))
+
+    def distance(solver: str, steps: int) -> float:
+        return float((solve(config, Denoising(steps=steps, solver=solver)) - limit).abs().mean())
+
+    assert distance("dpm++", 200) < 5e-3
+    assert distance("dpm++", 20) < 0.75 * distance("ddim", 20)
+    assert distance("ddim", 100) < distance("ddim", 20)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Denoising(steps=500),
+        Denoising(steps=500, eta=1.0),
+        Denoising(steps=1000, solver="ddpm"),
+        Denoising(steps=60, solver="dpm++"),
+    ],
+    ids=["ddim", "ddim with noise", "ddpm", "dpm++"],
+)
+def test_every_solver_gives_pictures_of_the_right_kind(options: Denoising) -> None:
+    pixels = solve(NoiseConfig(clip=False), options)
+    assert pixels.mean() == pytest.approx(0.5, abs=0.08)
+    assert pixels.std() == pytest.approx(0.3, abs=0.06)
+
+
+@pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpm++"])
+def test_the_last_step_gives_the_prediction_itself(solver: str) -> None:
+    run = Solver(Noise(NoiseConfig(clip=False)), Denoising(steps=1000, solver=solver))
+    assert run.timesteps[-1] == 0
+    noisy, output = torch.randn(2, 1, 4)
+    torch.testing.assert_close(run.step(999, noisy, output, lambda: torch.randn(1, 4)), output, rtol=1e-4, atol=1e-4)
+
+
+# Tokenizers.
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+class TestEveryDecoder:
+    def test_any_grid_decodes_and_the_batch_changes_nothing(self, decoder: str) -> None:
+        tokenizer = make(decoder)
+        ids = torch.randint(32, (3, 2 * 4), generator=torch.Generator().manual_seed(1))
+        together = tokenizer.decode(ids, (2, 4), steps=3, seed=[5, 6, 7])
+        assert together.shape == (3, 3, 16, 32) and together.dtype == torch.float32
+        alone = torch.cat([tokenizer.decode(ids[i : i + 1], (2, 4), steps=3, seed=5 + i) for i in range(3)])
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+    def test_seeds_and_solvers(self, decoder: str) -> None:
+        tokenizer, ids = make(decoder), torch.arange(16)[None]
+        first = tokenizer.decode(ids, steps=2)
+        assert torch.equal(first, tokenizer.decode(ids, steps=2, seed=0))
+        assert not torch.equal(first, tokenizer.decode(ids, steps=2, seed=1))
+        noisy = tokenizer.decode(ids, steps=2, solver="ddpm")
+        assert torch.equal(noisy, tokenizer.decode(ids, steps=2, solver="ddpm"))
+        assert tokenizer.decode(ids, steps=2, solver="dpm++").isfinite().all()
+
+    def test_the_codes_steer_the_picture(self, decoder: str) -> None:
+        tokenizer = make(decoder)
+        x, t = torch.zeros(1, 3, 32, 32), torch.tensor([500])
+        codes = torch.randn(2, 1, 8, 4, 4)
+        nothing, everything = torch.zeros(1, 4, 4, dtype=torch.bool), torch.ones(1, 4, 4, dtype=torch.bool)
+        plain = tokenizer.decoder(x, t, codes[0])
+        assert not torch.allclose(plain, tokenizer.decoder(x, t, codes[1]))
+        assert torch.equal(plain, tokenizer.decoder(x, t, codes[0], nothing))
+        hidden = [tokenizer.decoder(x, t, c, everything) for c in codes]
+        assert torch.equal(hidden[0], hidden[1]) and not torch.allclose(plain, hidden[0])
+
+    def test_half_precision_and_the_meta_device(self, decoder: str) -> None:
+        tokenizer, x = make(decoder), torch.randn(2, 3, 32, 32)
+        with torch.device("meta"):
+            hollow = build(tokenizer.config).eval()
+        hollow.load_state_dict(tokenizer.state_dict(), assign=True)
+        ids = tokenizer.encode(x)
+        assert torch.equal(hollow.encode(x), ids)
+        assert torch.equal(hollow.decode(ids, steps=2), tokenizer.decode(ids, steps=2))
+        rough = tokenizer.to(torch.bfloat16).decode(ids, steps=2)
+        assert rough.dtype == torch.float32 and rough.isfinite().all()
+
+    def test_config_is_plain_data(self, decoder: str) -> None:
+        config = make(decoder).config
+        assert cattrs.Converter(forbid_extra_keys=True).structure(attrs.asdict(config), TokenizerConfig) == config
+
+
+def test_what_does_not_fit_is_refused_in_words() -> None:
+    tokenizer = make("uvit halved")
+    with pytest.raises(SpaceError, match=r"multiples of 16, not 24 x 16.*multiple of 2 each way"):
+        tokenizer.decode(torch.zeros(1, 6, dtype=torch.long), (3, 2))
+    with pytest.raises(ValueProblem, match="2 seeds do not fit 1 samples"):
+        tokenizer.decode(torch.zeros(1, 4, dtype=torch.long), seed=[1, 2])
+    with pytest.raises(ConfigError, match="has quantizer"):
+        other = attrs.evolve(CONFIG, decoder=VIT, noise=None, quantizer=QuantizerConfig("cosine", 16, 8))
+        make().adopt(VQTokenizer(other))
+    assert issubclass(SpaceError, AnymodalError)
+
+
+def test_training_on_a_frozen_encoder_lowers_the_loss_and_keeps_the_codes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    feed_forward = VQTokenizer(attrs.evolve(CONFIG, decoder=VIT, noise=None)).eval()
+    tokenizer = make(prediction="sample")
+    tokenizer.adopt(feed_forward)
+    x = (torch.rand(16, 3, 1, 1) * 2 - 1).expand(-1, -1, 32, 32).contiguous()
+    ids = feed_forward.encode(x)
+    run = TrainingSettings(steps=80, batch_size=16, lr=2e-3, warmup_steps=5, log_every=10, precision="float32")
+    trained = train_tokenizer(tokenizer, lambda start: iter(lambda: x, None), "mse", run, tmp_path)
+    records = read_log(tmp_path / "log.jsonl")
+    assert records[-1]["reconstruction"] < 0.8 * records[0]["reconstruction"]
+    assert torch.equal(trained.encode(x), ids)
+    assert not any(p.requires_grad for p in trained.encoder.parameters())
+
+
+def test_the_command_trains_a_denoiser_for_a_trained_tokenizer(tmp_path: Path) -> None:
+    def run(*words: object) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        assert not ended.value.code
+
+    run("data", "scenes", "--count", 4, "--size", 32, "--out", tmp_path / "scenes", "--seed", 1)
+    common = f"modality: depth\ndata: {tmp_path / 'scenes'}\n"
+    common += "numbers: {size: 32, patch: 8, codebook: 16, latent: 8, scaling: log, low: 0.4, high: 80.0}\n"
+    common += "training: {steps: 2, batch_size: 2, lr: 1.0e-3, log_every: 1, precision: float32}\n"
+    side = "{dim: 16, depth: 1, heads: 2}"
+    (tmp_path / "codes.yaml").write_text(f"{common}encoder: {side}\ndecoder: {side}\n")
+    run("train-tokenizer", tmp_path / "codes.yaml", "--out", tmp_path / "codes")
+    denoiser = "unet: {patch: 4, channels: 32, multipliers: [1], blocks: 1}\nnoise: {prediction: v_prediction}\n"
+    (tmp_path / "denoiser.yaml").write_text(f"{common}{denoiser}codes: {tmp_path / 'codes/modalities/depth'}\n")
+    run("train-tokenizer", tmp_path / "denoiser.yaml", "--out", tmp_path / "denoiser")
+    codes, denoising = (load_any(tmp_path / name / "modalities/depth") for name in ("codes", "denoiser"))
+    assert isinstance(denoising, DiffusionTokenizer) and denoising.noise.config.prediction == "v_prediction"
+    x = torch.rand(1, 1, 32, 32)
+    assert torch.equal(codes.encode(x), denoising.encode(x))
+    assert denoising.decode(denoising.encode(x), steps=2).shape == x.shape
+
+
+# Closed-form values of the published decoders.
+
+
+def sine(count: int, pace: float) -> Tensor:
+    return torch.sin(pace * torch.arange(count, dtype=torch.float64)).float()
+
+
+def filled(preset: str, channels: int) -> DiffusionTokenizer:
+    """The decoder with tensor number n, in the order of published names, filled with sin(0.37 i + 0.11 n)."""
+    vit = attrs.evolve(VIT, patch=16)
+    decoder = PRESETS[preset]
+    assert isinstance(decoder, UNetConfig | UViTConfig)
+    quantizer = QuantizerConfig("cosine", 8, 32)
+    config = TokenizerConfig("vit", channels, vit, decoder, quantizer, noise=NoiseConfig(clip=False))
+    with torch.device("meta"):
+        tokenizer = build(config).eval()
+    assert isinstance(tokenizer, DiffusionTokenizer)
+    keys = sorted((k for k in tokenizer_keys(tokenizer) if k.name.startswith("decoder.")), key=lambda k: k.name)
+    state = {}
+    for number, key in enumerate(keys):
+        if key.part is None:
+            continue
+        values = (0.37 * torch.arange(math.prod(key.shape), dtype=torch.float64) + 0.11 * number).sin_()
+        values *= 0.02 if len(key.shape) > 1 else 0.1
+        values += float(len(key.shape) == 1 and key.name.endswith("weight"))
+        mine = tokenizer.get_parameter(key.part)
+        state[key.part.removeprefix("decoder.")] = values.float().view(mine.shape)
+    tokenizer.decoder.load_state_dict(state, assign=True)
+    return tokenizer
+
+
+def assert_start(values: Tensor, *expected: float) -> None:
+    torch.testing.assert_close(values.flatten()[: len(expected)], torch.tensor(expected), rtol=1e-4, atol=2e-5)
+
+
+@torch.no_grad()
+def test_the_unet_agrees_with_the_published_architecture() -> None:
+    tokenizer = filled("unet_patched", 3)
+    x, codes = sine(3 * 64 * 64, 0.05).view(1, 3, 64, 64), sine(32 * 16, 0.2).view(1, 32, 4, 4)
+    at_500, at_999 = (tokenizer.decoder(x, torch.tensor([t]), codes) for t in (500, 999))
+    assert at_500.mean() == pytest.approx(-0.005494, abs=1e-5)
+    assert at_500.abs().mean() == pytest.approx(0.062364, abs=1e-5)
+    assert_start(at_500, 0.052763, 0.043817, -0.015365, -0.054571)
+    assert_start(at_500.flatten()[-2:], 0.071706, 0.080073)
+    assert_start(at_999, 0.052754, 0.043819, -0.015358, -0.054579)
+    solver = Solver(tokenizer.noise, Denoising(steps=25))
+    first = solver.step(solver.timesteps.index(999), x, at_999, lambda: x)
+    assert first.abs().mean() == pytest.approx(0.636704, abs=1e-5)
+    assert_start(first, 0.000164, 0.050115, 0.099785, 0.149268)
+    later = solver.step(solver.timesteps.index(519), x, at_500, lambda: x)
+    assert later.abs().mean() == pytest.approx(0.625933, abs=1e-5)
+    assert_start(later, 0.003228, 0.051813, 0.097203, 0.143568)
+
+
+@torch.no_grad()
+def test_the_uvit_agrees_with_the_published_architecture() -> None:
+    tokenizer = filled("uvit_b_p4_f16", 1)
+    x, codes = sine(64 * 64, 0.05).view(1, 1, 64, 64), sine(32 * 16, 0.2).view(1, 32, 4, 4)
+    output = tokenizer.decoder(x, torch.tensor([500]), codes)
+    assert output.mean() == pytest.approx(0.047855, abs=1e-5)
+    assert output.abs().mean() == pytest.approx(0.076263, abs=1e-5)
+    assert_start(output, 0.012283, 0.024289, 0.038773, 0.053774)
+    assert_start(output.flatten()[-2:], -0.001363, 0.004613)
