@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import CheckpointError, UnknownModality, nearest
+from anymodal.errors import CheckpointError, ConfigError, UnknownModality, nearest
 from anymodal.plugins import registry
 from anymodal.remote import REPOSITORY, Access, Files, Folder, Repository, clear_errors
 
@@ -70,6 +70,8 @@ def load(
 
     access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     place = resolve(name, revision, access)
+    if revision is not None and not isinstance(place, Repository):
+        raise ConfigError(f"revision {revision!r} is given for {place}; only repositories on the Hub have revisions")
     wanted = [modalities] if isinstance(modalities, str) else None if modalities is None else list(modalities)
     options = Options(modalities=wanted, dtype=dtype, access=access, tokenizers=tokenizers, vocabulary=vocabulary)
     raw = read_config(place)[0] if isinstance(place, Path) else read_object(place.path("config.json"))

@@ -112,6 +112,8 @@ def test_unknown_names_are_refused(checkpoint):
         am.load("tyni")
     with pytest.raises(UnknownModality, match="did you mean 'depth'"):
         am.load(checkpoint, modalities=["dpeth"])
+    with pytest.raises(ConfigError, match="only repositories on the Hub have revisions"):
+        am.load(checkpoint, revision="main")
     with pytest.raises(ConfigError, match="dtype"):
         am.load(checkpoint, dtype="int8")
 
