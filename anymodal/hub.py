@@ -97,15 +97,11 @@ def resolve(name: str | Path, revision: str | None = None, access: Access | None
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise CheckpointError(f"{path} is a folder without config.json, so it is no checkpoint")
-        return Folder(path)
     text = str(name)
     repository = PUBLISHED.get(text) or (text if REPOSITORY.fullmatch(text) else None)
-    if repository is not None:
+    if repository is not None and not path.is_dir():
         return Repository(repository, revision, access or Access())
-    return Folder(locate(name))
+    return Folder(locate(path if path.is_dir() else name))
 
 
 def locate(name: str | Path) -> Path:
