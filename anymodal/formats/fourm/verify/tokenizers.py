@@ -27,6 +27,7 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.noise import spaced
 from anymodal.tokenizers.solvers import Denoising, Solver
 
+GIVEN = ("input", "noise")
 RELATIVE_TOLERANCE, STORED_TOLERANCE, MARGIN = 1e-3, 1e-4, 1e-3
 
 
@@ -268,12 +269,17 @@ def _coded(tokenizer: AnyTokenizer, x: Tensor, ids: Tensor) -> dict[str, Tensor]
 
 
 def _compared(mine: Mapping[str, Tensor], recorded: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The gap of every recorded array that we have, where it may hold only every k-th number."""
+    """The gap of every recorded array but the given ones; an array may hold only every k-th number.
+
+    Raises CheckpointError for an array that nothing is compared with.
+    """
     errors = {}
     for key, value in recorded.items():
         name, _, every = key.partition("/flat_every_")
         if name in mine:
             errors[name] = gap(mine[name].reshape(-1)[:: int(every)] if every else mine[name], value)
+        elif name not in GIVEN:
+            raise CheckpointError(f"nothing is compared with the recorded array {key!r}")
     return errors
 
 
@@ -283,8 +289,12 @@ def _run(tokenizer: AnyTokenizer, x: Tensor) -> dict[str, Tensor]:
     vectors = tokenizer.config.kind == "mlp"
     given = x.flatten(1) if vectors else x
     h, w = (1, 1) if vectors else (x.shape[-2] // tokenizer.stride, x.shape[-1] // tokenizer.stride)
+    seen: list[Tensor] = []
+    handle = tokenizer.encoder.register_forward_hook(lambda module, inputs, out: seen.append(out))
     ids = tokenizer.encode(given)
+    handle.remove()
     return {
+        "encoder_out": seen[0].transpose(1, 2).unflatten(2, (h, w)),
         "latents": tokenizer.latents(given).transpose(1, 2).unflatten(2, (h, w)),
         "tokens": ids[..., None, None] if vectors else ids.unflatten(1, (h, w)),
     }
