@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output, with_output
 
 
@@ -14,9 +15,7 @@ from anymodal.cli.output import Output, with_output
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The training configuration to prepare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration."
-)
+@overrides_option
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the folder.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read files.  [default: cores - 1]")
 @with_output

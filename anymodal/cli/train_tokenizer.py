@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
+from anymodal.cli.options import config_argument, overrides_option, resume_option
 from anymodal.cli.output import Output, with_output
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@config_argument
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that collects tokenizers.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY.PART=VALUE", help="Override a value of the configuration."
-)
-@click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder.")
+@overrides_option
+@resume_option
 @with_output
 def train_tokenizer(output: Output, config: Path, out: Path, overrides: tuple[str, ...], resume: bool) -> None:
     """Train a tokenizer on an aligned folder; it is written to OUT/modalities/NAME or OUT/vocabulary.json.
