@@ -53,13 +53,20 @@ class AnyModel:
     # Values and tokens.
 
     def accept(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Natural values at the model's size: files are read, pictures cut to their centred square."""
-        values = {}
+        """Natural values at the model's size: files are read, pictures cut to their centred square.
+
+        A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
+        """
+        values, extents = {}, {}
         for name, value in inputs.items():
             modality = self.modalities[name]
             with blame(modality, "accept", value):
-                value = modality.accept(value)
-                extent = modality.extent(value)
+                values[name] = modality.accept(value)
+                extents[name] = modality.extent(values[name])
+        common = next((extent for extent in extents.values() if extent), None)
+        for name, value in values.items():
+            modality, extent = self.modalities[name], extents[name] or common
+            with blame(modality, "crop", value):
                 values[name] = modality.crop(value, Crop.centre(*extent) if extent else Crop())
         return values
 

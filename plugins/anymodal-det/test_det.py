@@ -8,8 +8,9 @@ from anymodal_det import Box, Det, DetLabeler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymodal import Crop, ModalitySet, PixelModality
+from anymodal import AnyModel, Crop, ModalitySet, PixelModality, registry
 from anymodal.errors import ValueProblem
+from anymodal.model import ModelConfig
 from anymodal.outputs import Outputs
 
 unit = st.floats(0, 1)
@@ -147,3 +148,11 @@ def test_outputs_draw_boxes_over_the_picture():
     alone = np.asarray(Outputs(both, {"det": [CUP]}, {}, {}).show())
     over = np.asarray(Outputs(both, {"det": [CUP]}, {"photo": red}, {}).show())
     assert (over == (250, 0, 0)).all(-1).mean() > 0.6 and not (alone == (250, 0, 0)).all(-1).any()
+
+
+def test_boxes_given_with_a_wide_picture_are_cut_to_its_square():
+    transformer = ModelConfig(dim=16, encoder_depth=1, decoder_depth=1, heads=2)
+    model = AnyModel(ModalitySet([registry().modality("rgb")(size=32), Det()]), transformer)
+    value = model.accept({"det": [Box(0.5, 0, 0.75, 1, "cup")], "rgb": np.zeros((20, 40, 3), np.uint8)})
+    assert value["det"] == [Box(0.5, 0, 1, 1, "cup")]
+    assert model.accept({"det": [CUP]})["det"] == [CUP]

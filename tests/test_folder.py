@@ -1,0 +1,35 @@
+"""Aligned folders: one crop for all, other names of folders."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymodal.data.folder import AlignedFolder
+from anymodal.modality import Crop
+from anymodal.plugins import registry
+
+
+def test_values_without_a_shape_follow_the_crop_of_the_picture(tmp_path):
+    for name in ("rgb", "det", "instance"):
+        (tmp_path / name).mkdir()
+    labels = np.zeros((20, 40), np.uint8)
+    labels[5:15, 20:30] = 1
+    Image.fromarray(np.repeat(labels[..., None] * 255, 3, -1)).save(tmp_path / "rgb/a.png")
+    Image.fromarray(labels).save(tmp_path / "instance/a.png")
+    box = {"boxes": [0.5, 0.25, 0.75, 0.75], "class_name": "cup"}
+    (tmp_path / "det/a.json").write_text(json.dumps({"instances": [box]}))
+    members = [registry().modality("rgb")(size=32), *(registry().modality(n)() for n in ("det", "sam_instance"))]
+    folder = AlignedFolder(tmp_path, members)
+    for crop, corners in (
+        (None, (0.5, 0.25, 1, 0.75)),
+        (Crop(0.25, 0, 0.5, 1, flip=True), (0, 0.25, 0.5, 0.75)),
+    ):
+        value = folder.read("a", crop)
+        assert value["det"][0].corners == pytest.approx(corners)
+        assert value["sam_instance"][0].box == pytest.approx(corners, abs=0.02)
+        bright = value["rgb"][..., 0] > 127
+        assert np.array_equal(value["sam_instance"][0].pixels(32, 32), bright)
