@@ -1,33 +1,13 @@
-"""Sine-cosine position codes, and the joint table of the positions of all streams (4M, arXiv 2312.06647)."""
+"""The joint table of the positions of all streams (4M, arXiv 2312.06647)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from anymodal.sincos import sincos_1d, sincos_2d
 from anymodal.spaces import TokenSpace
 from anymodal.tokens import Layout
-
-
-def sincos_1d(length: int, dim: int) -> Tensor:
-    """Codes (length, dim): [sin(p w), cos(p w)] with dim/2 frequencies w_k = 10000^(-k / (dim/2))."""
-    half = dim // 2
-    angles = torch.arange(length)[:, None].double() * _frequencies(half)
-    return torch.cat([angles.sin(), angles.cos()], 1).float()
-
-
-def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
-    """Codes (rows * columns, dim), row-major: the 1-D code of the row, then of the column, with dim/4 frequencies."""
-    quarter = dim // 4
-    row = torch.arange(rows)[:, None].double() * _frequencies(quarter)
-    column = torch.arange(columns)[:, None].double() * _frequencies(quarter)
-    row_code = torch.cat([row.sin(), row.cos()], 1)[:, None].expand(rows, columns, 2 * quarter)
-    column_code = torch.cat([column.sin(), column.cos()], 1)[None].expand(rows, columns, 2 * quarter)
-    return torch.cat([row_code, column_code], 2).reshape(rows * columns, dim).float()
-
-
-def _frequencies(count: int) -> Tensor:
-    return 10000.0 ** (-torch.arange(count).double() / count)
 
 
 class PositionTable(nn.Module):

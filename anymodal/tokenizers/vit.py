@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymodal.attention import attend
+from anymodal.sincos import sincos_2d
 from anymodal.tokenizers.config import ViTConfig
 
 
@@ -33,21 +34,12 @@ def unpatchify(x_BNP: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
 
 
 def position_table(dim: int, h: int, w: int) -> Tensor:
-    """Fixed 2-D position table (dim, h, w), float32: [sin y, cos y, sin x, cos x], each of dim / 4 frequencies.
+    """Fixed 2-D position table (dim, h, w), float32: the code of the row, then of the column; see `sincos_2d`.
 
-    Frequencies 10000^(-i / (dim / 4)); y runs over rows, x over columns (MAE, He et al. 2022, appendix A.1).
     Always made on the CPU, so that it has values even in a model built on the meta device.
     """
-    quarter = dim // 4
-    frequencies = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float32, device="cpu") / quarter)
-
-    def waves(length: int) -> Tensor:
-        angles = frequencies[:, None] * torch.arange(length, dtype=torch.float32, device="cpu")
-        return torch.cat([angles.sin(), angles.cos()])
-
-    rows = waves(h)[:, :, None].expand(-1, -1, w)
-    columns = waves(w)[:, None, :].expand(-1, h, -1)
-    return torch.cat([rows, columns])
+    with torch.device("cpu"):
+        return sincos_2d(h, w, dim).T.reshape(dim, h, w)
 
 
 def resized_positions(table_Dhw: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -15,8 +15,8 @@ from anymodal.formats.fourm.config import parse_config, write_config
 from anymodal.formats.fourm.domains import POSITION_ROWS, domain_of
 from anymodal.formats.fourm.keys import Key, Reader, written
 from anymodal.model import ModelConfig, Transformer
-from anymodal.model.positions import sincos_1d, sincos_2d
 from anymodal.model.state import empty_transformer, parts
+from anymodal.sincos import sincos_1d, sincos_2d
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout
 
