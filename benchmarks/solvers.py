@@ -1,0 +1,84 @@
+"""How many steps a diffusion decoder needs: DDIM, DDPM and DPM-Solver++ on a small decoder trained on scenes.
+
+`python benchmarks/solvers.py` renders scenes, trains a small rgb tokenizer and, on its frozen codes, a denoiser; then
+it decodes held-out pictures and prints, for every solver and number of steps, how close the result is to DDIM with 250
+steps from the same noise, and to the picture itself. `--steps` and `--scenes` set the size of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from anymodal.data.scenes import render
+from anymodal.tokenizers.config import NoiseConfig, QuantizerConfig, TokenizerConfig, UNetConfig, ViTConfig
+from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.train import train_tokenizer
+from anymodal.training.engine import TrainingSettings
+
+VIT = ViTConfig(dim=96, depth=2, heads=4, patch=8, post_mlp=False)
+CODES = TokenizerConfig("vit", 3, VIT, VIT, QuantizerConfig("cosine", 512, 16), image_size=32)
+UNET = UNetConfig(patch=2, channels=32, multipliers=(1, 2), blocks=1, attention=(2,))
+RUNS = {"ddim": (5, 10, 25, 50), "dpm++": (5, 10, 25, 50), "ddpm": (25, 250)}
+HELD_OUT = 1_000_000
+
+
+def pictures(count: int, seed: int, side: int = 32) -> Tensor:
+    """Rendered scenes (count, 3, side, side) in [-1, 1]."""
+    arrays = [np.asarray(render(seed, index, side).rgb) for index in range(count)]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def train(tokenizer: VQTokenizer | DiffusionTokenizer, x: Tensor, steps: int) -> None:
+    """Train in place, on random batches of the pictures."""
+
+    def batches(start: int) -> Iterator[Tensor]:
+        for step in range(start, steps):
+            yield x[torch.from_numpy(np.random.default_rng(step).integers(len(x), size=32))]
+
+    settings = TrainingSettings(steps=steps, batch_size=32, lr=1e-3, warmup_steps=steps // 10, precision="float32")
+    train_tokenizer(tokenizer, batches, "mse", settings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--schedule", default="linear")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    x, truth = pictures(options.scenes, 0), pictures(32, HELD_OUT)
+    codes = VQTokenizer(CODES)
+    train(codes, x, options.steps)
+    noise = NoiseConfig(schedule=options.schedule, prediction="v_prediction")
+    denoiser = DiffusionTokenizer(attrs.evolve(CODES, decoder=UNET, noise=noise))
+    denoiser.adopt(codes)
+    train(denoiser, x, options.steps)
+    denoiser.eval()
+    ids = denoiser.encode(truth)
+    seeds = list(range(len(ids)))
+    limit = denoiser.decode(ids, steps=250, seed=seeds).clamp(-1, 1)
+    print(f"feed-forward decoder: {decibel(codes.eval().decode(ids), truth):.1f} dB to the picture")
+    print(f"| solver | steps | to DDIM-250, dB | to the picture, dB | s per picture |\n| {' | '.join(['---'] * 5)} |")
+    for solver, steps in [(solver, steps) for solver, counts in RUNS.items() for steps in counts]:
+        begun = time.perf_counter()
+        output = denoiser.decode(ids, steps=steps, solver=solver, seed=seeds).clamp(-1, 1)
+        spent = (time.perf_counter() - begun) / len(ids)
+        row = f"{decibel(output, limit):.1f} | {decibel(output, truth):.1f} | {spent:.3f}"
+        print(f"| {solver} | {steps} | {row} |")
+
+
+def decibel(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio of pictures in [-1, 1]."""
+    return float(-10 * torch.log10(((a.clamp(-1, 1) - b) ** 2).mean() / 4))
+
+
+if __name__ == "__main__":
+    main()
