@@ -23,6 +23,9 @@ else:
     from anymodal.lazy import np
 
 
+LARGEST = 1e300
+
+
 @attrs.frozen
 class Number:
     """One named number: `code` is its own, `low` to `high` its range.
@@ -154,11 +157,10 @@ class NumbersModality(StructuredModality):
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
+    """Whether a value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    return bool(abs(value) < LARGEST)  # false for NaN too
 
 
 def _plain(value: Any) -> float:

@@ -82,7 +82,7 @@ class Det(StructuredModality):
             raise self.problem(item, expected)
         try:
             numbers = [float(v) for v in (*item.corners, item.score)]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self.problem(item, expected) from None
         x0, y0, x1, y1, score = numbers
         name = item.class_name
@@ -219,7 +219,7 @@ def from_coco(value: Mapping[str, Any]) -> list[dict[str, Any]]:
             corners = [x / width, y / height, (x + w) / width, (y + h) / height]
             found.append({"boxes": corners, "class_name": names[a["category_id"]], "score": a.get("score", 1.0)})
         return found
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueProblem(f"not a COCO file of one picture: {type(error).__name__}: {error}") from None
 
 

@@ -94,7 +94,7 @@ class HumanPoses(CodedModality):
                 continue
             try:
                 array = np.asarray(given, np.float64)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 array = np.empty(0)
             if array.shape != shape or not np.isfinite(array).all():
                 raise ValueProblem(f"{self.name}: {key} of a person is {shape} finite numbers, got {given!r:.80}")
@@ -142,7 +142,7 @@ class HumanPoses(CodedModality):
                 )
                 for k, box in enumerate(boxes)
             ]
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, ValueProblem):
                 raise
             raise ValueProblem(

@@ -96,7 +96,7 @@ class SamInstance(CodedModality):
         try:
             outlines = tuple(np.asarray(o, np.float64) for o in item)
             ids = None if codes is None else np.asarray(codes).astype(np.int64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             outlines, ids = (), None
         shaped = all(o.ndim == 2 and o.shape[1] == 2 and len(o) > 2 for o in outlines)
         if not outlines or not shaped or not all((np.abs(o - 0.5) <= 0.5 + 1e-4).all() for o in outlines):

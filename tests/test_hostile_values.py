@@ -1,0 +1,43 @@
+"""Whatever JSON holds, a sequence modality reads it or refuses it with one clear error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from anymodal.errors import ValueProblem
+from anymodal.families import StructuredModality
+from anymodal.plugins import modalities, registry
+
+KEYS = """instances boxes class_name score outlines codes images annotations categories bbox id name width height
+caption bbox_xyxy pred_smpl_params global_orient body_pose betas pred_cam pose_tokenized img_size joints 1 7 brightness
+"""
+scalars = st.one_of(st.none(), st.just(10**400), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(KEYS.split()), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+NAMES = [n for n in modalities() if issubclass(registry().modality(n), StructuredModality)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values)
+@example({"brightness": 10**400, "n_humans": 10**400})
+@example([{"1": [[10**400, 0, 0]]}])
+@example({"instances": [{"boxes": [0, 0, 10**400, 1], "class_name": "cup", "outlines": [[[0, 10**400]] * 3]}]})
+@example({"instances": [{"boxes": [0, 0, 1, 1], "class_name": "cup", "outlines": [[[0, 1]] * 3], "codes": [10**400]}]})
+@example({"bbox_xyxy": [[10**400] * 4], "pred_smpl_params": {"global_orient": [0], "betas": [0]}, "img_size": [1, 1]})
+def test_any_json_is_read_or_refused(tmp_path, name, value):
+    modality, path = registry().modality(name)(), tmp_path / "value.json"
+    path.write_text(json.dumps(value))
+    try:
+        modality.read(path)
+    except ValueProblem as error:
+        assert len(str(error)) < 2000
