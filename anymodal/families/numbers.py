@@ -160,7 +160,8 @@ def _is_number(value: Any) -> bool:
     """Whether a value is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return False
-    return bool(abs(value) < LARGEST)  # false for NaN too
+    number: Any = value
+    return bool(abs(number) < LARGEST)  # false for NaN too
 
 
 def _plain(value: Any) -> float:
