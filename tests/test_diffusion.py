@@ -8,12 +8,14 @@ from pathlib import Path
 
 import attrs
 import cattrs
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import anymodal as am
 from anymodal.cli import main
 from anymodal.errors import AnymodalError, ConfigError, SpaceError, ValueProblem
 from anymodal.formats.fourm.tokenizer_config import PRESETS
@@ -269,6 +271,19 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
         other = attrs.evolve(CONFIG, decoder=VIT, noise=None, quantizer=QuantizerConfig("cosine", 16, 8))
         make().adopt(VQTokenizer(other))
     assert issubclass(SpaceError, AnymodalError)
+
+
+def test_a_modality_decodes_in_its_own_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    modality = am.image("planet", size=32, patch=8, codebook=32, latent=8)()
+    tokenizer = modality.tokenizer = make()
+    seen: list[int | None] = []
+    decode = tokenizer.decode
+    monkeypatch.setattr(tokenizer, "decode", lambda ids, **o: seen.append(o["steps"]) or decode(ids, **o))
+    ids = modality.tokenize([np.zeros((32, 32, 3), np.float32)])["planet"]
+    modality.denoising_steps = 3
+    (value,) = modality.detokenize(ids)
+    assert value.shape == (32, 32, 3) and seen == [3]
+    assert modality.expect([np.eye(32, dtype=np.float32)[ids[0]]])[0].shape == (32, 32, 3)
 
 
 def test_training_on_a_frozen_encoder_lowers_the_loss_and_keeps_the_codes(tmp_path: Path) -> None:
