@@ -288,6 +288,15 @@ class Modality:
         """Standard metrics of predictions against the truth, over the whole list (mean IoU needs it whole)."""
         raise NotImplementedError(f"{type(self).__name__}.score")
 
+    # For tests.
+
+    def examples(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A few natural values by kind, as a model of this instance's size has them, for the rules of conformance.
+
+        Without any, the rules make their own by the family, which is enough where all numbers in range are natural.
+        """
+        return {}
+
     def problem(self, value: Any, expected: str) -> ValueProblem:
         """The error for a value that this modality cannot use."""
         shape = getattr(value, "shape", None)

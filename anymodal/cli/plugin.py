@@ -12,7 +12,7 @@ from anymodal.plugins import registry
 
 @click.group()
 def plugin() -> None:
-    """List plugins."""
+    """List and check plugins."""
 
 
 @plugin.command("list")
@@ -27,3 +27,38 @@ def list_plugins(output: Output) -> None:
     rows = listing(registry(), "modality", *PARTS)
     output.table(list(rows[0]) if rows else ["name"], [list(row.values()) for row in rows])
     output.data({"plugins": rows})
+
+
+@plugin.command("check")
+@click.argument("target")
+@click.option(
+    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="How many rules."
+)
+@with_output
+@click.pass_context
+def check_plugin(context: click.Context, output: Output, target: str, profile: str) -> None:
+    """Check a modality by the rules of conformance; exit code 1 when one that must hold does not.
+
+    TARGET is an installed modality, a distribution, or the folder of a plugin's project.
+
+    \b
+    anymodal plugin check depth
+    anymodal plugin check . --profile full
+    anymodal plugin check anymodal-depth --json
+    """
+    from anymodal.testing.run import inspections, numbers
+
+    chosen, results = numbers(profile), []
+    for inspection in inspections(target):
+        name = inspection.subject.target.name
+        with output.progress(len(chosen), name) as advance:
+            for number in chosen:
+                results.append(inspection.judge(number))
+                advance(1)
+    for result in results:
+        if result.status in ("failed", "warned"):
+            output.line(str(result))
+    counts = {status: sum(r.status == status for r in results) for status in ("passed", "failed", "warned", "skipped")}
+    output.line(", ".join(f"{count} {status}" for status, count in counts.items()))
+    output.data({"target": target, "profile": profile, **counts, "results": [result.facts() for result in results]})
+    context.exit(1 if counts["failed"] else 0)

@@ -120,7 +120,8 @@ class ImageModality(CroppedGrid):
         unit = ((array - self.low) / (self.high - self.low)).clip(0, 1)
         if unit.ndim == 3 and unit.shape[2] not in (1, 3):
             unit = unit[..., :3] if unit.shape[2] > 3 else unit.mean(2)
-        picture = Image.fromarray((unit * 255).round().astype(np.uint8).squeeze())
+        unit = unit[..., 0] if unit.ndim == 3 and unit.shape[2] == 1 else unit
+        picture = Image.fromarray((unit * 255).round().astype(np.uint8))
         return enlarge(picture.convert("RGB"), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:

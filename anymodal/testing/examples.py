@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal.errors import AnymodalError
-from anymodal.families import ImageModality, LabelMapModality, StructuredModality, TextModality
+from anymodal.families import ImageModality, LabelMapModality, NumbersModality, StructuredModality, TextModality
+from anymodal.families.grids import CroppedGrid
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
-KINDS = ("constant", "ramp", "extreme", "noise")
-TEXTS = ("", "a", "a red car <b>on</b> a road & a dog", "ein größeres Haus 家 " * 8)
+KINDS = ("constant", "ramp", "edges", "extreme", "noise")
+ODD = {"one pixel": (1, 1), "wide": (3, 40), "tall": (40, 3), "larger than the model's": (50, 70)}
+TEXTS = {
+    "one letter": "a",
+    "empty": "",
+    "markup": "a red car <b>on</b> a road & a dog",
+    "long and not only English": "ein größeres Haus 家 " * 8,
+}
 
 
 @attrs.frozen(eq=False)
@@ -29,29 +36,42 @@ class Example:
 
     def __str__(self) -> str:
         shape = getattr(self.value, "shape", None)
-        return f"{self.kind} of seed {self.seed}" + (f", shape {tuple(shape)}" if shape is not None else "")
+        return f"example {self.kind!r} of seed {self.seed}" + (f", shape {tuple(shape)}" if shape is not None else "")
 
 
 def examples(modality: Modality, seed: int = 0) -> list[Example]:
-    """Natural values of an instance: those of its own ``examples(rng)`` (by kind) if it has one, else of its family."""
-    own = getattr(modality, "examples", None)
-    if own is not None:
-        return [Example(kind, seed, value) for kind, value in own(np.random.default_rng(seed)).items()]
+    """Natural values of an instance, as a model of its size has them, small ones first.
+
+    They are those of the modality's own `examples`, if it has any, else what its family and its space say.
+    """
+    rng = np.random.default_rng(seed)
+    own = modality.examples(rng)
+    if not own:
+        own = _by_family(modality, rng)
+    return [Example(kind, seed, value) for kind, value in own.items()]
+
+
+def odd_examples(modality: Modality, seed: int = 0) -> list[Example]:
+    """Values that cover the picture in unusual shapes: one pixel, very wide, very tall; none of other modalities."""
+    if not isinstance(modality, CroppedGrid):
+        return []
+    rng, rest = np.random.default_rng(seed), _shape(modality)[2:]
+    return [Example(kind, seed, _array(modality, "noise", rng, (*shape, *rest))) for kind, shape in ODD.items()]
+
+
+def _by_family(modality: Any, rng: np.random.Generator) -> dict[str, Any]:
     if isinstance(modality, TextModality):
-        return [Example(f"text {i}", seed, text) for i, text in enumerate(TEXTS)]
+        return dict(TEXTS)
+    if isinstance(modality, NumbersModality):
+        return _numbers(modality, rng)
     if isinstance(modality, StructuredModality):
-        return _parsed(modality, seed)
-    return [Example(kind, seed, _array(modality, kind, np.random.default_rng(seed))) for kind in KINDS]
+        return _parsed(modality, rng)
+    return {kind: _array(modality, kind, rng, _shape(modality)) for kind in KINDS}
 
 
-def _array(modality: Any, kind: str, rng: np.random.Generator) -> np.ndarray:
-    shape = _shape(modality)
-    unit: np.ndarray = {
-        "constant": lambda: np.full(shape, 0.25),
-        "ramp": lambda: np.linspace(0, 1, int(np.prod(shape))).reshape(shape),
-        "extreme": lambda: rng.integers(0, 2, shape) * 1.0,
-        "noise": lambda: rng.random(shape),
-    }[kind]()
+def _array(modality: Any, kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of a kind, in the range of the modality."""
+    unit = _unit(kind, rng, shape)
     if isinstance(modality, LabelMapModality):
         known = np.array(modality.known, np.uint8)
         return known[(unit * (len(known) - 1)).round().astype(int)]
@@ -61,7 +81,19 @@ def _array(modality: Any, kind: str, rng: np.random.Generator) -> np.ndarray:
     return (2 * unit - 1).astype(np.float32)
 
 
+def _unit(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers from 0 to 1."""
+    if kind == "constant":
+        return np.full(shape, 0.25)
+    if kind == "ramp":
+        return np.linspace(0, 1, int(np.prod(shape))).reshape(shape)
+    if kind == "edges":
+        return ((np.indices(shape)[:2].sum(0) // 4) % 2).astype(float)
+    return rng.integers(0, 2, shape) * 1.0 if kind == "extreme" else rng.random(shape)
+
+
 def _shape(modality: Any) -> tuple[int, ...]:
+    """The shape of a value at the model's size."""
     if isinstance(modality, LabelMapModality):
         return modality.size, modality.size
     if isinstance(modality, ImageModality):
@@ -74,16 +106,28 @@ def _shape(modality: Any) -> tuple[int, ...]:
     return (modality.channels,)
 
 
-def _parsed(modality: StructuredModality, seed: int) -> list[Example]:
+def _numbers(modality: NumbersModality, rng: np.random.Generator) -> dict[str, Any]:
+    """None of the named numbers, all at their lowest, and all at random."""
+
+    def drawn(field: Any) -> float:
+        value = float(rng.uniform(field.low, min(field.high, field.low + 100 * field.step)))
+        return value if field.bins or field.edges else round(value)
+
+    return {
+        "empty": {},
+        "lowest": {name: field.low for name, field in modality.fields.items()},
+        "all": {name: drawn(field) for name, field in modality.fields.items()},
+    }
+
+
+def _parsed(modality: StructuredModality, rng: np.random.Generator) -> dict[str, Any]:
     """What the modality reads in texts of random value tokens, as far as it takes it."""
-    found = []
+    found = {}
     for count in (4, 16, 40):
-        rng = np.random.default_rng([seed, count])
-        pairs = zip(rng.integers(0, 4, count), rng.integers(0, 200, count), strict=True)
-        text = " ".join(f"v{int(k)}={int(v)}" for k, v in pairs)
+        words = zip(rng.integers(0, 4, count), rng.integers(0, 200, count), strict=True)
         try:
-            value = modality.accept(modality.parse(text))
+            value = modality.accept(modality.parse(" ".join(f"v{int(k)}={int(v)}" for k, v in words)))
         except AnymodalError:
             continue
-        found.append(Example(f"{count} value tokens", seed, value))
+        found[f"{count} value tokens"] = value
     return found

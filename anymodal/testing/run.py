@@ -1,18 +1,19 @@
-"""The runner: every rule on one modality; dependent ones are left out after a failure, exceptions have a reason."""
+"""The runner: the rules on a modality, dependent ones left out after a failure, exceptions declared with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
 from anymodal.modality import Modality
-from anymodal.testing.rule import RULES, Broken, Rule
-from anymodal.testing.rules import MODULES
+from anymodal.testing.rule import PROFILES, Broken, Rule
+from anymodal.testing.rules import RULES
 from anymodal.testing.subject import Subject
+from anymodal.testing.target import Target, find
 
-assert MODULES
 PASSED, FAILED, WARNED, SKIPPED, EXPECTED = "passed", "failed", "warned", "skipped", "failed as expected"
+FIRST = "AM000"
 
 
 @attrs.frozen
@@ -20,6 +21,7 @@ class Result:
     """What a rule says of a modality; `status` is one of the words above, `detail` a sentence."""
 
     rule: Rule = attrs.field(repr=False)
+    modality: str
     status: str
     detail: str = ""
 
@@ -28,44 +30,91 @@ class Result:
         return self.status == FAILED
 
     def __str__(self) -> str:
-        text = f"{self.rule.number} {self.rule.title}: {self.status}" + (f": {self.detail}" if self.detail else "")
+        text = f"{self.rule.number} {self.rule.title} ({self.modality}): {self.status}"
+        text += f": {self.detail}" if self.detail else ""
         if self.status not in (FAILED, WARNED):
             return text
-        return f"{text}; fix: {self.rule.fix}"
+        return f"{text}\n  fix: {self.rule.fix}\n  see: {self.rule.page}"
+
+    def facts(self) -> dict[str, str]:
+        """The result as JSON holds it."""
+        r = self.rule
+        keys = {"rule": r.number, "title": r.title, "level": r.level, "topic": r.topic, "fix": r.fix, "page": r.page}
+        return keys | {"modality": self.modality, "status": self.status, "detail": self.detail}
 
 
-def check(target: str | type[Modality], expected_failures: Mapping[str, str] | None = None) -> list[Result]:
-    """All results for an installed modality or a class. `expected_failures` maps numbers of rules to reasons.
+class Inspection:
+    """The rules on one modality, each judged once, when it is asked for.
 
-    Raises UnknownModality or PluginError when the modality cannot be loaded, ValueError for a rule that is none.
+    `expected_failures` maps numbers of rules to reasons. Raises ValueError for a rule that is none, or without reason.
     """
-    expected = expected_failures or {}
-    if unknown := sorted(set(expected) - set(RULES)):
-        raise ValueError(f"there is no rule {unknown[0]!r}; rules: {', '.join(sorted(RULES))}")
-    if empty := [number for number, reason in expected.items() if not reason.strip()]:
-        raise ValueError(f"the expected failure of {empty[0]} needs a reason")
-    subject = Subject(target)
-    results: dict[str, Result] = {}
-    for number, rule in sorted(RULES.items()):
-        results[number] = _judge(rule, subject, results, expected.get(number))
-    return list(results.values())
+
+    def __init__(self, target: Target, expected_failures: Mapping[str, str] | None = None) -> None:
+        self.expected = dict(expected_failures or {})
+        checked(self.expected)
+        self.subject = Subject(target)
+        self._results: dict[str, Result] = {}
+
+    def judge(self, number: str) -> Result:
+        """What a rule says, after those that come before it."""
+        if number not in self._results:
+            self._results[number] = self._judge(RULES[number])
+        return self._results[number]
+
+    def all(self, profile: str = "quick") -> list[Result]:
+        """What all rules of a profile say."""
+        return [self.judge(number) for number in numbers(profile)]
+
+    def _judge(self, rule: Rule) -> Result:
+        name, reason = self.subject.target.name, self.expected.get(rule.number)
+        before = rule.after if rule.number == FIRST else (FIRST, *rule.after)
+        for number in before:
+            if self.judge(number).status in (FAILED, EXPECTED):
+                return Result(rule, name, SKIPPED, f"{number} comes first")
+        try:
+            if not rule.applies(self.subject):
+                return Result(rule, name, SKIPPED, "does not apply")
+            rule.check(self.subject)
+        except Broken as error:
+            detail = str(error)
+        except Exception as error:
+            detail = f"raises {type(error).__name__}: {' '.join(str(error).split()):.300}"
+        else:
+            if reason is None:
+                return Result(rule, name, PASSED)
+            return Result(rule, name, FAILED, f"passes, though it is declared to fail ({reason}); remove the exception")
+        if reason is not None:
+            return Result(rule, name, EXPECTED, reason)
+        return Result(rule, name, FAILED if rule.level == "must" else WARNED, detail)
 
 
-def _judge(rule: Rule, subject: Subject, so_far: Mapping[str, Result], reason: str | None) -> Result:
-    if failed := [number for number in rule.after if number in so_far and so_far[number].status != PASSED]:
-        return Result(rule, SKIPPED, f"{failed[0]} comes first")
-    if not rule.applies(subject):
-        return Result(rule, SKIPPED, "does not apply")
-    try:
-        rule.check(subject)
-    except Broken as error:
-        detail = str(error)
-    except Exception as error:
-        detail = f"raises {type(error).__name__}: {' '.join(str(error).split()):.300}"
-    else:
-        if reason is None:
-            return Result(rule, PASSED)
-        return Result(rule, FAILED, f"passes, though it is declared to fail ({reason}); remove it from the exceptions")
-    if reason is not None:
-        return Result(rule, EXPECTED, reason)
-    return Result(rule, FAILED if rule.level == "must" else WARNED, detail)
+def numbers(profile: str) -> list[str]:
+    """The rules of a profile in order; 'full' holds those of 'quick'."""
+    if profile not in PROFILES:
+        raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {profile!r}")
+    return sorted(number for number, rule in RULES.items() if profile == "full" or rule.profile == "quick")
+
+
+def checked(expected: Mapping[str, str]) -> None:
+    """Raise ValueError unless all declared exceptions name a rule and a reason."""
+    for number, reason in expected.items():
+        if number not in RULES:
+            raise ValueError(f"there is no rule {number!r}; rules: {', '.join(sorted(RULES))}")
+        if not reason.strip():
+            raise ValueError(f"the expected failure of {number} needs a reason")
+
+
+def check(
+    what: str | type[Modality], expected_failures: Mapping[str, str] | None = None, *, profile: str = "quick"
+) -> list[Result]:
+    """All results for a class, an installed modality, a distribution, or the folder of a plugin.
+
+    Raises UnknownModality or PluginError when there is no such thing, ValueError as `Inspection`.
+    """
+    return [result for inspection in inspections(what, expected_failures) for result in inspection.all(profile)]
+
+
+def inspections(what: str | type[Modality], expected_failures: Mapping[str, str] | None = None) -> Iterator[Inspection]:
+    """An inspection of each modality that is meant; see `check`."""
+    for target in find(what):
+        yield Inspection(target, expected_failures)

@@ -1,54 +1,73 @@
-"""What is checked: a modality class, a small instance of it with random weights, and its example values."""
+"""What is checked: a modality class, small instances of it with random weights, and its example values."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anymodal.discovery import Candidate
-from anymodal.families import ImageModality, LabelMapModality, StructuredModality
+from anymodal.families import CodedModality, ImageModality, StructuredModality
+from anymodal.families.grids import CroppedGrid
 from anymodal.modality import Modality
-from anymodal.plugins import registry
-from anymodal.testing.examples import Example, examples
+from anymodal.testing.examples import Example, examples, odd_examples
+from anymodal.testing.fresh import Facts, inspect
+from anymodal.testing.small import companion, equip, model_over, shrunk, vocabulary
+from anymodal.testing.target import Target
 
-SMALL = {"size": 32, "patch": 8, "codebook": 32, "latent": 8, "channels": 8, "codebooks": 4}
-NET = {"dim": 32, "depth": 1, "heads": 2}
-TEXTS = ["a red car on a road", "a blue cup on a table"] * 3
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
 
 
 class Subject:
-    """A modality under test, by name or class."""
+    """A modality under test; everything is made when first asked for."""
 
-    def __init__(self, target: str | type[Modality]) -> None:
-        self.cls: type[Modality] = registry().modality(target)
-        self.origin: Candidate | None = registry().origin(self.cls)
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @cached_property
+    def cls(self) -> type[Modality]:
+        """Raises PluginError or UnknownModality."""
+        return self.target.load()
+
+    @cached_property
+    def fresh(self) -> Facts:
+        """What loading does in a process of its own; raises Broken when that hangs or dies."""
+        return inspect(self.target)
 
     @cached_property
     def modality(self) -> Any:
         """An instance without weights, small where its numbers allow it."""
-        small = {k: v for k, v in SMALL.items() if k in self.cls.numbers} if "patch" in self.cls.numbers else {}
-        return self.cls(**small)
-
-    @cached_property
-    def examples(self) -> list[Example]:
-        return examples(self.modality)
+        return shrunk(self.cls)
 
     @cached_property
     def tokenizing(self) -> Any:
         """An instance with a small random tokenizer or a small vocabulary."""
-        import torch
+        return equip(shrunk(self.cls))
 
-        from anymodal.text import Vocabulary
-        from anymodal.tokenizers.tokenizer import VQTokenizer
+    @cached_property
+    def examples(self) -> list[Example]:
+        """Values at the model's size."""
+        return examples(self.modality)
 
-        modality = type(self.modality)(**self.modality.settings())
-        if isinstance(modality, StructuredModality):
-            modality.vocabulary = Vocabulary.train(TEXTS, size=1200, bins=256, sentinels=16)
-        if self.is_grid:
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                modality.tokenizer = VQTokenizer(modality.tokenizer_config(NET, NET)).eval()  # type: ignore[attr-defined]
-        return modality
+    @cached_property
+    def odd(self) -> list[Example]:
+        """Values of unusual shapes."""
+        return odd_examples(self.modality)
+
+    @cached_property
+    def model(self) -> AnyModel:
+        """A small model over the modality and a companion."""
+        from anymodal.tokens import ModalitySet
+
+        return model_over(ModalitySet([companion(), equip(shrunk(self.cls, length=48))], vocabulary()))
+
+    @cached_property
+    def tokens(self) -> dict[str, Any]:
+        """Tokens by stream of the last example beside a picture, in that model."""
+        from anymodal.testing.small import COMPANION
+
+        picture = examples(self.model.modalities[COMPANION])[-1].value
+        value = examples(self.model.modalities[self.cls.name])[-1].value
+        return self.model.tokenize({COMPANION: picture, self.cls.name: value})
 
     @property
     def is_image(self) -> bool:
@@ -56,9 +75,24 @@ class Subject:
 
     @property
     def is_grid(self) -> bool:
-        return issubclass(self.cls, (ImageModality, LabelMapModality))
+        return issubclass(self.cls, CroppedGrid)
 
     @property
-    def has_tokens(self) -> bool:
-        plain = issubclass(self.cls, StructuredModality) and not hasattr(self.cls, "tokenizer_config")
-        return self.is_grid or plain
+    def is_sequence(self) -> bool:
+        return issubclass(self.cls, StructuredModality)
+
+    @property
+    def is_coded(self) -> bool:
+        return issubclass(self.cls, CodedModality)
+
+    @property
+    def is_target(self) -> bool:
+        return any(s.name == self.cls.name and s.target for s in self.modality.streams())
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return hasattr(self.cls, "tokenizer_config")
+
+    @property
+    def installed(self) -> bool:
+        return self.target.candidate is not None

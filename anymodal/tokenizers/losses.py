@@ -44,6 +44,11 @@ def cosine(output: Tensor, target: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(output, target, dim=1).mean()
 
 
+def binary_cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of logits; target: on where above 0, so maps of {0, 1} and of {-1, 1} both work."""
+    return F.binary_cross_entropy_with_logits(output, (target > 0).to(output.dtype))
+
+
 def balanced_bce(output: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy of logits where the two sides weigh the same, however few positions one of them has.
 
@@ -55,4 +60,6 @@ def balanced_bce(output: Tensor, target: Tensor) -> Tensor:
     return torch.stack(sides).mean()
 
 
-LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (mse, l1, smooth_l1, cross_entropy, cosine, balanced_bce)}
+LOSSES: dict[str, Loss] = {
+    loss.__name__: loss for loss in (mse, l1, smooth_l1, cross_entropy, cosine, binary_cross_entropy, balanced_bce)
+}

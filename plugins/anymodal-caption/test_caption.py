@@ -5,6 +5,10 @@ import pytest
 import torch
 from anymodal_caption import Caption, CaptionLabeler
 
+from anymodal.testing import conformance
+
+test_conformance = conformance("caption")
+
 
 def test_captions_of_4m_files(tmp_path):
     path = tmp_path / "a.json"

@@ -16,7 +16,7 @@ else:
 
 
 class ColorPalette(StructuredModality):
-    """Palettes: uint8 arrays (N, 3) of sRGB colours, N from 1 to 7, the most frequent first.
+    """Palettes: uint8 arrays (N, 3) of sRGB colours, N from 1 to 7 (0 where a model wrote none), frequent ones first.
 
     Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b], or 4M's list
     whose first entry maps "1".."7" to palettes: then the value is a dict of them, of which training draws one, and the
@@ -33,13 +33,15 @@ class ColorPalette(StructuredModality):
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
         if isinstance(value, Mapping):
-            if not value:
-                raise self.problem(value, "a dict of palettes, at least one")
+            if not value or not all(str(count).isdecimal() for count in value):
+                raise self.problem(value, "a dict of palettes by their number of colours, at least one")
             return {int(count): self.accept(np.asarray(palette)) for count, palette in sorted(value.items())}
         array = np.asarray(value)
+        if array.shape in ((0,), (0, 3)):
+            return np.zeros((0, 3), np.uint8)
         inside = array.dtype.kind in "ui" and array.size and array.min() >= 0 and array.max() <= 255
-        if array.ndim != 2 or array.shape[1] != 3 or not 1 <= len(array) <= 7 or not inside:
-            raise self.problem(value, "1 to 7 colours of shape (N, 3), whole numbers 0..255")
+        if array.ndim != 2 or array.shape[1] != 3 or len(array) > 7 or not inside:
+            raise self.problem(value, "up to 7 colours of shape (N, 3), whole numbers 0..255")
         return array.astype(np.uint8)
 
     def read(self, path: Path) -> Any:
@@ -80,6 +82,10 @@ class ColorPalette(StructuredModality):
         groups = [pixels[labels == k] for k in range(self.colours)]
         groups = sorted((g for g in groups if len(g)), key=len, reverse=True)
         return np.round([g.mean(0) for g in groups]).astype(np.uint8)
+
+    def examples(self, rng: "np.random.Generator") -> dict[str, Any]:
+        drawn = rng.integers(0, 256, (7, 3), dtype=np.uint8)
+        return {"one colour": drawn[:1], "seven colours": drawn, "three": drawn[4:]}
 
     def show(self, value: Any, size: int = 256) -> "Image":
         from PIL import Image

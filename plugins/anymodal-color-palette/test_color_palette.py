@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymodal.errors import ValueProblem
+from anymodal.testing import conformance
+
+test_conformance = conformance("color_palette")
 
 words = st.one_of(st.builds("v{}={}".format, st.integers(0, 3), st.integers(0, 999)), st.text(max_size=4))
 

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import anymodal as am
+from anymodal.testing import conformance
+
+test_conformance = conformance("depth")
 
 
 def pictures():

@@ -140,6 +140,11 @@ class Det(StructuredModality):
         boxes = [Box(x0, y0, x1, y1, name) for (x0, y0, x1, y1), name in whole]
         return [b for b in boxes if b.xmin <= b.xmax and b.ymin <= b.ymax]
 
+    def examples(self, rng: "np.random.Generator") -> dict[str, list[Box]]:
+        low, high = np.sort(rng.random((2, 3, 2)), 0)
+        boxes = [Box(*map(float, (*a, *b)), name) for a, b, name in zip(low, high, ("car", "dog", "car"), strict=True)]
+        return {"one": [Box(0.125, 0.25, 0.5, 0.75, "person")], "none": [], "three": boxes}
+
     def show(self, value: list[Box], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
         """Named boxes, the large ones first, over the picture or on paper."""
         from PIL import ImageDraw, ImageFont

@@ -12,6 +12,9 @@ from anymodal import AnyModel, Crop, ModalitySet, PixelModality, registry
 from anymodal.errors import ValueProblem
 from anymodal.model import ModelConfig
 from anymodal.outputs import Outputs
+from anymodal.testing import conformance
+
+test_conformance = conformance("det")
 
 unit = st.floats(0, 1)
 corners = st.tuples(unit, unit, unit, unit).map(

@@ -108,6 +108,12 @@ class HumanPoses(CodedModality):
             raise ValueProblem(f"{self.name}: a person needs body_pose or codes, this one has neither")
         return Person(**{"body_pose": None} | values | {"box": tuple(values["box"].tolist())})
 
+    def examples(self, rng: "np.random.Generator") -> dict[str, list[Person]]:
+        turns = rotations(rng.standard_normal((48, 3, 3))).reshape(2, 24, 3, 3)
+        boxes, camera = ((0.125, 0.25, 0.5, 0.75), (0.4, 0.1, 0.7, 1.0)), np.array([0.9, 0.1, 0.2])
+        people = [Person(b, t[0], t[1:], rng.uniform(-2, 2, SHAPES), camera) for b, t in zip(boxes, turns, strict=True)]
+        return {"one": people[:1], "none": [], "two": people}
+
     def read(self, path: Path) -> list[Person]:
         value = read_json(Path(path))
         return self.accept(value if value else [])

@@ -14,7 +14,10 @@ from anymodal import Crop
 from anymodal.data.scenes import render
 from anymodal.data.scenes.write import contents
 from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.testing import conformance
 from anymodal.tokenizers.tokenizer import VQTokenizer
+
+test_conformance = conformance("human_poses")
 
 MLP = {"width": 16, "blocks": 1}
 WORDS = ["human", "pose", "global", "camera", "shape", "none", "humans"]

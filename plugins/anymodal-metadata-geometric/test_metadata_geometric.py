@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 from anymodal_metadata_geometric import MetadataGeometric, occlusion, spherical_variance
 
+from anymodal.testing import conformance
+
+test_conformance = conformance("metadata_geometric")
+
 
 def test_planes_are_simple_and_hide_nothing():
     y, x = np.mgrid[0:40, 0:40]

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 from anymodal_metadata_image import MetadataImage, MetadataImageLabeler, appearance
 
+from anymodal.testing import conformance
+
+test_conformance = conformance("metadata_image")
+
 
 def test_a_grey_picture_has_no_colour_and_no_entropy():
     assert appearance(np.full((8, 8, 3), 100, np.uint8)) == pytest.approx(

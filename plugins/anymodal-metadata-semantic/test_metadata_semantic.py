@@ -7,6 +7,9 @@ import pytest
 from anymodal_metadata_semantic import GROUND, MetadataSemantic
 
 from anymodal.plugins import registry
+from anymodal.testing import conformance
+
+test_conformance = conformance("metadata_semantic")
 
 
 def box(name: str, score: float = 1.0) -> SimpleNamespace:

@@ -31,6 +31,12 @@ class Normal(ImageModality):
         length = np.linalg.norm(value, axis=-1, keepdims=True)
         return np.where(length > 0.5, value / np.maximum(length, 1e-6), 0).astype(np.float32)
 
+    def examples(self, rng: "np.random.Generator") -> dict[str, Any]:
+        bumps = rng.standard_normal((self.size, self.size, 3)).astype(np.float32)
+        drawn = bumps / np.linalg.norm(bumps, axis=-1, keepdims=True)
+        flat = np.broadcast_to(np.array([0, 0, 1], np.float32), drawn.shape).copy()
+        return {"flat": flat, "bumps": drawn, "holes": np.where(bumps[..., :1] > 1, np.float32(0), drawn)}
+
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean angular error in degrees and the share under 11.25 degrees, where the truth has a surface."""
         angles = []

@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anymodal as am
+from anymodal.testing import conformance
+
+test_conformance = conformance("sam_edge")
 
 SamEdge = am.registry().modality("sam_edge")
 maps = st.builds(

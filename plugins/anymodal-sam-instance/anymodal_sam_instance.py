@@ -125,6 +125,11 @@ class SamInstance(CodedModality):
         codes = [{} if i.codes is None else {"codes": i.codes.tolist()} for i in value]
         return {"instances": [{"outlines": s} | c for s, c in zip(shapes, codes, strict=True)]}
 
+    def examples(self, rng: "np.random.Generator") -> dict[str, list[Instance]]:
+        low, high = (v.tolist() for v in np.sort(rng.random((2, 3)), 0))
+        triangles = [Instance((np.array([[a, a], [b, a], [a, b]]),)) for a, b in zip(low, high, strict=True)]
+        return {"one": [Instance((np.array([[0.1, 0.2], [0.6, 0.3], [0.4, 0.8]]),))], "none": [], "three": triangles}
+
     def crop(self, value: list[Instance], crop: Crop) -> list[Instance]:
         """What is left of the instances inside the crop, mirrored with it; empty ones go."""
         if crop == Crop():

@@ -10,7 +10,10 @@ from PIL import Image
 
 from anymodal import Crop
 from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.testing import conformance
 from anymodal.tokenizers.tokenizer import VQTokenizer
+
+test_conformance = conformance("sam_instance")
 
 SMALL = {"dim": 16, "depth": 1, "heads": 2}
 numbers = st.builds("v{}={}".format, st.integers(0, 3), st.integers(0, 700))

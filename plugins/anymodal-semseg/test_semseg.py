@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import anymodal as am
+from anymodal.testing import conformance
+
+test_conformance = conformance("semseg")
 
 Semseg = am.registry().modality("semseg")
 

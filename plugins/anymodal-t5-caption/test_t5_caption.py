@@ -6,6 +6,9 @@ import torch
 from anymodal_t5_caption import T5Caption, T5CaptionLabeler
 
 from anymodal.spaces import DenseSpace
+from anymodal.testing import conformance
+
+test_conformance = conformance("t5_caption")
 
 
 def test_the_space_is_that_of_published_models():

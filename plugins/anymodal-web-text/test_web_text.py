@@ -2,6 +2,10 @@ from pathlib import Path
 
 from anymodal_web_text import WebText
 
+from anymodal.testing import conformance
+
+test_conformance = conformance("web_text")
+
 
 def test_text_is_taken_as_it_is(tmp_path: Path) -> None:
     text = WebText()

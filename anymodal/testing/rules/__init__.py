@@ -1,5 +1,8 @@
 """The rules, by topic; importing this package fills `RULES`."""
 
-from anymodal.testing.rules import augment, package, present, space, tokenizer, values
+from anymodal.testing.rule import RULES
+from anymodal.testing.rules import augmentation, model, package, presentation, space, tokenizer, values
 
-MODULES = (package, values, space, tokenizer, augment, present)
+MODULES = (package, values, space, tokenizer, augmentation, model, presentation)
+
+__all__ = ["MODULES", "RULES"]

@@ -2,31 +2,201 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import pickle
+import re
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
+import anymodal
+from anymodal.hookspecs import GROUP
+from anymodal.plugins import Registry
+from anymodal.testing.fresh import revived
 from anymodal.testing.rule import expect, rule
+from anymodal.testing.rules.compare import distributed
 from anymodal.testing.subject import Subject
+from anymodal.testing.target import owned
+
+SECONDS = 0.5
+LARGEST = 50 * 1024**2  # bytes
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
+PUBLIC = {"errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text"}
+
+
+@rule(
+    "AM000",
+    "The plugin loads",
+    fix="run `python -X dev -c 'import MODULE'` and repair what it shows; look for endless loops and at native code",
+)
+def loads(subject: Subject) -> None:
+    """Loading comes first, in a process of its own with a time limit, so that a crash or a hang is only reported."""
+    if distributed(subject):
+        expect(not subject.fresh.error, subject.fresh.error)
+    subject.cls.validate()
+
+
+@rule(
+    "AM001",
+    "Loading imports neither torch nor numpy",
+    fix="take them from anymodal.lazy: `if TYPE_CHECKING: import numpy as np`, `else: from anymodal.lazy import np`",
+    applies=distributed,
+)
+def light(subject: Subject) -> None:
+    """Twenty plugins are listed and described without waiting for a framework that none of them needs yet."""
+    heavy = subject.fresh.heavy
+    expect(not heavy, f"loading it imports {' and '.join(heavy)}")
+    expect(subject.fresh.seconds < SECONDS, f"loading it takes {subject.fresh.seconds:.2f} s, more than {SECONDS} s")
 
 
 @rule("AM002", "The class says in one line what it holds", fix="give the class a docstring with a first line")
 def described(subject: Subject) -> None:
+    """The line is shown where modalities are described, and is all that many users read."""
     own = subject.cls.__dict__.get("__doc__") or ""
     expect(own.partition("\n")[0].strip(), f"{subject.cls.__name__} has no docstring of its own")
 
 
-@rule("AM003", "Instances can be pickled", fix="define the class at the top of its module, keep no open files in it")
+def importable(subject: Subject) -> bool:
+    """Classes at the top of a module that can be imported."""
+    module = sys.modules.get(subject.cls.__module__)
+    return subject.installed or getattr(module, "__spec__", None) is not None
+
+
+@rule(
+    "AM003",
+    "Instances survive pickling into another process",
+    fix="define the class at the top of its module, and keep no open files, locks or lambdas in an instance",
+    applies=importable,
+)
 def pickles(subject: Subject) -> None:
+    """Data workers are started with a pickled copy of the modality."""
     again = pickle.loads(pickle.dumps(subject.modality))
     expect(again.settings() == subject.modality.settings(), "a pickled instance has other numbers")
+    if distributed(subject):
+        expect(revived(subject.modality) == repr(subject.modality), "an instance is another one in a new process")
+
+
+@rule("AM004", "The entry point has the modality's name", fix="give both the same name, [a-z][a-z0-9_]*")
+def named(subject: Subject) -> None:
+    """The name of the entry point is the name of the modality, so that listing imports nothing."""
+    name = subject.target.name.rpartition(":")[2]
+    expect(subject.cls.name == name, f"the entry point {name!r} leads to the modality {subject.cls.name!r}")
+    for stream in subject.cls().streams():
+        expect(stream.modality == name, f"its stream {stream.name!r} says it is of {stream.modality!r}")
+
+
+@rule(
+    "AM005",
+    "The requirement on anymodal has a ceiling",
+    fix='write dependencies = ["anymodal>=0.1,<1"]',
+    level="should",
+    applies=distributed,
+)
+def bounded(subject: Subject) -> None:
+    """A release that changes the plugin API is then not installed beside a plugin that does not know it."""
+    from packaging.requirements import Requirement
+
+    distribution = subject.target.distribution
+    wanted = [Requirement(r) for r in (distribution.requires if distribution else None) or ()]
+    ours = [r for r in wanted if re.sub(r"[-_.]+", "-", r.name).lower() == "anymodal"]
+    expect(ours, "the distribution does not require anymodal")
+    capped = any(s.operator in ("<", "<=", "==", "~=") for r in ours for s in r.specifier)
+    expect(capped, f"it requires {str(ours[0])!r}, without an upper bound")
+
+
+@rule(
+    "AM006",
+    "Loading changes nothing outside the module",
+    fix="move it into a function that runs when it is needed; use the module logging in place of print",
+    applies=distributed,
+)
+def quiet(subject: Subject) -> None:
+    """No seeds, default types, warning filters, log handlers, files or connections: they belong to the user."""
+    found = [*subject.fresh.changes, *subject.fresh.touched]
+    expect(not found, f"it {found[0] if found else ''}")
+
+
+@rule(
+    "AM007",
+    "Only public names of anymodal are imported",
+    fix="import from `anymodal` itself, or from its modules " + ", ".join(sorted(PUBLIC)),
+)
+def public(subject: Subject) -> None:
+    """What is not public may change in any release."""
+    try:
+        source = inspect.getsource(sys.modules[subject.cls.__module__])
+    except (OSError, TypeError, KeyError):
+        return
+    for name in imported(source):
+        package, _, rest = name.partition(".")
+        if package == "anymodal" and rest:
+            first = rest.partition(".")[0]
+            known = rest in anymodal._HOMES or first in PUBLIC or rest == "*"
+            private = any(part.startswith("_") for part in rest.split("."))
+            expect(known and not private, f"the module imports {name}")
+        expect(not package.startswith("anymodal_") or package in subject.cls.__module__, f"the module imports {name}")
+
+
+def imported(source: str) -> list[str]:
+    """The absolute names that a module imports when it is loaded."""
+    names: list[str] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 @rule(
     "AM008",
-    "The distribution has a summary",
-    fix="set description in pyproject.toml",
+    "The distribution has a summary and a licence",
+    fix="set description and license in pyproject.toml",
     level="should",
-    applies=lambda s: s.origin is not None,
+    applies=distributed,
 )
 def summarised(subject: Subject) -> None:
-    assert subject.origin is not None
-    expect(subject.origin.summary, f"{subject.origin.distribution} has no summary")
+    """The summary is shown in lists of modalities; without a licence nobody may use the plugin."""
+    distribution = subject.target.distribution
+    facts = distribution.metadata if distribution else {}
+    licences = ("License-Expression", "License", "License-File")
+    expect("Summary" in facts, "the distribution has no summary")
+    expect(any(key in facts for key in licences), "the distribution says nothing of its licence")
+
+
+@rule(
+    "AM009",
+    "The package holds no pickles and no file over 50 MB",
+    fix="keep weights in a repository of the Hub, as safetensors, and name it in `repository`",
+)
+def slim(subject: Subject) -> None:
+    """Pickles run code when they are read, and large files make every installation slow."""
+    module = sys.modules.get(subject.cls.__module__.partition(".")[0])
+    roots = [Path(root) for root in getattr(module, "__path__", [])]
+    if subject.target.folder is not None:
+        roots.append(subject.target.folder)
+    hidden = {".git", ".venv", "__pycache__", "node_modules"}
+    for path in sorted(p for root in roots for p in root.rglob("*") if not hidden & set(p.parts)):
+        if path.is_file():
+            expect(path.suffix not in PICKLES, f"the package holds {path.name}, which may be a pickle")
+            expect(path.stat().st_size <= LARGEST, f"the package holds {path.name}, of {path.stat().st_size} bytes")
+
+
+@rule(
+    "AM010",
+    "It works beside a broken plugin",
+    fix="ask the registry for no other modality while the module is loaded or the class is validated",
+    applies=distributed,
+)
+def independent(subject: Subject) -> None:
+    """A broken plugin is left out; the others must not notice."""
+    candidate, distribution = subject.target.candidate, subject.target.distribution
+    assert candidate is not None and distribution is not None
+    broken = EntryPoint("broken_neighbour", "anymodal_broken_neighbour:Nothing", GROUP)
+    mine = EntryPoint(candidate.name, candidate.value, GROUP)
+    plugins = Registry([owned(mine, distribution), owned(broken, distribution)], {})
+    usable = plugins.catalog.usable.values()
+    problems = [p for c in usable if c.name == "broken_neighbour" for p in plugins.check(c)]
+    expect(problems, "the broken neighbour was not noticed")
+    plugins.modality(candidate.name)().streams()

@@ -4,170 +4,333 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymodal.testing.rule import expect, rule
+from anymodal.errors import AnymodalError
+from anymodal.families import EmbeddingModality, FeatureMapModality, LabelMapModality, TextModality, VectorModality
+from anymodal.modality import Crop
+from anymodal.testing.rule import Broken, expect, rule
+from anymodal.testing.rules.compare import (
+    arrays,
+    float_images,
+    grids,
+    images,
+    same,
+    with_files,
+)
 from anymodal.testing.subject import Subject
 
-
-def same(a: Any, b: Any) -> bool:
-    """Equal values of any kind; NaN equals itself."""
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
-    return bool(a == b)
-
-
-def _numpy_state() -> list[Any]:
-    return [part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()]
-
-
-@rule(
-    "AM100",
-    "There are example values to check with",
-    fix="give the class a method examples(rng) that returns values by kind",
-    level="should",
+UNITS = re.compile(
+    r"\d|metre|meter|kelvin|celsius|degree|pixel|second|unit|range|hertz|share|fraction|probabilit|logit|0\.\.|between",
+    re.IGNORECASE,
 )
-def has_examples(subject: Subject) -> None:
-    expect(subject.examples, "the family makes no example values of it, so rules about values check nothing")
 
 
 @rule(
     "AM101",
     "Tensors have the shape and dtype that the tokenizer reads",
-    fix="return float32 (channels, H, W) from preprocess",
-    applies=lambda s: s.is_image,
+    fix="return float32 arrays of shape (channels, H, W) from preprocess; label maps return int64 (H, W)",
+    applies=arrays,
 )
 def shapes(subject: Subject) -> None:
+    """`preprocess` stands between values and the tokenizer: what it returns goes straight into a batch."""
     m = subject.modality
     for example in subject.examples:
         tensor = m.preprocess(example.value)
-        wanted = (m.channels, m.size, m.size)
+        if isinstance(m, LabelMapModality):
+            wanted, kind = (m.size, m.size), "iu"
+        elif isinstance(m, FeatureMapModality):
+            wanted, kind = (m.channels, m.side, m.side), "f"
+        elif isinstance(m, VectorModality):
+            wanted, kind = (m.channels,), "f"
+        elif isinstance(m, EmbeddingModality):
+            wanted, kind = (min(len(example.value), m.length), m.width), "f"
+        elif subject.is_image:
+            wanted, kind = (m.channels, m.size, m.size), "f"
+        else:
+            wanted, kind = tensor.shape, "fiu"
+        expect(isinstance(tensor, np.ndarray), f"preprocess of {example} returns {type(tensor).__name__}, no array")
         expect(tensor.shape == wanted, f"preprocess of {example} has shape {tensor.shape}, not {wanted}")
-        expect(tensor.dtype == np.float32, f"preprocess of {example} has dtype {tensor.dtype}, not float32")
+        right = tensor.dtype.kind in kind and tensor.dtype != np.float64 and tensor.dtype != np.float16
+        expect(right, f"preprocess of {example} has dtype {tensor.dtype}")
 
 
 @rule(
     "AM102",
-    "Tensors are finite",
-    fix="replace what is not finite in preprocess (numpy.nan_to_num)",
-    applies=lambda s: s.is_image,
+    "Tensors are finite and of moderate size",
+    fix="map low..high to -1..1 in preprocess, and replace what is not finite (numpy.nan_to_num)",
+    applies=arrays,
     after=("AM101",),
 )
-def finite(subject: Subject) -> None:
+def moderate(subject: Subject) -> None:
+    """Networks learn from numbers around one; a tensor of thousands, or with a NaN, spoils a training run silently."""
     for example in subject.examples:
-        expect(np.isfinite(subject.modality.preprocess(example.value)).all(), f"preprocess of {example} is not finite")
+        tensor = subject.modality.preprocess(example.value)
+        expect(np.isfinite(tensor).all(), f"preprocess of {example} is not finite")
+        most = float(np.abs(tensor).max())
+        limit = 1.0 + 1e-4 if subject.modality.family == "image" and _plain_range(subject) else 1000.0
+        expect(most <= limit, f"preprocess of {example} reaches {most:g}, more than {limit:g}")
+
+
+def _plain_range(subject: Subject) -> bool:
+    """Whether the numbers of the class say that low..high becomes -1..1."""
+    from anymodal.families import ImageModality
+
+    return subject.cls.preprocess is ImageModality.preprocess
 
 
 @rule(
     "AM103",
-    "Values come back through preprocess and postprocess",
-    fix="make postprocess the inverse of preprocess",
-    applies=lambda s: s.is_image,
+    "Values come back: postprocess undoes preprocess",
+    fix="make postprocess the inverse of preprocess, and parse that of spell",
     after=("AM101",),
 )
 def comes_back(subject: Subject) -> None:
-    m = subject.modality
+    """What the tokenizer gives back is turned into a value by the way it came; whatever is lost here is lost for good.
+
+    Compared are tensors before and after, since a value may be kept up to scale only; and texts for sequences.
+    """
+    m = subject.tokenizing if subject.is_sequence else subject.modality
     for example in subject.examples:
-        if m.family == "image" and m.channels == 3 and m.low < 0:
-            continue  # directions need not fill the range
-        back = m.postprocess(m.preprocess(example.value))
-        expect(back.shape == example.value.shape, f"{example} comes back with shape {back.shape}")
-        gap = float(np.abs(back.astype(float) - example.value.astype(float)).max())
-        limit = 1e-3 * (m.high - m.low) + (1 if m.dtype == "uint8" else 0)
-        expect(gap <= limit, f"{example} comes back {gap:g} away, more than {limit:g}")
+        if subject.is_coded:
+            parts = m.parse(m.spell(example.value))
+            expect(
+                len(parts) == len(example.value), f"{example} has {len(example.value)} parts, after parse {len(parts)}"
+            )
+            continue
+        if subject.is_sequence:
+            text = m.spell(example.value)
+            again = m.spell(m.parse(text))
+            expect(again == text, f"{example} is spelled {text!r:.60}, and after parse {again!r:.60}")
+            continue
+        tensor = m.preprocess(example.value)
+        if isinstance(m, LabelMapModality):
+            tensor_in = np.eye(len(m.known) + 1, dtype=np.float32)[tensor].transpose(2, 0, 1)
+        else:
+            tensor_in = tensor
+        value = m.postprocess(tensor_in.copy())
+        expect(np.shape(value) == np.shape(example.value), f"{example} comes back with shape {np.shape(value)}")
+        back = m.preprocess(value)
+        gap = float(np.abs(back.astype(float) - tensor.astype(float)).max())
+        limit = 2 / 255 if getattr(m, "dtype", "") == "uint8" else 2e-3 * max(1.0, float(np.abs(tensor).max()))
+        expect(gap <= limit, f"the tensor of {example} comes back {gap:.3g} away, more than {limit:.3g}")
 
 
-@rule("AM104", "Values given are not changed", fix="work on a copy", applies=lambda s: s.is_grid)
+@rule("AM104", "Values given are not changed", fix="work on a copy in preprocess, crop, show, score and spell")
 def untouched(subject: Subject) -> None:
+    """The same array may be shown, cropped and tokenised by others at the same time."""
+    m = subject.tokenizing
     for example in subject.examples:
         before = copy.deepcopy(example.value)
-        subject.modality.preprocess(example.value)
-        subject.modality.show(example.value)
-        expect(same(before, example.value), f"preprocess or show changes its argument, {example}")
+        m.accept(example.value)
+        m.crop(example.value, Crop(0.1, 0.1, 0.8, 0.8, flip=True))
+        m.show(example.value, 32)
+        if subject.is_sequence:
+            m.spell(example.value)
+        else:
+            m.preprocess(example.value)
+        expect(same(before, example.value), f"accept, crop, show, preprocess or spell changes its argument, {example}")
 
 
-@rule("AM105", "preprocess gives the same twice", fix="draw nothing at random", applies=lambda s: s.is_grid)
+@rule(
+    "AM105",
+    "The same value gives the same tensor, or text",
+    fix="draw nothing at random outside `spell` with its rng",
+)
 def deterministic(subject: Subject) -> None:
+    """Data is tokenised once and used many times: a second run must find the same."""
+    m = subject.tokenizing
+    make = m.spell if subject.is_sequence else m.preprocess
     for example in subject.examples:
-        first, second = (subject.modality.preprocess(example.value) for _ in range(2))
-        expect(same(first, second), f"preprocess of {example} differs the second time")
+        expect(same(make(example.value), make(example.value)), f"{make.__name__} of {example} differs the second time")
 
 
-@rule("AM106", "Global random state stays as it is", fix="use a generator of your own", applies=lambda s: s.is_grid)
+@rule("AM106", "Global random state stays as it is", fix="use a generator of your own: numpy.random.default_rng(seed)")
 def random_state(subject: Subject) -> None:
-    before = random.getstate(), repr(_numpy_state())
+    """A user who sets a seed expects that nobody else draws from it."""
+    import torch
+
+    def state() -> Any:
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # type: ignore[index]
+
+    m, before = subject.tokenizing, state()
     for example in subject.examples:
-        subject.modality.preprocess(example.value)
-    after = random.getstate(), repr(_numpy_state())
-    expect(before == after, "preprocess draws from the global random state")
+        m.crop(m.accept(example.value), Crop())
+        m.spell(example.value) if subject.is_sequence else m.preprocess(example.value)
+        m.show(example.value, 32)
+    expect(before == state(), "accept, crop, preprocess, spell or show draws from the global random state")
 
 
 @rule(
     "AM107",
-    "NaN and infinity survive or are refused",
-    fix="replace them in preprocess",
-    applies=lambda s: s.is_image and s.cls.dtype == "float32",  # type: ignore[attr-defined]
+    "NaN, infinity and numbers out of range survive or are refused",
+    fix="replace or clip them in preprocess, or raise self.problem(value, expected) in accept",
+    applies=float_images,
     after=("AM101",),
 )
 def not_finite(subject: Subject) -> None:
-    for bad in (np.nan, np.inf, -np.inf):
+    """Sensors leave holes, and files hold anything; one bad pixel may cost itself, not the whole picture."""
+    m = subject.modality
+    for bad in (np.nan, np.inf, -np.inf, 10 * m.high + 1):
         value = subject.examples[0].value.copy()
         value.flat[0] = bad
         try:
-            tensor = subject.modality.preprocess(value)
+            tensor = m.preprocess(m.accept(value))
         except ValueError:
             continue
-        expect(np.isfinite(tensor).all(), f"a value with one {bad} gives a tensor that is not finite")
+        expect(np.isfinite(tensor).all(), f"{subject.examples[0]} with one {bad} gives a tensor that is not finite")
 
 
-@rule("AM110", "A value of a wrong type is refused by name", fix="raise self.problem(value, expected) in accept")
+def with_pictures(subject: Subject) -> bool:
+    """Images of one or three channels, which picture files can hold."""
+    return images(subject) and subject.modality.channels in (1, 3) and subject.cls.suffixes[:1] == (".png",)
+
+
+@rule(
+    "AM108",
+    "Paths, pictures and arrays are accepted alike",
+    fix="let accept send paths to read and pictures to the same conversion (super().accept does)",
+    applies=with_pictures,
+)
+def accepted(subject: Subject) -> None:
+    """`generate` takes whatever the user has at hand."""
+    from PIL import Image
+
+    m, example = subject.modality, subject.examples[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "value.png"
+        m.write(example.value, path)
+        read = m.read(path)
+        for kind, given in (("a path", path), ("a str path", str(path)), ("an array", read)):
+            expect(same(m.accept(given), read), f"{kind} to {example} gives another value than read")
+        with Image.open(path) as picture:
+            expect(m.accept(picture).shape == read.shape, f"a PIL picture of {example} gives another shape than read")
+
+
+@rule(
+    "AM109",
+    "Empty, tiny and extreme shapes are cropped or refused",
+    fix="let crop return arrays of the model's size for any shape, and refuse arrays with an empty side in accept",
+    applies=grids,
+)
+def extreme_shapes(subject: Subject) -> None:
+    """Data sets hold thumbnails, panoramas and broken files."""
+    m = subject.modality
+    for example in subject.odd:
+        value = m.accept(example.value)
+        cut = m.crop(value, Crop.centre(*m.extent(value)))
+        expect(cut.shape[:2] == (m.cells, m.cells), f"{example} is cropped to {cut.shape}, not {m.cells} a side")
+        m.preprocess(cut)
+    empty = np.zeros((0, 4, *subject.odd[0].value.shape[2:]), subject.odd[0].value.dtype)
+    try:
+        m.accept(empty)
+    except ValueError:
+        return
+    raise Broken(f"accept takes an empty array of shape {empty.shape}")
+
+
+@rule(
+    "AM110",
+    "A value of a wrong type is refused by name",
+    fix="raise self.problem(value, expected) in accept, which is a ValueError that names the modality",
+)
 def wrong_type(subject: Subject) -> None:
-    for wrong in (object(), {"no": "value"}):
+    """The error is the user's own mistake and must read like it, not like a crash in the middle of numpy."""
+    for wrong in (object(), {"no": "value"}, 3.5j):
+        kind = type(wrong).__name__
         try:
             subject.modality.accept(wrong)
         except ValueError as error:
-            expect(subject.cls.name in str(error), f"the error for {type(wrong).__name__} does not name the modality")
+            name = subject.cls.name
+            expect(name in str(error), f"the error for a value of type {kind} does not name {name}: {error!s:.100}")
+        except Exception as error:
+            raise Broken(f"accept answers a value of type {kind} with {type(error).__name__}: {error!s:.80}") from None
         else:
-            expect(False, f"accept takes a value of type {type(wrong).__name__}")
+            raise Broken(f"accept takes a value of type {kind}")
 
 
 @rule(
     "AM111",
     "Values come back from files",
     fix="let read undo write for the first of suffixes",
-    applies=lambda s: bool(s.cls.suffixes),
+    applies=with_files,
 )
 def files(subject: Subject) -> None:
-    m = subject.modality
+    """What `generate` saves is what the next program reads."""
+    m = subject.tokenizing
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"value{m.suffixes[0]}"
         for example in subject.examples:
             m.write(example.value, path)
             back = m.read(path)
-            if isinstance(example.value, np.ndarray):
+            if subject.is_image:
                 expect(back.shape == example.value.shape, f"{example} is read with shape {back.shape}")
                 expect(back.dtype == example.value.dtype, f"{example} is read with dtype {back.dtype}")
-            elif isinstance(example.value, str):
+                low, high = m.file_range
+                gap = float(np.abs(back.astype(float) - example.value.astype(float)).max())
+                limit = 0.51 * (high - low) / 255
+                expect(gap <= limit, f"{example} is read {gap:.3g} away from what was written, more than {limit:.3g}")
+            elif isinstance(m, TextModality):
                 expect(back == example.value.strip(), f"{example} is read as {back!r:.40}")
+            else:
+                close = same(back, m.accept(example.value), 1e-4)
+                expect(close, f"{example} is read as another value than was written")
 
 
 @rule(
     "AM112",
     "Damaged files are refused",
-    fix="read through anymodal.files, which refuses what it cannot read",
-    applies=lambda s: bool(s.cls.suffixes) and s.cls.suffixes[0] != ".txt",
+    fix="read through anymodal.files, whose functions refuse what they cannot read",
+    applies=with_files,
 )
 def damaged(subject: Subject) -> None:
+    """Files come from anywhere: cut short, of another kind, or made to hurt. Pickles are never opened."""
+    contents = (b"", b"\x89PNG\r\n\x1a\n\0\0", b"\x80\x04\x95{[(", b"[[[[", b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}")
+    plain_text = issubclass(subject.cls, TextModality)
     with tempfile.TemporaryDirectory() as folder:
-        for content in (b"", b"\x89PNG\r\n\x1a\n\0\0", b"\x80\x04\x95{[("):
-            path = Path(folder) / f"value{subject.cls.suffixes[0]}"
-            path.write_bytes(content)
+        missing = Path(folder) / f"missing{subject.cls.suffixes[0]}"
+        for path, content in [(missing, None), *((Path(folder) / f"value{missing.suffix}", c) for c in contents)]:
+            if content is not None:
+                path.write_bytes(content)
             try:
                 subject.modality.read(path)
             except ValueError:
                 continue
-            expect(False, f"read takes a file of the {len(content)} bytes {content!r}")
+            except Exception as error:
+                what = "a missing file" if content is None else f"a file of {len(content)} damaged bytes"
+                raise Broken(f"read answers {what} with {type(error).__name__}, not a ValueError") from None
+            if content is None or not plain_text:
+                raise Broken(f"read takes a file of the {len(content or b'')} bytes {content!r}")
+
+
+@rule(
+    "AM113",
+    "Units or range are documented",
+    fix="say in the class's docstring what the numbers mean: metres, kelvin, 0..255",
+    level="should",
+    applies=arrays,
+)
+def units(subject: Subject) -> None:
+    """A depth of 3 is of use to nobody who does not know of what."""
+    texts = [cls.__dict__.get("__doc__") or "" for cls in (subject.cls,)]
+    expect(UNITS.search(" ".join(texts)), "the docstring names neither a unit nor a range")
+
+
+@rule(
+    "AM114",
+    "accept leaves natural values as they are",
+    fix="let accept return an equal value for what is natural already",
+)
+def natural(subject: Subject) -> None:
+    """Values that the modality itself made, by decoding or reading, are given back to it."""
+    for example in subject.examples:
+        try:
+            again = subject.modality.accept(example.value)
+        except AnymodalError as error:
+            raise Broken(f"accept refuses {example}: {error}") from None
+        expect(same(again, example.value, 1e-6), f"accept changes {example}")

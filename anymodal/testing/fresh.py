@@ -1,0 +1,115 @@
+"""What loading a modality does in a process of its own, which may hang, or bring the interpreter down.
+
+`python -m anymodal.testing.fresh` is that process: it reads JSON from stdin and writes JSON to the end of stdout.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal.testing.rule import Broken
+
+if TYPE_CHECKING:
+    from anymodal.testing.target import Target
+
+LIMIT = float(os.environ.get("ANYMODAL_CHECK_TIMEOUT", "60"))  # seconds
+WATCHED = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.mkdir")
+HEAVY = ("torch", "numpy", "cv2", "PIL", "transformers", "scipy")
+
+
+@attrs.frozen
+class Facts:
+    """What was seen: `error` in place of a class, heavy modules, seconds, global changes, and what was opened."""
+
+    error: str = ""
+    heavy: tuple[str, ...] = ()
+    seconds: float = 0.0
+    changes: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+
+
+def inspect(target: Target) -> Facts:
+    """Load a modality in a child process. Raises Broken when that ends otherwise than by returning."""
+    place = str(target.folder) if target.folder else ""
+    return Facts(**_ask({"do": "load", "name": target.name, "folder": place}))
+
+
+def revived(value: Any) -> str:
+    """The `repr` of a pickled value that a child process unpickles; Broken when it cannot."""
+    return str(_ask({"do": "revive", "pickle": base64.b64encode(pickle.dumps(value)).decode()})["repr"])
+
+
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("ANYMODAL_")}
+    environ["PYTHONPATH"] = os.pathsep.join([*map(os.path.abspath, filter(None, sys.path))])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "anymodal.testing.fresh"],
+                input=json.dumps(request),
+                cwd=folder,
+                env=environ,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            raise Broken(f"the process that loads it is not done after {LIMIT:g} seconds") from None
+    try:
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        ended = f"exits with {done.returncode}, {last:.200}"
+        if done.returncode < 0:
+            ended = f"dies of {signal.Signals(-done.returncode).name}"
+        raise Broken(f"the process that loads it {ended}") from None
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked, in the child."""
+    if request["do"] == "revive":
+        return {"repr": repr(pickle.loads(base64.b64decode(request["pickle"])))}
+    from anymodal import families, hookspecs, loading
+    from anymodal.testing.target import find
+
+    assert families and hookspecs and loading  # loaded before the clock starts
+    (target,) = [t for t in find(request["folder"] or request["name"]) if t.name == request["name"]]
+    before, touched = set(sys.modules), list[str]()
+    sys.addaudithook(lambda event, arguments: _note(touched, event, arguments))
+    start, error = time.perf_counter(), ""
+    try:
+        target.load()
+    except Exception as problem:
+        error = f"{problem}"
+    seconds = time.perf_counter() - start
+    seen = tuple(touched)
+    heavy = tuple(name for name in HEAVY if name in sys.modules and name not in before)
+    changes = tuple(problem.message for problem in target.plugins.problems if not problem.fatal)
+    return attrs.asdict(Facts(error, heavy, seconds, changes, seen))
+
+
+def _note(touched: list[str], event: str, arguments: tuple[Any, ...]) -> None:
+    """Remember files opened for writing, connections and processes."""
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        path = str(arguments[0])
+        if "__pycache__" not in path and not path.startswith(os.devnull):
+            touched.append(f"opens {Path(path).name} for writing")
+    elif event in WATCHED and "__pycache__" not in str(arguments[0]):
+        touched.append(f"causes the event {event}")
+
+
+if __name__ == "__main__":
+    answer = main(json.loads(sys.stdin.read()))
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")

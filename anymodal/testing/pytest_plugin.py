@@ -1,0 +1,71 @@
+"""Fixtures for the tests of plugins; pytest loads this module wherever anymodal is installed, so it imports nothing.
+
+`isolated_registry`, `sample_values`, `tiny_model` and `no_network`; each says what it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+    from anymodal.modality import Modality
+    from anymodal.plugins import Registry
+
+
+@pytest.fixture
+def isolated_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry that finds nothing installed, in the place of the process's own; `add` puts classes into it."""
+    import anymodal
+    from anymodal import anymodel, plugins, tokens
+
+    isolated = plugins.Registry([], {})
+    for module in (plugins, tokens, anymodel, anymodal):
+        if "registry" in vars(module):
+            monkeypatch.setattr(module, "registry", lambda: isolated)
+    return isolated
+
+
+@pytest.fixture
+def sample_values() -> Callable[..., list[Any]]:
+    """A function from a modality (a name, a class or an instance) and a `seed` to a few of its natural values."""
+
+    def values(which: str | type[Modality] | Modality, seed: int = 0) -> list[Any]:
+        from anymodal.modality import Modality
+        from anymodal.plugins import registry
+        from anymodal.testing.examples import examples
+        from anymodal.testing.small import shrunk
+
+        instance = which if isinstance(which, Modality) else shrunk(registry().modality(which))
+        return [example.value for example in examples(instance, seed)]
+
+    return values
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., AnyModel]:
+    """A function from modalities to a model over them: two layers, 32 wide, random weights and small tokenizers."""
+
+    def model(*members: str | type[Modality] | Modality, seed: int = 0) -> AnyModel:
+        from anymodal.testing.small import tiny_model
+
+        return tiny_model(members, seed)
+
+    return model
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Connections to other machines raise an OSError that says so."""
+    import socket
+
+    def refuse(*arguments: Any, **keywords: Any) -> Any:
+        raise OSError("this test asked for no network, and something connects")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
