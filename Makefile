@@ -4,6 +4,7 @@
 PYTHON     ?= python3.11
 PIP_FLAGS  ?=
 ARGS       ?=
+JOBS       ?= 2
 COUNT      ?= 50000
 DATA       ?= out/tiny/scenes
 
@@ -11,18 +12,21 @@ BIN        := .venv/bin
 PLUGINS    := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 INSTALL    := $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
 MODEL      := recipes/tiny/model.yaml
+PICTURES   := recipes/tiny/pictures.yaml
 PRESET     := plugins/anymodal-tiny/anymodal_tiny/checkpoint
-TOKENIZERS := $(filter-out $(MODEL),$(wildcard recipes/tiny/*.yaml))
+TOKENIZERS := $(filter-out $(MODEL) $(PICTURES),$(wildcard recipes/tiny/*.yaml))
+TEACHERS   := $(basename $(notdir $(wildcard recipes/tiny/teachers/*.yaml)))
+WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
 DOCS       := .venv/.docs
 
-.PHONY: demo test lint types docs tiny data clean
+.PHONY: demo test lint types docs tiny teachers data clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(ARGS)
@@ -39,10 +43,17 @@ data: $(STAMP)
 
 tiny: data
 	set -e; for recipe in $(TOKENIZERS); do $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny/tokenizers; done
-	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens --count 11500
+	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens
 	$(BIN)/anymodal train $(MODEL) --out out/tiny/run
+	$(BIN)/anymodal train $(PICTURES) --out out/tiny/run --resume
 	rm -rf $(PRESET)
 	$(BIN)/python recipes/tiny/export.py out/tiny/run/model $(PRESET)
+
+teachers: $(STAMP)
+	set -e; for name in $(TEACHERS); do \
+	  $(BIN)/anymodal train-teacher recipes/tiny/teachers/$$name.yaml --out out/tiny/teachers/$$name; \
+	  mkdir -p $(WEIGHTS)/$$name; cp out/tiny/teachers/$$name/*.json out/tiny/teachers/$$name/*.safetensors $(WEIGHTS)/$$name; \
+	done
 
 clean:
 	rm -rf .venv build dist site out runs .pytest_cache .hypothesis .ruff_cache .mypy_cache

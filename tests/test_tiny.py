@@ -34,7 +34,7 @@ def quality() -> ModuleType:
 
 
 def test_all_weights_together_are_small():
-    sizes = [p.stat().st_size for p in locate("tiny").rglob("*.safetensors")]
+    sizes = [p.stat().st_size for p in locate("tiny").parent.rglob("*.safetensors")]
     assert 0 < sum(sizes) <= MEGABYTES * 1e6
 
 
@@ -60,6 +60,38 @@ def test_everything_from_one_picture_in_seconds(tiny):
     began = time.perf_counter()
     out = tiny.generate({"rgb": picture})
     assert len(out) == 6 and time.perf_counter() - began < 9  # about 1.5 s on two idle cores
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2", "imagebind"])
+def test_tiny_teachers_tell_the_places_of_a_picture_apart(name):
+    """A linear map from the features of a place to its class is right far more often than one from its pixels."""
+    teacher = am.registry().labeler(f"tiny_{name}")()
+    scenes = [render(7, i, 64, BASIC) for i in range(150)]
+    features = np.stack(teacher.label([{"rgb": s.rgb} for s in scenes]))
+    assert teacher.modality == name and features.shape == (150, 8, 8, 64) and features.dtype == np.float32
+    cells = lambda x: x.reshape(-1, 8, 8, 8, 8, *x.shape[3:]).swapaxes(2, 3)  # noqa: E731
+    classes = np.array([np.bincount(c).argmax() for c in cells(np.stack([s.semseg for s in scenes])).reshape(-1, 64)])
+    pixels = cells(np.stack([s.rgb for s in scenes])).reshape(-1, 192) / 255
+    assert linear_probe(features.reshape(-1, 64), classes) > 1.4 * linear_probe(pixels, classes)
+
+
+def linear_probe(rows: np.ndarray, classes: np.ndarray) -> float:
+    """Accuracy on the last third of rows of a ridge regression fitted on the others."""
+    rows = np.c_[(rows - rows.mean(0)) / (rows.std(0) + 1e-6), np.ones(len(rows))]
+    split, known = 2 * len(rows) // 3, np.unique(classes)
+    fit, wanted = rows[:split], (classes[:split, None] == known).astype(float)
+    weights = np.linalg.solve(fit.T @ fit + len(fit) / 1000 * np.eye(fit.shape[1]), fit.T @ wanted)
+    return float((known[(rows[split:] @ weights).argmax(1)] == classes[split:]).mean())
+
+
+@pytest.mark.parametrize("name", ["dinov2_global", "imagebind_global"])
+def test_tiny_teachers_know_a_picture_again(name):
+    teacher = am.registry().labeler(f"tiny_{name}")()
+    scenes = [render(8, i, 64, BASIC) for i in range(24)]
+    seen = np.stack(teacher.label([{"rgb": s.rgb} for s in scenes]))
+    again = np.stack(teacher.label([{"rgb": np.ascontiguousarray(s.rgb[4:60, 6:62])} for s in scenes]))
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    assert ((unit(again) @ unit(seen).T).argmax(1) == np.arange(24)).mean() >= 0.75
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee", "rocket"])
