@@ -1,4 +1,7 @@
-"""`anymodal modalities`: what is installed, from metadata alone; with a name, what that one modality looks like."""
+"""`anymodal modalities`: what is installed, from metadata alone; with a name, what that one modality looks like.
+
+With `--json` the list says family and space too, for which the plugins are imported, though nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import attrs
 import click
 
 from anymodal.cli.output import Output, with_output
+from anymodal.errors import AnymodalError
 from anymodal.plugins import Registry, blame, registry
 from anymodal.spaces import DenseSpace, Stream
 
@@ -23,8 +27,10 @@ def modalities(output: Output, name: str | None) -> None:
     anymodal modalities depth
     """
     if name is None:
-        rows = listing(registry(), "modality")
+        rows: list[dict[str, Any]] = list(listing(registry(), "modality"))
         output.table(list(rows[0]) if rows else ["name"], [list(row.values()) for row in rows])
+        if output.as_json:
+            rows = [{**row, **looks(registry(), row)} for row in rows]
         output.data({"modalities": rows})
     else:
         facts = description(registry(), name)
@@ -54,6 +60,18 @@ def listing(plugins: Registry, *kinds: str) -> list[dict[str, str]]:
         facts = attrs.asdict(candidate, filter=attrs.filters.exclude("value"))
         rows.append({**facts, "status": status})
     return sorted(rows, key=lambda row: (row["name"], row["distribution"]))
+
+
+def looks(plugins: Registry, row: dict[str, Any]) -> dict[str, Any]:
+    """Family and space of a listed modality, for `--json`; imports its plugin, whose status says why it is broken."""
+    nothing = {"family": None, "space": None}
+    if row["status"] != "installed":
+        return nothing
+    try:
+        facts = description(plugins, row["name"])
+    except AnymodalError as error:
+        return {**nothing, "status": f"broken: {error}"}
+    return {"family": facts["family"], "space": facts["streams"]}
 
 
 def description(plugins: Registry, name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import click
 
 from anymodal.cli.modalities import listing
 from anymodal.cli.output import Output, with_output
+from anymodal.cli.plugin_new import new
 from anymodal.discovery import PARTS
 from anymodal.plugins import registry
 
@@ -62,3 +63,6 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     output.line(", ".join(f"{count} {status}" for status, count in counts.items()))
     output.data({"target": target, "profile": profile, **counts, "results": [result.facts() for result in results]})
     context.exit(1 if counts["failed"] else 0)
+
+
+plugin.add_command(new)
