@@ -19,6 +19,8 @@ from anymodal.cli.main import COMMANDS, Commands
 from anymodal.cli.modalities import stream_facts
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig
+from anymodal.testing.rule import TOPICS, Rule
+from anymodal.testing.rules import RULES
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.recipe import TokenizerRun, VocabularyConfig
 from anymodal.training.engine import TrainingSettings
@@ -78,11 +80,21 @@ def error_tree() -> str:
     return f"```text\n{tree}\n```"
 
 
+def rules() -> str:
+    """The rules of conformance by topic, a section each."""
+    sections = []
+    for topic in TOPICS:
+        mine = [rule for _, rule in sorted(RULES.items()) if rule.topic == topic]
+        sections += [f"## {topic.capitalize()}", *map(_rule, mine)]
+    return "\n\n".join(sections)
+
+
 PARTS = {
     "commands": commands,
     "configurations": configurations,
     "error_tree": error_tree,
     "modalities": modalities,
+    "rules": rules,
 }
 
 
@@ -139,6 +151,13 @@ def _default(field: attrs.Attribute) -> str:
     if field.default is attrs.NOTHING:
         return "required"
     return "empty" if isinstance(field.default, attrs.Factory) else f"`{field.default!r}`"  # type: ignore[arg-type]
+
+
+def _rule(rule: Rule) -> str:
+    facts = [["level", rule.level], ["for", rule.scope], ["fix", rule.fix]]
+    facts += [["after", ", ".join(f"[{n}](#{n.lower()})" for n in rule.after)]] if rule.after else []
+    facts += [["profile", rule.profile]] if rule.profile != "quick" else []
+    return "\n\n".join([f"### {rule.number}", f"**{rule.title}.** {rule.why}", _table(["", ""], facts)])
 
 
 def _ways(modality: am.Modality) -> tuple[str, str]:

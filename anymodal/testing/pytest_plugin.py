@@ -1,6 +1,6 @@
 """Fixtures for the tests of plugins; pytest loads this module wherever anymodal is installed, so it imports nothing.
 
-`isolated_registry`, `sample_values`, `tiny_model` and `no_network`; each says what it gives.
+`registry`, `sample_values`, `tiny_model` and `no_network`; each says what it gives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def isolated_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """A registry that finds nothing installed, in the place of the process's own; `add` puts classes into it."""
     import anymodal
     from anymodal import anymodel, plugins, tokens

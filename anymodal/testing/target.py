@@ -116,8 +116,8 @@ def find(what: str | type[Modality]) -> list[Target]:
     if ours:
         return [Target(name, plugins) for name in ours]
     if what not in plugins.modalities() and ":" not in what and "/" not in what:
-        names = {*plugins.modalities(), *(c.distribution for c in known.values())}
-        near = nearest(what, names)
+        every = {*plugins.modalities(), *(c.distribution for c in known.values())}
+        near = nearest(what, every)
         try:
             plugins.modality(what)
         except UnknownModality as error:

@@ -141,8 +141,10 @@ class Det(StructuredModality):
         return [b for b in boxes if b.xmin <= b.xmax and b.ymin <= b.ymax]
 
     def examples(self, rng: "np.random.Generator") -> dict[str, list[Box]]:
-        low, high = np.sort(rng.random((2, 3, 2)), 0)
-        boxes = [Box(*map(float, (*a, *b)), name) for a, b, name in zip(low, high, ("car", "dog", "car"), strict=True)]
+        corners = np.sort(rng.random((3, 2, 2)), 1).reshape(3, 4).tolist()
+        boxes = [
+            Box(x0, y0, x1, y1, name) for (x0, y0, x1, y1), name in zip(corners, ["car", "dog", "car"], strict=True)
+        ]
         return {"one": [Box(0.125, 0.25, 0.5, 0.75, "person")], "none": [], "three": boxes}
 
     def show(self, value: list[Box], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":

@@ -9,6 +9,7 @@ import re
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import anymodal
 from anymodal.hookspecs import GROUP
@@ -121,6 +122,7 @@ def quiet(subject: Subject) -> None:
     "AM007",
     "Only public names of anymodal are imported",
     fix="import from `anymodal` itself, or from its modules " + ", ".join(sorted(PUBLIC)),
+    applies=distributed,
 )
 def public(subject: Subject) -> None:
     """What is not public may change in any release."""
@@ -159,7 +161,7 @@ def imported(source: str) -> list[str]:
 def summarised(subject: Subject) -> None:
     """The summary is shown in lists of modalities; without a licence nobody may use the plugin."""
     distribution = subject.target.distribution
-    facts = distribution.metadata if distribution else {}
+    facts: Any = distribution.metadata if distribution else {}
     licences = ("License-Expression", "License", "License-File")
     expect("Summary" in facts, "the distribution has no summary")
     expect(any(key in facts for key in licences), "the distribution says nothing of its licence")

@@ -42,6 +42,7 @@ def shapes(subject: Subject) -> None:
     m = subject.modality
     for example in subject.examples:
         tensor = m.preprocess(example.value)
+        wanted: tuple[int, ...]
         if isinstance(m, LabelMapModality):
             wanted, kind = (m.size, m.size), "iu"
         elif isinstance(m, FeatureMapModality):
