@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import torch
 
+from anymodal.border import checked_tokens
 from anymodal.card import About
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
@@ -74,18 +75,21 @@ class AnyModel:
         """Tokens of plain values by stream name: ids (n,) int64, or rows (n, width) float32 of dense streams."""
         tokens: dict[str, np.ndarray] = {}
         for name, value in self.accept(inputs).items():
-            with blame(self.modalities[name], "tokenize", value):
-                tokens |= {stream: arrays[0] for stream, arrays in self.modalities[name].tokenize([value]).items()}
+            modality = self.modalities[name]
+            with blame(modality, "tokenize", value):
+                tokens |= checked_tokens(modality, self.modalities.layout, "tokenize", modality.tokenize([value]))
         return tokens
 
     def detokenize(self, tokens: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Natural values of tokens by stream name; dense streams are passed over: they are only read."""
         layout = self.modalities.layout
-        return {
-            name: self._modality(name).detokenize_stream(name, [np.asarray(ids)])[0]
-            for name, ids in tokens.items()
-            if not layout[name].is_dense
-        }
+        values = {}
+        for name, ids in tokens.items():
+            if not layout[name].is_dense:
+                modality = self._modality(name)
+                with blame(modality, "detokenize", ids):
+                    values[name] = modality.detokenize_stream(name, [np.asarray(ids)])[0]
+        return values
 
     def _modality(self, name: str) -> Modality:
         """The modality of a name, which may be that of one of its streams. Raises UnknownModality."""
@@ -251,7 +255,7 @@ class AnyModel:
             modality = self.modalities[name]
             with blame(modality, "condition", value):
                 streams = modality.condition([value], self._entrances(name))
-                tokens |= {stream: arrays[0] for stream, arrays in streams.items()}
+                tokens |= checked_tokens(modality, self.modalities.layout, "condition", streams)
         return tokens
 
     def _entrances(self, name: str) -> list[str]:

@@ -263,11 +263,16 @@ def blame(modality: Modality | type[Modality], stage: str, value: object = None)
         raise
     except Exception as error:
         cls = modality if isinstance(modality, type) else type(modality)
-        origin = registry().origin(cls)
-        where = f"{origin.distribution} {origin.version}" if origin else f"{cls.__module__}.{cls.__qualname__}"
+        where = provenance(cls)
         given = "" if value is None else f" of {describe(value)}"
         problem = f"{type(error).__name__}: {error}"
         raise PluginError(f"modality {cls.name!r} ({where}) failed in {stage}{given}: {problem}") from error
+
+
+def provenance(cls: type[Modality]) -> str:
+    """Distribution and version that a class came from, or its full name."""
+    origin = registry().origin(cls)
+    return f"{origin.distribution} {origin.version}" if origin else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def describe(value: object) -> str:

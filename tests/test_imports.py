@@ -25,7 +25,7 @@ LAYERS = [
     {"modality", "text"},
     {"tokenizers", "families", "discovery", "footprint", "labeler", "loading", "plugins", "teachers"},
     {"tokens"},
-    {"masking", "model", "outputs"},
+    {"border", "masking", "model", "outputs"},
     {"generation", "data", "evaluation"},
     {"anymodel", "card", "checkpoint", "convert", "formats", "hub", "tokenizer_files"},
     {"training", "tokenizers.train", "tokenizers.recipe", "teachers.train", "transfer", "retrieval"},

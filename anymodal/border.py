@@ -1,0 +1,51 @@
+"""What a plugin's code returns is looked at before the model sees it: tokens of the right kind, shape and range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from anymodal.errors import PluginError
+from anymodal.modality import Modality
+from anymodal.plugins import describe, provenance
+from anymodal.spaces import DenseSpace
+from anymodal.tokens import Layout
+
+
+def checked_tokens(modality: Modality, layout: Layout, verb: str, tokens: Any) -> dict[str, np.ndarray]:
+    """The tokens of one value by stream, of what `verb` returned: a list of arrays by stream.
+
+    Raises PluginError, which names the plugin and what is wrong; streams that are not in the layout pass.
+    """
+
+    def refuse(what: str) -> PluginError:
+        return PluginError(f"modality {modality.name!r} ({provenance(type(modality))}) returns {what} from {verb}")
+
+    if not isinstance(tokens, Mapping):
+        raise refuse(f"{describe(tokens)}, not a dict of lists of arrays by stream,")
+    found = {}
+    for name, arrays in tokens.items():
+        if not isinstance(arrays, (list, tuple)) or len(arrays) != 1 or not isinstance(arrays[0], np.ndarray):
+            raise refuse(f"{describe(arrays)} for the stream {name!r}, not a list of one array for each value,")
+        found[name] = arrays[0]
+        if name in layout and (wanted := _wanted(layout, name, arrays[0])):
+            raise refuse(f"{describe(arrays[0])} for the stream {name!r}, which takes {wanted},")
+    return found
+
+
+def _wanted(layout: Layout, name: str, tokens: np.ndarray) -> str:
+    """What the stream takes, if it is not these tokens."""
+    space, most = layout[name].space, layout.positions[name].size
+    if isinstance(space, DenseSpace):
+        fits = tokens.ndim == 2 and tokens.shape[1] == space.width and len(tokens) <= most and tokens.dtype.kind == "f"
+        if not fits:
+            return f"at most {space.length} rows of {space.width} floats"
+        return "" if np.isfinite(tokens).all() else "finite numbers only"
+    exact = space.shape is not None
+    right_count = len(tokens) == space.length if exact and tokens.ndim == 1 else tokens.size <= most
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not right_count:
+        return f"{space.length if exact else f'at most {space.length}'} whole numbers"
+    inside = not len(tokens) or (tokens.min() >= 0 and tokens.max() < space.size)
+    return "" if inside else f"ids from 0 to {space.size - 1} (these go from {tokens.min()} to {tokens.max()})"
