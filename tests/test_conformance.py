@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 import anymodal as am
 from anymodal.cli.plugin import plugin
 from anymodal.errors import PluginError, UnknownModality
-from anymodal.families.codes import CodedModality
+from anymodal.families import CodedModality, EmbeddingModality
 from anymodal.testing import RULES, check, conformance
 from anymodal.testing.rule import TOPICS, rule
 from anymodal.testing.run import Inspection
@@ -276,12 +277,50 @@ class Endless(Thermal):
         return {key: getattr(self, key) for key in Thermal.numbers}
 
 
+class Locked(Thermal):
+    """Keeps a lock, which no other process can have."""
+
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        self.lock = threading.Lock()
+
+
+class Foreign(am.TextModality):
+    """Text with the special tokens of another vocabulary."""
+
+    def streams(self) -> tuple[am.Stream, ...]:
+        space = am.TokenSpace.sequence(len(self.vocabulary or "x" * 9000), self.length, sentinels=(4, 200), end=3)
+        return (am.Stream(self.name, self.name, space),)
+
+
+class Unending(am.TextModality):
+    """Text that does not say where it ends."""
+
+    def tokenize(self, values: list[Any], rng: Any = None) -> dict[str, list[np.ndarray]]:
+        return {name: [ids[:-1] for ids in rows] for name, rows in super().tokenize(values, rng).items()}
+
+
+class Hollow(EmbeddingModality):
+    """Rows with a hole."""
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        return {name: [v * np.float32(np.nan) for v in rows] for name, rows in super().tokenize(values).items()}
+
+
+class Mean(Thermal):
+    """Answers with a list where a picture is expected."""
+
+    def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
+        return [value.tolist() for value in super().expect(probabilities)]
+
+
 class Silent(Thermal):
     channels = 1
 
 
 PLANTED = {
     "AM002": Silent,
+    "AM003": Locked,
     "AM101": Channel,
     "AM102": Raw,
     "AM103": Celsius,
@@ -298,8 +337,10 @@ PLANTED = {
     "AM114": Rounding,
     "AM201": Wide,
     "AM202": Overflow,
+    "AM203": Foreign,
     "AM204": Learner,
     "AM205": Scaled,
+    "AM207": Unending,
     "AM208": Endless,
     "AM301": Double,
     "AM303": Neighbours,
@@ -310,6 +351,8 @@ PLANTED = {
     "AM403": Rigid,
     "AM404": Blended,
     "AM405": Sideways,
+    "AM503": Hollow,
+    "AM504": Mean,
     "AM505": Poisoned,
     "AM601": Grey,
     "AM602": Pickled,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,14 +58,19 @@ def tiny_model() -> Callable[..., AnyModel]:
 
 
 @pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Connections to other machines raise an OSError that says so."""
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections raise an OSError that says so, but for those between processes of this machine (AF_UNIX)."""
     import socket
 
     def refuse(*arguments: Any, **keywords: Any) -> Any:
         raise OSError("this test asked for no network, and something connects")
 
-    for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, refuse)
+    class Offline(socket.socket):
+        def connect(self, address: Any) -> None:
+            super().connect(address) if self.family == getattr(socket, "AF_UNIX", None) else refuse()
+
+        def connect_ex(self, address: Any) -> int:
+            return super().connect_ex(address) if self.family == getattr(socket, "AF_UNIX", None) else refuse()
+
+    monkeypatch.setattr(socket, "socket", Offline)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield
