@@ -18,6 +18,7 @@ from anymodal.data.steps import EpochOrder
 from anymodal.data.tokenized import TokenStore, tokenize_folder
 from anymodal.errors import ConfigError, DataError
 from anymodal.plugins import registry
+from anymodal.teachers.train import TeacherRun
 from anymodal.tokenizers.recipe import TokenizerRun
 from anymodal.training.log import read_log
 from anymodal.training.multimodal import TrainConfig, train
@@ -178,7 +179,9 @@ def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
 
 def test_the_committed_recipes_are_valid():
     for path in RECIPES.glob("*.yaml"):
-        load_config(path, TrainConfig if path.stem == "model" else TokenizerRun)
+        load_config(path, TrainConfig if path.stem in ("model", "pictures") else TokenizerRun)
+    for path in (RECIPES / "teachers").glob("*.yaml"):
+        load_config(path, TeacherRun)
 
 
 @pytest.mark.parametrize(
