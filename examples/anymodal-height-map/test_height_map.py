@@ -1,0 +1,3 @@
+from anymodal.testing import conformance
+
+test_conformance = conformance("height_map")

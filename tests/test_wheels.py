@@ -1,0 +1,173 @@
+"""As a user would: wheels of the core and of a plugin, installed beside each other, away from the source tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from anymodal.template import write_plugin
+
+ROOT = Path(__file__).parent.parent
+DESIGNED = {
+    "pyproject.toml": """
+[project]
+name = "anymodal-thermal"
+version = "0.1"
+dependencies = ["anymodal"]
+
+[project.entry-points.anymodal]
+thermal = "anymodal_thermal:Thermal"
+""",
+    "anymodal_thermal.py": '''
+from anymodal import ImageModality
+
+
+class Thermal(ImageModality):
+    """Long-wave infrared, kelvin."""
+    channels, low, high = 1, 233.0, 393.0
+''',
+}
+TRAIN = """
+import sys
+import numpy as np, torch
+import anymodal as am
+from anymodal.masking import Component, Masker, MaskingConfig
+from anymodal.model import ModelConfig, Transformer
+from anymodal.tokens import collate
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+torch.manual_seed(0)
+assert "site-packages" in am.__file__, am.__file__
+name, rng = sys.argv[1], np.random.default_rng(0)
+numbers = {"size": 16, "patch": 8, "codebook": 16, "latent": 4}
+members = [am.registry().modality(n)(**numbers) for n in ("rgb", name)]
+net = {"dim": 16, "depth": 1, "heads": 2}
+for member in members:
+    member.tokenizer = VQTokenizer(member.tokenizer_config(net, net)).eval()
+together = am.ModalitySet(members)
+mine = together[name]
+value = mine.postprocess(rng.uniform(-1, 1, (mine.channels, 16, 16)).astype(np.float32))
+sample = {"rgb": rng.integers(0, 256, (16, 16, 3), dtype=np.uint8), name: value}
+model = am.AnyModel(together, ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2))
+tokens = model.tokenize(sample)
+ways = tuple(Component({a: 1.0}, {b: 1.0}) for a, b in ((name, "rgb"), ("rgb", name)))
+masker = Masker(together.layout, MaskingConfig(input_tokens=4, target_tokens=4, components=ways))
+optimiser = torch.optim.AdamW(model.transformer.parameters(), 3e-3)
+losses = []
+model.transformer.train()
+for step in range(20):
+    losses_by_stream = model.transformer(collate([masker(tokens, rng, step % 2) for _ in range(4)], together.layout))
+    loss = sum(losses_by_stream.values())
+    optimiser.zero_grad(), loss.backward(), optimiser.step()
+    losses.append(float(loss.detach()))
+model.transformer.eval()
+assert np.mean(losses[-4:]) < np.mean(losses[:4]), losses
+assert model.generate({"rgb": sample["rgb"]}, name)[name].shape == value.shape
+assert model.generate({name: value}, "rgb")["rgb"].shape == (16, 16, 3)
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def wheel(project: Path, out: Path) -> Path:
+    known = set(out.glob("*.whl"))
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(out)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(project)], check=True)
+    (made,) = set(out.glob("*.whl")) - known
+    return made
+
+
+class Environment:
+    """A fresh environment with the heavy dependencies of this one, and nothing of the source tree."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "env", symlinks=True, with_pip=False)
+        self.folder = folder
+        self.bin = folder / "env" / "bin"
+        site = folder / "env" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        for part in Path(sysconfig.get_path("purelib")).iterdir():
+            if not re.match(r"_*(editable_impl_)?anymodal", part.name) and part.suffix != ".pth":
+                (site / part.name).symlink_to(part)
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(("ANYMODAL", "PYTHON"))}
+
+    def install(self, *wheels: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "-q", "--no-index"]
+        subprocess.run([*pip, "--no-deps", *map(str, wheels)], check=True)
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory) -> tuple[Path, Path]:
+    """Wheels of the core and of the plugin of photographs."""
+    out = tmp_path_factory.mktemp("wheels")
+    return wheel(ROOT, out), wheel(ROOT / "plugins" / "anymodal-rgb", out)
+
+
+def thermal(folder: Path) -> Path:
+    """The smallest plugin, as the design prints it."""
+    project = folder / "anymodal-thermal"
+    project.mkdir()
+    for name, text in DESIGNED.items():
+        (project / name).write_text(text.lstrip())
+    assert sum(len(text.strip().splitlines()) for text in DESIGNED.values()) == 13
+    return project
+
+
+def generated(folder: Path) -> Path:
+    return write_plugin("height_map", "image", folder)
+
+
+@pytest.mark.parametrize(("make", "name"), [(thermal, "thermal"), (generated, "height_map")], ids=["thermal", "new"])
+def test_a_plugin_works_beside_the_core(core, tmp_path, make, name):
+    environment = Environment(tmp_path)
+    environment.install(*core, wheel(make(tmp_path), tmp_path))
+    rows = json.loads(environment.run("anymodal", "modalities", "--json"))["modalities"]
+    assert [(row["name"], row["family"], row["status"]) for row in rows] == [
+        *sorted([(name, "image", "installed"), ("rgb", "pixels", "installed")])
+    ]
+    checked = json.loads(environment.run("anymodal", "plugin", "check", name, "--json"))
+    assert checked["failed"] == 0 and checked["passed"] > 30
+    environment.run("python", "-c", TRAIN, name)
+    out = environment.run("anymodal", "plugin", "new", "odd", "--family", "text", "--out", str(tmp_path / "new"))
+    assert "anymodal_odd.py" in out
+
+
+def test_the_doctor_is_content(core, tmp_path):
+    environment = Environment(tmp_path)
+    environment.install(*core)
+    assert json.loads(environment.run("anymodal", "doctor", "--json"))["problems"] == []
+
+
+def test_the_tutorial_plugin_trains_with_photographs(core, tmp_path):
+    """The commands of its README, in their order."""
+    example = ROOT / "examples" / "anymodal-height-map"
+    assert len((example / "anymodal_height_map.py").read_text().splitlines()) <= 25
+    work = tmp_path / "work"
+    shutil.copytree(example, work, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    environment = Environment(tmp_path)
+    environment.install(*core, wheel(work, tmp_path))
+    environment.folder = work
+    (commands,) = re.findall(r"```bash\n(python terrain.*?)```", (example / "README.md").read_text(), re.DOTALL)
+    for line in commands.splitlines():
+        environment.run(*shlex.split(line))
+    assert (work / "out" / "height_map.png").is_file()
