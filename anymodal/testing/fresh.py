@@ -88,12 +88,12 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     (target,) = [t for t in find(request["folder"] or request["name"]) if t.name == request["name"]]
     before, touched = set(sys.modules), list[str]()
     sys.addaudithook(lambda event, arguments: _note(touched, event, arguments))
-    start, error = time.perf_counter(), ""
+    start, error = time.process_time(), ""
     try:
         target.load()
     except Exception as problem:
         error = f"{problem}"
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     seen = tuple(touched)
     heavy = tuple(name for name in HEAVY if name in sys.modules and name not in before)
     changes = tuple(problem.message for problem in target.plugins.problems if not problem.fatal)
