@@ -1,0 +1,98 @@
+"""From values in memory to a model in one call, for notebooks; runs that matter have a configuration and a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from anymodal.anymodel import AnyModel
+from anymodal.data.steps import EpochOrder, step_batches
+from anymodal.errors import ConfigError
+from anymodal.families import StructuredModality
+from anymodal.masking import Component, Masker, MaskingConfig
+from anymodal.modality import Modality
+from anymodal.model import ModelConfig
+from anymodal.text import Vocabulary
+from anymodal.tokenizers.diffusion import build
+from anymodal.tokenizers.train import train_tokenizer
+from anymodal.tokens import ModalitySet, Packed, collate
+from anymodal.training.engine import Engine, TrainingSettings
+from anymodal.training.multimodal import masked_loss
+
+
+def fit(
+    modalities: ModalitySet,
+    samples: Sequence[Mapping[str, Any]],
+    *,
+    steps: int = 300,
+    tokenizer_steps: int = 200,
+    dim: int = 96,
+    batch_size: int = 16,
+    seed: int = 0,
+) -> AnyModel:
+    """A model that generates each modality of the set from the others, trained on samples that have all of them.
+
+    Values are plain ones, as `AnyModel.generate` takes them. Tokenizers and the vocabulary that the modalities lack are
+    trained first, small ones of width `dim`. The same `seed` gives the same model. Raises ConfigError without samples.
+    """
+    if not samples:
+        raise ConfigError("fit needs at least one sample")
+    torch.manual_seed(seed)
+    config = ModelConfig(dim=dim, encoder_depth=2, decoder_depth=2, heads=4)
+    draft = AnyModel(modalities, ModelConfig(dim=8, encoder_depth=1, decoder_depth=1, heads=1))
+    values = [draft.accept(sample) for sample in samples]
+    settings = TrainingSettings(steps, batch_size, 2e-3, warmup_steps=steps // 10, precision="float32")
+    for modality in modalities:
+        if modality.tokenizer is None and hasattr(modality, "tokenizer_config"):
+            plan = TrainingSettings(
+                tokenizer_steps, batch_size, 2e-3, warmup_steps=tokenizer_steps // 10, precision="float32"
+            )
+            _fit_tokenizer(modality, [value[modality.name] for value in values], dim, plan, seed)
+    vocabulary = modalities.vocabulary or _fit_vocabulary(modalities, values)
+    together = ModalitySet(modalities, vocabulary)
+    model = AnyModel(together, config)
+    tokens = [model.tokenize(value) for value in values]
+    masker = Masker(together.layout, _every_way(model))
+    order = EpochOrder(len(tokens), batch_size, seed)
+
+    def batch(step: int) -> Packed:
+        rng = np.random.default_rng([seed, step])
+        component = masker.component(rng)
+        return collate([masker(tokens[index], rng, component) for index in order(step)], together.layout)
+
+    Engine(model.transformer, settings).run(step_batches(batch, steps), lambda m, packed: masked_loss(m, packed, {}))
+    model.transformer.eval()
+    return model
+
+
+def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: TrainingSettings, seed: int) -> None:
+    net = {"dim": dim, "depth": 1} | ({"heads": 4} if "patch" in modality.numbers else {})
+    inputs = torch.from_numpy(np.stack([modality.preprocess(value) for value in values]))
+    order = EpochOrder(len(inputs), settings.batch_size, seed)
+    batches = step_batches(lambda step: inputs[order(step)], settings.steps)
+    modality.tokenizer = train_tokenizer(build(modality.tokenizer_config(net, net)), batches, modality.loss, settings)
+
+
+def _fit_vocabulary(modalities: ModalitySet, values: list[dict[str, Any]]) -> Vocabulary | None:
+    spelled = [m for m in modalities if isinstance(m, StructuredModality)]
+    if not spelled:
+        return None
+    return Vocabulary.train([m.spell(value[m.name]) for m in spelled for value in values], 8000, bins=256, sentinels=16)
+
+
+def _every_way(model: AnyModel) -> MaskingConfig:
+    """Each modality that can be generated, from all the others."""
+
+    def ways_in(modality: Modality) -> list[str]:
+        streams = [s for s in model.modalities.streams(modality.name) if s.input]
+        return [s.name for s in [s for s in streams if s.is_dense] or streams]
+
+    components = []
+    for target in model.modalities.targets:
+        sources = [name for m in model.modalities if m.name != target for name in ways_in(m)]
+        keep = {name: "all" for name in sources if model.modalities.layout[name].is_sequence}
+        components.append(Component(dict.fromkeys(sources, 1.0), {target: 1.0}, keep=keep))
+    return MaskingConfig(input_tokens=256, target_tokens=64, components=components)
