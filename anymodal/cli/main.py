@@ -24,7 +24,7 @@ COMMANDS = {
     "generate": ("anymodal.cli.generate:generate", "Generate some modalities from others."),
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
     "models": ("anymodal.cli.models:models", "List the models that have a short name."),
-    "plugin": ("anymodal.cli.plugin:plugin", "List and check plugins."),
+    "plugin": ("anymodal.cli.plugin:plugin", "Make, check and list plugins."),
     "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
     "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
     "train-teacher": ("anymodal.cli.train_teacher:train_teacher", "Train a small network that labels features."),

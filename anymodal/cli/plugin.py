@@ -13,7 +13,7 @@ from anymodal.plugins import registry
 
 @click.group()
 def plugin() -> None:
-    """List and check plugins."""
+    """Make, check and list plugins."""
 
 
 @plugin.command("list")
