@@ -4,8 +4,9 @@
 
 rgb -> depth, normal, semseg, caption are compared with constant predictors fitted on training scenes: the best single
 constant, and the best constant picture (one value a pixel). Sky has no depth and no normal and is left out.
-caption -> rgb is compared with shuffled captions, by two judges: which of the named kinds the model's own
-rgb -> semseg finds in the pictures, and how much of them has the named colours (nearest of the eleven in CIELAB).
+caption -> rgb is compared with shuffled captions, by three judges: which of the named kinds the model's own
+rgb -> semseg finds in the pictures, which (colour, kind) pairs its rgb -> caption reads in them (F1), and how much of
+them has the named colours (nearest of the eleven in CIELAB; what the true pictures reach is given too).
 """
 
 from __future__ import annotations
@@ -104,17 +105,22 @@ def from_captions(model: am.AnyModel, scenes: list[Scene]) -> dict[str, Any]:
             [{"caption": s.caption} for s in scenes[start : start + BATCH]], ["rgb"], seed=start
         )
         made += [m["rgb"] for m in batch]
-    seen: list[np.ndarray] = []
+    seen, read = [], []
     for start in range(0, len(made), BATCH):
-        seen += [
-            m["semseg"] for m in model.generate_batch([{"rgb": p} for p in made[start : start + BATCH]], ["semseg"])
-        ]
+        for out in model.generate_batch([{"rgb": p} for p in made[start : start + BATCH]], ["semseg"]):
+            seen.append(out["semseg"])
+        for out in model.generate_batch([{"rgb": p} for p in made[start : start + BATCH]], ["caption"]):
+            read.append(mentions(out["caption"]))
     pairs = [mentions(s.caption) for s in scenes]
     shuffled = pairs[1:] + pairs[:1]
-    return {
-        judge: {"own": score(values, pairs), "shuffled": score(values, shuffled)}
-        for judge, score, values in (("kinds_found", kinds_found, seen), ("colour_share", colour_share, made))
+    judges = {
+        "kinds_found": lambda p: kinds_found(seen, p),
+        "pairs_read": lambda p: pair_scores(read, p)["f1"],
+        "colour_share": lambda p: colour_share(made, p),
     }
+    result = {name: {"own": judge(pairs), "shuffled": judge(shuffled)} for name, judge in judges.items()}
+    result["colour_share"]["true_pictures"] = colour_share([s.rgb for s in scenes], pairs)
+    return result
 
 
 def kinds_found(semsegs: list[np.ndarray], pairs: list[set]) -> float:
