@@ -207,7 +207,7 @@ def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]
         raise CheckpointError(refused(error)) from error
     except errors.HFValidationError as error:
         raise CheckpointError(f"{plain!r} is not the name of a repository: {_flat(error)}") from error
-    except (errors.HTTPError, ConnectionError, TimeoutError) as error:
+    except (errors.HTTPError, ConnectionError, TimeoutError) as error:  # type: ignore[attr-defined]
         message = f"the download of {file} of {plain} from {place} broke off ({_flat(error) or type(error).__name__})"
         raise CheckpointError(f"{message}; try again, finished files are kept") from error
     except RuntimeError as error:  # what workers of an upload raise, around the reason
