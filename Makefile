@@ -20,13 +20,16 @@ WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
 DOCS       := .venv/.docs
 
-.PHONY: demo test lint types docs tiny teachers data clean
+.PHONY: demo test slow lint types docs tiny teachers data clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+
+slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(ARGS)
