@@ -112,7 +112,8 @@ def _command(path: str, command: click.Command) -> str:
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     prose, _, examples = inspect.cleandoc(command.help or "").partition("\b\n")
     records = [p.get_help_record(context) for p in command.params if isinstance(p, click.Option)]
-    options = [[f"`{name}`", text] for name, text in filter(None, records)]
+    # A bracket would open a cross-reference.
+    options = [[f"`{name}`", text.replace("[", "\\[")] for name, text in filter(None, records)]
     parts = [f"## {path}", f"```text\n{usage}\n```", prose.strip(), _table(["option", "meaning"], options)]
     return "\n\n".join([*parts, *([f"```bash\n{examples.strip()}\n```"] if examples else [])])
 
