@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -26,6 +28,7 @@ FOLDERS = {
 }  # fmt: skip
 """Folders and file endings; `scene` is written last and marks a finished scene."""
 _CHUNK = 32
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 
 def write(
@@ -59,9 +62,18 @@ def write(
         for chunk in chunks:
             report(_write_chunk(root, chunk, seed, size, names))
         return
-    with ProcessPoolExecutor(min(workers, len(chunks))) as pool:
+    with ProcessPoolExecutor(min(workers, len(chunks)), initializer=_keep_memory) as pool:
         for job in as_completed([pool.submit(_write_chunk, root, chunk, seed, size, names) for chunk in chunks]):
             report(job.result())
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory of freed arrays: giving it back and fetching it anew costs a fifth of the time."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        for option, size in ((_MMAP_THRESHOLD, 2**28), (_TRIM_THRESHOLD, 2**29)):
+            if mallopt is not None:
+                mallopt(option, size)
 
 
 def _write_chunk(root: Path, indices: range, seed: int, size: int, kinds: tuple[str, ...] | None) -> int:
