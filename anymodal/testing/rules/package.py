@@ -81,7 +81,11 @@ def pickles(subject: Subject) -> None:
         expect(revived(subject.modality) == repr(subject.modality), "an instance is another one in a new process")
 
 
-@rule("AM004", "The entry point has the modality's name", fix="give both the same name: small letters, digits and underscores")
+@rule(
+    "AM004",
+    "The entry point has the modality's name",
+    fix="give both the same name: small letters, digits and underscores",
+)
 def named(subject: Subject) -> None:
     """The name of the entry point is the name of the modality, so that listing imports nothing."""
     name = subject.target.name.rpartition(":")[2]
