@@ -14,7 +14,7 @@ from anymodal.border import checked_tokens
 from anymodal.card import About
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
-from anymodal.modality import Crop, Modality, Sampling
+from anymodal.modality import Modality, Sampling, centre_crops
 from anymodal.model import ModelConfig, Transformer
 from anymodal.outputs import Outputs
 from anymodal.plugins import blame
@@ -64,11 +64,10 @@ class AnyModel:
             with blame(modality, "accept", value):
                 values[name] = modality.accept(value)
                 extents[name] = modality.extent(values[name])
-        common = next((extent for extent in extents.values() if extent), None)
-        for name, value in values.items():
-            modality, extent = self.modalities[name], extents[name] or common
+        for name, crop in centre_crops(extents).items():
+            modality, value = self.modalities[name], values[name]
             with blame(modality, "crop", value):
-                values[name] = modality.crop(value, Crop.centre(*extent) if extent else Crop())
+                values[name] = modality.crop(value, crop)
         return values
 
     def tokenize(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:

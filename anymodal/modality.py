@@ -84,6 +84,15 @@ class Crop:
         return cls((1 - side / width) / 2, (1 - side / height) / 2, side / width, side / height)
 
 
+def centre_crops(extents: Mapping[str, tuple[float, float] | None]) -> dict[str, Crop]:
+    """The centred square for each value of one sample by the extents of the values, (width, height) or None.
+
+    A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
+    """
+    common = next((extent for extent in extents.values() if extent), None)
+    return {name: Crop.centre(*known) if (known := extent or common) else Crop() for name, extent in extents.items()}
+
+
 @attrs.frozen(kw_only=True)
 class Sampling:
     """How a target is generated; `anymodal.generation` explains the schemes and schedules.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anymodal.errors import DataError
-from anymodal.modality import Crop, Modality
+from anymodal.modality import Crop, Modality, centre_crops
 
 
 class AlignedFolder:
@@ -48,12 +48,9 @@ class AlignedFolder:
         for modality in self.modalities.values():
             if (path := self._files[modality.name].get(name)) is not None:
                 values[modality.name] = modality.read(path)
-        extents = {n: extent for n, value in values.items() if (extent := self.modalities[n].extent(value))}
-        common = next(iter(extents.values()), None)
-        for each, value in values.items():
-            extent = extents.get(each, common)
-            centre = Crop.centre(*extent) if extent else Crop()
-            values[each] = self.modalities[each].crop(value, crop or centre)
+        centres = centre_crops({each: self.modalities[each].extent(value) for each, value in values.items()})
+        for each, centre in centres.items():
+            values[each] = self.modalities[each].crop(values[each], crop or centre)
         for modality in self.modalities.values():
             if (
                 modality.name not in values

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import GenerationError
+from anymodal.families.arrays import ArrayModality
 from anymodal.families.features import cosine_similarity, principal_colours
-from anymodal.files import read_array, read_arrays, write_array
-from anymodal.modality import Modality
+from anymodal.files import read_array, read_arrays
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ else:
     from anymodal.lazy import np
 
 
-class EmbeddingModality(Modality):
+class EmbeddingModality(ArrayModality):
     """Values are float32 arrays (n, width), n at least 1; the model reads the first `length` rows of them.
 
     Files are .npy arrays, or .npz files as 4M's: `emb` (texts, n, width) and, optionally, `mask_valid` (texts, n) that
@@ -51,21 +51,12 @@ class EmbeddingModality(Modality):
             rows = rows[valid.astype(bool)]
         return self._checked(rows)
 
-    def write(self, value: Any, path: Path) -> None:
-        write_array(np.asarray(value, np.float32), Path(path))
+    @property
+    def expected(self) -> str:
+        return f"rows of shape (n, {self.width})"
 
-    def accept(self, value: Any) -> np.ndarray:
-        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
-
-    def _checked(self, value: Any) -> np.ndarray:
-        expected = f"rows of shape (n, {self.width})"
-        try:
-            array = np.asarray(value)
-        except Exception:
-            raise self.problem(value, expected) from None
-        if array.ndim != 2 or array.shape[1] != self.width or not len(array) or array.dtype.kind not in "iuf":
-            raise self.problem(value, expected)
-        return array.astype(np.float32)
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 2 and shape[1] == self.width and shape[0] > 0
 
     def preprocess(self, value: Any) -> np.ndarray:
         return np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)[: self.length]

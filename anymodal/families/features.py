@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from anymodal.families.arrays import ArrayModality
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
-from anymodal.files import read_array, write_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +19,7 @@ else:
     from anymodal.lazy import np
 
 
-class FeatureMapModality(CroppedGrid):
+class FeatureMapModality(ArrayModality, CroppedGrid):
     """Values are float32 arrays (rows, columns, channels) that cover the picture; files are .npy arrays of them.
 
     A cell stands for `patch` x `patch` pixels of a picture of `size` pixels a side, and becomes one token. Crops and
@@ -42,24 +41,12 @@ class FeatureMapModality(CroppedGrid):
         whole = {"patch_projection": False}
         return super().tokenizer_config({**whole, **encoder}, {**whole, **decoder}, **options)
 
-    def read(self, path: Path) -> np.ndarray:
-        return self._checked(read_array(Path(path)))
+    @property
+    def expected(self) -> str:
+        return f"features of shape (rows, columns, {self.channels})"
 
-    def write(self, value: Any, path: Path) -> None:
-        write_array(np.asarray(value, np.float32), Path(path))
-
-    def accept(self, value: Any) -> np.ndarray:
-        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
-
-    def _checked(self, value: Any) -> np.ndarray:
-        expected = f"features of shape (rows, columns, {self.channels})"
-        try:
-            array = np.asarray(value)
-        except Exception:
-            raise self.problem(value, expected) from None
-        if array.ndim != 3 or array.shape[2] != self.channels or 0 in array.shape or array.dtype.kind not in "iuf":
-            raise self.problem(value, expected)
-        return array.astype(np.float32)
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3 and shape[2] == self.channels and 0 not in shape
 
     def extent(self, value: Any) -> tuple[float, float] | None:
         return float(value.shape[1] * self.patch), float(value.shape[0] * self.patch)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import CheckpointError
+from anymodal.families.arrays import ArrayModality
 from anymodal.families.features import cosine_similarity
-from anymodal.files import read_array, write_array
-from anymodal.modality import Modality, Sampling
+from anymodal.modality import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ else:
 PETALS = 96
 
 
-class VectorModality(Modality):
+class VectorModality(ArrayModality):
     """Values are float32 arrays (channels,); files are .npy arrays of them.
 
     The vector becomes `codebooks` tokens of `codebook` ids each, whose positions are learned. Vectors stand for the
@@ -59,24 +58,12 @@ class VectorModality(Modality):
             **options,
         )
 
-    def read(self, path: Path) -> np.ndarray:
-        return self._checked(read_array(Path(path)))
+    @property
+    def expected(self) -> str:
+        return f"a vector of shape ({self.channels},)"
 
-    def write(self, value: Any, path: Path) -> None:
-        write_array(np.asarray(value, np.float32), Path(path))
-
-    def accept(self, value: Any) -> np.ndarray:
-        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
-
-    def _checked(self, value: Any) -> np.ndarray:
-        expected = f"a vector of shape ({self.channels},)"
-        try:
-            array = np.asarray(value)
-        except Exception:
-            raise self.problem(value, expected) from None
-        if array.shape != (self.channels,) or array.dtype.kind not in "iuf":
-            raise self.problem(value, expected)
-        return array.astype(np.float32)
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return shape == (self.channels,)
 
     def preprocess(self, value: Any) -> np.ndarray:
         return np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)

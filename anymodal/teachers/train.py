@@ -20,8 +20,7 @@ from anymodal.teachers.objectives import Contrastive, Distillation
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
 from anymodal.training.engine import Engine, TrainingSettings
-
-DTYPES = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+from anymodal.weights import dtype_of
 
 
 @attrs.frozen(kw_only=True)
@@ -53,8 +52,7 @@ class TeacherRun:
             )
         if self.views < 2 or not 0 < self.smallest <= 1:
             raise ConfigError(f"give at least 2 views of a share in (0, 1], not {self.views} of {self.smallest}")
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        dtype_of(self.dtype)
 
 
 class Samples:
@@ -108,7 +106,7 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
     batches = step_batches(Samples(folder, modalities, config), steps, config.workers)
     engine.run(batches, lambda module, batch: module(batch), resume=resume)
     trained = engine.ema_model() if config.training.ema else engine.model
-    return save_tower(trained.teacher, out, DTYPES[config.dtype])
+    return save_tower(trained.teacher, out, dtype_of(config.dtype))
 
 
 def _tower(modality: Modality, config: TowerConfig, vocabulary: Vocabulary | None) -> nn.Module:

@@ -69,11 +69,10 @@ def write(
 
 def _keep_memory() -> None:
     """Let glibc keep the memory of freed arrays: giving it back and fetching it anew costs a fifth of the time."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        for option, size in ((_MMAP_THRESHOLD, 2**28), (_TRIM_THRESHOLD, 2**29)):
-            if mallopt is not None:
-                mallopt(option, size)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 2**28)
+        mallopt(_TRIM_THRESHOLD, 2**29)
 
 
 def _write_chunk(root: Path, indices: range, seed: int, size: int, kinds: tuple[str, ...] | None) -> int:

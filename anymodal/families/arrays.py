@@ -1,0 +1,45 @@
+"""Values that are float32 arrays as such: how they are read, written and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymodal.files import read_array, write_array
+from anymodal.modality import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
+
+
+class ArrayModality(Modality):
+    """Values are float32 arrays, files .npy; a family says of which shape by `expected` and `fits`."""
+
+    @property
+    def expected(self) -> str:
+        """What the values are, for people."""
+        raise NotImplementedError(f"{type(self).__name__}.expected")
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether values may have that shape."""
+        raise NotImplementedError(f"{type(self).__name__}.fits")
+
+    def read(self, path: Path) -> np.ndarray:
+        return self._checked(read_array(Path(path)))
+
+    def write(self, value: Any, path: Path) -> None:
+        write_array(np.asarray(value, np.float32), Path(path))
+
+    def accept(self, value: Any) -> np.ndarray:
+        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
+
+    def _checked(self, value: Any) -> np.ndarray:
+        try:
+            array = np.asarray(value)
+        except Exception:
+            raise self.problem(value, self.expected) from None
+        if not self.fits(array.shape) or array.dtype.kind not in "iuf":
+            raise self.problem(value, self.expected)
+        return array.astype(np.float32)
