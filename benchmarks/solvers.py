@@ -21,7 +21,7 @@ from anymodal.tokenizers.config import NoiseConfig, QuantizerConfig, TokenizerCo
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
-from anymodal.training.engine import TrainingSettings
+from anymodal.training.settings import TrainingSettings
 
 VIT = ViTConfig(dim=96, depth=2, heads=4, patch=8, post_mlp=False)
 CODES = TokenizerConfig("vit", 3, VIT, VIT, QuantizerConfig("cosine", 512, 16), image_size=32)

@@ -23,8 +23,8 @@ from anymodal.testing.rule import TOPICS, Rule
 from anymodal.testing.rules import RULES
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.recipe import TokenizerRun, VocabularyConfig
-from anymodal.training.engine import TrainingSettings
-from anymodal.training.multimodal import TrainConfig
+from anymodal.training.config import TrainConfig
+from anymodal.training.settings import TrainingSettings
 
 CONFIGURATIONS = (
     TrainConfig,

@@ -35,8 +35,8 @@ from anymodal.tokenizers.noise import Noise, signal_shares, spaced, threshold
 from anymodal.tokenizers.solvers import Denoising, Solver
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
-from anymodal.training.engine import TrainingSettings
 from anymodal.training.log import read_log
+from anymodal.training.settings import TrainingSettings
 
 VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
 UNET = UNetConfig(patch=4, channels=32, multipliers=(1, 2), blocks=1, attention=(2,))

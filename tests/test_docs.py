@@ -37,7 +37,7 @@ from anymodal.errors import AnymodalError
 from anymodal.hookspecs import Hooks
 from anymodal.hub import locate
 from anymodal.tokenizers.recipe import TokenizerRun
-from anymodal.training.multimodal import TrainConfig
+from anymodal.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("README.md"), *ROOT.glob("plugins/*/README.md")])

@@ -25,9 +25,10 @@ from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConf
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
-from anymodal.training.engine import Engine, TrainingDiverged, TrainingSettings, stop_requests, to_device
+from anymodal.training.engine import Engine, TrainingDiverged, stop_requests, to_device
 from anymodal.training.log import read_log
 from anymodal.training.optim import WeightAverage, build_optimizers, constant, cosine, parameter_groups, trapezoid
+from anymodal.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
     steps=10, batch_size=4, lr=1e-2, warmup_steps=3, ema=0.9, precision="float32", log_every=2, save_every=5

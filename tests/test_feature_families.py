@@ -16,7 +16,7 @@ from anymodal.model import ModelConfig
 from anymodal.tokenizers.losses import LOSSES
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
-from anymodal.training.engine import TrainingSettings
+from anymodal.training.settings import TrainingSettings
 
 
 class Map(am.FeatureMapModality):

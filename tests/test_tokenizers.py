@@ -22,8 +22,8 @@ from anymodal.tokenizers.quantize import CosineCodebook, ProductQuantizer, count
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.tokenizers.vit import attend, patchify, position_table, unpatchify
-from anymodal.training.engine import TrainingSettings
 from anymodal.training.log import read_log
+from anymodal.training.settings import TrainingSettings
 
 VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
 FEATURES = attrs.evolve(VIT, patch_projection=False)

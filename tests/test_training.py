@@ -20,8 +20,9 @@ from anymodal.errors import ConfigError, DataError
 from anymodal.plugins import registry
 from anymodal.teachers.train import TeacherRun
 from anymodal.tokenizers.recipe import TokenizerRun
+from anymodal.training.config import TrainConfig
 from anymodal.training.log import read_log
-from anymodal.training.multimodal import TrainConfig, train
+from anymodal.training.multimodal import train
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
 NUMBERS = {"size": 32, "patch": 8, "codebook": 24, "latent": 8}
@@ -114,7 +115,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(line, tmp_path)
 
 
 def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
-    from anymodal.training.multimodal import build_set
+    from anymodal.training.config import build_set
 
     config = load_config(line / "model.yaml", TrainConfig)
     modalities, store = build_set(config.modalities, config.tokenizers), TokenStore(line / "tokens")
@@ -130,7 +131,7 @@ def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
 def test_a_sample_may_lack_modalities(line, scenes, tmp_path):
     import shutil
 
-    from anymodal.training.multimodal import build_set
+    from anymodal.training.config import build_set
 
     part = tmp_path / "part"
     for name in ("rgb", "caption"):

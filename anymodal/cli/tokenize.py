@@ -36,7 +36,7 @@ def tokenize(
     from anymodal.config import load_config
     from anymodal.data.folder import AlignedFolder
     from anymodal.data.tokenized import tokenize_folder
-    from anymodal.training.multimodal import TrainConfig, build_set
+    from anymodal.training.config import TrainConfig, build_set
 
     settings = load_config(config, TrainConfig, overrides)
     modalities = build_set(settings.modalities, settings.tokenizers)

@@ -24,7 +24,7 @@ def train(output: Output, config: Path, out: Path, overrides: tuple[str, ...], r
     anymodal train recipes/tiny/model.yaml --out out/model --resume --set training.max_minutes=30
     """
     from anymodal.config import load_config
-    from anymodal.training.multimodal import TrainConfig
+    from anymodal.training.config import TrainConfig
     from anymodal.training.multimodal import train as run
 
     model = run(load_config(config, TrainConfig, overrides), out, resume=resume, verbose=True)

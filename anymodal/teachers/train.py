@@ -19,7 +19,8 @@ from anymodal.plugins import registry
 from anymodal.teachers.objectives import Contrastive, Distillation
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
-from anymodal.training.engine import Engine, TrainingSettings
+from anymodal.training.engine import Engine
+from anymodal.training.settings import TrainingSettings
 from anymodal.weights import dtype_of
 
 

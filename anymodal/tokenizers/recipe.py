@@ -20,7 +20,7 @@ from anymodal.tokenizers.config import NoiseConfig, UNetConfig, UViTConfig
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.tokenizers.train import train_tokenizer
-from anymodal.training.engine import TrainingSettings
+from anymodal.training.settings import TrainingSettings
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,8 @@ from anymodal.errors import ConfigError, nearest
 from anymodal.tokenizers.losses import LOSSES, Loss
 from anymodal.tokenizers.quantize import count_ids, perplexity, usage
 from anymodal.tokenizers.tokenizer import Tokenizer
-from anymodal.training.engine import Batches, Engine, Metrics, TrainingSettings
+from anymodal.training.engine import Batches, Engine, Metrics
+from anymodal.training.settings import TrainingSettings
 
 
 class CodeMeter:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 import torch
-from attrs import frozen
 from torch import Tensor, nn
 
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
@@ -30,7 +29,8 @@ from anymodal.training.checkpoint import (
     seed_everything,
 )
 from anymodal.training.log import MetricMeans, TrainingLog
-from anymodal.training.optim import OPTIMIZERS, SCHEDULES, WeightAverage, build_optimizers
+from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizers
+from anymodal.training.settings import TrainingSettings
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
@@ -44,55 +44,6 @@ MAY_CHANGE_ON_RESUME = {"steps", "log_every", "save_every", "max_minutes"}
 
 class TrainingDiverged(AnymodalError):
     """The loss or its gradient was not finite for many steps in a row."""
-
-
-@frozen
-class TrainingSettings:
-    """The numbers of a training run.
-
-    steps: updates of the weights. batch_size: samples per batch. accumulate: batches per update.
-    lr: peak learning rate, reached after warmup_steps; schedule: "cosine" or "trapezoid" (both to 0 at the
-        last step), or "constant".
-    optimizer: "adamw", or "muon" for the matrices of linear layers and AdamW for the rest (betas are AdamW's).
-    clip: largest norm of the gradient, 0 for no limit. ema: decay of the averaged weights, 0 for none.
-    precision: of the forward pass; weights and optimiser state are always float32.
-    log_every, save_every: steps. max_minutes: wall time after which a run saves and returns, to be resumed.
-    """
-
-    steps: int
-    batch_size: int
-    lr: float
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    warmup_steps: int = 0
-    schedule: str = "cosine"
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip: float = 1.0
-    ema: float = 0.0
-    accumulate: int = 1
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    log_every: int = 50
-    save_every: int = 1000
-    max_minutes: float | None = None
-    seed: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "log_every", "save_every"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup_steps", "weight_decay", "clip", "seed"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
-        self._require("lr", 0 < self.lr < math.inf, "above 0")
-        self._require("ema", 0 <= self.ema < 1, "in [0, 1)")
-        two_shares = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        self._require("betas", two_shares, "two numbers in [0, 1)")
-        self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
-        self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
-        self._require("precision", self.precision in ("bfloat16", "float32"), "bfloat16 or float32")
-        self._require("max_minutes", self.max_minutes is None or self.max_minutes > 0, "above 0, or none")
-
-    def _require(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise ConfigError(f"TrainingSettings: {name} is {getattr(self, name)!r}; it must be {wanted}.")
 
 
 class Engine(Generic[M]):

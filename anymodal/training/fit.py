@@ -19,8 +19,9 @@ from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.tokens import ModalitySet, Packed, collate
-from anymodal.training.engine import Engine, TrainingSettings
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal import masked_loss
+from anymodal.training.settings import TrainingSettings
 
 
 def fit(
