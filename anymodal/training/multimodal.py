@@ -9,12 +9,10 @@ from torch import Tensor
 
 from anymodal.anymodel import AnyModel
 from anymodal.data.steps import step_batches
-from anymodal.data.tokenized import TokenStore
-from anymodal.errors import ConfigError, DataError
-from anymodal.masking import Masker
+from anymodal.errors import ConfigError
 from anymodal.model import Transformer
 from anymodal.tokens import Packed
-from anymodal.training.batches import MaskedBatches
+from anymodal.training.batches import Share, build_batches
 from anymodal.training.config import TrainConfig, build_set
 from anymodal.training.engine import Engine
 
@@ -30,23 +28,16 @@ def masked_loss(model: torch.nn.Module, batch: Packed, weights: dict[str, float]
 def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel:
     """Train, and write the result to out/model. Interrupted runs are taken up with `resume`."""
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
-    store = TokenStore(config.data)
-    for stream in modalities.layout.streams:
-        stored = store.streams.get(stream.name)
-        if stored is None:
-            raise DataError(f"{config.data} has no stream {stream.name!r}; tokenise it with the same modalities")
-        if stored["space"]["length"] < stream.space.length and not stream.is_sequence:
-            raise DataError(f"{config.data} has another size of {stream.name!r}: tokenise it with these tokenizers")
     for name in config.stream_weights:
         if name not in modalities.layout:
             raise ConfigError(f"stream_weights names {name!r}, which is not in the set")
     torch.manual_seed(config.training.seed)
     transformer = Transformer(config.model, modalities.layout)
     settings = config.training
-    make = MaskedBatches(store, Masker(modalities.layout, config.masking), settings.batch_size, settings.seed)
+    make = build_batches(config, modalities, Share(parts=settings.accumulate))
     engine = Engine(transformer, settings, out, verbose=verbose)
     batches = step_batches(make, settings.steps * settings.accumulate, config.workers)
-    engine.run(batches, lambda model, batch: masked_loss(model, batch, config.stream_weights), resume=resume)
+    engine.run(batches, lambda model, batch: masked_loss(model, batch.packed, config.stream_weights), resume=resume)
     trained = engine.ema_model() if settings.ema else engine.model
     assert isinstance(trained, Transformer)
     model = AnyModel(modalities, trained)
