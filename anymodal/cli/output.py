@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,24 +19,28 @@ import click
 
 
 class Output:
-    """The one way out of a command; `as_json` is its flag `--json`."""
+    """The one way out of a command; `as_json` is its flag `--json`.
+
+    Of the processes that torchrun starts, only the first one prints results.
+    """
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
+        self.silent = os.environ.get("RANK", "0") != "0"
 
     def data(self, value: Mapping[str, Any]) -> None:
         """Print the result for programs: one JSON object, once in a command; nothing without `--json`."""
-        if self.as_json:
+        if self.as_json and not self.silent:
             click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
     def line(self, text: str) -> None:
         """Print a line of the result for people."""
-        if not self.as_json:
+        if not self.as_json and not self.silent:
             click.echo(text)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table for people: drawn on a terminal, tab-separated lines under a header elsewhere."""
-        if self.as_json:
+        if self.as_json or self.silent:
             return
         cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
         if not sys.stdout.isatty():

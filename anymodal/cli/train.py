@@ -19,8 +19,11 @@ from anymodal.cli.output import Output, with_output
 def train(output: Output, config: Path, out: Path, overrides: tuple[str, ...], resume: bool) -> None:
     """Train a model on a tokenised dataset; the result is written to OUT/model.
 
+    Several processes train together when torchrun starts them. SIGTERM saves and ends the run in good order.
+
     \b
     anymodal train recipes/tiny/model.yaml --out out/model
+    torchrun --nproc-per-node 8 -m anymodal.cli train recipes/tiny/model.yaml --out out/model
     anymodal train recipes/tiny/model.yaml --out out/model --resume --set training.max_minutes=30
     """
     from anymodal.config import load_config
@@ -28,7 +31,7 @@ def train(output: Output, config: Path, out: Path, overrides: tuple[str, ...], r
     from anymodal.training.multimodal import train as run
 
     model = run(load_config(config, TrainConfig, overrides), out, resume=resume, verbose=True)
-    finished = (out / "model" / "config.json").exists()
+    finished = model is not None
     output.line(f"{model}: {out / 'model'}" if finished else f"stopped early; go on with: --out {out} --resume")
     output.data({"model": str(out / "model") if finished else None, "finished": finished})
     if finished:

@@ -93,8 +93,15 @@ class Transformer(nn.Module):
         x_BND = self.input_table[inputs.ids]
         for name, dense in inputs.dense.items():
             x_BND = self._place(x_BND, self.projections[_key(name)](dense.values.to(x_BND.dtype)), dense.slots)
+        if self.training:
+            x_BND = x_BND + self._idle(inputs)
         place_BND = self.input_positions(inputs.positions) + self.input_streams[inputs.streams.clamp_min(0)]
         return x_BND * attended[..., None], place_BND * attended[..., None], attended
+
+    def _idle(self, inputs: Inputs) -> Tensor:
+        """Zero, made of the projections that the inputs do not use."""
+        idle = [p for key, p in self.projections.items() if key not in {_key(name) for name in inputs.dense}]
+        return self.input_table.new_zeros(()) if not idle else torch.stack([w.sum() for p in idle for w in p.parameters()]).sum() * 0
 
     @staticmethod
     def _place(x_BND: Tensor, rows_BRD: Tensor, slots_BR: Tensor) -> Tensor:
@@ -163,7 +170,10 @@ class Transformer(nn.Module):
     # Training.
 
     def forward(self, packed: Packed) -> dict[str, Tensor]:
-        """Mean cross-entropy (nats a token) of each stream that has targets in the batch."""
+        """Mean cross-entropy (nats a token) of each stream that has targets in the batch.
+
+        Every weight takes part: processes that train together exchange the same gradients whatever their batches hold.
+        """
         assert packed.targets is not None
         targets = packed.targets
         states = self.decode(targets, self.encode(packed.inputs))
@@ -173,6 +183,9 @@ class Transformer(nn.Module):
             labels = targets.labels[chosen]
             if len(labels):
                 losses[stream.name] = F.cross_entropy(self.logits(states[chosen], stream.name).float(), labels)
+        if not losses and self.layout.targets:
+            first = self.layout.targets[0].name
+            losses[first] = self.logits(states[:, :0], first).float().sum()
         return losses
 
 

@@ -106,8 +106,8 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
     steps = config.training.steps * config.training.accumulate
     batches = step_batches(Samples(folder, modalities, config), steps, config.workers)
     engine.run(batches, lambda module, batch: module(batch), resume=resume)
-    trained = engine.ema_model() if config.training.ema else engine.model
-    return save_tower(trained.teacher, out, dtype_of(config.dtype))
+    model.load_state_dict(engine.weights())
+    return save_tower(model.teacher, out, dtype_of(config.dtype))
 
 
 def _tower(modality: Modality, config: TowerConfig, vocabulary: Vocabulary | None) -> nn.Module:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import attrs
 import numpy as np
 import torch
@@ -57,9 +55,11 @@ class MaskedBatches:
         self.batch_size, self.share = batch_size, share
         self.order = EpochOrder(len(store), batch_size, seed)
 
-    def __call__(self, n: int) -> Batch:
+    def __call__(self, n: int, component: int | None = None) -> Batch:
+        """Part `n`, by the component of the mixture that is drawn for its step, or by the given one."""
         step, part = divmod(n, self.share.parts)
-        component = self.masker.component(np.random.default_rng([self.seed, step]))
+        if component is None:
+            component = self.masker.component(np.random.default_rng([self.seed, step]))
         indices = self.order(step)
         packed = [
             self.masker(self.store.sample(indices[row]), np.random.default_rng([self.seed, step, row]), component)
@@ -68,7 +68,7 @@ class MaskedBatches:
         return Batch(collate(packed, self.masker.layout))
 
 
-def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = Share()) -> Callable[[int], Batch]:
+def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = Share()) -> MaskedBatches:
     """The batches of a run. Raises DataError if the dataset does not fit the modalities."""
     store = TokenStore(config.data)
     for stream in modalities.layout.streams:

@@ -8,13 +8,38 @@ from typing import Any
 import attrs
 
 from anymodal.checkpoint import ModalityRecord, load_modality
+from anymodal.errors import ConfigError
 from anymodal.files import read_json
 from anymodal.masking import MaskingConfig
 from anymodal.model import ModelConfig
 from anymodal.remote import Folder
 from anymodal.text import Vocabulary
 from anymodal.tokens import ModalitySet
+from anymodal.training.checkpoint import CheckpointConfig
+from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.trackers import TrackingConfig
+
+
+@attrs.frozen(kw_only=True)
+class EvaluationConfig:
+    """What is measured while a model trains, every `every` steps: the loss on `samples` of the held-out `data`.
+
+    `pictures`: of how many samples pictures are drawn, from the modality `given` (default: a photograph).
+    """
+
+    data: Path
+    every: int = 1000
+    samples: int = 256
+    pictures: int = 0
+    given: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if min(self.every, self.samples) < 1 or self.pictures < 0:
+            raise ConfigError(
+                f"evaluation: every {self.every}, samples {self.samples} and pictures {self.pictures} must be at least"
+                " 1, 1 and 0"
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +50,8 @@ class TrainConfig:
     with modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found
     there hold where none are given. `data` is a tokenised dataset. `stream_weights` scales single streams in the loss,
     which is otherwise the mean over the streams present in a batch. `sampling` holds sampling options by modality that
-    the checkpoint will use by default, for 'grounded' and 'free' generation.
+    the checkpoint will use by default, for 'grounded' and 'free' generation. `workers` processes prepare batches, for
+    each process that trains.
     """
 
     modalities: dict[str, dict[str, Any]]
@@ -37,6 +63,10 @@ class TrainConfig:
     stream_weights: dict[str, float] = attrs.field(factory=dict)
     sampling: dict[str, dict[str, dict[str, Any]]] = attrs.field(factory=dict)
     workers: int = 0
+    parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
+    checkpoints: CheckpointConfig = attrs.field(factory=CheckpointConfig)
+    evaluation: EvaluationConfig | None = None
+    tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
 
 
 def build_set(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,38 +17,54 @@ from torch import Tensor, nn
 
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.training.checkpoint import (
-    load_checkpoint,
+    CheckpointConfig,
+    CheckpointFolder,
+    fill_tensors,
     newest_checkpoint,
     optimizer_tensors,
-    random_state,
-    restore_optimizers,
-    restore_random_state,
-    save_checkpoint,
-    seed_everything,
+    read_state,
 )
-from anymodal.training.log import MetricMeans, TrainingLog
+from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
+from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizers
+from anymodal.training.parallel import ParallelConfig, World, alone, gradients_kept, lay_out, whole
+from anymodal.training.randomness import seed_everything
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.stopping import stop_requests
+from anymodal.training.trackers import Tracker
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
 Batches = Iterable[B] | Callable[[int], Iterable[B]]
-Metrics = Mapping[str, Tensor]
-StepFunction = Callable[[M, B], Metrics]
+Ends = Callable[[], bool]
+Evaluate = Callable[["Engine[Any]"], Mapping[str, float]]
 
 SKIPS_IN_A_ROW = 20
-MAY_CHANGE_ON_RESUME = {"steps", "log_every", "save_every", "max_minutes"}
+USUAL = 0.98  # decay of the average that tells how long a gradient usually is
+MAY_CHANGE_ON_RESUME = {"steps", "log_every", "save_every", "max_minutes", "accumulate", "max_bad"}
 
 
 class TrainingDiverged(AnymodalError):
-    """The loss or its gradient was not finite for many steps in a row."""
+    """The loss or its gradient was not finite, or exploded, for many steps in a row."""
+
+
+@attrs.define
+class Progress:
+    """Where a run stands: steps done, steps skipped, unusable samples, and the usual length of a gradient."""
+
+    step: int = 0
+    skipped: int = 0
+    bad: int = 0
+    usual: float = 0.0
 
 
 class Engine(Generic[M]):
-    """Trains one model in one process: optimiser, mixed precision, clipping, averaged weights, checkpoints and a log.
+    """Trains one model: optimiser, mixed precision, clipping, averaged weights, checkpoints and a log.
 
-    model: moved to `device` (the first GPU if there is one) and trained in place.
+    model: moved to the device and trained in place.
     out: folder for checkpoints/ and log.jsonl; without it nothing is written and nothing can be resumed.
+    world: the processes that train together, each with its share of the batches; by default this one alone, on
+        `device` (the first GPU if there is one).
     verbose: print a line now and then where there is no terminal for a progress bar.
     """
 
@@ -61,153 +75,268 @@ class Engine(Generic[M]):
         out: Path | None = None,
         device: str | torch.device | None = None,
         verbose: bool = False,
+        *,
+        world: World | None = None,
+        parallel: ParallelConfig | None = None,
+        checkpoints: CheckpointConfig | None = None,
+        trackers: Iterable[Tracker] = (),
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.world = world or alone(device)
+        self.device = self.world.device
         self.model: M = model.to(self.device)
         self.settings = settings
         self.out = out
         self.verbose = verbose
-        self.step = 0
-        self.skipped = 0
+        self.trackers = tuple(trackers)
+        self.progress = Progress()
+        self.called = lay_out(self.model, parallel or ParallelConfig(), self.world)
         self.optimizers = build_optimizers(
             self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas
         )
         self._trained = [p for group in self._groups() for p in group["params"]]
         self._average = WeightAverage(self.model, settings.ema) if settings.ema else None
+        config = checkpoints or CheckpointConfig()
+        self._checkpoints = CheckpointFolder(out / "checkpoints", config, self.world) if out else None
+        self._keeps_best = config.best > 0
         self._skips_in_a_row = 0
+        self._score: tuple[int, float] = (-1, math.inf)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.progress.step
+
+    @property
+    def skipped(self) -> int:
+        """Steps that changed nothing, because the gradient could not be used."""
+        return self.progress.skipped
 
     @property
     def finished(self) -> bool:
         """Whether all steps are done; False after a run that ended early."""
         return self.step >= self.settings.steps
 
-    def ema_model(self) -> M:
-        """A copy of the model with the averaged weights."""
-        if self._average is None:
-            raise ConfigError("this run keeps no averaged weights; set ema, for example to 0.999.")
-        model = copy.deepcopy(self.model)
-        model.load_state_dict(self._average.state)
-        return model
+    def weights(self) -> dict[str, Tensor]:
+        """The result by name: averaged weights if there are any. Whole tensors; all processes must ask together."""
+        state = self.model.state_dict() if self._average is None else self._average.state
+        return {name: whole(tensor) for name, tensor in state.items()}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has its averaged weights while the block runs, and is in evaluation mode."""
+        present = self.model.state_dict()
+        kept = {name: tensor.clone() for name, tensor in present.items()} if self._average else {}
+        for name in kept:
+            present[name].copy_(self._average.state[name])  # type: ignore[union-attr]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for name, tensor in kept.items():
+                present[name].copy_(tensor)
+            self.model.train()
 
     def run(
         self,
         batches: Batches[B],
-        step: StepFunction[M, B],
+        objective: Objective[M, B] | StepFunction[M, B],
         *,
         report: Callable[[], Mapping[str, float]] | None = None,
+        evaluate: Evaluate | None = None,
+        evaluate_every: int = 0,
         resume: bool = False,
     ) -> None:
         """Train until all steps are done, `max_minutes` are over, or the process is asked to end.
 
-        batches: endless batches, or a function that makes them starting with batch number n (from 0). With the function
-            a resumed run repeats no work; other iterables are read again from the start up to where the run stopped.
-        step: computes the metrics of a batch, scalar tensors; "loss" is minimised, all are logged as means.
+        batches: endless batches, `accumulate` of them an update, or a function that makes them starting with batch
+            number n (from 0). With the function a resumed run repeats no work; other iterables are read again from the
+            start up to where the run stopped.
+        objective: an `Objective`, or a function (model, batch) -> metrics, scalar tensors that are means over a batch.
+            "loss" is minimised, all are logged as means.
         report: called when a line is logged, for values that are not means over steps.
-        resume: continue from the newest checkpoint in `out`, if there is one. With a function of deterministic batches
-            the result equals that of an uninterrupted run, bit for bit on a CPU.
+        evaluate: called every `evaluate_every` steps and after the last; "loss" of its metrics chooses the best
+            checkpoints.
+        resume: continue from the newest checkpoint in `out`, if there is one, on any number of processes. With a
+            function of deterministic batches the result equals that of an uninterrupted run, bit for bit on a CPU.
 
-        SIGINT and SIGTERM let the step finish and save before KeyboardInterrupt is raised; a second one ends at once.
-        Raises `DataError` if the batches run out, `TrainingDiverged` after 20 steps in a row without a finite gradient.
+        SIGINT and SIGTERM let the step finish and save; SIGINT then raises KeyboardInterrupt, and a second one ends at
+        once. Raises `DataError` if the batches run out or too many samples are unusable, `TrainingDiverged` after 20
+        steps in a row that had to be skipped.
         """
+        objective = objective if isinstance(objective, Objective) else MeanOf(objective)
         self._start(resume)
         deadline = time.monotonic() + 60 * (self.settings.max_minutes or math.inf)
         stream = self._stream(batches)
         means = MetricMeans()
-        samples = self.settings.batch_size * self.settings.accumulate
-        path = self.out / "log.jsonl" if self.out else None
         self.model.train()
-        with stop_requests() as asked, TrainingLog(path, self.step, self.settings.steps, self.verbose) as log:
+        with stop_requests() as asked, self._log() as log:
+            ends = lambda: bool(asked) or time.monotonic() >= deadline  # noqa: E731
             while not self.finished:
-                self._advance(stream, step, means)
+                stop = self._advance(stream, objective, means, log, ends) or self.finished
                 log.advance(self.step)
-                stop = bool(asked) or time.monotonic() >= deadline or self.finished
+                evaluated = bool(evaluate_every) and (self.step % evaluate_every == 0 or self.finished)
+                if evaluate and evaluated:
+                    self._evaluate(evaluate, log)
                 if self.step % self.settings.log_every == 0 or self.finished:
-                    extra = dict(report()) if report else {}
-                    state = {"lr": self._learning_rate(self.step - 1), "skipped": self.skipped}
-                    log.write({**means.take(), **extra, **state}, samples)
-                if self.step % self.settings.save_every == 0 or stop:
+                    log.write({**means.take(self.world), **(report() if report else {}), **self._condition()})
+                if self.step % self.settings.save_every == 0 or stop or (evaluated and self._keeps_best):
                     self.save()
+                elif self._checkpoints is not None:
+                    self._checkpoints.poll()
                 if stop:
                     break
-        if asked:
+            if self._checkpoints is not None:
+                self._checkpoints.finish()
+        if signal.SIGINT in asked:
             raise KeyboardInterrupt
 
-    def save(self) -> Path | None:
-        """Write a checkpoint of the present step; nothing without `out`."""
-        if self.out is None:
-            return None
-        tensors = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizers, self.model)}
-        if self._average is not None:
-            tensors["ema"] = self._average.state
-        state = {"skipped": self.skipped, "settings": attrs.asdict(self.settings), "random": random_state()}
-        return save_checkpoint(self.out / "checkpoints", self.step, tensors, state)
+    def save(self) -> None:
+        """Begin to write a checkpoint of the present step; nothing without `out`."""
+        if self._checkpoints is None:
+            return
+        step, score = self._score
+        state = {
+            "settings": attrs.asdict(self.settings),
+            "progress": attrs.asdict(self.progress),
+            "score": score if step == self.step else None,
+        }
+        self._checkpoints.save(self.step, self._tensors(), state)
 
     def resume(self) -> int:
         """Take up the newest complete checkpoint in `out`, if any; the step the run stands at."""
-        path = newest_checkpoint(self.out / "checkpoints") if self.out else None
+        path = self._newest()
         if path is None:
             return self.step
-        checkpoint = load_checkpoint(path, self.device)
-        self._check_settings(checkpoint.state["settings"], path)
-        try:
-            self.model.load_state_dict(checkpoint.tensors["model"])
-        except RuntimeError as error:
-            raise CheckpointError(f"the checkpoint {path} belongs to another model: {error}") from error
-        restore_optimizers(self.optimizers, self.model, checkpoint.tensors["optimizer"])
-        self.step, self.skipped = checkpoint.state["step"], checkpoint.state["skipped"]
+        state = read_state(path)
+        self._check_settings(state["settings"], path)
+        fill_tensors(path, self._tensors(), self.world)
+        self.progress = Progress(**state["progress"])
         if self._average is not None:
-            self._average.state = checkpoint.tensors["ema"]
-            self._average.updates = self.step - self.skipped
-        restore_random_state(checkpoint.state["random"])
+            self._average.updates = self.step - self.progress.skipped
         return self.step
+
+    def _newest(self) -> Path | None:
+        """The newest complete checkpoint, as the first process sees it."""
+        path = newest_checkpoint(self.out / "checkpoints") if self.out and self.world.is_first else None
+        step = self.world.agree(int(path.name.removeprefix("step-")) if path else -1)
+        return self.out / "checkpoints" / f"step-{step:08d}" if self.out and step >= 0 else None
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds, by name; to fill them is to resume."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        optimizers = optimizer_tensors(self.optimizers, self.model)
+        tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizers.items()}
+        if self._average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self._average.state.items()}
+        return tensors
 
     def _start(self, resume: bool) -> None:
         if resume:
             self.resume()
-        elif self.step == 0 and self.out and newest_checkpoint(self.out / "checkpoints"):
+        elif self.step == 0 and self._newest():
             raise CheckpointError(f"{self.out} already holds a run; resume it, or choose another folder.")
-        if self.step == 0:
-            seed_everything(self.settings.seed)
 
-    def _advance(self, stream: Iterator[B], step: StepFunction[M, B], means: MetricMeans) -> None:
-        """One update of the weights from `accumulate` batches, or none if the gradient is not finite."""
-        parts = []
-        for batch in islice(stream, self.settings.accumulate):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-                metrics = step(self.model, to_device(batch, self.device))
-            (metrics["loss"] / self.settings.accumulate).backward()
-            parts.append({name: value.detach() for name, value in metrics.items()})
-        if len(parts) < self.settings.accumulate:
+    def _log(self) -> TrainingLog:
+        samples = self.settings.batch_size
+        if not self.world.is_first:
+            return TrainingLog(None, self.step, self.settings.steps, samples, quiet=True)
+        path = self.out / "log.jsonl" if self.out else None
+        return TrainingLog(path, self.step, self.settings.steps, samples, self.verbose, trackers=self.trackers)
+
+    def _advance(
+        self, stream: Iterator[B], objective: Objective[M, B], means: MetricMeans, log: TrainingLog, ends: Ends
+    ) -> bool:
+        """One update of the weights from `accumulate` batches, or none if the gradient cannot be used.
+
+        Returns whether any process was asked to stop.
+        """
+        began = time.monotonic()
+        batches = list(islice(stream, self.settings.accumulate))
+        log.waited(time.monotonic() - began)
+        if len(batches) < self.settings.accumulate:
             raise DataError(f"the batches ended at step {self.step} of {self.settings.steps}; give endless ones.")
-        norm = nn.utils.clip_grad_norm_(self._trained, self.settings.clip or math.inf)
-        if math.isfinite(norm + sum(part["loss"] for part in parts)):
-            for group in self._groups():
-                group["lr"] = self._learning_rate(self.step)
-            for optimizer in self.optimizers:
-                optimizer.step()
-            if self._average is not None:
-                self._average.update(self.model)
-            for part in parts:
-                means.add(part)
-            self._skips_in_a_row = 0
+        seed_everything(self.settings.seed, self.step, self.world.rank)
+        problems = [line for batch in batches for line in objective.problems(batch)]
+        totals = self.world.sum(objective.totals(batches).to(self.device))
+        shares: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches, 1):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+                metrics = objective(self.called, to_device(batch, self.device), totals)  # type: ignore[arg-type]
+            with gradients_kept(self.called, number == len(batches)):
+                # Gradients are averaged over processes, shares are to be summed.
+                (metrics["loss"] * self.world.size).backward()
+            for name, value in metrics.items():
+                shares[name] = shares.get(name, torch.zeros_like(value)) + value.detach()
+        norm = whole(nn.utils.clip_grad_norm_(self._trained, self.settings.clip or math.inf))
+        told = torch.stack([shares["loss"].double(), torch.tensor(float(ends())), torch.tensor(float(len(problems)))])
+        loss, asked, bad = self.world.sum(told.to(self.device)).tolist()
+        self._note_problems(problems, int(bad))
+        if self._usable(float(norm), loss):
+            self._update(float(norm))
+            means.add({**shares, "gradient_norm": norm / self.world.size})
         else:
-            self._skip()
+            self._skip(float(norm), loss, log)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.step += 1
+        self.progress.step += 1
+        return asked > 0
+
+    def _usable(self, norm: float, loss: float) -> bool:
+        limit, usual = self.settings.explosion, self.progress.usual
+        settled = self.step - self.progress.skipped >= SKIPS_IN_A_ROW
+        return math.isfinite(norm + loss) and not (limit and settled and norm > limit * usual)
+
+    def _update(self, norm: float) -> None:
+        for group in self._groups():
+            group["lr"] = self._learning_rate(self.step)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if self._average is not None:
+            self._average.update(self.model)
+        self.progress.usual = USUAL * self.progress.usual + (1 - USUAL) * norm if self.progress.usual else norm
+        self._skips_in_a_row = 0
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The parameter groups of all optimisers; restoring a checkpoint replaces them."""
+        """The parameter groups of all optimisers."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
-    def _skip(self) -> None:
-        self.skipped += 1
+    def _skip(self, norm: float, loss: float, log: TrainingLog) -> None:
+        self.progress.skipped += 1
         self._skips_in_a_row += 1
+        log.say(
+            f"step {self.step + 1} skipped: loss {loss:.4g}, gradient {norm:.4g} (usually {self.progress.usual:.4g})"
+        )
         if self._skips_in_a_row >= SKIPS_IN_A_ROW:
             raise TrainingDiverged(
-                f"up to step {self.step + 1} the loss or its gradient was not finite for {SKIPS_IN_A_ROW} steps in a"
-                " row; lower the learning rate, or look for non-finite values in the data."
+                f"up to step {self.step + 1} the loss or its gradient was not finite, or exploded, for {SKIPS_IN_A_ROW}"
+                " steps in a row; lower the learning rate, or look for non-finite values in the data."
             )
+
+    def _note_problems(self, lines: list[str], everywhere: int) -> None:
+        if lines and self.out:
+            ProblemLog(self.out / "problems.jsonl").add(self.step + 1, lines)
+        self.progress.bad += everywhere
+        seen = (self.step + 1) * self.settings.batch_size
+        if self.progress.bad > self.settings.max_bad * max(seen, 1000):
+            last = f"; the last one: {lines[-1]}" if lines else ""
+            raise DataError(
+                f"{self.progress.bad} of {seen} samples could not be used, more than max_bad = {self.settings.max_bad}"
+                f" allows (see {self.out}/problems.jsonl){last}"
+            )
+
+    def _evaluate(self, evaluate: Evaluate, log: TrainingLog) -> None:
+        with self.averaged():
+            metrics = evaluate(self)
+        self._score = (self.step, metrics.get("loss", math.inf))
+        log.write_evaluation(metrics)
+
+    def _condition(self) -> dict[str, float]:
+        """What a line of the log says about the run itself."""
+        return {
+            "lr": self._learning_rate(self.step - 1),
+            "skipped": self.progress.skipped,
+            "bad_samples": self.progress.bad,
+        }
 
     def _learning_rate(self, step: int) -> float:
         settings = self.settings
@@ -229,32 +358,6 @@ class Engine(Generic[M]):
                     f"the run in {path} was started with {name} = {before!r}, not {value!r};"
                     " resume it with the same value, or start anew in another folder."
                 )
-
-
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM in the list it yields; a second one is handled as before."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        restore()
-
-    for number in numbers:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        restore()
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -18,9 +18,10 @@ from anymodal.model import ModelConfig
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.train import train_tokenizer
-from anymodal.tokens import ModalitySet, Packed, collate
+from anymodal.tokens import ModalitySet, collate
+from anymodal.training.batches import Batch
 from anymodal.training.engine import Engine
-from anymodal.training.multimodal import masked_loss
+from anymodal.training.loss import MaskedLoss
 from anymodal.training.settings import TrainingSettings
 
 
@@ -59,12 +60,12 @@ def fit(
     masker = Masker(together.layout, _every_way(model))
     order = EpochOrder(len(tokens), batch_size, seed)
 
-    def batch(step: int) -> Packed:
+    def batch(step: int) -> Batch:
         rng = np.random.default_rng([seed, step])
         component = masker.component(rng)
-        return collate([masker(tokens[index], rng, component) for index in order(step)], together.layout)
+        return Batch(collate([masker(tokens[index], rng, component) for index in order(step)], together.layout))
 
-    Engine(model.transformer, settings).run(step_batches(batch, steps), lambda m, packed: masked_loss(m, packed, {}))
+    Engine(model.transformer, settings).run(step_batches(batch, steps), MaskedLoss(together.layout))
     model.transformer.eval()
     return model
 

@@ -1,8 +1,9 @@
 """What a run tells: this file decides the lines of log.jsonl and what appears on the terminal.
 
 log.jsonl holds one object per logged step: step, the mean of every metric since the line before, whatever else the run
-reports, samples_per_second, and seconds (wall time of the run so far). A resumed run first drops the lines past its
-step, then continues as if nothing had happened.
+reports, samples_per_second, waiting (share of the time spent waiting for data), and seconds (wall time of the run so
+far). evaluation.jsonl holds one object per evaluation. A resumed run first drops the lines past its step, then
+continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+
+from anymodal.errors import DataError
+from anymodal.files import replacing
+from anymodal.training.parallel import World
+from anymodal.training.trackers import Tracker
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
@@ -36,11 +43,25 @@ class MetricMeans:
             self.totals[name] = value.detach().float() if total is None else total + value.detach()
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def take(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {name: float(total) / self.counts[name] for name, total in self.totals.items()}
+    def take(self, world: World) -> dict[str, float]:
+        """The means since the last call of sums over all processes, which have the same metrics."""
+        if not self.totals:
+            return {}
+        sums = world.sum(torch.stack(list(self.totals.values()))).tolist()
+        means = {name: total / self.counts[name] for name, total in zip(self.totals, sums, strict=True)}
         self.totals, self.counts = {}, {}
         return means
+
+
+class ProblemLog:
+    """problems.jsonl: one object for each sample that could not be used, {"step", "problem"}; processes share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, step: int, lines: Iterable[str]) -> None:
+        with self.path.open("a") as file:
+            file.write("".join(json.dumps({"step": step, "problem": line}) + "\n" for line in lines))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -55,20 +76,36 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 class TrainingLog:
-    """Writes the log file and draws progress: a bar on a terminal, else a line now and then if `verbose`."""
+    """Writes the log files and draws progress: a bar on a terminal, else a line now and then if `verbose`.
 
-    def __init__(self, path: Path | None, step: int, steps: int, verbose: bool = False) -> None:
-        self.path, self.step, self.steps, self.verbose = path, step, steps, verbose
-        self.console = Console(stderr=True)
+    `path` of log.jsonl, or None for no files; `samples` of a step; `quiet`: draw nothing, not even on a terminal.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        step: int,
+        steps: int,
+        samples: int,
+        verbose: bool = False,
+        *,
+        quiet: bool = False,
+        trackers: Iterable[Tracker] = (),
+    ) -> None:
+        self.path, self.step, self.steps, self.samples = path, step, steps, samples
+        self.verbose, self.quiet, self.trackers = verbose, quiet, tuple(trackers)
+        self.console = Console(stderr=True, quiet=quiet)
         self.started = self.last_line = self.last_time = time.monotonic()
         self.last_step = step
-        self.earlier = 0.0
+        self.earlier = self.waiting = 0.0
         self.progress: Progress | None = None
 
     def __enter__(self) -> TrainingLog:
         if self.path is not None:
-            self._continue_file(self.path)
-        if sys.stderr.isatty():
+            kept = _drop_lines_past(self.path, self.step)
+            _drop_lines_past(self._evaluations, self.step)
+            self.earlier = kept[-1]["seconds"] if kept else 0.0
+        if sys.stderr.isatty() and not self.quiet:
             columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
             self.progress = Progress(*columns, console=self.console, refresh_per_second=2)
             self.task = self.progress.add_task("training", total=self.steps, completed=self.step, text="")
@@ -81,23 +118,47 @@ class TrainingLog:
         if self.progress is not None:
             self.progress.stop()
 
+    @property
+    def _evaluations(self) -> Path:
+        assert self.path is not None
+        return self.path.with_name("evaluation.jsonl")
+
     def advance(self, step: int) -> None:
         """Move the bar."""
         self.step = step
         if self.progress is not None:
             self.progress.update(self.task, completed=step)
 
-    def write(self, metrics: Mapping[str, float], samples_per_step: int) -> None:
+    def waited(self, seconds: float) -> None:
+        """Note how long training waited for data."""
+        self.waiting += seconds
+
+    def say(self, text: str) -> None:
+        """A line for people, above the bar."""
+        if self.progress is not None or self.verbose:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def write(self, metrics: Mapping[str, float]) -> None:
         """Append the line of the present step."""
         now = time.monotonic()
-        rate = (self.step - self.last_step) * samples_per_step / max(now - self.last_time, 1e-9)
-        self.last_step, self.last_time = self.step, now
-        seconds = self.earlier + now - self.started
-        record = {"step": self.step, **metrics, "samples_per_second": round(rate, 2), "seconds": round(seconds, 2)}
+        passed = max(now - self.last_time, 1e-9)
+        rate, waiting = (self.step - self.last_step) * self.samples / passed, self.waiting / passed
+        self.last_step, self.last_time, self.waiting = self.step, now, 0.0
+        speed = {"samples_per_second": round(rate, 2), "waiting": round(waiting, 4)}
         if self.path is not None:
-            with self.path.open("a") as file:
-                file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
+            _append(self.path, {"step": self.step, **metrics, **speed, "seconds": self.earlier + now - self.started})
+        for tracker in self.trackers:
+            tracker.numbers(self.step, {**metrics, **speed})
         self._show(metrics, rate, now)
+
+    def write_evaluation(self, metrics: Mapping[str, float]) -> None:
+        """Append the line of an evaluation at the present step."""
+        if self.path is not None:
+            _append(self._evaluations, {"step": self.step, **metrics})
+        for tracker in self.trackers:
+            tracker.numbers(self.step, {f"evaluation/{name}": value for name, value in metrics.items()})
+        if "loss" in metrics:
+            self.say(f"step {self.step}/{self.steps}  evaluation: loss {metrics['loss']:.4g}")
 
     def _show(self, metrics: Mapping[str, float], rate: float, now: float) -> None:
         text = "  ".join([*(f"{name} {value:.4g}" for name, value in metrics.items()), f"{rate:.0f} samples/s"])
@@ -105,15 +166,24 @@ class TrainingLog:
             self.progress.update(self.task, text=text)
         elif self.verbose and (now - self.last_line >= LINE_EVERY or self.step >= self.steps):
             self.last_line = now
-            self.console.print(f"step {self.step}/{self.steps}  {text}", highlight=False, soft_wrap=True)
+            self.say(f"step {self.step}/{self.steps}  {text}")
 
-    def _continue_file(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [record for record in read_log(path) if record["step"] <= self.step]
-        partial = path.with_suffix(".partial")
+
+def _append(path: Path, record: Mapping[str, float]) -> None:
+    line = json.dumps({key: _finite(value) for key, value in record.items()}) + "\n"
+    try:
+        with path.open("a") as file:
+            file.write(line)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _drop_lines_past(path: Path, step: int) -> list[dict[str, Any]]:
+    """The records of a log up to a step, which are all that it holds afterwards."""
+    kept = [record for record in read_log(path) if record["step"] <= step]
+    with replacing(path) as partial:
         partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        partial.replace(path)
-        self.earlier = kept[-1]["seconds"] if kept else 0.0
+    return kept
 
 
 def _finite(value: float) -> float | None:

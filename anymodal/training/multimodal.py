@@ -1,46 +1,72 @@
-"""Training an any-to-any model: what a run is made of, and what a step computes."""
+"""Training an any-to-any model: what a run is made of."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import torch
-from torch import Tensor
 
 from anymodal.anymodel import AnyModel
 from anymodal.data.steps import step_batches
 from anymodal.errors import ConfigError
 from anymodal.model import Transformer
-from anymodal.tokens import Packed
 from anymodal.training.batches import Share, build_batches
 from anymodal.training.config import TrainConfig, build_set
 from anymodal.training.engine import Engine
+from anymodal.training.evaluate import Evaluation
+from anymodal.training.loss import MaskedLoss
+from anymodal.training.parallel import World, world
+from anymodal.training.trackers import trackers
 
 
-def masked_loss(model: torch.nn.Module, batch: Packed, weights: dict[str, float]) -> dict[str, Tensor]:
-    """The mean over streams of their cross-entropies, and each of them as "loss.STREAM"."""
-    losses = model(batch)
-    scale = {name: weights.get(name, 1.0) for name in losses}
-    total = sum(losses[n] * scale[n] for n in losses) / max(sum(scale.values()), 1e-9)
-    return {"loss": torch.as_tensor(total), **{f"loss.{name}": value for name, value in losses.items()}}
+def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
+    """Train, and write the result to out/model. Interrupted runs are taken up with `resume`.
+
+    Run by `torchrun`, all its processes train together; the first one writes. None for a run that ended early.
+    """
+    with world() as processes:
+        return _train(config, out, processes, resume, verbose)
 
 
-def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel:
-    """Train, and write the result to out/model. Interrupted runs are taken up with `resume`."""
+def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: bool) -> AnyModel | None:
+    settings = config.training
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     for name in config.stream_weights:
         if name not in modalities.layout:
             raise ConfigError(f"stream_weights names {name!r}, which is not in the set")
-    torch.manual_seed(config.training.seed)
+    make = build_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
+    evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
+    torch.manual_seed(settings.seed)
     transformer = Transformer(config.model, modalities.layout)
-    settings = config.training
-    make = build_batches(config, modalities, Share(parts=settings.accumulate))
-    engine = Engine(transformer, settings, out, verbose=verbose)
-    batches = step_batches(make, settings.steps * settings.accumulate, config.workers)
-    engine.run(batches, lambda model, batch: masked_loss(model, batch.packed, config.stream_weights), resume=resume)
-    trained = engine.ema_model() if settings.ema else engine.model
-    assert isinstance(trained, Transformer)
-    model = AnyModel(modalities, trained)
-    if engine.finished:
+    followers = trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else []
+    engine = Engine(
+        transformer,
+        settings,
+        out,
+        verbose=verbose and world.is_first,
+        world=world,
+        parallel=config.parallel,
+        checkpoints=config.checkpoints,
+        trackers=followers,
+    )
+    try:
+        engine.run(
+            step_batches(make, settings.steps * settings.accumulate, config.workers),
+            MaskedLoss(modalities.layout, config.stream_weights),
+            evaluate=evaluation,
+            evaluate_every=config.evaluation.every if config.evaluation else 0,
+            resume=resume,
+        )
+    finally:
+        for follower in followers:
+            follower.close()
+    if not engine.finished:
+        return None
+    weights = engine.weights()
+    model = AnyModel(modalities, Transformer(config.model, modalities.layout))
+    model.transformer.load_state_dict(weights)
+    if world.is_first:
         model.save_pretrained(out / "model")
+    world.wait()
     return model

@@ -1,0 +1,145 @@
+"""Several processes train one model: who they are, what they agree on, and how the model is laid over them.
+
+Processes are started by `torchrun`; without it there is one. Nothing here changes what is computed: the same batch on
+any number of processes gives the same update, up to rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from attrs import frozen
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from anymodal.errors import ConfigError
+
+STRATEGIES = ("ddp", "fsdp")
+
+
+@frozen(kw_only=True)
+class ParallelConfig:
+    """How a run uses processes, memory and the compiler; the result does not depend on it.
+
+    strategy: "ddp", every process holds the whole model; "fsdp", its weights, gradients, optimiser state and averages
+        are split over the processes (FSDP2).
+    checkpoint_activations: compute the inside of every block again in the backward pass instead of keeping it.
+    compile: run the blocks through torch.compile.
+    """
+
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    checkpoint_activations: bool = False
+    compile: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(f"parallel.strategy is {self.strategy!r}; it must be one of {', '.join(STRATEGIES)}")
+
+
+@frozen
+class World:
+    """The processes of a run: this one's number, how many there are, and the device it computes on."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and talks for all."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.size == 1:
+            return tensor
+        total = tensor.detach().to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total
+
+    def agree(self, number: int) -> int:
+        """The number that the first process has."""
+        if self.size == 1:
+            return number
+        box = torch.tensor(number, device=self.device)
+        dist.broadcast(box, src=0)
+        return int(box)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def alone(device: str | torch.device | None = None) -> World:
+    """The world of a single process, on the first GPU if there is one and `device` does not say otherwise."""
+    return World(0, 1, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """The processes that torchrun started, joined for as long as the block runs; one process without it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+        yield joined() if dist.is_initialized() else alone()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield joined()
+    finally:
+        dist.destroy_process_group()
+
+
+def joined() -> World:
+    """The world of a process group that exists already."""
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    return World(dist.get_rank(), dist.get_world_size(), device)
+
+
+def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module:
+    """The model to call in training, laid over the processes in place; `model` keeps the names of its parameters.
+
+    Blocks, the entries of the model's own module lists, are what is compiled, recomputed, and split as one piece.
+    """
+    blocks = [block for part in model.children() if isinstance(part, nn.ModuleList) for block in part]
+    for block in blocks:
+        if config.checkpoint_activations:
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+        if config.compile:
+            block.compile(dynamic=True)
+    if config.strategy == "fsdp" and world.size > 1:
+        mesh = init_device_mesh(world.device.type, (world.size,))
+        for piece in (*blocks, model):
+            fully_shard(piece, mesh=mesh)
+        return model
+    if world.size > 1:
+        devices = [world.device] if world.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    return model
+
+
+@contextmanager
+def gradients_kept(called: nn.Module, last: bool) -> Iterator[None]:
+    """Around the backward pass of a part of a batch: processes exchange gradients after the `last` part only."""
+    if isinstance(called, FSDPModule):
+        called.set_requires_gradient_sync(last)
+        yield
+        return
+    with called.no_sync() if isinstance(called, DistributedDataParallel) and not last else nullcontext():
+        yield
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be split over processes, in one piece; all processes must ask at the same time."""
+    full = getattr(tensor, "full_tensor", None)
+    return full() if full is not None else tensor
