@@ -1,31 +1,72 @@
-"""Batches as a pure function of the step: what makes a run repeatable, and resumable at any step."""
+"""Orders and batches as pure functions of the position: what makes a run repeatable, and resumable at any step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 
+def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+    """Random numbers that depend on the seed, on what they are for, and on numbers such as a step."""
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *numbers])
+
+
+class Shuffled:
+    """An endless order of `count` samples: every epoch is a new permutation, drawn from (seed, epoch)."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __call__(self, position: int) -> int:
+        """The sample at a position."""
+        epoch, offset = divmod(position, self.count)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._permutation(epoch)
+        return int(self._order[offset])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
+
+
+class ShuffledRuns(Shuffled):
+    """An endless order in which runs of up to `run` neighbours of a shard stay together.
+
+    Every epoch cuts the shards (of `sizes` samples) elsewhere and puts the runs of all of them in a new order.
+    """
+
+    def __init__(self, sizes: Sequence[int], run: int, seed: int) -> None:
+        super().__init__(sum(sizes), seed)
+        self._sizes, self._run = list(sizes), run
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        rng = generator(self.seed, "runs", epoch)
+        starts, base = [], 0
+        for size in self._sizes:
+            first = int(rng.integers(1, self._run + 1))
+            starts.append(base + np.concatenate([[0], np.arange(first, size, self._run)]))
+            base += size
+        begin = np.concatenate(starts)
+        lengths = np.diff(np.append(begin, base))
+        runs = rng.permutation(len(begin))
+        begin, lengths = begin[runs], lengths[runs]
+        return np.repeat(begin - (np.cumsum(lengths) - lengths), lengths) + np.arange(base)
+
+
 class EpochOrder:
     """Which samples belong to a step: every epoch is a new permutation, drawn from (seed, epoch)."""
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self.batch_size, self._at = batch_size, Shuffled(count, seed)
 
     def __call__(self, step: int) -> list[int]:
         """Indices of the batch; batches run on across the borders of epochs."""
         start = step * self.batch_size
         return [self._at(position) for position in range(start, start + self.batch_size)]
-
-    def _at(self, position: int) -> int:
-        epoch, offset = divmod(position, self.count)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.count)
-        return int(self._order[offset])
 
 
 class _Steps(Dataset[Any]):
@@ -40,6 +81,19 @@ def step_batches(make: Callable[[int], Any], steps: int, workers: int = 0) -> Ca
     """A factory of batches make(start), make(start + 1), ... for `Engine.run`, made by `workers` processes."""
 
     def batches(start: int) -> Iterator[Any]:
-        return iter(DataLoader(_Steps(make), batch_size=None, sampler=range(start, steps), num_workers=workers))
+        loader = DataLoader(
+            _Steps(make),
+            batch_size=None,
+            sampler=range(start, steps),
+            num_workers=workers,
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+        return iter(loader)
 
     return batches
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """The process that trains decides when a run ends; a signal to its whole group must not cut off its data."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

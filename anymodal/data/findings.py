@@ -1,0 +1,39 @@
+"""What is wrong with a dataset: how often each kind of thing, and the first few cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+EXAMPLES = 5
+
+
+@attrs.define
+class Finding:
+    """A kind of problem of one part of a dataset (a modality, or a stream): how many cases, and a few of them."""
+
+    part: str
+    kind: str
+    count: int = 0
+    examples: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Findings:
+    """Problems by part and kind; the memory they take does not grow with their number."""
+
+    _found: dict[tuple[str, str], Finding] = attrs.field(factory=dict)
+
+    def add(self, part: str, kind: str, example: str, count: int = 1) -> None:
+        """Count a case."""
+        finding = self._found.setdefault((part, kind), Finding(part, kind))
+        finding.count += count
+        if len(finding.examples) < EXAMPLES:
+            finding.examples.append(" ".join(example.split())[:300])
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._found.values())
+
+    def __len__(self) -> int:
+        return len(self._found)
