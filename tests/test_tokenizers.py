@@ -131,7 +131,7 @@ def test_ids_may_be_embedded_in_a_training_step() -> None:
         (lambda: ViTConfig(16, 0, 2, 8), "depth"),
         (lambda: QuantizerConfig("product", 8, 6, 4), "codebooks"),
         (lambda: QuantizerConfig("cosine", 8, 8, 2), "product"),
-        (lambda: QuantizerConfig("lfq", 8, 8), "kind"),
+        (lambda: QuantizerConfig("lucid", 8, 8), "kind"),
         (lambda: TokenizerConfig("mlp", 3, VIT, VIT, COSINE), "MLPConfig"),
         (lambda: TokenizerConfig("vit", 3, VIT, VIT, COSINE, image_size=30), "patch"),
         (lambda: TokenizerConfig("mlp", 3, MLPConfig(8, 1), MLPConfig(8, 1), COSINE, labels=3), "labels"),

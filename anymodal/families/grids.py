@@ -21,18 +21,20 @@ class CroppedGrid(Modality):
     """A value over the image plane, cut into a grid of `size / patch` squares with one token each.
 
     `size` is in pixels a side, `codebook` the number of ids, `latent` the width of a code, `channels` the number of
-    channels the tokenizer reads. `loss` names the reconstruction loss of its training. A checkpoint may know the
-    modality at `larger` sizes too; each is a stream `NAME.SIZE`. `denoising_steps` is how many a decoder that denoises
-    takes; set it on an instance to choose between speed and detail.
+    channels the tokenizer reads. With several `codebooks` a square has as many tokens, side by side in its row. `loss`
+    names the reconstruction loss of its training. A checkpoint may know the modality at `larger` sizes too; each is a
+    stream `NAME.SIZE`. `denoising_steps` is how many a decoder that denoises takes; set it on an instance to choose
+    between speed and detail.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "latent", "larger")
+    numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
     aligned: ClassVar[bool] = True
     nearest: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
     size: int = 224
     patch: int = 16
     codebook: int = 8192
+    codebooks: int = 1
     latent: int = 32
     larger: tuple[int, ...] = ()
     channels: int = 3
@@ -50,7 +52,10 @@ class CroppedGrid(Modality):
 
     def streams(self) -> tuple[Stream, ...]:
         spaces = {self.size_name(size): size // self.patch for size in (self.size, *self.larger)}
-        return tuple(Stream(n, self.name, TokenSpace.grid(self.codebook, side, side)) for n, side in spaces.items())
+        return tuple(
+            Stream(name, self.name, TokenSpace.grid(self.codebook, side, side * self.codebooks))
+            for name, side in spaces.items()
+        )
 
     def size_name(self, size: int) -> str:
         """The name of the stream of tokens at a size."""
@@ -91,7 +96,12 @@ class CroppedGrid(Modality):
             channels=self.channels,
             encoder=ViTConfig(patch=self.patch, **encoder),
             decoder=ViTConfig(patch=self.patch, **decoder),
-            quantizer=QuantizerConfig(kind="cosine", size=self.codebook, latent=self.latent),
+            quantizer=QuantizerConfig(
+                kind="cosine" if self.codebooks == 1 else "product",
+                size=self.codebook,
+                latent=self.latent,
+                codebooks=self.codebooks,
+            ),
             image_size=self.size,
             **options,
         )

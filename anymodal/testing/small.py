@@ -39,6 +39,8 @@ def shrunk(modality: type[Modality] | Modality, length: int | None = None) -> An
     own = {} if isinstance(modality, type) else modality.settings()
     grid = {"patch", "codebooks"} & set(cls.numbers)
     small: dict[str, Any] = {k: v for k, v in NUMBERS.items() if grid and k in cls.numbers}
+    if "patch" in cls.numbers:
+        small.pop("codebooks", None)
     if "latent" in cls.numbers:
         small["latent"] = 8 if "codebooks" in cls.numbers or grid else 64
     if length and "length" in cls.numbers:

@@ -6,6 +6,7 @@ cannot be built is refused here, with a `ConfigError`, before any weight is allo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ SHIFTED = "shifted_cosine"
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
 SOLVERS = ("ddim", "ddpm", "dpm++")
+QUANTIZERS = ("cosine", "product", "residual", "fsq", "lfq")
 
 
 def _as_tuple(values: Iterable[int]) -> tuple[int, ...]:
@@ -192,21 +194,55 @@ class QuantizerConfig:
     """A codebook: `size` codes of `latent` numbers.
 
     kind: "cosine", one codebook searched by cosine similarity; "product", the latent cut into `codebooks` parts, each
-        with `size` codes of its own, so that one latent becomes `codebooks` ids.
+        with `size` codes of its own, so that one latent becomes `codebooks` ids; "residual", `codebooks` of them one
+        after the other, each for what those before it left over; "fsq", each number rounded to one of `levels` values;
+        "lfq", each number rounded to its sign. Codes of the last two are fixed, and several codebooks cut the latent
+        into parts. The last three need the library vector-quantize-pytorch.
+    levels: of "fsq", one number of at least 3 for each number of a part.
     """
 
-    kind: Literal["cosine", "product"]
+    kind: Literal["cosine", "product", "residual", "fsq", "lfq"]
     size: int = field(validator=_positive)
     latent: int = field(validator=_positive)
     codebooks: int = field(default=1, validator=_positive)
+    levels: tuple[int, ...] = field(default=(), converter=_as_tuple)
 
     def __attrs_post_init__(self) -> None:
-        if self.kind not in ("cosine", "product"):
-            _refuse(self, f"kind is {self.kind!r}; give 'cosine' or 'product'")
-        if self.kind == "cosine" and self.codebooks != 1:
-            _refuse(self, f"a cosine quantizer has one codebook, not {self.codebooks}; use kind 'product' for several")
-        if self.latent % self.codebooks:
-            _refuse(self, f"latent {self.latent} does not split into {self.codebooks} codebooks; choose a multiple")
+        if self.kind not in QUANTIZERS:
+            _refuse(self, f"kind is {self.kind!r}; give one of {', '.join(QUANTIZERS)}")
+        if self.levels and self.kind != "fsq":
+            _refuse(self, f"levels belong to kind 'fsq', not {self.kind!r}; leave them out")
+        match self.kind:
+            case "cosine" if self.codebooks != 1:
+                _refuse(self, f"a cosine quantizer has one codebook, not {self.codebooks}; use kind 'product'")
+            case "residual" if self.codebooks < 2:
+                _refuse(self, "a residual quantizer needs at least 2 codebooks; use kind 'cosine' for one")
+            case "product" if self.latent % self.codebooks:
+                _refuse(self, f"latent {self.latent} does not split into {self.codebooks} codebooks; choose a multiple")
+            case "fsq":
+                self._check_levels()
+            case "lfq":
+                if self.size < 2 or self.size & (self.size - 1):
+                    _refuse(self, f"size is {self.size}; signs make a power of two, for example 1024")
+                self._check_latent(f"{self.size} codes of signs")
+
+    def _check_levels(self) -> None:
+        if not self.levels or any(isinstance(v, bool) or not isinstance(v, int) or v < 3 for v in self.levels):
+            _refuse(self, f"levels are {self.levels!r}; give whole numbers of at least 3, for example [8, 5, 5, 5]")
+        if math.prod(self.levels) != self.size:
+            product = " x ".join(map(str, self.levels))
+            _refuse(self, f"levels {product} make {math.prod(self.levels)} codes, not the size {self.size}")
+        self._check_latent(f"{len(self.levels)} levels")
+
+    def _check_latent(self, what: str) -> None:
+        width = lattice_width(self.kind, self.size, self.levels) * self.codebooks
+        if self.latent != width:
+            _refuse(self, f"latent is {self.latent}; {what} in each of {self.codebooks} codebooks need {width}")
+
+
+def lattice_width(kind: str, size: int, levels: tuple[int, ...]) -> int:
+    """How many numbers a code of kind "fsq" or "lfq" has; 0 for kinds that leave the choice."""
+    return {"fsq": len(levels), "lfq": size.bit_length() - 1}.get(kind, 0)
 
 
 @frozen

@@ -1,18 +1,21 @@
 """Codebooks: this file decides which id a latent gets, which vector an id stands for, and how codes learn.
 
-Everything here runs in float32, also under autocast: a rounded score would pick another code.
+Everything here runs in float32, also under autocast: a rounded score would pick another code. Where several processes
+train together, codes that learn by averages learn from the latents of all of them and stay equal on each.
 
 Shapes: B batch, N latents per sample, C latent width, K codes, T = B * N latents, G codebooks, D = C / G.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal.tokenizers import gather
 from anymodal.tokenizers.config import QuantizerConfig
 
 SCORES_AT_ONCE = 2**24  # bounds the memory of a codebook search; small problems stay one matrix product
@@ -26,6 +29,28 @@ class Quantized(NamedTuple):
     loss: Tensor
 
 
+class Quantizer(nn.Module, ABC):
+    """Latents to ids of `size` codes, and ids to codes; a latent gets as many ids as there are `codebooks`.
+
+    Ids are (B, N), or (B, N, G) with several codebooks.
+    """
+
+    size: int
+    codebooks: int = 1
+
+    @abstractmethod
+    def forward(self, z_BNC: Tensor) -> Quantized:
+        """The codes in place of latents; in training codes may learn, and gradients reach the latents."""
+
+    @abstractmethod
+    def lookup(self, ids: Tensor) -> Tensor:
+        """The codes (B, N, C), float32, of ids."""
+
+    @abstractmethod
+    def mean(self, shares_BNK: Tensor) -> Tensor:
+        """The mean codes (B, N / G, C), float32, under probabilities (B, N, K) of ids that cycle through G."""
+
+
 def nearest(directions_TC: Tensor, codes_KC: Tensor) -> Tensor:
     """Ids (T,) of the codes with the highest cosine similarity to unit vectors."""
     keys_CK = F.normalize(codes_KC, dim=-1).T
@@ -34,10 +59,10 @@ def nearest(directions_TC: Tensor, codes_KC: Tensor) -> Tensor:
 
 
 def counts_and_sums(directions_TC: Tensor, ids_T: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """How many latents chose each code (K,), and their sum (K, C)."""
+    """How many latents of all processes chose each code (K,), and their sum (K, C)."""
     counts_K = torch.bincount(ids_T, minlength=size).to(directions_TC.dtype)
     sums_KC = directions_TC.new_zeros(size, directions_TC.shape[1]).index_add_(0, ids_T, directions_TC)
-    return counts_K, sums_KC
+    return gather.total(counts_K), gather.total(sums_KC)
 
 
 def kmeans_directions(directions_TC: Tensor, size: int, iterations: int = 10) -> Tensor:
@@ -50,14 +75,16 @@ def kmeans_directions(directions_TC: Tensor, size: int, iterations: int = 10) ->
 
 
 def pick(rows_TC: Tensor, count: int) -> Tensor:
-    """`count` rows at random, without repetition where there are enough."""
-    total = len(rows_TC)
-    if total >= count:
-        return rows_TC[torch.randperm(total, device=rows_TC.device)[:count]]
-    return rows_TC[torch.randint(total, (count,), device=rows_TC.device)]
+    """`count` rows of all processes at random, the same on each; without repetition where there are enough."""
+    counts = gather.counts(rows_TC)
+    if (rows := sum(counts)) >= count:
+        places_K = torch.randperm(rows, device=rows_TC.device)[:count]
+    else:
+        places_K = torch.randint(rows, (count,), device=rows_TC.device)
+    return gather.rows_at(rows_TC, gather.first(places_K), counts)
 
 
-class CosineCodebook(nn.Module):
+class CosineCodebook(Quantizer):
     """One codebook, searched by cosine similarity and learned by moving averages (van den Oord et al. 2017, app. A.1).
 
     A latent gets the id of the code nearest in angle and is replaced by that code as it is stored: an average of unit
@@ -71,7 +98,6 @@ class CosineCodebook(nn.Module):
     codes: Tensor
     cluster_size: Tensor
     initialised: Tensor
-    codebooks = 1
 
     def __init__(
         self,
@@ -103,17 +129,19 @@ class CosineCodebook(nn.Module):
                 codes_BNC = z_BNC + (codes_BNC - z_BNC).detach()
             return Quantized(codes_BNC, ids_BN, loss)
 
-    def lookup(self, ids_BN: Tensor) -> Tensor:
+    def lookup(self, ids: Tensor) -> Tensor:
         """The stored codes (B, N, C), float32, of ids (B, N)."""
-        return self.codes.float()[ids_BN]
+        return self.codes.float()[ids]
 
     def mean(self, shares_BNK: Tensor) -> Tensor:
         """The mean codes (B, N, C), float32, under probabilities (B, N, K)."""
         return shares_BNK.float() @ self.codes.float()
 
     def _place(self, directions_TC: Tensor) -> None:
+        if not torch.isfinite(gather.total(directions_TC.sum(0))).all():
+            return
         self.codes.copy_(kmeans_directions(directions_TC, self.size))
-        self.cluster_size.fill_(len(directions_TC) / self.size)
+        self.cluster_size.fill_(sum(gather.counts(directions_TC)) / self.size)
         self.initialised.fill_(True)
 
     def _learn(self, directions_TC: Tensor, ids_T: Tensor) -> None:
@@ -121,15 +149,15 @@ class CosineCodebook(nn.Module):
         targets_KC = F.normalize(torch.where(counts_K[:, None] > 0, sums_KC, self.codes), dim=-1)
         sizes_K = self.cluster_size.lerp(counts_K, 1 - self.decay)
         codes_KC = self.codes.lerp(targets_KC, 1 - self.decay)
-        dead_K = sizes_K < self.dead_share * len(directions_TC) / self.size
+        dead_K = sizes_K < self.dead_share * counts_K.sum() / self.size
         codes_KC = torch.where(dead_K[:, None], pick(directions_TC, self.size), codes_KC)
         # A batch with a non-finite latent teaches nothing: it would stay in the averages for ever.
-        usable = torch.isfinite(directions_TC).all()
+        usable = torch.isfinite(sums_KC).all()
         self.cluster_size.copy_(torch.where(usable, sizes_K, self.cluster_size))
         self.codes.copy_(torch.where(usable, codes_KC, self.codes))
 
 
-class ProductQuantizer(nn.Module):
+class ProductQuantizer(Quantizer):
     """G codebooks, one per part of the latent, searched by attention and learned by gradients ("memory codes").
 
     Part g of a latent, scaled by D^-0.5, is the query; keys and values are linear maps of that codebook's codes. The id
@@ -158,11 +186,11 @@ class ProductQuantizer(nn.Module):
             codes_BNGD = torch.einsum("bngk,gkd->bngd", choices_BNGK, self._values())
             return Quantized(codes_BNGD.flatten(-2), choices_BNGK.detach().argmax(-1), loss)
 
-    def lookup(self, ids_BNG: Tensor) -> Tensor:
+    def lookup(self, ids: Tensor) -> Tensor:
         """The value vectors (B, N, C), float32, of ids (B, N, G)."""
-        which_G = torch.arange(self.codebooks, device=ids_BNG.device)
-        with torch.autocast(ids_BNG.device.type, enabled=False):
-            return self._values()[which_G, ids_BNG].flatten(-2)
+        which_G = torch.arange(self.codebooks, device=ids.device)
+        with torch.autocast(ids.device.type, enabled=False):
+            return self._values()[which_G, ids].flatten(-2)
 
     def mean(self, shares_BNK: Tensor) -> Tensor:
         """The mean value vectors (B, N / G, C), float32, under probabilities (B, N, K) of ids that cycle through G."""
@@ -173,11 +201,16 @@ class ProductQuantizer(nn.Module):
         return self.codes.float() @ self.to_v.float()
 
 
-def build_quantizer(config: QuantizerConfig) -> CosineCodebook | ProductQuantizer:
+def build_quantizer(config: QuantizerConfig) -> Quantizer:
     """The quantizer a config describes."""
-    if config.kind == "cosine":
-        return CosineCodebook(config.size, config.latent)
-    return ProductQuantizer(config.size, config.latent, config.codebooks)
+    match config.kind:
+        case "cosine":
+            return CosineCodebook(config.size, config.latent)
+        case "product":
+            return ProductQuantizer(config.size, config.latent, config.codebooks)
+    from anymodal.tokenizers.library import build_library_quantizer
+
+    return build_library_quantizer(config)
 
 
 def count_ids(ids: Tensor, size: int, codebooks: int) -> Tensor:

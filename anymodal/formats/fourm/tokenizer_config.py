@@ -194,6 +194,8 @@ def write_tokenizer_config(config: TokenizerConfig, presets: Mapping[str, Preset
     shared = ("patch", "patch_projection", "post_mlp")
     if isinstance(decoder, ViTConfig) and any(getattr(vit, name) != getattr(decoder, name) for name in shared):
         raise CheckpointError(f"4M tokenizers have the same {', '.join(shared)} on both sides, this one does not")
+    if quantizer.kind not in QUANTIZERS.values():
+        raise CheckpointError(f"4M has no quantizers of kind {quantizer.kind!r}, so this tokenizer cannot be written")
     known = PRESETS | dict(presets or {})
     return DEFAULTS | {
         "image_size": config.image_size,
