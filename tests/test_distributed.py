@@ -1,0 +1,234 @@
+"""Real processes: any number of them computes the same, and a run that was cut off goes on as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from anymodal.cli.main import main
+from anymodal.data.scenes import write
+from anymodal.training.checkpoint import newest_checkpoint, read_state
+from anymodal.training.log import read_log
+
+STEPS = 24
+NET = {"dim": 16, "depth": 1, "heads": 2}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def command(*arguments: object) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    assert not exit_.value.code
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration with a grid, a dense stream and sequences, on tokens of a dozen scenes."""
+    work = tmp_path_factory.mktemp("line")
+    write(work / "scenes", 12, seed=3, size=32, workers=1)
+    tokenizer = {
+        "modality": "rgb",
+        "numbers": {"size": 32, "patch": 8, "codebook": 24, "latent": 8},
+        "data": str(work / "scenes"),
+        "encoder": NET,
+        "decoder": NET,
+        "training": {"steps": 1, "batch_size": 4, "lr": 1e-3, "precision": "float32"},
+    }
+    words = {"modality": "caption", "data": str(work / "scenes")}
+    words |= {"vocabulary": {"size": 1300, "bins": 256, "sentinels": 16}}
+    for name, content in (("rgb", tokenizer), ("words", words)):
+        (work / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        command("train-tokenizer", work / f"{name}.yaml", "--out", work / "tokenizers")
+    model = {
+        "modalities": {"rgb": {}, "caption": {"length": 24}, "color_palette": {}},
+        "tokenizers": str(work / "tokenizers"),
+        "data": str(work / "tokens"),
+        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
+        "masking": {
+            "input_tokens": 12,
+            "target_tokens": 16,
+            "components": [
+                {"inputs": {"rgb.pixels": 1}, "targets": {"caption": 1, "color_palette": 1}},
+                {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
+            ],
+        },
+        "training": {
+            "steps": STEPS,
+            "batch_size": 8,
+            "lr": 1e-2,
+            "ema": 0.9,
+            "schedule": "constant",
+            "precision": "float32",
+            "log_every": 1,
+            "save_every": 5,
+        },
+        "stream_weights": {"caption": 2},
+    }
+    (work / "model.yaml").write_text(yaml.safe_dump(model))
+    command("tokenize", work / "scenes", "--config", work / "model.yaml", "--out", work / "tokens")
+    return work / "model.yaml"
+
+
+def start(recipe: Path, out: Path, *overrides: str, processes: int = 1, **options: Any) -> subprocess.Popen[str]:
+    """`anymodal train` in processes of its own; it resumes where something is to be resumed."""
+    launch = [sys.executable, "-m"]
+    if processes > 1:
+        launch += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    sets = [argument for override in overrides for argument in ("--set", override)]
+    arguments = ["anymodal.cli", "train", str(recipe), "--out", str(out), "--resume", *sets]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([*launch, *arguments], env=ENVIRONMENT, **pipes, **options)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    written, _ = process.communicate(timeout=240)
+    return written
+
+
+def trained(recipe: Path, out: Path, *overrides: str, processes: int = 1) -> dict[int, float]:
+    process = start(recipe, out, *overrides, processes=processes)
+    written = finish(process)
+    assert process.returncode == 0, written
+    return curve(out)
+
+
+def curve(out: Path) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in read_log(out / "log.jsonl")}
+
+
+def when(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait for a condition with no pause: what is waited for may last a millisecond."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < end
+
+
+def lines(out: Path) -> int:
+    path = out / "log.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
+    """The losses of a run of one process that nothing disturbed."""
+    losses = trained(recipe, tmp_path_factory.mktemp("whole") / "run")
+    assert sorted(losses) == list(range(1, STEPS + 1)) and losses[STEPS] < losses[1]
+    return losses
+
+
+class TestAnyNumberOfProcesses:
+    @pytest.mark.parametrize(
+        ("processes", "overrides"),
+        [
+            (1, ["training.accumulate=4"]),
+            (2, []),
+            (2, ["parallel.strategy=fsdp", "parallel.checkpoint_activations=true"]),
+            pytest.param(4, ["parallel.strategy=fsdp", "training.accumulate=2"], marks=pytest.mark.slow),
+            pytest.param(4, [], marks=pytest.mark.slow),
+        ],
+    )
+    def test_gives_the_same_losses(
+        self, recipe: Path, whole: dict[int, float], tmp_path: Path, processes: int, overrides: list[str]
+    ) -> None:
+        losses = trained(recipe, tmp_path / "run", *overrides, processes=processes)
+        assert losses == pytest.approx(whole, abs=1e-5)
+        assert (tmp_path / "run" / "model" / "config.json").exists()
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(2, 4, marks=pytest.mark.slow)],
+    )
+    def test_takes_up_what_another_number_left(
+        self, recipe: Path, whole: dict[int, float], tmp_path: Path, before: int, after: int
+    ) -> None:
+        out = tmp_path / "run"
+        trained(recipe, out, "training.steps=10", "parallel.strategy=fsdp", processes=before)
+        assert curve(out).keys() == set(range(1, 11))
+        assert trained(recipe, out, processes=after) == pytest.approx(whole, abs=1e-5)
+
+
+class TestKilled:
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_at_a_random_step(self, recipe: Path, whole: dict[int, float], tmp_path: Path, seed: int) -> None:
+        out, step = tmp_path / "run", random.Random(seed).randrange(6, STEPS - 2)
+        process = start(recipe, out)
+        when(lambda: lines(out) >= step, process)
+        process.kill()
+        finish(process)
+        assert newest_checkpoint(out / "checkpoints") is not None and lines(out) < STEPS
+        assert trained(recipe, out) == pytest.approx(whole, abs=1e-6)
+
+    def test_while_a_checkpoint_is_written(self, recipe: Path, whole: dict[int, float], tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        partial = out / "checkpoints" / ".partial"
+        for _ in range(20):
+            process = start(recipe, out, "training.save_every=1")
+            when(lambda: newest_checkpoint(out / "checkpoints") is not None and partial.exists(), process)
+            process.kill()
+            finish(process)
+            if partial.exists():
+                break
+        assert partial.exists(), "the run was never killed while it wrote"
+        assert trained(recipe, out, "training.save_every=5") == pytest.approx(whole, abs=1e-6)
+        assert not partial.exists()
+
+    def test_one_of_two_processes(self, recipe: Path, whole: dict[int, float], tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        process = start(recipe, out, processes=2)
+        when(lambda: lines(out) >= 7, process)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [pid for pid in children if b"anymodal.cli" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == 2
+        os.kill(int(workers[1]), signal.SIGKILL)
+        finish(process)
+        assert process.returncode != 0
+        assert trained(recipe, out, processes=2) == pytest.approx(whole, abs=1e-5)
+
+
+class TestAskedToEnd:
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_sigterm_saves_and_exits_cleanly(
+        self, recipe: Path, whole: dict[int, float], tmp_path: Path, processes: int
+    ) -> None:
+        out = tmp_path / "run"
+        process = start(recipe, out, "training.save_every=1000", "workers=1", processes=processes)
+        when(lambda: lines(out) >= 4, process)
+        process.terminate()
+        written = finish(process)
+        assert processes > 1 or process.returncode == 0, written
+        assert "Traceback" not in written or processes > 1
+        checkpoint = newest_checkpoint(out / "checkpoints")
+        assert checkpoint is not None and read_state(checkpoint)["step"] == max(curve(out)) < STEPS
+        assert trained(recipe, out, processes=processes) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(recipe: Path, whole: dict[int, float], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trained(recipe, out, "training.steps=10")
+    size = max(path.stat().st_size for path in newest_checkpoint(out / "checkpoints").iterdir())
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))  # noqa: E731
+    process = start(recipe, out, preexec_fn=limit)
+    written = finish(process)
+    assert process.returncode == 2 and "Traceback" not in written
+    assert "cannot write a checkpoint" in written and "the last good one is" in written, written
+    assert newest_checkpoint(out / "checkpoints").name == "step-00000010"
+    assert trained(recipe, out) == pytest.approx(whole, abs=1e-6)
+
+
+def test_settings_of_a_checkpoint_are_plain_json(recipe: Path, whole: dict[int, float], tmp_path: Path) -> None:
+    trained(recipe, tmp_path / "run", "training.steps=2")
+    state = json.loads((newest_checkpoint(tmp_path / "run" / "checkpoints") / "state.json").read_text())
+    assert state["step"] == 2 and state["settings"]["batch_size"] == 8
