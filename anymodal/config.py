@@ -1,7 +1,12 @@
-"""Configurations: attrs classes are the schema, YAML files and dotted overrides fill them, nothing is ignored."""
+"""Configurations: attrs classes are the schema, YAML files and dotted overrides fill them, nothing is ignored.
+
+A file may be built on another one, `base: model.yaml` (a path relative to it): keys of nested parts are merged, all
+else, lists too, is replaced.
+"""
 
 from __future__ import annotations
 
+import collections.abc
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -17,74 +22,135 @@ from anymodal.files import read_text
 
 T = TypeVar("T")
 
+BASE = "base"
+
 
 def load_config(path: Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
     """A configuration from a YAML file; `overrides` are "a.b=value" with YAML values. Raises ConfigError."""
-    try:
-        raw = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except ValueProblem as error:
-        raise ConfigError(str(error)) from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold keys and values at the top level")
+    raw = read_config(path)
     for override in overrides:
         override_value(raw, override)
     return structure(raw, schema, str(path))
 
 
+def dump_config(config: Any) -> str:
+    """A configuration as YAML with every default filled in; `load_config` makes an equal one of it."""
+    return yaml.safe_dump(_plain(attrs.asdict(config)), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _plain(value: Any) -> Any:
+    """As YAML has it: paths are text, tuples are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a YAML file says together with the files it is built on; `above` are those that are built on it."""
+    place = path.resolve()
+    if place in above:
+        raise ConfigError(f"{above[-1]} is built on {path}, which is built on it; leave out one {BASE!r}")
+    try:
+        raw = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply") from None
+    except ValueProblem as error:
+        raise ConfigError(f"{error}, the {BASE!r} of {above[-1]}" if above else str(error)) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold keys and values at the top level")
+    base = raw.pop(BASE, None)
+    if base is None:
+        return raw
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: {BASE!r} must be the path of another file, got {base!r}")
+    return _merged(read_config(path.parent / base, (*above, place)), raw)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = below.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
 def override_value(raw: dict[str, Any], override: str) -> None:
-    """Set "a.b=value" in nested dictionaries, in place."""
+    """Set "a.b=value" in nested dictionaries and lists, in place; parts of lists are numbered from 0."""
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise ConfigError(f"{override!r} is not of the form key.part=value")
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        raw = raw.setdefault(parent, {})
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{override!r} goes through {parent!r}, which holds a plain value")
     try:
-        raw[last] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise ConfigError(f"the value of {override!r} is not YAML") from None
+    *parents, last = dotted.split(".")
+    inside: Any = raw
+    for k, parent in enumerate(parents):
+        key = _key(inside, parent, override)
+        if isinstance(inside, dict) and inside.get(key) is None:
+            inside[key] = {}
+        inside = inside[key]
+        if not isinstance(inside, (dict, list)):
+            held = ".".join(parents[: k + 1])
+            raise ConfigError(f"{override!r} goes through {held!r}, which holds the plain value {inside!r}")
+    inside[_key(inside, last, override)] = value
+
+
+def _key(inside: dict[str, Any] | list[Any], part: str, override: str) -> Any:
+    """The key of a dictionary, or the index of a list, that a part of an override names."""
+    if isinstance(inside, dict):
+        return part
+    if part.isdecimal() and int(part) < len(inside):
+        return int(part)
+    known = f"0 to {len(inside) - 1}" if inside else "none, it is empty"
+    raise ConfigError(f"{override!r} names the part {part!r} of a list; known: {known}")
 
 
 def structure(raw: Any, schema: type[T], source: str) -> T:
     """Build an attrs class from plain data. Raises ConfigError: an unknown key names the nearest known one."""
-    _check_keys(raw, schema, source, "")
+    whole = _spelled_out(raw, schema, source, "")
     try:
-        return _CONVERTER.structure(raw, schema)
+        return _CONVERTER.structure(whole, schema)
     except AnymodalError:
         raise
     except Exception as error:
         raise ConfigError(f"{source}: {'; '.join(_reasons(error))}") from None
 
 
-def _check_keys(raw: Any, schema: Any, source: str, place: str) -> None:
+def _spelled_out(raw: Any, schema: Any, source: str, place: str) -> Any:
+    """The raw value with nothing left implied; raises ConfigError for unknown keys.
+
+    A plain value stands for a class with a field marked as "short" in its metadata, and one class for a tuple of it.
+    """
+    origin, inner = get_origin(schema), get_args(schema)
+    if origin in (list, tuple) and (item := _attrs_class(inner[0])) is not None:
+        several = raw if isinstance(raw, list) else [raw]
+        return [_spelled_out(each, item, source, f"{place}[{k}]") for k, each in enumerate(several)]
+    if origin in (dict, collections.abc.Mapping) and isinstance(raw, Mapping):
+        return {key: _spelled_out(each, inner[-1], source, f"{place}.{key}") for key, each in raw.items()}
     schema = _attrs_class(schema)
-    if isinstance(raw, Mapping) and schema is None:
-        return
-    if schema is None or not isinstance(raw, Mapping):
-        return
+    if schema is None or raw is None:
+        return raw
+    if not isinstance(raw, Mapping):
+        return {short: raw} if (short := _short(schema)) and not isinstance(raw, list) else raw
     hints = typing.get_type_hints(schema)
     names = {a.name: hints[a.name] for a in attrs.fields(schema) if a.init}
+    whole = {}
     for key, value in raw.items():
         where = f"{place}.{key}".lstrip(".")
         if key not in names:
             raise ConfigError(f"{source}: unknown key {where!r}{nearest(str(key), names)}; known: {', '.join(names)}")
-        inner = get_args(names[key])
-        if isinstance(value, Mapping) and get_origin(names[key]) in (
-            dict,
-            Mapping,
-            typing.get_origin(Mapping[str, int]),
-        ):
-            for part, content in value.items():
-                _check_keys(content, inner[-1], source, f"{where}.{part}")
-        elif isinstance(value, list) and inner:
-            for k, content in enumerate(value):
-                _check_keys(content, inner[0], source, f"{where}[{k}]")
-        else:
-            _check_keys(value, names[key], source, where)
+        whole[key] = _spelled_out(value, names[key], source, where)
+    return whole
+
+
+def _short(schema: Any) -> str:
+    """The name of the field for which a plain value stands, if there is one."""
+    return next((a.name for a in attrs.fields(schema) if a.metadata.get("short")), "")
 
 
 def _attrs_class(schema: Any) -> Any:

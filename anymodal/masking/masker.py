@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 import attrs
 import numpy as np
 
-from anymodal.errors import ConfigError, nearest
 from anymodal.masking.budgets import budgets, published_budgets
-from anymodal.masking.mixture import MaskingConfig
+from anymodal.masking.mixture import MaskingConfig, spelled_out
 from anymodal.masking.spans import chunk_sizes, select_rows, select_sequence
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer
@@ -66,14 +65,7 @@ class Masker:
     """
 
     def __init__(self, layout: Layout, config: MaskingConfig) -> None:
-        if not config.components:
-            raise ConfigError("masking needs at least one component of the mixture")
-        for component in config.components:
-            for name in [*component.inputs, *component.targets, *component.keep, *config.chunks]:
-                if name not in layout:
-                    raise ConfigError(
-                        f"masking names the stream {name!r}, which is not in the set{nearest(name, layout.index)}"
-                    )
+        config = spelled_out(config, layout)
         self.layout, self.config = layout, config
         weights = np.array([c.weight for c in config.components], float)
         self._cumulative = np.cumsum(weights / weights.sum())

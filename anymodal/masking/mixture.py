@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import attrs
 
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, nearest
+from anymodal.tokens import Layout
 
+T = TypeVar("T")
+
+OTHERS = "*"
 KEEPS = ("random", "all", "none", "binary")
 SCHEMES = ("full", "fourm")
 
@@ -15,6 +20,10 @@ SCHEMES = ("full", "fourm")
 @attrs.frozen
 class Component:
     """One component of the mixture: Dirichlet concentrations by stream name; streams not named have 0.
+
+    The name "*" stands for all streams of the set that are not named beside it: in `inputs` for those that can be
+    inputs, dense ones such as pixels and finer ones among them, in `targets` for those that can be targets, in `keep`
+    for sequences.
 
     `keep` says how much of a sequence stays visible when it is an input: 'random' (uniform share), 'all', 'none', or
     'binary' (all or nothing by a coin). `input_tokens` (least, most) replaces the configuration's number.
@@ -61,3 +70,37 @@ class MaskingConfig:
         for name, size in self.chunks.items():
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ConfigError(f"the tokens of a chunk of {name!r} must be a positive whole number, got {size!r}")
+
+
+def spelled_out(config: MaskingConfig, layout: Layout) -> MaskingConfig:
+    """The recipe for a set: every "*" is replaced by the streams that it stands for.
+
+    Raises ConfigError for a stream that the set does not have.
+    """
+    if not config.components:
+        raise ConfigError("masking needs at least one component of the mixture")
+    readable = [stream.name for stream in layout.streams if stream.input]
+    writable = [stream.name for stream in layout.streams if stream.target]
+    sequences = [stream.name for stream in layout.streams if stream.is_sequence]
+    components = [
+        attrs.evolve(
+            component,
+            inputs=_without_others(component.inputs, readable),
+            targets=_without_others(component.targets, writable),
+            keep=_without_others(component.keep, sequences),
+        )
+        for component in config.components
+    ]
+    for component in components:
+        for name in [*component.inputs, *component.targets, *component.keep, *config.chunks]:
+            if name not in layout:
+                raise ConfigError(
+                    f"masking names the stream {name!r}, which is not in the set{nearest(name, layout.index)}"
+                )
+    return attrs.evolve(config, components=components)
+
+
+def _without_others(values: Mapping[str, T], streams: Iterable[str]) -> dict[str, T]:
+    """The values by name, those of `streams` that are not named have the value of "*"."""
+    named = {name: value for name, value in values.items() if name != OTHERS}
+    return {**dict.fromkeys(streams, values[OTHERS]), **named} if OTHERS in values else named
