@@ -59,8 +59,12 @@ class Vocabulary:
         except Exception as error:
             raise CheckpointError(f"{path} is not a vocabulary: {error}") from None
 
+    def to_json(self) -> str:
+        """All there is to it, as its file holds it."""
+        return self._tokenizer.to_str(pretty=True)
+
     def save(self, path: Path) -> None:
-        write_text(self._tokenizer.to_str(pretty=True) + "\n", path)
+        write_text(self.to_json() + "\n", path)
 
     @classmethod
     def train(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from anymodal.config import load_config, structure
 from anymodal.data.folder import AlignedFolder
 from anymodal.data.scenes import write
 from anymodal.data.steps import EpochOrder
-from anymodal.data.tokenized import TokenStore, tokenize_folder
+from anymodal.data.tokenized import TokenStore
+from anymodal.data.tokenizing import tokenize_dataset
 from anymodal.errors import ConfigError, DataError
 from anymodal.plugins import registry
 from anymodal.teachers.train import TeacherRun
@@ -140,7 +140,7 @@ def test_a_sample_may_lack_modalities(line, scenes, tmp_path):
         path.unlink()
     config = load_config(line / "model.yaml", TrainConfig)
     modalities = build_set(config.modalities, config.tokenizers)
-    tokenize_folder(AlignedFolder(part, modalities), modalities, tmp_path / "tokens", batch=3, workers=1)
+    tokenize_dataset(part, lambda: modalities, tmp_path / "tokens", batch=3)
     store = TokenStore(tmp_path / "tokens")
     assert "caption" not in store.sample(0) and "caption" in store.sample(5) and "depth" not in store.sample(5)
     assert "canny_edge" in store.sample(0)  # derived from rgb
@@ -165,10 +165,9 @@ def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
         AlignedFolder(tmp_path / "empty", [rgb])
     with pytest.raises(DataError, match="not a tokenised dataset"):
         TokenStore(scenes)
-    with pytest.raises(DataError, match="exists already"):
-        tokenize_folder(AlignedFolder(scenes, [rgb]), am.ModalitySet([rgb]), line / "tokens")
-    manifest = json.loads((line / "tokens" / "manifest.json").read_text())
-    assert {s["name"] for s in manifest["streams"]} == {
+    with pytest.raises(DataError, match="was made otherwise"):
+        tokenize_dataset(scenes, lambda: am.ModalitySet([rgb]), line / "tokens")
+    assert set(TokenStore(line / "tokens").streams) == {
         "depth",
         "canny_edge",
         "rgb.pixels",

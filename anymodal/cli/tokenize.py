@@ -1,55 +1,87 @@
-"""`anymodal tokenize`: an aligned folder as a tokenised dataset."""
+"""`anymodal tokenize`: an aligned dataset as a tokenised one."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+from anymodal.cli.making import making_options, report
 from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output, with_output
 
 
+class Range(click.ParamType):
+    """Two numbers with a comma between."""
+
+    name = "range"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[float, float]:
+        try:
+            low, high = map(float, value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not of the form a,b, such as 0.2,1", parameter, context)
+        return low, high
+
+
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data")
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The training configuration to prepare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @overrides_option
-@click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the folder.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read files.  [default: cores - 1]")
+@click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the data.")
+@click.option("--crops", type=click.IntRange(min=1), default=1, show_default=True, help="Crops of every sample.")
+@click.option(
+    "--scale",
+    type=Range(),
+    default="0.2,1",
+    metavar="A,B",
+    show_default=True,
+    help="Shares of the picture that crops but the first cover.",
+)
+@click.option("--flip", is_flag=True, help="Mirror half of the crops but the first.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What crops are drawn from.")
+@making_options
 @with_output
 def tokenize(
     output: Output,
-    data: Path,
+    data: str,
     config: Path,
     out: Path,
     overrides: tuple[str, ...],
     count: int | None,
-    workers: int | None,
+    crops: int,
+    scale: tuple[float, float],
+    flip: bool,
+    seed: int,
+    run: dict[str, Any],
 ) -> None:
-    """Tokenise the folder DATA with the modalities and tokenizers of a training configuration.
+    """Tokenise the dataset DATA with the modalities and tokenizers of a training configuration.
+
+    The same command goes on with an interrupted run; modalities that the configuration gains are added.
 
     \b
     anymodal tokenize out/scenes --config recipes/tiny/model.yaml --out out/tokens
+    anymodal tokenize data --config model.yaml --out tokens --crops 10 --scale 0.2,1 --flip --workers 8
     """
+    from functools import partial
+
     from anymodal.config import load_config
-    from anymodal.data.folder import AlignedFolder
-    from anymodal.data.tokenized import tokenize_folder
+    from anymodal.data.crops import Crops
+    from anymodal.data.tokenizing import tokenize_dataset
     from anymodal.training.config import TrainConfig, build_set
 
     settings = load_config(config, TrainConfig, overrides)
-    modalities = build_set(settings.modalities, settings.tokenizers)
-    workers = (os.cpu_count() or 1) - 1 if workers is None else workers
-    folder = AlignedFolder(data, modalities, count)
-    done = 0
-    with output.progress(len(folder), "tokenising") as advance:
-
-        def progress(so_far: int) -> None:
-            nonlocal done
-            advance(so_far - done)
-            done = so_far
-
-        samples = tokenize_folder(folder, modalities, out, workers=workers, progress=progress)
-    output.line(f"{samples} samples in {out}")
-    output.data({"samples": samples, "out": str(out)})
+    summary = tokenize_dataset(
+        data,
+        partial(build_set, settings.modalities, settings.tokenizers),
+        out,
+        crops=Crops(crops, scale, flip=flip, seed=seed),
+        count=count,
+        progress=output.progress,
+        **run,
+    )
+    report(output, summary, out)
