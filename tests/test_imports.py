@@ -28,7 +28,15 @@ LAYERS = [
     {"border", "masking", "model", "outputs"},
     {"generation", "data", "evaluation"},
     {"anymodel", "card", "checkpoint", "convert", "formats", "hub", "tokenizer_files"},
-    {"training", "tokenizers.train", "tokenizers.recipe", "teachers.train", "transfer", "retrieval"},
+    {
+        "training",
+        "tokenizers.train",
+        "tokenizers.batches",
+        "tokenizers.recipe",
+        "teachers.train",
+        "transfer",
+        "retrieval",
+    },
     {"testing", "template", "cli", "app"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -23,7 +23,7 @@ class CodedModality(StructuredModality):
     In the text, id c of `codebook` is `v0=c` in its first half and `v1=c - codebook / 2` in the second (4M-21, arXiv
     2406.09406). With a `grid` (rows, columns) a part is a picture of `channels` cut into patches of `patch` pixels, and
     codes stand for patches; without it, a vector of `channels` numbers with one codebook for each of the codes.
-    `preprocess` gives the part that trains the tokenizer.
+    `parts` gives what the tokenizer learns from.
     """
 
     family: ClassVar[str] = "coded sequence"
@@ -58,6 +58,10 @@ class CodedModality(StructuredModality):
             image_size=self.patch * self.grid[0],
             **options,
         )
+
+    def parts(self, value: Any) -> list[np.ndarray]:
+        """The tensors of all parts of a value."""
+        return [self.preprocess(value)]
 
     def encode_parts(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Ids (codes,) int64 of each part. Raises CheckpointError without a tokenizer, unless there are no parts."""

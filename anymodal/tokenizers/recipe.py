@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
-import numpy as np
 import torch
 
 from anymodal.data.folder import AlignedFolder
-from anymodal.data.steps import EpochOrder, step_batches
-from anymodal.errors import ConfigError
-from anymodal.modality import Crop, Modality
+from anymodal.data.steps import step_batches
+from anymodal.errors import CheckpointError, ConfigError
+from anymodal.families.grids import CroppedGrid
+from anymodal.families.image import ImageModality
+from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.text import Vocabulary
-from anymodal.tokenizer_files import load_any, save_tokenizer
-from anymodal.tokenizers.config import NoiseConfig, UNetConfig, UViTConfig
+from anymodal.tokenizer_files import AnyTokenizer, load_any, read_object, save_tokenizer
+from anymodal.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, folder_with
+from anymodal.tokenizers.config import (
+    NoiseConfig,
+    TokenizerConfig,
+    UNetConfig,
+    UViTConfig,
+    lattice_width,
+)
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
-from anymodal.tokenizers.tokenizer import Tokenizer
+from anymodal.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.tokenizers.train import train_tokenizer
+from anymodal.training.batches import Share
+from anymodal.training.parallel import World, world
 from anymodal.training.settings import TrainingSettings
 
 
@@ -34,14 +44,27 @@ class VocabularyConfig:
 
 
 @attrs.frozen(kw_only=True)
+class QuantizerChoice:
+    """Another quantizer than the modality's own: a kind of `QuantizerConfig`, and `levels` for "fsq"."""
+
+    kind: Literal["cosine", "product", "residual", "fsq", "lfq"]
+    levels: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class TokenizerRun:
     """Trains the tokenizer of `modality` on the aligned folder `data`, or the vocabulary on its texts.
 
     `numbers` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
-    tokenizer's config. Pictures are mirrored half of the time with `flip`. `loss` defaults to the modality's own.
+    tokenizer's config. Pictures are mirrored half of the time with `flip`. `loss` defaults to the modality's own;
+    `perceptual` adds a second one to it. `sizes` in pixels are those of the pictures, one drawn for each step; without
+    them all have the modality's size.
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
+
+    `start` is the folder of a trained tokenizer that goes on learning, with the numbers it has where none are given;
+    a denoiser's encoder and codebook learn too unless `codes` names the tokenizer they belong to.
     """
 
     modality: str
@@ -53,60 +76,75 @@ class TokenizerRun:
     uvit: UViTConfig | None = None
     noise: NoiseConfig = attrs.field(factory=NoiseConfig)
     codes: Path | None = None
+    start: Path | None = None
+    quantizer: QuantizerChoice | None = None
     options: dict[str, Any] = attrs.field(factory=dict)
     training: TrainingSettings | None = None
     loss: str | None = None
+    perceptual: PerceptualConfig | None = None
+    sizes: tuple[int, ...] = ()
     flip: bool = True
     workers: int = 0
     vocabulary: VocabularyConfig | None = None
 
 
-class PreparedBatches:
-    """Tokenizer inputs of an aligned folder; batch `step` is a pure function of the seed and the step."""
-
-    def __init__(self, folder: AlignedFolder, modality: Modality, batch_size: int, seed: int, flip: bool) -> None:
-        self.folder, self.modality, self.flip = folder, modality, flip
-        self.order = EpochOrder(len(folder), batch_size, seed)
-        self.seed = seed
-
-    def __call__(self, step: int) -> torch.Tensor:
-        rng = np.random.default_rng([self.seed, step])
-        arrays = []
-        for index in self.order(step):
-            value = self.folder.read(self.folder.names[index])[self.modality.name]
-            if self.flip and self.modality.aligned and rng.random() < 0.5:
-                value = self.modality.crop(value, Crop(flip=True))
-            arrays.append(self.modality.preprocess(value))
-        return torch.from_numpy(np.stack(arrays))
-
-
 def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path:
-    """Train and write out/modalities/NAME or out/vocabulary.json; returns that path. Progress lies in out/runs/NAME."""
-    modality = registry().modality(config.modality)(**config.numbers)
-    sources = [registry().modality(name)(**_shared(config.numbers, name)) for name in modality.derived_from]
-    folder = AlignedFolder(config.data, [*sources, modality])
+    """Train and write out/modalities/NAME or out/vocabulary.json; returns that path. Progress lies in out/runs/NAME.
+
+    Run by `torchrun`, all its processes train a tokenizer together; the first one writes.
+    """
+    modality = registry().modality(config.modality)(**_numbers(config))
     if config.vocabulary is not None:
-        return _train_vocabulary(config.vocabulary, folder, modality, out)
-    if config.training is None:
-        raise ConfigError("training a tokenizer needs training (or vocabulary, for text)")
+        return _train_vocabulary(config.vocabulary, folder_with(config.data, modality), modality, out)
+    with world() as processes:
+        return _train(config, modality, out, processes, resume, verbose)
+
+
+def _train(config: TokenizerRun, modality: Modality, out: Path, world: World, resume: bool, verbose: bool) -> Path:
     settings = config.training
+    if settings is None:
+        raise ConfigError("training a tokenizer needs training (or vocabulary, for text)")
     torch.manual_seed(settings.seed)
     modality.tokenizer = _untrained(config, modality)
-    make = PreparedBatches(folder, modality, settings.batch_size, settings.seed, config.flip)
-    batches = step_batches(make, settings.steps * settings.accumulate, config.workers)
-    loss = config.loss or modality.loss  # type: ignore[attr-defined]
+    share = Share(world.rank, world.size, settings.accumulate)
+    make = PreparedBatches(_values(config, modality), settings.batch_size, settings.seed, config.flip, share)
     modality.tokenizer = train_tokenizer(
-        modality.tokenizer, batches, loss, settings, out / "runs" / modality.name, resume=resume, verbose=verbose
+        modality.tokenizer,
+        step_batches(make, settings.steps * settings.accumulate, config.workers),
+        config.loss or modality.loss,  # type: ignore[attr-defined]
+        settings,
+        out / "runs" / modality.name,
+        perceptual=_perceptual(config, modality),
+        world=world,
+        resume=resume,
+        verbose=verbose and world.is_first,
     )
     part = out / "modalities" / modality.name
-    save_tokenizer(modality, part)
+    if world.is_first:
+        save_tokenizer(modality, part)
+    world.wait()
     return part
 
 
-def _untrained(config: TokenizerRun, modality: Modality) -> Tokenizer:
+def _numbers(config: TokenizerRun) -> dict[str, Any]:
+    """The numbers of the modality: those of the tokenizer to start from, and the run's own."""
+    if config.start is None:
+        return config.numbers
+    if not config.start.is_dir():
+        raise CheckpointError(f"start names {config.start}, which is not a folder of a trained tokenizer")
+    known = read_object(config.start / "config.json")
+    if (other := known.get("modality", config.modality)) != config.modality:
+        raise ConfigError(f"start names a tokenizer of {other!r}, not of {config.modality!r}; choose another folder")
+    return {**known.get("numbers", {}), **config.numbers}
+
+
+def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
+    """The tokenizer that a run trains, as it is before the first step."""
     make_config = getattr(modality, "tokenizer_config", None)
     if make_config is None:
         raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
+    if config.start is not None:
+        return _started(config, config.start, modality)
     denoiser = config.unet or config.uvit
     if (config.decoder is not None) + (config.unet is not None) + (config.uvit is not None) != 1:
         raise ConfigError("training a tokenizer needs one decoder: decoder, unet or uvit")
@@ -121,13 +159,77 @@ def _untrained(config: TokenizerRun, modality: Modality) -> Tokenizer:
     if config.encoder is None:
         raise ConfigError("training a tokenizer needs encoder, or codes, the folder of a trained tokenizer")
     plan = make_config(config.encoder, config.decoder or config.encoder, **config.options)
+    if config.quantizer is not None:
+        plan = _with_quantizer(plan, config.quantizer, modality)
     return build(plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise))
 
 
-def _shared(numbers: dict[str, Any], name: str) -> dict[str, Any]:
-    """The numbers that a source has in common with what is derived from it: the size of the picture."""
-    known = registry().modality(name).numbers
-    return {k: v for k, v in numbers.items() if k in known and k in ("size", "patch")}
+def _with_quantizer(plan: TokenizerConfig, choice: QuantizerChoice, modality: Modality) -> TokenizerConfig:
+    """The plan with another quantizer; where that leaves no choice of a latent, the modality takes it over."""
+    own = plan.quantizer
+    latent = lattice_width(choice.kind, own.size, choice.levels) * own.codebooks or own.latent
+    quantizer = attrs.evolve(own, kind=choice.kind, levels=choice.levels, latent=latent)
+    if "latent" in modality.numbers:
+        modality.latent = latent  # type: ignore[attr-defined]
+    return attrs.evolve(plan, quantizer=quantizer)
+
+
+def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokenizer:
+    """The trained tokenizer in `start`, ready to go on learning."""
+    fixed = ("encoder", "decoder", "unet", "uvit", "quantizer", "options")
+    if given := [name for name in fixed if getattr(config, name)]:
+        raise ConfigError(f"start takes a tokenizer as it is, so it goes without {', '.join(given)}; leave them out")
+    tokenizer = load_any(start)
+    plan = tokenizer.config
+    found = {
+        "codebook": plan.quantizer.size,
+        "codebooks": plan.quantizer.codebooks,
+        "latent": plan.quantizer.latent,
+        "channels": plan.channels,
+        "patch": getattr(plan.encoder, "patch", None),
+    }
+    for name, value in found.items():
+        if name in modality.numbers and getattr(modality, name) != value:
+            raise ConfigError(
+                f"the tokenizer in {start} has {name} {value}, the numbers of {modality.name!r} say"
+                f" {getattr(modality, name)}; give numbers that fit it."
+            )
+    tokenizer.requires_grad_(True)
+    if config.codes is not None:
+        if not isinstance(tokenizer, DiffusionTokenizer):
+            raise ConfigError(f"codes belong to a decoder that denoises; the tokenizer in {start} has another")
+        tokenizer.adopt(load_any(config.codes))
+    return tokenizer
+
+
+def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
+    """What there is to learn from, at each of the sizes. Raises ConfigError for one that does not fit."""
+    modalities = [modality]
+    if config.sizes:
+        if not isinstance(modality, CroppedGrid):
+            raise ConfigError(f"sizes belong to modalities over the picture; {modality.name!r} has none to choose from")
+        decoder = modality.tokenizer.config.decoder
+        multiple = max(modality.patch, getattr(decoder, "multiple", 1))
+        if wrong := [size for size in config.sizes if size < 1 or size % modality.patch or size % multiple]:
+            raise ConfigError(f"sizes names {wrong[0]}; this tokenizer reads multiples of {multiple} pixels")
+        modalities = [at_size(modality, size) for size in config.sizes]
+    memory = MEMORY // len(modalities) // max(1, config.workers)
+    return [Values(folder_with(config.data, each), each, memory) for each in modalities]
+
+
+def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | None:
+    """The second loss. Raises ConfigError where the decoder does not put out pictures."""
+    if config.perceptual is None:
+        return None
+    if not isinstance(modality, ImageModality) or modality.channels != 3:
+        raise ConfigError(f"perceptual compares pictures of three channels, which {modality.name!r} does not have")
+    noise = modality.tokenizer.config.noise
+    if noise is not None and noise.prediction != "sample":
+        raise ConfigError(
+            f"perceptual needs a decoder that predicts pictures; this one predicts {noise.prediction!r}:"
+            " set noise.prediction to sample."
+        )
+    return PerceptualLoss(config.perceptual)
 
 
 def _train_vocabulary(config: VocabularyConfig, folder: AlignedFolder, modality: Modality, out: Path) -> Path:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from anymodal.errors import ConfigError, nearest
+from anymodal.tokenizers import gather
 from anymodal.tokenizers.losses import LOSSES, Loss
+from anymodal.tokenizers.perceptual import PerceptualLoss
 from anymodal.tokenizers.quantize import count_ids, perplexity, usage
 from anymodal.tokenizers.tokenizer import Tokenizer
-from anymodal.training.engine import Batches, Engine, Metrics
+from anymodal.training.engine import Batches, Engine
+from anymodal.training.parallel import World
 from anymodal.training.settings import TrainingSettings
 
 
 class CodeMeter:
-    """Counts the ids seen since the last report."""
+    """Counts the ids that all processes have seen since the last report."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         quantizer = tokenizer.config.quantizer
@@ -24,10 +28,10 @@ class CodeMeter:
         self.counts_GK: Tensor | int = 0
 
     def add(self, ids_BN: Tensor) -> None:
-        self.counts_GK = self.counts_GK + count_ids(ids_BN, self.size, self.codebooks)
+        self.counts_GK = self.counts_GK + gather.total(count_ids(ids_BN, self.size, self.codebooks))
 
     def report(self) -> dict[str, float]:
-        """usage in [0, 1] and perplexity in [1, size] of the ids since the last call."""
+        """usage in [0, 1] and perplexity in [1, size], means over codebooks, of the ids since the last call."""
         counts_GK, self.counts_GK = self.counts_GK, 0
         if isinstance(counts_GK, int):
             return {}
@@ -42,7 +46,9 @@ def train_tokenizer(
     out: Path | None = None,
     *,
     code_weight: float = 1.0,
+    perceptual: PerceptualLoss | None = None,
     device: str | torch.device | None = None,
+    world: World | None = None,
     resume: bool = False,
     verbose: bool = False,
 ) -> Tokenizer:
@@ -50,23 +56,30 @@ def train_tokenizer(
 
     batches: inputs as `Tokenizer` reads them; see `Engine.run` for what makes a run resumable.
     loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
-    Logged: loss = reconstruction + code_weight * commitment, both parts, and usage and perplexity of the codes since
-        the line before.
+    world: the processes that train together; codebooks learn from the latents of all of them.
+    perceptual: compares pictures (B, 3, H, W) beside that loss.
+    Logged: loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual, its parts, and usage and
+        perplexity of the codes since the line before.
     """
     measure = loss_named(loss) if isinstance(loss, str) else loss
-    engine = Engine(tokenizer, settings, out, device=device, verbose=verbose)
+    engine = Engine(tokenizer, settings, out, device=device, verbose=verbose, world=world)
     meter = CodeMeter(tokenizer)
+    if perceptual is not None:
+        perceptual.to(engine.device)
 
-    def step(model: Tokenizer, x: Tensor) -> Metrics:
+    def step(model: Tokenizer, x: Tensor) -> Mapping[str, Tensor]:
         result = model(x)
         meter.add(result.ids)
-        reconstruction = measure(result.output.float(), result.target)
-        total = reconstruction + code_weight * result.code_loss
-        return {"loss": total, "reconstruction": reconstruction, "commitment": result.code_loss}
+        parts = {"reconstruction": measure(result.output.float(), result.target), "commitment": result.code_loss}
+        total = parts["reconstruction"] + code_weight * parts["commitment"]
+        if perceptual is not None:
+            parts["perceptual"] = perceptual(result.output, result.target)
+            total = total + perceptual.weight * parts["perceptual"]
+        return {"loss": total, **parts}
 
     engine.run(batches, step, report=meter.report, resume=resume)
-    trained = engine.ema_model() if settings.ema else tokenizer
-    return trained.eval()
+    tokenizer.load_state_dict(engine.weights())
+    return tokenizer.eval()
 
 
 def loss_named(name: str) -> Loss:

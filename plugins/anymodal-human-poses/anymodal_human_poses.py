@@ -208,8 +208,12 @@ class HumanPoses(CodedModality):
     # The tokenizer inside the sequence.
 
     def preprocess(self, value: list[Person]) -> "np.ndarray":
-        """The pose (207,) of the first person, for training the tokenizer; zeros without people."""
+        """The pose (207,) of the first person; zeros without people."""
         return self._pose(value[0]).reshape(POSE).astype(np.float32) if value else np.zeros(POSE, np.float32)
+
+    def parts(self, value: list[Person]) -> "list[np.ndarray]":
+        """The poses (207,) of all people whose pose is known."""
+        return [self.preprocess([person]) for person in value if person.body_pose is not None]
 
     def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
         """Body poses (23, 3, 3), made rotations again (nearest in the Frobenius norm)."""

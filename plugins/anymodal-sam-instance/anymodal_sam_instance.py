@@ -145,10 +145,14 @@ class SamInstance(CodedModality):
     # The tokenizer inside the sequence.
 
     def preprocess(self, value: list[Instance]) -> "np.ndarray":
-        """The mask (1, 64, 64) of the largest instance in its box, -1 and 1, for training; all -1 without any."""
+        """The mask (1, 64, 64) of the largest instance in its box, -1 and 1; all -1 without any."""
         if not value:
             return -np.ones((1, SIDE, SIDE), np.float32)
         return self._tensor(max(value, key=area))
+
+    def parts(self, value: list[Instance]) -> "list[np.ndarray]":
+        """The masks (1, 64, 64) of all instances in their boxes."""
+        return [self._tensor(instance) for instance in value]
 
     def _tensor(self, instance: Instance) -> "np.ndarray":
         mask = instance.pixels(SIDE, SIDE, instance.box)

@@ -1,0 +1,384 @@
+"""`anymodal train-tokenizer`: every family, every quantizer, several sizes, a second loss, several processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from anymodal.checkpoint import ModalityRecord, load_modality
+from anymodal.cli.main import main
+from anymodal.config import structure
+from anymodal.data.folder import AlignedFolder
+from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
+from anymodal.files import read_json
+from anymodal.modality import Modality
+from anymodal.plugins import registry
+from anymodal.remote import Folder
+from anymodal.tokenizer_files import load_any
+from anymodal.tokenizers.batches import PreparedBatches, Values, at_size, folder_with
+from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
+from anymodal.tokenizers.recipe import TokenizerRun, run
+from anymodal.training.batches import Share
+from anymodal.training.log import read_log
+
+VIT = {"dim": 16, "depth": 1, "heads": 2}
+MLP = {"width": 16, "blocks": 1}
+GRID = {"size": 32, "patch": 8, "codebook": 16, "latent": 8}
+STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "log_every": 1, "precision": "float32"}
+UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
+
+
+def command(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert not ended.value.code
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rooms and places at 32 pixels, with random features beside them."""
+    root = tmp_path_factory.mktemp("scenes")
+    command("data", "scenes", "--count", 24, "--size", 32, "--out", root, "--seed", 1)
+    rng = np.random.default_rng(0)
+    for name, shape in {"clip": (4, 4, 512), "dinov2_global": (768,)}.items():
+        (root / name).mkdir()
+        for file in (root / "rgb").iterdir():
+            np.save(root / name / f"{file.stem}.npy", rng.standard_normal(shape).astype(np.float32))
+    return root
+
+
+def trained(data: Path, out: Path, *options: str, **keys: Any) -> Path:
+    """The folder of the tokenizer that the command trains."""
+    path = out / f"{keys['modality']}.yaml"
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({"data": str(data), "training": STEPS, **keys}))
+    command("train-tokenizer", path, "--out", out, *options)
+    return out / "modalities" / keys["modality"]
+
+
+def loaded(folder: Path) -> Modality:
+    """The modality of a folder that the command wrote, with its numbers and its tokenizer."""
+    record = ModalityRecord(numbers=read_json(folder / "config.json")["numbers"])
+    return load_modality(folder.name, record, Folder(folder.parent.parent))
+
+
+def lines(out: Path, name: str) -> list[dict[str, Any]]:
+    return read_log(out / "runs" / name / "log.jsonl")
+
+
+# Families.
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "rgb": {"numbers": GRID, "encoder": VIT, "decoder": VIT},
+    "depth": {"numbers": {**GRID, "low": 0.4, "high": 80.0, "scaling": "log"}, "encoder": VIT, "decoder": VIT},
+    "normal": {"numbers": GRID, "encoder": VIT, "unet": UNET},
+    "semseg": {"numbers": {**GRID, "channels": 4}, "encoder": VIT, "decoder": VIT},
+    "canny_edge": {"numbers": GRID, "encoder": VIT, "decoder": VIT},
+    "clip": {"numbers": {**GRID, "channels": 512}, "encoder": VIT, "decoder": VIT},
+    "dinov2_global": {"numbers": {"codebooks": 4, "codebook": 16, "latent": 8}, "encoder": MLP, "decoder": MLP},
+    "human_poses": {"numbers": {"codebook": 16, "latent": 16}, "encoder": MLP, "decoder": MLP},
+    "sam_instance": {"numbers": {"codebook": 16, "latent": 8}, "encoder": VIT, "decoder": VIT},
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path) -> None:
+    modality = loaded(trained(scenes, tmp_path, modality=name, **FAMILIES[name]))
+    records = lines(tmp_path, name)
+    assert len(records) == 2
+    for record in records:
+        assert np.isfinite([record["reconstruction"], record["commitment"]]).all()
+        assert 0 < record["usage"] <= 1 <= record["perplexity"] <= modality.codebook  # type: ignore[attr-defined]
+    folder = folder_with(scenes, modality)
+    parts = Values(folder, modality, 0)
+    tensors = [parts.tensor(k, np.random.default_rng(0), False) for k in range(len(folder))]
+    batch = torch.from_numpy(np.stack([t for t in tensors if t is not None][:2]))
+    ids = modality.tokenizer.encode(batch)
+    assert ids.max() < modality.codebook  # type: ignore[attr-defined]
+    assert modality.tokenizer.decode(ids).shape[0] == len(batch)
+
+
+def test_parts_are_drawn_and_samples_without_any_are_passed_over(scenes: Path) -> None:
+    modality = registry().modality("human_poses")()
+    values = Values(folder_with(scenes, modality), modality, 0)
+    people = [len(values[k]) for k in range(len(values.folder))]
+    assert 0 in people and max(people) > 1
+    batch = PreparedBatches([values], len(people), 0, True, Share())(0)
+    assert batch.shape == (len(people), 207) and batch.abs().sum(1).min() > 0
+    crowd = people.index(max(people))
+    drawn = {values.tensor(crowd, np.random.default_rng(k), False).tobytes() for k in range(40)}  # type: ignore[union-attr]
+    assert len(drawn) == max(people)
+
+
+def test_a_folder_with_nothing_to_learn_from_says_so(tmp_path: Path) -> None:
+    (tmp_path / "human_poses").mkdir()
+    (tmp_path / "human_poses" / "a.json").write_text("[]")
+    modality = registry().modality("human_poses")()
+    values = Values(folder_with(tmp_path, modality), modality, 0)
+    with pytest.raises(DataError, match="no human_poses for a tokenizer to learn from"):
+        PreparedBatches([values], 1, 0, True, Share())(0)
+
+
+# Quantizers.
+
+QUANTIZERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "fsq": ({"codebook": 240}, {"kind": "fsq", "levels": [8, 6, 5]}),
+    "lfq": ({"codebook": 256}, {"kind": "lfq"}),
+    "residual": ({"codebook": 32, "codebooks": 2}, {"kind": "residual"}),
+    "product": ({"codebook": 32, "codebooks": 2}, {"kind": "product"}),
+}
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Path, tmp_path: Path) -> None:
+    numbers, quantizer = QUANTIZERS[kind]
+    steps = {**STEPS, "steps": 80, "batch_size": 16, "lr": 3e-3, "warmup_steps": 5, "log_every": 10}
+    keys = {"numbers": {**GRID, **numbers}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT, "training": steps}
+    modality = loaded(trained(scenes, tmp_path, modality="rgb", **keys))
+    records = lines(tmp_path, "rgb")
+    assert records[-1]["reconstruction"] < 0.75 * records[0]["reconstruction"]
+    assert records[-1]["usage"] > 0.02 and records[-1]["perplexity"] > 2
+    quantizer_config = modality.tokenizer.config.quantizer
+    assert quantizer_config.kind == kind and modality.latent == quantizer_config.latent  # type: ignore[attr-defined]
+    (space,) = [stream.space for stream in modality.streams() if stream.name == "rgb"]
+    assert space.length == 16 * numbers.get("codebooks", 1) and space.size == numbers["codebook"]
+    folder = folder_with(scenes, modality)
+    values = [folder.read(name)["rgb"] for name in folder.names]
+    ids = modality.tokenize(values)["rgb"]
+    assert all(each.shape == (space.length,) and each.min() >= 0 and each.max() < space.size for each in ids)
+    grey = np.mean([np.abs(value.astype(float) - np.mean(values)).mean() for value in values])
+    assert modality.score(modality.detokenize(ids), values)["mae"] < grey
+    shares = [np.eye(space.size, dtype=np.float32)[each] for each in ids[:1]]
+    assert np.abs(modality.expect(shares)[0].astype(float) - modality.detokenize(ids[:1])[0]).max() <= 1
+
+
+def test_a_dataset_is_tokenised_with_several_ids_a_place(scenes: Path, tmp_path: Path) -> None:
+    numbers, quantizer = QUANTIZERS["residual"]
+    keys = {"numbers": {**GRID, **numbers}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT}
+    trained(scenes, tmp_path, modality="rgb", **keys)
+    model = {"dim": 16, "encoder_depth": 1, "decoder_depth": 1, "heads": 2}
+    components = [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}]
+    config = {"modalities": {"rgb": {}}, "tokenizers": str(tmp_path), "data": str(tmp_path / "tokens"), "model": model}
+    config |= {"masking": {"input_tokens": 8, "target_tokens": 8, "components": components}, "training": STEPS}
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(config))
+    command("tokenize", scenes, "--config", tmp_path / "model.yaml", "--out", tmp_path / "tokens", "--workers", 1)
+    command("train", tmp_path / "model.yaml", "--out", tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
+
+
+def test_levels_that_do_not_fit_the_codebook_say_what_would(scenes: Path, tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"numbers": GRID, "quantizer": {"kind": "fsq", "levels": [8, 5, 5]}}
+    with pytest.raises(ConfigError, match="8 x 5 x 5 make 200 codes, not the size 16"):
+        run(config(scenes, modality="rgb", encoder=VIT, decoder=VIT, **keys), tmp_path)
+
+
+def config(data: Path, **keys: Any) -> TokenizerRun:
+    return structure({"data": str(data), "training": STEPS, **keys}, TokenizerRun, "a test")
+
+
+# What people see.
+
+
+def test_usage_and_perplexity_are_on_the_line_for_people(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(scenes, tmp_path, modality="human_poses", **FAMILIES["human_poses"])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step 2/2")]
+    assert "usage 0." in line or "usage 1 " in line
+    assert "perplexity " in line
+
+
+# Sizes and starts.
+
+
+def values_of(scenes: Path, *sizes: int, memory: int = 2**20) -> list[Values]:
+    modality = registry().modality("rgb")(**GRID)
+    made = [at_size(modality, size) for size in sizes]
+    return [Values(folder_with(scenes, each), each, memory) for each in made]
+
+
+def test_batches_are_a_function_of_seed_and_step(scenes: Path) -> None:
+    def batches(seed: int = 0, share: Share = Share(), memory: int = 2**20) -> PreparedBatches:  # noqa: B008
+        return PreparedBatches(values_of(scenes, 32, 48, 64, memory=memory), 8, seed, True, share)
+
+    first, fresh = batches(), batches(memory=0)
+    shapes = [first(step).shape for step in range(12)]
+    assert {shape[-1] for shape in shapes} == {32, 48, 64}
+    assert all(shape[:2] == (8, 3) and shape[2] == shape[3] for shape in shapes)
+    for step in (11, 3, 7):
+        assert torch.equal(first(step), fresh(step))
+        pieces = [batches(share=Share(rank, 2, 2))(2 * step + part) for rank in range(2) for part in range(2)]
+        assert torch.equal(torch.cat(pieces), first(step))
+    assert not torch.equal(batches(seed=1)(0).flatten()[:99], first(0).flatten()[:99])
+
+
+def test_files_are_read_once_where_memory_allows(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (values,) = values_of(scenes, 32)
+    reads: list[str] = []
+    read = AlignedFolder.read
+    monkeypatch.setattr(AlignedFolder, "read", lambda self, name, *more: reads.append(name) or read(self, name, *more))
+    batches = PreparedBatches([values], 24, 0, True, Share())
+    batches(0), batches(1)
+    assert len(reads) == 24
+    (small,) = values_of(scenes, 32, memory=5 * 32 * 32 * 3)
+    reads.clear()
+    batches = PreparedBatches([small], 24, 0, True, Share())
+    batches(0), batches(1)
+    assert len(reads) == 24 + 24 - 5
+
+
+def test_a_trained_tokenizer_adapts_to_more_sizes(scenes: Path, tmp_path: Path) -> None:
+    base = trained(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
+    steps = {**STEPS, "steps": 6, "ema": 0.9}
+    keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48, 64], "training": steps}
+    whole = loaded(trained(scenes, tmp_path / "whole", modality="rgb", **keys))
+    assert whole.settings() == loaded(base).settings()
+    before, after = load_any(base), whole.tokenizer
+    assert before.config == after.config
+    assert not torch.equal(before.encoder.proj.weight, after.encoder.proj.weight)
+    large = torch.rand(1, 3, 64, 48)
+    assert after.decode(after.encode(large), (8, 6)).shape == large.shape
+
+
+def test_a_resumed_adaptation_equals_one_in_one_go(scenes: Path, tmp_path: Path) -> None:
+    base = trained(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
+    steps = {**STEPS, "steps": 6, "schedule": "constant", "save_every": 3}
+    keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48]}
+    whole = load_any(trained(scenes, tmp_path / "whole", modality="rgb", **keys, training=steps))
+    trained(scenes, tmp_path / "parts", modality="rgb", **keys, training={**steps, "steps": 3})
+    parts = load_any(trained(scenes, tmp_path / "parts", "--resume", modality="rgb", **keys, training=steps))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+
+
+def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -> None:
+    codes = trained(scenes, tmp_path / "codes", modality="rgb", **FAMILIES["rgb"])
+    keys: dict[str, Any] = {"modality": "rgb", "codes": str(codes)}
+    base = trained(scenes, tmp_path / "base", **keys, numbers=GRID, unet=UNET)
+    more = trained(scenes, tmp_path / "more", **keys, start=str(base), sizes=[32, 64])
+    first, last = load_any(codes), load_any(more)
+    assert isinstance(last, DiffusionTokenizer)
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert torch.equal(first.encode(x), last.encode(x))
+    free = load_any(trained(scenes, tmp_path / "free", modality="rgb", start=str(base)))
+    assert not torch.equal(free.quant_proj.weight, last.quant_proj.weight)
+
+
+def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> None:
+    base = trained(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
+    rgb: dict[str, Any] = {"modality": "rgb", **FAMILIES["rgb"]}
+    cases: list[tuple[dict[str, Any], type[AnymodalError], str]] = [
+        ({**rgb, "sizes": [32, 50]}, ConfigError, "sizes names 50; this tokenizer reads multiples of 8"),
+        ({"modality": "human_poses", **FAMILIES["human_poses"], "sizes": [64]}, ConfigError, "has none to choose from"),
+        ({**rgb, "start": str(base)}, ConfigError, "leave them out"),
+        ({"modality": "normal", "start": str(base)}, ConfigError, "start names a tokenizer of 'rgb', not of 'normal'"),
+        ({"modality": "rgb", "start": str(tmp_path / "none")}, CheckpointError, "not a folder"),
+        ({"modality": "rgb", "start": str(base), "numbers": {"codebook": 8}}, ConfigError, "has codebook 16"),
+        ({"modality": "rgb", "start": str(base), "codes": str(base)}, ConfigError, "codes belong to a decoder"),
+        ({**rgb, "training": {**STEPS, "batch_size": 1, "accumulate": 2}}, ConfigError, "cannot be shared"),
+    ]
+    for number, (keys, error, hint) in enumerate(cases):
+        with pytest.raises(error, match=hint):
+            run(config(scenes, **keys), tmp_path / str(number))
+
+
+# The second loss.
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Small networks with random weights, saved as transformers saves them."""
+    transformers = pytest.importorskip("transformers")
+
+    def saved(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        torch.manual_seed(0)
+        if kind == "convnext":
+            sizes = {"hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1], "num_channels": 3}
+            model = transformers.ConvNextModel(transformers.ConvNextConfig(**sizes))
+        elif kind == "clip":
+            small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+            vision = {**small, "image_size": 32, "patch_size": 8}
+            model = transformers.CLIPModel(transformers.CLIPConfig(text_config=small, vision_config=vision))
+        else:
+            size = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16}
+            model = transformers.Dinov2Model(transformers.Dinov2Config(image_size=28, patch_size=14, **size))
+        model.save_pretrained(folder)
+        mean_and_std = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
+        transformers.BitImageProcessor(**mean_and_std).save_pretrained(folder)
+        return folder
+
+    return saved
+
+
+@pytest.mark.parametrize("kind", ["convnext", "dinov2", "clip"])
+def test_a_network_compares_pictures(kind: str, network: Callable[[str], Path]) -> None:
+    place = network(kind)
+    loss = PerceptualLoss(PerceptualConfig(network=str(place))).train()
+    x = torch.rand(2, 3, 56, 56) * 2 - 1
+    assert loss(x, x) == pytest.approx(0, abs=1e-6)
+    output, target = (x + 0.3).requires_grad_(), x.clone().requires_grad_()
+    distance = loss(output, target)
+    distance.backward()
+    assert 0 < distance < 4
+    assert output.grad is not None and output.grad.abs().sum() > 0 and target.grad is None
+    assert not any(p.requires_grad or p.grad is not None for p in loss.parameters())
+    assert not loss.network.training
+    assert loss.mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
+    larger = PerceptualLoss(PerceptualConfig(network=str(place), size=70, layers=(1,)))
+    assert larger(x + 0.3, x) > 0
+    with pytest.raises(ConfigError, match="names 9, but"):
+        PerceptualLoss(PerceptualConfig(network=str(place), layers=(9,)))
+
+
+def test_a_run_with_a_perceptual_loss(
+    scenes: Path, tmp_path: Path, network: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = {"network": str(network("convnext")), "weight": 0.5}
+    tokenizer = trained(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], perceptual=second)
+    for record in lines(tmp_path, "rgb"):
+        parts = record["reconstruction"] + record["commitment"] + 0.5 * record["perceptual"]
+        assert record["perceptual"] > 0 and record["loss"] == pytest.approx(parts, rel=1e-5)
+    assert not [name for name in load_any(tokenizer).state_dict() if "network" in name]
+    noise = {"prediction": "v_prediction"}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"modality": "depth", **FAMILIES["depth"]}, "three channels, which 'depth' does not have"),
+        ({"modality": "semseg", **FAMILIES["semseg"]}, "three channels"),
+        ({"modality": "normal", **FAMILIES["normal"], "noise": noise}, "set noise.prediction to sample"),
+    ]
+    for keys, hint in cases:
+        with pytest.raises(ConfigError, match=hint):
+            run(config(scenes, **keys, perceptual=second), tmp_path / "refused")
+    with pytest.raises(CheckpointError, match="cannot load the perceptual network"):
+        PerceptualLoss(PerceptualConfig(network=str(tmp_path)))
+    monkeypatch.setattr("anymodal.tokenizers.perceptual.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'anymodal\[label\]'"):
+        PerceptualLoss(PerceptualConfig(**second))
+
+
+# Several processes.
+
+
+def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> None:
+    steps = {**STEPS, "steps": 4, "batch_size": 8, "warmup_steps": 2}
+    alone = trained(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "anymodal.cli"]
+    words += ["train-tokenizer", str(tmp_path / "alone" / "rgb.yaml"), "--out", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = load_any(alone), load_any(tmp_path / "two" / "modalities" / "rgb")
+    torch.testing.assert_close(two.quantize.codes, one.quantize.codes, rtol=0, atol=1e-5)
+    for mine, theirs in zip(lines(tmp_path / "alone", "rgb"), lines(tmp_path / "two", "rgb"), strict=True):
+        for key in ("loss", "usage", "perplexity"):
+            assert theirs[key] == pytest.approx(mine[key], rel=1e-5)
