@@ -30,13 +30,13 @@ def checked_tokens(modality: Modality, layout: Layout, verb: str, tokens: Any) -
         if not isinstance(arrays, (list, tuple)) or len(arrays) != 1 or not isinstance(arrays[0], np.ndarray):
             raise refuse(f"{describe(arrays)} for the stream {name!r}, not a list of one array for each value,")
         found[name] = arrays[0]
-        if name in layout and (wanted := _wanted(layout, name, arrays[0])):
+        if name in layout and (wanted := unfit_tokens(layout, name, arrays[0])):
             raise refuse(f"{describe(arrays[0])} for the stream {name!r}, which takes {wanted},")
     return found
 
 
-def _wanted(layout: Layout, name: str, tokens: np.ndarray) -> str:
-    """What the stream takes, if it is not these tokens."""
+def unfit_tokens(layout: Layout, name: str, tokens: np.ndarray) -> str:
+    """What the stream takes, in words, if it is not these tokens; else an empty string."""
     space, most = layout[name].space, layout.positions[name].size
     if isinstance(space, DenseSpace):
         fits = tokens.ndim == 2 and tokens.shape[1] == space.width and len(tokens) <= most and tokens.dtype.kind == "f"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,8 @@ class ValueSource:
     @property
     def found(self) -> list[str]:
         """The modalities that have files, and those that are derived from such."""
-        stored = [name for name in self.modalities if name in self.members.folders]
-        derived = [
-            name
-            for name, modality in self.modalities.items()
-            if name not in stored and modality.derived_from and all(s in stored for s in modality.derived_from)
-        ]
-        return stored + derived
+        stored = {name for name in self.modalities if name in self.members.folders}
+        return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
 
     def describe(self, index: int) -> str:
         """Where a sample lies, for people."""
@@ -58,22 +53,33 @@ class ValueSource:
         default is the centred square; a value that does not know the picture's shape takes that of another one.
         Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity.
         """
-        values = {name: self.read_file(name, index) for name in self.modalities if self.members.holds(name, index)}
+        parts = {name: name for name in self.modalities if self.members.holds(name, index)}
+        return self.derive(self.cut(self.read_files(index, parts), crop))
+
+    def read_files(self, index: int, parts: Mapping[str, str]) -> dict[str, Any]:
+        """The whole natural values of modalities, each from a part of the dataset. Raises as `read`."""
+        return {name: self.read_file(name, index, part) for name, part in parts.items()}
+
+    def cut(self, values: Mapping[str, Any], crop: Crop | DrawCrop | None = None) -> dict[str, Any]:
+        """The values of a sample cut to `crop`, as `read` does it."""
         extents = {name: self.modalities[name].extent(value) for name, value in values.items()}
         if callable(crop):
             crop = crop(next((extent for extent in extents.values() if extent), None))
         centres = centre_crops(extents)
-        for name, value in values.items():
-            values[name] = self.modalities[name].crop(value, crop or centres[name])
-        for name, modality in self.modalities.items():
-            if name not in values and modality.derived_from and all(s in values for s in modality.derived_from):
-                values[name] = modality.derive(values)
-        return values
+        return {name: self.modalities[name].crop(value, crop or centres[name]) for name, value in values.items()}
 
-    def read_file(self, name: str, index: int) -> Any:
-        """The whole natural value of one modality of a sample. Raises as `read`."""
-        place = self.members.place(name, index)
-        with self.members.path(name, index) as path:
+    def derive(self, values: Mapping[str, Any], leave: Collection[str] = ()) -> dict[str, Any]:
+        """The values, and those that are computed from them exactly, but for the modalities to `leave`."""
+        whole = dict(values)
+        for name, modality in self.modalities.items():
+            if name not in whole and name not in leave and _derivable(modality, whole):
+                whole[name] = modality.derive(whole)
+        return whole
+
+    def read_file(self, name: str, index: int, part: str | None = None) -> Any:
+        """The whole natural value of one modality of a sample, from the part of its name by default. As `read`."""
+        place = self.members.place(part or name, index)
+        with self.members.path(part or name, index) as path:
             try:
                 value = self.modalities[name].read(path)
             except ValueProblem as error:
@@ -111,6 +117,10 @@ def wanted_values(modalities: Mapping[str, Modality], names: Mapping[str, str]) 
         name: Wanted((names[name],) if name in names else (name, *modality.folders), modality.suffixes)
         for name, modality in modalities.items()
     }
+
+
+def _derivable(modality: Modality, given: Collection[str]) -> bool:
+    return bool(modality.derived_from) and all(source in given for source in modality.derived_from)
 
 
 class _Names(Sequence[str]):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 import attrs
 import numpy as np
 
+from anymodal.errors import DataError
 from anymodal.masking.budgets import budgets, published_budgets
 from anymodal.masking.mixture import MaskingConfig, spelled_out
 from anymodal.masking.spans import chunk_sizes, select_rows, select_sequence
@@ -72,6 +73,9 @@ class Masker:
         self._alphas = [
             (self._by_stream(c.inputs, "input"), self._by_stream(c.targets, "target")) for c in config.components
         ]
+        targets = np.array([s.target for s in layout.streams])
+        self._uses = [(given > 0, (wanted > 0) & targets) for given, wanted in self._alphas]
+        self._fits: dict[tuple[str, ...], np.ndarray] = {}  # by the streams of a sample
 
     def _by_stream(self, alphas: Mapping[str, float], side: str) -> np.ndarray:
         """Concentrations in the order of the layout. 4M spends a share of the targets on what cannot be one."""
@@ -83,6 +87,24 @@ class Masker:
     def component(self, rng: np.random.Generator) -> int:
         """Draw a component of the mixture."""
         return min(int(np.searchsorted(self._cumulative, rng.random())), len(self._alphas) - 1)
+
+    def fitting(self, sample: Mapping[str, np.ndarray], component: int, rng: np.random.Generator) -> int:
+        """The component, or another one drawn by weight if it has nothing to read or to predict in the sample.
+
+        Raises DataError if no component has.
+        """
+        fits = self._fits.get(tuple(sample))
+        if fits is None:
+            here = np.array([s.name in sample for s in self.layout.streams])
+            fits = self._fits[tuple(sample)] = np.array(
+                [(not reads.any() or (reads & here).any()) and (asks & here).any() for reads, asks in self._uses]
+            )
+        if fits[component]:
+            return component
+        weights = np.array([c.weight for c in self.config.components]) * fits
+        if not weights.any():
+            raise DataError(f"no component of the masking reads and predicts any of {', '.join(sample) or 'nothing'}")
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def __call__(
         self, sample: Mapping[str, np.ndarray], rng: np.random.Generator, component: int | None = None

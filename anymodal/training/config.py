@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from anymodal.checkpoint import ModalityRecord, load_modality
+from anymodal.data.config import DataConfig, as_datasets
 from anymodal.errors import ConfigError
 from anymodal.files import read_json
 from anymodal.masking import MaskingConfig
@@ -18,6 +19,7 @@ from anymodal.tokens import ModalitySet
 from anymodal.training.checkpoint import CheckpointConfig
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.start import StartConfig
 from anymodal.training.trackers import TrackingConfig
 
 
@@ -46,17 +48,18 @@ class EvaluationConfig:
 class TrainConfig:
     """A training run.
 
-    `modalities` maps names to numbers, in the order in which the model will generate them. `tokenizers` is a folder
+    `modalities` maps names to numbers, in the order in which the model will generate them; `members` among the numbers
+    names modalities that share one stream, as 4M-21's metadata do. `tokenizers` is a folder
     with modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found
-    there hold where none are given. `data` is a tokenised dataset. `stream_weights` scales single streams in the loss,
-    which is otherwise the mean over the streams present in a batch. `sampling` holds sampling options by modality that
-    the checkpoint will use by default, for 'grounded' and 'free' generation. `workers` processes prepare batches, for
-    each process that trains.
+    there hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
+    streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds sampling
+    options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation. `workers`
+    processes prepare batches, for each process that trains.
     """
 
     modalities: dict[str, dict[str, Any]]
     tokenizers: Path
-    data: Path
+    data: tuple[DataConfig, ...] = attrs.field(converter=as_datasets)
     model: ModelConfig
     masking: MaskingConfig
     training: TrainingSettings
@@ -65,6 +68,7 @@ class TrainConfig:
     workers: int = 0
     parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
     checkpoints: CheckpointConfig = attrs.field(factory=CheckpointConfig)
+    start: StartConfig | None = None
     evaluation: EvaluationConfig | None = None
     tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
 
@@ -78,13 +82,15 @@ def build_set(
     path = tokenizers / "vocabulary.json"
     vocabulary = Vocabulary.load(path) if path.exists() else None
     members = []
-    for name, numbers in modalities.items():
+    for name, given in modalities.items():
+        numbers = dict(given or {})
+        shared = tuple(numbers.pop("members", ()))
         config = tokenizers / "modalities" / name / "config.json"
         known = read_json(config)["numbers"] if config.exists() else {}
         members.append(
             load_modality(
                 name,
-                ModalityRecord(numbers={**known, **(numbers or {})}, sampling=(sampling or {}).get(name, {})),
+                ModalityRecord(numbers={**known, **numbers}, sampling=(sampling or {}).get(name, {}), members=shared),
                 Folder(tokenizers),
             )
         )

@@ -20,6 +20,7 @@ from anymodal.training.config import TrainConfig
 from anymodal.training.engine import Engine, to_device
 from anymodal.training.loss import MaskedLoss
 from anymodal.training.parallel import World
+from anymodal.training.start import rebuilt
 
 
 class Evaluation:
@@ -96,8 +97,7 @@ class Evaluation:
         weights = engine.weights()
         if not self.world.is_first:
             return
-        model = AnyModel(self.modalities, Transformer(self.config.model, self.modalities.layout))
-        model.transformer.load_state_dict(weights)
+        model = rebuilt(self.config.model, self.config.start, self.modalities, weights)
         sheets = [self._sheet(model, index) for index in range(self.plan.pictures)]
         picture = stacked([sheet for sheet in sheets if sheet is not None])
         with replacing(self.out / "samples" / f"step-{engine.step:08d}.png") as path:
@@ -106,7 +106,7 @@ class Evaluation:
             tracker.picture(engine.step, "samples", picture)
 
     def _sheet(self, model: AnyModel, index: int) -> Any:
-        tokens = self.batches.store.sample(index)
+        tokens = self.batches.sample(index)
         truth: Mapping[str, Any] = model.detokenize(
             {name: ids for name, ids in tokens.items() if name in self.modalities.targets}
         )

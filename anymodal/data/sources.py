@@ -1,0 +1,114 @@
+"""Where samples come from: every dataset that a run may name, as tokens by index.
+
+A source is random access and draws only from the generator it is given, so that a sample is a function of its index and
+of that generator. What cannot be used raises an error that names the place.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from anymodal.data import storage
+from anymodal.data.config import DataConfig
+from anymodal.data.steps import Shuffled
+from anymodal.data.tokenized import TokenStore
+from anymodal.errors import ConfigError, DataError, nearest
+from anymodal.modality import Modality
+from anymodal.tokens import Layout, ModalitySet
+
+Tokens = dict[str, np.ndarray]
+
+
+class Source(ABC):
+    """A dataset as tokens. `streams` names those that its samples may have."""
+
+    streams: frozenset[str]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def sample(self, index: int, rng: np.random.Generator) -> Tokens:
+        """Ids (n,) int64 or rows (n, width) float32 by stream; `rng` draws the crop. Raises AnymodalError."""
+
+    @abstractmethod
+    def describe(self, index: int) -> str:
+        """Where a sample lies, for people."""
+
+    def order(self, seed: int) -> Callable[[int], int]:
+        """Which sample comes at a position: every epoch visits each once, in an order drawn from the seed."""
+        return Shuffled(len(self), seed)
+
+
+def open_source(config: DataConfig, modalities: ModalitySet) -> Source:
+    """The samples of a dataset. Raises DataError or ConfigError if it does not fit the modalities."""
+    for name in config.modalities:
+        if name not in modalities:
+            raise ConfigError(
+                f"{config.path} asks for the modality {name!r}, which is not in the set"
+                f"{nearest(name, modalities.modalities)}"
+            )
+    from anymodal.data.aligned import AlignedSource
+    from anymodal.data.rows import RowSource
+
+    kinds: dict[str, Callable[..., Source]] = {"rows": RowSource, "tokens": StoreSource, "files": AlignedSource}
+    chosen = {m.name: m for m in modalities if not config.modalities or m.name in config.modalities}
+    return kinds[kind_of_dataset(config.path)](config, chosen, modalities.layout)
+
+
+def kind_of_dataset(path: str) -> str:
+    """Which kind of dataset a path is: "rows" of Hugging Face datasets, "tokens", or "files" in folders and tars."""
+    if path.startswith("hf:") and not path.startswith("hf://"):
+        return "rows"
+    if storage.is_remote(path):
+        return "files"
+    saved = any(Path(path, name).is_file() for name in ("dataset_dict.json", "dataset_info.json"))
+    if saved or path.endswith((".parquet", ".json", ".jsonl")):
+        return "rows"
+    return "tokens" if Path(path, "manifest.json").is_file() or Path(path, ".jobs").is_dir() else "files"
+
+
+class StoreSource(Source):
+    """A tokenised dataset, with one of its crops at random."""
+
+    def __init__(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> None:
+        if config.crop is not None or config.names:
+            raise ConfigError(f"{config.path} is tokenised: its crops are drawn from those stored, its names are fixed")
+        self.store = TokenStore(config.path)
+        self.count = min(len(self.store), config.count or len(self.store))
+        self.path, self.layout = config.path, layout
+        wanted = [s for s in layout.streams if s.modality in modalities]
+        self.streams = frozenset(s.name for s in wanted if s.name in self.store.streams)
+        if not self.streams:
+            raise DataError(
+                f"{config.path} has no stream {' or '.join(repr(s.name) for s in wanted[:5])}; it has"
+                f" {', '.join(self.store.streams)}"
+            )
+        for name in self.streams:
+            stored, space = self.store.streams[name]["space"], layout[name].space
+            same = ("size", "width") if layout[name].is_sequence else ("size", "width", "length")
+            for key in same:
+                if hasattr(space, key) and stored.get(key) != getattr(space, key):
+                    raise DataError(
+                        f"{config.path} has another {key} of {name!r} ({stored.get(key)}, not {getattr(space, key)}):"
+                        " tokenise it with these tokenizers"
+                    )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def describe(self, index: int) -> str:
+        return f"sample {index} of {self.path}"
+
+    def sample(self, index: int, rng: np.random.Generator) -> Tokens:
+        tokens = self.store.sample(index, crop=int(rng.integers(self.store.crops)))
+        return {name: _cut(self.layout, name, array) for name, array in tokens.items() if name in self.streams}
+
+
+def _cut(layout: Layout, name: str, tokens: np.ndarray) -> np.ndarray:
+    """The tokens, as many as a sequence of the layout may have."""
+    return tokens[: layout[name].space.length] if layout[name].is_sequence else tokens
