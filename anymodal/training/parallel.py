@@ -96,6 +96,7 @@ def world() -> Iterator[World]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield joined()
+        dist.barrier()  # who leaves first must not cut the others off
     finally:
         dist.destroy_process_group()
 
