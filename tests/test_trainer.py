@@ -116,7 +116,11 @@ class TestLoss:
 
 class TestTheSameResult:
     @pytest.mark.filterwarnings("ignore")  # of the compiler
-    @pytest.mark.parametrize("parallel", [{"checkpoint_activations": True}, {"compile": True}], ids=str)
+    @pytest.mark.parametrize(
+        "parallel",
+        [{"checkpoint_activations": True}, pytest.param({"compile": True}, marks=pytest.mark.slow)],
+        ids=str,
+    )
     def test_however_blocks_are_run(self, parallel: dict[str, bool], tmp_path: Path) -> None:
         def run(**options: bool) -> dict[str, torch.Tensor]:
             engine = Engine(model(), SETTINGS, device="cpu", parallel=ParallelConfig(**options))
