@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,14 @@ import yaml
 from anymodal.checkpoint import ModalityRecord, load_modality
 from anymodal.cli.main import main
 from anymodal.config import structure
-from anymodal.data.folder import AlignedFolder
+from anymodal.data.values import ValueSource
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.files import read_json
 from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.remote import Folder
 from anymodal.tokenizer_files import load_any
-from anymodal.tokenizers.batches import PreparedBatches, Values, at_size, folder_with
+from anymodal.tokenizers.batches import PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.tokenizers.recipe import TokenizerRun, run
@@ -99,7 +101,7 @@ def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path
     for record in records:
         assert np.isfinite([record["reconstruction"], record["commitment"]]).all()
         assert 0 < record["usage"] <= 1 <= record["perplexity"] <= modality.codebook  # type: ignore[attr-defined]
-    folder = folder_with(scenes, modality)
+    folder = source_of(str(scenes), modality)
     parts = Values(folder, modality, 0)
     tensors = [parts.tensor(k, np.random.default_rng(0), False) for k in range(len(folder))]
     batch = torch.from_numpy(np.stack([t for t in tensors if t is not None][:2]))
@@ -110,23 +112,51 @@ def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path
 
 def test_parts_are_drawn_and_samples_without_any_are_passed_over(scenes: Path) -> None:
     modality = registry().modality("human_poses")()
-    values = Values(folder_with(scenes, modality), modality, 0)
-    people = [len(values[k]) for k in range(len(values.folder))]
+    values = Values(source_of(str(scenes), modality), modality, 0)
+    people = [len(values[k]) for k in range(len(values))]
     assert 0 in people and max(people) > 1
-    batch = PreparedBatches([values], len(people), 0, True, Share())(0)
+    batch = PreparedBatches([values], len(people), 0, True, Share())(0).rows
     assert batch.shape == (len(people), 207) and batch.abs().sum(1).min() > 0
     crowd = people.index(max(people))
     drawn = {values.tensor(crowd, np.random.default_rng(k), False).tobytes() for k in range(40)}  # type: ignore[union-attr]
     assert len(drawn) == max(people)
 
 
-def test_a_folder_with_nothing_to_learn_from_says_so(tmp_path: Path) -> None:
+def test_a_source_of_nothing_to_learn_from_says_so(tmp_path: Path) -> None:
     (tmp_path / "human_poses").mkdir()
     (tmp_path / "human_poses" / "a.json").write_text("[]")
     modality = registry().modality("human_poses")()
-    values = Values(folder_with(tmp_path, modality), modality, 0)
+    values = Values(source_of(str(tmp_path), modality), modality, 0)
     with pytest.raises(DataError, match="no human_poses for a tokenizer to learn from"):
         PreparedBatches([values], 1, 0, True, Share())(0)
+
+
+def test_damaged_files_are_told_of_and_replaced(scenes: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scenes / "depth", data / "depth")
+    first, *rest = sorted((data / "depth").iterdir())
+    first.write_bytes(first.read_bytes()[:50])
+    steps = {**STEPS, "batch_size": 24, "max_bad": 0.5}
+    trained(data, tmp_path, modality="depth", **FAMILIES["depth"], training=steps)
+    assert [record["bad_samples"] for record in lines(tmp_path, "depth")] == [1, 2]
+    (problem, _) = (tmp_path / "runs" / "depth" / "problems.jsonl").read_text().splitlines()
+    assert str(first) in problem
+    for file in rest:
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="20 samples in a row cannot be used"):
+        run(config(data, modality="depth", **FAMILIES["depth"]), tmp_path / "again")
+
+
+def test_sharded_tars_train_like_folders(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "tars" / "rgb").mkdir(parents=True)
+    with tarfile.open(tmp_path / "tars" / "rgb" / "shard-00000.tar", "w") as tar:
+        for file in sorted((scenes / "rgb").iterdir()):
+            tar.add(file, file.name)
+    folders = [
+        trained(data, tmp_path / data.name, modality="rgb", **FAMILIES["rgb"]) for data in (scenes, tmp_path / "tars")
+    ]
+    first, second = (load_any(folder).state_dict() for folder in folders)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 # Quantizers.
@@ -152,8 +182,8 @@ def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Pa
     assert quantizer_config.kind == kind and modality.latent == quantizer_config.latent  # type: ignore[attr-defined]
     (space,) = [stream.space for stream in modality.streams() if stream.name == "rgb"]
     assert space.length == 16 * numbers.get("codebooks", 1) and space.size == numbers["codebook"]
-    folder = folder_with(scenes, modality)
-    values = [folder.read(name)["rgb"] for name in folder.names]
+    folder = source_of(str(scenes), modality)
+    values = [folder.read(index)["rgb"] for index in range(len(folder))]
     ids = modality.tokenize(values)["rgb"]
     assert all(each.shape == (space.length,) and each.min() >= 0 and each.max() < space.size for each in ids)
     grey = np.mean([np.abs(value.astype(float) - np.mean(values)).mean() for value in values])
@@ -204,7 +234,7 @@ def test_usage_and_perplexity_are_on_the_line_for_people(
 def values_of(scenes: Path, *sizes: int, memory: int = 2**20) -> list[Values]:
     modality = registry().modality("rgb")(**GRID)
     made = [at_size(modality, size) for size in sizes]
-    return [Values(folder_with(scenes, each), each, memory) for each in made]
+    return [Values(source_of(str(scenes), each), each, memory) for each in made]
 
 
 def test_batches_are_a_function_of_seed_and_step(scenes: Path) -> None:
@@ -212,21 +242,21 @@ def test_batches_are_a_function_of_seed_and_step(scenes: Path) -> None:
         return PreparedBatches(values_of(scenes, 32, 48, 64, memory=memory), 8, seed, True, share)
 
     first, fresh = batches(), batches(memory=0)
-    shapes = [first(step).shape for step in range(12)]
+    shapes = [first(step).rows.shape for step in range(12)]
     assert {shape[-1] for shape in shapes} == {32, 48, 64}
     assert all(shape[:2] == (8, 3) and shape[2] == shape[3] for shape in shapes)
     for step in (11, 3, 7):
-        assert torch.equal(first(step), fresh(step))
-        pieces = [batches(share=Share(rank, 2, 2))(2 * step + part) for rank in range(2) for part in range(2)]
-        assert torch.equal(torch.cat(pieces), first(step))
-    assert not torch.equal(batches(seed=1)(0).flatten()[:99], first(0).flatten()[:99])
+        assert torch.equal(first(step).rows, fresh(step).rows)
+        pieces = [batches(share=Share(rank, 2, 2))(2 * step + part).rows for rank in range(2) for part in range(2)]
+        assert torch.equal(torch.cat(pieces), first(step).rows)
+    assert not torch.equal(batches(seed=1)(0).rows.flatten()[:99], first(0).rows.flatten()[:99])
 
 
 def test_files_are_read_once_where_memory_allows(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (values,) = values_of(scenes, 32)
-    reads: list[str] = []
-    read = AlignedFolder.read
-    monkeypatch.setattr(AlignedFolder, "read", lambda self, name, *more: reads.append(name) or read(self, name, *more))
+    reads: list[int] = []
+    read = ValueSource.read
+    monkeypatch.setattr(ValueSource, "read", lambda self, index: reads.append(index) or read(self, index))
     batches = PreparedBatches([values], 24, 0, True, Share())
     batches(0), batches(1)
     assert len(reads) == 24

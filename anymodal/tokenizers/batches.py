@@ -1,16 +1,17 @@
-"""What tokenizers are trained on: inputs from an aligned folder, as a pure function of the step."""
+"""What tokenizers are trained on: inputs from a dataset of files, as a pure function of the step."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor
 
-from anymodal.data.folder import AlignedFolder
-from anymodal.data.steps import EpochOrder
-from anymodal.errors import ConfigError, DataError
+from anymodal.data.steps import generator
+from anymodal.data.values import ValueSource, open_values
+from anymodal.errors import AnymodalError, ConfigError, DataError
 from anymodal.families.codes import CodedModality
 from anymodal.modality import Crop, Modality
 from anymodal.plugins import registry
@@ -18,23 +19,39 @@ from anymodal.training.batches import Share
 
 MEMORY = 2 * 1024**3  # bytes of values that a run keeps, so that files are read and resized once
 UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for
+TRIES = 20  # unusable samples in a row
+
+
+@attrs.frozen(eq=False)
+class Inputs:
+    """What a tokenizer reads, one row a sample, and a line for each sample that could not be used and was replaced."""
+
+    rows: Tensor
+    problems: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> Inputs:
+        return Inputs(self.rows.to(device, non_blocking=True), self.problems)
 
 
 class Values:
-    """Natural values of one modality in the samples of a folder; as many as fit into `memory` bytes are kept."""
+    """Natural values of one modality in the samples of a dataset; as many as fit into `memory` bytes are kept."""
 
-    def __init__(self, folder: AlignedFolder, modality: Modality, memory: int) -> None:
-        self.folder, self.modality = folder, modality
+    def __init__(self, source: ValueSource, modality: Modality, memory: int) -> None:
+        self.source, self.modality = source, modality
         self._kept: dict[int, Any] = {}
         self._free = memory
+
+    def __len__(self) -> int:
+        return len(self.source)
 
     def __getitem__(self, index: int) -> Any:
         """The value of a sample; None where it has none."""
         if index in self._kept:
             return self._kept[index]
-        value = self.folder.read(self.folder.names[index]).get(self.modality.name)
-        self._free -= getattr(value, "nbytes", UNKNOWN)
-        if self._free >= 0:
+        value = self.source.read(index).get(self.modality.name)
+        size = getattr(value, "nbytes", UNKNOWN)
+        if size <= self._free:
+            self._free -= size
             self._kept[index] = value
         return value
 
@@ -59,7 +76,8 @@ class PreparedBatches:
 
     Row k of a step depends on the seed, the step and k alone, not on the number of processes and parts. `values` are
     those of the modality at one size or more; each step draws one of them. A sample that has nothing for the tokenizer
-    is replaced by the next one that has. Raises DataError if none has.
+    is replaced by the next one that has, and one that cannot be used by another, of which the batch tells. Raises
+    DataError if there is nothing, or nothing usable, to be found.
     """
 
     def __init__(self, values: list[Values], batch_size: int, seed: int, flip: bool, share: Share) -> None:
@@ -69,33 +87,45 @@ class PreparedBatches:
             )
         self.values, self.seed, self.flip = values, seed, flip
         self.batch_size, self.share = batch_size, share
-        self.order = EpochOrder(len(values[0].folder), batch_size, seed)
+        self.order = values[0].source.members.order(seed)
 
-    def __call__(self, n: int) -> Tensor:
+    def __call__(self, n: int) -> Inputs:
         step, part = divmod(n, self.share.parts)
-        values = self.values[np.random.default_rng([self.seed, step]).integers(len(self.values))]
-        indices = self.order(step)
-        rows = [
-            self._row(values, indices[row], np.random.default_rng([self.seed, step, row]))
-            for row in self.share.rows(self.batch_size, part)
-        ]
-        return torch.from_numpy(np.stack(rows))
+        values = self.values[generator(self.seed, "size", step).integers(len(self.values))]
+        problems: list[str] = []
+        rows = [self._row(values, step, row, problems) for row in self.share.rows(self.batch_size, part)]
+        return Inputs(torch.from_numpy(np.stack(rows)), tuple(problems))
 
-    def _row(self, values: Values, index: int, rng: np.random.Generator) -> np.ndarray:
-        count = len(values.folder)
-        for offset in range(count):
-            tensor = values.tensor((index + offset) % count, rng, self.flip)
+    def _row(self, values: Values, step: int, row: int, problems: list[str]) -> np.ndarray:
+        index, rng = self.order(step * self.batch_size + row), generator(self.seed, "row", step, row)
+        tries = 0
+        for _ in range(len(values) + TRIES):
+            try:
+                tensor = values.tensor(index, rng, self.flip)
+            except Exception as error:  # damaged files make libraries and plugins fail in many ways
+                tries += 1
+                problems.append(_problem(values.source.describe(index), error))
+                if tries == TRIES:
+                    raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
+                index = int(rng.integers(len(values)))  # not a neighbour: a damaged shard is bad in a row
+                continue
             if tensor is not None:
                 return tensor
-        raise DataError(f"{values.folder.root} has no {values.modality.name} for a tokenizer to learn from")
+            index = (index + 1) % len(values)
+        raise DataError(f"the dataset has no {values.modality.name} for a tokenizer to learn from")
 
 
-def folder_with(root: Any, modality: Modality) -> AlignedFolder:
-    """The folder with what is needed for a modality: its files, or those that it derives from, at the same size."""
+def _problem(place: str, error: Exception) -> str:
+    said = str(error) if isinstance(error, AnymodalError) else f"{type(error).__name__}: {error}"
+    return " ".join((said if place in said else f"{place}: {said}").split())
+
+
+def source_of(data: str, modality: Modality) -> ValueSource:
+    """The dataset with what is needed for a modality: its files, or those that it derives from, at the same size."""
     same = {key: value for key, value in modality.settings().items() if key in ("size", "patch")}
     classes = [registry().modality(name) for name in modality.derived_from]
     sources = [cls(**{key: value for key, value in same.items() if key in cls.numbers}) for cls in classes]
-    return AlignedFolder(root, [*sources, modality])
+    return open_values(data, [*sources, modality])
 
 
 def at_size(modality: Modality, size: int) -> Modality:

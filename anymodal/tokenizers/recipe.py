@@ -8,8 +8,8 @@ from typing import Any, Literal
 import attrs
 import torch
 
-from anymodal.data.folder import AlignedFolder
 from anymodal.data.steps import step_batches
+from anymodal.data.values import ValueSource
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import ImageModality
@@ -17,7 +17,7 @@ from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizer_files import AnyTokenizer, load_any, read_object, save_tokenizer
-from anymodal.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, folder_with
+from anymodal.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.config import (
     NoiseConfig,
     TokenizerConfig,
@@ -53,7 +53,9 @@ class QuantizerChoice:
 
 @attrs.frozen(kw_only=True)
 class TokenizerRun:
-    """Trains the tokenizer of `modality` on the aligned folder `data`, or the vocabulary on its texts.
+    """Trains the tokenizer of `modality` on `data`, or the vocabulary on its texts.
+
+    `data` is an aligned folder or a folder of sharded tars, also behind an address such as s3://bucket/data.
 
     `numbers` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
     tokenizer's config. Pictures are mirrored half of the time with `flip`. `loss` defaults to the modality's own;
@@ -64,11 +66,12 @@ class TokenizerRun:
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
 
     `start` is the folder of a trained tokenizer that goes on learning, with the numbers it has where none are given;
-    a denoiser's encoder and codebook learn too unless `codes` names the tokenizer they belong to.
+    what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes` names
+    the tokenizer they belong to.
     """
 
     modality: str
-    data: Path
+    data: str
     numbers: dict[str, Any] = attrs.field(factory=dict)
     encoder: dict[str, Any] | None = None
     decoder: dict[str, Any] | None = None
@@ -95,7 +98,7 @@ def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool 
     """
     modality = registry().modality(config.modality)(**_numbers(config))
     if config.vocabulary is not None:
-        return _train_vocabulary(config.vocabulary, folder_with(config.data, modality), modality, out)
+        return _train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)
     with world() as processes:
         return _train(config, modality, out, processes, resume, verbose)
 
@@ -140,28 +143,44 @@ def _numbers(config: TokenizerRun) -> dict[str, Any]:
 
 def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
     """The tokenizer that a run trains, as it is before the first step."""
-    make_config = getattr(modality, "tokenizer_config", None)
-    if make_config is None:
-        raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
+    _check_trainable(modality)
     if config.start is not None:
         return _started(config, config.start, modality)
-    denoiser = config.unet or config.uvit
-    if (config.decoder is not None) + (config.unet is not None) + (config.uvit is not None) != 1:
-        raise ConfigError("training a tokenizer needs one decoder: decoder, unet or uvit")
-    if config.codes is not None:
-        if denoiser is None:
-            raise ConfigError("codes belong to a decoder that denoises; give unet or uvit in place of decoder")
-        trained = load_any(config.codes)
-        plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False)
-        tokenizer = DiffusionTokenizer(plan)
-        tokenizer.adopt(trained)
-        return tokenizer
+    denoiser = _one_decoder(config)
+    if config.codes is None:
+        return build(described(config, modality))
+    if denoiser is None:
+        raise ConfigError("codes belong to a decoder that denoises; give unet or uvit in place of decoder")
+    trained = load_any(config.codes)
+    plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False)
+    tokenizer = DiffusionTokenizer(plan)
+    tokenizer.adopt(trained)
+    return tokenizer
+
+
+def described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
+    """What the configuration says that a tokenizer is made of. Raises ConfigError where that is not all of it."""
+    _check_trainable(modality)
+    denoiser = _one_decoder(config)
     if config.encoder is None:
         raise ConfigError("training a tokenizer needs encoder, or codes, the folder of a trained tokenizer")
-    plan = make_config(config.encoder, config.decoder or config.encoder, **config.options)
+    make_config = modality.tokenizer_config  # type: ignore[attr-defined]
+    plan: TokenizerConfig = make_config(config.encoder, config.decoder or config.encoder, **config.options)
     if config.quantizer is not None:
         plan = _with_quantizer(plan, config.quantizer, modality)
-    return build(plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise))
+    return plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise)
+
+
+def _check_trainable(modality: Modality) -> None:
+    if not hasattr(modality, "tokenizer_config"):
+        raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
+
+
+def _one_decoder(config: TokenizerRun) -> UNetConfig | UViTConfig | None:
+    """The decoder that denoises, if that is the one that is given. Raises ConfigError for none and for several."""
+    if (config.decoder is not None) + (config.unet is not None) + (config.uvit is not None) != 1:
+        raise ConfigError("training a tokenizer needs one decoder: decoder, unet or uvit")
+    return config.unet or config.uvit
 
 
 def _with_quantizer(plan: TokenizerConfig, choice: QuantizerChoice, modality: Modality) -> TokenizerConfig:
@@ -176,11 +195,14 @@ def _with_quantizer(plan: TokenizerConfig, choice: QuantizerChoice, modality: Mo
 
 def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokenizer:
     """The trained tokenizer in `start`, ready to go on learning."""
-    fixed = ("encoder", "decoder", "unet", "uvit", "quantizer", "options")
-    if given := [name for name in fixed if getattr(config, name)]:
-        raise ConfigError(f"start takes a tokenizer as it is, so it goes without {', '.join(given)}; leave them out")
     tokenizer = load_any(start)
     plan = tokenizer.config
+    fixed = ("encoder", "decoder", "unet", "uvit", "quantizer", "options")
+    given = [name for name in fixed if getattr(config, name)]
+    if given and config.codes is None and described(config, modality) != plan:
+        raise ConfigError(
+            f"start takes the tokenizer in {start} as it is, and {', '.join(given)} say another one; leave them out"
+        )
     found = {
         "codebook": plan.quantizer.size,
         "codebooks": plan.quantizer.codebooks,
@@ -214,7 +236,7 @@ def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
             raise ConfigError(f"sizes names {wrong[0]}; this tokenizer reads multiples of {multiple} pixels")
         modalities = [at_size(modality, size) for size in config.sizes]
     memory = MEMORY // len(modalities) // max(1, config.workers)
-    return [Values(folder_with(config.data, each), each, memory) for each in modalities]
+    return [Values(source_of(config.data, each), each, memory) for each in modalities]
 
 
 def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | None:
@@ -232,8 +254,9 @@ def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | No
     return PerceptualLoss(config.perceptual)
 
 
-def _train_vocabulary(config: VocabularyConfig, folder: AlignedFolder, modality: Modality, out: Path) -> Path:
-    texts = (modality.spell(folder.read(name)[modality.name]) for name in folder.names)  # type: ignore[attr-defined]
+def _train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Modality, out: Path) -> Path:
+    values = (source.read(index).get(modality.name) for index in range(len(source)))
+    texts = (modality.spell(value) for value in values if value is not None)  # type: ignore[attr-defined]
     vocabulary = Vocabulary.train(texts, config.size, bins=config.bins, sentinels=config.sentinels, words=config.words)
     path = out / "vocabulary.json"
     vocabulary.save(path)

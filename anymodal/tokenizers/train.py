@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anymodal.errors import ConfigError, nearest
 from anymodal.tokenizers import gather
+from anymodal.tokenizers.batches import Inputs
 from anymodal.tokenizers.losses import LOSSES, Loss
 from anymodal.tokenizers.perceptual import PerceptualLoss
 from anymodal.tokenizers.quantize import count_ids, perplexity, usage
 from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.training.engine import Batches, Engine
+from anymodal.training.objective import Objective
 from anymodal.training.parallel import World
 from anymodal.training.settings import TrainingSettings
 
@@ -38,9 +41,39 @@ class CodeMeter:
         return {"usage": usage(counts_GK), "perplexity": perplexity(counts_GK)}
 
 
+class Reconstruction(Objective[Tokenizer, "Tensor | Inputs"]):
+    """How far outputs are from what they should be, how far latents from their codes, and, with it, `perceptual`."""
+
+    def __init__(self, measure: Loss, code_weight: float, perceptual: PerceptualLoss | None, meter: CodeMeter) -> None:
+        self.measure, self.code_weight, self.perceptual, self.meter = measure, code_weight, perceptual, meter
+
+    def totals(self, batches: Sequence[Tensor | Inputs]) -> Tensor:
+        """The number of samples."""
+        return torch.tensor(float(sum(len(_rows(batch)) for batch in batches)))
+
+    def __call__(self, model: Tokenizer, batch: Tensor | Inputs, totals: Tensor) -> dict[str, Tensor]:
+        x = _rows(batch)
+        result = model(x)
+        self.meter.add(result.ids)
+        parts = {"reconstruction": self.measure(result.output.float(), result.target), "commitment": result.code_loss}
+        loss = parts["reconstruction"] + self.code_weight * parts["commitment"]
+        if self.perceptual is not None:
+            parts["perceptual"] = self.perceptual(result.output, result.target)
+            loss = loss + self.perceptual.weight * parts["perceptual"]
+        share = (len(x) / totals).float()
+        return {name: value * share for name, value in {"loss": loss, **parts}.items()}
+
+    def problems(self, batch: Tensor | Inputs) -> Sequence[str]:
+        return batch.problems if isinstance(batch, Inputs) else ()
+
+
+def _rows(batch: Tensor | Inputs) -> Tensor:
+    return batch.rows if isinstance(batch, Inputs) else batch
+
+
 def train_tokenizer(
     tokenizer: Tokenizer,
-    batches: Batches[Tensor],
+    batches: Batches[Any],
     loss: str | Loss,
     settings: TrainingSettings,
     out: Path | None = None,
@@ -54,7 +87,7 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train a tokenizer to reconstruct its inputs; the result, averaged if `settings.ema` is on, is ready for use.
 
-    batches: inputs as `Tokenizer` reads them; see `Engine.run` for what makes a run resumable.
+    batches: inputs as `Tokenizer` reads them, or `Inputs`; see `Engine.run` for what makes a run resumable.
     loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
     world: the processes that train together; codebooks learn from the latents of all of them.
     perceptual: compares pictures (B, 3, H, W) beside that loss.
@@ -66,18 +99,8 @@ def train_tokenizer(
     meter = CodeMeter(tokenizer)
     if perceptual is not None:
         perceptual.to(engine.device)
-
-    def step(model: Tokenizer, x: Tensor) -> Mapping[str, Tensor]:
-        result = model(x)
-        meter.add(result.ids)
-        parts = {"reconstruction": measure(result.output.float(), result.target), "commitment": result.code_loss}
-        total = parts["reconstruction"] + code_weight * parts["commitment"]
-        if perceptual is not None:
-            parts["perceptual"] = perceptual(result.output, result.target)
-            total = total + perceptual.weight * parts["perceptual"]
-        return {"loss": total, **parts}
-
-    engine.run(batches, step, report=meter.report, resume=resume)
+    objective = Reconstruction(measure, code_weight, perceptual, meter)
+    engine.run(batches, objective, report=meter.report, resume=resume)
     tokenizer.load_state_dict(engine.weights())
     return tokenizer.eval()
 
