@@ -310,7 +310,7 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
     cases: list[tuple[dict[str, Any], type[AnymodalError], str]] = [
         ({**rgb, "sizes": [32, 50]}, ConfigError, "sizes names 50; this tokenizer reads multiples of 8"),
         ({"modality": "human_poses", **FAMILIES["human_poses"], "sizes": [64]}, ConfigError, "has none to choose from"),
-        ({**rgb, "start": str(base)}, ConfigError, "leave them out"),
+        ({**rgb, "start": str(base), "encoder": {**VIT, "dim": 8}}, ConfigError, "leave them out"),
         ({"modality": "normal", "start": str(base)}, ConfigError, "start names a tokenizer of 'rgb', not of 'normal'"),
         ({"modality": "rgb", "start": str(tmp_path / "none")}, CheckpointError, "not a folder"),
         ({"modality": "rgb", "start": str(base), "numbers": {"codebook": 8}}, ConfigError, "has codebook 16"),

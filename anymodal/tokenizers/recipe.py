@@ -66,8 +66,8 @@ class TokenizerRun:
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
 
     `start` is the folder of a trained tokenizer that goes on learning, with the numbers it has where none are given;
-    what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes` names
-    the tokenizer they belong to.
+    what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes`
+    names the tokenizer they belong to.
     """
 
     modality: str
