@@ -22,6 +22,7 @@ COMMANDS = {
     "data": ("anymodal.cli.data:data", "Make and check data."),
     "doctor": ("anymodal.cli.doctor:doctor", "Say what is installed, what works and what does not."),
     "generate": ("anymodal.cli.generate:generate", "Generate some modalities from others."),
+    "label": ("anymodal.cli.label:label", "Label pictures: make other modalities from them."),
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
     "models": ("anymodal.cli.models:models", "List the models that have a short name."),
     "plugin": ("anymodal.cli.plugin:plugin", "Make, check and list plugins."),

@@ -21,7 +21,7 @@ from anymodal.config import structure
 from anymodal.errors import AnymodalError, DataError
 from anymodal.files import read_json, replacing, write_json
 
-MANIFEST, PROBLEMS, RECEIPTS = "manifest.json", "problems.jsonl", ".jobs"
+MANIFEST, PROBLEMS, RECEIPTS, LOCK = "manifest.json", "problems.jsonl", ".jobs", ".lock"
 MAX_FILES = 60_000  # keeps a manifest below what `read_json` reads
 PIECE = 1024**2
 
@@ -91,7 +91,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder. Raises DataError if one is at work there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout:
         raise DataError(
@@ -127,7 +127,10 @@ class Ledger:
         if len(plan.counts) * len(plan.parts) > MAX_FILES:
             raise DataError(f"{len(plan.counts)} shards are too many for one dataset; choose a larger --shard-size")
         self.manifest: dict[str, Any] = self._read(MANIFEST, folder)
-        self._read(f"{RECEIPTS}/plan.json", folder / RECEIPTS)
+        begun = self._read(f"{RECEIPTS}/plan.json", folder / RECEIPTS)
+        others = sorted({path.name for path in folder.iterdir()} - {RECEIPTS, LOCK})
+        if others and not self.manifest and not begun:
+            raise DataError(f"{folder} holds other things ({', '.join(others[:3])}); choose another folder for --out")
 
     def _read(self, name: str, culprit: Path) -> dict[str, Any]:
         """What was made earlier, or is being made. Raises DataError if it does not go together with the plan."""
@@ -139,7 +142,9 @@ class Ledger:
             self.plan.kind,
             self.plan.format,
         ]:
-            raise DataError(f"{path} is of another kind or of another version; choose another folder for --out")
+            raise DataError(
+                f"{path} is of another kind or of another version; remove it, or choose another folder for --out"
+            )
         common = known["modalities"].keys() & self.plan.modalities.keys()
         old = {"settings": known["settings"], **{n: known["modalities"][n] for n in sorted(common)}}
         new = {"settings": self.plan.settings, **{n: self.plan.modalities[n] for n in sorted(common)}}
@@ -177,9 +182,9 @@ class Ledger:
 
     def begin(self) -> None:
         """Write down the plan, and remove what earlier runs left half-written. Raises DataError."""
-        for left in self.folder.glob("*/.*"):
-            if left.is_file():
-                left.unlink(missing_ok=True)
+        folders = {Path(name).parent for part in self.plan.parts for name in self.outputs(0, part)}
+        for left in (path for folder in folders for path in (self.folder / folder).glob(".shard-*")):
+            left.unlink(missing_ok=True)
         known = {name: attrs.asdict(self.plan)[name] for name in ("kind", "format", "settings", "modalities")}
         write_json(known, self.folder / RECEIPTS / "plan.json")
 

@@ -1,0 +1,79 @@
+"""`anymodal label`: pictures as an aligned multimodal dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anymodal.cli.making import making_options, report
+from anymodal.cli.output import Output, with_output
+
+
+@click.command()
+@click.argument("data")
+@click.option(
+    "--with",
+    "labelers",
+    multiple=True,
+    required=True,
+    metavar="NAME[=CHECKPOINT]",
+    help="A labeler, or a modality that one makes; may be given several times.",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+@click.option(
+    "--set",
+    "numbers",
+    multiple=True,
+    metavar="MODALITY.NUMBER=VALUE",
+    help="A number of a modality, as in depth.high=80.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["tars", "folder"]),
+    default="tars",
+    show_default=True,
+    help="Sharded tars, or a file a sample.",
+)
+@click.option("--count", type=click.IntRange(min=1), help="Only the first pictures of the data.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples labelled together.")
+@making_options
+@with_output
+def label(
+    output: Output,
+    data: str,
+    labelers: tuple[str, ...],
+    out: Path,
+    numbers: tuple[str, ...],
+    layout: str,
+    count: int | None,
+    batch: int,
+    run: dict[str, Any],
+) -> None:
+    """Label the pictures of DATA: a folder of pictures, or an aligned dataset of folders or tars.
+
+    Labelers whose sources others make come after them. The same command goes on with an interrupted run; with other
+    labelers it adds their modalities.
+
+    \b
+    anymodal label photos --with canny_edge --with color_palette --out labelled
+    anymodal label photos --with depth=Intel/zoedepth-nyu --set depth.high=10 --with normal --out labelled
+    """
+    from anymodal.config import override_value
+    from anymodal.data.labelling import label_dataset
+    from anymodal.errors import ConfigError
+
+    raw: dict[str, Any] = {}
+    for number in numbers:
+        override_value(raw, number)
+    for name, values in raw.items():
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {name}=... names no number of the modality; write --set {name}.NUMBER=VALUE")
+    wanted = {name: checkpoint or None for name, _, checkpoint in (each.partition("=") for each in labelers)}
+    summary = label_dataset(
+        data, wanted, out, numbers=raw, layout=layout, count=count, batch=batch, progress=output.progress, **run
+    )
+    report(output, summary, out)
+    if summary is not None:
+        output.next(f"anymodal tokenize {out} --config CONFIG --out tokens")
