@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymodal.data.folder import AlignedFolder
+from anymodal.data.values import open_values
 from anymodal.modality import Crop
 from anymodal.plugins import registry
 
@@ -23,12 +23,12 @@ def test_values_without_a_shape_follow_the_crop_of_the_picture(tmp_path):
     box = {"boxes": [0.5, 0.25, 0.75, 0.75], "class_name": "cup"}
     (tmp_path / "det/a.json").write_text(json.dumps({"instances": [box]}))
     members = [registry().modality("rgb")(size=32), *(registry().modality(n)() for n in ("det", "sam_instance"))]
-    folder = AlignedFolder(tmp_path, members)
+    values = open_values(tmp_path, members)
     for crop, corners in (
         (None, (0.5, 0.25, 1, 0.75)),
         (Crop(0.25, 0, 0.5, 1, flip=True), (0, 0.25, 0.5, 0.75)),
     ):
-        value = folder.read("a", crop)
+        value = values.read(0, crop)
         assert value["det"][0].corners == pytest.approx(corners)
         assert value["sam_instance"][0].box == pytest.approx(corners, abs=0.02)
         bright = value["rgb"][..., 0] > 127

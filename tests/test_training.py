@@ -11,11 +11,11 @@ import yaml
 import anymodal as am
 from anymodal.cli.main import main
 from anymodal.config import load_config, structure
-from anymodal.data.folder import AlignedFolder
 from anymodal.data.scenes import write
 from anymodal.data.steps import EpochOrder
 from anymodal.data.tokenized import TokenStore
 from anymodal.data.tokenizing import tokenize_dataset
+from anymodal.data.values import open_values
 from anymodal.errors import ConfigError, DataError
 from anymodal.plugins import registry
 from anymodal.teachers.train import TeacherRun
@@ -119,10 +119,10 @@ def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
 
     config = load_config(line / "model.yaml", TrainConfig)
     modalities, store = build_set(config.modalities, config.tokenizers), TokenStore(line / "tokens")
-    folder = AlignedFolder(scenes, modalities)
-    assert len(store) == len(folder) == 10
+    source = open_values(scenes, modalities)
+    assert len(store) == len(source) == 10
     for index in (0, 7):
-        values, sample = folder.read(folder.names[index]), store.sample(index)
+        values, sample = source.read(index), store.sample(index)
         for modality in modalities:
             for stream, arrays in modality.tokenize([values[modality.name]]).items():
                 assert np.allclose(sample[stream], arrays[0], atol=2e-3), stream
@@ -159,10 +159,10 @@ def test_epochs_visit_every_sample_once_in_a_new_order():
 def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
     rgb = registry().modality("rgb")(size=32, patch=8)
     with pytest.raises(DataError, match="no such folder"):
-        AlignedFolder(tmp_path / "none", [rgb])
+        open_values(tmp_path / "none", [rgb])
     (tmp_path / "empty" / "other").mkdir(parents=True)
     with pytest.raises(DataError, match=r"no files for rgb; its folders: other"):
-        AlignedFolder(tmp_path / "empty", [rgb])
+        open_values(tmp_path / "empty", [rgb])
     with pytest.raises(DataError, match="not a tokenised dataset"):
         TokenStore(scenes)
     with pytest.raises(DataError, match="was made otherwise"):

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anymodal.data.folder import AlignedFolder
 from anymodal.data.steps import EpochOrder, step_batches
+from anymodal.data.values import ValueSource, open_values
 from anymodal.errors import ConfigError
 from anymodal.families import StructuredModality
 from anymodal.modality import Crop, Modality
@@ -57,18 +57,18 @@ class TeacherRun:
 
 
 class Samples:
-    """Batches of an aligned folder; batch `step` is a pure function of the seed and the step."""
+    """Batches of an aligned dataset; batch `step` is a pure function of the seed and the step."""
 
-    def __init__(self, folder: AlignedFolder, modalities: dict[str, Modality], run: TeacherRun) -> None:
-        self.folder, self.modalities, self.run = folder, modalities, run
-        self.order = EpochOrder(len(folder), run.training.batch_size, run.training.seed)
+    def __init__(self, source: ValueSource, modalities: dict[str, Modality], run: TeacherRun) -> None:
+        self.source, self.modalities, self.run = source, modalities, run
+        self.order = EpochOrder(len(source), run.training.batch_size, run.training.seed)
 
     def __call__(self, step: int) -> dict[str, Tensor] | Tensor:
         rng = np.random.default_rng([self.run.training.seed, step])
-        names = [self.folder.names[index] for index in self.order(step)]
+        indices = self.order(step)
         if self.run.objective == "distillation":
-            return torch.from_numpy(np.stack([self._views(name, rng) for name in names]))
-        samples = [self.folder.read(name) for name in names]
+            return torch.from_numpy(np.stack([self._views(index, rng) for index in indices]))
+        samples = [self.source.read(index) for index in indices]
         return {name: self._stacked(m, [s[name] for s in samples]) for name, m in self.modalities.items()}
 
     def _stacked(self, modality: Modality, values: list[Any]) -> Tensor:
@@ -79,7 +79,7 @@ class Samples:
             row[: len(array)] = array
         return torch.from_numpy(ids)
 
-    def _views(self, name: str, rng: np.random.Generator) -> np.ndarray:
+    def _views(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """Random crops of one picture, half of them mirrored (V, C, H, W)."""
         (modality,) = self.modalities.values()
         views = []
@@ -87,7 +87,7 @@ class Samples:
             side = np.sqrt(rng.uniform(self.run.smallest, 1))
             left, top = rng.uniform(0, 1 - side, 2)
             crop = Crop(left, top, side, side, flip=bool(rng.random() < 0.5))
-            views.append(modality.preprocess(self.folder.read(name, crop)[modality.name]))
+            views.append(modality.preprocess(self.source.read(index, crop)[modality.name]))
         return np.stack(views)
 
 
@@ -95,7 +95,7 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
     """Train and write the teacher's folder `out`; progress lies in out/run. Returns `out`."""
     vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
     modalities = {name: registry().modality(name)(**numbers) for name, numbers in config.modalities.items()}
-    folder = AlignedFolder(config.data, modalities.values(), config.count)
+    source = open_values(config.data, modalities.values(), count=config.count)
     torch.manual_seed(config.training.seed)
     towers = {name: _tower(modality, config.tower, vocabulary) for name, modality in modalities.items()}
     first = next(iter(towers.values()))
@@ -104,7 +104,7 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
     model = Contrastive(towers) if config.objective == "contrastive" else Distillation(first)
     engine = Engine(model, config.training, out / "run", verbose=verbose)
     steps = config.training.steps * config.training.accumulate
-    batches = step_batches(Samples(folder, modalities, config), steps, config.workers)
+    batches = step_batches(Samples(source, modalities, config), steps, config.workers)
     engine.run(batches, lambda module, batch: module(batch), resume=resume)
     model.load_state_dict(engine.weights())
     return save_tower(model.teacher, out, dtype_of(config.dtype))
