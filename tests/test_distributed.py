@@ -19,6 +19,7 @@ import yaml
 
 from anymodal.cli.main import main
 from anymodal.data.scenes import write
+from anymodal.files import read_picture
 from anymodal.training.checkpoint import newest_checkpoint, read_state
 from anymodal.training.log import read_log
 
@@ -213,6 +214,21 @@ class TestAskedToEnd:
         checkpoint = newest_checkpoint(out / "checkpoints")
         assert checkpoint is not None and read_state(checkpoint)["step"] == max(curve(out)) < STEPS
         assert trained(recipe, out, processes=processes) == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_evaluation_measures_every_component_and_draws(recipe: Path, tmp_path: Path, processes: int) -> None:
+    tokens = yaml.safe_load(recipe.read_text())["data"]
+    held_out = f"evaluation={{data: {tokens}, every: 4, samples: 8, pictures: 2}}"
+    overrides = [held_out, "training.steps=8", "checkpoints={best: 1}", "parallel.strategy=fsdp"]
+    trained(recipe, tmp_path / "run", *overrides, processes=processes)
+    first, last = read_log(tmp_path / "run" / "evaluation.jsonl")
+    streams = {"component.0": {"caption", "color_palette"}, "component.1": {"rgb"}}
+    names = {"step", "loss", *streams, *(f"{k}.{name}" for k, s in streams.items() for name in s)}
+    assert set(last) == names | {f"loss.{name}" for s in streams.values() for name in s}
+    assert first["step"] == 4 and last["step"] == 8 and last["loss"] < first["loss"]
+    pictures = [read_picture(path) for path in sorted((tmp_path / "run" / "samples").iterdir())]
+    assert len(pictures) == 2 and all(len(picture.getcolors(1 << 20)) > 100 for picture in pictures)
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(recipe: Path, whole: dict[int, float], tmp_path: Path) -> None:
