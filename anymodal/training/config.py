@@ -30,7 +30,7 @@ class EvaluationConfig:
     `pictures`: of how many samples pictures are drawn, from the modality `given` (default: a photograph).
     """
 
-    data: Path
+    data: tuple[DataConfig, ...] = attrs.field(converter=as_datasets)
     every: int = 1000
     samples: int = 256
     pictures: int = 0
