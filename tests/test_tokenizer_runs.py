@@ -19,6 +19,7 @@ import yaml
 from anymodal.checkpoint import ModalityRecord, load_modality
 from anymodal.cli.main import main
 from anymodal.config import structure
+from anymodal.data.config import CropConfig
 from anymodal.data.values import ValueSource
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.files import read_json
@@ -113,7 +114,7 @@ def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path
 def test_parts_are_drawn_and_samples_without_any_are_passed_over(scenes: Path) -> None:
     modality = registry().modality("human_poses")()
     values = Values(source_of(str(scenes), modality), modality, 0)
-    people = [len(values[k]) for k in range(len(values))]
+    people = [len(values.source.read(k)["human_poses"]) for k in range(len(values))]
     assert 0 in people and max(people) > 1
     batch = PreparedBatches([values], len(people), 0, True, Share())(0).rows
     assert batch.shape == (len(people), 207) and batch.abs().sum(1).min() > 0
@@ -250,6 +251,18 @@ def test_batches_are_a_function_of_seed_and_step(scenes: Path) -> None:
         pieces = [batches(share=Share(rank, 2, 2))(2 * step + part).rows for rank in range(2) for part in range(2)]
         assert torch.equal(torch.cat(pieces), first(step).rows)
     assert not torch.equal(batches(seed=1)(0).rows.flatten()[:99], first(0).rows.flatten()[:99])
+
+
+def test_crops_are_drawn_anew_at_every_step(scenes: Path, tmp_path: Path) -> None:
+    modality = registry().modality("canny_edge")(**GRID)  # derived from the crop of a picture
+    crop = CropConfig(scale=(0.3, 0.9))
+    values = [Values(source_of(str(scenes), modality), modality, memory, crop) for memory in (2**20, 0)]
+    first, fresh = (PreparedBatches([each], 24, 0, False, Share()) for each in values)
+    assert torch.equal(first(3).rows, fresh(3).rows)
+    assert sorted(first.order(k) for k in range(24)) == list(range(24))
+    again = {tuple(values[0].tensor(0, np.random.default_rng(k), False).ravel()) for k in range(8)}  # type: ignore[union-attr]
+    assert len(again) == 8
+    trained(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], crop={"scale": [0.8, 1.0]})
 
 
 def test_files_are_read_once_where_memory_allows(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

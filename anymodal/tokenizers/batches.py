@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anymodal.data.config import CropConfig
+from anymodal.data.cropping import random_crop
 from anymodal.data.steps import generator
 from anymodal.data.values import ValueSource, open_values
 from anymodal.errors import AnymodalError, ConfigError, DataError
@@ -34,41 +36,58 @@ class Inputs:
 
 
 class Values:
-    """Natural values of one modality in the samples of a dataset; as many as fit into `memory` bytes are kept."""
+    """Natural values of one modality in the samples of a dataset, each the centred square or a random `crop`.
 
-    def __init__(self, source: ValueSource, modality: Modality, memory: int) -> None:
-        self.source, self.modality = source, modality
-        self._kept: dict[int, Any] = {}
+    As many as fit into `memory` bytes are kept: the squares, or the files that crops are cut from.
+    """
+
+    def __init__(self, source: ValueSource, modality: Modality, memory: int, crop: CropConfig | None = None) -> None:
+        self.source, self.modality, self.crop = source, modality, crop
+        self._kept: dict[int, dict[str, Any]] = {}
         self._free = memory
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int) -> Any:
-        """The value of a sample; None where it has none."""
-        if index in self._kept:
-            return self._kept[index]
-        value = self.source.read(index).get(self.modality.name)
-        size = getattr(value, "nbytes", UNKNOWN)
-        if size <= self._free:
-            self._free -= size
-            self._kept[index] = value
-        return value
+    def value(self, index: int, rng: np.random.Generator, flip: bool) -> Any:
+        """The value of a sample, mirrored half of the time with `flip`, or as the crops say; None where it has none."""
+        if (config := self.crop) is not None:
+
+            def draw(extent: tuple[float, float] | None) -> Crop:
+                width, height = extent or (1.0, 1.0)
+                return random_crop(config, width, height, rng)
+
+            return self.source.derive(self.source.cut(self._stored(index), draw)).get(self.modality.name)
+        value = self._stored(index).get(self.modality.name)
+        mirrored = flip and self.modality.aligned and rng.random() < 0.5
+        return self.modality.crop(value, Crop(flip=True)) if mirrored and value is not None else value
 
     def tensor(self, index: int, rng: np.random.Generator, flip: bool) -> np.ndarray | None:
-        """What the tokenizer reads of a sample, mirrored half of the time with `flip`; None where there is nothing.
+        """What the tokenizer reads of a sample; None where there is nothing.
 
         Where a value has several parts to be tokenised, one of them is drawn.
         """
-        value = self[index]
-        if value is None:
-            return None
-        if flip and self.modality.aligned and rng.random() < 0.5:
-            value = self.modality.crop(value, Crop(flip=True))
-        if not isinstance(self.modality, CodedModality):
-            return self.modality.preprocess(value)
+        value = self.value(index, rng, flip)
+        if value is None or not isinstance(self.modality, CodedModality):
+            return None if value is None else self.modality.preprocess(value)
         parts = self.modality.parts(value)
         return parts[rng.integers(len(parts))] if parts else None
+
+    def _stored(self, index: int) -> dict[str, Any]:
+        """The values of the files of a sample if there are to be crops, else its value alone, cut and resized."""
+        if index in self._kept:
+            return self._kept[index]
+        if self.crop is not None:
+            held = {name: name for name in self.source.modalities if self.source.members.holds(name, index)}
+            values = self.source.read_files(index, held)
+        else:
+            name = self.modality.name
+            values = {key: value for key, value in self.source.read(index).items() if key == name}
+        size = sum(getattr(value, "nbytes", UNKNOWN) for value in values.values())
+        if size <= self._free:
+            self._free -= size
+            self._kept[index] = values
+        return values
 
 
 class PreparedBatches:

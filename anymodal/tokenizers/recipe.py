@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 import torch
 
+from anymodal.data.config import CropConfig
 from anymodal.data.steps import step_batches
 from anymodal.data.values import ValueSource
 from anymodal.errors import CheckpointError, ConfigError
@@ -58,9 +59,9 @@ class TokenizerRun:
     `data` is an aligned folder or a folder of sharded tars, also behind an address such as s3://bucket/data.
 
     `numbers` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
-    tokenizer's config. Pictures are mirrored half of the time with `flip`. `loss` defaults to the modality's own;
-    `perceptual` adds a second one to it. `sizes` in pixels are those of the pictures, one drawn for each step; without
-    them all have the modality's size.
+    tokenizer's config. `loss` defaults to the modality's own; `perceptual` adds a second one to it. Pictures are the
+    centred square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
+    for each step; without them all have the modality's size.
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
@@ -86,6 +87,7 @@ class TokenizerRun:
     loss: str | None = None
     perceptual: PerceptualConfig | None = None
     sizes: tuple[int, ...] = ()
+    crop: CropConfig | None = None
     flip: bool = True
     workers: int = 0
     vocabulary: VocabularyConfig | None = None
@@ -236,7 +238,7 @@ def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
             raise ConfigError(f"sizes names {wrong[0]}; this tokenizer reads multiples of {multiple} pixels")
         modalities = [at_size(modality, size) for size in config.sizes]
     memory = MEMORY // len(modalities) // max(1, config.workers)
-    return [Values(source_of(config.data, each), each, memory) for each in modalities]
+    return [Values(source_of(config.data, each), each, memory, config.crop) for each in modalities]
 
 
 def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | None:
