@@ -39,7 +39,8 @@ class MaskedLoss(Objective[Transformer, Batch]):
         # The loss of a batch without any prediction is zero, but its gradient has to be there.
         shares = {name: value * 0 for name, value in losses.items()}
         part = self._predictions(batch) / totals.clamp(min=1)
-        present = [name for name in self.weights if totals[index[name]] > 0]
+        there = totals.tolist()
+        present = [name for name in self.weights if there[index[name]] > 0]
         for name in present:
             shares[name] = losses[name] * part[index[name]].float() if name in losses else totals.new_zeros(())
         weight = max(sum(self.weights[name] for name in present), 1e-9)
