@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+import anymodal as am
 from anymodal.checkpoint import ModalityRecord, load_modality
 from anymodal.cli.main import main
 from anymodal.config import structure
@@ -204,7 +205,11 @@ def test_a_dataset_is_tokenised_with_several_ids_a_place(scenes: Path, tmp_path:
     (tmp_path / "model.yaml").write_text(yaml.safe_dump(config))
     command("tokenize", scenes, "--config", tmp_path / "model.yaml", "--out", tmp_path / "tokens", "--workers", 1)
     command("train", tmp_path / "model.yaml", "--out", tmp_path / "run")
-    assert (tmp_path / "run" / "model" / "config.json").is_file()
+    loaded_model = am.load(tmp_path / "run" / "model")
+    generated = loaded_model.generate({}, targets=["rgb"], seed=0)["rgb"]
+    assert generated.shape == (32, 32, 3)
+    values = {"rgb": generated}
+    assert loaded_model.detokenize(loaded_model.tokenize(values))["rgb"].shape == (32, 32, 3)
 
 
 def test_levels_that_do_not_fit_the_codebook_say_what_would(scenes: Path, tmp_path: Path) -> None:
