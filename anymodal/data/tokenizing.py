@@ -238,7 +238,7 @@ class ShardTokenizer:
                 sources = modality.derived_from
                 if modality.name not in whole and sources and all(source in values for source in sources):
                     with _noted(problems, modality, name, "derive"):
-                        values[modality.name] = modality.derive(values)
+                        values[modality.name] = modality.derive({source: values[source] for source in sources})
             views.append(values)
         return Views(name, crops, views)
 

@@ -73,7 +73,7 @@ class ValueSource:
         whole = dict(values)
         for name, modality in self.modalities.items():
             if name not in whole and name not in leave and _derivable(modality, whole):
-                whole[name] = modality.derive(whole)
+                whole[name] = modality.derive({source: whole[source] for source in modality.derived_from})
         return whole
 
     def read_file(self, name: str, index: int, part: str | None = None) -> Any:
