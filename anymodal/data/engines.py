@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -82,9 +83,11 @@ def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[
 def _serve(hand: Connection, make: MakeWorker, number: int) -> None:
     """The life of a worker process: until it is ended, or the other end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
-    import torch
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core each
+    if "torch" in sys.modules:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     try:
         worker = make(number)
         while True:

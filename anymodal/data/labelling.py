@@ -59,7 +59,8 @@ def label_dataset(
     chosen = ordered([find_labeler(name, checkpoint) for name, checkpoint in labelers.items()])
     made = {labeler.modality for labeler in chosen}
     sources = {source for labeler in chosen for source in labeler.sources}
-    carried = tuple(sorted({PICTURE, *sources} - made - labelled_earlier(out)))
+    others = sources - made - labelled_earlier(out) - {PICTURE}
+    carried = (PICTURE, *sorted(others))  # pictures come first, for they give the order of the samples
     work = Labelling(
         data=str(data),
         out=out,

@@ -197,11 +197,11 @@ class Ledger:
         manifest = {
             "kind": plan.kind,
             "format": plan.format,
-            "versions": {**self.manifest.get("versions", {}), **plan.versions},
+            "versions": _merged(self.manifest.get("versions", {}), plan.versions),
             "settings": plan.settings,
-            "modalities": {**self.manifest.get("modalities", {}), **plan.modalities},
+            "modalities": _merged(self.manifest.get("modalities", {}), plan.modalities),
             "problems": len(problems),
-            "files": dict(sorted(files.items())),
+            "files": _merged(files, {}),
         }
         self.manifest = {**manifest, **extra(manifest)}
         write_json(self.manifest, self.folder / MANIFEST)
@@ -229,6 +229,10 @@ class Ledger:
                 for each in problems:
                     file.write(json.dumps({"shard": shard, **attrs.asdict(each)}, ensure_ascii=False) + "\n")
         return [each for _, problems in sorted(lines.items()) for each in problems]
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(sorted({**old, **new}.items()))
 
 
 def receipt_path(folder: Path, shard: int, part: str) -> Path:

@@ -1,0 +1,73 @@
+"""Small datasets and tokenizers on disk, for the tests that make datasets by command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+import anymodal as am
+from anymodal.plugins import registry
+from anymodal.tokenizer_files import save_tokenizer
+
+SIZE = 32
+FEW = ("rgb", "depth", "caption", "color_palette", "metadata_image")
+
+
+def write_pictures(
+    root: Path, count: int, *, seed: int = 0, modalities: tuple[str, ...] = ("rgb", "depth", "caption")
+) -> Path:
+    """An aligned folder of smooth pictures of several shapes, with depth and captions."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        height, width = [(40, 56), (48, 48), (64, 40)][number % 3]
+        smooth = np.kron(rng.random((4, 4, 3)), np.ones((16, 16, 1)))[:height, :width]
+        values = {
+            "rgb": (smooth * 255).astype(np.uint8),
+            "depth": smooth[..., 0].astype(np.float32),
+            "caption": f"a {['red', 'blue', 'green'][number % 3]} cup on a table",
+        }
+        for name in modalities:
+            modality = registry().modality(name)()
+            modality.write(values[name], root / name / f"{number:04d}{modality.suffixes[0]}")
+    return root
+
+
+def write_config(folder: Path, seven: am.ModalitySet, names: tuple[str, ...] = FEW) -> Path:
+    """The tokenizers of a set, and a configuration for some of its modalities."""
+    for modality in seven:
+        if modality.tokenizer is not None:
+            save_tokenizer(modality, folder / "tokenizers/modalities" / modality.name)
+    seven.vocabulary.save(folder / "tokenizers/vocabulary.json")
+    config = {
+        "modalities": {name: {} if seven_has_tokenizer(seven, name) else {"length": 24} for name in names},
+        "tokenizers": str(folder / "tokenizers"),
+        "data": str(folder / "tokens"),
+        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
+        "masking": {
+            "input_tokens": 8,
+            "target_tokens": 8,
+            "components": [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}],
+        },
+        "training": {"steps": 2, "batch_size": 2, "lr": 1e-3},
+    }
+    path = folder / f"{'-'.join(names)}.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+def seven_has_tokenizer(seven: am.ModalitySet, name: str) -> bool:
+    return name in seven and seven[name].tokenizer is not None
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a finished dataset."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def problems(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]

@@ -1,0 +1,170 @@
+"""Long work: whoever does it makes the same bytes, and a run can be killed, resumed, repeated and watched."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from datasets_made import FEW, contents, write_config, write_pictures
+from worker_parts import dies, doubles, raises
+
+from anymodal.cli.main import main
+from anymodal.data import engines
+from anymodal.data.ledger import differences, locked
+from anymodal.data.tokenized import TokenStore
+from anymodal.errors import ConfigError, DataError, PluginError
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+PICTURES = 24
+
+
+@pytest.fixture(scope="module")
+def work(seven, tmp_path_factory) -> Path:
+    """Pictures, a configuration, and `whole`: what one process makes of them."""
+    work = tmp_path_factory.mktemp("work")
+    write_pictures(work / "data", PICTURES)
+    write_config(work, seven)
+    assert command(*tokenizing(work, work / "whole")) == 0
+    return work
+
+
+def command(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    return int(exit_.value.code or 0)
+
+
+def tokenizing(work: Path, out: Path, *more: object) -> list[str]:
+    """The arguments of the command; three crops make structured values random."""
+    config = work / f"{'-'.join(FEW)}.yaml"
+    options = ["--shard-size", 2, "--crops", 3, "--flip", "--workers", 1, *more]
+    return ["tokenize", *map(str, [work / "data", "--config", config, "--out", out, *options])]
+
+
+def start(arguments: list[str], *launcher: str, **options) -> subprocess.Popen[str]:
+    line = [*(launcher or [sys.executable]), "-m", "anymodal.cli", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(line, env=ENVIRONMENT, **pipes, **options)
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str]:
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out + err
+
+
+def receipts(out: Path) -> list[Path]:
+    return list((out / ".jobs").glob("*-*.json"))
+
+
+def wait_for(condition, process: subprocess.Popen[str], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.005)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(work, tmp_path):
+    out = tmp_path / "out"
+    killed = start(tokenizing(work, out, "--workers", 2))
+    wait_for(lambda: len(receipts(out)) >= 12, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert finish(killed)[0] == -signal.SIGKILL
+    made = {path: path.stat().st_mtime_ns for path in receipts(out)}
+    shards = {int(path.stem.rpartition("-")[2]) for path in made}
+    assert not (out / "manifest.json").exists() and len(shards) < PICTURES / 2
+    with pytest.raises(DataError, match="is not finished"):
+        TokenStore(out)
+    code, said = finish(start(tokenizing(work, out)))
+    assert code == 0 and contents(out) == contents(work / "whole"), said
+    again = json.loads(finish(start(tokenizing(work, out, "--json")))[1])
+    assert again["made"] == 0 and again["shards"] == PICTURES / 2
+
+
+def test_a_second_run_does_nothing_and_says_so(work, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (work / "whole").rglob("*") if path.is_file()}
+    assert command(*tokenizing(work, work / "whole")) == 0
+    assert f"{PICTURES} samples in {work / 'whole'}; nothing to do, all 12 shards are there" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items() if path.name != ".lock")
+
+
+def test_lost_and_damaged_shards_are_made_again_and_no_others(work, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(*tokenizing(work, out)) == 0
+    damaged, lost = out / "rgb/shard-00004.safetensors", out / "caption/shard-00007.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\7")
+    lost.unlink()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert command(*tokenizing(work, out)) == 0
+    assert "made 2 of 12 shards" in capsys.readouterr().out
+    changed = {path.relative_to(out).as_posix() for path, when in before.items() if path.stat().st_mtime_ns != when}
+    assert changed == {"rgb/shard-00004.safetensors", "rgb.pixels/shard-00004.safetensors"}
+    assert contents(out) == contents(work / "whole")
+
+
+def test_processes_of_torchrun_make_the_same_bytes(work, tmp_path):
+    out = tmp_path / "out"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    code, said = finish(start(tokenizing(work, out, "--engine", "torchrun"), *launcher))
+    assert code == 0 and contents(out) == contents(work / "whole"), said
+    assert said.count("made 12 of 12 shards") == 1
+    code, said = finish(start([*tokenizing(work, out, "--engine", "torchrun"), "--seed", "9"], *launcher))
+    assert code != 0 and said.count("crops.seed was 0, is 9") >= 1
+
+
+def test_ray_makes_the_same_bytes(work, tmp_path):
+    pytest.importorskip("ray")
+    code, said = finish(start(tokenizing(work, tmp_path / "out", "--engine", "ray", "--workers", 2)))
+    assert code == 0 and contents(tmp_path / "out") == contents(work / "whole"), said
+
+
+def test_a_full_disk_is_named_and_finished_shards_stay(work, tmp_path):
+    out = tmp_path / "out"
+    limit = (work / "whole/rgb.pixels/shard-00000.safetensors").stat().st_size - 1
+    full = start(tokenizing(work, out), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    code, said = finish(full)
+    assert code == 2 and "Traceback" not in said
+    assert "error: cannot write" in said and "rgb.pixels/shard-00000.safetensors: File too large" in said
+    assert "0 of 12 shards are finished and stay; the same command goes on from there" in said
+    assert not list(out.rglob("*.safetensors")) and not list(out.glob("*/.shard-*"))
+    assert command(*tokenizing(work, out)) == 0 and contents(out) == contents(work / "whole")
+
+
+def test_two_runs_do_not_share_a_folder(work, tmp_path, capsys):
+    with locked(tmp_path / "out"):
+        code, said = finish(start(tokenizing(work, tmp_path / "out")))
+    assert code == 2 and "another run is writing to" in said
+    assert command(*tokenizing(work, tmp_path / "out", "--count", 2)) == 0
+
+
+def test_processes_that_die_or_raise_end_the_work(tmp_path):
+    assert sorted(engines.results("local", doubles, range(7), 2)) == [0, 2, 4, 6, 8, 10, 12]
+    with pytest.raises(DataError, match="a worker process died"):
+        list(engines.results("local", dies, range(4), 2))
+    with pytest.raises(DataError, match="job 3 has a problem"):
+        list(engines.results("local", raises, range(4), 2))
+    with pytest.raises(RuntimeError, match="ZeroDivisionError in a worker process"):
+        list(engines.results("local", raises, range(-1, 3), 2))
+
+
+def test_engines_that_cannot_be_used_say_so(monkeypatch):
+    with pytest.raises(ConfigError, match="no engine 'locl'; did you mean 'local'"):
+        engines.check("locl")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ConfigError, match="torchrun --nproc-per-node"):
+        engines.check("torchrun")
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(PluginError, match=r"pip install 'anymodal\[ray\]'"):
+        engines.check("ray")
+
+
+def test_differences_are_told_by_place():
+    old, new = {"a": {"b": [1, 2]}, "c": 1}, {"a": {"b": (1, 2)}, "d": {"e": "x" * 90}}
+    assert list(differences(old, old)) == [] == list(differences({"a": [1]}, {"a": (1,)}))
+    assert list(differences(old, new)) == ['d was null, is {"e": "xxxxx...xx"}', "c was 1, is null"]
