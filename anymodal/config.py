@@ -35,7 +35,13 @@ def load_config(path: Path, schema: type[T], overrides: Iterable[str] = ()) -> T
 
 def dump_config(config: Any) -> str:
     """A configuration as YAML with every default filled in; `load_config` makes an equal one of it."""
-    return yaml.safe_dump(_plain(attrs.asdict(config)), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(plain_config(config), sort_keys=False, allow_unicode=True, width=120)
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """A configuration as plain data with every default filled in."""
+    plain: dict[str, Any] = _plain(attrs.asdict(config))
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -101,6 +101,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
+    def words(self) -> dict[str, int]:
+        """The ids of all words, word pieces and special tokens."""
+        return dict(self._tokenizer.get_vocab())
+
     def space(self, length: int, shared: bool = True) -> TokenSpace:
         """The space of sequences of up to `length` ids; `shared` ones use one table of embeddings for all."""
         key = "text" if shared else None

@@ -6,17 +6,28 @@ from pathlib import Path
 
 import click
 
-from anymodal.cli.options import config_argument, overrides_option, resume_option
+from anymodal.cli.options import (
+    config_argument,
+    needed,
+    out_option,
+    overrides_option,
+    print_config_option,
+    resume_option,
+    show_config,
+)
 from anymodal.cli.output import Output, with_output
 
 
 @click.command()
 @config_argument
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The teacher's folder.")
+@out_option("The teacher's folder.")
 @overrides_option
 @resume_option
+@print_config_option
 @with_output
-def train_teacher(output: Output, config: Path, out: Path, overrides: tuple[str, ...], resume: bool) -> None:
+def train_teacher(
+    output: Output, config: Path, out: Path | None, overrides: tuple[str, ...], resume: bool, print_config: bool
+) -> None:
     """Train a teacher on an aligned folder, by pairs of modalities or by views of one.
 
     \b
@@ -26,6 +37,10 @@ def train_teacher(output: Output, config: Path, out: Path, overrides: tuple[str,
     from anymodal.config import load_config
     from anymodal.teachers.train import TeacherRun, run
 
-    path = run(load_config(config, TeacherRun, overrides), out, resume=resume, verbose=True)
+    plan = load_config(config, TeacherRun, overrides)
+    if print_config:
+        show_config(output, plan)
+        return
+    path = run(plan, needed(out), resume=resume, verbose=True)
     output.line(f"wrote {path}")
     output.data({"path": str(path)})

@@ -204,22 +204,27 @@ def optimizer_tensors(optimizers: Iterable[Optimizer], model: nn.Module) -> dict
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     tensors: dict[str, Tensor] = {}
     for optimizer in optimizers:
-        if not optimizer.state:
-            _make_state(optimizer)
+        _make_state(optimizer)
         for parameter, slots in optimizer.state.items():
             tensors |= {f"{names[parameter]}/{key}": value for key, value in slots.items()}
     return tensors
 
 
 def _make_state(optimizer: Optimizer) -> None:
-    """Let an optimiser make its tensors, by a step that moves nothing: no gradient, no learning rate."""
+    """Let an optimiser make the tensors it lacks, as they are before its first step: by a step that moves nothing."""
     rates = [group["lr"] for group in optimizer.param_groups]
+    missing = [p for group in optimizer.param_groups for p in group["params"] if p not in optimizer.state]
+    if not missing:
+        return
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
+    for parameter in missing:
+        parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    for parameter in missing:
+        for tensor in optimizer.state[parameter].values():
+            tensor.zero_()
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -66,6 +66,8 @@ class Engine(Generic[M]):
     world: the processes that train together, each with its share of the batches; by default this one alone, on
         `device` (the first GPU if there is one).
     verbose: print a line now and then where there is no terminal for a progress bar.
+    fixed: names of weights that never change; checkpoints and averages leave them out.
+    idle: says which weights a step (from 0) leaves alone.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Engine(Generic[M]):
         parallel: ParallelConfig | None = None,
         checkpoints: CheckpointConfig | None = None,
         trackers: Iterable[Tracker] = (),
+        fixed: Collection[str] = (),
+        idle: Callable[[int], Iterable[Tensor]] = lambda step: (),
     ) -> None:
         self.world = world or alone(device)
         self.device = self.world.device
@@ -89,12 +93,13 @@ class Engine(Generic[M]):
         self.verbose = verbose
         self.trackers = tuple(trackers)
         self.progress = Progress()
+        self._fixed, self._idle = set(fixed), idle
         self.called = lay_out(self.model, parallel or ParallelConfig(), self.world)
         self.optimizers = build_optimizers(
             self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas
         )
         self._trained = [p for group in self._groups() for p in group["params"]]
-        self._average = WeightAverage(self.model, settings.ema) if settings.ema else None
+        self._average = WeightAverage(self.model, settings.ema, self._fixed) if settings.ema else None
         config = checkpoints or CheckpointConfig()
         self._checkpoints = CheckpointFolder(out / "checkpoints", config, self.world) if out else None
         self._keeps_best = config.best > 0
@@ -118,16 +123,17 @@ class Engine(Generic[M]):
 
     def weights(self) -> dict[str, Tensor]:
         """The result by name: averaged weights if there are any. Whole tensors; all processes must ask together."""
-        state = self.model.state_dict() if self._average is None else self._average.state
+        state = self.model.state_dict() | (self._average.state if self._average else {})
         return {name: whole(tensor) for name, tensor in state.items()}
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """The model has its averaged weights while the block runs, and is in evaluation mode."""
         present = self.model.state_dict()
-        kept = {name: tensor.clone() for name, tensor in present.items()} if self._average else {}
-        for name in kept:
-            present[name].copy_(self._average.state[name])  # type: ignore[union-attr]
+        averages = self._average.state if self._average else {}
+        kept = {name: present[name].clone() for name in averages}
+        for name, average in averages.items():
+            present[name].copy_(average)
         self.model.eval()
         try:
             yield
@@ -223,7 +229,8 @@ class Engine(Generic[M]):
 
     def _tensors(self) -> dict[str, Tensor]:
         """All that a checkpoint holds, by name; to fill them is to resume."""
-        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        state = self.model.state_dict()
+        tensors = {f"model/{name}": tensor for name, tensor in state.items() if name not in self._fixed}
         optimizers = optimizer_tensors(self.optimizers, self.model)
         tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizers.items()}
         if self._average is not None:
@@ -267,9 +274,11 @@ class Engine(Generic[M]):
                 (metrics["loss"] * self.world.size).backward()
             for name, value in metrics.items():
                 shares[name] = shares.get(name, torch.zeros_like(value)) + value.detach()
+        for parameter in self._idle(self.step):
+            parameter.grad = None
         norm = whole(nn.utils.clip_grad_norm_(self._trained, self.settings.clip or math.inf))
-        told = torch.stack([shares["loss"].double(), torch.tensor(float(ends())), torch.tensor(float(len(problems)))])
-        loss, asked, bad = self.world.sum(told.to(self.device)).tolist()
+        told = torch.tensor([shares["loss"], ends(), len(problems)], dtype=torch.float64, device=self.device)
+        loss, asked, bad = self.world.sum(told).tolist()
         self._note_problems(problems, int(bad))
         if self._usable(float(norm), loss):
             self._update(float(norm))

@@ -10,7 +10,9 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.steps import step_batches
 from anymodal.errors import ConfigError
+from anymodal.files import write_json
 from anymodal.model import Transformer
+from anymodal.training import start
 from anymodal.training.batches import Share, build_batches
 from anymodal.training.config import TrainConfig, build_set
 from anymodal.training.engine import Engine
@@ -39,6 +41,10 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
     torch.manual_seed(settings.seed)
     transformer = Transformer(config.model, modalities.layout)
+    if config.start is not None:
+        report = start.prepare(transformer, config.start, modalities.vocabulary)
+        if world.is_first:
+            write_json(attrs.asdict(report), out / "start.json")
     followers = trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else []
     engine = Engine(
         transformer,
@@ -49,6 +55,8 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
         parallel=config.parallel,
         checkpoints=config.checkpoints,
         trackers=followers,
+        fixed=start.fixed(transformer),
+        idle=start.idle(transformer, config.start),
     )
     try:
         engine.run(
@@ -64,9 +72,10 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     if not engine.finished:
         return None
     weights = engine.weights()
-    model = AnyModel(modalities, Transformer(config.model, modalities.layout))
-    model.transformer.load_state_dict(weights)
+    model = start.rebuilt(config.model, config.start, modalities, weights)
     if world.is_first:
         model.save_pretrained(out / "model")
+        if config.start is not None and config.start.lora is not None and config.start.lora.keep:
+            start.save_adapters(transformer, weights, config.start, out / "adapters")
     world.wait()
     return model
