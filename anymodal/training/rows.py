@@ -1,0 +1,121 @@
+"""Tables of which a step changes the rows it looked up, and no others: their gradients, their length, their optimiser.
+
+Such a gradient is a sparse tensor of the rows that were looked up; the whole of it never exists. Whoever writes code
+for gradients that may be sparse finds the numbers they consist of with `solid`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from anymodal.errors import ConfigError
+
+
+class RowAdamW(Optimizer):
+    """AdamW (Loshchilov & Hutter 2019) that leaves a row (the first dimension) alone in steps that do not touch it.
+
+    A row is touched if the sparse gradient names it, or if its gradient in a dense one is not zero. Its moments, its
+    count of steps for the correction of their bias, and its weight decay know only the steps that touched it: the first
+    time it is seen it moves as in the first step of Adam, and a rare row decays as often as it learns. Moments of rows
+    that are touched alone are those of `torch.optim.SparseAdam`, which has no decay and counts steps for all rows
+    together. Where every step touches every row, this is AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move the rows that have a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._move(table, self._slots(table), group)
+        return loss
+
+    def _slots(self, table: Tensor) -> dict[str, Tensor]:
+        slots: dict[str, Tensor] = self.state[table]
+        if not slots:
+            slots["steps"] = torch.zeros(len(table), dtype=torch.int32, device=table.device)
+            slots["exp_avg"], slots["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
+        return slots
+
+    def _move(self, table: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
+        rows, gradient = touched(table.grad)  # type: ignore[arg-type]
+        if not len(rows):
+            return
+        (first, second), lr = group["betas"], group["lr"]
+        steps = slots["steps"][rows] + 1
+        mean = slots["exp_avg"][rows].lerp_(gradient, 1 - first)
+        square = slots["exp_avg_sq"][rows].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        for name, value in (("steps", steps), ("exp_avg", mean), ("exp_avg_sq", square)):
+            slots[name].index_copy_(0, rows, value)
+        column = (-1,) + (1,) * (table.ndim - 1)
+        correction = [(1 - beta ** steps.double()).to(table.dtype).view(column) for beta in (first, second)]
+        spread = square.sqrt_().div_(correction[1].sqrt_()).add_(group["eps"])
+        moved = table[rows].mul_(1 - lr * group["weight_decay"])
+        table.index_copy_(0, rows, moved.addcdiv_(mean, spread.mul_(correction[0]), value=-lr))
+
+
+def touched(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows (n,) that a gradient touches, each once, and their part of it (n, ...)."""
+    if gradient.is_sparse:
+        gradient = gradient.coalesce()
+        return gradient.indices()[0], gradient.values()
+    rows = gradient.flatten(1).any(1).nonzero()[:, 0] if gradient.ndim > 1 else gradient.nonzero()[:, 0]
+    return rows, gradient[rows]
+
+
+def solid(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The gradients of parameters as dense tensors that share their memory: of a sparse one the rows it names, once."""
+    found = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            found.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            found.append(parameter.grad)
+    return found
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[Tensor], limit: float) -> Tensor:
+    """Shorten gradients, some of which may be sparse, to a joint length of at most `limit`; their length before."""
+    gradients = solid(parameters)
+    norm = nn.utils.get_total_norm(gradients)
+    for gradient in gradients:
+        gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def lookups(model: nn.Module) -> list[nn.Parameter]:
+    """Let a model's lookups make sparse gradients; the tables they look into. Raises ConfigError without any."""
+    tables: list[nn.Parameter] = [table for table in getattr(model, "lookups", ()) if table.requires_grad]
+    if not tables:
+        raise ConfigError(f'tables is "rows", and {type(model).__name__} trains no tables by rows; use "dense"')
+    model.sparse_lookups = True  # type: ignore[assignment]
+    return tables
+
+
+def check_rows(tables: str, processes: int) -> None:
+    """Raise ConfigError where tables cannot be trained by rows: processes exchange dense gradients only."""
+    if tables == "rows" and processes > 1:
+        raise ConfigError(
+            f'tables is "rows", which works with one process, and these are {processes}; use "dense", or one process'
+        )
