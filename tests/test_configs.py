@@ -1,0 +1,167 @@
+"""Configurations: files built on files, overrides that reach everywhere, and what is printed loads again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymodal.cli.main import main
+from anymodal.config import dump_config, load_config, override_value, structure
+from anymodal.errors import ConfigError
+from anymodal.masking import Component, MaskingConfig
+from anymodal.masking.mixture import spelled_out
+from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream, TokenSpace
+from anymodal.teachers.train import TeacherRun
+from anymodal.tokenizers.recipe import TokenizerRun
+from anymodal.tokens import Layout
+from anymodal.training.config import TrainConfig
+
+RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
+SCHEMAS = {"model": TrainConfig, "pictures": TrainConfig}
+
+
+def read(text: str, schema: type, folder: Path, *overrides: str) -> Any:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return load_config(path, schema, overrides)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_what_is_printed_loads_as_the_same(path, tmp_path):
+    schema = TeacherRun if path.parent.name == "teachers" else SCHEMAS.get(path.stem, TokenizerRun)
+    config = load_config(path, schema)
+    assert read(dump_config(config), schema, tmp_path) == config
+
+
+names = st.text("abcdef_.*:{}é ", min_size=1, max_size=6)
+shares = st.dictionaries(names, st.floats(0, 1e6), max_size=3)
+
+
+@given(inputs=shares, weight=st.floats(1e-6, 1e6), keep=st.dictionaries(names, st.sampled_from(["all", "none"])))
+def test_any_mixture_survives_being_printed(tmp_path_factory, inputs, weight, keep):
+    config = MaskingConfig(components=[Component(inputs, {"a": 1.0}, weight, keep, (1, 2))], chunks={"a": 2})
+    assert structure(yaml.safe_load(dump_config(config)), MaskingConfig, "here") == config
+
+
+def test_print_config_fills_in_defaults_and_overrides(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", str(RECIPES / "model.yaml"), "--print-config", "--json", "--set", "training.steps=7"])
+    assert exit_.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["training"]["steps"] == 7 and printed["training"]["betas"] == [0.9, 0.95]
+    assert printed["parallel"] == {"strategy": "ddp", "checkpoint_activations": False, "compile": False}
+
+
+@pytest.mark.parametrize("command", ["train", "train-tokenizer", "train-teacher"])
+def test_a_run_needs_a_folder(command, capsys):
+    recipe = {"train": "model.yaml", "train-tokenizer": "rgb.yaml", "train-teacher": "teachers/clip.yaml"}[command]
+    with pytest.raises(SystemExit) as exit_:
+        main([command, str(RECIPES / recipe)])
+    assert exit_.value.code == 2 and "missing option '--out'" in capsys.readouterr().err
+
+
+@attrs.frozen(kw_only=True)
+class Inner:
+    a: int = 0
+    b: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Outer:
+    x: Inner = Inner()
+    several: tuple[Inner, ...] = ()
+    text: str = ""
+    maybe: Inner | None = None
+
+
+def test_a_file_is_built_on_another(tmp_path):
+    (tmp_path / "low").mkdir()
+    (tmp_path / "low" / "lowest.yaml").write_text("x: {a: 1, b: [1, 2, 3]}\ntext: lowest\nmaybe: {a: 5}\n")
+    (tmp_path / "low" / "middle.yaml").write_text("base: lowest.yaml\nx: {b: [4]}\n")
+    config = read("base: low/middle.yaml\ntext: top\nmaybe: null\n", Outer, tmp_path, "x.a=2")
+    assert config == Outer(x=Inner(a=2, b=(4,)), text="top", maybe=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("base: config.yaml", "is built on"),
+        ("base: other.yaml", "is built on"),
+        ("base: none.yaml", "no such file.*none.yaml, the 'base' of"),
+        ("base: [a]", "must be the path"),
+        ("base: list.yaml", "keys and values"),
+    ],
+)
+def test_wrong_bases_are_named(text, words, tmp_path):
+    (tmp_path / "other.yaml").write_text("base: config.yaml")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(ConfigError, match=words):
+        read(text, Outer, tmp_path)
+
+
+def test_overrides_reach_into_lists(tmp_path):
+    text = "several: [{a: 1}, {a: 2, b: [5, 6]}]"
+    config = read(text, Outer, tmp_path, "several.1.a=3", "several.1.b.0=9", "several.0={a: 7}", "maybe.a=4")
+    assert config.several == (Inner(a=7), Inner(a=3, b=(9, 6))) and config.maybe == Inner(a=4)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("several.2.a=1", "names the part '2' of a list; known: 0 to 1"),
+        ("several.first=1", "known: 0 to 1"),
+        ("several.1.c=1", r"unknown key 'several\[1\].c'.*known: a, b"),
+        ("several.1.b.0=1", "known: none, it is empty"),
+        ("text.a=1", "goes through 'text', which holds the plain value 'words'"),
+        ("x=[", "is not YAML"),
+    ],
+)
+def test_wrong_overrides_name_what_is_known(override, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        read("text: words\nseveral: [{a: 1}, {b: []}]", Outer, tmp_path, override)
+
+
+@given(st.recursive(st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner) | st.lists(inner)))
+def test_an_override_changes_what_it_names_or_refuses(raw):
+    whole = {"top": raw}
+    try:
+        override_value(whole, "top.a.0=5")
+    except ConfigError:
+        return
+    inside = whole["top"]["a"]
+    assert inside[0] == 5 if isinstance(inside, list) else inside["0"] == 5
+
+
+def layout() -> Layout:
+    text = TokenSpace.sequence(100, 16, sentinels=(90, 10), end=1)
+    return Layout(
+        [
+            Stream("rgb.pixels", "rgb", DenseSpace.grid(12, 2, 2), target=False),
+            Stream("rgb", "rgb", TokenSpace.grid(8, 2, 2)),
+            Stream("caption", "caption", text),
+            Stream("t5", "t5", DenseSpace(6, 4, LEFT_TO_RIGHT), target=False),
+            Stream("only", "only", TokenSpace.grid(8, 2, 2), input=False),
+        ]
+    )
+
+
+def test_a_star_stands_for_all_that_is_not_named_and_fits():
+    given = Component({"*": 0.5, "rgb.pixels": 9.0}, {"caption": 2.0, "*": 1.0}, keep={"*": "all", "t5": "none"})
+    (component,) = spelled_out(MaskingConfig(components=[given]), layout()).components
+    assert component.inputs == {"rgb.pixels": 9.0, "rgb": 0.5, "caption": 0.5, "t5": 0.5}
+    assert component.targets == {"rgb": 1.0, "caption": 2.0, "only": 1.0}
+    assert component.keep == {"caption": "all", "t5": "none"}
+
+
+def test_without_a_star_nothing_is_added_and_unknown_names_are_refused():
+    plain = Component({"rgb": 1.0}, {"caption": 1.0})
+    assert spelled_out(MaskingConfig(components=[plain]), layout()).components == (plain,)
+    with pytest.raises(ConfigError, match=r"'rgbs', which is not in the set; did you mean 'rgb'"):
+        spelled_out(MaskingConfig(components=[Component({"*": 1.0, "rgbs": 1.0}, {})]), layout())
