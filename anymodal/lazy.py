@@ -14,7 +14,9 @@ class _Lazy:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        found = getattr(importlib.import_module(self._name), attribute)
+        setattr(self, attribute, found)  # so that it is looked up here only once
+        return found
 
 
 np: Any = _Lazy("numpy")

@@ -232,8 +232,10 @@ def _columns(parts: Sequence[tuple[Any, ...]], count: int) -> list[np.ndarray]:
     """The parts joined column by column; the third entry is a stream index that is repeated along its part."""
     if not parts:
         return [np.zeros(0, np.int64)] * count
-    expanded = [(*part[:2], np.full(len(part[0]), part[2]), *part[3:]) for part in parts]
-    return [np.concatenate(column).astype(np.int64) for column in zip(*expanded, strict=True)]
+    columns = list(zip(*parts, strict=True))
+    streams = np.repeat(np.array(columns[2], np.int64), [len(ids) for ids in columns[0]])
+    joined = [np.concatenate(columns[k]).astype(np.int64, copy=False) for k in (0, 1, *range(3, count))]
+    return [*joined[:2], streams, *joined[2:]]
 
 
 def _pad(arrays: Sequence[np.ndarray], length: int, fill: int) -> torch.Tensor:

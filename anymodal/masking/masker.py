@@ -14,6 +14,8 @@ from anymodal.masking.spans import chunk_sizes, select_rows, select_sequence
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer
 
+NONE = np.zeros(0, np.int64)
+
 
 @attrs.frozen(eq=False)
 class Selection:
@@ -42,10 +44,11 @@ def pack(layout: Layout, selections: Iterable[Selection]) -> Packed:
             packer.add_dense(name, chosen.read, chosen.read_at)
         elif len(chosen.read):
             packer.add_input(name, chosen.read, chosen.read_at)
-        if chosen.predictions and chosen.stream.is_sequence:
-            packer.add_sequence_target(name, chosen.asked)
-        elif chosen.predictions:
-            packer.add_grid_target(name, chosen.asked, chosen.asked_at)
+        if chosen.predictions:
+            if chosen.stream.is_sequence:
+                packer.add_sequence_target(name, chosen.asked)
+            else:
+                packer.add_grid_target(name, chosen.asked, chosen.asked_at)
     return packer.pack()
 
 
@@ -76,6 +79,8 @@ class Masker:
         targets = np.array([s.target for s in layout.streams])
         self._uses = [(given > 0, (wanted > 0) & targets) for given, wanted in self._alphas]
         self._fits: dict[tuple[str, ...], np.ndarray] = {}  # by the streams of a sample
+        self._sequence = np.array([s.is_sequence for s in layout.streams])
+        self._grid_alphas = [(np.where(self._sequence, 0, a), np.where(self._sequence, 0, b)) for a, b in self._alphas]
 
     def _by_stream(self, alphas: Mapping[str, float], side: str) -> np.ndarray:
         """Concentrations in the order of the layout. 4M spends a share of the targets on what cannot be one."""
@@ -122,8 +127,7 @@ class Masker:
         least, most = chosen.input_tokens or (self.config.input_tokens, self.config.input_tokens)
         total, asked = least + int(rng.random() * (most - least + 1)), self.config.target_tokens
         streams = self.layout.streams
-        sequence = np.array([s.is_sequence for s in streams])
-        lengths = np.array([len(sample[s.name]) if s.name in sample else 0 for s in streams])
+        sequence, lengths = self._sequence, self._lengths(sample)
         if self.config.scheme == "full":
             given = budgets(alpha_in, total, lengths, rng)
             room = np.where(sequence, np.where(lengths > 0, lengths + 2, 0), lengths - given)
@@ -135,6 +139,9 @@ class Masker:
         left = np.where(sequence, room, room - given)
         wanted[here] = published_budgets(alpha_out[here], asked, left[here], rng)
         return given, wanted
+
+    def _lengths(self, sample: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.array([len(sample[s.name]) if s.name in sample else 0 for s in self.layout.streams])
 
     def select(
         self,
@@ -170,12 +177,13 @@ class Masker:
                 part = self._select(stream, sample[stream.name], int(given[i]), int(wanted[i]), component, rng)
                 chosen[i] = part
                 used = [used[0] + len(part.read), used[1] + part.predictions]
-        grids = np.array([not s.is_sequence for s in streams])
-        lengths = np.where(grids, [len(sample[s.name]) if s.name in sample else 0 for s in streams], 0)
-        given, wanted = np.where(grids, given, 0), np.where(grids, wanted, 0)
-        alpha_in, alpha_out = (np.where(grids, a, 0) for a in self._alphas[component])
-        wanted += budgets(alpha_out, asked - used[1] - int(wanted.sum()), lengths - given - wanted, rng)
-        given += budgets(alpha_in, total - used[0] - int(given.sum()), lengths - given - wanted, rng)
+        given[self._sequence] = wanted[self._sequence] = 0
+        alpha_in, alpha_out = self._grid_alphas[component]
+        more, further = total - used[0] - int(given.sum()), asked - used[1] - int(wanted.sum())
+        if more > 0 or further > 0:
+            lengths = self._lengths(sample)
+            wanted += budgets(alpha_out, further, lengths - given - wanted, rng)
+            given += budgets(alpha_in, more, lengths - given - wanted, rng)
         for i, stream in enumerate(streams):
             if given[i] or wanted[i]:
                 chosen[i] = self._select(stream, sample[stream.name], int(given[i]), int(wanted[i]), component, rng)
@@ -184,22 +192,17 @@ class Masker:
     def _select(
         self, stream: Stream, value: np.ndarray, inputs: int, targets: int, component: int, rng: np.random.Generator
     ) -> Selection:
+        if not stream.is_sequence:
+            read_at, asked_at = select_grid(len(value), min(inputs, len(value)), targets if stream.target else 0, rng)
+            return Selection(stream, value[read_at], read_at, value[asked_at] if stream.target else NONE, asked_at)
         keep, space = self.config.components[component].keep.get(stream.name, "random"), stream.space
-        none = np.zeros(0, np.int64)
-        if stream.is_sequence and stream.is_dense:
+        if not isinstance(space, TokenSpace):
             rows = select_rows(value, inputs, keep, rng)
-            return Selection(stream, rows, np.arange(len(rows)), none, none)
-        if stream.is_sequence:
-            assert isinstance(space, TokenSpace)
-            size = self.config.chunks.get(stream.name, 1)
-            chunks = None if size == 1 else chunk_sizes(value, size, space)
-            read, said = select_sequence(value, inputs, targets, keep, space, rng, chunks)
-            return Selection(stream, read, np.arange(len(read)), said, np.arange(len(said)))
-        if not stream.target:
-            targets = 0
-        read_at, asked_at = select_grid(len(value), min(inputs, len(value)), targets, rng)
-        asked = value[asked_at] if stream.target else none
-        return Selection(stream, value[read_at], read_at, asked, asked_at)
+            return Selection(stream, rows, np.arange(len(rows)), NONE, NONE)
+        size = self.config.chunks.get(stream.name, 1)
+        chunks = None if size == 1 else chunk_sizes(value, size, space)
+        read, said = select_sequence(value, inputs, targets, keep, space, rng, chunks)
+        return Selection(stream, read, np.arange(len(read)), said, np.arange(len(said)))
 
 
 @attrs.frozen

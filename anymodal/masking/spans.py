@@ -17,19 +17,35 @@ def hide_spans(ids: np.ndarray, visible: np.ndarray, space: TokenSpace) -> tuple
     more sentinel). Spans beyond the last sentinel stay visible.
     """
     assert space.sentinels is not None
-    starts = np.flatnonzero(~visible & np.concatenate([[True], visible[:-1]]))
-    spans = min(len(starts), space.sentinels[1] - 2)
-    read: list[int] = []
-    said: list[int] = []
-    tokens, end = ids.tolist(), 0
-    for k, start in enumerate(starts[:spans], 1):
-        read += [*tokens[end:start], space.sentinel(k)]
-        later = np.flatnonzero(visible[start:])
-        end = start + int(later[0]) if len(later) else len(ids)
-        said += [space.sentinel(k), *tokens[start:end]]
-    read += tokens[end:]
-    said.append(space.sentinel(spans + 1))
-    return np.asarray(read, np.int64), np.asarray(said, np.int64)
+    opens = _starts(visible)
+    if opens.sum() > space.sentinels[1] - 2:
+        visible, opens = _within(visible, opens, space.sentinels[1] - 2)
+    hidden = ~visible
+    marks = space.sentinels[0] + 1 + np.arange(int(opens.sum()) + 1)
+    read = np.array(ids, np.int64)
+    read[opens] = marks[:-1]
+    # Behind the k-th mark, counted from 1, a hidden token stands k places further on than among the hidden ones.
+    place = np.arange(int(hidden.sum())) + opens.cumsum()[hidden]
+    said = np.empty(len(place) + len(marks), np.int64)
+    said[place] = ids[hidden]
+    said[place[opens[hidden]] - 1] = marks[:-1]
+    said[-1] = marks[-1]
+    return read[visible | opens], said
+
+
+def _starts(visible: np.ndarray) -> np.ndarray:
+    """Where a hidden run starts (n,)."""
+    opens = ~visible
+    opens[1:] &= visible[:-1]
+    return opens
+
+
+def _within(visible: np.ndarray, opens: np.ndarray, spans: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same with the first `spans` hidden runs alone."""
+    first = int(opens.nonzero()[0][spans])
+    visible, opens = visible.copy(), opens.copy()
+    visible[first:], opens[first:] = True, False
+    return visible, opens
 
 
 def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.ndarray:
@@ -76,16 +92,17 @@ def select_sequence(
     that is too long is cut from a random sentinel on (None: never). `chunks` are numbers of tokens that are hidden
     together; ids beyond their sum are left out.
     """
-    sizes = np.ones(len(ids), np.int64) if chunks is None else chunks
-    ids, share = ids[: sizes.sum()], _share(keep, rng) if inputs else 0.0
+    count = len(ids) if chunks is None else len(chunks)
+    ids, share = ids if chunks is None else ids[: chunks.sum()], _share(keep, rng) if inputs else 0.0
     while True:
-        visible = np.repeat(rng.random(len(sizes)) < share, sizes)
-        read, said = hide_spans(ids, visible, space)
-        if not inputs:
-            read = read[:0]
-        if len(read) <= inputs:
-            break
+        visible = rng.random(count) < share
+        visible = visible if chunks is None else np.repeat(visible, chunks)
+        if not inputs or int(visible.sum()) <= inputs:  # otherwise the input is too long, whatever the runs
+            read, said = hide_spans(ids, visible, space)
+            if not inputs or len(read) <= inputs:
+                break
         share *= 0.9
+    read = read if inputs else read[:0]
     return read, said if targets is None else _cut_target(said, targets, space, rng)
 
 
