@@ -5,6 +5,7 @@ A worker is made once in every process that helps; it turns jobs into results an
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -105,7 +106,10 @@ def _ray(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
     import ray
 
     if not ray.is_initialized():
-        ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else workers, log_to_driver=False)
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong comes back as an error
+        cpus = None if "RAY_ADDRESS" in os.environ else workers
+        ray.init(num_cpus=cpus, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     numbers = ray.data.from_items([{"job": k} for k in range(len(jobs))], override_num_blocks=len(jobs))
     arguments = {"make": make, "jobs": list(jobs)}
