@@ -1,14 +1,17 @@
-"""`anymodal data`: making data."""
+"""`anymodal data`: making and checking data."""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import DataError
+from anymodal.errors import ConfigError, DataError
 
 
 @click.group()
@@ -49,3 +52,67 @@ def scenes(
     seconds = time.perf_counter() - began
     output.line(f"{count} scenes of {size} pixels in {out} ({seconds:.1f} s)")
     output.data({"out": out, "count": count, "start": start, "seed": seed, "size": size, "seconds": round(seconds, 3)})
+
+
+@data.command()
+@click.argument("path", metavar="DIR")
+@click.option("--config", type=click.Path(path_type=Path), help="Only the modalities of a training configuration.")
+@overrides_option
+@click.option("--name", "names", multiple=True, metavar="MODALITY=FOLDER", help="The folder of a modality or stream.")
+@click.option("--count", type=click.IntRange(min=1), help="Only the first samples.")
+@with_output
+def check(
+    output: Output,
+    path: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    names: tuple[str, ...],
+    count: int | None,
+) -> None:
+    """Read a whole dataset and say what it holds and what is wrong with it; the exit code is 1 for problems.
+
+    DIR is a folder with a folder for each modality, of files or of sharded tars, an address of such, or a tokenised
+    dataset.
+
+    \b
+    anymodal data check out/scenes
+    anymodal data check s3://bucket/shards --config recipes/tiny/model.yaml --count 1000
+    anymodal data check published --config model.yaml --name depth=tok_depth@224
+    """
+    from anymodal.data.check import as_json, check_dataset
+
+    modalities = None
+    if config is not None:
+        from anymodal.config import load_config
+        from anymodal.training.config import TrainConfig, build_set
+
+        settings = load_config(config, TrainConfig, overrides)
+        modalities = build_set(settings.modalities, settings.tokenizers).modalities
+    folders = dict(_pair(name) for name in names)
+    with contextlib.ExitStack() as stack:
+
+        def begin(samples: int) -> Callable[[int], None]:
+            return stack.enter_context(output.progress(samples, "checking"))
+
+        report = check_dataset(path, modalities, folders, count, begin)
+    output.data(as_json(report, path))
+    output.line(f"{path}: {report.samples} samples ({report.kind}), {', '.join(report.notes) or 'all complete'}")
+    output.table(["part", "samples"], report.counts.items())
+    if report.tokens:
+        columns = ["ids", "usage", "perplexity", "shortest", "mean_length", "longest"]
+        rows = ((name, statistics.summary()) for name, statistics in report.tokens.items())
+        output.table(["stream", *columns], ([name, *(f"{row[c]:.5g}" for c in columns)] for name, row in rows))
+    for finding in report.findings:
+        output.line(f"{finding.part}: {finding.kind}: {finding.count}")
+        for example in finding.examples:
+            output.line(f"    {example}")
+    if len(report.findings):
+        raise click.exceptions.Exit(1)
+    output.line("no problems")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise ConfigError(f"--name {text!r} is not of the form MODALITY=FOLDER")
+    return name, folder
