@@ -8,7 +8,7 @@ library's JSON, the same that 4M publishes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,16 +72,17 @@ class Vocabulary:
         texts: Iterable[str],
         size: int = 30_000,
         *,
-        bins: int = 1000,
+        bins: int | Sequence[int] = 1000,
         sentinels: int = 200,
         words: Iterable[str] = (),
     ) -> Vocabulary:
-        """Learn word pieces from `texts`; `bins` value tokens for each of v0..v3, `words` kept whole."""
+        """Learn word pieces from `texts`; `bins` value tokens for each of v0..v3, or a number of each; `words` stay."""
         from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
         special = [AddedToken(t, special=True, normalized=False) for t in (PAD, UNKNOWN, START, END)]
         marks = [f"[S_{k}]" for k in range(sentinels)]
-        marks += [f"v{k}={v}" for k in range(VALUE_NAMES) for v in range(bins)]
+        counts = [bins] * VALUE_NAMES if isinstance(bins, int) else bins
+        marks += [f"v{k}={v}" for k, count in enumerate(counts) for v in range(count)]
         special += [AddedToken(t, special=True, normalized=False, single_word=True) for t in marks]
         special += [AddedToken(w, special=True, normalized=True, single_word=True) for w in sorted(set(words))]
         tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))

@@ -88,7 +88,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 net = {"dim": 16, "depth": 1, "heads": 2}
             modality.tokenizer = build(modality.tokenizer_config(net, net)).eval()
             save_tokenizer(modality, root / "tokenizers" / "modalities" / name)
-    words = {"modality": "caption", "data": str(scenes), "vocabulary": {"size": 900, "bins": 128, "sentinels": 16}}
+    words = {"modality": "caption", "data": str(scenes), "vocabulary": {"size": 900, "kinds": [256, 64, 64, 64]}}
     (root / "words.yaml").write_text(yaml.safe_dump(words))
     command("train-tokenizer", root / "words.yaml", "--out", root / "tokenizers")
     recipe = {**RECIPE, "modalities": {}, "tokenizers": str(root / "tokenizers"), "data": str(root / "tokens")}
@@ -132,6 +132,14 @@ def test_seven_and_all_modalities_are_trained_by_the_same_commands(workshop: Pat
         "three steps of four samples ask for all of them"
     )
     assert all(np.isfinite(value) for line in log for key, value in line.items() if key.startswith("loss"))
+
+
+def test_kinds_of_value_tokens_may_have_numbers_of_their_own(workshop: Path, everything: am.AnyModel) -> None:
+    assert everything.modalities.vocabulary.bins == (256, 64, 64, 64)
+    wrong = yaml.safe_load((workshop / "words.yaml").read_text()) | {"vocabulary": {"kinds": [256, 64]}}
+    (workshop / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    with pytest.raises(am.AnymodalError, match="kinds must be 4 numbers"):
+        command("train-tokenizer", workshop / "wrong.yaml", "--out", workshop / "wrong")
 
 
 def test_every_modality_is_generated_from_a_picture_and_shown(workshop: Path, everything: am.AnyModel) -> None:

@@ -16,7 +16,7 @@ from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import ImageModality
 from anymodal.modality import Modality
 from anymodal.plugins import registry
-from anymodal.text import Vocabulary
+from anymodal.text import VALUE_NAMES, Vocabulary
 from anymodal.tokenizer_files import AnyTokenizer, load_any, read_object, save_tokenizer
 from anymodal.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.config import (
@@ -36,12 +36,20 @@ from anymodal.training.settings import TrainingSettings
 
 @attrs.frozen(kw_only=True)
 class VocabularyConfig:
-    """Size of a vocabulary: all ids, value tokens of each of v0..v3, sentinels; and words that stay whole."""
+    """Size of a vocabulary: all ids, value tokens of each of v0..v3, sentinels; and words that stay whole.
+
+    `kinds` are the numbers of value tokens of v0, v1, v2 and v3 where they differ.
+    """
 
     size: int = 30_000
     bins: int = 1000
+    kinds: tuple[int, ...] = ()
     sentinels: int = 200
     words: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.kinds and (len(self.kinds) != VALUE_NAMES or min(self.kinds) < 1):
+            raise ConfigError(f"vocabulary: kinds must be {VALUE_NAMES} numbers of at least 1, got {list(self.kinds)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -259,7 +267,8 @@ def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | No
 def _train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Modality, out: Path) -> Path:
     values = (source.read(index).get(modality.name) for index in range(len(source)))
     texts = (modality.spell(value) for value in values if value is not None)  # type: ignore[attr-defined]
-    vocabulary = Vocabulary.train(texts, config.size, bins=config.bins, sentinels=config.sentinels, words=config.words)
+    bins = config.kinds or config.bins
+    vocabulary = Vocabulary.train(texts, config.size, bins=bins, sentinels=config.sentinels, words=config.words)
     path = out / "vocabulary.json"
     vocabulary.save(path)
     return path
