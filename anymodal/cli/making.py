@@ -25,7 +25,7 @@ OPTIONS = (
         show_default=True,
         help="Processes of this machine, a Ray cluster, or the processes of torchrun.",
     ),
-    click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each core]"),
+    click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each GPU, or else core]"),
     click.option(
         "--max-bad",
         type=click.FloatRange(0, 1),

@@ -36,9 +36,9 @@ def check(engine: str) -> None:
 
 def results(engine: str, make: MakeWorker, jobs: Sequence[Any], workers: int | None) -> Iterator[Any]:
     """The results of all jobs as they come; `make(n)` makes the worker number n. Raises what a worker raised."""
-    workers = min(len(jobs), workers or len(os.sched_getaffinity(0)))
     if not jobs:
         return iter(())
+    workers = min(len(jobs), workers or _helpers())
     if engine == "ray":
         return _ray(make, jobs, workers)
     if engine == "torchrun":
@@ -46,6 +46,14 @@ def results(engine: str, make: MakeWorker, jobs: Sequence[Any], workers: int | N
         worker = make(int(os.environ.get("LOCAL_RANK", "0")))
         return map(worker, jobs[rank::world])
     return map(make(0), jobs) if workers == 1 else _processes(make, jobs, workers)
+
+
+def _helpers() -> int:
+    """As many as there are GPUs, or else cores."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return torch.cuda.device_count() or cores or 1
 
 
 def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
@@ -113,7 +121,13 @@ def _ray(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     numbers = ray.data.from_items([{"job": k} for k in range(len(jobs))], override_num_blocks=len(jobs))
     arguments = {"make": make, "jobs": list(jobs)}
-    done = numbers.map(_RayWorker, fn_constructor_kwargs=arguments, compute=ray.data.ActorPoolStrategy(size=workers))
+    share = min(1.0, ray.cluster_resources().get("GPU", 0) / workers)  # an actor sees the GPU that is its own
+    done = numbers.map(
+        _RayWorker,
+        fn_constructor_kwargs=arguments,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_gpus=share or None,
+    )
     for row in done.iter_rows():
         yield row["result"]
 

@@ -7,7 +7,7 @@ does not matter who does it, when, and how often. `anymodal.data.ledger` keeps t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -172,7 +172,8 @@ def make_dataset(
                 ledger.finish(extra)
         except AnymodalError as error:
             for ledger in books:
-                ledger.write_problems()
+                with suppress(AnymodalError):  # on a full disk
+                    ledger.write_problems()
             rest = f"{finished} of {shards} shards are finished and stay; the same command goes on from there"
             raise type(error)(f"{error}. {rest}") from error
     return Summary(samples, shards, len(jobs), ledger.manifest["problems"])

@@ -55,6 +55,7 @@ def label_dataset(
     `tokenize_dataset`, and ConfigError if a labeler needs what neither the data nor another labeler has.
     """
     check_layout(layout)
+    open_pictures.cache_clear()  # the folder may have changed
     out = Path(out)
     chosen = ordered([find_labeler(name, checkpoint) for name, checkpoint in labelers.items()])
     made = {labeler.modality for labeler in chosen}

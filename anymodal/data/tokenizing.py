@@ -20,6 +20,7 @@ from anymodal.data.shards import map_arrays, shard_name, write_arrays, writing
 from anymodal.data.tokenized import FORMAT, INFO, KIND, info_specs, read_stream, stream_specs
 from anymodal.data.values import open_values
 from anymodal.errors import AnymodalError, CheckpointError, ValueProblem
+from anymodal.families.shared import SharedModality
 from anymodal.modality import Crop, Modality, centre_crops
 from anymodal.plugins import blame, registry
 from anymodal.spaces import DenseSpace, Stream
@@ -125,7 +126,9 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
     """What the tokens of a modality depend on; equal descriptions mean equal tokens."""
     spelled = any(stream.is_sequence and not stream.is_dense for stream in streams)
     vocabulary = modality.vocabulary if spelled else None
+    members = modality.members.values() if isinstance(modality, SharedModality) else ()
     return {
+        **{member.name: describe(member, member.streams()) for member in members},
         "tokenizer": None if modality.tokenizer is None else weights_hash(modality.tokenizer),
         "numbers": modality.settings(),
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
