@@ -79,7 +79,8 @@ class TestEveryKind:
             return
         ids = ids if config.codebooks > 1 else ids[..., 0]
         codes = made.lookup(ids)
-        assert torch.equal(made(unbounded(codes, config)).ids, ids)
+        latents = unbounded(codes, config) * made.variance.add(1e-6).sqrt() + made.centre
+        assert torch.equal(made(latents).ids, ids)
 
     def test_the_mean_under_certainty_is_the_code(self, kind: str) -> None:
         config, made = KINDS[kind], quantizer(kind)
@@ -179,6 +180,17 @@ def test_the_library_is_not_imported_without_need() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("kind", ["fsq", "lfq"])
+def test_latents_far_from_fixed_codes_are_moved_to_them(kind: str) -> None:
+    config = KINDS[kind]
+    torch.manual_seed(0)
+    made = build_quantizer(config).train()
+    z = torch.randn(4, 500, config.latent) * torch.tensor([0.01] * (config.latent - 1) + [30.0]) + 20
+    counts = count_ids(made(z).ids, config.size, 1)
+    assert usage(counts) > 0.9 and perplexity(counts) > config.size / 2
+    assert torch.equal(made(z).ids, made.eval()(z).ids)
+
+
 def test_a_residual_codebook_gets_closer_with_every_layer() -> None:
     torch.manual_seed(0)
     made, z = ResidualQuantizer(16, 4, 4).train(), torch.randn(1, 400, 4)
@@ -243,6 +255,7 @@ CASES: dict[str, Callable[[], torch.nn.Module]] = {
     "placed": lambda: case(CosineCodebook(16, 6), 6),
     "many": lambda: case(CosineCodebook(400, 6), 6),
     "residual": lambda: case(ResidualQuantizer(8, 6, 2), 6),
+    "standardised": lambda: case(build_quantizer(KINDS["lfq"]), 6),
 }
 
 

@@ -18,9 +18,13 @@ def processes() -> int:
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all processes, the same on each."""
+    """The sum over all processes, the same on each; gradients of all of them reach the values of each."""
     if processes() == 1:
         return values
+    if values.requires_grad:
+        from torch.distributed.nn.functional import all_reduce
+
+        return all_reduce(values)
     summed = values.clone()
     dist.all_reduce(summed)
     return summed

@@ -23,6 +23,7 @@ from anymodal.tokenizers.quantize import Quantized, Quantizer, pick
 PACKAGE, EXTRA = "vector_quantize_pytorch", "anymodal[quantizers]"
 SCORES_AT_ONCE = 2**24  # bounds the memory of LFQ's entropies, for which latents are compared with all codes
 COMMITMENT, ENTROPY = 0.25, 0.1  # of LFQ (Yu et al. 2023, arXiv 2310.05737)
+STANDARD_DECAY = 0.95  # of what standardises latents
 DECAY, DEAD_SHARE = 0.99, 1 / 32  # of residual quantizers, as of the cosine codebook
 
 
@@ -54,17 +55,46 @@ class LatticeQuantizer(Quantizer):
     """Codes at fixed places: each number of a latent is rounded by itself, and one id names what came out.
 
     With several codebooks the latent is cut into as many parts, each with an id of its own; all have the same codes.
+    Since codes cannot move to where latents are, latents are moved to the codes: each number is standardised over the
+    batch, and by moving averages of its mean and variance after training (Ioffe & Szegedy 2015). Without that all
+    latents drift to one side, to the same code.
     """
 
     layer: Any
+    centre: Tensor
+    variance: Tensor
+    placed: Tensor
 
     def __init__(self, layer: Any, size: int, codebooks: int) -> None:
         super().__init__()
         self.layer, self.size, self.codebooks = layer, size, codebooks
+        self.register_buffer("centre", torch.zeros(layer.dim))
+        self.register_buffer("variance", torch.ones(layer.dim))
+        self.register_buffer("placed", torch.tensor(False))
 
     def forward(self, z_BNC: Tensor) -> Quantized:
         with torch.autocast(z_BNC.device.type, enabled=False):
-            return self._round(z_BNC.float())
+            z_BNC = z_BNC.float()
+            if self.training:
+                mean_C, variance_C = self._moments(z_BNC.flatten(0, 1))
+                self._follow(mean_C.detach(), variance_C.detach())
+            else:
+                mean_C, variance_C = self.centre.float(), self.variance.float()
+            return self._round((z_BNC - mean_C) * (variance_C + 1e-6).rsqrt())
+
+    def _moments(self, latents_TC: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance over the latents of all processes, with gradients to those of this one."""
+        count = sum(gather.counts(latents_TC))
+        mean_C = gather.total(latents_TC.sum(0)) / count
+        return mean_C, gather.total((latents_TC - mean_C).square().sum(0)) / count
+
+    def _follow(self, mean_C: Tensor, variance_C: Tensor) -> None:
+        """Move the averages; the first batch sets them, and one that is not finite is left out."""
+        usable = torch.isfinite(variance_C).all()
+        pace = torch.where(self.placed, 1 - STANDARD_DECAY, 1.0)
+        self.centre.copy_(torch.where(usable, self.centre.lerp(mean_C, pace), self.centre))
+        self.variance.copy_(torch.where(usable, self.variance.lerp(variance_C, pace), self.variance))
+        self.placed.logical_or_(usable)
 
     @abstractmethod
     def _round(self, z_BNC: Tensor) -> Quantized: ...
