@@ -1,0 +1,125 @@
+"""The published recipes, and what dry runs count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from anymodal.cli.main import main
+from anymodal.config import load_config
+from anymodal.errors import ConfigError
+from anymodal.masking import Component, MaskingConfig
+from anymodal.model import ModelConfig, Transformer
+from anymodal.spaces import DenseSpace, Stream, TokenSpace
+from anymodal.tokenizers.recipe import TokenizerRun
+from anymodal.tokens import Layout, Packer, collate
+from anymodal.training.config import TrainConfig
+from anymodal.training.parallel import ParallelConfig
+from anymodal.training.plan import activations, plan, sample_load, training_flops
+from anymodal.training.plan_tokenizer import plan_tokenizer
+from anymodal.training.settings import TrainingSettings
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+FOURM = RECIPES / "fourm"
+MODELS = sorted(path.stem for path in FOURM.glob("*.yaml"))
+TOKENIZERS = sorted(path.stem for path in (FOURM / "tokenizers").glob("*.yaml"))
+# Parameters in 4M's format and of the transformer, in millions (4M-21, arXiv 2406.09406).
+PUBLISHED = {"4m-21-b": (834, 199), "4m-21-l": (1553, 706), "4m-21-xl": (4518, 2823)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_published_models_can_be_planned(name):
+    config = load_config(FOURM / f"{name}.yaml", TrainConfig)
+    made = plan(config, world=64)
+    assert made.parameters.published and made.parameters.trained == made.parameters.total
+    if name in PUBLISHED:
+        assert (round(made.parameters.published / 1e6), round(made.parameters.transformer / 1e6)) == PUBLISHED[name]
+    assert len(made.modalities) == (18 if name.startswith("4m-21") else 7)
+    assert made.samples_per_step in (4096, 8192) and made.tokens > 1e11
+    base = 2e-5 if name.endswith("-xl") else 1e-4
+    assert made.peak_lr == pytest.approx(base * made.samples_per_step / 256)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_published_tokenizers_load(name):
+    config = load_config(FOURM / "tokenizers" / f"{name}.yaml", TokenizerRun)
+    assert config.training is not None and config.modality in name
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("clip", 196), ("human_poses", 8)])
+def test_published_tokenizers_can_be_planned(name, tokens):
+    made = plan_tokenizer(load_config(FOURM / "tokenizers" / f"{name}.yaml", TokenizerRun), world=8)
+    assert made.tokens == tokens and made.memory.activations > 0 and made.flops_per_step > 1e11
+
+
+def test_a_dry_run_prints_numbers_and_needs_no_data(capsys, tmp_path):
+    arguments = ["--dry-run", "--world", "4", "--set", "parallel.strategy=fsdp", "--set", f"tokenizers={tmp_path}"]
+    for flag in ([], ["--json"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(["train", str(RECIPES / "tiny" / "model.yaml"), *arguments, *flag])
+        assert exit_.value.code == 0
+    text, _, last = capsys.readouterr().out.rstrip().rpartition("\n")
+    printed = json.loads(last)
+    assert "each of 4 GPUs with fsdp" in text and "rgb.pixels\t196\t768 numbers\tinput" in text
+    parts = {key: size for key, size in printed["memory"].items() if key != "total"}
+    assert printed["memory"]["total"] == sum(parts.values())
+    assert printed["tokens_per_step"] == 64 * (256 + 160)
+
+
+def test_a_started_run_counts_what_it_trains():
+    path, begin = RECIPES / "tiny" / "model.yaml", "start.model=tiny"
+    change = ["training.optimizer=adamw", begin]
+    frozen = plan(load_config(path, TrainConfig, [*change, 'start.freeze=["encoder.*", "decoder.*"]']))
+    adapted = plan(load_config(path, TrainConfig, [*change, "start.lora.rank=8"]))
+    assert 0 < adapted.parameters.trained < frozen.parameters.trained < frozen.parameters.total
+    assert adapted.memory.optimizer == 8 * adapted.parameters.trained
+    assert adapted.parameters.total == frozen.parameters.total
+    with pytest.raises(ConfigError, match="fits no weight; names begin with input_table"):
+        plan(load_config(path, TrainConfig, [begin, 'start.freeze=["blocks.*"]']))
+
+
+def small(checkpointed: bool = False) -> tuple[TrainConfig, Layout]:
+    """A configuration of a model over pixels and a grid, every sample of which uses all of its tokens."""
+    masking = MaskingConfig(9, 6, [Component({"a.pixels": 1.0}, {"b": 1.0})])
+    config = TrainConfig(
+        modalities={},
+        tokenizers=Path(),
+        data="none",
+        model=ModelConfig(dim=32, encoder_depth=2, decoder_depth=3, heads=2),
+        masking=masking,
+        training=TrainingSettings(1, 1, 1e-3, precision="float32"),
+        parallel=ParallelConfig(checkpoint_activations=checkpointed),
+    )
+    streams = [
+        Stream("a.pixels", "a", DenseSpace.grid(12, 3, 3), target=False),
+        Stream("b", "b", TokenSpace.grid(50, 3, 3), input=False),
+    ]
+    return config, Layout(streams)
+
+
+def test_operations_are_those_that_are_executed():
+    config, layout = small()
+    packer = Packer(layout)
+    packer.add_dense("a.pixels", torch.randn(9, 12).numpy(), torch.arange(9).numpy())
+    packer.add_grid_target("b", torch.arange(6).numpy(), torch.arange(6).numpy())
+    batch = collate([packer.pack()], layout)
+    model = Transformer(config.model, layout)
+    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        loss = model(batch)["b"]
+        loss.backward()
+    load = sample_load(config.masking, layout)
+    # Nothing is computed for the gradient of the pixels themselves.
+    expected = training_flops(config, load) - 2 * 9 * 32 * 12
+    assert counter.get_total_flops() == pytest.approx(expected, rel=1e-6)
+    again = training_flops(small(checkpointed=True)[0], load)
+    assert 1.2 < again / training_flops(config, load) < 4 / 3
+
+
+def test_recomputing_keeps_less():
+    (config, layout), (other, _) = small(), small(checkpointed=True)
+    load = sample_load(config.masking, layout)
+    assert activations(other, load) < activations(config, load)

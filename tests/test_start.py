@@ -1,0 +1,220 @@
+"""Runs that start from a model: larger sets, other words, frozen weights, adapters, and finer sizes."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import anymodal as am
+from anymodal.config import structure
+from anymodal.data.tokenizing import tokenize_dataset
+from anymodal.errors import CheckpointError, ConfigError
+from anymodal.model import ModelConfig, Transformer
+from anymodal.model.state import parts
+from anymodal.plugins import registry
+from anymodal.text import Vocabulary
+from anymodal.tokenizer_files import save_tokenizer
+from anymodal.tokenizers.diffusion import build
+from anymodal.tokens import ModalitySet
+from anymodal.training.checkpoint import read_tensors
+from anymodal.training.config import TrainConfig, build_set
+from anymodal.training.multimodal import train
+from anymodal.training.start import LoraConfig, StartConfig, idle, prepare, with_adapters
+
+SIZE = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2)
+GRID = {"size": 16, "patch": 8, "codebook": 24, "latent": 8}
+NET = {"dim": 16, "depth": 1, "heads": 2}
+TEXTS = ["a red cube", "a blue ball on a green table", "two red cubes"]
+
+
+@cache
+def words(*texts: str, size: int = 400) -> Vocabulary:
+    return Vocabulary.train(texts, size, bins=16, sentinels=8)
+
+
+def build_model(*names: str, vocabulary: Vocabulary | None = None, **numbers: Any) -> am.AnyModel:
+    members = [registry().modality(n)(**(GRID if n in ("rgb", "depth", "normal") else {"length": 12})) for n in names]
+    torch.manual_seed(sum(map(len, names)))
+    return am.AnyModel(ModalitySet(members, vocabulary or words(*TEXTS)), SIZE)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory) -> Path:
+    """A checkpoint of two grids and text."""
+    return build_model("depth", "rgb", "caption").save_pretrained(tmp_path_factory.mktemp("old"))
+
+
+def started(old: Path, new: am.AnyModel, **keys: Any) -> tuple[dict[str, torch.Tensor], Any]:
+    report = prepare(new.transformer, StartConfig(model=str(old), **keys), new.modalities.vocabulary)
+    return {part.name: part.tensor for part in parts(new.transformer)}, report
+
+
+def test_the_same_set_is_taken_whole(old):
+    mine, report = started(old, build_model("depth", "rgb", "caption"))
+    theirs = {part.name: part.tensor for part in parts(am.load(old, device="cpu").transformer)}
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert set(report.taken) == set(mine) and not report.new and not report.partly
+
+
+def test_a_larger_set_in_another_order_keeps_what_there_is(old):
+    fresh = build_model("caption", "normal", "rgb", "depth")
+    before = {part.name: part.tensor.clone() for part in parts(fresh.transformer)}
+    mine, report = started(old, fresh)
+    theirs = {part.name: part.tensor for part in parts(am.load(old, device="cpu").transformer)}
+    assert all(torch.equal(mine[name], tensor) for name, tensor in theirs.items())
+    assert {name.split(".")[1] for name in report.new} == {"normal"}
+    assert all(torch.equal(mine[name], before[name]) for name in report.new)
+    assert "new: inputs.normal" in str(report)
+
+
+def test_other_words_keep_the_rows_of_equal_ones(old):
+    theirs = am.load(old, device="cpu")
+    fresh = build_model("caption", "rgb", vocabulary=words(*TEXTS, "yellow cones", "a violet ring", size=420))
+    mine, report = started(old, fresh)
+    before, after = theirs.modalities.vocabulary.words(), fresh.modalities.vocabulary.words()
+    rows, source = mine["outputs.text"], {p.name: p.tensor for p in parts(theirs.transformer)}["outputs.text"]
+    shared = [word for word in after if word in before]
+    assert 0 < len(shared) < len(after) and any(before[word] != after[word] for word in shared)
+    assert all(torch.equal(rows[after[word]], source[before[word]]) for word in shared)
+    assert report.partly["outputs.text"] == (len(shared), len(rows))
+
+
+def test_another_width_is_refused(old):
+    wide = Transformer(
+        ModelConfig(dim=64, encoder_depth=1, decoder_depth=2, heads=2), build_model("rgb").modalities.layout
+    )
+    with pytest.raises(CheckpointError, match=r"its dim is 32, this model's is 64; set model.dim"):
+        prepare(wide, StartConfig(model=str(old)))
+    with pytest.raises(CheckpointError, match="neither a preset nor a folder"):
+        prepare(wide, StartConfig(model="tinny"))
+
+
+def test_frozen_weights_need_no_gradient_and_waiting_ones_are_idle(old):
+    model = build_model("rgb")
+    started(old, model, freeze=("encoder.*", "decoder.*"))
+    assert {n.split(".")[0] for n, p in model.transformer.named_parameters() if not p.requires_grad} == {
+        "encoder",
+        "decoder",
+    }
+    model, config = build_model("rgb"), StartConfig(model=str(old), freeze=("encoder.*",), freeze_steps=3)
+    prepare(model.transformer, config)
+    assert all(p.requires_grad for p in model.transformer.parameters())
+    waiting = idle(model.transformer, config)
+    assert len(list(waiting(2))) == len(list(model.transformer.encoder.parameters())) and not list(waiting(3))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"freeze": ["*"]}, "leaves nothing to train"),
+        ({"freeze": ["blocks.*"]}, "fits no weight"),
+        ({"lora": {"targets": ["fc4"]}}, "layers: fc1, fc2, fc3, kv, proj, q, qkv"),
+        ({"lora": {"rank": 0}}, "rank 0"),
+        ({"lora": {}, "freeze": ["encoder.*"]}, "leave out freeze"),
+        ({"freeze_steps": 3}, "freeze beside it"),
+    ],
+)
+def test_impossible_starts_are_refused(old, keys, message):
+    with pytest.raises(ConfigError, match=message):
+        config = structure({"model": str(old), **keys}, StartConfig, "here")
+        prepare(build_model("rgb").transformer, config)
+
+
+# Whole runs.
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """tokenizers/, tokens/ of rgb and depth at 16 and 32 pixels and captions, and old/, a model of depth and rgb."""
+    root = tmp_path_factory.mktemp("dataset")
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    for name in ("depth", "rgb"):
+        modality = registry().modality(name)(**GRID)
+        modality.tokenizer = build(modality.tokenizer_config(NET, NET)).eval()
+        save_tokenizer(modality, root / "tokenizers" / "modalities" / name)
+        for k in range(6):
+            value = rng.integers(0, 255, (40, 40, 3), np.uint8) if name == "rgb" else rng.random((40, 40), np.float32)
+            modality.write(value, root / "values" / name / f"{k}.png")
+    for k in range(6):
+        path = root / "values" / "caption" / f"{k}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(TEXTS[k % 3])
+    words(*TEXTS).save(root / "tokenizers" / "vocabulary.json")
+    numbers: dict[str, dict[str, Any]] = {"depth": {"larger": [32]}, "rgb": {"larger": [32]}, "caption": {"length": 12}}
+    tokenize_dataset(root / "values", lambda: build_set(numbers, root / "tokenizers"), root / "tokens")
+    modalities = build_set({"depth": {}, "rgb": {}}, root / "tokenizers")
+    am.AnyModel(modalities, SIZE).save_pretrained(root / "old")
+    return root
+
+
+def configured(
+    root: Path, modalities: dict[str, Any], masking: dict[str, Any] | None = None, **keys: Any
+) -> TrainConfig:
+    training = {"steps": 4, "batch_size": 4, "lr": 1e-2, "precision": "float32", "save_every": 2}
+    masking = masking or {"components": [{"inputs": {"*": 1}, "targets": {"*": 1}}], "input_tokens": 6}
+    raw = {
+        "modalities": modalities,
+        "tokenizers": str(root / "tokenizers"),
+        "data": str(root / "tokens"),
+        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 2, "heads": 2},
+        "masking": {"target_tokens": 8, **masking},
+        "training": {**training, **keys.pop("training", {})},
+        **keys,
+    }
+    return structure(raw, TrainConfig, "here")
+
+
+SET = {"depth": {}, "rgb": {}, "caption": {"length": 12}}
+
+
+def weights(model: am.AnyModel) -> dict[str, torch.Tensor]:
+    return {part.name: part.tensor for part in parts(model.transformer)}
+
+
+def test_weights_that_wait_move_later_and_resuming_is_exact(dataset, tmp_path):
+    start = {"model": str(dataset / "old"), "freeze": ["encoder.*", "decoder.*"], "freeze_steps": 3}
+    whole = train(configured(dataset, SET, start=start, training={"ema": 0.5}), tmp_path / "whole")
+    before = weights(am.load(dataset / "old", device="cpu"))
+    early = read_tensors(tmp_path / "whole" / "checkpoints" / "step-00000002")
+    name = "encoder.0.attn.qkv.weight"
+    assert torch.equal(early[f"model/{name}"], before[name]) and not torch.equal(weights(whole)[name], before[name])
+    first = configured(dataset, SET, start=start, training={"ema": 0.5, "max_minutes": 1e-6})
+    for _ in range(4):
+        train(first, tmp_path / "parts", resume=True)
+    parts_ = train(configured(dataset, SET, start=start, training={"ema": 0.5}), tmp_path / "parts", resume=True)
+    assert all(torch.equal(tensor, weights(parts_)[name]) for name, tensor in weights(whole).items())
+
+
+def test_frozen_weights_stay_and_are_not_in_checkpoints(dataset, tmp_path):
+    start = {"model": str(dataset / "old"), "freeze": ["encoder.*", "decoder.*"]}
+    model = train(configured(dataset, SET, start=start, training={"ema": 0.5}), tmp_path)
+    before, after = weights(am.load(dataset / "old", device="cpu")), weights(model)
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert (
+        still >= {name for name in before if name.startswith(("encoder.", "decoder."))} and "outputs.rgb" not in still
+    )
+    stored = read_tensors(tmp_path / "checkpoints" / "step-00000004")
+    assert not [name for name in stored if name.split("/")[1].startswith(("encoder.", "decoder."))]
+    assert (tmp_path / "start.json").exists()
+
+
+def test_adapters_are_small_and_merged(dataset, tmp_path):
+    lora = {"rank": 2, "keep": True, "dropout": 0.1}
+    start = {"model": str(dataset / "old"), "lora": lora}
+    two = {"depth": {}, "rgb": {}}
+    model = train(configured(dataset, two, start=start), tmp_path)
+    stored = read_tensors(tmp_path / "checkpoints" / "step-00000004")
+    assert stored and all("lora_" in name for name in stored)
+    before, after = weights(am.load(dataset / "old", device="cpu")), weights(am.load(tmp_path / "model", device="cpu"))
+    assert before.keys() == after.keys() and torch.equal(before["outputs.rgb"], after["outputs.rgb"])
+    changed = after["encoder.0.attn.qkv.weight"] - before["encoder.0.attn.qkv.weight"]
+    assert torch.linalg.matrix_rank(changed) == 2
+    applied = weights(with_adapters(am.load(dataset / "old", device="cpu"), tmp_path / "adapters"))
+    assert all(torch.allclose(applied[name], tensor, atol=1e-6) for name, tensor in after.items())
+    assert model is not None and LoraConfig(**lora).keep
