@@ -49,6 +49,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, layout: Layout) -> None:
         super().__init__()
         self.config, self.layout = config, layout
+        self.sparse_lookups = False
         dim, streams = config.dim, len(layout.streams)
         self.input_table = nn.Parameter(torch.randn(layout.rows("inputs"), dim) * INIT_STD)
         self.query_table = nn.Parameter(torch.randn(layout.rows("queries"), dim) * INIT_STD)
@@ -85,12 +86,17 @@ class Transformer(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    @property
+    def lookups(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """The tables of which a step reads few rows; their gradients are sparse where `sparse_lookups` is true."""
+        return self.input_table, self.query_table
+
     # Encoder.
 
     def embed_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Content (B, N, D), place (B, N, D: position + stream) and which tokens are real (B, N); padding is zero."""
         attended = inputs.streams >= 0
-        x_BND = self.input_table[inputs.ids]
+        x_BND = F.embedding(inputs.ids, self.input_table, sparse=self.sparse_lookups)
         for name, dense in inputs.dense.items():
             x_BND = self._place(x_BND, self.projections[_key(name)](dense.values.to(x_BND.dtype)), dense.slots)
         if self.training:
@@ -101,7 +107,8 @@ class Transformer(nn.Module):
     def _idle(self, inputs: Inputs) -> Tensor:
         """Zero, made of the projections that the inputs do not use."""
         idle = [p for key, p in self.projections.items() if key not in {_key(name) for name in inputs.dense}]
-        return self.input_table.new_zeros(()) if not idle else torch.stack([w.sum() for p in idle for w in p.parameters()]).sum() * 0
+        zeros = [weight.sum() * 0 for module in idle for weight in module.parameters()]
+        return torch.stack(zeros).sum() if zeros else self.input_table.new_zeros(())
 
     @staticmethod
     def _place(x_BND: Tensor, rows_BRD: Tensor, slots_BR: Tensor) -> Tensor:
@@ -129,7 +136,8 @@ class Transformer(nn.Module):
     def embed_targets(self, targets: Targets) -> Tensor:
         """What the decoder is fed (B, M, D): a learned query or the token before, plus its place."""
         streams = self.input_streams if self.target_streams is None else self.target_streams
-        x = self.query_table[targets.ids] + self.target_positions(targets.positions)
+        x = F.embedding(targets.ids, self.query_table, sparse=self.sparse_lookups)
+        x = x + self.target_positions(targets.positions)
         real = targets.streams >= 0
         return (x + streams[targets.streams.clamp_min(0)]) * real[..., None]
 
@@ -177,12 +185,16 @@ class Transformer(nn.Module):
         assert packed.targets is not None
         targets = packed.targets
         states = self.decode(targets, self.encode(packed.inputs))
+        blocks = self.layout.blocks("outputs")
+        # One split, for the gradient of every slice would be as large as the whole table.
+        heads = dict(zip(blocks, self.output_table.split([block.size for block in blocks]), strict=True))
         losses = {}
         for stream in self.layout.targets:
             chosen = (targets.streams == self.layout.index[stream.name]) & (targets.labels != NO_LABEL)
             labels = targets.labels[chosen]
             if len(labels):
-                losses[stream.name] = F.cross_entropy(self.logits(states[chosen], stream.name).float(), labels)
+                logits = F.linear(states[chosen], heads[self.layout.outputs[stream.name]])
+                losses[stream.name] = F.cross_entropy(logits.float(), labels)
         if not losses and self.layout.targets:
             first = self.layout.targets[0].name
             losses[first] = self.logits(states[:, :0], first).float().sum()

@@ -29,6 +29,7 @@ from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizers
 from anymodal.training.parallel import ParallelConfig, World, alone, gradients_kept, lay_out, whole
 from anymodal.training.randomness import seed_everything
+from anymodal.training.rows import check_rows, clip_gradients
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.stopping import stop_requests
 from anymodal.training.trackers import Tracker
@@ -94,10 +95,12 @@ class Engine(Generic[M]):
         self.trackers = tuple(trackers)
         self.progress = Progress()
         self._fixed, self._idle = set(fixed), idle
+        check_rows(settings.tables, self.world.size)
         self.called = lay_out(self.model, parallel or ParallelConfig(), self.world)
         self.optimizers = build_optimizers(
-            self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas
+            self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas, settings.tables
         )
+        self._clip = clip_gradients if settings.tables == "rows" else nn.utils.clip_grad_norm_
         self._trained = [p for group in self._groups() for p in group["params"]]
         self._average = WeightAverage(self.model, settings.ema, self._fixed) if settings.ema else None
         config = checkpoints or CheckpointConfig()
@@ -276,7 +279,7 @@ class Engine(Generic[M]):
                 shares[name] = shares.get(name, torch.zeros_like(value)) + value.detach()
         for parameter in self._idle(self.step):
             parameter.grad = None
-        norm = whole(nn.utils.clip_grad_norm_(self._trained, self.settings.clip or math.inf))
+        norm = whole(self._clip(self._trained, self.settings.clip or math.inf))
         told = torch.tensor([shares["loss"], ends(), len(problems)], dtype=torch.float64, device=self.device)
         loss, asked, bad = self.world.sum(told).tolist()
         self._note_problems(problems, int(bad))

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import frozen
 
 from anymodal.errors import ConfigError
-from anymodal.training.optim import OPTIMIZERS, SCHEDULES
+from anymodal.training.optim import OPTIMIZERS, SCHEDULES, TABLES
 
 
 @frozen
@@ -20,6 +20,8 @@ class TrainingSettings:
     lr: peak learning rate, reached after warmup_steps; schedule: "cosine" or "trapezoid" (both to 0 at the
         last step), or "constant".
     optimizer: "adamw", or "muon" for the matrices of linear layers and AdamW for the rest (betas are AdamW's).
+    tables: "rows" updates of the embeddings of tokens those that a step looks up (`rows.RowAdamW` says what that
+        changes), "dense" all of them. Rows need a single process.
     clip: largest norm of the gradient, 0 for no limit. explosion: an update whose gradient is this many times as long
         as usual is skipped, 0 for none. ema: decay of the averaged weights, 0 for none.
     precision: of the forward pass; weights and optimiser state are always float32.
@@ -31,6 +33,7 @@ class TrainingSettings:
     batch_size: int
     lr: float
     optimizer: Literal["adamw", "muon"] = "adamw"
+    tables: Literal["dense", "rows"] = "dense"
     warmup_steps: int = 0
     schedule: str = "cosine"
     weight_decay: float = 0.05
@@ -58,6 +61,7 @@ class TrainingSettings:
         self._require("betas", two_shares, "two numbers in [0, 1)")
         self._require("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         self._require("optimizer", self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
+        self._require("tables", self.tables in TABLES, f"one of {', '.join(TABLES)}")
         self._require("precision", self.precision in ("bfloat16", "float32"), "bfloat16 or float32")
         self._require("max_minutes", self.max_minutes is None or self.max_minutes > 0, "above 0, or none")
 
