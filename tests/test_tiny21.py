@@ -13,6 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 import anymodal as am
+from anymodal.cli.generate import brief
 from anymodal.cli.main import cli
 from anymodal.data.scenes import write
 from anymodal.plugins import registry
@@ -152,3 +153,14 @@ def test_every_modality_is_generated_from_a_picture_and_shown(workshop: Path, ev
     rows = np.load(workshop / "scenes/t5_caption/00000003.npy")
     out = everything.generate({"t5_caption": rows}, ["depth", "caption"], seed=1)
     assert out["depth"].shape == (SIZE, SIZE) and isinstance(out["caption"], str)
+
+
+def test_values_of_many_parts_are_told_in_one_line(workshop: Path, everything: am.AnyModel) -> None:
+    outline = [[k / 40, (k * k % 40) / 40] for k in range(40)]
+    (workshop / "two.json").write_text(json.dumps({"instances": [{"outlines": [outline]}] * 2}))
+    told = command(
+        "generate", f"sam_instance={workshop / 'two.json'}", f"rgb={workshop / 'scenes/rgb/00000003.png'}",
+        "--to", "metadata_image,dinov2_global", "--model", workshop / "21/run/model",
+    )["values"]  # fmt: skip
+    assert told["dinov2_global"] == "float32 16" and told["metadata_image"].startswith("{")
+    assert brief(everything.accept({"sam_instance": workshop / "two.json"})["sam_instance"]) == "2 x Instance"

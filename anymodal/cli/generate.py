@@ -13,6 +13,8 @@ import yaml
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem
 
+LONGEST = 200  # characters of a value that are shown
+
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="NAME=VALUE...")
@@ -73,12 +75,12 @@ def generate(
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
     for name in result:
-        output.line(f"{name}: {_brief(result[name])}")
+        output.line(f"{name}: {brief(result[name])}")
     if paths:
         output.line(f"wrote {', '.join(p.name for p in paths)} to {out}")
     output.data(
         {
-            "values": {name: _brief(result[name]) for name in result},
+            "values": {name: brief(result[name]) for name in result},
             "files": {p.stem: str(p) for p in paths},
             "seconds": {"load": round(ready - began, 3), "generate": round(done - ready, 3)},
         }
@@ -129,9 +131,11 @@ def _check_folder(out: Path) -> None:
         raise DataError(f"cannot write into {out}: no permission to write in {existing}")
 
 
-def _brief(value: Any) -> str:
-    """One line about a value: text itself, else its type and shape."""
+def brief(value: Any) -> str:
+    """One line about a value: text itself, else its type and shape, or how many parts it has."""
     if isinstance(value, str):
         return value
-    shape = getattr(value, "shape", None)
-    return f"{getattr(value, 'dtype', type(value).__name__)} {' x '.join(map(str, shape))}" if shape else str(value)
+    if shape := getattr(value, "shape", None):
+        return f"{getattr(value, 'dtype', type(value).__name__)} {' x '.join(map(str, shape))}"
+    line = " ".join(str(value).split())
+    return f"{len(value)} x {type(value[0]).__name__}" if isinstance(value, list) and len(line) > LONGEST else line
