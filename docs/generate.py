@@ -17,6 +17,7 @@ import anymodal as am
 from anymodal import errors
 from anymodal.cli.main import COMMANDS, Commands
 from anymodal.cli.modalities import stream_facts
+from anymodal.data.config import CropConfig, DataConfig
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig
 from anymodal.testing.rule import TOPICS, Rule
@@ -31,6 +32,8 @@ CONFIGURATIONS = (
     ModelConfig,
     MaskingConfig,
     Component,
+    DataConfig,
+    CropConfig,
     TrainingSettings,
     TokenizerRun,
     ViTConfig,
