@@ -258,9 +258,14 @@ class AnyModel:
         return tokens
 
     def _entrances(self, name: str) -> list[str]:
-        """The streams through which a modality's values enter the encoder: the dense ones if there are any."""
+        """The streams through which a modality's values enter the encoder: the dense ones if there are any.
+
+        Of several sizes it is the smallest: what is made of a value at a larger size may not be more than it.
+        """
         streams = [s for s in self.modalities.streams(name) if s.input]
-        return [s.name for s in [s for s in streams if s.is_dense] or streams]
+        chosen = [s for s in streams if s.is_dense] or streams
+        least = min((s.space.length for s in chosen), default=0)
+        return [s.name for s in chosen if s.space.shape is None or s.space.length == least]
 
     def _values(self, names: Sequence[str], tokens: KnownTokens) -> dict[str, Any]:
         """Natural values of generated targets, from the mean code where they were estimated."""

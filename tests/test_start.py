@@ -12,8 +12,10 @@ import torch
 
 import anymodal as am
 from anymodal.config import structure
+from anymodal.data.tokenized import TokenStore
 from anymodal.data.tokenizing import tokenize_dataset
 from anymodal.errors import CheckpointError, ConfigError
+from anymodal.modality import Crop
 from anymodal.model import ModelConfig, Transformer
 from anymodal.model.state import parts
 from anymodal.plugins import registry
@@ -218,3 +220,37 @@ def test_adapters_are_small_and_merged(dataset, tmp_path):
     applied = weights(with_adapters(am.load(dataset / "old", device="cpu"), tmp_path / "adapters"))
     assert all(torch.allclose(applied[name], tensor, atol=1e-6) for name, tensor in after.items())
     assert model is not None and LoraConfig(**lora).keep
+
+
+FINE = {"depth": {"larger": [32]}, "rgb": {"larger": [32]}, "caption": {"length": 12}}
+
+
+def test_a_set_with_a_finer_size_is_trained_and_upscales(dataset, tmp_path):
+    component = {
+        "inputs": {"rgb": 5, "rgb.32": 5, "*": 0.05},
+        "targets": {"rgb.32": 5, "depth.32": 1},
+        "input_tokens": [8, 24],
+    }
+    masking = {"scheme": "fourm", "target_tokens": 16, "components": [component]}
+    config = configured(dataset, FINE, masking, start={"model": str(dataset / "old")}, workers=0)
+    fine = train(config, tmp_path)
+    assert fine is not None and {"rgb.32", "depth.32", "rgb.pixels_32"} <= set(fine.modalities.layout.index)
+    coarse = am.load(dataset / "old", device="cpu")
+    picture = np.full((50, 40, 3), 90, np.uint8)
+    outputs = coarse.generate({"rgb": picture}, "depth")
+    larger = am.load(tmp_path / "model", device="cpu").upscale(outputs, "depth", steps=2)
+    assert outputs["depth"].shape == (16, 16) and larger["depth"].shape == (32, 32)
+    made = coarse.generate({"depth": outputs["depth"]}, "rgb", steps=2)
+    assert am.load(tmp_path / "model", device="cpu").upscale(made, steps=2)["rgb"].shape == (32, 32, 3)
+
+
+def test_finer_tokens_are_those_of_the_value_at_that_size(dataset):
+    modalities = build_set(FINE, dataset / "tokenizers")
+    store = TokenStore(dataset / "tokens")
+    value = modalities["rgb"].read(dataset / "values" / "rgb" / "3.png")
+    fine = registry().modality("rgb")(**{**GRID, "size": 32})
+    fine.tokenizer = modalities["rgb"].tokenizer
+    alone = fine.tokenize([fine.crop(value, Crop.centre(40, 40))])
+    assert np.array_equal(store.sample(3)["rgb.32"], alone["rgb"][0])
+    assert np.allclose(store.sample(3)["rgb.pixels_32"], alone["rgb.pixels"][0], atol=2e-3)
+    assert len(store.sample(3)["rgb"]) == 4 and len(store.sample(3)["depth.32"]) == 16

@@ -33,9 +33,8 @@ class FeatureMapModality(ArrayModality, CroppedGrid):
     loss: ClassVar[str] = "smooth_l1"
     channels: int = 768
 
-    @property
-    def cells(self) -> int:
-        return self.side
+    def cells_at(self, size: int) -> int:
+        return size // self.patch
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
         whole = {"patch_projection": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import CheckpointError
@@ -23,8 +24,8 @@ class CroppedGrid(Modality):
     `size` is in pixels a side, `codebook` the number of ids, `latent` the width of a code, `channels` the number of
     channels the tokenizer reads. With several `codebooks` a square has as many tokens, side by side in its row. `loss`
     names the reconstruction loss of its training. A checkpoint may know the modality at `larger` sizes too; each is a
-    stream `NAME.SIZE`. `denoising_steps` is how many a decoder that denoises takes; set it on an instance to choose
-    between speed and detail.
+    stream `NAME.SIZE`, and values are then cropped to the largest. `denoising_steps` is how many a decoder that
+    denoises takes; set it on an instance to choose between speed and detail.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
@@ -46,12 +47,26 @@ class CroppedGrid(Modality):
         return self.size // self.patch
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """All sizes in pixels a side, the model's own first."""
+        return (self.size, *self.larger)
+
+    @property
     def cells(self) -> int:
-        """Numbers along one side of a cropped value: its pixels, unless a family has coarser values."""
-        return self.size
+        """Numbers along one side of a cropped value."""
+        return self.cells_at(max(self.sizes))
+
+    def cells_at(self, size: int) -> int:
+        """Numbers along one side of a value of a size: its pixels, unless a family has coarser values."""
+        return size
+
+    def at(self, value: np.ndarray, size: int) -> np.ndarray:
+        """A cropped value at one of the sizes."""
+        cells, (height, width) = self.cells_at(size), value.shape[:2]
+        return value if (height, width) == (cells, cells) else resize(value, cells, (0, 0, width, height), self.nearest)
 
     def streams(self) -> tuple[Stream, ...]:
-        spaces = {self.size_name(size): size // self.patch for size in (self.size, *self.larger)}
+        spaces = {self.size_name(size): size // self.patch for size in self.sizes}
         return tuple(
             Stream(name, self.name, TokenSpace.grid(self.codebook, side, side * self.codebooks))
             for name, side in spaces.items()
@@ -112,10 +127,18 @@ class CroppedGrid(Modality):
         return self.tokenizer
 
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
-        tensors = torch.from_numpy(np.stack([self.preprocess(v) for v in values]))
+        return {self.size_name(size): self.ids_at(values, size) for size in self.sizes}
+
+    def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
+        """As the base says; other sizes are not tokenised."""
+        return {name: self.ids_at(values, s) for s in self.sizes if (name := self.size_name(s)) in streams}
+
+    def ids_at(self, values: list[Any], size: int) -> list[np.ndarray]:
+        """The ids (length,) of values at one of the sizes."""
+        tensors = torch.from_numpy(np.stack([self.preprocess(self.at(v, size)) for v in values]))
         tokenizer = self._ready()
         ids = tokenizer.encode(tensors.to(next(tokenizer.parameters()).device))
-        return {self.name: list(ids.cpu().numpy())}
+        return list(ids.cpu().numpy())
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return self.detokenize_stream(self.name, tokens)

@@ -36,25 +36,26 @@ class PixelModality(ImageModality):
 
     def streams(self) -> tuple[Stream, ...]:
         width = self.patch * self.patch * self.channels
-        sides = {self.pixels_name(size): size // self.patch for size in (self.size, *self.larger)}
+        sides = {self.pixels_name(size): size // self.patch for size in self.sizes}
         dense = (Stream(n, self.name, DenseSpace.grid(width, s, s), target=False) for n, s in sides.items())
         return (*dense, *super().streams())
 
-    def patches(self, value: Any) -> np.ndarray:
-        """The rows (side * side, patch * patch * channels) float32 of a value at the model's size."""
-        unit = (self.preprocess(value).transpose(1, 2, 0) + 1) / 2
+    def patches(self, value: Any, size: int | None = None) -> np.ndarray:
+        """The rows (side * side, patch * patch * channels) float32 of a value at a size, by default the model's own."""
+        size = size or self.size
+        unit = (self.preprocess(self.at(value, size)).transpose(1, 2, 0) + 1) / 2
         standard = (unit - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        n, p = self.side, self.patch
+        n, p = size // self.patch, self.patch
         return (
             standard.reshape(n, p, n, p, self.channels).transpose(0, 2, 1, 3, 4).reshape(n * n, -1).astype(np.float32)
         )
 
     def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
         """As the base says; where pixels are enough, no tokenizer is used."""
-        if self.name in streams:
-            return super().condition(values, streams)
-        return {self.pixels: [self.patches(v) for v in values]} if self.pixels in streams else {}
+        dense = {self.pixels_name(size): size for size in self.sizes}
+        rows = {name: [self.patches(v, size) for v in values] for name, size in dense.items() if name in streams}
+        return rows | super().condition(values, streams)
 
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
-        rows = {self.pixels: [self.patches(v) for v in values]}
+        rows = {self.pixels_name(size): [self.patches(v, size) for v in values] for size in self.sizes}
         return rows if self.tokenizer is None else rows | super().tokenize(values)

@@ -149,4 +149,4 @@ def source_of(data: str, modality: Modality) -> ValueSource:
 
 def at_size(modality: Modality, size: int) -> Modality:
     """The modality with values of `size` pixels a side."""
-    return type(modality)(**{**modality.settings(), "size": size})
+    return type(modality)(**{**modality.settings(), "size": size, "larger": ()})
