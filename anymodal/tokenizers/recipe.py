@@ -236,7 +236,7 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
 
 def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
     """What there is to learn from, at each of the sizes. Raises ConfigError for one that does not fit."""
-    modalities = [modality]
+    modalities = [at_size(modality, modality.size) if isinstance(modality, CroppedGrid) else modality]
     if config.sizes:
         if not isinstance(modality, CroppedGrid):
             raise ConfigError(f"sizes belong to modalities over the picture; {modality.name!r} has none to choose from")
