@@ -16,7 +16,7 @@ from anymodal.data import storage, tars
 from anymodal.data.config import CropConfig, DataConfig
 from anymodal.data.cropping import random_crop, stored_crop
 from anymodal.data.sources import open_source
-from anymodal.data.steps import ShuffledRuns
+from anymodal.data.steps import ShuffledRuns, step_batches
 from anymodal.data.tars import table
 from anymodal.data.values import open_values
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
@@ -192,6 +192,15 @@ def test_neighbours_in_a_remote_tar_are_read_at_once(tmp_path, small, monkeypatc
     for index in range(10):
         found.read(index)
     assert len(reads) == 2  # one for each of the two shards
+
+
+def test_workers_read_from_a_server(tmp_path, small):
+    """Connections that were opened before processes fork do not survive it."""
+    as_tars(tmp_path, {"caption": samples(10)["caption"]})
+    with served(tmp_path) as address:
+        found = open_values(address, [small["caption"]])
+        expected = [found.read(index)["caption"] for index in range(10)]
+        assert list(step_batches(lambda step: found.read(step)["caption"], 10, workers=1)(0)) == expected
 
 
 # Damage.
