@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 import attrs
 import numpy as np
 
+from anymodal.data.config import CropConfig
+from anymodal.data.cropping import random_crop
 from anymodal.errors import ConfigError
 from anymodal.modality import Crop
-
-TRIES = 10
 
 
 @attrs.frozen
@@ -42,16 +41,6 @@ class Crops:
     def draw(self, name: str, extent: tuple[float, float] | None) -> list[Crop]:
         """The crops of a sample whose picture has that extent (width, height); without one it counts as a square."""
         width, height = extent or (1.0, 1.0)
-        others = [self._random(self.rng(name, number), width, height) for number in range(1, self.count)]
+        config = CropConfig(scale=self.scale, ratio=self.ratio, flip=0.5 * self.flip)
+        others = [random_crop(config, width, height, self.rng(name, number)) for number in range(1, self.count)]
         return [Crop.centre(width, height), *others]
-
-    def _random(self, rng: np.random.Generator, width: float, height: float) -> Crop:
-        flip = bool(rng.random() < 0.5) and self.flip
-        for _ in range(TRIES):
-            area = rng.uniform(*self.scale) * width * height
-            ratio = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            w, h = math.sqrt(area * ratio) / width, math.sqrt(area / ratio) / height
-            left, top = rng.random(2).tolist()
-            if w <= 1 and h <= 1:
-                return Crop(left * (1 - w), top * (1 - h), w, h, flip)
-        return attrs.evolve(Crop.centre(width, height), flip=flip)
