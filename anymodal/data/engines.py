@@ -1,10 +1,12 @@
 """Who does the jobs of a long piece of work: processes of this machine, a Ray cluster, or the processes of torchrun.
 
-A worker is made once in every process that helps; it turns jobs into results and leaves its files where they belong.
+A worker is made once in every process that helps; it turns jobs into results that JSON can hold, and leaves its files
+where they belong.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -12,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -34,8 +37,8 @@ def check(engine: str) -> None:
         raise ConfigError(f"the engine torchrun is for processes that torchrun starts: {command}")
 
 
-def results(engine: str, make: MakeWorker, jobs: Sequence[Any], workers: int | None) -> Iterator[Any]:
-    """The results of all jobs as they come; `make(n)` makes the worker number n. Raises what a worker raised."""
+def results(engine: str, make: MakeWorker, jobs: Sequence[Any], workers: int | None) -> Iterator[tuple[Any, Any]]:
+    """Jobs with their results, as they come; `make(n)` makes the worker number n. Raises what a worker raised."""
     if not jobs:
         return iter(())
     workers = min(len(jobs), workers or _helpers())
@@ -44,8 +47,13 @@ def results(engine: str, make: MakeWorker, jobs: Sequence[Any], workers: int | N
     if engine == "torchrun":
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         worker = make(int(os.environ.get("LOCAL_RANK", "0")))
-        return map(worker, jobs[rank::world])
-    return map(make(0), jobs) if workers == 1 else _processes(make, jobs, workers)
+        return _here(worker, jobs[rank::world])
+    return _here(make(0), jobs) if workers == 1 else _processes(make, jobs, workers)
+
+
+def _here(worker: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    for job in jobs:
+        yield job, worker(job)
 
 
 def _helpers() -> int:
@@ -56,10 +64,11 @@ def _helpers() -> int:
     return torch.cuda.device_count() or cores or 1
 
 
-def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
+def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     """Processes that are handed one job after the other; they end with this one, however it ends."""
     context = get_context("spawn")
     hands: dict[Connection, Any] = {}
+    given: dict[Connection, Any] = {}
     todo = iter(jobs)
     try:
         for number in range(workers):
@@ -68,21 +77,21 @@ def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[
             process.start()
             theirs.close()
             hands[ours] = process
-            ours.send(next(todo))
+            ours.send(given.setdefault(ours, next(todo)))
         while hands:
             for hand in wait(list(hands)):
                 assert isinstance(hand, Connection)
                 try:
-                    result = hand.recv()
-                except EOFError:
+                    done, result = given.pop(hand), hand.recv()
+                    if isinstance(result, BaseException):
+                        raise result
+                    if (job := next(todo, None)) is None:
+                        hands.pop(hand).terminate()
+                    else:
+                        hand.send(given.setdefault(hand, job))
+                except (EOFError, OSError):
                     raise DataError("a worker process died, perhaps for lack of memory; try fewer --workers") from None
-                if isinstance(result, BaseException):
-                    raise result
-                if (job := next(todo, None)) is None:
-                    hands.pop(hand).terminate()
-                else:
-                    hand.send(job)
-                yield result
+                yield done, result
     finally:
         for process in hands.values():
             process.terminate()
@@ -109,14 +118,17 @@ def _serve(hand: Connection, make: MakeWorker, number: int) -> None:
         hand.send(RuntimeError(f"{type(error).__name__} in a worker process: {error}"))
 
 
-def _ray(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
+def _ray(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     """Ray Data on the cluster of RAY_ADDRESS or `ray start`, or on one started here; all must see the same files."""
     import ray
 
     if not ray.is_initialized():
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong comes back as an error
         cpus = None if "RAY_ADDRESS" in os.environ else workers
-        ray.init(num_cpus=cpus, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        try:
+            ray.init(num_cpus=cpus, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        except Exception as error:
+            raise DataError(f"Ray does not start, or is not where RAY_ADDRESS says: {error}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     numbers = ray.data.from_items([{"job": k} for k in range(len(jobs))], override_num_blocks=len(jobs))
@@ -129,15 +141,24 @@ def _ray(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[Any]:
         num_gpus=share or None,
     )
     for row in done.iter_rows():
-        yield row["result"]
+        if row["error"]:
+            raise DataError(row["error"])
+        yield jobs[row["job"]], json.loads(row["result"])
 
 
 class _RayWorker:
     def __init__(self, make: MakeWorker, jobs: Sequence[Any]) -> None:
-        self.worker, self.jobs = make(0), jobs
+        self.make, self.jobs = make, jobs
+
+    @cached_property
+    def worker(self) -> Callable[[Any], Any]:
+        return self.make(0)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"result": self.worker(self.jobs[row["job"]])}
+        try:
+            return {**row, "result": json.dumps(self.worker(self.jobs[row["job"]])), "error": ""}
+        except AnymodalError as error:
+            return {**row, "result": "", "error": str(error)}
 
 
 class Crew:

@@ -31,14 +31,6 @@ class Job:
 
 
 @attrs.frozen
-class Done:
-    """A job that is finished, and what was left out."""
-
-    job: Job
-    problems: tuple[Problem, ...]
-
-
-@attrs.frozen
 class Summary:
     """How a run ended: samples and shards of the dataset, jobs done by this run, values left out."""
 
@@ -79,12 +71,13 @@ class Worker:
     def __init__(self, work: Work, device: str | None) -> None:
         self.work, self.make = work, work.open(device)
 
-    def __call__(self, job: Job) -> Done:
+    def __call__(self, job: Job) -> list[dict[str, str]]:
+        """What was left out, as JSON can hold it."""
         problems: list[Problem] = []
         for part, found in self.make(job):
             write_receipt(self.work.out, self.work.outputs, job.shard, part, found)
             problems += found
-        return Done(job, tuple(problems))
+        return [attrs.asdict(problem) for problem in problems]
 
 
 def make_worker(work: Work, number: int) -> Worker:
@@ -159,10 +152,10 @@ def make_dataset(
         try:
             with progress(samples, what) as advance:
                 advance(samples - sum(job.samples for job in jobs))
-                for done in engines.results(engine, partial(make_worker, work), jobs, workers):
+                for job, problems in engines.results(engine, partial(make_worker, work), jobs, workers):
                     finished += 1
-                    advance(done.job.samples)
-                    bad.add(done.job.samples, done.problems)
+                    advance(job.samples)
+                    bad.add(job.samples, [Problem(**each) for each in problems])
             crew.wait()
             if not crew.leads:
                 return None
