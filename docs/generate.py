@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import attrs
@@ -17,6 +18,7 @@ import anymodal as am
 from anymodal import errors
 from anymodal.cli.main import COMMANDS, Commands
 from anymodal.cli.modalities import stream_facts
+from anymodal.config import load_config
 from anymodal.data.config import CropConfig, DataConfig
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig
@@ -25,10 +27,15 @@ from anymodal.testing.rules import RULES
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.recipe import TokenizerRun, VocabularyConfig
 from anymodal.training.config import TrainConfig
+from anymodal.training.plan import plan, short
+from anymodal.training.plan_tokenizer import plan_tokenizer
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.start import LoraConfig, StartConfig
 
 CONFIGURATIONS = (
     TrainConfig,
+    StartConfig,
+    LoraConfig,
     ModelConfig,
     MaskingConfig,
     Component,
@@ -40,6 +47,7 @@ CONFIGURATIONS = (
     VocabularyConfig,
 )
 
+RECIPES = Path(__file__).parent.parent / "recipes"
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
 
@@ -92,12 +100,61 @@ def rules() -> str:
     return "\n\n".join(sections)
 
 
+def recipes() -> str:
+    """The published models, a row each, from dry runs on 64 GPUs."""
+    rows = []
+    for path in sorted((RECIPES / "fourm").glob("*.yaml")):
+        made = plan(load_config(path, TrainConfig), world=64)
+        counts = made.parameters
+        rows.append(
+            [
+                f"`{path.stem}`",
+                str(len(made.modalities)),
+                " / ".join(short(n or 0) for n in (counts.total, counts.published, counts.transformer)),
+                f"{made.samples_per_step:,} × {made.tokens_per_step // made.samples_per_step}",
+                f"{made.steps:,}",
+                f"{made.peak_lr:g}",
+                short(made.flops_per_step * made.steps),
+                f"{made.memory.total / 2**30:.0f} GiB, {made.strategy}",
+                made.start or "–",
+            ]
+        )
+    columns = ["recipe", "modalities", "parameters", "batch × tokens", "steps", "peak lr", "FLOP", "memory", "from"]
+    return _table(columns, rows)
+
+
+def tokenizer_recipes() -> str:
+    """The published tokenizers at their first size, a row each, from dry runs on 8 GPUs."""
+    rows = []
+    for path in sorted((RECIPES / "fourm" / "tokenizers").glob("*.yaml")):
+        if path.stem.endswith(("-448", "-512")):
+            continue
+        made = plan_tokenizer(load_config(path, TokenizerRun), world=8)
+        parts = made.parameters
+        rows.append(
+            [
+                f"`{path.stem}`",
+                f"{made.tokens} of {made.ids}",
+                f"{short(parts.encoder)} / {short(parts.decoder)}",
+                f"{made.samples_per_step:,}",
+                f"{made.steps:,}",
+                f"{made.peak_lr:g}",
+                short(made.flops_per_step * made.steps),
+                f"{made.memory.total / 2**30:.0f} GiB",
+            ]
+        )
+    columns = ["recipe", "tokens of ids", "encoder / decoder", "batch", "steps", "peak lr", "FLOP", "memory"]
+    return _table(columns, rows)
+
+
 PARTS = {
     "commands": commands,
     "configurations": configurations,
     "error_tree": error_tree,
     "modalities": modalities,
+    "recipes": recipes,
     "rules": rules,
+    "tokenizer_recipes": tokenizer_recipes,
 }
 
 

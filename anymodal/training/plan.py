@@ -26,6 +26,7 @@ from anymodal.training import start
 from anymodal.training.config import TrainConfig, build_set
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
+UNITS = {"Z": 1e21, "E": 1e18, "P": 1e15, "T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
 BLOCKS = ("encoder", "decoder")
 TRUNK = (*BLOCKS, "encoder_norm", "context_proj", "decoder_norm")
 
@@ -289,9 +290,9 @@ def shown_memory(memory: Memory, world: int, strategy: str) -> str:
 
 def short(number: float) -> str:
     """A count with three digits and a unit, such as 834M or 2.82B."""
-    for unit, size in (("", 1e21), ("E", 1e18), ("P", 1e15), ("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+    for unit, size in UNITS.items():
         if number >= size:
-            return f"{number:.3g}" if not unit else f"{number / size:.3g}{unit}"
+            return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
 
 

@@ -19,11 +19,11 @@ from anymodal.errors import ConfigError
 from anymodal.families.grids import CroppedGrid
 from anymodal.modality import Modality
 from anymodal.plugins import registry
-from anymodal.tokenizer_files import AnyTokenizer, read_object
+from anymodal.tokenizer_files import read_object
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.recipe import TokenizerRun, described
-from anymodal.training.plan import FLOAT32, Memory, short, shown_memory
+from anymodal.training.plan import BFLOAT16, FLOAT32, Memory, short, shown_memory
 
 
 @attrs.frozen
@@ -118,47 +118,38 @@ class _Pass:
 
 
 def _forward(made: TokenizerConfig, size: int | None, bfloat16: bool) -> _Pass:
-    """A forward pass of a value of the largest size; label maps as what the encoder reads of them.
-
-    Two values keep twice as much as one, apart from the copies of weights in the forward pass's type.
-    """
+    """A forward pass of a value of the largest size; label maps as what the encoder reads of them."""
     logits = 0
     if made.labels is not None:
         logits = 3 * FLOAT32 * made.labels * (size or made.image_size) ** 2  # as such, their softmax and gradient
         made = attrs.evolve(made, labels=None)
-    with FakeTensorMode():
-        tokenizer = build(made).eval()
-        one, two = (_kept(tokenizer, _example(made, size, count), bfloat16) for count in (1, 2))
-        with FlopCounterMode(display=False) as counter:
-            tokens = tokenizer(_example(made, size)).ids[0].numel()
-    return _Pass(tokens, counter.get_total_flops(), two - one + logits)
-
-
-def _kept(tokenizer: AnyTokenizer, x: Tensor, bfloat16: bool) -> int:
-    """Bytes that a forward pass keeps for the backward pass."""
     storages: dict[int, torch.UntypedStorage] = {}  # they must live, or others take their places
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage._cdata] = storage
+        storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
         return tensor
 
-    with (
-        saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
-    ):
-        result = tokenizer(x)
-    del result
-    return sum(storage.nbytes() for storage in storages.values())
+    with FakeTensorMode():
+        tokenizer = build(made).eval()
+        with (
+            FlopCounterMode(display=False) as counter,
+            saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
+        ):
+            tokens = tokenizer(_example(made, size)).ids[0].numel()
+        weights = {parameter.untyped_storage()._cdata for parameter in tokenizer.parameters()}
+        copied = BFLOAT16 * sum(p.numel() for p in tokenizer.parameters() if p.ndim > 1) if bfloat16 else 0
+    kept = sum(storage.nbytes() for key, storage in storages.items() if key not in weights)
+    return _Pass(tokens, counter.get_total_flops(), max(0, kept - copied) + logits)
 
 
-def _example(made: TokenizerConfig, size: int | None, count: int = 1) -> Tensor:
+def _example(made: TokenizerConfig, size: int | None) -> Tensor:
     if made.kind == "mlp":
-        return torch.empty(count, made.channels)
+        return torch.empty(1, made.channels)
     side = size or made.image_size
     if isinstance(made.encoder, ViTConfig) and not made.encoder.patch_projection:
         side //= made.encoder.patch
-    return torch.empty(count, made.channels, side, side)
+    return torch.empty(1, made.channels, side, side)
 
 
 def _count(module: torch.nn.Module) -> int:
