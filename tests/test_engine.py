@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -18,6 +19,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +36,7 @@ from anymodal.training.checkpoint import (
     read_tensors,
 )
 from anymodal.training.engine import Engine, TrainingDiverged, to_device
-from anymodal.training.log import read_log
+from anymodal.training.log import TrainingLog, _Bar, read_log
 from anymodal.training.optim import WeightAverage, build_optimizers, constant, cosine, parameter_groups, trapezoid
 from anymodal.training.parallel import alone
 from anymodal.training.settings import TrainingSettings
@@ -233,6 +235,21 @@ class TestLog:
             file.write(json.dumps({"step": 8, "seconds": 1.0}) + '\n{"step": 9, "lo')
         trained(tmp_path, resume=True, schedule="constant")
         assert [record["step"] for record in read_log(tmp_path / "log.jsonl")] == [2, 4, 5, 6, 8, 10]
+
+    @pytest.mark.parametrize("width", [40, 100])
+    def test_all_numbers_are_seen_below_the_bar(self, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        screen = io.StringIO()
+        with TrainingLog(None, 0, 10, 4) as log:
+            log.progress = _Bar(Console(file=screen, force_terminal=True, width=width))
+            log.task = log.progress.add_task("training", total=10)
+            log.progress.start()
+            log.advance(4)
+            log.write({"loss": 0.5, "reconstruction": 0.25, "usage": 0.875, "perplexity": 123.0})
+            log.progress.refresh()
+        shown = screen.getvalue()
+        assert (
+            "4/10" in shown and "perplexity 123" in " ".join(shown.split()) and "usage 0.875" in " ".join(shown.split())
+        )
 
     def test_lines_on_standard_error_only_if_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
         trained()

@@ -48,3 +48,9 @@ def show_config(output: Output, config: Any) -> None:
 
     output.line(dump_config(config).rstrip())
     output.data(plain_config(config))
+
+
+def say_written(output: Output, path: Path | None, out: Path) -> None:
+    """Print where the result of a training run is, or how to go on with one that ended early."""
+    output.line(f"stopped early; go on with: --out {out} --resume" if path is None else f"wrote {path}")
+    output.data({"path": None if path is None else str(path), "finished": path is not None})

@@ -13,6 +13,7 @@ from anymodal.cli.options import (
     overrides_option,
     print_config_option,
     resume_option,
+    say_written,
     show_config,
 )
 from anymodal.cli.output import Output, with_output
@@ -42,5 +43,4 @@ def train_teacher(
         show_config(output, plan)
         return
     path = run(plan, needed(out), resume=resume, verbose=True)
-    output.line(f"wrote {path}")
-    output.data({"path": str(path)})
+    say_written(output, path, needed(out))

@@ -15,6 +15,7 @@ from anymodal.cli.options import (
     overrides_option,
     print_config_option,
     resume_option,
+    say_written,
     show_config,
     world_option,
 )
@@ -59,8 +60,7 @@ def train_tokenizer(
         _show_plan(output, plan, world)
     else:
         path = run(plan, needed(out), resume=resume, verbose=True)
-        output.line(f"wrote {path}")
-        output.data({"path": str(path)})
+        say_written(output, path, needed(out))
 
 
 def _show_plan(output: Output, config: TokenizerRun, world: int) -> None:

@@ -53,6 +53,8 @@ class TeacherRun:
             )
         if self.views < 2 or not 0 < self.smallest <= 1:
             raise ConfigError(f"give at least 2 views of a share in (0, 1], not {self.views} of {self.smallest}")
+        if self.training.accumulate > 1:
+            raise ConfigError("a teacher compares the samples of a batch with each other; leave accumulate at 1")
         dtype_of(self.dtype)
 
 
@@ -91,8 +93,8 @@ class Samples:
         return np.stack(views)
 
 
-def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path:
-    """Train and write the teacher's folder `out`; progress lies in out/run. Returns `out`."""
+def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+    """Train and write the teacher's folder; progress lies in out/run. Returns `out`, or None if the run ended early."""
     vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
     modalities = {name: registry().modality(name)(**numbers) for name, numbers in config.modalities.items()}
     source = open_values(config.data, modalities.values(), count=config.count)
@@ -103,9 +105,10 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
         raise ConfigError(f"a teacher reads values over the image plane; {next(iter(towers))!r} has none")
     model = Contrastive(towers) if config.objective == "contrastive" else Distillation(first)
     engine = Engine(model, config.training, out / "run", verbose=verbose)
-    steps = config.training.steps * config.training.accumulate
-    batches = step_batches(Samples(source, modalities, config), steps, config.workers)
+    batches = step_batches(Samples(source, modalities, config), config.training.steps, config.workers)
     engine.run(batches, lambda module, batch: module(batch), resume=resume)
+    if not engine.finished:
+        return None
     model.load_state_dict(engine.weights())
     return save_tower(model.teacher, out, dtype_of(config.dtype))
 

@@ -101,10 +101,11 @@ class TokenizerRun:
     vocabulary: VocabularyConfig | None = None
 
 
-def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path:
+def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
     """Train and write out/modalities/NAME or out/vocabulary.json; returns that path. Progress lies in out/runs/NAME.
 
-    Run by `torchrun`, all its processes train a tokenizer together; the first one writes.
+    None for a run that ended early, to be taken up with `resume`. Run by `torchrun`, all its processes train a
+    tokenizer together; the first one writes.
     """
     modality = registry().modality(config.modality)(**_numbers(config))
     if config.vocabulary is not None:
@@ -113,7 +114,9 @@ def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool 
         return _train(config, modality, out, processes, resume, verbose)
 
 
-def _train(config: TokenizerRun, modality: Modality, out: Path, world: World, resume: bool, verbose: bool) -> Path:
+def _train(
+    config: TokenizerRun, modality: Modality, out: Path, world: World, resume: bool, verbose: bool
+) -> Path | None:
     settings = config.training
     if settings is None:
         raise ConfigError("training a tokenizer needs training (or vocabulary, for text)")
@@ -132,6 +135,8 @@ def _train(config: TokenizerRun, modality: Modality, out: Path, world: World, re
         resume=resume,
         verbose=verbose and world.is_first,
     )
+    if modality.tokenizer is None:
+        return None
     part = out / "modalities" / modality.name
     if world.is_first:
         save_tokenizer(modality, part)

@@ -84,8 +84,10 @@ def train_tokenizer(
     world: World | None = None,
     resume: bool = False,
     verbose: bool = False,
-) -> Tokenizer:
+) -> Tokenizer | None:
     """Train a tokenizer to reconstruct its inputs; the result, averaged if `settings.ema` is on, is ready for use.
+
+    None for a run that ended early, to be resumed.
 
     batches: inputs as `Tokenizer` reads them, or `Inputs`; see `Engine.run` for what makes a run resumable.
     loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
@@ -101,6 +103,8 @@ def train_tokenizer(
         perceptual.to(engine.device)
     objective = Reconstruction(measure, code_weight, perceptual, meter)
     engine.run(batches, objective, report=meter.report, resume=resume)
+    if not engine.finished:
+        return None
     tokenizer.load_state_dict(engine.weights())
     return tokenizer.eval()
 

@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.text import Text
 from torch import Tensor
 
 from anymodal.errors import DataError
@@ -75,6 +76,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+class _Bar(Progress):
+    """A bar, and below it the numbers of the last line."""
+
+    def __init__(self, console: Console) -> None:
+        self.numbers = ""
+        columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+        super().__init__(*columns, console=console, refresh_per_second=2, expand=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.numbers)
+
+
 class TrainingLog:
     """Writes the log files and draws progress: a bar on a terminal, else a line now and then if `verbose`.
 
@@ -98,7 +112,7 @@ class TrainingLog:
         self.started = self.last_line = self.last_time = time.monotonic()
         self.last_step = step
         self.earlier = self.waiting = 0.0
-        self.progress: Progress | None = None
+        self.progress: _Bar | None = None
 
     def __enter__(self) -> TrainingLog:
         if self.path is not None:
@@ -106,9 +120,8 @@ class TrainingLog:
             _drop_lines_past(self._evaluations, self.step)
             self.earlier = kept[-1]["seconds"] if kept else 0.0
         if sys.stderr.isatty() and not self.quiet:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"))
-            self.progress = Progress(*columns, console=self.console, refresh_per_second=2)
-            self.task = self.progress.add_task("training", total=self.steps, completed=self.step, text="")
+            self.progress = _Bar(self.console)
+            self.task = self.progress.add_task("training", total=self.steps, completed=self.step)
             self.progress.start()
         return self
 
@@ -163,7 +176,7 @@ class TrainingLog:
     def _show(self, metrics: Mapping[str, float], rate: float, now: float) -> None:
         text = "  ".join([*(f"{name} {value:.4g}" for name, value in metrics.items()), f"{rate:.0f} samples/s"])
         if self.progress is not None:
-            self.progress.update(self.task, text=text)
+            self.progress.numbers = text
         elif self.verbose and (now - self.last_line >= LINE_EVERY or self.step >= self.steps):
             self.last_line = now
             self.say(f"step {self.step}/{self.steps}  {text}")
