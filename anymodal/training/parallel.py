@@ -125,7 +125,7 @@ def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module
         return model
     if world.size > 1:
         devices = [world.device] if world.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
     return model
 
 

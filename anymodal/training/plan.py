@@ -204,9 +204,8 @@ def memory(config: TrainConfig, model: Transformer, load: Load, world: int) -> M
     """Bytes of one of `world` GPUs.
 
     Weights and, of what is trained, gradients and averages are float32; AdamW keeps two numbers a weight, Muon one of
-    a matrix. With DDP on several GPUs gradients are there twice: as such and in the buckets that are exchanged. FSDP
-    splits all of them, and gathers what lies outside of the blocks (the tables) for the whole step, weights and
-    gradients, and of blocks two at a time and the gradients of one.
+    a matrix. FSDP splits all of them, and gathers what lies outside of the blocks (the tables) for the whole step,
+    weights and gradients, and of blocks two at a time and the gradients of one.
     """
     settings, split = config.training, world if config.parallel.strategy == "fsdp" else 1
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -216,10 +215,9 @@ def memory(config: TrainConfig, model: Transformer, load: Load, world: int) -> M
     blocks = [block for name in BLOCKS for block in model.get_submodule(name).children()]
     inside = sum(_count(block.parameters()) for block in blocks)
     largest = max(_count(block.parameters()) for block in blocks)
-    copies = 2 if world > 1 and split == 1 else 1
     return Memory(
         weights=FLOAT32 * whole // split,
-        gradients=FLOAT32 * copies * count // split,
+        gradients=FLOAT32 * count // split,
         optimizer=FLOAT32 * (2 * count - orthogonal) // split,
         average=FLOAT32 * count // split if settings.ema else 0,
         gathered=FLOAT32 * (2 * (whole - inside) + 3 * largest) if split > 1 else 0,

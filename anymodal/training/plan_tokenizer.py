@@ -70,7 +70,6 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     codebook = sum(buffer.numel() for buffer in tokenizer.quantize.buffers())
     pass_ = _forward(made, size, settings.precision == "bfloat16")
     trained = decoder if config.codes is not None else total
-    copies = 2 if world > 1 else 1
     return TokenizerPlan(
         modality=config.modality,
         tokens=pass_.tokens,
@@ -80,7 +79,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
         world=world,
         memory=Memory(
             weights=FLOAT32 * (total + codebook),
-            gradients=FLOAT32 * copies * trained,
+            gradients=FLOAT32 * trained,
             optimizer=FLOAT32 * 2 * trained,
             average=FLOAT32 * (total + codebook) if settings.ema else 0,
             gathered=0,
