@@ -361,9 +361,8 @@ class Engine(Generic[M]):
         return islice(batches, done, None)
 
     def _check_settings(self, saved: Mapping[str, Any], path: Path) -> None:
-        present = attrs.asdict(self.settings)
-        for name, value in present.items():
-            before = saved.get(name)
+        for name, value in attrs.asdict(self.settings).items():
+            before = saved.get(name, value)  # one that did not exist then was as it is by default
             before = tuple(before) if isinstance(before, list) else before
             if name not in MAY_CHANGE_ON_RESUME and value != before:
                 raise ConfigError(
