@@ -102,6 +102,14 @@ def test_the_command_adds_modalities_and_then_does_nothing(photos, labelled, tmp
     assert contents(out) == contents(labelled)
 
 
+@pytest.mark.parametrize("layout", ["tars", "folder"])
+def test_what_was_labelled_can_be_checked(photos, tmp_path, capsys, layout):
+    with_these = ["--with", "canny_edge", "--layout", layout]
+    assert command("label", photos, *with_these, "--out", tmp_path / "out") == 0
+    assert command("data", "check", tmp_path / "out") == 0
+    assert "no problems" in capsys.readouterr().out
+
+
 def test_plain_folders(photos, labelled, tmp_path):
     out = tmp_path / "out"
     label_dataset(photos, EXACT, out, layout="folder", shard_size=3)

@@ -16,11 +16,13 @@ from anymodal.data import storage
 from anymodal.data.config import DataConfig
 from anymodal.data.steps import Shuffled
 from anymodal.data.tokenized import TokenStore
-from anymodal.errors import ConfigError, DataError, nearest
+from anymodal.errors import AnymodalError, ConfigError, DataError, nearest
+from anymodal.files import read_json
 from anymodal.modality import Modality
 from anymodal.tokens import Layout, ModalitySet
 
 Tokens = dict[str, np.ndarray]
+BOOKS = ("manifest.json", ".jobs/plan.json")  # of a dataset that was made shard by shard, or is being made
 
 
 class Source(ABC):
@@ -69,7 +71,17 @@ def kind_of_dataset(path: str) -> str:
     saved = any(Path(path, name).is_file() for name in ("dataset_dict.json", "dataset_info.json"))
     if saved or path.endswith((".parquet", ".json", ".jsonl")):
         return "rows"
-    return "tokens" if Path(path, "manifest.json").is_file() or Path(path, ".jobs").is_dir() else "files"
+    books = [book for name in BOOKS if (book := Path(path, name)).is_file()]
+    return "tokens" if books and not _labelled(books[0]) else "files"
+
+
+def _labelled(book: Path) -> bool:
+    """Whether the books of a dataset that was made shard by shard say that it holds values, not tokens."""
+    try:
+        known = read_json(book)
+    except AnymodalError:
+        return False
+    return isinstance(known, dict) and known.get("kind") == "values"
 
 
 class StoreSource(Source):
