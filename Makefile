@@ -13,14 +13,17 @@ PLUGINS    := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml)
 INSTALL    := $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
 MODEL      := recipes/tiny/model.yaml
 PICTURES   := recipes/tiny/pictures.yaml
+ALL        := recipes/tiny21
 PRESET     := plugins/anymodal-tiny/anymodal_tiny/checkpoint
 TOKENIZERS := $(filter-out $(MODEL) $(PICTURES),$(wildcard recipes/tiny/*.yaml))
 TEACHERS   := $(basename $(notdir $(wildcard recipes/tiny/teachers/*.yaml)))
+FEATURES   := clip dinov2 imagebind dinov2_global imagebind_global
+CODED      := vocabulary sam_edge sam_instance human_poses $(FEATURES)
 WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
 DOCS       := .venv/.docs
 
-.PHONY: demo test slow lint types docs tiny teachers data clean
+.PHONY: demo test slow lint types docs tiny tiny21 teachers data clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -49,8 +52,25 @@ tiny: data
 	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens
 	$(BIN)/anymodal train $(MODEL) --out out/tiny/run
 	$(BIN)/anymodal train $(PICTURES) --out out/tiny/run --resume
-	rm -rf $(PRESET)
-	$(BIN)/python recipes/tiny/export.py out/tiny/run/model $(PRESET)
+
+tiny21: tiny
+	$(BIN)/anymodal label $(DATA) --out out/tiny21/scenes --layout folder --count 24000 \
+	  $(addprefix --with tiny_,$(FEATURES)) --with minilm
+	set -e; for name in depth normal semseg instance det human_poses caption scene; do \
+	  ln -sfn $(abspath $(DATA))/$$name out/tiny21/scenes/$$name; done
+	$(BIN)/python $(ALL)/web_text.py out/tiny21/scenes 24000
+	mkdir -p out/tiny21/tokenizers/modalities
+	set -e; for name in depth normal semseg canny_edge rgb; do \
+	  ln -sfn $(abspath out/tiny/tokenizers/modalities)/$$name out/tiny21/tokenizers/modalities/$$name; done
+	set -e; for name in $(CODED); do $(BIN)/anymodal train-tokenizer $(ALL)/$$name.yaml --out out/tiny21/tokenizers; done
+	$(BIN)/anymodal tokenize out/tiny21/scenes --config $(ALL)/model.yaml --out out/tiny21/tokens --count 24000
+	$(BIN)/anymodal train $(ALL)/model.yaml --out out/tiny21/run
+	$(BIN)/python $(ALL)/narrow.py semseg out/tiny/tokenizers out/tiny21/narrow 64 88 2000
+	$(BIN)/python $(ALL)/narrow.py rgb out/tiny/tokenizers out/tiny21/narrow 64 96 2000
+	rm -rf out/tiny21/small $(PRESET)
+	cp -r out/tiny21/run/model out/tiny21/small
+	cp -r out/tiny21/narrow/modalities/. out/tiny21/small/modalities/
+	$(BIN)/python recipes/tiny/export.py out/tiny21/small $(PRESET)
 
 teachers: $(STAMP)
 	set -e; for name in $(TEACHERS); do \

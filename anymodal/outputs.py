@@ -19,6 +19,7 @@ else:
     from anymodal.lazy import np
 
 TILE, TITLE, GAP = 256, 26, 8
+ACROSS = 8  # pictures in a line
 
 
 class Outputs(Mapping[str, Any]):
@@ -77,7 +78,7 @@ class Outputs(Mapping[str, Any]):
         return modality.show(value, tile) if scene is None else modality.show_over(value, scene, tile)
 
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
-        """One picture: the inputs, then every output; with `truth`, a second row of true values below."""
+        """One picture: the inputs, then every output, at most eight in a line; with `truth`, true values below each."""
         known = truth or {}
         columns = [*self.inputs, *self.values_by_name]
         scene = self._scene(tile)
@@ -88,7 +89,9 @@ class Outputs(Mapping[str, Any]):
             rows.append(
                 [(f"{n}: truth", self._shown(n, known[n], scene, tile)) if n in known else None for n in columns]
             )
-        return contact_sheet(rows, tile)
+        across = -(-len(columns) // -(-len(columns) // ACROSS))  # lines of equal length
+        lines = [row[start : start + across] for start in range(0, len(columns), across) for row in rows]
+        return contact_sheet([line for line in lines if any(line)], tile)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -17,12 +17,13 @@ from anymodal.data.scenes import BASIC, write
 HELD_OUT_SEED = 1_000_003
 SCENES = (0, 1, 4)
 PHOTOS = Path(__file__).parent / "photos"
-TRUTHS = {"depth": ".png", "normal": ".png", "semseg": ".png", "caption": ".txt"}
+TRUTHS = {"depth": ".png", "normal": ".png", "semseg": ".png", "caption": ".txt", "det": ".json"}
+ONE_LINE = "depth,normal,semseg,canny_edge,caption,det,sam_instance"
 
 
-def run_generate(picture: Path, out: Path, model: str, truth: dict[str, Path]) -> Image.Image:
+def run_generate(picture: Path, to: str, out: Path, model: str, truth: dict[str, Path]) -> Image.Image:
     """One call of the command line, as a user would type it; the picture it wrote."""
-    command = ["anymodal", "generate", f"rgb={picture}", "--to", "all", "--model", model, "--out", str(out)]
+    command = ["anymodal", "generate", f"rgb={picture}", "--to", to, "--model", model, "--out", str(out)]
     for name, path in truth.items():
         command += ["--truth", f"{name}={path}"]
     print("$", " ".join(command), flush=True)
@@ -51,9 +52,10 @@ def main() -> None:
         write(data, 1, HELD_OUT_SEED, start=index, workers=1, kinds=BASIC)
         name = f"{index:08d}"
         truth = {modality: data / modality / f"{name}{suffix}" for modality, suffix in TRUTHS.items()}
-        rows.append(run_generate(data / "rgb" / f"{name}.png", options.out / f"scene-{index}", options.model, truth))
+        to, out = "all" if index == SCENES[0] else ONE_LINE, options.out / f"scene-{index}"
+        rows.append(run_generate(data / "rgb" / f"{name}.png", to, out, options.model, truth))
     for photo in sorted(PHOTOS.glob("*.jpg")):
-        rows.append(run_generate(photo, options.out / photo.stem, options.model, {}))
+        rows.append(run_generate(photo, ONE_LINE, options.out / photo.stem, options.model, {}))
     stack(rows).save(options.out / "grid.png")
     print(f"look at {options.out / 'grid.png'} (held-out scenes with the truth below, then photographs)")
 

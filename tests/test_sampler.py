@@ -356,6 +356,7 @@ def test_tokens_of_every_kind_of_stream_become_values_again(many, seed, words):
     again = many.tokenize({"planet": values["planet"], "vector_modality": values["vector_modality"]})
     assert {k: (len(v), v.dtype) for k, v in again.items()} == {
         "planet": (16, np.dtype("int64")),
+        "planet.64": (64, np.dtype("int64")),
         "vector_modality": (4, np.dtype("int64")),
     }
     text = " ".join(words)

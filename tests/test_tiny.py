@@ -61,7 +61,17 @@ def test_everything_from_one_picture_in_seconds(tiny):
     tiny.generate({"rgb": picture}, "depth")
     began = time.perf_counter()
     out = tiny.generate({"rgb": picture})
-    assert len(out) == 6 and time.perf_counter() - began < 9  # about 1.5 s on two idle cores
+    assert len(out) == 19 and time.perf_counter() - began < 9  # about 1.5 s on two idle cores
+
+
+def test_many_values_are_shown_in_several_lines(tiny):
+    out = tiny.generate(
+        {"rgb": render(5, 5).rgb}, ["depth", "normal", "caption", "canny_edge", "det", "clip", "dinov2", "web_text"]
+    )
+    few = tiny.generate({"rgb": render(5, 5).rgb}, ["depth", "normal"])
+    many, truth = out.show(tile=64), out.show({"depth": out["depth"]}, tile=64)
+    assert many.height > 1.9 * few.show(tile=64).height and many.width < 5.5 * (64 + 8)
+    assert many.height < truth.height < 1.6 * many.height  # only the line that has a truth gets one below
 
 
 @pytest.mark.parametrize("name", ["clip", "dinov2", "imagebind"])
