@@ -5,8 +5,9 @@ The public names are resolved when first used, so that importing the package cos
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from anymodal.lazy import public_names
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel as AnyModel
@@ -97,14 +98,4 @@ _HOMES = {
     "registry": "plugins",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'anymodal' has no attribute {name!r}")
-    value = getattr(import_module(f"anymodal.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from anymodal.lazy import public_names
 
 if TYPE_CHECKING:
     from anymodal.testing.conformance import conformance as conformance
@@ -40,14 +41,4 @@ _HOMES = {
     "tiny_model": "small",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'anymodal.testing' has no attribute {name!r}")
-    value = getattr(import_module(f"anymodal.testing.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = public_names(__name__, _HOMES)
