@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,4 +137,16 @@ def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) 
                 x, y = GAP + c * step_x, GAP + r * step_y
                 draw.text((x + 2, y + 4), title, (40, 40, 40), font)
                 sheet.paste(picture.convert("RGB").resize((tile, tile)), (x, y + TITLE))
+    return sheet
+
+
+def stacked(pictures: Sequence[Image]) -> Image:
+    """Pictures below each other, on white."""
+    from PIL import Image
+
+    width, height = max((p.width for p in pictures), default=1), max(1, sum(p.height for p in pictures))
+    sheet, top = Image.new("RGB", (width, height), (255, 255, 255)), 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
     return sheet

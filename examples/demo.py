@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from anymodal.data.scenes import BASIC, write
+from anymodal.outputs import stacked
 
 HELD_OUT_SEED = 1_000_003
 SCENES = (0, 1, 4)
@@ -31,16 +32,6 @@ def run_generate(picture: Path, to: str, out: Path, model: str, truth: dict[str,
     return Image.open(out / "grid.png")
 
 
-def stack(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures under each other, on white."""
-    sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (255, 255, 255))
-    top = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
-    return sheet
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny")
@@ -56,7 +47,7 @@ def main() -> None:
         rows.append(run_generate(data / "rgb" / f"{name}.png", to, out, options.model, truth))
     for photo in sorted(PHOTOS.glob("*.jpg")):
         rows.append(run_generate(photo, ONE_LINE, options.out / photo.stem, options.model, {}))
-    stack(rows).save(options.out / "grid.png")
+    stacked(rows).save(options.out / "grid.png")
     print(f"look at {options.out / 'grid.png'} (held-out scenes with the truth below, then photographs)")
 
 

@@ -13,15 +13,14 @@ from anymodal.data.config import CropConfig
 from anymodal.data.cropping import random_crop
 from anymodal.data.steps import generator
 from anymodal.data.values import ValueSource, open_values
-from anymodal.errors import AnymodalError, ConfigError, DataError
+from anymodal.errors import DataError
 from anymodal.families.codes import CodedModality
 from anymodal.modality import Crop, Modality
 from anymodal.plugins import registry
-from anymodal.training.batches import Share
+from anymodal.training.batches import TRIES, Share, problem_line
 
 MEMORY = 2 * 1024**3  # bytes of values that a run keeps, so that files are read and resized once
 UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for
-TRIES = 20  # unusable samples in a row
 
 
 @attrs.frozen(eq=False)
@@ -100,10 +99,7 @@ class PreparedBatches:
     """
 
     def __init__(self, values: list[Values], batch_size: int, seed: int, flip: bool, share: Share) -> None:
-        if batch_size < share.world * share.parts:
-            raise ConfigError(
-                f"a batch of {batch_size} samples cannot be shared by {share.world} processes in {share.parts} parts"
-            )
+        share.check(batch_size)
         self.values, self.seed, self.flip = values, seed, flip
         self.batch_size, self.share = batch_size, share
         self.order = values[0].source.members.order(seed)
@@ -123,7 +119,7 @@ class PreparedBatches:
                 tensor = values.tensor(index, rng, self.flip)
             except Exception as error:  # damaged files make libraries and plugins fail in many ways
                 tries += 1
-                problems.append(_problem(values.source.describe(index), error))
+                problems.append(problem_line(values.source.describe(index), error))
                 if tries == TRIES:
                     raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
                 index = int(rng.integers(len(values)))  # not a neighbour: a damaged shard is bad in a row
@@ -132,11 +128,6 @@ class PreparedBatches:
                 return tensor
             index = (index + 1) % len(values)
         raise DataError(f"the dataset has no {values.modality.name} for a tokenizer to learn from")
-
-
-def _problem(place: str, error: Exception) -> str:
-    said = str(error) if isinstance(error, AnymodalError) else f"{type(error).__name__}: {error}"
-    return " ".join((said if place in said else f"{place}: {said}").split())
 
 
 def source_of(data: str, modality: Modality) -> ValueSource:

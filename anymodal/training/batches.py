@@ -16,7 +16,7 @@ from anymodal.masking import Masker
 from anymodal.tokens import ModalitySet, Packed, collate
 from anymodal.training.config import TrainConfig
 
-TRIES = 20
+TRIES = 20  # unusable samples in a row
 LONGEST_LINE = 400
 
 
@@ -27,6 +27,13 @@ class Share:
     rank: int = 0
     world: int = 1
     parts: int = 1
+
+    def check(self, batch_size: int) -> None:
+        """Raise ConfigError if a batch has fewer samples than there are parts."""
+        if batch_size < self.world * self.parts:
+            raise ConfigError(
+                f"a batch of {batch_size} samples cannot be shared by {self.world} processes in {self.parts} parts"
+            )
 
     def rows(self, batch_size: int, part: int) -> range:
         """The rows of the whole batch that make up a part of ours; contiguous, and all equally long if that fits."""
@@ -68,10 +75,7 @@ class MaskedBatches:
     def __init__(
         self, supplies: Sequence[Supply], mixture: Mixture, batch_size: int, seed: int, share: Share = Share()
     ) -> None:
-        if batch_size < share.world * share.parts:
-            raise ConfigError(
-                f"a batch of {batch_size} samples cannot be shared by {share.world} processes in {share.parts} parts"
-            )
+        share.check(batch_size)
         self.supplies, self.mixture, self.seed = list(supplies), mixture, seed
         self.batch_size, self.share = batch_size, share
         self.layout = self.supplies[0].masker.layout
@@ -106,14 +110,14 @@ class MaskedBatches:
                 sample = supply.source.sample(index, rng)
                 return supply.masker(sample, rng, supply.masker.fitting(sample, components[dataset], rng))
             except Exception as error:  # damaged files make libraries and plugins fail in many ways
-                problems.append(_problem(supply.source.describe(index), error))
+                problems.append(problem_line(supply.source.describe(index), error)[:LONGEST_LINE])
         raise DataError(f"{TRIES} samples of {supply.path} in a row cannot be used; the last one: {problems[-1]}")
 
 
-def _problem(place: str, error: Exception) -> str:
+def problem_line(place: str, error: Exception) -> str:
     """One line that names the place and the reason."""
     said = str(error) if isinstance(error, AnymodalError) else f"{type(error).__name__}: {error}"
-    return " ".join((said if place in said else f"{place}: {said}").split())[:LONGEST_LINE]
+    return " ".join((said if place in said else f"{place}: {said}").split())
 
 
 def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = Share()) -> MaskedBatches:

@@ -14,6 +14,7 @@ from anymodal.anymodel import AnyModel
 from anymodal.errors import ConfigError
 from anymodal.files import replacing
 from anymodal.model import Transformer
+from anymodal.outputs import stacked
 from anymodal.tokens import ModalitySet
 from anymodal.training.batches import MaskedBatches, Share, build_batches
 from anymodal.training.config import TrainConfig
@@ -32,18 +33,9 @@ class Evaluation:
 
     def __init__(self, config: TrainConfig, modalities: ModalitySet, out: Path, world: World) -> None:
         assert config.evaluation is not None
-        self.plan, self.config, self.modalities, self.out, self.world = (
-            config.evaluation,
-            config,
-            modalities,
-            out,
-            world,
-        )
-        held_out = attrs.evolve(
-            config,
-            data=self.plan.data,
-            training=attrs.evolve(config.training, batch_size=max(config.training.batch_size, world.size)),
-        )
+        self.plan, self.config, self.modalities = config.evaluation, config, modalities
+        self.out, self.world = out, world
+        held_out = attrs.evolve(config, data=self.plan.data)
         self.batches: MaskedBatches = build_batches(held_out, modalities, Share(world.rank, world.size))
         self.objective = MaskedLoss(modalities.layout, config.stream_weights)
         self.weights = [component.weight for component in config.masking.components]
@@ -115,15 +107,3 @@ class Evaluation:
         if given not in truth:
             return None
         return model.generate({given: truth[given]}, seed=index).show(truth, tile=128)
-
-
-def stacked(sheets: list[Any]) -> Any:
-    """Pictures below each other."""
-    from PIL import Image
-
-    width, height = max((s.width for s in sheets), default=1), max(1, sum(s.height for s in sheets))
-    picture, top = Image.new("RGB", (width, height), (255, 255, 255)), 0
-    for sheet in sheets:
-        picture.paste(sheet, (0, top))
-        top += sheet.height
-    return picture
