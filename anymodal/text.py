@@ -7,6 +7,7 @@ library's JSON, the same that 4M publishes.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -24,6 +25,7 @@ else:
     from anymodal.lazy import np
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
+CONTINUED = "##"
 VALUE_NAMES = 4
 
 
@@ -76,7 +78,10 @@ class Vocabulary:
         sentinels: int = 200,
         words: Iterable[str] = (),
     ) -> Vocabulary:
-        """Learn word pieces from `texts`; `bins` value tokens for each of v0..v3, or a number of each; `words` stay."""
+        """Learn word pieces from `texts`; `bins` value tokens for each of v0..v3, or a number of each; `words` stay.
+
+        The same texts give the same vocabulary, whatever their order.
+        """
         from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
         special = [AddedToken(t, special=True, normalized=False) for t in (PAD, UNKNOWN, START, END)]
@@ -88,16 +93,18 @@ class Vocabulary:
         tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece(prefix="##")
+        tokenizer.decoder = decoders.WordPiece(prefix=CONTINUED)
+        texts = list(texts)
+        letters = _continued_letters(tokenizer, texts)
         trainer = trainers.WordPieceTrainer(
             vocab_size=size,
             min_frequency=2,
-            special_tokens=special,
-            continuing_subword_prefix="##",
+            special_tokens=special + letters,
+            continuing_subword_prefix=CONTINUED,
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer)
+        return cls(_as_plain_pieces(tokenizer, letters))
 
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
@@ -141,6 +148,27 @@ class Vocabulary:
                 raise ValueProblem(f"id {i} is outside the vocabulary of {len(self)}")
             if i != pad and not first <= i < first + count:
                 yield i
+
+
+def _continued_letters(tokenizer: tokenizers.Tokenizer, texts: Iterable[str]) -> list[str]:
+    """The pieces ##a, ##b, .. of all letters inside words, sorted.
+
+    The trainer gives them ids in the order of a hash map, another in every process, and breaks ties by id.
+    """
+    letters: set[str] = set()
+    for text in texts:
+        normal = tokenizer.normalizer.normalize_str(text)
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal):
+            letters.update(word[1:])
+    return [CONTINUED + letter for letter in sorted(letters)]
+
+
+def _as_plain_pieces(tokenizer: tokenizers.Tokenizer, pieces: Iterable[str]) -> tokenizers.Tokenizer:
+    """The tokenizer, with pieces that were given to its trainer as special no longer found as words in texts."""
+    content = json.loads(tokenizer.to_str())
+    plain = set(pieces)
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in plain]
+    return type(tokenizer).from_str(json.dumps(content))
 
 
 _VALUE = re.compile(r"v([0-3])=([0-9]{1,9})")

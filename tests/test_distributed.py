@@ -68,7 +68,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "training": {
             "steps": STEPS,
             "batch_size": 8,
-            "lr": 1e-2,
+            "lr": 1e-3,  # Adam turns rounding of gradients near zero into whole steps: small ones keep the curves close
             "ema": 0.9,
             "schedule": "constant",
             "precision": "float32",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +256,17 @@ def test_the_vocabulary_knows_values_sentinels_and_survives_saving(tmp_path):
     assert len(again.encode("v0=0 v1=12 v2=255 v3=7")) == 4 and len(again.encode("v0=256")) > 1
     space = again.space(10)
     assert space.sentinel(1) == again.encode("[S_1]")[0] and space.end == again.end
+
+
+def test_the_same_texts_give_the_same_vocabulary_in_every_process():
+    texts = ["a red cup on the table", "a blue car on the road", "the person in green", "carts, cards and cups"] * 3
+    program = "from anymodal.text import Vocabulary; import json, sys; texts = json.load(sys.stdin)"
+    program += "; print(Vocabulary.train(texts, 1140, bins=256, sentinels=16).to_json())"
+    command = [sys.executable, "-c", program]
+    ordered = (texts, texts[::-1], sorted(texts))
+    written = {subprocess.run(command, input=json.dumps(t), capture_output=True, text=True).stdout for t in ordered}
+    assert len(written) == 1
+    vocabulary = Vocabulary.train(texts, 1140, bins=256, sentinels=16)
+    assert written == {vocabulary.to_json() + "\n"}
+    assert vocabulary.decode(vocabulary.encode("cups and cards on a road")) == "cups and cards on a road"
+    assert vocabulary.encode("##e").tolist() != [vocabulary.words()["##e"]]  # a piece of a word, not a word of a text
