@@ -7,6 +7,7 @@ else, lists too, is replaced.
 from __future__ import annotations
 
 import collections.abc
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,8 @@ def load_config(path: Path, schema: type[T], overrides: Iterable[str] = ()) -> T
 
 def dump_config(config: Any) -> str:
     """A configuration as YAML with every default filled in; `load_config` makes an equal one of it."""
-    return yaml.safe_dump(plain_config(config), sort_keys=False, allow_unicode=True, width=120)
+    plain = plain_config(config)
+    return yaml.dump(plain, Dumper=_YamlDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def plain_config(config: Any) -> dict[str, Any]:
@@ -53,19 +55,54 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+class _YamlLoader(yaml.SafeLoader):
+    """YAML without surprises: 1e-4 is a number, as in YAML 1.2, and a key that is given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    earlier = seen[key.value].start_mark.line + 1
+                    problem = f"the key {key.value!r} is given twice, first in line {earlier}"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen[key.value] = key
+        return super().construct_mapping(node, deep)
+
+
+class _YamlDumper(yaml.SafeDumper):
+    """Writes what `_YamlLoader` reads as the same."""
+
+
+for each in (_YamlLoader, _YamlDumper):
+    each.add_implicit_resolver(  # type: ignore[no-untyped-call]
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
+
+
+def parse_yaml(text: str) -> Any:
+    """The plain data in YAML text. Raises ConfigError with the reason."""
+    try:
+        return yaml.load(text, _YamlLoader)  # a safe one
+    except RecursionError:
+        raise ConfigError("it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # of a day in a thirteenth month
+        raise ConfigError(" ".join(str(error).replace('in "<unicode string>", ', "in ").split())[:300]) from None
+
+
 def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a YAML file says together with the files it is built on; `above` are those that are built on it."""
     place = path.resolve()
     if place in above:
         raise ConfigError(f"{above[-1]} is built on {path}, which is built on it; leave out one {BASE!r}")
     try:
-        raw = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{path} is nested too deeply") from None
+        text = read_text(path)
     except ValueProblem as error:
         raise ConfigError(f"{error}, the {BASE!r} of {above[-1]}" if above else str(error)) from None
+    try:
+        raw = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold keys and values at the top level")
     base = raw.pop(BASE, None)
@@ -90,9 +127,9 @@ def override_value(raw: dict[str, Any], override: str) -> None:
     if not equals or not dotted:
         raise ConfigError(f"{override!r} is not of the form key.part=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"the value of {override!r} is not YAML") from None
+        value = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"the value of {override!r} is not YAML: {error}") from None
     *parents, last = dotted.split(".")
     inside: Any = raw
     for k, parent in enumerate(parents):
@@ -117,7 +154,7 @@ def _key(inside: dict[str, Any] | list[Any], part: str, override: str) -> Any:
 
 
 def structure(raw: Any, schema: type[T], source: str) -> T:
-    """Build an attrs class from plain data. Raises ConfigError: an unknown key names the nearest known one."""
+    """Build an attrs class from plain data. Raises ConfigError that names the place, and the nearest known key."""
     whole = _spelled_out(raw, schema, source, "")
     try:
         return _CONVERTER.structure(whole, schema)
@@ -128,30 +165,77 @@ def structure(raw: Any, schema: type[T], source: str) -> T:
 
 
 def _spelled_out(raw: Any, schema: Any, source: str, place: str) -> Any:
-    """The raw value with nothing left implied; raises ConfigError for unknown keys.
+    """The raw value with nothing left implied; raises ConfigError for what has another form than the schema.
 
     A plain value stands for a class with a field marked as "short" in its metadata, and one class for a tuple of it.
     """
+
+    def refuse(wanted: str) -> ConfigError:
+        return ConfigError(f"{source}: {place or 'it'} {_Unfit(wanted, raw)}")
+
+    if raw is None and _may_be_none(schema):
+        return None
+    schema = _without_none(schema)
     origin, inner = get_origin(schema), get_args(schema)
-    if origin in (list, tuple) and (item := _attrs_class(inner[0])) is not None:
-        several = raw if isinstance(raw, list) else [raw]
-        return [_spelled_out(each, item, source, f"{place}[{k}]") for k, each in enumerate(several)]
-    if origin in (dict, collections.abc.Mapping) and isinstance(raw, Mapping):
+    if origin in (dict, collections.abc.Mapping):
+        raw = {} if raw is None else raw  # a key with nothing behind it
+        if not isinstance(raw, Mapping):
+            raise refuse("keys and values")
         return {key: _spelled_out(each, inner[-1], source, f"{place}.{key}") for key, each in raw.items()}
+    if origin in (list, tuple):
+        several = raw
+        if not isinstance(raw, (list, tuple)):
+            if raw is None or _attrs_class(inner[0]) is None:
+                raise refuse("a list")
+            several = [raw]
+        kinds = inner if origin is tuple and inner[-1] is not ... else inner[:1] * len(several)
+        if len(kinds) != len(several):
+            raise refuse(f"a list of {len(kinds)}")
+        pairs = zip(several, kinds, strict=True)
+        return [_spelled_out(each, kind, source, f"{place}[{k}]") for k, (each, kind) in enumerate(pairs)]
     schema = _attrs_class(schema)
-    if schema is None or raw is None:
+    if schema is None:
         return raw
     if not isinstance(raw, Mapping):
-        return {short: raw} if (short := _short(schema)) and not isinstance(raw, list) else raw
+        if raw is None or isinstance(raw, list) or not (short := _short(schema)):
+            raise refuse("keys and values")
+        return {short: raw}
     hints = typing.get_type_hints(schema)
-    names = {a.name: hints[a.name] for a in attrs.fields(schema) if a.init}
+    fields = [a for a in attrs.fields(schema) if a.init]
+    names = {a.name: hints[a.name] for a in fields}
     whole = {}
     for key, value in raw.items():
         where = f"{place}.{key}".lstrip(".")
         if key not in names:
             raise ConfigError(f"{source}: unknown key {where!r}{nearest(str(key), names)}; known: {', '.join(names)}")
         whole[key] = _spelled_out(value, names[key], source, where)
+    if missing := [a.name for a in fields if a.default is attrs.NOTHING and a.name not in raw]:
+        where = ", ".join(f"{place}.{name}".lstrip(".") for name in missing)
+        raise ConfigError(f"{source}: {where} must be given")
     return whole
+
+
+class _Unfit(ValueError):
+    """A value of another kind than its place wants."""
+
+    def __init__(self, wanted: str, value: Any) -> None:
+        super().__init__(f"must be {wanted}, got {value!r:.200}")
+
+
+def _options(schema: Any) -> tuple[Any, ...]:
+    """The kinds of an annotation such as `X | Y`."""
+    is_union = isinstance(schema, types.UnionType) or get_origin(schema) is typing.Union
+    return get_args(schema) if is_union else (schema,)
+
+
+def _may_be_none(schema: Any) -> bool:
+    return schema is Any or type(None) in _options(schema)
+
+
+def _without_none(schema: Any) -> Any:
+    """X of `X | None`, any other annotation as it is."""
+    options = [option for option in _options(schema) if option is not type(None)]
+    return options[0] if len(options) == 1 else schema
 
 
 def _short(schema: Any) -> str:
@@ -161,21 +245,22 @@ def _short(schema: Any) -> str:
 
 def _attrs_class(schema: Any) -> Any:
     """The one attrs class in an annotation (also in `X | None`), else None."""
-    options = (
-        get_args(schema) if isinstance(schema, types.UnionType) or get_origin(schema) is typing.Union else (schema,)
-    )
-    found = [o for o in options if isinstance(o, type) and attrs.has(o)]
+    found = [o for o in _options(schema) if isinstance(o, type) and attrs.has(o)]
     return found[0] if len(found) == 1 else None
 
 
 def _reasons(error: BaseException) -> list[str]:
-    if isinstance(error, BaseExceptionGroup):
-        return [reason for inner in error.exceptions for reason in _reasons(inner)]
-    if isinstance(error, AnymodalError):
-        return [str(error)]
-    notes = [n for n in getattr(error, "__notes__", []) if "attribute" in n]
-    place = notes[0].split("attribute ")[-1] if notes else ""
-    return [f"{str(error).strip()}{f' ({place})' if place else ''}"]
+    """What is wrong, each with its place."""
+
+    def say(error: BaseException, _: type | None) -> str:
+        return f"{'?' if isinstance(error, AnymodalError) else ''}{error}"
+
+    reasons = []
+    for line in cattrs.transform_error(error, format_exception=say):
+        said, _, path = line.rpartition(" @ ")
+        place = re.sub(r"\['?([^\]']*[^\]'0-9][^\]']*)'?\]", r".\1", path).removeprefix("$").lstrip(".")
+        reasons.append(said[1:] if said.startswith("?") else f"{place or 'it'} {said}")
+    return reasons
 
 
 def _make_converter() -> cattrs.Converter:
@@ -186,12 +271,17 @@ def _make_converter() -> cattrs.Converter:
         if kind is int and isinstance(value, float) and value.is_integer():
             return int(value)
         if not fits or (kind is int and not isinstance(value, int)):
-            raise ConfigError(f"expected a {'whole number' if kind is int else 'number'}, got {value!r}")
+            raise _Unfit("a whole number" if kind is int else "a number", value)
         return kind(value)
 
     def exactly(value: Any, kind: type) -> Any:
         if not isinstance(value, kind):
-            raise ConfigError(f"expected {'text' if kind is str else 'true or false'}, got {value!r}")
+            raise _Unfit("text" if kind is str else "true or false", value)
+        return value
+
+    def one_of(value: Any, kind: Any) -> Any:
+        if not any(type(value) is type(each) and value == each for each in get_args(kind)):
+            raise _Unfit(f"one of {', '.join(map(str, get_args(kind)))}", value)
         return value
 
     converter.register_structure_hook(int, number)
@@ -199,6 +289,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(str, exactly)
     converter.register_structure_hook(bool, exactly)
     converter.register_structure_hook(Path, lambda value, _: Path(exactly(value, str)))
+    converter.register_structure_hook_func(lambda kind: getattr(kind, "__origin__", None) is typing.Literal, one_of)
     return converter
 
 

@@ -79,6 +79,70 @@ class Outer:
     several: tuple[Inner, ...] = ()
     text: str = ""
     maybe: Inner | None = None
+    rate: float = 0.0
+    free: dict[str, Any] = attrs.field(factory=dict)
+
+
+@pytest.mark.parametrize("text", ["1e-2", "1E-02", "1.e-2", "0.1e-1", ".1e-1", "+1e-2", "100e-4"])
+def test_numbers_may_be_written_with_an_exponent_alone(text, tmp_path):
+    written = read(f"rate: {text}\nfree: {{low: {text}}}", Outer, tmp_path)
+    assert written == read("{}", Outer, tmp_path, f"rate={text}", f"free.low={text}")
+    assert written.rate == written.free["low"] == 0.01
+    assert read("x: {a: 1e3}", Outer, tmp_path).x.a == 1000
+
+
+def test_text_that_looks_like_a_number_survives_being_printed(tmp_path):
+    config = Outer(text="1e5", free={"a": "1e-3", "b": 1e-05, "c": 1e22})
+    assert read(dump_config(config), Outer, tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x: {a: 1}\ntext: b\nx: {a: 2}", "the key 'x' is given twice, first in line 1 in line 3"),
+        ("text: 2026-13-45", "is not YAML: month must be in 1..12"),
+        ("[" * 2000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        read(text, Outer, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.lr=fast", "training.lr must be a number, got 'fast'"),
+        ("training.lr=", "training.lr must be a number, got None"),
+        ("training.betas=0.9", "training.betas must be a list, got 0.9"),
+        ("training.betas=[0.9]", "training.betas must be a list of 2, got [0.9]"),
+        ("training.betas=[0.9, x]", "training.betas[1] must be a number, got 'x'"),
+        ("training.optimizer=sgd", "training.optimizer must be one of adamw, muon, got 'sgd'"),
+        ("training=5", "training must be keys and values, got 5"),
+        ("modalities=[rgb]", "modalities must be keys and values, got ['rgb']"),
+        ("modalities.rgb=5", "modalities.rgb must be keys and values, got 5"),
+        ("masking.components.0.inputs=5", "masking.components[0].inputs must be keys and values, got 5"),
+        ("stream_weights.rgb=x", "stream_weights.rgb must be a number, got 'x'"),
+        ("data=", "data must be a list, got None"),
+        ("data={}", "data[0].path must be given"),
+        ("data=[a, 5]", "data[1].path must be text, got 5"),
+        ("data=[{path: a, crop: {flip: x}}]", "data[0].crop.flip must be a number, got 'x'"),
+        ("data=[{path: a, modalities: rgb}]", "data[0].modalities must be a list, got 'rgb'"),
+        ("evaluation=out", "evaluation must be keys and values, got 'out'"),
+        ("evaluation={every: 5}", "evaluation.data must be given"),
+        ("start={model: tiny, freeze: encoder}", "start.freeze must be a list, got 'encoder'"),
+        ("workers=-1", "workers must be at least 0, got -1"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_with_its_place(override, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(RECIPES / "model.yaml", TrainConfig, [override])
+    assert str(caught.value) == f"{RECIPES / 'model.yaml'}: {said}"
+
+
+def test_a_key_with_nothing_behind_it_is_empty():
+    config = load_config(RECIPES / "model.yaml", TrainConfig, ["modalities.rgb=", "stream_weights="])
+    assert config.modalities["rgb"] == {} and config.stream_weights == {}
 
 
 def test_a_file_is_built_on_another(tmp_path):

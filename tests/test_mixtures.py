@@ -204,7 +204,7 @@ def test_a_plain_path_stands_for_a_dataset():
         ([{"path": "a", "wieght": 1}], r"unknown key 'data\[0\].wieght'; did you mean 'weight'"),
         ({"path": "a", "weight": 0}, "above 0"),
         ({"path": "a", "crop": {"scale": [0.5, 2]}}, "scale of a crop"),
-        (3, "expected text"),
+        (3, "must be text"),
     ):
         with pytest.raises(ConfigError, match=words):
             read(wrong)

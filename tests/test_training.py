@@ -188,7 +188,7 @@ def test_the_committed_recipes_are_valid():
     ("override", "words"),
     [
         ("training.stpes=3", "unknown key 'training.stpes'; did you mean 'steps'"),
-        ("model.dim=wide", "expected a whole number, got 'wide'"),
+        ("model.dim=wide", "model.dim must be a whole number, got 'wide'"),
         ("model.dim=30", "multiple"),
         ("training.lr=-1", "lr"),
         ("masking.components=[{inputs: {rgb: 1}, target: {}}]", "did you mean 'targets'"),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem
@@ -107,6 +106,8 @@ def _value(model: Any, name: str, text: str) -> Any:
 
 
 def _options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    from anymodal.config import parse_yaml
+
     options: dict[str, dict[str, Any]] = {}
     for text in settings:
         place, equals, value = text.partition("=")
@@ -114,9 +115,9 @@ def _options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and option):
             raise ConfigError(f"{text!r} is not of the form NAME.OPTION=VALUE, such as depth.steps=8")
         try:
-            options.setdefault(name, {})[option] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"the value of {text!r} cannot be read") from None
+            options.setdefault(name, {})[option] = parse_yaml(value)
+        except ConfigError as error:
+            raise ConfigError(f"the value of {text!r} cannot be read: {error}") from None
     return options
 
 

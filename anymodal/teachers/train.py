@@ -55,6 +55,8 @@ class TeacherRun:
             raise ConfigError(f"give at least 2 views of a share in (0, 1], not {self.views} of {self.smallest}")
         if self.training.accumulate > 1:
             raise ConfigError("a teacher compares the samples of a batch with each other; leave accumulate at 1")
+        if self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
         dtype_of(self.dtype)
 
 

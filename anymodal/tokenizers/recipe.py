@@ -100,6 +100,10 @@ class TokenizerRun:
     workers: int = 0
     vocabulary: VocabularyConfig | None = None
 
+    def __attrs_post_init__(self) -> None:
+        if self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+
 
 def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
     """Train and write out/modalities/NAME or out/vocabulary.json; returns that path. Progress lies in out/runs/NAME.

@@ -72,6 +72,10 @@ class TrainConfig:
     evaluation: EvaluationConfig | None = None
     tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
 
+    def __attrs_post_init__(self) -> None:
+        if self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+
 
 def build_set(
     modalities: dict[str, dict[str, Any]],
