@@ -11,6 +11,7 @@ an instance. The verbs, in the order of a value's life:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -56,7 +57,7 @@ def _at_most(high: float) -> Callable[..., None]:
 
 
 def _whole(value: float) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or int(value) != value:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer():
         raise ConfigError(f"expected a whole number, got {value!r}")
     return int(value)
 
@@ -65,6 +66,24 @@ def _real(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"expected a number, got {value!r}")
     return float(value)
+
+
+def _like(default: Any, value: Any) -> Any:
+    """The value as its default is: a list for a tuple, text, a whole number. Raises ConfigError for another kind."""
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"expected a list, got {value!r}")
+        return tuple(value)
+    if isinstance(default, (bool, str)):
+        if not isinstance(value, type(default)):
+            raise ConfigError(f"expected {'text' if isinstance(default, str) else 'true or false'}, got {value!r}")
+    elif isinstance(default, int):
+        value = _whole(value)
+        if value < min(default, 1):
+            raise ConfigError(f"expected at least {min(default, 1)}, got {value}")
+    elif isinstance(default, float) and not math.isfinite(_real(value)):
+        raise ConfigError(f"expected a finite number, got {value!r}")
+    return value
 
 
 @attrs.frozen
@@ -151,8 +170,10 @@ class Modality:
         for key, value in numbers.items():
             if key not in self.numbers:
                 raise PluginError(f"modality {self.name!r} has no number {key!r}{nearest(key, self.numbers)}")
-            default = getattr(type(self), key)
-            setattr(self, key, tuple(value) if isinstance(default, tuple) and isinstance(value, list) else value)
+            try:
+                setattr(self, key, _like(getattr(type(self), key), value))
+            except ConfigError as error:
+                raise ConfigError(f"the number {key!r} of {self.name!r}: {error}") from None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.settings().items())})"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import anymodal as am
-from anymodal.errors import PluginError, ValueProblem
+from anymodal.errors import ConfigError, PluginError, ValueProblem
 from anymodal.modality import Crop
 from anymodal.plugins import registry
 from anymodal.text import Vocabulary
@@ -270,3 +270,28 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
     assert written == {vocabulary.to_json() + "\n"}
     assert vocabulary.decode(vocabulary.encode("cups and cards on a road")) == "cups and cards on a road"
     assert vocabulary.encode("##e").tolist() != [vocabulary.words()["##e"]]  # a piece of a word, not a word of a text
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "words"),
+    [
+        ("rgb", {"size": "big"}, "the number 'size' of 'rgb': expected a whole number, got 'big'"),
+        ("rgb", {"patch": 0}, "'patch' of 'rgb': expected at least 1, got 0"),
+        ("rgb", {"size": 65, "patch": 8}, "rgb of 65 pixels a side does not split into patches of 8"),
+        ("rgb", {"larger": 448}, "'larger' of 'rgb': expected a list, got 448"),
+        ("rgb", {"larger": [450]}, "rgb of 450 pixels a side does not split"),
+        ("rgb", {"larger": [224]}, "give each once"),
+        ("canny_edge", {"low": "abc"}, "'low' of 'canny_edge': expected a number, got 'abc'"),
+        ("depth", {"high": float("inf")}, "'high' of 'depth': expected a finite number, got inf"),
+        ("depth", {"low": 5, "high": 2}, "low must be below high"),
+        ("depth", {"scaling": "log"}, "needs the nearest distance as low, above 0; got 0"),
+        ("depth", {"scaling": "linear"}, "'log' or 'standardise', got 'linear'"),
+        ("det", {"order": "size"}, "the order of det is one of .*, got 'size'"),
+        ("caption", {"length": -1}, "'length' of 'caption': expected at least 1"),
+        ("caption", {"shared": 1}, "expected true or false, got 1"),
+        ("semseg", {"labels": 5}, "expected a list, got 5"),
+    ],
+)
+def test_numbers_that_no_value_can_have_are_refused_at_once(name, numbers, words):
+    with pytest.raises(ConfigError, match=words):
+        registry().modality(name)(**numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError
+from anymodal.errors import CheckpointError, ConfigError
 from anymodal.modality import Crop, Modality, Sampling
 from anymodal.spaces import Stream, TokenSpace
 
@@ -40,6 +40,14 @@ class CroppedGrid(Modality):
     larger: tuple[int, ...] = ()
     channels: int = 3
     denoising_steps: int = 25
+
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        for size in self.sizes:
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % self.patch:
+                raise ConfigError(f"{self.name} of {size!r} pixels a side does not split into patches of {self.patch}")
+        if len(set(self.sizes)) < len(self.sizes):
+            raise ConfigError(f"{self.name} has the size {self.size} and larger {list(self.larger)}; give each once")
 
     @property
     def side(self) -> int:

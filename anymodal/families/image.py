@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import PluginError, ValueProblem
+from anymodal.errors import ConfigError, PluginError, ValueProblem
 from anymodal.families.grids import CroppedGrid
 from anymodal.files import read_array, read_picture, replacing
 from anymodal.modality import NAME
@@ -32,6 +32,13 @@ class ImageModality(CroppedGrid):
     low: float = 0.0
     high: float = 1.0
     dtype: ClassVar[str] = "float32"
+
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        if not self.low < self.high:
+            raise ConfigError(
+                f"{self.name} reaches from low {self.low:g} to high {self.high:g}; low must be below high"
+            )
 
     @property
     def file_range(self) -> tuple[float, float]:

@@ -30,6 +30,13 @@ class Depth(ImageModality):
     nearest = True
     repository = "EPFL-VILAB/4M_tokenizers_depth_8k_224-448"
 
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        if self.scaling not in ("log", "standardise"):
+            raise ConfigError(f"depth scaling is 'log' or 'standardise', got {self.scaling!r}")
+        if self.scaling == "log" and self.low <= 0:
+            raise ConfigError(f"depth with scaling 'log' needs the nearest distance as low, above 0; got {self.low:g}")
+
     @property
     def file_range(self) -> tuple[float, float]:
         return 0.0, self.high
@@ -39,8 +46,6 @@ class Depth(ImageModality):
         if self.scaling == "log":
             unit = np.log(depth.clip(self.low, self.high) / self.low) / np.log(self.high / self.low)
             return (2 * unit - 1)[None].astype(np.float32)
-        if self.scaling != "standardise":
-            raise ConfigError(f"depth scaling is 'log' or 'standardise', got {self.scaling!r}")
         ordered = np.sort(depth, axis=None)
         middle = ordered[int(0.1 * ordered.size) : int(0.9 * ordered.size)].astype(np.float64)
         return ((depth - middle.mean()) / np.sqrt(middle.var(ddof=1) + 1e-6))[None].astype(np.float32)

@@ -58,6 +58,11 @@ class Det(StructuredModality):
     order = "origin"
     bins = 1000
 
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        if self.order not in ORDERS:
+            raise ConfigError(f"the order of {self.name} is one of {', '.join(ORDERS)}, got {self.order!r}")
+
     def sampling(self, grounded: bool) -> Sampling:
         return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)
 
@@ -110,8 +115,6 @@ class Det(StructuredModality):
         return " ".join(self.chunks(value, rng))
 
     def _ordered(self, value: list[Box], rng: "np.random.Generator | None") -> list[Box]:
-        if self.order not in ORDERS:
-            raise ConfigError(f"the order of {self.name} is one of {', '.join(ORDERS)}, got {self.order!r}")
         kept = [b for b in value if b.score >= self.threshold]
         if self.most and len(kept) > self.most:
             kept = sorted(kept, key=lambda b: -b.score)[: self.most]
