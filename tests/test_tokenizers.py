@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.losses import LOSSES
-from anymodal.tokenizers.quantize import CosineCodebook, ProductQuantizer, count_ids, perplexity, usage
+from anymodal.tokenizers.quantize import CosineCodebook, ProductQuantizer, count_ids
+from anymodal.tokenizers.statistics import perplexity, usage
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.tokenizers.vit import attend, patchify, position_table, unpatchify
@@ -209,7 +210,7 @@ class TestCosineCodebook:
         assert ((codebook.codes @ latents.T).amax(1)[1:] > 1 - 1e-6).all()
         for _ in range(200):
             codebook(z)
-        assert usage(count_ids(codebook.eval()(z).ids, 16, 1)) > 0.9
+        assert usage(count_ids(codebook.eval()(z).ids, 16, 1).numpy()) > 0.9
 
     def test_first_batch_places_the_codes(self) -> None:
         torch.manual_seed(0)
@@ -262,14 +263,14 @@ class TestProductQuantizer:
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=60))
 def test_codebook_statistics(ids: list[int]) -> None:
-    counts = count_ids(torch.tensor(ids), 8, 1)
+    counts = count_ids(torch.tensor(ids), 8, 1).numpy()
     assert counts.sum() == len(ids)
     assert usage(counts) == pytest.approx(len(set(ids)) / 8)
-    assert 1 - 1e-5 <= perplexity(counts) <= len(set(ids)) + 1e-4
+    assert 1 <= perplexity(counts) <= len(set(ids)) + 1e-9
 
 
 def test_statistics_keep_codebooks_apart() -> None:
-    counts = count_ids(torch.tensor([[0, 1], [0, 0]]), 2, 2)
+    counts = count_ids(torch.tensor([[0, 1], [0, 0]]), 2, 2).numpy()
     assert counts.tolist() == [[2, 0], [1, 1]]
     assert perplexity(counts) == pytest.approx(1.5)
 

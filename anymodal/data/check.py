@@ -24,6 +24,7 @@ from anymodal.data.values import ValueSource
 from anymodal.errors import AnymodalError, DataError
 from anymodal.modality import Modality
 from anymodal.plugins import registry
+from anymodal.tokenizers.statistics import perplexity, usage
 from anymodal.tokens import Layout
 
 Progress = Callable[[int], object]
@@ -50,16 +51,14 @@ class TokenStatistics:
         self.values += 1
 
     def summary(self) -> dict[str, float]:
-        """`usage` is the share of ids that occur, `perplexity` exp of the entropy of their frequencies, in ids."""
-        total = max(int(self.counts.sum()), 1)
-        shares = self.counts[self.counts > 0] / total
+        """Ids there are, `usage` and `perplexity` as of a codebook, and the lengths of the values, in tokens."""
         return {
             "ids": self.size,
-            "usage": float((self.counts > 0).mean()),
-            "perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
+            "usage": usage(self.counts),
+            "perplexity": perplexity(self.counts),
             "shortest": self.shortest,
             "longest": self.longest,
-            "mean_length": total / max(self.values, 1),
+            "mean_length": int(self.counts.sum()) / max(self.values, 1),
         }
 
 
@@ -194,7 +193,8 @@ def found_modalities(path: str, names: Mapping[str, str]) -> dict[str, Modality]
     if not found:
         seen = ", ".join(sorted(folders)) or "none"
         raise DataError(
-            f"{path} has no folder of an installed modality; its folders: {seen} (--names says which is which)"
+            f"{path} has no folder of an installed modality; its folders: {seen} (--name MODALITY=FOLDER says which is"
+            " which; pictures alone become a dataset with: anymodal label)"
         )
     return found
 

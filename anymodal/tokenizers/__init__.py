@@ -4,6 +4,7 @@ config.py     the numbers a tokenizer is made of
 vit.py        vision transformer encoder and decoder
 mlp.py        residual MLP encoder and decoder
 quantize.py   codebooks
+statistics.py how much of them is in use
 library.py    other quantizers, by a library
 gather.py     the processes of a run as one
 tokenizer.py  the three put together

@@ -218,14 +218,3 @@ def count_ids(ids: Tensor, size: int, codebooks: int) -> Tensor:
     offsets_G = torch.arange(codebooks, device=ids.device) * size
     flat = ids.reshape(-1, codebooks) + offsets_G
     return torch.bincount(flat.flatten(), minlength=codebooks * size).view(codebooks, size)
-
-
-def usage(counts_GK: Tensor) -> float:
-    """Share of the codes, in [0, 1], that occur at all."""
-    return float((counts_GK > 0).float().mean())
-
-
-def perplexity(counts_GK: Tensor) -> float:
-    """Effective number of codes in use, in [1, K]: exp of the entropy of the ids, averaged over codebooks."""
-    shares_GK = counts_GK / counts_GK.sum(-1, keepdim=True).clamp(min=1)
-    return float(torch.special.entr(shares_GK).sum(-1).exp().mean())

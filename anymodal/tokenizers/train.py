@@ -14,7 +14,8 @@ from anymodal.tokenizers import gather
 from anymodal.tokenizers.batches import Inputs
 from anymodal.tokenizers.losses import LOSSES, Loss
 from anymodal.tokenizers.perceptual import PerceptualLoss
-from anymodal.tokenizers.quantize import count_ids, perplexity, usage
+from anymodal.tokenizers.quantize import count_ids
+from anymodal.tokenizers.statistics import perplexity, usage
 from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.training.engine import Batches, Engine
 from anymodal.training.objective import Objective
@@ -38,7 +39,8 @@ class CodeMeter:
         counts_GK, self.counts_GK = self.counts_GK, 0
         if isinstance(counts_GK, int):
             return {}
-        return {"usage": usage(counts_GK), "perplexity": perplexity(counts_GK)}
+        counted_GK = counts_GK.cpu().numpy()
+        return {"usage": usage(counted_GK), "perplexity": perplexity(counted_GK)}
 
 
 class Reconstruction(Objective[Tokenizer, "Tensor | Inputs"]):
