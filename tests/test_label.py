@@ -169,7 +169,7 @@ def test_labelers_are_found_by_their_name_and_by_their_modality(photos, tmp_path
         label_dataset(photos.parent, {"metadata_semantic": None}, tmp_path / "out")
     with pytest.raises(ConfigError, match="numbers are given for 'depth', which is not made"):
         label_dataset(photos, {"canny_edge": None}, tmp_path / "out", numbers={"depth": {"high": 2.0}})
-    with pytest.raises(DataError, match="has no files"):
+    with pytest.raises(DataError, match="has no pictures"):
         label_dataset(tmp_path, {"canny_edge": None}, tmp_path / "other")
 
 
@@ -257,3 +257,22 @@ def test_what_was_labelled_otherwise_is_refused(photos, labelled, tmp_path):
         for name in ("a.b.png", "a-b.png"):
             shutil.copy(photos / "0000.png", tmp_path / "data" / name)
         label_dataset(tmp_path / "data", EXACT, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [("nowhere", "no such folder: .*nowhere"), ("empty", "empty has no pictures")]
+)
+def test_data_without_pictures_is_named_and_nothing_is_left_behind(data, words, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert command("label", tmp_path / data, "--with", "canny_edge", "--out", tmp_path / "out") == 2
+    assert words.split(": ")[0] in capsys.readouterr().err
+    with pytest.raises(DataError, match=words):
+        label_dataset(tmp_path / data, EXACT, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_folder_with_other_things_stays_as_it_is(photos):
+    before = sorted(photos.iterdir())
+    with pytest.raises(DataError, match="holds other things"):
+        label_dataset(photos, EXACT, photos)
+    assert sorted(photos.iterdir()) == before

@@ -129,8 +129,8 @@ def _ray(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Iterator[tuple[
             ray.init(num_cpus=cpus, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         except Exception as error:
             raise DataError(f"Ray does not start, or is not where RAY_ADDRESS says: {error}") from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the line above, which sets up its logs
     numbers = ray.data.from_items([{"job": k} for k in range(len(jobs))], override_num_blocks=len(jobs))
     arguments = {"make": make, "jobs": list(jobs)}
     share = min(1.0, ray.cluster_resources().get("GPU", 0) / workers)  # an actor sees the GPU that is its own

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 
 from anymodal import __version__
+from anymodal.data import storage
 from anymodal.data.jobs import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.data.ledger import MANIFEST, Plan, Problem, digest, mark
 from anymodal.data.shelf import ShardFiles, check_layout, file_of, member_name, paths, write_files
@@ -261,6 +262,10 @@ class Pictures:
 def open_pictures(work: Labelling) -> Pictures:
     """The pictures of an aligned dataset, or of a folder that holds nothing else."""
     modalities = [work.modality(name) for name in work.carried]
+    storage.entries(work.data)  # there has to be such a folder
+    none = DataError(
+        f"{work.data} has no pictures: neither a folder {PICTURE} nor files {', '.join(modalities[0].suffixes)}"
+    )
     try:
         source = open_values(work.data, modalities)
     except DataError:
@@ -268,12 +273,13 @@ def open_pictures(work: Labelling) -> Pictures:
         if work.carried != (PICTURE,) or not last:
             raise
         root = above or ("/" if work.data.startswith("/") else ".")
-        source = open_values(root, modalities, names={PICTURE: last})
+        try:
+            source = open_values(root, modalities, names={PICTURE: last})
+        except DataError:
+            raise none from None
     have = [row for row in range(len(source)) if source.members.holds(PICTURE, row)][: work.count]
     if not have:
-        raise DataError(
-            f"{work.data} has no pictures: neither a folder {PICTURE} nor files {', '.join(modalities[0].suffixes)}"
-        )
+        raise none
     if not source.shards:
         return Pictures(source, [have[k : k + work.shard_size] for k in range(0, len(have), work.shard_size)])
     shards = [have[bisect_left(have, s.start) : bisect_left(have, s.stop)] for s in source.shards]

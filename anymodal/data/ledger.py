@@ -88,7 +88,12 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder. Raises DataError if one is at work there."""
+    """Keep other runs out of a folder. Raises DataError if one is at work there, or if it holds other things.
+
+    A folder in which nothing was made is removed again.
+    """
+    _check_empty_or_ours(folder)
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
@@ -102,7 +107,18 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if is_new and [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()
         lock.release()
+
+
+def _check_empty_or_ours(folder: Path) -> None:
+    """Raise DataError if a folder holds something, and no dataset that was made or begun."""
+    if not folder.is_dir() or any((folder / name).exists() for name in (MANIFEST, f"{RECEIPTS}/plan.json")):
+        return
+    if others := sorted({path.name for path in folder.iterdir()} - {RECEIPTS, LOCK}):
+        raise DataError(f"{folder} holds other things ({', '.join(others[:3])}); choose another folder for --out")
 
 
 def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
@@ -127,10 +143,7 @@ class Ledger:
         if len(plan.counts) * len(plan.parts) > MAX_FILES:
             raise DataError(f"{len(plan.counts)} shards are too many for one dataset; choose a larger --shard-size")
         self.manifest: dict[str, Any] = self._read(MANIFEST, folder)
-        begun = self._read(f"{RECEIPTS}/plan.json", folder / RECEIPTS)
-        others = sorted({path.name for path in folder.iterdir()} - {RECEIPTS, LOCK})
-        if others and not self.manifest and not begun:
-            raise DataError(f"{folder} holds other things ({', '.join(others[:3])}); choose another folder for --out")
+        self._read(f"{RECEIPTS}/plan.json", folder / RECEIPTS)
 
     def _read(self, name: str, culprit: Path) -> dict[str, Any]:
         """What was made earlier, or is being made. Raises DataError if it does not go together with the plan."""
