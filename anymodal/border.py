@@ -35,17 +35,23 @@ def checked_tokens(modality: Modality, layout: Layout, verb: str, tokens: Any) -
     return found
 
 
-def unfit_tokens(layout: Layout, name: str, tokens: np.ndarray) -> str:
-    """What the stream takes, in words, if it is not these tokens; else an empty string."""
-    space, most = layout[name].space, layout.positions[name].size
+def unfit_tokens(layout: Layout, name: str, tokens: np.ndarray, *, stored: bool = False) -> str:
+    """What the stream takes, in words, if it is not these tokens; else an empty string.
+
+    A model takes a part of a value too, unless it is a grid, and sequences together with the sentinels that masking
+    adds to them; `stored` tokens are those of whole values alone.
+    """
+    space = layout[name].space
+    exact = not space.is_sequence if stored else space.shape is not None and not isinstance(space, DenseSpace)
+    most = space.length if stored else layout.positions[name].size
+    counts = range(space.length if exact else 0, most + 1)
+    number = f"{space.length}" if exact else f"at most {space.length}"
     if isinstance(space, DenseSpace):
-        fits = tokens.ndim == 2 and tokens.shape[1] == space.width and len(tokens) <= most and tokens.dtype.kind == "f"
-        if not fits:
-            return f"at most {space.length} rows of {space.width} floats"
+        fits = tokens.ndim == 2 and tokens.shape[1] == space.width and len(tokens) in counts
+        if not fits or tokens.dtype.kind != "f":
+            return f"{number} rows of {space.width} floats"
         return "" if np.isfinite(tokens).all() else "finite numbers only"
-    exact = space.shape is not None
-    right_count = len(tokens) == space.length if exact and tokens.ndim == 1 else tokens.size <= most
-    if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not right_count:
-        return f"{space.length if exact else f'at most {space.length}'} whole numbers"
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or len(tokens) not in counts:
+        return f"{number} whole numbers"
     inside = not len(tokens) or (tokens.min() >= 0 and tokens.max() < space.size)
     return "" if inside else f"ids from 0 to {space.size - 1} (these go from {tokens.min()} to {tokens.max()})"

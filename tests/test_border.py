@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import anymodal as am
-from anymodal.border import checked_tokens
+from anymodal.border import checked_tokens, unfit_tokens
 from anymodal.errors import PluginError
 from anymodal.model import ModelConfig
+from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokens import Layout
 
 NET = {"dim": 16, "depth": 1, "heads": 2}
 ROOM = np.full((16, 16), 0.5, np.float32)
@@ -90,3 +92,23 @@ def test_rows_of_dense_streams(rows):
         checked_tokens(rgb, layout, "condition", {"rgb.pixels": [rows]})
     right = np.zeros((4, 192), np.float32)
     assert checked_tokens(rgb, layout, "condition", {"rgb.pixels": [right]})["rgb.pixels"] is right
+
+
+@pytest.mark.parametrize(
+    ("space", "read", "stored"),
+    [
+        (TokenSpace.grid(8, 2, 2), {4}, {4}),
+        (TokenSpace(8, 4), {0, 1, 2, 3, 4}, {4}),
+        (TokenSpace.sequence(8, 4, sentinels=(0, 3), end=7), {0, 1, 2, 3, 4, 5, 6}, {0, 1, 2, 3, 4}),
+        (DenseSpace.grid(3, 2, 2), {0, 1, 2, 3, 4}, {4}),
+        (DenseSpace(3, 4, order="left-to-right"), {0, 1, 2, 3, 4, 5, 6}, {0, 1, 2, 3, 4}),
+    ],
+)
+def test_a_model_reads_parts_of_values_and_whole_ones_are_stored(space, read, stored):
+    layout = Layout([Stream("a", "a", space, target=False)])
+
+    def fitting(stored: bool) -> set[int]:
+        rows = [np.zeros((n, 3), np.float16) if layout["a"].is_dense else np.zeros(n, int) for n in range(9)]
+        return {n for n, tokens in enumerate(rows) if not unfit_tokens(layout, "a", tokens, stored=stored)}
+
+    assert fitting(False) == read and fitting(True) == stored

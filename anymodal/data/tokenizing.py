@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from anymodal import __version__
+from anymodal.border import unfit_tokens
 from anymodal.data.crops import Crops
 from anymodal.data.jobs import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.data.ledger import Plan, Problem, digest
@@ -23,7 +24,7 @@ from anymodal.errors import AnymodalError, CheckpointError, ValueProblem
 from anymodal.families.shared import SharedModality
 from anymodal.modality import Crop, Modality, centre_crops
 from anymodal.plugins import blame, registry
-from anymodal.spaces import DenseSpace, Stream
+from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
 
 MakeSet = Callable[[], ModalitySet]
@@ -278,13 +279,21 @@ class ShardTokenizer:
                     for name, (array,) in alone.items():
                         together[name].insert(k * self.work.crops.count + crop, array)
         count = self.work.crops.count
-        streams = {s.name: s for s in self.work.streams[modality.name]}
-        tokens = {
-            name: [checked(streams[name], a) for a in arrays] for name, arrays in together.items() if name in streams
-        }
+        streams = {stream.name for stream in self.work.streams[modality.name]}
+        tokens = {name: [self._stored(name, a) for a in arrays] for name, arrays in together.items() if name in streams}
         return [
             {name: arrays[k * count : (k + 1) * count] for name, arrays in tokens.items()} for k in range(len(views))
         ]
+
+    def _stored(self, stream: str, tokens: Any) -> np.ndarray:
+        """Tokens of one value as they are stored. Raises ValueProblem if they do not fit their stream."""
+        array = np.asarray(tokens)
+        if self.set.layout[stream].is_dense:
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
+        if wanted := unfit_tokens(self.set.layout, stream, array, stored=True):
+            raise ValueProblem(f"its tokens of {stream!r} are {array.dtype} of shape {array.shape}, not {wanted}")
+        return array
 
     def _info(self, job: Job) -> Path:
         return self.work.out / INFO / shard_name(job.shard)
@@ -328,25 +337,6 @@ def _noted(problems: Mapping[str, Problems], modality: Modality, sample: str, st
     except AnymodalError as error:
         if modality.name in problems:
             problems[modality.name].add(sample, error)
-
-
-def checked(stream: Stream, tokens: np.ndarray) -> np.ndarray:
-    """Tokens of one value that fit their stream, as they are stored. Raises ValueProblem."""
-    space = stream.space
-    if isinstance(space, DenseSpace):
-        with np.errstate(over="ignore"):
-            tokens = np.asarray(tokens).astype(np.float16)
-        fits = tokens.ndim == 2 and tokens.shape[1] == space.width and bool(np.isfinite(tokens).all())
-    else:
-        tokens = np.asarray(tokens)
-        fits = (
-            tokens.ndim == 1
-            and tokens.dtype.kind in "iu"
-            and (not len(tokens) or 0 <= tokens.min() <= tokens.max() < space.size)
-        )
-    if not fits or not (len(tokens) <= space.length if space.is_sequence else len(tokens) == space.length):
-        raise ValueProblem(f"its tokens of {stream.name!r}, {tokens.dtype} of shape {tokens.shape}, do not fit {space}")
-    return tokens
 
 
 def _open(files: ExitStack, work: Tokenizing, job: Job, stream: Stream) -> _Sequences | _Rows:
