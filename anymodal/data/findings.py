@@ -1,4 +1,4 @@
-"""What is wrong with a dataset: how often each kind of thing, and the first few cases."""
+"""What is wrong with a dataset: how often each kind of thing, the first few cases, and when it is too much."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 EXAMPLES = 5
+FEW = 1000
 
 
 @attrs.define
@@ -37,3 +38,8 @@ class Findings:
 
     def __len__(self) -> int:
         return len(self._found)
+
+
+def too_many(bad: int, seen: int, share: float) -> bool:
+    """Whether more than a share, in [0, 1], of the samples is bad; of the first 1000 as long as fewer were seen."""
+    return bad > share * max(seen, FEW)

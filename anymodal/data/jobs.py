@@ -15,10 +15,9 @@ from typing import Any, Protocol
 import attrs
 
 from anymodal.data import engines
+from anymodal.data.findings import too_many
 from anymodal.data.ledger import Ledger, Plan, Problem, locked, write_receipt
 from anymodal.errors import AnymodalError, ConfigError, DataError
-
-FEW = 1000  # with fewer samples, the share of bad ones is a share of so many, until the end
 
 
 @attrs.frozen
@@ -102,20 +101,21 @@ class BadShare:
         self.bad += len({p.sample for p in problems})
         if problems and not self.first:
             self.first = f"{problems[0].sample}: {problems[0].problem}"
-        self._check(max(self.seen, FEW))
+        if too_many(self.bad, self.seen, self.most):
+            raise self._error()
 
     def finish(self, samples: int, problems: Sequence[Problem]) -> None:
-        """Count anew, over the whole dataset."""
+        """Count anew, over the whole dataset, however small it is."""
         self.seen = self.bad = 0
         self.add(samples, problems)
-        self._check(samples)
+        if self.bad > self.most * samples:
+            raise self._error()
 
-    def _check(self, total: int) -> None:
-        if self.bad > self.most * total:
-            raise DataError(
-                f"{self.bad} of {self.seen} samples have problems, more than --max-bad {self.most:g} allows"
-                f" ({self.first}); all are in {self.out / 'problems.jsonl'}"
-            )
+    def _error(self) -> DataError:
+        return DataError(
+            f"{self.bad} of {self.seen} samples have problems, more than --max-bad {self.most:g} allows"
+            f" ({self.first}); all are in {self.out / 'problems.jsonl'}"
+        )
 
 
 def make_dataset(

@@ -15,6 +15,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from anymodal.data.findings import too_many
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.training.checkpoint import (
     CheckpointConfig,
@@ -329,7 +330,7 @@ class Engine(Generic[M]):
             ProblemLog(self.out / "problems.jsonl").add(self.step + 1, lines)
         self.progress.bad += everywhere
         seen = (self.step + 1) * self.settings.batch_size
-        if self.progress.bad > self.settings.max_bad * max(seen, 1000):
+        if too_many(self.progress.bad, seen, self.settings.max_bad):
             last = f"; the last one: {lines[-1]}" if lines else ""
             raise DataError(
                 f"{self.progress.bad} of {seen} samples could not be used, more than max_bad = {self.settings.max_bad}"
