@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anymodal.cli.options import (
-    config_argument,
-    dry_run_option,
-    needed,
-    out_option,
-    overrides_option,
-    print_config_option,
-    resume_option,
-    show_config,
-    world_option,
-)
 from anymodal.cli.output import Output, with_output
+from anymodal.cli.training import Request, training_options
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -26,24 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@config_argument
-@out_option("Folder for checkpoints, log and model.")
-@overrides_option
-@resume_option
-@print_config_option
-@dry_run_option
-@world_option
+@training_options("Folder for checkpoints, log and model.")
 @with_output
-def train(
-    output: Output,
-    config: Path,
-    out: Path | None,
-    overrides: tuple[str, ...],
-    resume: bool,
-    print_config: bool,
-    dry_run: bool,
-    world: int,
-) -> None:
+def train(output: Output, request: Request) -> None:
     """Train a model; the result is written to OUT/model.
 
     Several processes train together when torchrun starts them. SIGTERM saves and ends the run in good order.
@@ -54,18 +29,10 @@ def train(
     anymodal train recipes/tiny/model.yaml --out out/model --resume --set training.max_minutes=30
     anymodal train recipes/fourm/4m-21-b.yaml --dry-run --world 64
     """
-    from anymodal.config import load_config
     from anymodal.training.config import TrainConfig
     from anymodal.training.multimodal import train as run
 
-    plan = load_config(config, TrainConfig, overrides)
-    if print_config:
-        show_config(output, plan)
-    elif dry_run:
-        _show_plan(output, plan, world)
-    else:
-        model = run(plan, needed(out), resume=resume, verbose=True)
-        _report(output, model, needed(out))
+    request.carry_out(output, TrainConfig, run, _report, _show_plan)
 
 
 def _show_plan(output: Output, config: TrainConfig, world: int) -> None:

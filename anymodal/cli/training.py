@@ -1,0 +1,101 @@
+"""What the commands that train from a configuration share: their options, and what they do with them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from anymodal.cli.options import overrides_option
+from anymodal.cli.output import Output
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+OPTIONS = (
+    overrides_option,
+    click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder."),
+    click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML, and do nothing else."),
+)
+PLAN_OPTIONS = (
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print what the run would take, from the configuration alone, and do nothing else.",
+    ),
+    click.option(
+        "--world", type=click.IntRange(1), default=1, show_default=True, help="With --dry-run: the number of GPUs."
+    ),
+)
+
+
+@attrs.frozen
+class Request:
+    """What a user asks of a command that trains."""
+
+    config: Path
+    out: Path | None
+    overrides: tuple[str, ...]
+    resume: bool
+    print_config: bool
+    dry_run: bool = False
+    world: int = 1
+
+    def carry_out(
+        self,
+        output: Output,
+        kind: type[C],
+        run: Callable[..., R],
+        report: Callable[[Output, R, Path], None],
+        show_plan: Callable[[Output, C, int], None] | None = None,
+    ) -> None:
+        """Print the configuration, show what it would take, or run it and report the result.
+
+        `kind` is the class of the configuration. `run` is called with the configuration, the folder, `resume` and
+        `verbose`. Raises UsageError if a folder is needed and not given.
+        """
+        from anymodal.config import dump_config, load_config, plain_config
+
+        config = load_config(self.config, kind, self.overrides)
+        if self.print_config:
+            output.line(dump_config(config).rstrip())
+            output.data(plain_config(config))
+        elif self.dry_run and show_plan is not None:
+            show_plan(output, config, self.world)
+        elif self.out is None:
+            raise click.UsageError("missing option '--out'", click.get_current_context())
+        else:
+            report(output, run(config, self.out, resume=self.resume, verbose=True), self.out)
+
+
+def training_options(out: str, *, plans: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of a training run, and pass them on as a `Request`.
+
+    `out` is the help of `--out`; `plans` says whether the command can show what a run would take.
+    """
+    options = (
+        click.argument("config", type=click.Path(path_type=Path)),
+        click.option("--out", type=click.Path(path_type=Path), help=out),
+        *OPTIONS,
+        *(PLAN_OPTIONS if plans else ()),
+    )
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*arguments: Any, **given: Any) -> Any:
+            asked = {field.name for field in attrs.fields(Request)} & given.keys()
+            return function(*arguments, request=Request(**{name: given.pop(name) for name in asked}), **given)
+
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return decorate
+
+
+def say_written(output: Output, path: Path | None, out: Path) -> None:
+    """Print where the result of a training run is, or how to go on with one that ended early."""
+    output.line(f"stopped early; go on with: --out {out} --resume" if path is None else f"wrote {path}")
+    output.data({"path": None if path is None else str(path), "finished": path is not None})
