@@ -1,4 +1,4 @@
-"""Tokenised datasets on disk, and how they are read; `anymodal.data.tokenizing` writes them.
+"""Tokenised datasets on disk, and how they are read; `anymodal.data.tokenizing` makes them.
 
 `manifest.json` describes the modalities with their streams, the shards, and all files. One stream of the samples of a
 shard is STREAM/shard-00000.safetensors: grids `ids` (n, crops, length); dense streams `values` (n, crops, length,

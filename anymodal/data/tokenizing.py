@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from anymodal.border import unfit_tokens
 from anymodal.data.crops import Crops
 from anymodal.data.jobs import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.data.ledger import Plan, Problem, digest
-from anymodal.data.shards import map_arrays, shard_name, write_arrays, writing
+from anymodal.data.shards import map_arrays, shard_name, write_arrays
 from anymodal.data.tokenized import FORMAT, INFO, KIND, info_specs, read_stream, stream_specs
 from anymodal.data.values import open_values
+from anymodal.data.writers import Put, writing_stream
 from anymodal.errors import AnymodalError, CheckpointError, ValueProblem
 from anymodal.families.shared import SharedModality
 from anymodal.modality import Crop, Modality, centre_crops
@@ -190,7 +191,11 @@ class ShardTokenizer:
         stored = None if INFO in job.parts else self._stored_crops(job)
         drawn: list[list[Crop]] = []
         with ExitStack() as files:
-            parts = {m.name: [_open(files, self.work, job, s) for s in self.work.streams[m.name]] for m in wanted}
+            put = {
+                stream.name: files.enter_context(self._writing(job, stream))
+                for modality in wanted
+                for stream in self.work.streams[modality.name]
+            }
             step = max(1, self.work.batch // self.work.crops.count)
             for first in range(0, job.samples, step):
                 rows = range(first, min(first + step, job.samples))
@@ -200,14 +205,16 @@ class ShardTokenizer:
                 drawn += [view.crops for view in views]
                 for modality in wanted:
                     tokens = self._tokenize(modality, views, problems[modality.name])
-                    for stream in parts[modality.name]:
-                        stream.put(first, [None if each is None else each.get(stream.stream.name) for each in tokens])
-            for stream in (stream for streams in parts.values() for stream in streams):
-                stream.close()
+                    for stream in self.work.streams[modality.name]:
+                        put[stream.name](first, [None if each is None else each.get(stream.name) for each in tokens])
         if INFO in job.parts:
             self._write_info(job, names, drawn)
         for part, found in problems.items():
             yield part, found.all
+
+    def _writing(self, job: Job, stream: Stream) -> AbstractContextManager[Put]:
+        path = self.work.out / stream.name / shard_name(job.shard)
+        return writing_stream(path, stream, job.samples, self.work.crops.count)
 
     def _needed(self, wanted: Sequence[Modality]) -> list[Modality]:
         """The modalities of the set that have to be read for those that are wanted."""
@@ -337,55 +344,3 @@ def _noted(problems: Mapping[str, Problems], modality: Modality, sample: str, st
     except AnymodalError as error:
         if modality.name in problems:
             problems[modality.name].add(sample, error)
-
-
-def _open(files: ExitStack, work: Tokenizing, job: Job, stream: Stream) -> _Sequences | _Rows:
-    path = work.out / stream.name / shard_name(job.shard)
-    if stream.is_sequence and not stream.is_dense:
-        return _Sequences(path, stream, job.samples, work.crops.count)
-    return _Rows(files.enter_context(writing(path, stream_specs(stream, job.samples, work.crops.count))), stream)
-
-
-class _Rows:
-    """A stream whose values are all of one size, written as they come."""
-
-    def __init__(self, put: Callable[[str, int, np.ndarray], None], stream: Stream) -> None:
-        self.write, self.stream = put, stream
-
-    def put(self, first: int, tokens: Sequence[Sequence[np.ndarray] | None]) -> None:
-        """Write the arrays of each crop of samples `first` and following, None for those without."""
-        for row, arrays in enumerate(tokens, first):
-            if arrays is None:
-                continue
-            self.write("present", row, np.ones(1, bool))
-            name, length = ("values" if self.stream.is_dense else "ids"), self.stream.space.length
-            if self.stream.is_dense and self.stream.is_sequence:
-                self.write("rows", row, np.array([[len(array) for array in arrays]]))
-                arrays = [np.pad(array, ((0, length - len(array)), (0, 0))) for array in arrays]
-            self.write(name, row, np.stack(arrays)[None])
-
-    def close(self) -> None:
-        """Nothing is left to write."""
-
-
-class _Sequences:
-    """A stream of sequences, written at the end."""
-
-    def __init__(self, path: Path, stream: Stream, samples: int, crops: int) -> None:
-        self.path, self.stream, self.crops = path, stream, crops
-        self.present = np.zeros(samples, bool)
-        self.sequences: list[np.ndarray] = [np.empty(0, np.int64)] * (samples * crops)
-
-    def put(self, first: int, tokens: Sequence[Sequence[np.ndarray] | None]) -> None:
-        """As `_Rows.put`."""
-        for row, arrays in enumerate(tokens, first):
-            if arrays is not None:
-                self.present[row] = True
-                self.sequences[row * self.crops : (row + 1) * self.crops] = arrays
-
-    def close(self) -> None:
-        """Write the file. Raises DataError."""
-        specs = stream_specs(self.stream, len(self.present), self.crops)
-        ids = np.concatenate(self.sequences).astype(specs["ids"].dtype)
-        ends = np.cumsum([len(sequence) for sequence in self.sequences], dtype=np.int64)
-        write_arrays({"present": self.present, "ids": ids, "ends": ends}, self.path)
