@@ -18,7 +18,7 @@ import attrs
 import cattrs
 import yaml
 
-from anymodal.errors import AnymodalError, ConfigError, ValueProblem, nearest
+from anymodal.errors import AnymodalError, ConfigError, ValueProblem, nearest, one_line
 from anymodal.files import read_text
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise ConfigError("it is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:  # of a day in a thirteenth month
-        raise ConfigError(" ".join(str(error).replace('in "<unicode string>", ', "in ").split())[:300]) from None
+        raise ConfigError(one_line(str(error).replace('in "<unicode string>", ', "in "), 300)) from None
 
 
 def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

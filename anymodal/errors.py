@@ -52,6 +52,11 @@ class GenerationError(AnymodalError):
     """A generation request that the loaded model cannot answer."""
 
 
+def one_line(said: object, most: int | None = None) -> str:
+    """What an error or a text says, without line breaks and cut off after `most` characters."""
+    return " ".join(str(said).split())[:most]
+
+
 def nearest(name: str, known: Iterable[object]) -> str:
     """A hint such as ``; did you mean 'depth'?`` for the closest of `known`, or an empty string."""
     import difflib

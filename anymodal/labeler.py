@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import AnymodalError, CheckpointError, ConfigError, PluginError, ValueProblem
+from anymodal.errors import AnymodalError, CheckpointError, ConfigError, PluginError, ValueProblem, one_line
 from anymodal.modality import NAME, Modality
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ class Labeler:
         except (AnymodalError, KeyboardInterrupt):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())
             where = f"cannot load {self.checkpoint!r} to label {self.modality!r}"
-            raise CheckpointError(f"{where}: {type(error).__name__}: {reason:.300}") from error
+            raise CheckpointError(f"{where}: {type(error).__name__}: {one_line(error, 300)}") from error
 
     @property
     def device(self) -> torch.device:

@@ -15,7 +15,7 @@ import attrs
 import pluggy
 
 from anymodal.discovery import Candidate
-from anymodal.errors import AnymodalError, nearest
+from anymodal.errors import AnymodalError, nearest, one_line
 from anymodal.hookspecs import GROUP, Hooks
 from anymodal.labeler import Labeler
 from anymodal.modality import API, Modality
@@ -147,8 +147,7 @@ def _guard(stage: str, what: str, hint: str = "") -> Iterator[None]:
     except SystemExit as error:
         raise Refusal(stage, f"{what}: it calls sys.exit({error.code!r})", hint) from error
     except BaseException as error:
-        text = " ".join(str(error).split())
-        raise Refusal(stage, f"{what}: {type(error).__name__}: {text:.300}", hint) from error
+        raise Refusal(stage, f"{what}: {type(error).__name__}: {one_line(error, 300)}", hint) from error
 
 
 def _outcome(outcome: pluggy.Result[Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from anymodal.errors import CheckpointError
+from anymodal.errors import CheckpointError, one_line
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 SHA256, SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -206,26 +206,24 @@ def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]
     except errors.HfHubHTTPError as error:
         raise CheckpointError(refused(error)) from error
     except errors.HFValidationError as error:
-        raise CheckpointError(f"{plain!r} is not the name of a repository: {_flat(error)}") from error
+        raise CheckpointError(f"{plain!r} is not the name of a repository: {one_line(error, 200)}") from error
     except (errors.HTTPError, ConnectionError, TimeoutError) as error:  # type: ignore[attr-defined]
-        message = f"the download of {file} of {plain} from {place} broke off ({_flat(error) or type(error).__name__})"
+        reason = one_line(error, 200) or type(error).__name__
+        message = f"the download of {file} of {plain} from {place} broke off ({reason})"
         raise CheckpointError(f"{message}; try again, finished files are kept") from error
     except RuntimeError as error:  # what workers of an upload raise, around the reason
-        raise CheckpointError(f"{plain}: {_flat(error)} {_flat(error.__cause__ or '')}; try again") from error
+        reason = f"{one_line(error, 200)} {one_line(error.__cause__ or '', 200)}"
+        raise CheckpointError(f"{plain}: {reason}; try again") from error
     except OSError as error:
         if "Consistency check failed" in str(error):
             message = f"{file} of {plain} came with another size than {place} states; try again"
         else:
-            message = f"cannot store {file} of {plain}: {_flat(error)}"
+            message = f"cannot store {file} of {plain}: {one_line(error, 200)}"
         raise CheckpointError(message) from error
 
 
 def _revision(repository: Repository | str) -> str:
     return (repository.revision or "main") if isinstance(repository, Repository) else "main"
-
-
-def _flat(error: BaseException | str) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def fetch(url: str, sha256: str, path: Path, limit: int, offline: bool = False) -> Path:
@@ -245,7 +243,7 @@ def fetch(url: str, sha256: str, path: Path, limit: int, offline: bool = False) 
         with urllib.request.urlopen(url, timeout=30) as response:
             data = response.read(limit + 1)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot download {url}: {_flat(error)}") from None
+        raise CheckpointError(f"cannot download {url}: {one_line(error, 200)}") from None
     if len(data) > limit or hashlib.sha256(data).hexdigest() != sha256:
         raise CheckpointError(f"{url} does not hold the expected file (its sha256 is not {sha256})")
     with replacing(path) as temporary:

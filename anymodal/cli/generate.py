@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem
+from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem, one_line
 
 LONGEST = 200  # characters of a value that are shown
 
@@ -138,5 +138,5 @@ def brief(value: Any) -> str:
         return value
     if shape := getattr(value, "shape", None):
         return f"{getattr(value, 'dtype', type(value).__name__)} {' x '.join(map(str, shape))}"
-    line = " ".join(str(value).split())
+    line = one_line(value)
     return f"{len(value)} x {type(value[0]).__name__}" if isinstance(value, list) and len(line) > LONGEST else line

@@ -14,7 +14,7 @@ from importlib import import_module
 import click
 
 from anymodal import __version__
-from anymodal.errors import AnymodalError, nearest
+from anymodal.errors import AnymodalError, nearest, one_line
 from anymodal.plugins import registry
 
 COMMANDS = {
@@ -93,12 +93,12 @@ def main(args: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("ANYMODAL_DEBUG") == "1":
             raise
-        click.echo(f"error: {_one_line(error)}", err=True)
+        click.echo(f"error: {_message(error)}", err=True)
         code = 2 if isinstance(error, (AnymodalError, click.ClickException)) else 70
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         text = f"{error.format_message().rstrip('.')}; see: {error.ctx.command_path} --help"
     elif isinstance(error, click.ClickException):
@@ -107,4 +107,4 @@ def _one_line(error: Exception) -> str:
         text = str(error)
     else:
         text = f"unexpected {type(error).__name__}: {error}; ANYMODAL_DEBUG=1 shows where it comes from"
-    return " ".join(text.split())
+    return one_line(text)

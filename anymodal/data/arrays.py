@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from anymodal.errors import ValueProblem
+from anymodal.errors import ValueProblem, one_line
 
 LONGEST_HEADER = 4096
 
@@ -23,8 +23,7 @@ def stored_array(data: bytes, place: str) -> np.ndarray:
         flat = np.frombuffer(data, dtype, math.prod(shape), start)
         return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     except (ValueError, TypeError, OverflowError, RecursionError, SyntaxError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueProblem(f"{place} is not a numeric .npy array: {reason}") from None
+        raise ValueProblem(f"{place} is not a numeric .npy array: {one_line(error, 120)}") from None
 
 
 @lru_cache(256)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import attrs
 
+from anymodal.errors import one_line
+
 EXAMPLES = 5
 FEW = 1000
 
@@ -31,7 +33,7 @@ class Findings:
         finding = self._found.setdefault((part, kind), Finding(part, kind))
         finding.count += count
         if len(finding.examples) < EXAMPLES:
-            finding.examples.append(" ".join(example.split())[:300])
+            finding.examples.append(one_line(example, 300))
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found.values())

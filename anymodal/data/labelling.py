@@ -21,7 +21,7 @@ from anymodal.data.jobs import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.data.ledger import MANIFEST, Plan, Problem, digest, mark
 from anymodal.data.shelf import ShardFiles, check_layout, file_of, member_name, paths, write_files
 from anymodal.data.values import ValueSource, open_values, unfinite
-from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, nearest
+from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, nearest, one_line
 from anymodal.families.image import ImageModality
 from anymodal.files import read_json
 from anymodal.labeler import DerivedLabeler, Labeler
@@ -315,7 +315,7 @@ class ShardLabeler:
                     source.read_file(name, row)
                 yield sample, members.suffix(name, row), members.read(name, row)
             except AnymodalError as error:
-                problems.append(Problem(sample, name, _line(error)))
+                problems.append(Problem(sample, name, one_line(error)))
 
     def _labels(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
         """The files of a modality that a labeler makes from those of its sources."""
@@ -338,7 +338,7 @@ class ShardLabeler:
                 except ConfigError:
                     raise
                 except AnymodalError as error:
-                    problems.append(Problem(sample, name, _line(error)))
+                    problems.append(Problem(sample, name, one_line(error)))
                 else:
                     yield sample, suffix, content
 
@@ -369,7 +369,3 @@ class ShardLabeler:
             reach = f"reach from {array.min():.3g} to {array.max():.3g}, and its files hold {low:g} to {high:g}"
             name = modality.name
             raise ConfigError(f"labels of {name!r} {reach}; say what they shall hold with --set {name}.high=NUMBER")
-
-
-def _line(error: AnymodalError) -> str:
-    return " ".join(str(error).split())

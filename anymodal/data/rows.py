@@ -12,7 +12,7 @@ from anymodal.data.aligned import streams_of, tokenized
 from anymodal.data.config import DataConfig
 from anymodal.data.sources import Source, Tokens
 from anymodal.data.values import unfinite
-from anymodal.errors import ConfigError, DataError, ValueProblem, nearest
+from anymodal.errors import ConfigError, DataError, ValueProblem, nearest, one_line
 from anymodal.families import TextModality
 from anymodal.modality import Modality
 from anymodal.tokens import Layout
@@ -88,7 +88,7 @@ def load_rows(path: str) -> Any:
     except DataError:
         raise
     except Exception as error:  # of a library that reads many formats, and the Hub
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise DataError(f"{path} cannot be read as a dataset: {type(error).__name__}: {reason}") from None
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import attrs
 
-from anymodal.errors import AnymodalError, DataError
+from anymodal.errors import AnymodalError, DataError, one_line
 
 TRIES = 3
 HEADER_BLOCK = 128 * 1024  # bytes fetched at once while only headers of a remote file are wanted
@@ -132,9 +132,8 @@ def _clear_errors(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"no such file or folder: {place}") from None
     except ImportError as error:
-        reason = " ".join(str(error).split())
         hint = "; for http: pip install 'anymodal[data]'" if "http" in place else ""
-        raise DataError(f"{place} needs a package that is not installed: {reason}{hint}") from None
+        raise DataError(f"{place} needs a package that is not installed: {one_line(error)}{hint}") from None
     except Exception as error:  # of whatever library is behind the address
-        reason = " ".join(str(error).split())[:200] or "no reason given"
+        reason = one_line(error, 200) or "no reason given"
         raise DataError(f"{place} cannot be read: {type(error).__name__}: {reason}") from None

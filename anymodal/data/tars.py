@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 
 from anymodal.data import storage
-from anymodal.errors import DataError
+from anymodal.errors import DataError, one_line
 from anymodal.files import MAX_BYTES, read_arrays, replacing
 
 MAX_MEMBERS = 1_000_000
@@ -124,6 +124,6 @@ def _scan(file: IO[bytes], size: int, place: str) -> Table:
         if (last := file.read(BLOCK)).strip(b"\0") or len(last) < BLOCK:
             raise tarfile.ReadError("what follows is neither a member nor the end mark")
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-        damage = f"{place} is damaged or cut short after {len(names)} members: {' '.join(str(error).split())[:120]}"
+        damage = f"{place} is damaged or cut short after {len(names)} members: {one_line(error, 120)}"
     offsets, sizes = np.array(spans, np.int64).reshape(-1, 2).T.copy()
     return Table(np.array(names, "S"), offsets, sizes, damage)

@@ -21,7 +21,7 @@ from anymodal.data.shards import map_arrays, shard_name, write_arrays
 from anymodal.data.tokenized import FORMAT, INFO, KIND, info_specs, read_stream, stream_specs
 from anymodal.data.values import open_values
 from anymodal.data.writers import Put, writing_stream
-from anymodal.errors import AnymodalError, CheckpointError, ValueProblem
+from anymodal.errors import AnymodalError, CheckpointError, ValueProblem, one_line
 from anymodal.families.shared import SharedModality
 from anymodal.modality import Crop, Modality, centre_crops
 from anymodal.plugins import blame, registry
@@ -328,7 +328,7 @@ class Problems:
         self._found: dict[str, Problem] = {}
 
     def add(self, sample: str, error: AnymodalError) -> None:
-        self._found.setdefault(sample, Problem(sample, self.modality, " ".join(str(error).split())))
+        self._found.setdefault(sample, Problem(sample, self.modality, one_line(error)))
 
     @property
     def all(self) -> list[Problem]:

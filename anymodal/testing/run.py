@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from anymodal.errors import one_line
 from anymodal.modality import Modality
 from anymodal.testing.rule import PROFILES, Broken, Rule
 from anymodal.testing.rules import RULES
@@ -78,7 +79,7 @@ class Inspection:
         except Broken as error:
             detail = str(error)
         except Exception as error:
-            detail = f"raises {type(error).__name__}: {' '.join(str(error).split()):.300}"
+            detail = f"raises {type(error).__name__}: {one_line(error, 300)}"
         else:
             if reason is None:
                 return Result(rule, name, PASSED)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, one_line
 
 EXTRA = "anymodal[label]"
 LAYERS = 4  # compared where none are named
@@ -75,7 +75,7 @@ class PerceptualLoss(nn.Module):
             with torch.no_grad():
                 return len(self._states(torch.zeros(1, 3, side, side))) - 1
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
+            reason = f"{type(error).__name__}: {one_line(error, 300)}"
             raise CheckpointError(f"{config.network} does not show hidden states of pictures: {reason}") from error
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def _load(place: str) -> tuple[nn.Module, nn.Module]:
         processor = transformers.AutoImageProcessor.from_pretrained(place, backend="pil")
         network = transformers.AutoModel.from_pretrained(place, use_safetensors=True, dtype=torch.float32)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
+        reason = f"{type(error).__name__}: {one_line(error, 300)}"
         raise CheckpointError(f"cannot load the perceptual network {place!r}: {reason}") from error
     return processor, getattr(network, "vision_model", network)
 

@@ -11,7 +11,7 @@ import torch
 from anymodal.data.mixture import Mixture
 from anymodal.data.sources import Source, open_source
 from anymodal.data.steps import generator
-from anymodal.errors import AnymodalError, ConfigError, DataError
+from anymodal.errors import AnymodalError, ConfigError, DataError, one_line
 from anymodal.masking import Masker
 from anymodal.tokens import ModalitySet, Packed, collate
 from anymodal.training.config import TrainConfig
@@ -117,7 +117,7 @@ class MaskedBatches:
 def problem_line(place: str, error: Exception) -> str:
     """One line that names the place and the reason."""
     said = str(error) if isinstance(error, AnymodalError) else f"{type(error).__name__}: {error}"
-    return " ".join((said if place in said else f"{place}: {said}").split())
+    return one_line(said if place in said else f"{place}: {said}")
 
 
 def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = Share()) -> MaskedBatches:

@@ -33,7 +33,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, one_line
 from anymodal.training.parallel import World
 
 STATE_FILE = "state.json"
@@ -271,7 +271,7 @@ def _reason(error: BaseException) -> str:
         error = next(iter(error.failures.values()))[0]
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(getattr(error, "strerror", None) or error).split())
+    return one_line(getattr(error, "strerror", None) or error)
 
 
 def _finished(folder: Path) -> list[Path]:
