@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.files import read_text, write_text
 from anymodal.spaces import TokenSpace
 
@@ -96,6 +96,11 @@ class Vocabulary:
         tokenizer.decoder = decoders.WordPiece(prefix=CONTINUED)
         texts = list(texts)
         letters = _continued_letters(tokenizer, texts)
+        if len(special) + len(letters) > size:
+            raise ConfigError(
+                f"a vocabulary of {size} ids has no room for {len(special)} special tokens and {len(letters)} letters;"
+                " give a larger size, or fewer bins and sentinels"
+            )
         trainer = trainers.WordPieceTrainer(
             vocab_size=size,
             min_frequency=2,

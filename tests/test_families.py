@@ -258,6 +258,11 @@ def test_the_vocabulary_knows_values_sentinels_and_survives_saving(tmp_path):
     assert space.sentinel(1) == again.encode("[S_1]")[0] and space.end == again.end
 
 
+def test_a_vocabulary_too_small_for_its_special_tokens_is_refused():
+    with pytest.raises(ConfigError, match="20 ids has no room for 44 special tokens and 2 letters"):
+        Vocabulary.train(["abc"], 20, bins=8, sentinels=8)
+
+
 def test_the_same_texts_give_the_same_vocabulary_in_every_process():
     texts = ["a red cup on the table", "a blue car on the road", "the person in green", "carts, cards and cups"] * 3
     program = "from anymodal.text import Vocabulary; import json, sys; texts = json.load(sys.stdin)"

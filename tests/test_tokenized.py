@@ -20,14 +20,17 @@ from safetensors.numpy import load_file
 
 import anymodal as am
 from anymodal.config import load_config
+from anymodal.data.config import DataConfig
 from anymodal.data.crops import Crops
 from anymodal.data.shards import Spec, map_arrays, write_arrays
+from anymodal.data.sources import open_source
 from anymodal.data.tokenized import TokenStore
 from anymodal.data.tokenizing import tokenize_dataset
 from anymodal.data.values import open_values
 from anymodal.errors import AnymodalError, ConfigError, DataError
 from anymodal.modality import Crop
 from anymodal.plugins import registry
+from anymodal.text import Vocabulary
 from anymodal.training.config import TrainConfig, build_set
 
 CROPS = Crops(3, scale=(0.3, 0.9), flip=True, seed=5)
@@ -275,6 +278,18 @@ def test_what_was_made_otherwise_is_refused_and_says_how(made, tmp_path):
     with pytest.raises(DataError, match=r"holds other things \(caption, depth, rgb\)"):
         tokenize_dataset(made / "data", some(made), made / "data")
     assert len(TokenStore(made / "out")) == 10
+
+
+def test_tokens_that_mean_something_else_are_not_trained_on(made, vocabulary):
+    source = partial(open_source, DataConfig(path=str(made / "out"), modalities=("depth", "caption")))
+    right = some(made, "depth", "caption")()
+    assert len(source(right)) == 10
+    depth = registry().modality("depth")(**{**right["depth"].settings(), "high": 5.0})
+    with pytest.raises(DataError, match=r"tokenised with high 1.0 of 'depth', not 5.0: train with the numbers"):
+        source(am.ModalitySet([depth, right["caption"]], vocabulary))
+    other = Vocabulary.train(["other words, as many as there were"] * 3, len(vocabulary), bins=256, sentinels=16)
+    with pytest.raises(DataError, match="another vocabulary, in which the ids of 'caption' are other words"):
+        source(am.ModalitySet([right["depth"], right["caption"]], other))
 
 
 def test_rows_of_any_number_come_back(tmp_path, vocabulary):

@@ -333,6 +333,13 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
         ({"modality": "rgb", "start": str(tmp_path / "none")}, CheckpointError, "not a folder"),
         ({"modality": "rgb", "start": str(base), "numbers": {"codebook": 8}}, ConfigError, "has codebook 16"),
         ({"modality": "rgb", "start": str(base), "codes": str(base)}, ConfigError, "codes belong to a decoder"),
+        (
+            {**rgb, "encoder": {**VIT, "dimm": 8}},
+            ConfigError,
+            "encoder, .* have the unknown key 'dimm'; did you mean 'dim'",
+        ),
+        ({**rgb, "options": {"refined": True}}, ConfigError, "the unknown key 'refined'; did you mean 'refine'"),
+        ({**rgb, "encoder": {"dim": 16}}, ConfigError, "encoder, .* cannot be used: .*missing.*'depth' and 'heads'"),
         ({**rgb, "training": {**STEPS, "batch_size": 1, "accumulate": 2}}, ConfigError, "cannot be shared"),
     ]
     for number, (keys, error, hint) in enumerate(cases):

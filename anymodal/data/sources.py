@@ -6,19 +6,25 @@ of that generator. What cannot be used raises an error that names the place.
 
 from __future__ import annotations
 
+import functools
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anymodal.data import storage
 from anymodal.data.config import DataConfig
+from anymodal.data.ledger import digest
 from anymodal.data.steps import Shuffled
-from anymodal.data.tokenized import TokenStore
+from anymodal.data.tokenized import TokenStore, read_manifest
 from anymodal.errors import AnymodalError, ConfigError, DataError, nearest
+from anymodal.families.grids import CroppedGrid
 from anymodal.files import read_json
 from anymodal.modality import Modality
+from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 
 Tokens = dict[str, np.ndarray]
@@ -91,6 +97,7 @@ class StoreSource(Source):
         if config.crop is not None or config.names:
             raise ConfigError(f"{config.path} is tokenised: its crops are drawn from those stored, its names are fixed")
         self.store = TokenStore(config.path)
+        known = read_manifest(Path(config.path))["modalities"]
         self.count = min(len(self.store), config.count or len(self.store))
         self.path, self.layout = config.path, layout
         wanted = [s for s in layout.streams if s.modality in modalities]
@@ -100,7 +107,9 @@ class StoreSource(Source):
                 f"{config.path} has no stream {' or '.join(repr(s.name) for s in wanted[:5])}; it has"
                 f" {', '.join(self.store.streams)}"
             )
-        for name in self.streams:
+        for name in sorted({layout[stream].modality for stream in self.streams}):
+            _check_meaning(config.path, modalities[name], known.get(name, {}))
+        for name in sorted(self.streams):
             stored, space = self.store.streams[name]["space"], layout[name].space
             same = ("size", "width") if layout[name].is_sequence else ("size", "width", "length")
             for key in same:
@@ -119,6 +128,29 @@ class StoreSource(Source):
     def sample(self, index: int, rng: np.random.Generator) -> Tokens:
         tokens = self.store.sample(index, crop=int(rng.integers(self.store.crops)))
         return {name: _cut(self.layout, name, array) for name, array in tokens.items() if name in self.streams}
+
+
+def _check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> None:
+    """Raise DataError if the ids of a modality were made with other words or numbers, and mean something else."""
+    vocabulary = modality.vocabulary
+    if known.get("vocabulary") and vocabulary is not None and _hash(vocabulary) != known["vocabulary"]:
+        raise DataError(
+            f"{path} was tokenised with another vocabulary, in which the ids of {modality.name!r} are other words:"
+            " train with the tokenizers that made it, or tokenise it with these"
+        )
+    if isinstance(modality, CroppedGrid):
+        stored = known.get("numbers", {})
+        for key, value in modality.settings().items():
+            if key != "larger" and key in stored and stored[key] != json.loads(json.dumps(value)):
+                raise DataError(
+                    f"{path} was tokenised with {key} {json.dumps(stored[key])} of {modality.name!r}, not"
+                    f" {json.dumps(value)}: train with the numbers that made it, or tokenise it with these"
+                )
+
+
+@functools.lru_cache(2)
+def _hash(vocabulary: Vocabulary) -> str:
+    return digest(vocabulary.to_json())
 
 
 def _cut(layout: Layout, name: str, tokens: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import torch
 from anymodal.data.config import CropConfig
 from anymodal.data.steps import step_batches
 from anymodal.data.values import ValueSource
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import ImageModality
 from anymodal.modality import Modality
@@ -20,10 +21,12 @@ from anymodal.text import VALUE_NAMES, Vocabulary
 from anymodal.tokenizer_files import AnyTokenizer, load_any, read_object, save_tokenizer
 from anymodal.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.config import (
+    MLPConfig,
     NoiseConfig,
     TokenizerConfig,
     UNetConfig,
     UViTConfig,
+    ViTConfig,
     lattice_width,
 )
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
@@ -184,10 +187,23 @@ def described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
     if config.encoder is None:
         raise ConfigError("training a tokenizer needs encoder, or codes, the folder of a trained tokenizer")
     make_config = modality.tokenizer_config  # type: ignore[attr-defined]
-    plan: TokenizerConfig = make_config(config.encoder, config.decoder or config.encoder, **config.options)
+    try:
+        plan: TokenizerConfig = make_config(config.encoder, config.decoder or config.encoder, **config.options)
+    except TypeError as error:  # of keys that a part does not have
+        raise ConfigError(f"encoder, decoder or options of {modality.name!r} {_unfit_keys(error)}") from None
     if config.quantizer is not None:
         plan = _with_quantizer(plan, config.quantizer, modality)
     return plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise)
+
+
+def _unfit_keys(error: TypeError) -> str:
+    """What the keys of a part are said to lack or to have, from the error of its class."""
+    parts = {part.__name__: part for part in (ViTConfig, MLPConfig, TokenizerConfig)}
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found is None or found[1] not in parts:
+        return f"cannot be used: {error}"
+    known = [field.name for field in attrs.fields(parts[found[1]])]
+    return f"have the unknown key {found[2]!r}{nearest(found[2], known)}; {found[1]} has {', '.join(known)}"
 
 
 def _check_trainable(modality: Modality) -> None:
