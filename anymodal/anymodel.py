@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,19 @@ class AnyModel:
     def detokenize(self, tokens: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Natural values of tokens by stream name; dense streams are passed over: they are only read."""
         layout = self.modalities.layout
-        values = {}
-        for name, ids in tokens.items():
-            if not layout[name].is_dense:
-                modality = self._modality(name)
-                with blame(modality, "detokenize", ids):
-                    values[name] = modality.detokenize_stream(name, [np.asarray(ids)])[0]
+        return {
+            name: self._detokenized(name, [np.asarray(ids)])[0]
+            for name, ids in tokens.items()
+            if not layout[name].is_dense
+        }
+
+    def _detokenized(self, name: str, tokens: list[np.ndarray]) -> list[Any]:
+        """Natural values of the ids (n,) of a stream, all at once."""
+        modality = self._modality(name)
+        with blame(modality, "detokenize", tokens[0]):
+            values = modality.detokenize_stream(name, tokens)
+            if len(values) != len(tokens):
+                raise ValueError(f"it returns {len(values)} values of {len(tokens)}")
         return values
 
     def _modality(self, name: str) -> Modality:
@@ -150,9 +158,10 @@ class AnyModel:
             values = [self.accept(inputs[index]) for index in indices]
             known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
             self._run(known, plan, [seeds[index] for index in indices], progress)
-            for index, sample, tokens in zip(indices, values, known, strict=True):
-                ids = {name: tokens.streams[name].values for name in names}
-                results[index] = Outputs(self.modalities, self._values(names, tokens), sample, ids)
+            made = {name: self._values(name, known) for name in names}
+            for k, index in enumerate(indices):
+                ids = {name: known[k].streams[name].values for name in names}
+                results[index] = Outputs(self.modalities, {name: made[name][k] for name in names}, values[k], ids)
         return [results[index] for index in range(len(inputs))]
 
     def _run(
@@ -267,22 +276,17 @@ class AnyModel:
         least = min((s.space.length for s in chosen), default=0)
         return [s.name for s in chosen if s.space.shape is None or s.space.length == least]
 
-    def _values(self, names: Sequence[str], tokens: KnownTokens) -> dict[str, Any]:
-        """Natural values of generated targets, from the mean code where they were estimated."""
-        return {
-            name: self._modality(name).expect([tokens.beliefs[name]])[0]
-            if name in tokens.beliefs
-            else self._merged(name, tokens.drawn[name])
-            if name in tokens.drawn
-            else self.detokenize({name: tokens.streams[name].values})[name]
-            for name in names
-        }
-
-    def _merged(self, name: str, drawn: Sequence[np.ndarray]) -> Any:
-        """One value of several draws of a sequence."""
+    def _values(self, name: str, known: Sequence[KnownTokens]) -> list[Any]:
+        """Natural values of a target, one each: of the mean codes if it was estimated, merged if several were drawn."""
         modality = self._modality(name)
-        with blame(modality, "merge", drawn):
-            return modality.merge([value for ids in drawn for value in modality.detokenize_stream(name, [ids])])
+        if all(name in tokens.beliefs for tokens in known):
+            with blame(modality, "expect"):
+                return modality.expect([tokens.beliefs[name] for tokens in known])
+        if all(name in tokens.drawn for tokens in known):
+            drawn = iter(self._detokenized(name, [ids for tokens in known for ids in tokens.drawn[name]]))
+            with blame(modality, "merge"):
+                return [modality.merge(list(islice(drawn, len(tokens.drawn[name])))) for tokens in known]
+        return self._detokenized(name, [tokens.streams[name].values for tokens in known])
 
     def _targets(self, targets: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
         possible = self.modalities.targets

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import anymodal as am
-from anymodal.errors import AnymodalError, ConfigError, GenerationError, SpaceError, UnknownModality
+from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, SpaceError, UnknownModality
 from anymodal.generation import Known, KnownTokens, Sampler, Target
 from anymodal.generation.draw import combine, draw, filter_logits
 from anymodal.generation.schedules import temperature_schedule, token_schedule
 from anymodal.modality import Sampling
+from anymodal.tokenizers.tokenizer import VQTokenizer
 
 
 @given(st.sampled_from(["linear", "cosine"]), st.integers(1, 1024), st.integers(1, 120))
@@ -110,6 +111,32 @@ def test_a_batch_gives_each_sample_what_it_gets_alone(small_model, picture):
         alone = small_model.generate(sample, ["depth", "color_palette"], seed=5 + k, **common)
         for name in alone.tokens:
             assert np.array_equal(alone.tokens[name], together[k].tokens[name]), (k, name)
+
+
+@pytest.mark.parametrize("how", [{"steps": 4, "temperature": 1.0}, {"scheme": "mean", "temperature": 1.0}])
+def test_values_of_a_batch_are_decoded_together_and_are_those_of_single_samples(small_model, monkeypatch, how):
+    inputs = [{"caption": text} for text in ("a red car", "a blue cup on a table", "a person")]
+    targets = ["rgb", "depth", "semseg", "color_palette"]
+    alone = [small_model.generate(sample, targets, seed=k, **how) for k, sample in enumerate(inputs)]
+    sizes, reconstruct = [], VQTokenizer._reconstruct
+
+    def counted(self, codes, *arguments, **options):
+        sizes.append(len(codes))
+        return reconstruct(self, codes, *arguments, **options)
+
+    monkeypatch.setattr(VQTokenizer, "_reconstruct", counted)
+    for single, out in zip(alone, small_model.generate_batch(inputs, targets, **how), strict=True):
+        assert all(np.array_equal(out[name], single[name]) for name in ("semseg", "color_palette"))
+        assert np.allclose(out["depth"], single["depth"], atol=1e-4)
+        assert np.abs(out["rgb"].astype(int) - single["rgb"]).max() <= 1
+    assert sizes == [3, 3, 3]
+
+
+def test_a_plugin_that_decodes_too_few_is_named(small_model, monkeypatch):
+    depth = type(small_model.modalities["depth"])
+    monkeypatch.setattr(depth, "detokenize_stream", lambda self, stream, tokens: [np.zeros((32, 32))])
+    with pytest.raises(PluginError, match=r"'depth' .* failed in detokenize .* returns 1 values of 2"):
+        small_model.generate_batch([{"caption": "a cup"}, {"caption": "a car"}], "depth", steps=1)
 
 
 def test_seeds_reproduce_and_differ(small_model):
