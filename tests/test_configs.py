@@ -11,8 +11,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import command
 
-from anymodal.cli.main import main
 from anymodal.config import dump_config, load_config, override_value, structure
 from anymodal.errors import ConfigError
 from anymodal.masking import Component, MaskingConfig
@@ -51,20 +51,19 @@ def test_any_mixture_survives_being_printed(tmp_path_factory, inputs, weight, ke
 
 
 def test_print_config_fills_in_defaults_and_overrides(capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(["train", str(RECIPES / "model.yaml"), "--print-config", "--json", "--set", "training.steps=7"])
-    assert exit_.value.code == 0
+    assert command("train", RECIPES / "model.yaml", "--print-config", "--json", "--set", "training.steps=7") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["training"]["steps"] == 7 and printed["training"]["betas"] == [0.9, 0.95]
     assert printed["parallel"] == {"strategy": "ddp", "checkpoint_activations": False, "compile": False}
 
 
-@pytest.mark.parametrize("command", ["train", "train-tokenizer", "train-teacher"])
-def test_a_run_needs_a_folder(command, capsys):
-    recipe = {"train": "model.yaml", "train-tokenizer": "rgb.yaml", "train-teacher": "teachers/clip.yaml"}[command]
-    with pytest.raises(SystemExit) as exit_:
-        main([command, str(RECIPES / recipe)])
-    assert exit_.value.code == 2 and "missing option '--out'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("verb", "recipe"),
+    [("train", "model.yaml"), ("train-tokenizer", "rgb.yaml"), ("train-teacher", "teachers/clip.yaml")],
+)
+def test_a_run_needs_a_folder(verb, recipe, capsys):
+    assert command(verb, RECIPES / recipe) == 2
+    assert "missing option '--out'" in capsys.readouterr().err
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +131,31 @@ def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
         ("evaluation={every: 5}", "evaluation.data must be given"),
         ("start={model: tiny, freeze: encoder}", "start.freeze must be a list, got 'encoder'"),
         ("workers=-1", "workers must be at least 0, got -1"),
+        ("masking.input_tokens=-3", "masking needs input_tokens and target_tokens of at least 0, got -3 and 160"),
+        ("masking.target_tokens=0", "masking.target_tokens must be at least 1, got 0"),
+        (
+            "masking.components.0.weight=.nan",
+            "the weight of a mixture component must be a number of at least 0, got nan",
+        ),
+        (
+            "masking.components.0.inputs.depth=.inf",
+            "inputs of a mixture component must be numbers of at least 0, got depth: inf",
+        ),
+        (
+            "masking.components=[{inputs: {}, targets: {rgb: 1}, weight: 0}]",
+            "all components of the mixture have the weight 0; give one of them more",
+        ),
+        ("stream_weights.rgb=-1", "stream_weights.rgb must be a number of at least 0, got -1.0"),
+        ("sampling.dept.grounded.steps=1", "sampling names 'dept', which is not in the set; did you mean 'depth'?"),
+        (
+            "sampling.depth.groundd.steps=1",
+            "sampling.depth has 'groundd'; did you mean 'grounded'?; known: grounded, free",
+        ),
+        (
+            "sampling.depth.free.step=1",
+            "sampling.depth.free has no option 'step'; did you mean 'steps'?; known: scheme, steps, schedule,"
+            " temperature, anneal, top_k, top_p, guidance, samples",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named_with_its_place(override, said):
@@ -222,6 +246,18 @@ def test_a_star_stands_for_all_that_is_not_named_and_fits():
     assert component.inputs == {"rgb.pixels": 9.0, "rgb": 0.5, "caption": 0.5, "t5": 0.5}
     assert component.targets == {"rgb": 1.0, "caption": 2.0, "only": 1.0}
     assert component.keep == {"caption": "all", "t5": "none"}
+
+
+def test_components_without_targets_and_keeps_without_sequences_are_refused():
+    nothing = Component({"rgb": 1.0}, {"rgb.pixels": 1.0, "caption": 0.0})
+    with pytest.raises(
+        ConfigError, match=r"component 0 of the mixture has no targets.*that can be: rgb, caption, only"
+    ):
+        spelled_out(MaskingConfig(components=[nothing]), layout())
+    with pytest.raises(
+        ConfigError, match="keep of component 0 names 'rgb', which is no sequence; sequences: caption, t5"
+    ):
+        spelled_out(MaskingConfig(components=[Component({}, {"rgb": 1.0}, keep={"rgb": "all"})]), layout())
 
 
 def test_without_a_star_nothing_is_added_and_unknown_names_are_refused():

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from small_runs import GRID, STEPS, VIT, WORDS, command, model_config, trained_tokenizer
 
 import anymodal as am
-from anymodal.cli.main import main
 from anymodal.config import load_config, structure
 from anymodal.data.scenes import write
 from anymodal.data.steps import EpochOrder
@@ -25,9 +24,6 @@ from anymodal.training.log import read_log
 from anymodal.training.multimodal import train
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
-NUMBERS = {"size": 32, "patch": 8, "codebook": 24, "latent": 8}
-TRAINING = {"steps": 3, "batch_size": 4, "lr": 1e-3, "precision": "float32", "log_every": 1, "save_every": 2}
-NET = {"dim": 32, "depth": 1, "heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -37,47 +33,27 @@ def scenes(tmp_path_factory) -> Path:
     return root
 
 
-def command(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(a) for a in arguments])
-    return int(exit_.value.code or 0)
-
-
 @pytest.fixture(scope="module")
 def line(scenes: Path, tmp_path_factory) -> Path:
     """Tokenizers and tokens made by the commands, and the configuration of a model."""
     work = tmp_path_factory.mktemp("line")
-    runs = {
-        "depth": {"modality": "depth", "numbers": {**NUMBERS, "scaling": "log", "low": 0.4, "high": 80.0}},
-        "canny_edge": {"modality": "canny_edge", "numbers": NUMBERS},
-        "rgb": {"modality": "rgb", "numbers": NUMBERS},
-    }
-    for name, run in runs.items():
-        content = {**run, "data": str(scenes), "encoder": NET, "decoder": NET, "training": TRAINING}
-        (work / f"{name}.yaml").write_text(yaml.safe_dump(content))
-        assert command("train-tokenizer", work / f"{name}.yaml", "--out", work / "tokenizers") == 0
-    words = {"modality": "caption", "data": str(scenes), "vocabulary": {"size": 1300, "bins": 256, "sentinels": 16}}
-    (work / "words.yaml").write_text(yaml.safe_dump(words))
-    assert command("train-tokenizer", work / "words.yaml", "--out", work / "tokenizers") == 0
-    model = {
-        "modalities": {"depth": {}, "canny_edge": {}, "rgb": {}, "caption": {"length": 32}, "color_palette": {}},
-        "tokenizers": str(work / "tokenizers"),
-        "data": str(work / "tokens"),
-        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
-        "masking": {
-            "input_tokens": 20,
-            "target_tokens": 24,
-            "components": [
-                {
-                    "inputs": {"rgb.pixels": 1},
-                    "targets": {"depth": 1, "caption": 1, "color_palette": 1, "canny_edge": 1},
-                },
-                {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
-            ],
-        },
-        "training": {**TRAINING, "steps": 6, "ema": 0.9},
-    }
-    (work / "model.yaml").write_text(yaml.safe_dump(model))
+    numbers = {"depth": {"scaling": "log", "low": 0.4, "high": 80.0}, "canny_edge": {}, "rgb": {}}
+    for name, own in numbers.items():
+        keys = {"modality": name, "numbers": {**GRID, **own}}
+        trained_tokenizer(scenes, work / "tokenizers", encoder=VIT, decoder=VIT, **keys)
+    trained_tokenizer(scenes, work / "tokenizers", **WORDS)
+    targets = dict.fromkeys(("depth", "caption", "color_palette", "canny_edge"), 1)
+    model_config(
+        work / "model.yaml",
+        {"depth": {}, "canny_edge": {}, "rgb": {}, "caption": {"length": 32}, "color_palette": {}},
+        [
+            {"inputs": {"rgb.pixels": 1}, "targets": targets},
+            {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
+        ],
+        input_tokens=20,
+        target_tokens=24,
+        training={**STEPS, "steps": 6, "ema": 0.9, "save_every": 2},
+    )
     assert command("tokenize", scenes, "--config", work / "model.yaml", "--out", work / "tokens") == 0
     return work
 
@@ -199,6 +175,13 @@ def test_the_committed_recipes_are_valid():
 def test_wrong_configurations_name_the_key(line, override, words):
     with pytest.raises(ConfigError, match=words.replace(".", r"\.").replace("'", ".")):
         load_config(line / "model.yaml", TrainConfig, [override])
+
+
+def test_a_folder_of_tokenizers_that_is_not_there_is_named(line, tmp_path):
+    config = load_config(line / "model.yaml", TrainConfig, [f"tokenizers={tmp_path / 'none'}"])
+    with pytest.raises(ConfigError, match=r"tokenizers names .*none, which is no folder"):
+        train(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_keys_and_wrong_files_are_named(tmp_path):

@@ -72,9 +72,10 @@ def tokenize(
     from anymodal.config import load_config
     from anymodal.data.crops import Crops
     from anymodal.data.tokenizing import tokenize_dataset
-    from anymodal.training.config import TrainConfig, build_set
+    from anymodal.training.config import TrainConfig, build_set, check_tokenizers
 
     settings = load_config(config, TrainConfig, overrides)
+    check_tokenizers(settings.tokenizers)
     summary = tokenize_dataset(
         data,
         partial(build_set, settings.modalities, settings.tokenizers),

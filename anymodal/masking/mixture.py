@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -39,8 +40,14 @@ class Component:
         for name, keep in self.keep.items():
             if keep not in KEEPS:
                 raise ConfigError(f"keep of {name!r} must be one of {', '.join(KEEPS)}, got {keep!r}")
-        if self.weight < 0 or min([0, *self.inputs.values(), *self.targets.values()]) < 0:
-            raise ConfigError("weights and concentrations of a mixture component must not be negative")
+        if not 0 <= self.weight < math.inf:
+            raise ConfigError(f"the weight of a mixture component must be a number of at least 0, got {self.weight}")
+        for side, values in (("inputs", self.inputs), ("targets", self.targets)):
+            for name, value in values.items():
+                if not 0 <= value < math.inf:
+                    raise ConfigError(
+                        f"{side} of a mixture component must be numbers of at least 0, got {name}: {value}"
+                    )
         if self.input_tokens is not None and not 0 <= self.input_tokens[0] <= self.input_tokens[1]:
             raise ConfigError(f"input_tokens must be (least, most), got {self.input_tokens}")
 
@@ -67,6 +74,13 @@ class MaskingConfig:
     def __attrs_post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ConfigError(f"the masking scheme must be one of {', '.join(SCHEMES)}, got {self.scheme!r}")
+        if min(self.input_tokens, self.target_tokens) < 0:
+            raise ConfigError(
+                f"masking needs input_tokens and target_tokens of at least 0, got {self.input_tokens} and"
+                f" {self.target_tokens}"
+            )
+        if self.components and not any(component.weight for component in self.components):
+            raise ConfigError("all components of the mixture have the weight 0; give one of them more")
         for name, size in self.chunks.items():
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ConfigError(f"the tokens of a chunk of {name!r} must be a positive whole number, got {size!r}")
@@ -96,6 +110,18 @@ def spelled_out(config: MaskingConfig, layout: Layout) -> MaskingConfig:
             if name not in layout:
                 raise ConfigError(
                     f"masking names the stream {name!r}, which is not in the set{nearest(name, layout.index)}"
+                )
+    for number, component in enumerate(components):
+        if not any(component.targets.get(name) for name in writable):
+            known = ", ".join(writable) or "none"
+            raise ConfigError(
+                f"component {number} of the mixture has no targets to predict; streams that can be: {known}"
+            )
+        for name in component.keep:
+            if name not in sequences:
+                known = ", ".join(sequences) or "none"
+                raise ConfigError(
+                    f"keep of component {number} names {name!r}, which is no sequence; sequences: {known}"
                 )
     return attrs.evolve(config, components=components)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import attrs
 
 from anymodal.checkpoint import ModalityRecord, load_modality
 from anymodal.data.config import DataConfig, as_datasets
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, nearest
 from anymodal.files import read_json
 from anymodal.masking import MaskingConfig
+from anymodal.modality import Sampling
 from anymodal.model import ModelConfig
 from anymodal.remote import Folder
 from anymodal.text import Vocabulary
@@ -21,6 +23,8 @@ from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.start import StartConfig
 from anymodal.training.trackers import TrackingConfig
+
+SITUATIONS = ("grounded", "free")
 
 
 @attrs.frozen(kw_only=True)
@@ -75,6 +79,32 @@ class TrainConfig:
     def __attrs_post_init__(self) -> None:
         if self.workers < 0:
             raise ConfigError(f"workers must be at least 0, got {self.workers}")
+        for masking in (self.masking, *(data.masking for data in self.data)):
+            if masking is not None and masking.target_tokens < 1:
+                raise ConfigError(f"masking.target_tokens must be at least 1, got {masking.target_tokens}")
+        for name, weight in self.stream_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ConfigError(f"stream_weights.{name} must be a number of at least 0, got {weight}")
+        for name, situations in self.sampling.items():
+            if name not in self.modalities:
+                raise ConfigError(f"sampling names {name!r}, which is not in the set{nearest(name, self.modalities)}")
+            for situation, options in situations.items():
+                if situation not in SITUATIONS:
+                    raise ConfigError(
+                        f"sampling.{name} has {situation!r}{nearest(situation, SITUATIONS)}; known: grounded, free"
+                    )
+                for option in options:
+                    if option not in (known := [field.name for field in attrs.fields(Sampling)]):
+                        raise ConfigError(
+                            f"sampling.{name}.{situation} has no option {option!r}{nearest(option, known)}; known:"
+                            f" {', '.join(known)}"
+                        )
+
+
+def check_tokenizers(folder: Path) -> None:
+    """Raise ConfigError if there is no such folder of tokenizers."""
+    if not folder.is_dir():
+        raise ConfigError(f"tokenizers names {folder}, which is no folder; anymodal train-tokenizer writes one")
 
 
 def build_set(
@@ -82,7 +112,7 @@ def build_set(
     tokenizers: Path,
     sampling: dict[str, dict[str, dict[str, Any]]] | None = None,
 ) -> ModalitySet:
-    """The modalities with the tokenizers and the vocabulary of a folder."""
+    """The modalities with the tokenizers and the vocabulary of a folder, as far as it has them."""
     path = tokenizers / "vocabulary.json"
     vocabulary = Vocabulary.load(path) if path.exists() else None
     members = []

@@ -14,7 +14,7 @@ from anymodal.files import write_json
 from anymodal.model import Transformer
 from anymodal.training import start
 from anymodal.training.batches import Share, build_batches
-from anymodal.training.config import TrainConfig, build_set
+from anymodal.training.config import TrainConfig, build_set, check_tokenizers
 from anymodal.training.engine import Engine
 from anymodal.training.evaluate import Evaluation
 from anymodal.training.loss import MaskedLoss
@@ -33,6 +33,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool
 
 def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: bool) -> AnyModel | None:
     settings = config.training
+    check_tokenizers(config.tokenizers)
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     for name in config.stream_weights:
         if name not in modalities.layout:
