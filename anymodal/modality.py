@@ -246,7 +246,7 @@ class Modality:
         raise NotImplementedError(f"{type(self).__name__}.read")
 
     def write(self, value: Any, path: Path) -> None:
-        """Write a natural value to a file with the first of `suffixes`."""
+        """Write a natural value to a file with the first of `suffixes`, whose folder is made if there is none."""
         raise NotImplementedError(f"{type(self).__name__}.write")
 
     def accept(self, value: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import anymodal
+from anymodal.testing.rules.package import PUBLIC
 
 ROOT = Path(anymodal.__file__).parent
 PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((ROOT.parent / "plugins").glob("*/*/*.py"))
@@ -40,7 +41,6 @@ LAYERS = [
     {"testing", "template", "cli", "app"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-PUBLIC = {"errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text"}
 
 
 def is_for_types(node: ast.AST) -> bool:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from anymodal.families.drawing import paper
 from anymodal.modality import Crop
 
 if TYPE_CHECKING:
@@ -70,6 +71,6 @@ def backdrop(size: int, picture: np.ndarray | None = None, light: float = 1.0) -
     from PIL import Image
 
     if picture is None:
-        return Image.new("RGB", (size, size), (250, 249, 246))
+        return paper(size)
     darker = (np.asarray(picture, np.float32) * light).round().astype(np.uint8)
     return Image.fromarray(darker).resize((size, size), Image.Resampling.BICUBIC)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, PluginError, ValueProblem
 from anymodal.families.grids import CroppedGrid
-from anymodal.files import read_array, read_picture, replacing
+from anymodal.files import read_array, read_picture, replacing, write_array
 from anymodal.modality import NAME
 
 if TYPE_CHECKING:
@@ -17,11 +17,15 @@ else:
     from anymodal.lazy import np
 
 
+PICTURED = (1, 3)  # the numbers of channels that picture files hold
+
+
 class ImageModality(CroppedGrid):
     """Values are float32 arrays (H, W) for one channel, else (H, W, channels), between `low` and `high`.
 
-    `dtype = "uint8"` makes them 8-bit instead. Files are PNG (the full range of the integers maps to low..high) or
-    .npy arrays of natural values. Tensors are (channels, H, W) in [-1, 1]; what is not finite becomes `low`.
+    Files are PNG (the full range of the integers maps to low..high) or .npy arrays of natural values; with other than
+    1 or 3 channels, .npy is what is written. `dtype = "uint8"` makes values 8-bit instead, which files hold as they
+    are. Tensors are (channels, H, W) in [-1, 1]; what is not finite becomes `low`.
     """
 
     family: ClassVar[str] = "image"
@@ -32,6 +36,11 @@ class ImageModality(CroppedGrid):
     low: float = 0.0
     high: float = 1.0
     dtype: ClassVar[str] = "float32"
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.channels not in PICTURED and "suffixes" not in vars(cls):
+            cls.suffixes = (".npy", *(s for s in cls.suffixes if s != ".npy"))
 
     def __init__(self, **numbers: Any) -> None:
         super().__init__(**numbers)
@@ -94,13 +103,17 @@ class ImageModality(CroppedGrid):
     def write(self, value: Any, path: Path) -> None:
         from PIL import Image
 
-        array = np.asarray(value)
-        with replacing(Path(path)) as temporary:
-            if path.suffix == ".npy" or self.channels not in (1, 3):
-                with temporary.open("wb") as file:
-                    np.save(file, array)
+        array, path = np.asarray(value), Path(path)
+        if path.suffix == ".npy":
+            write_array(array, path)
+            return
+        if self.channels not in PICTURED:
+            raise ValueProblem(f"{path}: pictures hold 1 or 3 channels, {self.name} has {self.channels}; write .npy")
+        with replacing(path) as temporary:
+            if self.dtype == "uint8":
+                Image.fromarray(array.astype(np.uint8)).save(temporary)
                 return
-            top = 65535 if self.channels == 1 and self.dtype != "uint8" else 255
+            top = 65535 if self.channels == 1 else 255
             low, high = self.file_range
             unit = (np.nan_to_num(array.astype(np.float64), nan=low) - low) / (high - low)
             scaled = np.round(unit.clip(0, 1) * top)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.errors import ConfigError
+from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
 from anymodal.files import read_array, read_picture, replacing
@@ -36,6 +38,13 @@ class LabelMapModality(CroppedGrid):
     colours: ClassVar[tuple[tuple[int, int, int], ...]] = ()
     labels: tuple[int, ...] = ()
     channels: int = 64
+
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        if not 0 < len(self.classes) <= NONE:
+            raise ConfigError(f"{self.name} names {len(self.classes)} classes; 1 to {NONE} have an id in eight bits")
+        if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.classes) for i in self.labels):
+            raise ConfigError(f"{self.name} has labels 0 to {len(self.classes) - 1}, got {list(self.labels)}")
 
     @property
     def known(self) -> tuple[int, ...]:
@@ -99,26 +108,36 @@ class LabelMapModality(CroppedGrid):
         return round(red * 255), round(green * 255), round(blue * 255)
 
     def show(self, value: Any, size: int = 256) -> Image:
-        """The classes in colour, the largest ones named where they lie."""
-        from PIL import Image, ImageDraw, ImageFont
+        """The classes in colour, the largest ones named where they lie, as far as the names do not touch."""
+        from PIL import Image, ImageDraw
 
         array = np.asarray(value, np.uint8)
         palette = np.array([self.colour(i) for i in range(NONE + 1)], np.uint8)
         picture = enlarge_nearest(Image.fromarray(palette[array]), size)
-        draw, font = ImageDraw.Draw(picture), ImageFont.load_default(max(9, size // 22))
+        draw, font, taken = ImageDraw.Draw(picture), font_of(max(8, size / 22)), list[tuple[float, ...]]()
         ids, counts = np.unique(array, return_counts=True)
+        if not (ids < len(self.classes)).any():
+            return note(picture, "no classes")
         scale = picture.width / array.shape[1]
         for i, count in sorted(zip(ids.tolist(), counts.tolist(), strict=True), key=lambda x: -x[1])[:6]:
             if i < len(self.classes) and count >= 0.03 * array.size:
                 rows, columns = np.nonzero(array == i)
                 pick = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-                place = (float(columns[pick] + 0.5) * scale, float(rows[pick] + 0.5) * scale)
                 text = self.classes[i].removesuffix("-merged").removesuffix("-other")
-                draw.text(place, text, (255, 255, 255), font, "mm", stroke_width=2, stroke_fill=(0, 0, 0))
+                x0, y0, x1, y1 = draw.textbbox((0, 0), text, font, "mm", stroke_width=2)
+                x = min(max(float(columns[pick] + 0.5) * scale, -x0), picture.width - x1)
+                y = min(max(float(rows[pick] + 0.5) * scale, -y0), picture.height - y1)
+                box = (x + x0, y + y0, x + x1, y + y1)
+                if x1 - x0 <= picture.width and not any(_touch(box, other) for other in taken):
+                    taken.append(box)
+                    draw.text((x, y), text, (255, 255, 255), font, "mm", stroke_width=2, stroke_fill=(0, 0, 0))
         return picture
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Mean intersection over union over the classes present in the truth, and pixel accuracy; 255 is left out."""
+        """Mean intersection over union over the classes present in the truth, and pixel accuracy.
+
+        Pixels of the truth without a class (255) are left out; where it has no others, both are 1.
+        """
         matrix = np.zeros((NONE + 1, NONE + 1), np.int64)
         for p, t in zip(predictions, truths, strict=True):
             pair = np.asarray(t, np.int64).ravel() * (NONE + 1) + np.asarray(p, np.int64).ravel()
@@ -127,10 +146,17 @@ class LabelMapModality(CroppedGrid):
         hit = np.diag(matrix).astype(float)
         union = matrix.sum(1) + matrix.sum(0)[:NONE] - hit
         present = matrix.sum(1) > 0
+        if not present.any():
+            return {"miou": 1.0, "accuracy": 1.0}
         return {
             "miou": float((hit[present] / union[present]).mean()),
             "accuracy": float(hit.sum() / max(matrix.sum(), 1)),
         }
+
+
+def _touch(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether two boxes (left, top, right, bottom) overlap."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def enlarge_nearest(picture: Image, size: int) -> Image:

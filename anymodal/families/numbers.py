@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.errors import nearest
+from anymodal.errors import ConfigError, nearest
+from anymodal.families.drawing import INK, font_of, note, paper, shortened
 from anymodal.families.text import StructuredModality
 from anymodal.files import read_json
 from anymodal.text import parse_value
@@ -31,7 +32,7 @@ class Number:
     """One named number: `code` is its own, `low` to `high` its range.
 
     Written in `bins` equal bins of the range, or by the count of `edges` at or below it, or else in whole steps of
-    `step` (counts and sizes).
+    `step` (counts and sizes). Raises ConfigError for numbers that do not go together.
     """
 
     code: int
@@ -40,6 +41,14 @@ class Number:
     bins: int = 0
     edges: tuple[float, ...] = ()
     step: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if self.bins and (self.bins < 2 or not self.low < self.high < math.inf):
+            raise ConfigError(f"bins need a low below a finite high, and two of them; got {self}")
+        if list(self.edges) != sorted(self.edges) or (self.edges and not self.low < self.high < math.inf):
+            raise ConfigError(f"edges ascend, between a low and a finite high; got {self}")
+        if self.code < 0 or self.step < 1:
+            raise ConfigError(f"a code is at least 0, and a step at least 1; got {self}")
 
     def level(self, value: float, levels: int) -> int:
         """The whole number from 0 to levels - 1 that stands for a value."""
@@ -79,6 +88,15 @@ class NumbersModality(StructuredModality):
     fields: ClassVar[Mapping[str, Number]] = {}
     length: int = 40
     levels: int = 1000
+
+    def __init__(self, **numbers: Any) -> None:
+        super().__init__(**numbers)
+        names: dict[int, str] = {}
+        for name, field in self.fields.items():
+            if max(field.code + 1, field.bins, len(field.edges) + 1) > self.levels:
+                raise ConfigError(f"{self.name} has {self.levels} levels, too few for {name!r}: {field}")
+            if names.setdefault(field.code, name) != name:
+                raise ConfigError(f"{self.name} gives {names[field.code]!r} and {name!r} the same code {field.code}")
 
     def accept(self, value: Any) -> dict[str, float]:
         if isinstance(value, (str, Path)):
@@ -122,26 +140,25 @@ class NumbersModality(StructuredModality):
 
     def show(self, value: Any, size: int = 256) -> Image:
         """A small table: names, bars for what has a range, and the numbers."""
-        from PIL import Image, ImageDraw, ImageFont
+        from PIL import ImageDraw
 
-        picture = Image.new("RGB", (size, size), (250, 249, 246))
-        draw = ImageDraw.Draw(picture)
-        rows = list(value.items())
-        height = min(size / max(len(rows), 1), size / 7)
-        font = ImageFont.load_default(max(6, min(height * 0.55, size / 20)))
-        top = (size - height * len(rows)) / 2
+        picture, rows = paper(size), list(value.items())
+        if not rows:
+            return note(picture, "no numbers")
+        draw, height = ImageDraw.Draw(picture), min(size * 0.94 / len(rows), size / 7)
+        font = font_of(min(height * 0.55, size / 20))
+        left, right, top = size * 0.04, size * 0.96, (size - height * len(rows)) / 2
         for k, (name, number) in enumerate(rows):
             y, field = top + (k + 0.5) * height, self.fields[name]
             if math.isfinite(field.high):
                 share = min(max((number - field.low) / (field.high - field.low), 0), 1)
-                left, right = size * 0.04, size * 0.96
                 draw.rectangle((left, y - height * 0.4, right, y + height * 0.4), (236, 234, 228))
-                draw.rectangle(
-                    (left, y - height * 0.4, left + (right - left) * share, y + height * 0.4), (188, 212, 230)
-                )
-            text = f"{number:.3g}" if isinstance(number, float) else f"{number}"
-            draw.text((size * 0.07, y), name.replace("_", " "), (60, 60, 66), font, "lm")
-            draw.text((size * 0.93, y), text, (20, 20, 24), font, "rm")
+                full = (left, y - height * 0.4, left + (right - left) * share, y + height * 0.4)
+                draw.rectangle(full, (188, 212, 230))
+            text = f"{number:.3g}" if isinstance(number, float) and abs(number) < 1000 else f"{number:.10g}"
+            room = size * 0.83 - font.getlength(text)
+            draw.text((size * 0.07, y), shortened(name.replace("_", " "), room, font), INK, font, "lm")
+            draw.text((size * 0.93, y), text, INK, font, "rm")
         return picture
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import CheckpointError
+from anymodal.families.drawing import note, paper, text_page
 from anymodal.files import read_json, read_text, write_json, write_text
 from anymodal.modality import Modality, Sampling
 from anymodal.spaces import Stream, TokenSpace
@@ -118,20 +119,7 @@ class TextModality(StructuredModality):
 
     def show(self, value: str, size: int = 256) -> Image:
         """The text, wrapped, in type that fits the square."""
-        from PIL import Image, ImageDraw, ImageFont
-
-        picture = Image.new("RGB", (size, size), (250, 249, 246))
-        draw = ImageDraw.Draw(picture)
-        for points in range(max(12, size // 10), 7, -1):
-            font = ImageFont.load_default(points)
-            lines = _wrap(value, lambda t, f=font: draw.textlength(t, f) <= size - 24)
-            if len(lines) * points * 1.35 <= size - 24:
-                break
-        height = points * 1.35
-        top = (size - len(lines) * height) / 2
-        for k, line in enumerate(lines):
-            draw.text((size / 2, top + (k + 0.5) * height), line, (45, 45, 50), font, "mm")
-        return picture
+        return text_page(value, size) if value.strip() else note(paper(size), "no words")
 
     def score(self, predictions: list[str], truths: list[str]) -> dict[str, float]:
         """F1 of the words, each counted as often as it occurs, averaged over the texts."""
@@ -145,13 +133,3 @@ def _word_f1(prediction: str, truth: str) -> float:
     common = sum((said & meant).values())
     total = sum(said.values()) + sum(meant.values())
     return 2 * common / total if total else 1.0
-
-
-def _wrap(text: str, fits: Any) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and fits(f"{lines[-1]} {word}"):
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines

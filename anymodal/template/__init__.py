@@ -30,6 +30,7 @@ WRITTEN = {
     "workflow.yml": ".github/workflows/test.yml",
     "gitignore.txt": ".gitignore",
 }
+LONGEST = 64
 VERSIONS = {"floor": "0.1", "ceiling": "1"}
 
 
@@ -87,6 +88,8 @@ def names(name: str) -> dict[str, str]:
         better = better.removeprefix("anymodal_")
         hint = f"; did you mean {better!r}?" if NAME.fullmatch(better) else ""
         raise ConfigError(f"the name {name!r} of a modality must match [a-z][a-z0-9_]*{hint}")
+    if name.endswith("_") or len(name) > LONGEST:
+        raise ConfigError(f"the name {name:.64} of a plugin needs a letter or digit at its end, and at most {LONGEST}")
     title = "".join(part.capitalize() for part in name.split("_"))
     if keyword.iskeyword(title):
         raise ConfigError(f"the name {name!r} makes the class {title!r}, which Python keeps for itself; choose another")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import attrs
 
@@ -10,6 +12,7 @@ from anymodal.errors import one_line
 from anymodal.modality import Modality
 from anymodal.testing.rule import PROFILES, Broken, Rule
 from anymodal.testing.rules import RULES
+from anymodal.testing.small import one_thread
 from anymodal.testing.subject import Subject
 from anymodal.testing.target import Target, find
 
@@ -75,11 +78,12 @@ class Inspection:
         try:
             if not rule.applies(self.subject):
                 return Result(rule, name, SKIPPED, "does not apply")
-            rule.check(self.subject)
+            with one_thread():
+                rule.check(self.subject)
         except Broken as error:
             detail = str(error)
         except Exception as error:
-            detail = f"raises {type(error).__name__}: {one_line(error, 300)}"
+            detail = _told(rule, error, getattr(vars(self.subject).get("cls"), "__module__", ""))
         else:
             if reason is None:
                 return Result(rule, name, PASSED)
@@ -87,6 +91,18 @@ class Inspection:
         if reason is not None:
             return Result(rule, name, EXPECTED, reason)
         return Result(rule, name, FAILED if rule.level == "must" else WARNED, detail)
+
+
+def _told(rule: Rule, error: Exception, module: str) -> str:
+    """An exception that a rule met: what, on which example, and in which line of the plugin's `module`."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    words = [f"raises {type(error).__name__}: {one_line(error, 300)}"]
+    for frame, _ in frames:
+        if frame.f_code is rule.check.__code__ and "example" in frame.f_locals:
+            words.append(f"on {frame.f_locals['example']}")
+    own = [(frame.f_code, line) for frame, line in frames if frame.f_globals.get("__name__") == module]
+    words += [f"in line {line} of {Path(code.co_filename).name}" for code, line in own[-1:]]
+    return ", ".join(words)
 
 
 def numbers(profile: str) -> list[str]:

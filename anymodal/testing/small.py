@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from anymodal.families import ImageModality, StructuredModality, image
@@ -26,11 +27,11 @@ WORDS = "a red car on a road; a blue cup, 3 people and the dog: person chair lef
 
 @functools.cache
 def vocabulary() -> Vocabulary:
-    """Word pieces of a few words, and value tokens up to 999."""
+    """Word pieces of a few words and of every letter, and value tokens up to 999."""
     from anymodal.text import Vocabulary
 
-    letters = " ".join("abcdefghijklmnopqrstuvwxyz0123456789")
-    return Vocabulary.train([WORDS, letters] * 4, size=4400, bins=1000, sentinels=16)
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"  # alone, and inside a word
+    return Vocabulary.train([WORDS, " ".join(letters), f"x{letters}"] * 4, size=4400, bins=1000, sentinels=16)
 
 
 def shrunk(modality: type[Modality] | Modality, length: int | None = None) -> Any:
@@ -69,6 +70,17 @@ def tokenizer_config(modality: Any) -> Any:
         return modality.tokenizer_config(*[{"dim": 32, "depth": 1, "heads": 2}] * 2)
     except TypeError:
         return modality.tokenizer_config(*[{"width": 32, "blocks": 1}] * 2)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one core in the body: threads that wait for each other take longer than so small a network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def companion() -> ImageModality:

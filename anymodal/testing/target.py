@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cached_property
 from importlib.metadata import Distribution, EntryPoint
@@ -16,6 +17,8 @@ from anymodal.hookspecs import GROUP
 from anymodal.modality import Modality
 from anymodal.plugins import Registry, registry
 
+NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)  # of a distribution, by the packaging standards
+
 
 class Project(Distribution):
     """The distribution that a folder with a pyproject.toml would make, read without building it."""
@@ -27,7 +30,8 @@ class Project(Distribution):
         try:
             self.project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
             self.places: dict[str, str] = self.project["entry-points"][GROUP]
-            self.project["name"]
+            if not NAME.fullmatch(self.project["name"]):
+                raise ValueError(f"{self.project['name']!r} is no name of a distribution")
         except OSError as error:
             raise PluginError(f"{folder} has no pyproject.toml that can be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal import DerivedLabeler, Labeler, StructuredModality, hookimpl
+from anymodal.families.drawing import note, paper
 from anymodal.files import read_json
 from anymodal.text import parse_value
 
@@ -70,7 +71,8 @@ class ColorPalette(StructuredModality):
         return " ".join([f"v1={len(palette)}", *(f"v0={int(v)}" for v in palette.ravel())])
 
     def parse(self, text: str) -> "np.ndarray":
-        values = [v for k, v in filter(None, map(parse_value, text.split()[1:])) if k == 0]
+        """The whole colours, however many are announced."""
+        values = [v for k, v in filter(None, map(parse_value, text.split())) if k == 0]
         count = min(len(values) // 3, 7)
         return np.array(values[: 3 * count], int).clip(0, 255).astype(np.uint8).reshape(count, 3)
 
@@ -88,19 +90,20 @@ class ColorPalette(StructuredModality):
         return {"one colour": drawn[:1], "seven colours": drawn, "three": drawn[4:]}
 
     def show(self, value: Any, size: int = 256) -> "Image":
+        """Swatches side by side."""
         from PIL import Image
 
         value = self.chosen(value)
         if not len(value):
-            return Image.new("RGB", (size, size), (255, 255, 255))
+            return note(paper(size), "no colours")
         return Image.fromarray(np.asarray(value, np.uint8)[None]).resize((size, size), Image.Resampling.NEAREST)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Mean CIELAB distance (CIE 1976) from each true colour to the nearest predicted one."""
+        """Mean CIELAB distance (CIE 1976) from each true colour to the nearest predicted one; 100 without any."""
         distances = []
         for prediction, truth in zip(map(self.chosen, predictions), map(self.chosen, truths), strict=True):
-            if not len(prediction):
-                distances.append(100.0)
+            if not len(truth) or not len(prediction):
+                distances.append(100.0 if len(truth) else 0.0)
                 continue
             gaps = np.linalg.norm(to_lab(truth)[:, None] - to_lab(prediction)[None], axis=-1)
             distances.append(float(gaps.min(1).mean()))

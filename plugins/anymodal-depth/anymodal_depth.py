@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError
+from anymodal.families.image import enlarge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,27 +58,37 @@ class Depth(ImageModality):
         return tensor[0].astype(np.float32)
 
     def show(self, value: Any, size: int = 256) -> "Image":
-        """Warm and bright is near; the scale is stretched to the picture."""
+        """Warm and bright is near, black is far or unknown; the scale is stretched to the picture."""
         from PIL import Image
 
         depth = np.asarray(value, np.float32)
-        depth = np.log(depth.clip(1e-3, None)) if depth.min() >= 0 and self.scaling == "log" else depth
-        low, high = np.nanpercentile(depth, 1), np.nanpercentile(depth, 99)
+        depth = np.where(np.isfinite(depth), depth, np.nan)
+        known = depth[~np.isnan(depth)]
+        if self.scaling == "log" and known.size and known.min() >= 0:
+            depth, known = (np.log(d.clip(1e-3, None)) for d in (depth, known))
+        low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
         unit = np.nan_to_num((depth - low) / max(float(high - low), 1e-6), nan=1.0).clip(0, 1)
         stops = np.linspace(0, 1, len(COLOURS))
         picture = np.stack([np.interp(unit, stops, [c[k] for c in COLOURS]) for k in range(3)], -1)
-        return Image.fromarray(picture.astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        return enlarge(Image.fromarray(picture.astype(np.uint8)), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Absolute relative error, RMSE, and the share of pixels within a factor of 1.25 (Eigen et al. 2014)."""
+        """Absolute relative error, RMSE, and the share of pixels within a factor of 1.25 (Eigen et al. 2014).
+
+        Pixels count whose true depth is finite and positive; maps without any are passed over.
+        """
         relative, squared, close = [], [], []
         for prediction, truth in zip(predictions, truths, strict=True):
             p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
             valid = np.isfinite(t) & (t > 0)
             p, t = p[valid], t[valid]
+            if not t.size:
+                continue
             relative.append((np.abs(p - t) / t).mean())
             squared.append(((p - t) ** 2).mean())
             close.append((np.maximum(p / t, t / np.maximum(p, 1e-9)) < 1.25).mean())
+        if not relative:
+            return {"abs_rel": 0.0, "rmse": 0.0, "delta1": 1.0}
         return {
             "abs_rel": float(np.mean(relative)),
             "rmse": float(np.sqrt(np.mean(squared))),

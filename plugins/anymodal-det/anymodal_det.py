@@ -9,6 +9,7 @@ import attrs
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
+from anymodal.families.drawing import font_of, note
 from anymodal.files import read_json
 from anymodal.text import parse_value
 
@@ -152,16 +153,18 @@ class Det(StructuredModality):
 
     def show(self, value: list[Box], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
         """Named boxes, the large ones first, over the picture or on paper."""
-        from PIL import ImageDraw, ImageFont
+        from PIL import ImageDraw
 
         canvas = backdrop(size, picture)
-        draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(max(9, size // 22))
+        if not value:
+            return note(canvas, "no objects")
+        draw, font = ImageDraw.Draw(canvas), font_of(max(6, size / 22))
         for box in sorted(value, key=lambda b: -b.area):
             colour = bright(box.class_name)
             x0, y0, x1, y1 = (v * (size - 1) for v in box.corners)
             draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, size // 100))
             left, top, right, bottom = draw.textbbox((0, 0), box.class_name, font)
-            x, y = min(x0, size - (right - left) - 6), y0 if y0 + (bottom - top) + 6 < size else y0 - (bottom - top) - 6
+            x, y = (max(0.0, min(v, size - w - 6)) for v, w in ((x0, right - left), (y0, bottom - top)))
             draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 5), fill=colour)
             ink = (255, 255, 255) if colour[1] < 160 else (30, 30, 34)
             draw.text((x + 3 - left, y + 2 - top), box.class_name, ink, font)

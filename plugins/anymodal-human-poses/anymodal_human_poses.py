@@ -10,7 +10,8 @@ import attrs
 
 from anymodal import CodedModality, Crop
 from anymodal.errors import ValueProblem
-from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box, crop_points, match
+from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
+from anymodal.families.drawing import note
 from anymodal.files import read_json
 from anymodal.text import parse_value
 
@@ -26,6 +27,7 @@ NAMES_IN_FILES = {"codes": "pose_tokenized"}
 COUNTS = {"pose": CODES, "global": 9, "camera": 3, "shape": SHAPES}
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 MIRROR = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
+SIDES = {1: (240, 120, 60), -1: (60, 140, 235), 0: (120, 190, 90)}  # of left limbs, right ones, and the spine
 # A standing body of average shape in metres from the pelvis, x to its left, y up, z to its front; from the Anny body
 # model (Apache-2.0), as a skeleton for what has no joints of its own. SMPL's own template needs a licence.
 REST = """0 0 0  .111 -.015 -.006  -.111 -.015 -.006  0 .076 -.037  .143 -.425 .026  -.143 -.425 .026  0 .148 -.023
@@ -301,20 +303,20 @@ class HumanPoses(CodedModality):
     # For people.
 
     def show(self, value: list[Person], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
-        """Skeletons, left limbs warm and right ones cool, over the darkened picture or on paper."""
+        """Skeletons, left limbs warm and right ones cool, over the dimmed picture or paper, the large ones on top."""
         from PIL import ImageDraw
 
-        canvas = backdrop(size, picture, 0.5)
-        draw = ImageDraw.Draw(canvas)
-        width = max(2, size // 64)
-        for person in sorted(value, key=lambda p: -float(p.camera[0])):
+        canvas = backdrop(size, picture, 0.6 if value else 1.0)
+        if not value:
+            return note(canvas, "no people")
+        draw, width = ImageDraw.Draw(canvas), max(2, size // 56)
+        ink = (40, 40, 46) if picture is None else (250, 250, 250)
+        for person in sorted(value, key=lambda p: p.box[3] - p.box[1]):
             points = (in_picture(person) * size).tolist()
             for joint, parent in enumerate(PARENTS[1:], 1):
-                side = MIRROR[joint] - joint
-                colour = bright("spine") if side == 0 else ((235, 110, 60) if side > 0 else (60, 130, 220))
-                draw.line((*points[parent], *points[joint]), colour, width)
+                draw.line((*points[parent], *points[joint]), SIDES[int(np.sign(MIRROR[joint] - joint))], width)
             for x, y in points:
-                draw.ellipse((x - width * 0.7, y - width * 0.7, x + width * 0.7, y + width * 0.7), (40, 40, 46))
+                draw.circle((x, y), width * 0.6, ink)
         return canvas
 
     def show_over(self, value: list[Person], picture: "np.ndarray", size: int = 256) -> "Image":

@@ -47,6 +47,8 @@ class Normal(ImageModality):
             cosine = ((p * t).sum(-1) / norms)[surface]
             angles.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
         joined = np.concatenate(angles)
+        if not joined.size:
+            return {"mean_angle": 0.0, "within_11.25": 1.0}
         return {"mean_angle": float(joined.mean()), "within_11.25": float((joined < 11.25).mean())}
 
 

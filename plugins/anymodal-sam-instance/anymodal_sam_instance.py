@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from anymodal_sam_outlines import FINE, clipped, filled, polygon_area, traced
 
 from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hookimpl
 from anymodal.errors import ValueProblem
 from anymodal.families.boxes import backdrop, bright, crop_points, match
+from anymodal.families.drawing import note
 from anymodal.files import read_json, read_picture
 from anymodal.text import parse_value
 
@@ -22,7 +24,6 @@ else:
 SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
 SCORED = 128  # pixels a side at which overlaps are measured
 SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
-FINE = 256  # outlines of a map are traced at about this many pixels a side
 
 
 @attrs.frozen(eq=False)
@@ -233,6 +234,8 @@ class SamInstance(CodedModality):
         from PIL import Image, ImageDraw
 
         canvas = backdrop(size, picture)
+        if not value:
+            return note(canvas, "no instances")
         for k, instance in enumerate(sorted(value, key=area, reverse=True)):
             colour = bright(k)
             layer = Image.new("RGBA", (size, size), (*colour, 0))
@@ -282,44 +285,6 @@ def flat(instances: list[Instance]) -> "np.ndarray":
     return np.array(rows, np.float32).reshape(len(rows), SCORED * SCORED)
 
 
-def filled(outlines: Any, width: int, height: int, box: tuple[float, float, float, float]) -> "np.ndarray":
-    """Which of width x height pixels of `box` have their centre inside one of the outlines: bool (height, width)."""
-    x0, y0, x1, y1 = box
-    scale = np.array([width / max(x1 - x0, 1e-9), height / max(y1 - y0, 1e-9)])
-    masks = [_inside((outline - np.array([x0, y0])) * scale, width, height) for outline in outlines]
-    return np.logical_or.reduce(masks)
-
-
-def _inside(points: "np.ndarray", width: int, height: int) -> "np.ndarray":
-    """The even-odd rule: a pixel is inside if a row's edges cross left of its centre an odd number of times."""
-    starts, ends, rows = points, np.roll(points, -1, 0), np.arange(height) + 0.5
-    crossed = (starts[:, 1, None] <= rows) != (ends[:, 1, None] <= rows)
-    edge, row = np.nonzero(crossed)
-    (ax, ay), (bx, by) = starts[edge].T, ends[edge].T
-    across = ax + (rows[row] - ay) / (by - ay) * (bx - ax)
-    toggles = np.zeros((height, width + 1), np.int64)
-    np.add.at(toggles, (row, np.ceil(across - 0.5).clip(0, width).astype(np.int64)), 1)
-    return toggles.cumsum(1)[:, :width] % 2 == 1
-
-
-def traced(mask: "np.ndarray") -> "tuple[np.ndarray, ...]":
-    """The outer outlines (n, 2) of a mask (H, W), in fractions of it; holes and pieces without an area are left out."""
-    import cv2
-
-    grow = max(2, -(-FINE // max(mask.shape)))
-    large = mask.repeat(grow, 0).repeat(grow, 1)
-    contours, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    size = np.array(large.shape[::-1], np.float64)
-    pieces = [(c[:, 0].astype(np.float64) + 0.5) / size for c in contours if len(c) > 2]
-    return tuple(sorted((p for p in pieces if polygon_area(p) > 0), key=polygon_area, reverse=True))
-
-
-def polygon_area(points: "np.ndarray") -> float:
-    """Area of a polygon (n, 2) (the shoelace formula)."""
-    x, y = points.T
-    return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
-
-
 def area(instance: Instance) -> float:
     """Share of the picture that the outlines enclose."""
     return sum(map(polygon_area, instance.outlines))
@@ -341,20 +306,6 @@ def inner_point(instance: Instance, size: int) -> tuple[int, int]:
     mask = np.pad(instance.pixels(size, size).astype(np.uint8), 1)
     row, column = np.unravel_index(cv2.distanceTransform(mask, cv2.DIST_L2, 5).argmax(), mask.shape)
     return min(max(int(column) - 1, 0), size - 1), min(max(int(row) - 1, 0), size - 1)
-
-
-def clipped(points: "np.ndarray") -> "np.ndarray":
-    """The part of a polygon (n, 2) inside the unit square (Sutherland and Hodgman 1974)."""
-    for axis, limit, sign in ((0, 0.0, 1.0), (0, 1.0, -1.0), (1, 0.0, 1.0), (1, 1.0, -1.0)):
-        kept: list[np.ndarray] = []
-        for start, end in zip(np.roll(points, 1, 0), points, strict=True):
-            before, after = sign * (start[axis] - limit), sign * (end[axis] - limit)
-            if (before >= 0) != (after >= 0):
-                kept.append(start + (end - start) * (before / (before - after)))
-            if after >= 0:
-                kept.append(end)
-        points = np.array(kept, np.float64).reshape(-1, 2)
-    return points.clip(0, 1)
 
 
 class SamLabeler(PictureLabeler):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from anymodal_sam_instance import Instance, SamInstance, SamLabeler, area, clipped, polygon_area
+from anymodal_sam_instance import Instance, SamInstance, SamLabeler, area
+from anymodal_sam_outlines import clipped, polygon_area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -23,6 +23,7 @@ def cropped(subject: Subject) -> bool:
     "A crop of the value is the value of the crop",
     fix="cut the rectangle crop.left, crop.top, crop.width, crop.height, which are fractions, not pixels",
     applies=grids,
+    after=("AM405",),
 )
 def cuts(subject: Subject) -> None:
     """All modalities of a sample are cut alike; one that is not teaches the model nonsense."""
@@ -54,7 +55,7 @@ def twice(subject: Subject) -> None:
     "A flip and a crop may change places",
     fix="mirror coordinates to 1 - x and the x of vectors to -x, after cutting",
     applies=cropped,
-    after=("AM402",),
+    after=("AM402", "AM405"),
 )
 def commutes(subject: Subject) -> None:
     """Flips act on coordinates and directions, not only on pixels: cutting the left and mirroring is mirroring and

@@ -116,15 +116,19 @@ def _schemes(subject: Subject) -> tuple[str, ...]:
 @rule(
     "AM504",
     "Every scheme generates the natural type",
-    fix="let detokenize, and expect where there is a mean code, return natural values",
+    fix="let detokenize, and expect where there are codes, return natural values; let sampling name a scheme that fits",
     applies=with_tokens,
-    after=("AM301",),
+    after=("AM301", "AM305"),
 )
 def generates(subject: Subject) -> None:
     """The choice between schemes is the user's."""
     name = subject.cls.name
     natural = subject.examples[-1].value
     given = {COMPANION: examples(subject.model.modalities[COMPANION])[-1].value}
+    for grounded in (True, False):
+        default = subject.modality.sampling(grounded).scheme
+        known = " or ".join(map(repr, _schemes(subject)))
+        expect(default in _schemes(subject), f"sampling({grounded=}) asks for the scheme {default!r}, not {known}")
     for scheme in _schemes(subject):
         value = subject.model.generate(given, name, scheme=scheme, seed=0, **_steps(subject))[name]
         expect(isinstance(value, type(natural)), f"the scheme {scheme!r} generates {type(value).__name__}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import pickle
 import re
 import sys
-from importlib.metadata import EntryPoint
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, packages_distributions
 from pathlib import Path
 from typing import Any
 
 import anymodal
+from anymodal.discovery import canonical
 from anymodal.hookspecs import GROUP
 from anymodal.plugins import Registry
 from anymodal.testing.fresh import revived
@@ -133,24 +136,44 @@ def quiet(subject: Subject) -> None:
 )
 def public(subject: Subject) -> None:
     """What is not public may change in any release."""
-    try:
-        source = inspect.getsource(sys.modules[subject.cls.__module__])
-    except (OSError, TypeError, KeyError):
-        return
-    for name in imported(source):
-        package, _, rest = name.partition(".")
-        if package == "anymodal" and rest:
-            first = rest.partition(".")[0]
-            known = rest in anymodal._HOMES or first in PUBLIC or rest == "*"
-            private = any(part.startswith("_") for part in rest.split("."))
-            expect(known and not private, f"the module imports {name}")
-        expect(not package.startswith("anymodal_") or package in subject.cls.__module__, f"the module imports {name}")
+    for module, source in _sources(subject.cls.__module__):
+        for name in imported(source):
+            package, _, rest = name.partition(".")
+            if package == "anymodal" and rest:
+                known = rest in anymodal._HOMES or rest.partition(".")[0] in PUBLIC or rest == "*"
+                private = any(part.startswith("_") for part in rest.split("."))
+                expect(known and not private, f"the module {module} imports {name}")
+            if package.startswith("anymodal_"):
+                expect(_beside(package, subject), f"the module {module} imports {name}, of another plugin")
+
+
+def _sources(module: str) -> Iterator[tuple[str, str]]:
+    """The loaded modules of the package that a module is in, with their source."""
+    package = module.partition(".")[0]
+    for name, each in sorted(sys.modules.items()):
+        if name == package or name.startswith(f"{package}."):
+            with contextlib.suppress(OSError, TypeError):
+                yield name, inspect.getsource(each)
+
+
+def _beside(package: str, subject: Subject) -> bool:
+    """Whether the distribution of a modality brings that package too."""
+    own, distribution = subject.cls.__module__.partition(".")[0], subject.target.distribution
+    known = packages_distributions().get(package, [])
+    if known and distribution is not None:
+        return canonical(distribution.name) in map(canonical, known)
+    home = Path(getattr(sys.modules.get(own), "__file__", None) or "")
+    folder = home.parent.parent if home.name == "__init__.py" else home.parent
+    return package == own or (folder / f"{package}.py").is_file() or (folder / package).is_dir()
 
 
 def imported(source: str) -> list[str]:
-    """The absolute names that a module imports when it is loaded."""
+    """The absolute names that a module imports, at its top or later; those for type checkers alone are left out."""
     names: list[str] = []
-    for node in ast.parse(source).body:
+    nodes: list[ast.AST] = [ast.parse(source)]
+    for node in nodes:  # grows while it is walked
+        types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        nodes += node.orelse if types_only else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:

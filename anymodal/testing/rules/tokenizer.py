@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,44 @@ def batches(subject: Subject) -> None:
             if not equal and ids.dtype.kind in "iu" and ids.shape == alone.shape and subject.has_tokenizer:
                 equal = (alone == ids).mean() > 0.95  # ties of distances in floating point
             expect(equal, f"{example} has other tokens in a batch than alone")
+    if not subject.is_target:
+        return
+    back = m.detokenize(together[m.name])
+    expect(len(back) == len(values), f"detokenize returns {len(back)} values for {len(values)} arrays of ids")
+    for example, ids, value in zip(subject.examples, together[m.name], back, strict=True):
+        (alone,) = m.detokenize([ids])
+        expect(_near(value, alone), f"the tokens of {example} decode to another value in a batch than alone")
+
+
+def _near(a: Any, b: Any) -> bool:
+    """Whether two values are the same but for rounding; of what is no array, only the kind and the length."""
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return type(a) is type(b) and (not hasattr(a, "__len__") or len(a) == len(b))
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind != "f":
+        return not a.size or float((a != b).mean()) < 0.05  # ties of distances in floating point
+    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-4 * float(np.abs(b).max(initial=0))))
+
+
+@rule(
+    "AM310",
+    "condition gives what tokenize gives",
+    fix="leave condition to the family, or let it return some of the streams of tokenize, unchanged",
+    after=("AM202",),
+)
+def conditions(subject: Subject) -> None:
+    """Generation reads a value through `condition`, training through `tokenize`; a model must see the same in both."""
+    m = subject.tokenizing
+    for example in subject.examples:
+        tokens = m.tokenize([example.value])
+        for stream in m.streams():
+            if stream.name not in tokens:
+                continue
+            found = m.condition([example.value], {stream.name})
+            expect(stream.name in found, f"condition of {example} does not return the stream {stream.name!r}")
+            gap = _near(np.asarray(found[stream.name][0]), np.asarray(tokens[stream.name][0]))
+            expect(gap, f"condition of {example} gives another stream {stream.name!r} than tokenize")
 
 
 @rule(

@@ -14,15 +14,11 @@ import numpy as np
 from anymodal.errors import AnymodalError
 from anymodal.families import EmbeddingModality, FeatureMapModality, LabelMapModality, TextModality, VectorModality
 from anymodal.modality import Crop
+from anymodal.plugins import registry
+from anymodal.testing.examples import examples
 from anymodal.testing.rule import Broken, expect, rule
-from anymodal.testing.rules.compare import (
-    arrays,
-    float_images,
-    grids,
-    images,
-    same,
-    with_files,
-)
+from anymodal.testing.rules.compare import arrays, float_images, grids, images, same, with_files
+from anymodal.testing.small import shrunk
 from anymodal.testing.subject import Subject
 
 UNITS = re.compile(
@@ -50,6 +46,10 @@ def shapes(subject: Subject) -> None:
         elif isinstance(m, VectorModality):
             wanted, kind = (m.channels,), "f"
         elif isinstance(m, EmbeddingModality):
+            longer = np.tile(example.value, (2 + m.length // len(example.value), 1))
+            read = m.preprocess(longer).shape
+            right = read == (m.length, m.width)
+            expect(right, f"preprocess of {len(longer)} rows has shape {read}; the model reads {m.length}")
             wanted, kind = (min(len(example.value), m.length), m.width), "f"
         elif subject.is_image:
             wanted, kind = (m.channels, m.size, m.size), "f"
@@ -122,7 +122,12 @@ def comes_back(subject: Subject) -> None:
         expect(gap <= limit, f"the tensor of {example} comes back {gap:.3g} away, more than {limit:.3g}")
 
 
-@rule("AM104", "Values given are not changed", fix="work on a copy in preprocess, crop, show, score and spell")
+@rule(
+    "AM104",
+    "Values given are not changed",
+    fix="work on a copy in preprocess, crop, show, score and spell",
+    after=("AM601",),
+)
 def untouched(subject: Subject) -> None:
     """The same array may be shown, cropped and tokenised by others at the same time."""
     m = subject.tokenizing
@@ -140,8 +145,8 @@ def untouched(subject: Subject) -> None:
 
 @rule(
     "AM105",
-    "The same value gives the same tensor, or text",
-    fix="draw nothing at random outside `spell` with its rng",
+    "The same value gives the same tensor, or text, and another value another one",
+    fix="draw nothing at random outside `spell` with its rng, and keep nothing of values seen before",
 )
 def deterministic(subject: Subject) -> None:
     """Data is tokenised once and used many times: a second run must find the same."""
@@ -149,9 +154,18 @@ def deterministic(subject: Subject) -> None:
     make = m.spell if subject.is_sequence else m.preprocess
     for example in subject.examples:
         expect(same(make(example.value), make(example.value)), f"{make.__name__} of {example} differs the second time")
+    made = [make(example.value) for example in subject.examples]
+    if len(made) > 1 and not same(subject.examples[0].value, subject.examples[-1].value):
+        alike = all(same(made[0], other) for other in made)
+        expect(not alike, f"{make.__name__} gives the same for all examples, such as {subject.examples[-1]}")
 
 
-@rule("AM106", "Global random state stays as it is", fix="use a generator of your own: numpy.random.default_rng(seed)")
+@rule(
+    "AM106",
+    "Global random state stays as it is",
+    fix="use a generator of your own: numpy.random.default_rng(seed)",
+    after=("AM601",),
+)
 def random_state(subject: Subject) -> None:
     """A user who sets a seed expects that nobody else draws from it."""
     import torch
@@ -258,16 +272,21 @@ def wrong_type(subject: Subject) -> None:
 @rule(
     "AM111",
     "Values come back from files",
-    fix="let read undo write for the first of suffixes",
+    fix="let read undo write for the first of suffixes, and write through anymodal.files, which makes folders",
     applies=with_files,
 )
 def files(subject: Subject) -> None:
     """What `generate` saves is what the next program reads."""
     m = subject.tokenizing
+    for suffix in m.suffixes:
+        expect(re.fullmatch(r"(\.[a-z0-9_]+)+", suffix), f"the ending {suffix!r} of files is none, such as '.png'")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"value{m.suffixes[0]}"
+        path = Path(folder) / "new" / f"value{m.suffixes[0]}"
         for example in subject.examples:
-            m.write(example.value, path)
+            try:
+                m.write(example.value, path)
+            except FileNotFoundError:
+                raise Broken(f"write of {example} does not make the folder of the file") from None
             back = m.read(path)
             if subject.is_image:
                 expect(back.shape == example.value.shape, f"{example} is read with shape {back.shape}")
@@ -335,3 +354,38 @@ def natural(subject: Subject) -> None:
         except AnymodalError as error:
             raise Broken(f"accept refuses {example}: {error}") from None
         expect(same(again, example.value, 1e-6), f"accept changes {example}")
+
+
+def derived(subject: Subject) -> bool:
+    """Modalities that are computed from others (`derived_from`)."""
+    return bool(subject.cls.derived_from)
+
+
+@rule(
+    "AM115",
+    "What is derived is natural",
+    fix="name installed modalities in derived_from, and let derive return what accept takes, the same every time",
+    applies=derived,
+)
+def derives(subject: Subject) -> None:
+    """Values that a data set lacks are computed while it is read, from whatever its other files hold."""
+    m = subject.modality
+    for seed in range(2):
+        values: dict[str, Any] = {}
+        for source in subject.cls.derived_from:
+            try:
+                values[source] = examples(shrunk(registry().modality(source)), seed)[-1].value
+            except AnymodalError as error:
+                raise Broken(f"derived_from names {source!r}, which cannot be had: {error}") from None
+        before, given = copy.deepcopy(values), f"derive from examples of seed {seed} of {' and '.join(values)}"
+        try:
+            value = m.derive(values)
+        except NotImplementedError:
+            raise Broken("derived_from names modalities, and there is no derive") from None
+        expect(same(before, values), f"{given} changes them")
+        try:
+            natural = same(m.accept(value), value)
+        except AnymodalError as error:
+            raise Broken(f"{given} gives a value that accept refuses: {error}") from None
+        expect(natural, f"{given} gives a value that accept changes")
+        expect(same(m.derive(values), value), f"{given} differs the second time")

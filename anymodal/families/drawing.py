@@ -1,0 +1,80 @@
+"""Words on paper: what pictures of texts, tables and empty values are drawn with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PAPER, INK, FAINT = (250, 249, 246), (45, 45, 50), (165, 162, 154)
+SMALLEST = 5  # points; smaller letters have no shape
+
+
+def paper(size: int) -> Image:
+    """An empty square."""
+    from PIL import Image
+
+    return Image.new("RGB", (size, size), PAPER)
+
+
+def note(canvas: Image, words: str) -> Image:
+    """The picture itself, with a few quiet words in its middle: what there is to say of an empty value."""
+    from PIL import ImageDraw
+
+    draw, font = ImageDraw.Draw(canvas), font_of(canvas.width / 16)
+    middle, edge = (canvas.width / 2, canvas.height / 2), max(2, canvas.width // 32)
+    x0, y0, x1, y1 = draw.textbbox(middle, words, font, "mm")
+    draw.rounded_rectangle((x0 - edge, y0 - edge, x1 + edge, y1 + edge), edge, PAPER)
+    draw.text(middle, words, FAINT, font, "mm")
+    return canvas
+
+
+def text_page(text: str, size: int) -> Image:
+    """A text in the largest type that fits the square; where none does, its beginning and an ellipsis."""
+    from PIL import ImageDraw
+
+    canvas = paper(size)
+    draw, room = ImageDraw.Draw(canvas), size * 0.9
+    for points in range(max(12, size // 10), SMALLEST - 1, -1):
+        font, height = font_of(points), points * 1.35
+        lines = wrapped(text, room, font)
+        if len(lines) * height <= room:
+            break
+    fitting = max(1, int(room / height))
+    if len(lines) > fitting:
+        lines = [*lines[: fitting - 1], shortened(f"{lines[fitting - 1]}…", room, font)]
+    top = (size - len(lines) * height) / 2
+    for k, line in enumerate(lines):
+        draw.text((size / 2, top + (k + 0.5) * height), line, INK, font, "mm")
+    return canvas
+
+
+def font_of(points: float) -> Any:
+    """The type in which everything is written, at least SMALLEST points."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(max(SMALLEST, points))
+
+
+def wrapped(text: str, room: float, font: Any) -> list[str]:
+    """Lines of words that are at most `room` pixels wide; longer words are broken."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= room:
+            lines[-1] += f" {word}"
+            continue
+        while len(word) > 1 and font.getlength(word) > room:
+            count = max(1, int(len(word) * room / font.getlength(word)))
+            lines, word = [*lines, word[:count]], word[count:]
+        lines.append(word)
+    return lines
+
+
+def shortened(text: str, room: float, font: Any) -> str:
+    """The text, or its beginning and an ellipsis, at most `room` pixels wide."""
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(f"{text}…") > room:
+        text = text[:-1]
+    return f"{text.rstrip()}…" if text else ""

@@ -1,0 +1,146 @@
+"""Pictures for people: of empty values, of small ones and of odd shapes; and scores where there is nothing to score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import anymodal as am
+from anymodal.errors import ConfigError, ValueProblem
+from anymodal.families.drawing import font_of, shortened, text_page, wrapped
+
+VOID = np.full((8, 8), 255, np.uint8)
+EMPTY = {
+    "det": [],
+    "human_poses": [],
+    "sam_instance": [],
+    "caption": "",
+    "web_text": " \n",
+    "color_palette": np.zeros((0, 3), np.uint8),
+    "metadata_image": {},
+    "metadata_geometric": {},
+    "metadata_semantic": {},
+    "semseg": VOID,
+}
+SCENE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def modality(name, **numbers):
+    return am.registry().modality(name)(**numbers)
+
+
+def ink(picture) -> np.ndarray:
+    """Where a picture differs from its corner, (H, W)."""
+    pixels = np.asarray(picture.convert("RGB"), int)
+    return np.abs(pixels - pixels[0, 0]).sum(-1) > 60
+
+
+@pytest.mark.parametrize("size", [32, 64, 224])
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_value_says_so(name, size):
+    picture = modality(name).show(EMPTY[name], size)
+    assert picture.size == (size, size) and 0.003 < ink(picture).mean() < 0.4
+
+
+@pytest.mark.parametrize("name", ["det", "human_poses", "sam_instance"])
+def test_an_empty_value_leaves_the_picture_to_see(name):
+    over = np.asarray(modality(name).show_over(EMPTY[name], SCENE, 64), int)
+    assert (np.abs(over - SCENE).sum(-1) == 0).mean() > 0.6
+
+
+@pytest.mark.parametrize("size", [48, 64, 224])
+@pytest.mark.parametrize("text", ["a dog", "a red car on a road " * 5, "no end of words " * 400, "x" * 500])
+def test_text_stays_on_its_page(text, size):
+    marked = ink(text_page(text, size))
+    assert marked.any() and not marked[0].any() and not marked[-1].any()
+    assert not marked[:, 0].any() and not marked[:, -1].any()
+
+
+def test_words_are_wrapped_and_broken_and_shortened():
+    font = font_of(10)
+    lines = wrapped("a few words and one " + "m" * 90, 80, font)
+    assert "".join(lines).replace(" ", "") == "afewwordsandone" + "m" * 90
+    assert all(font.getlength(line) <= 80 for line in lines)
+    assert shortened("geometric complexity", 60, font).endswith("…") and shortened("short", 60, font) == "short"
+    assert font.getlength(shortened("geometric complexity", 60, font)) <= 60
+
+
+def test_names_of_classes_are_whole_and_apart():
+    semseg = modality("semseg")
+    value = np.full((64, 64), semseg.classes.index("wall-wood"), np.uint8)
+    value[:, :6] = semseg.classes.index("floor-wood")
+    value[60:, :] = semseg.classes.index("building-other-merged")
+    pixels = np.asarray(semseg.show(value, 224), int)
+    assert not (pixels[:, [0, -1]] == 255).all(-1).any(), "a name is cut at the side"
+    assert not (pixels[[0, -1]] == 255).all(-1).any(), "a name is cut above or below"
+
+
+@pytest.mark.parametrize("shape", [(2, 60), (60, 2), (1, 1), (33, 47)])
+@pytest.mark.parametrize("name", ["depth", "normal", "semseg", "canny_edge", "sam_edge", "rgb"])
+def test_pictures_keep_the_shape_of_the_value(name, shape):
+    one = modality(name)
+    rest = (3,) if name in ("normal", "rgb") else ()
+    picture = one.show(np.ones((*shape, *rest), np.float32 if name in ("depth", "normal") else np.uint8), 96)
+    height, width = shape
+    assert max(picture.size) == 96
+    assert abs(picture.width / picture.height - width / height) <= max(width, height) / min(picture.size) / 2 + 1e-9
+
+
+@pytest.mark.parametrize("value", [np.full((4, 4), np.nan), np.full((4, 4), np.inf), np.zeros((4, 4)), np.eye(4)])
+@pytest.mark.parametrize("numbers", [{}, {"scaling": "log", "low": 0.1, "high": 20.0}])
+def test_depth_without_a_range_is_shown(value, numbers):
+    assert modality("depth", **numbers).show(value.astype(np.float32), 32).size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing", "something"),
+    [
+        ("semseg", VOID, np.zeros((8, 8), np.uint8)),
+        ("depth", np.zeros((8, 8), np.float32), np.ones((8, 8), np.float32)),
+        ("normal", np.zeros((8, 8, 3), np.float32), np.full((8, 8, 3), [0, 0, 1], np.float32)),
+        ("color_palette", np.zeros((0, 3), np.uint8), np.array([[1, 2, 3]], np.uint8)),
+    ],
+)
+def test_where_the_truth_says_nothing_nothing_is_wrong(name, nothing, something):
+    one = modality(name)
+    perfect = one.score([something], [something])
+    assert one.score([something], [nothing]) == pytest.approx(perfect)
+    assert one.score([something, something], [something, nothing]) == pytest.approx(perfect)
+
+
+def test_a_palette_needs_no_announcement():
+    assert modality("color_palette").parse("v0=1 v0=2 v0=3").tolist() == [[1, 2, 3]]
+
+
+# Families.
+
+
+def test_pictures_of_many_channels_come_back(tmp_path):
+    planet = am.image("planet", channels=6, low=0, high=1e4)(size=32, patch=8)
+    value = np.random.default_rng(0).uniform(0, 1e4, (32, 32, 6)).astype(np.float32)
+    path = tmp_path / "new" / f"value{planet.suffixes[0]}"
+    planet.write(value, path)
+    assert path.suffix == ".npy" and np.array_equal(planet.read(path), value)
+    with pytest.raises(ValueProblem, match=r"planet has 6; write \.npy"):
+        planet.write(value, tmp_path / "value.png")
+
+
+def test_bytes_are_written_as_they_are(tmp_path):
+    shades = am.image("shades", channels=1, low=0, high=100, dtype="uint8")(size=32, patch=8)
+    value = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    shades.write(value, tmp_path / "value.png")
+    assert np.array_equal(shades.read(tmp_path / "value.png"), value)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"bins": 1, "high": 1}, {"bins": 10}, {"low": 5, "high": 5, "bins": 9}, {"edges": (2, 1), "high": 9}, {"step": 0}],
+)
+def test_numbers_that_do_not_go_together(numbers):
+    with pytest.raises(ConfigError, match="got Number"):
+        am.Number(0, **numbers)
+
+
+def test_a_checkpoint_cannot_know_classes_that_there_are_not():
+    with pytest.raises(ConfigError, match="labels 0 to 132, got"):
+        modality("semseg", labels=(3, 133))
