@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_runs import GRID
 
 import anymodal as am
 from anymodal.model import ModelConfig
@@ -15,7 +16,6 @@ from anymodal.text import Vocabulary
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 TEXTS = ["a red car on a road", "a blue cup on a table", "a person in a green shirt next to a dog"] * 3
-GRID = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import yaml
+from small_runs import model_config
 
 import anymodal as am
 from anymodal.plugins import registry
@@ -42,21 +42,9 @@ def write_config(folder: Path, seven: am.ModalitySet, names: tuple[str, ...] = F
         if modality.tokenizer is not None:
             save_tokenizer(modality, folder / "tokenizers/modalities" / modality.name)
     seven.vocabulary.save(folder / "tokenizers/vocabulary.json")
-    config = {
-        "modalities": {name: {} if seven_has_tokenizer(seven, name) else {"length": 24} for name in names},
-        "tokenizers": str(folder / "tokenizers"),
-        "data": str(folder / "tokens"),
-        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
-        "masking": {
-            "input_tokens": 8,
-            "target_tokens": 8,
-            "components": [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}],
-        },
-        "training": {"steps": 2, "batch_size": 2, "lr": 1e-3},
-    }
-    path = folder / f"{'-'.join(names)}.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path
+    modalities = {name: {} if seven_has_tokenizer(seven, name) else {"length": 24} for name in names}
+    components = [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}]
+    return model_config(folder / f"{'-'.join(names)}.yaml", modalities, components)
 
 
 def seven_has_tokenizer(seven: am.ModalitySet, name: str) -> bool:

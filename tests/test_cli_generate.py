@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
-
-from anymodal.cli.main import main
+from small_runs import command
 
 
 @pytest.fixture
@@ -22,10 +21,9 @@ def photo(tmp_path: Path, picture: np.ndarray) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as exit_:
-        main(["generate", *map(str, arguments)])
+    code = command("generate", *arguments)
     captured = capsys.readouterr()
-    return int(exit_.value.code or 0), captured.out, captured.err
+    return code, captured.out, captured.err
 
 
 def test_everything_is_written_in_natural_formats(capsys, checkpoint, photo, tmp_path):

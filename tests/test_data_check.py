@@ -9,8 +9,8 @@ import pytest
 import yaml
 from conftest import build_set
 from data_sets import as_folder, as_tars, grids, npy, picture, samples
+from small_runs import command
 
-from anymodal.cli.main import main
 from anymodal.data.check import TokenStatistics, check_dataset
 from anymodal.data.tokenizing import tokenize_dataset
 from anymodal.errors import DataError
@@ -23,10 +23,9 @@ def cache(tmp_path, monkeypatch):
 
 def check(capsys, *arguments: object) -> tuple[int, str]:
     """The exit code and what is printed."""
-    with pytest.raises(SystemExit) as end:
-        main(["data", "check", *map(str, arguments)])
+    code = command("data", "check", *arguments)
     captured = capsys.readouterr()
-    return int(end.value.code or 0), captured.out or captured.err
+    return code, captured.out or captured.err
 
 
 @pytest.mark.parametrize("layout", [as_folder, as_tars])

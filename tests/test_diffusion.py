@@ -13,10 +13,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import GRID, command, trained_tokenizer
+from small_runs import VIT as SIDE
 from torch import Tensor
 
 import anymodal as am
-from anymodal.cli import main
 from anymodal.errors import AnymodalError, ConfigError, SpaceError, ValueProblem
 from anymodal.formats.fourm.tokenizer_config import PRESETS
 from anymodal.formats.fourm.tokenizers import tokenizer_keys
@@ -302,21 +303,12 @@ def test_training_on_a_frozen_encoder_lowers_the_loss_and_keeps_the_codes(tmp_pa
 
 
 def test_the_command_trains_a_denoiser_for_a_trained_tokenizer(tmp_path: Path) -> None:
-    def run(*words: object) -> None:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        assert not ended.value.code
-
-    run("data", "scenes", "--count", 4, "--size", 32, "--out", tmp_path / "scenes", "--seed", 1)
-    common = f"modality: depth\ndata: {tmp_path / 'scenes'}\n"
-    common += "numbers: {size: 32, patch: 8, codebook: 16, latent: 8, scaling: log, low: 0.4, high: 80.0}\n"
-    common += "training: {steps: 2, batch_size: 2, lr: 1.0e-3, log_every: 1, precision: float32}\n"
-    side = "{dim: 16, depth: 1, heads: 2}"
-    (tmp_path / "codes.yaml").write_text(f"{common}encoder: {side}\ndecoder: {side}\n")
-    run("train-tokenizer", tmp_path / "codes.yaml", "--out", tmp_path / "codes")
-    denoiser = "unet: {patch: 4, channels: 32, multipliers: [1], blocks: 1}\nnoise: {prediction: v_prediction}\n"
-    (tmp_path / "denoiser.yaml").write_text(f"{common}{denoiser}codes: {tmp_path / 'codes/modalities/depth'}\n")
-    run("train-tokenizer", tmp_path / "denoiser.yaml", "--out", tmp_path / "denoiser")
+    assert command("data", "scenes", "--count", 4, "--size", 32, "--out", tmp_path / "scenes", "--seed", 1) == 0
+    keys = {"modality": "depth", "numbers": {**GRID, "scaling": "log", "low": 0.4, "high": 80.0}}
+    codes = trained_tokenizer(tmp_path / "scenes", tmp_path / "codes", encoder=SIDE, decoder=SIDE, **keys)
+    unet = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
+    keys |= {"unet": unet, "noise": {"prediction": "v_prediction"}, "codes": str(codes)}
+    trained_tokenizer(tmp_path / "scenes", tmp_path / "denoiser", **keys)
     codes, denoising = (load_any(tmp_path / name / "modalities/depth") for name in ("codes", "denoiser"))
     assert isinstance(denoising, DiffusionTokenizer) and denoising.noise.config.prediction == "v_prediction"
     x = torch.rand(1, 1, 32, 32)

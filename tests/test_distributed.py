@@ -16,22 +16,15 @@ from typing import Any
 
 import pytest
 import yaml
+from small_runs import GRID, VIT, WORDS, command, model_config, trained_tokenizer
 
-from anymodal.cli.main import main
 from anymodal.data.scenes import write
 from anymodal.files import read_picture
 from anymodal.training.checkpoint import newest_checkpoint, read_state
 from anymodal.training.log import read_log
 
 STEPS = 24
-NET = {"dim": 16, "depth": 1, "heads": 2}
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-
-
-def command(*arguments: object) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(a) for a in arguments])
-    assert not exit_.value.code
 
 
 @pytest.fixture(scope="module")
@@ -39,33 +32,16 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A configuration with a grid, a dense stream and sequences, on tokens of a dozen scenes."""
     work = tmp_path_factory.mktemp("line")
     write(work / "scenes", 12, seed=3, size=32, workers=1)
-    tokenizer = {
-        "modality": "rgb",
-        "numbers": {"size": 32, "patch": 8, "codebook": 24, "latent": 8},
-        "data": str(work / "scenes"),
-        "encoder": NET,
-        "decoder": NET,
-        "training": {"steps": 1, "batch_size": 4, "lr": 1e-3, "precision": "float32"},
-    }
-    words = {"modality": "caption", "data": str(work / "scenes")}
-    words |= {"vocabulary": {"size": 1300, "bins": 256, "sentinels": 16}}
-    for name, content in (("rgb", tokenizer), ("words", words)):
-        (work / f"{name}.yaml").write_text(yaml.safe_dump(content))
-        command("train-tokenizer", work / f"{name}.yaml", "--out", work / "tokenizers")
-    model = {
-        "modalities": {"rgb": {}, "caption": {"length": 24}, "color_palette": {}},
-        "tokenizers": str(work / "tokenizers"),
-        "data": str(work / "tokens"),
-        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
-        "masking": {
-            "input_tokens": 12,
-            "target_tokens": 16,
-            "components": [
-                {"inputs": {"rgb.pixels": 1}, "targets": {"caption": 1, "color_palette": 1}},
-                {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
-            ],
-        },
-        "training": {
+    trained_tokenizer(work / "scenes", work / "tokenizers", modality="rgb", numbers=GRID, encoder=VIT, decoder=VIT)
+    trained_tokenizer(work / "scenes", work / "tokenizers", **WORDS)
+    model_config(
+        work / "model.yaml",
+        {"rgb": {}, "caption": {"length": 24}, "color_palette": {}},
+        [
+            {"inputs": {"rgb.pixels": 1}, "targets": {"caption": 1, "color_palette": 1}},
+            {"inputs": {"caption": 1}, "targets": {"rgb": 1}, "keep": {"caption": "all"}},
+        ],
+        training={
             "steps": STEPS,
             "batch_size": 8,
             "lr": 1e-3,  # Adam turns rounding of gradients near zero into whole steps: small ones keep the curves close
@@ -75,10 +51,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "log_every": 1,
             "save_every": 5,
         },
-        "stream_weights": {"caption": 2},
-    }
-    (work / "model.yaml").write_text(yaml.safe_dump(model))
-    command("tokenize", work / "scenes", "--config", work / "model.yaml", "--out", work / "tokens")
+        stream_weights={"caption": 2},
+    )
+    assert command("tokenize", work / "scenes", "--config", work / "model.yaml", "--out", work / "tokens") == 0
     return work / "model.yaml"
 
 

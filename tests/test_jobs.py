@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from datasets_made import FEW, contents, write_config, write_pictures
+from small_runs import command
 from worker_parts import dies, doubles, raises
 
-from anymodal.cli.main import main
 from anymodal.data import engines
 from anymodal.data.ledger import differences, locked
 from anymodal.data.tokenized import TokenStore
@@ -33,12 +33,6 @@ def work(seven, tmp_path_factory) -> Path:
     write_config(work, seven)
     assert command(*tokenizing(work, work / "whole")) == 0
     return work
-
-
-def command(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(a) for a in arguments])
-    return int(exit_.value.code or 0)
 
 
 def tokenizing(work: Path, out: Path, *more: object) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import webdataset
 from datasets_made import contents, problems, write_pictures
+from small_runs import command
 
 import anymodal as am
-from anymodal.cli.main import main
 from anymodal.data import labelling
 from anymodal.data.labelling import Chosen, find_labeler, label_dataset, ordered
 from anymodal.data.shelf import member_name, write_files
@@ -36,12 +36,6 @@ def labelled(photos, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("labelled") / "out"
     label_dataset(photos, EXACT, out, shard_size=3)
     return out
-
-
-def command(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(a) for a in arguments])
-    return int(exit_.value.code or 0)
 
 
 def modalities(*names: str) -> list[am.Modality]:

@@ -7,11 +7,10 @@ import tarfile
 import fsspec
 import numpy as np
 import pytest
-import yaml
 from conftest import build_set
 from data_sets import as_folder, as_tars, grids, npy, picture, samples, served
+from small_runs import GRID, STEPS, command, model_config
 
-from anymodal.cli.main import main
 from anymodal.data import storage, tars
 from anymodal.data.config import CropConfig, DataConfig
 from anymodal.data.cropping import random_crop, stored_crop
@@ -353,27 +352,19 @@ def places(tmp_path_factory, vocabulary):
 
 @pytest.mark.parametrize("kinds", [["folder"], ["tars"], ["grids"], ["folder", "grids", "rows"]], ids="+".join)
 def test_a_model_trains_on_every_kind_by_the_command(places, tmp_path, kinds):
-    numbers = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
-    config = {
-        "modalities": {"rgb": numbers, "depth": numbers, "caption": {"length": 24}},
-        "tokenizers": str(places["root"] / "tokenizers"),
-        "data": [{"path": str(places[kind]["path"]), **places[kind], "weight": 1 + k} for k, kind in enumerate(kinds)],
-        "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
-        "masking": {
-            "input_tokens": 12,
-            "target_tokens": 12,
-            "components": [
-                {"inputs": {"rgb.pixels": 1}, "targets": {"depth": 1, "caption": 1}},
-                {"inputs": {"caption": 1}, "targets": {"caption": 1}},
-            ],
-        },
-        "training": {"steps": 2, "batch_size": 6, "lr": 1e-3, "precision": "float32", "log_every": 1},
-        "workers": 1,
-    }
+    modalities = {"rgb": GRID, "depth": GRID, "caption": {"length": 24}}
+    targets = {"depth": 1, "caption": 1}
     if "grids" not in kinds:
-        del config["modalities"]["depth"], config["masking"]["components"][0]["targets"]["depth"]
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(SystemExit) as end:
-        main(["train", str(tmp_path / "model.yaml"), "--out", str(tmp_path / "run")])
-    assert not end.value.code and (tmp_path / "run" / "model" / "config.json").exists()
+        del modalities["depth"], targets["depth"]
+    model_config(
+        tmp_path / "model.yaml",
+        modalities,
+        [{"inputs": {"rgb.pixels": 1}, "targets": targets}, {"inputs": {"caption": 1}, "targets": {"caption": 1}}],
+        tokenizers=str(places["root"] / "tokenizers"),
+        data=[{**places[kind], "weight": 1 + k} for k, kind in enumerate(kinds)],
+        training={**STEPS, "batch_size": 6},
+        workers=1,
+    )
+    assert command("train", tmp_path / "model.yaml", "--out", tmp_path / "run") == 0
+    assert (tmp_path / "run" / "model" / "config.json").exists()
     assert not (tmp_path / "run" / "problems.jsonl").exists()

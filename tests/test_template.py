@@ -11,20 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_runs import command
 
 import anymodal as am
-from anymodal.cli.main import main
 from anymodal.errors import ConfigError, DataError
 from anymodal.template import families, filled, write_plugin
 
 ROOT = Path(__file__).parent.parent
 FILES = {"pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github/workflows/test.yml"}
-
-
-def command(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(a) for a in arguments])
-    return int(exit_.value.code or 0)
 
 
 @pytest.mark.parametrize("family", families())

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from click.testing import CliRunner
+from small_runs import STEPS, VIT, model_config, trained_tokenizer, write_yaml
 
 import anymodal as am
 from anymodal.cli.generate import brief
@@ -51,18 +51,10 @@ ALL: dict[str, dict[str, Any]] = {
     "web_text": {"length": 16},
     "t5_caption": {"length": 16, "width": 24},
 }
-RECIPE = {
-    "model": {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
-    "masking": {
-        "input_tokens": 16,
-        "target_tokens": 64,
-        "components": [
-            {"inputs": {"rgb.pixels": 1}, "targets": {"*": 0.5, "semseg": 1}},
-            {"inputs": {"*": 0.3}, "targets": {"*": 0.3}, "keep": {"*": "all"}},
-        ],
-    },
-    "training": {"steps": 3, "batch_size": 4, "lr": 1e-3, "save_every": 3, "log_every": 1},
-}
+COMPONENTS = [
+    {"inputs": {"rgb.pixels": 1}, "targets": {"*": 0.5, "semseg": 1}},
+    {"inputs": {"*": 0.3}, "targets": {"*": 0.3}, "keep": {"*": "all"}},
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +78,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if hasattr(modality, "tokenizer_config"):
             net = {"width": 16, "blocks": 1} if type(modality).family in ("vector", "coded sequence") else {}
             if not net or getattr(modality, "grid", None):
-                net = {"dim": 16, "depth": 1, "heads": 2}
+                net = VIT
             modality.tokenizer = build(modality.tokenizer_config(net, net)).eval()
             save_tokenizer(modality, root / "tokenizers" / "modalities" / name)
-    words = {"modality": "caption", "data": str(scenes), "vocabulary": {"size": 900, "kinds": [256, 64, 64, 64]}}
-    (root / "words.yaml").write_text(yaml.safe_dump(words))
-    command("train-tokenizer", root / "words.yaml", "--out", root / "tokenizers")
-    recipe = {**RECIPE, "modalities": {}, "tokenizers": str(root / "tokenizers"), "data": str(root / "tokens")}
-    (root / "model.yaml").write_text(yaml.safe_dump(recipe))
+    vocabulary = {"size": 900, "kinds": [256, 64, 64, 64]}
+    trained_tokenizer(scenes, root / "tokenizers", modality="caption", vocabulary=vocabulary)
+    training = {**STEPS, "steps": 3, "save_every": 3}
+    model_config(root / "model.yaml", {}, COMPONENTS, input_tokens=16, target_tokens=64, training=training)
     return root
 
 
@@ -137,10 +128,10 @@ def test_seven_and_all_modalities_are_trained_by_the_same_commands(workshop: Pat
 
 def test_kinds_of_value_tokens_may_have_numbers_of_their_own(workshop: Path, everything: am.AnyModel) -> None:
     assert everything.modalities.vocabulary.bins == (256, 64, 64, 64)
-    wrong = yaml.safe_load((workshop / "words.yaml").read_text()) | {"vocabulary": {"kinds": [256, 64]}}
-    (workshop / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    wrong = {"modality": "caption", "data": str(workshop / "scenes"), "vocabulary": {"kinds": [256, 64]}}
+    path = write_yaml(workshop / "wrong.yaml", **wrong)
     with pytest.raises(am.AnymodalError, match="kinds must be 4 numbers"):
-        command("train-tokenizer", workshop / "wrong.yaml", "--out", workshop / "wrong")
+        command("train-tokenizer", path, "--out", workshop / "wrong")
 
 
 def test_every_modality_is_generated_from_a_picture_and_shown(workshop: Path, everything: am.AnyModel) -> None:

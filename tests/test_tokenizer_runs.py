@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
+from small_runs import GRID, STEPS, VIT, command, model_config, trained_tokenizer
 
 import anymodal as am
 from anymodal.checkpoint import ModalityRecord, load_modality
-from anymodal.cli.main import main
 from anymodal.config import structure
 from anymodal.data.config import CropConfig
 from anymodal.data.values import ValueSource
@@ -35,39 +34,21 @@ from anymodal.tokenizers.recipe import TokenizerRun, run
 from anymodal.training.batches import Share
 from anymodal.training.log import read_log
 
-VIT = {"dim": 16, "depth": 1, "heads": 2}
 MLP = {"width": 16, "blocks": 1}
-GRID = {"size": 32, "patch": 8, "codebook": 16, "latent": 8}
-STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "log_every": 1, "precision": "float32"}
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
-
-
-def command(*words: object) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    assert not ended.value.code
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rooms and places at 32 pixels, with random features beside them."""
     root = tmp_path_factory.mktemp("scenes")
-    command("data", "scenes", "--count", 24, "--size", 32, "--out", root, "--seed", 1)
+    assert command("data", "scenes", "--count", 24, "--size", 32, "--out", root, "--seed", 1) == 0
     rng = np.random.default_rng(0)
     for name, shape in {"clip": (4, 4, 512), "dinov2_global": (768,)}.items():
         (root / name).mkdir()
         for file in (root / "rgb").iterdir():
             np.save(root / name / f"{file.stem}.npy", rng.standard_normal(shape).astype(np.float32))
     return root
-
-
-def trained(data: Path, out: Path, *options: str, **keys: Any) -> Path:
-    """The folder of the tokenizer that the command trains."""
-    path = out / f"{keys['modality']}.yaml"
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({"data": str(data), "training": STEPS, **keys}))
-    command("train-tokenizer", path, "--out", out, *options)
-    return out / "modalities" / keys["modality"]
 
 
 def loaded(folder: Path) -> Modality:
@@ -97,7 +78,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path) -> None:
-    modality = loaded(trained(scenes, tmp_path, modality=name, **FAMILIES[name]))
+    modality = loaded(trained_tokenizer(scenes, tmp_path, modality=name, **FAMILIES[name]))
     records = lines(tmp_path, name)
     assert len(records) == 2
     for record in records:
@@ -139,7 +120,7 @@ def test_damaged_files_are_told_of_and_replaced(scenes: Path, tmp_path: Path) ->
     first, *rest = sorted((data / "depth").iterdir())
     first.write_bytes(first.read_bytes()[:50])
     steps = {**STEPS, "batch_size": 24, "max_bad": 0.5}
-    trained(data, tmp_path, modality="depth", **FAMILIES["depth"], training=steps)
+    trained_tokenizer(data, tmp_path, modality="depth", **FAMILIES["depth"], training=steps)
     assert [record["bad_samples"] for record in lines(tmp_path, "depth")] == [1, 2]
     (problem, _) = (tmp_path / "runs" / "depth" / "problems.jsonl").read_text().splitlines()
     assert str(first) in problem
@@ -155,7 +136,8 @@ def test_sharded_tars_train_like_folders(scenes: Path, tmp_path: Path) -> None:
         for file in sorted((scenes / "rgb").iterdir()):
             tar.add(file, file.name)
     folders = [
-        trained(data, tmp_path / data.name, modality="rgb", **FAMILIES["rgb"]) for data in (scenes, tmp_path / "tars")
+        trained_tokenizer(data, tmp_path / data.name, modality="rgb", **FAMILIES["rgb"])
+        for data in (scenes, tmp_path / "tars")
     ]
     first, second = (load_any(folder).state_dict() for folder in folders)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -176,7 +158,7 @@ def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Pa
     numbers, quantizer = QUANTIZERS[kind]
     steps = {**STEPS, "steps": 80, "batch_size": 16, "lr": 3e-3, "warmup_steps": 5, "log_every": 10}
     keys = {"numbers": {**GRID, **numbers}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT, "training": steps}
-    modality = loaded(trained(scenes, tmp_path, modality="rgb", **keys))
+    modality = loaded(trained_tokenizer(scenes, tmp_path, modality="rgb", **keys))
     records = lines(tmp_path, "rgb")
     assert records[-1]["reconstruction"] < 0.75 * records[0]["reconstruction"]
     assert records[-1]["usage"] > 0.02 and records[-1]["perplexity"] > 2
@@ -197,14 +179,11 @@ def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Pa
 def test_a_dataset_is_tokenised_with_several_ids_a_place(scenes: Path, tmp_path: Path) -> None:
     numbers, quantizer = QUANTIZERS["residual"]
     keys = {"numbers": {**GRID, **numbers}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT}
-    trained(scenes, tmp_path, modality="rgb", **keys)
-    model = {"dim": 16, "encoder_depth": 1, "decoder_depth": 1, "heads": 2}
+    trained_tokenizer(scenes, tmp_path, modality="rgb", **keys)
     components = [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}]
-    config = {"modalities": {"rgb": {}}, "tokenizers": str(tmp_path), "data": str(tmp_path / "tokens"), "model": model}
-    config |= {"masking": {"input_tokens": 8, "target_tokens": 8, "components": components}, "training": STEPS}
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump(config))
-    command("tokenize", scenes, "--config", tmp_path / "model.yaml", "--out", tmp_path / "tokens", "--workers", 1)
-    command("train", tmp_path / "model.yaml", "--out", tmp_path / "run")
+    model = model_config(tmp_path / "model.yaml", {"rgb": {}}, components, tokenizers=str(tmp_path))
+    assert command("tokenize", scenes, "--config", model, "--out", tmp_path / "tokens", "--workers", 1) == 0
+    assert command("train", model, "--out", tmp_path / "run") == 0
     loaded_model = am.load(tmp_path / "run" / "model")
     generated = loaded_model.generate({}, targets=["rgb"], seed=0)["rgb"]
     assert generated.shape == (32, 32, 3)
@@ -214,7 +193,7 @@ def test_a_dataset_is_tokenised_with_several_ids_a_place(scenes: Path, tmp_path:
 
 def test_levels_that_do_not_fit_the_codebook_say_what_would(scenes: Path, tmp_path: Path) -> None:
     keys: dict[str, Any] = {"numbers": GRID, "quantizer": {"kind": "fsq", "levels": [8, 5, 5]}}
-    with pytest.raises(ConfigError, match="8 x 5 x 5 make 200 codes, not the size 16"):
+    with pytest.raises(ConfigError, match="8 x 5 x 5 make 200 codes, not the size 32"):
         run(config(scenes, modality="rgb", encoder=VIT, decoder=VIT, **keys), tmp_path)
 
 
@@ -228,7 +207,7 @@ def config(data: Path, **keys: Any) -> TokenizerRun:
 def test_usage_and_perplexity_are_on_the_line_for_people(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained(scenes, tmp_path, modality="human_poses", **FAMILIES["human_poses"])
+    trained_tokenizer(scenes, tmp_path, modality="human_poses", **FAMILIES["human_poses"])
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step 2/2")]
     assert "usage 0." in line or "usage 1 " in line
     assert "perplexity " in line
@@ -267,7 +246,7 @@ def test_crops_are_drawn_anew_at_every_step(scenes: Path, tmp_path: Path) -> Non
     assert sorted(first.order(k) for k in range(24)) == list(range(24))
     again = {tuple(values[0].tensor(0, np.random.default_rng(k), False).ravel()) for k in range(8)}  # type: ignore[union-attr]
     assert len(again) == 8
-    trained(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], crop={"scale": [0.8, 1.0]})
+    trained_tokenizer(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], crop={"scale": [0.8, 1.0]})
 
 
 def test_files_are_read_once_where_memory_allows(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,10 +265,10 @@ def test_files_are_read_once_where_memory_allows(scenes: Path, monkeypatch: pyte
 
 
 def test_a_trained_tokenizer_adapts_to_more_sizes(scenes: Path, tmp_path: Path) -> None:
-    base = trained(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
+    base = trained_tokenizer(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
     steps = {**STEPS, "steps": 6, "ema": 0.9}
     keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48, 64], "training": steps}
-    whole = loaded(trained(scenes, tmp_path / "whole", modality="rgb", **keys))
+    whole = loaded(trained_tokenizer(scenes, tmp_path / "whole", modality="rgb", **keys))
     assert whole.settings() == loaded(base).settings()
     before, after = load_any(base), whole.tokenizer
     assert before.config == after.config
@@ -299,31 +278,31 @@ def test_a_trained_tokenizer_adapts_to_more_sizes(scenes: Path, tmp_path: Path) 
 
 
 def test_a_resumed_adaptation_equals_one_in_one_go(scenes: Path, tmp_path: Path) -> None:
-    base = trained(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
+    base = trained_tokenizer(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
     steps = {**STEPS, "steps": 6, "schedule": "constant", "save_every": 3}
     keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48]}
-    whole = load_any(trained(scenes, tmp_path / "whole", modality="rgb", **keys, training=steps))
-    trained(scenes, tmp_path / "parts", modality="rgb", **keys, training={**steps, "steps": 3})
-    parts = load_any(trained(scenes, tmp_path / "parts", "--resume", modality="rgb", **keys, training=steps))
+    whole = load_any(trained_tokenizer(scenes, tmp_path / "whole", modality="rgb", **keys, training=steps))
+    trained_tokenizer(scenes, tmp_path / "parts", modality="rgb", **keys, training={**steps, "steps": 3})
+    parts = load_any(trained_tokenizer(scenes, tmp_path / "parts", "--resume", modality="rgb", **keys, training=steps))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
 
 
 def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -> None:
-    codes = trained(scenes, tmp_path / "codes", modality="rgb", **FAMILIES["rgb"])
+    codes = trained_tokenizer(scenes, tmp_path / "codes", modality="rgb", **FAMILIES["rgb"])
     keys: dict[str, Any] = {"modality": "rgb", "codes": str(codes)}
-    base = trained(scenes, tmp_path / "base", **keys, numbers=GRID, unet=UNET)
-    more = trained(scenes, tmp_path / "more", **keys, start=str(base), sizes=[32, 64])
+    base = trained_tokenizer(scenes, tmp_path / "base", **keys, numbers=GRID, unet=UNET)
+    more = trained_tokenizer(scenes, tmp_path / "more", **keys, start=str(base), sizes=[32, 64])
     first, last = load_any(codes), load_any(more)
     assert isinstance(last, DiffusionTokenizer)
     x = torch.rand(2, 3, 64, 64) * 2 - 1
     assert torch.equal(first.encode(x), last.encode(x))
-    free = load_any(trained(scenes, tmp_path / "free", modality="rgb", start=str(base)))
+    free = load_any(trained_tokenizer(scenes, tmp_path / "free", modality="rgb", start=str(base)))
     assert not torch.equal(free.quant_proj.weight, last.quant_proj.weight)
 
 
 def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> None:
-    base = trained(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
+    base = trained_tokenizer(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
     rgb: dict[str, Any] = {"modality": "rgb", **FAMILIES["rgb"]}
     cases: list[tuple[dict[str, Any], type[AnymodalError], str]] = [
         ({**rgb, "sizes": [32, 50]}, ConfigError, "sizes names 50; this tokenizer reads multiples of 8"),
@@ -331,7 +310,7 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
         ({**rgb, "start": str(base), "encoder": {**VIT, "dim": 8}}, ConfigError, "leave them out"),
         ({"modality": "normal", "start": str(base)}, ConfigError, "start names a tokenizer of 'rgb', not of 'normal'"),
         ({"modality": "rgb", "start": str(tmp_path / "none")}, CheckpointError, "not a folder"),
-        ({"modality": "rgb", "start": str(base), "numbers": {"codebook": 8}}, ConfigError, "has codebook 16"),
+        ({"modality": "rgb", "start": str(base), "numbers": {"codebook": 8}}, ConfigError, "has codebook 32"),
         ({"modality": "rgb", "start": str(base), "codes": str(base)}, ConfigError, "codes belong to a decoder"),
         (
             {**rgb, "encoder": {**VIT, "dimm": 8}},
@@ -400,7 +379,7 @@ def test_a_run_with_a_perceptual_loss(
     scenes: Path, tmp_path: Path, network: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = {"network": str(network("convnext")), "weight": 0.5}
-    tokenizer = trained(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], perceptual=second)
+    tokenizer = trained_tokenizer(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], perceptual=second)
     for record in lines(tmp_path, "rgb"):
         parts = record["reconstruction"] + record["commitment"] + 0.5 * record["perceptual"]
         assert record["perceptual"] > 0 and record["loss"] == pytest.approx(parts, rel=1e-5)
@@ -426,7 +405,7 @@ def test_a_run_with_a_perceptual_loss(
 
 def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> None:
     steps = {**STEPS, "steps": 4, "batch_size": 8, "warmup_steps": 2}
-    alone = trained(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
+    alone = trained_tokenizer(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "anymodal.cli"]
     words += ["train-tokenizer", str(tmp_path / "alone" / "rgb.yaml"), "--out", str(tmp_path / "two")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,53 @@
+"""Commands run in this process, and the configurations of small tokenizers and models for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from anymodal.cli.main import main
+
+VIT = {"dim": 16, "depth": 1, "heads": 2}
+GRID = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
+STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "log_every": 1, "precision": "float32"}
+MODEL = {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2}
+WORDS = {"modality": "caption", "vocabulary": {"size": 1300, "bins": 256, "sentinels": 16}}
+
+
+def command(*words: object) -> int:
+    """The exit code of a command of `anymodal`."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return int(ended.value.code or 0)
+
+
+def write_yaml(path: Path, **content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def trained_tokenizer(data: Path, out: Path, *options: str, **keys: Any) -> Path:
+    """The folder of the tokenizer that the command trains on a dataset, by default in two steps; or the vocabulary."""
+    given = keys if "vocabulary" in keys else {"training": STEPS, **keys}
+    path = write_yaml(out / f"{keys['modality']}.yaml", data=str(data), **given)
+    assert command("train-tokenizer", path, "--out", out, *options) == 0
+    return out / "modalities" / keys["modality"]
+
+
+def model_config(
+    path: Path,
+    modalities: dict[str, Any],
+    components: list[dict[str, Any]],
+    input_tokens: int = 12,
+    target_tokens: int = 16,
+    **keys: Any,
+) -> Path:
+    """The configuration of a small model, written to a file; unless said otherwise, its data lies beside it."""
+    masking = {"input_tokens": input_tokens, "target_tokens": target_tokens, "components": components}
+    places = {"tokenizers": str(path.parent / "tokenizers"), "data": str(path.parent / "tokens")}
+    usual = {**places, "model": MODEL, "training": STEPS}
+    return write_yaml(path, modalities=modalities, masking=masking, **{**usual, **keys})
