@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import subprocess
 import sys
 import textwrap
 import warnings
@@ -14,7 +15,7 @@ import attrs
 import numpy as np
 import pytest
 
-from anymodal.cli.probe import probe
+from anymodal.cli.probe import probe, probed
 from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
 from anymodal.modality import Modality
 from anymodal.plugins import Registry, blame
@@ -300,6 +301,23 @@ def test_a_child_process_finds_what_would_hurt_this_one(shelf, monkeypatch, sour
     (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 1.5)
     assert words in problem.message
     assert probe(shelf.registry().catalog.usable["healthy-one:healthy"], 30) == ()
+
+
+def test_one_child_process_loads_all_and_each_its_own_when_one_hurts(shelf, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(shelf.folder))
+    started = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: started.append(1) or run(command, **options))
+    shelf.put("bad-one", {"bad": "am_bad:Bad"}, {"am_bad": "1 / 0"})
+    candidates = list(shelf.registry().catalog.usable.values())
+    found = dict(zip([c.name for c in candidates], probed(candidates, 30), strict=True))
+    assert len(started) == 1 and "ZeroDivisionError" in found.pop("bad")[0].message and not any(found.values())
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "import os\nos.abort()"})
+    candidates = list(shelf.registry().catalog.usable.values())
+    found = dict(zip([c.name for c in candidates], probed(candidates, 30), strict=True))
+    assert len(started) == 2 + len(candidates)
+    assert "dies of SIGABRT" in found.pop("odd")[0].message and "ZeroDivisionError" in found.pop("bad")[0].message
+    assert found and not any(found.values())
 
 
 def test_a_child_process_reports_what_the_registry_says(shelf, monkeypatch):

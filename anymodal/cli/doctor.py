@@ -14,8 +14,7 @@ import click
 
 import anymodal
 from anymodal.cli.output import Output, with_output
-from anymodal.cli.probe import probe
-from anymodal.discovery import Problem
+from anymodal.cli.probe import probed
 from anymodal.modality import API
 from anymodal.plugins import Registry, registry
 
@@ -27,15 +26,18 @@ PACKAGES = ("torch", "numpy", "pillow", "safetensors", "tokenizers", "huggingfac
 @with_output
 @click.pass_context
 def doctor(context: click.Context, output: Output, timeout: float) -> None:
-    """Say what is installed, what works and what does not; load every plugin in a process of its own.
+    """Say what is installed, what works and what does not; load every plugin, in another process.
 
     \b
     anymodal doctor
     anymodal doctor --json --timeout 10
     """
     plugins = registry()
-    machine, presets = machine_facts(), preset_facts(plugins)
-    problems = [*plugins.catalog.problems, *probed(plugins, timeout)]
+    with ThreadPoolExecutor(max_workers=1) as pool:  # the child loads plugins while this process loads torch
+        loading = pool.submit(probed, list(plugins.catalog.usable.values()), timeout)
+        machine, presets = machine_facts(), preset_facts(plugins)
+        found = [problem for problems in loading.result() for problem in problems]
+    problems = [*plugins.catalog.problems, *(p for p in found if p.stage not in ("metadata", "conflict"))]
     output.table(["", "anymodal"], machine.items())
     suspects = {(p.plugin, p.distribution) for p in problems}
     rows = [
@@ -89,14 +91,6 @@ def device() -> str:
     if torch.cuda.is_available():
         return f"cuda ({torch.cuda.get_device_name()})"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def probed(plugins: Registry, timeout: float) -> list[Problem]:
-    """The problems that show when plugins are loaded, each in a child process."""
-    candidates = list(plugins.catalog.usable.values())
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = pool.map(lambda candidate: probe(candidate, timeout), candidates)
-        return [problem for problems in found for problem in problems if problem.stage not in ("metadata", "conflict")]
 
 
 def preset_facts(plugins: Registry) -> list[dict[str, str]]:
