@@ -1,7 +1,9 @@
-"""Commands run in this process, and the configurations of small tokenizers and models for them."""
+"""Commands run in this process and in others, and the configurations of small tokenizers and models for them."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,13 @@ GRID = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
 STEPS = {"steps": 2, "batch_size": 4, "lr": 1e-3, "log_every": 1, "precision": "float32"}
 MODEL = {"dim": 32, "encoder_depth": 1, "decoder_depth": 1, "heads": 2}
 WORDS = {"modality": "caption", "vocabulary": {"size": 1300, "bins": 256, "sentinels": 16}}
+# One thread and no GPU: the same arithmetic in every process, and room for several on two cores.
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def torchrun(processes: int) -> list[str]:
+    """How several processes are started that work together, by ``-m MODULE`` and its arguments."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
 
 def command(*words: object) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_runs import GRID, VIT, WORDS, command, model_config, trained_tokenizer
+from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
 from anymodal.data.scenes import write
 from anymodal.files import read_picture
@@ -24,7 +24,6 @@ from anymodal.training.checkpoint import newest_checkpoint, read_state
 from anymodal.training.log import read_log
 
 STEPS = 24
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +58,11 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(recipe: Path, out: Path, *overrides: str, processes: int = 1, **options: Any) -> subprocess.Popen[str]:
     """`anymodal train` in processes of its own; it resumes where something is to be resumed."""
-    launch = [sys.executable, "-m"]
-    if processes > 1:
-        launch += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+    launch = torchrun(processes) if processes > 1 else [sys.executable]
     sets = [argument for override in overrides for argument in ("--set", override)]
-    arguments = ["anymodal.cli", "train", str(recipe), "--out", str(out), "--resume", *sets]
+    arguments = ["-m", "anymodal.cli", "train", str(recipe), "--out", str(out), "--resume", *sets]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([*launch, *arguments], env=ENVIRONMENT, **pipes, **options)
+    return subprocess.Popen([*launch, *arguments], env=ALONE, **pipes, **options)
 
 
 def finish(process: subprocess.Popen[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from datasets_made import FEW, contents, write_config, write_pictures
-from small_runs import command
+from small_runs import ALONE, command, torchrun
 from worker_parts import dies, doubles, raises
 
 from anymodal.data import engines
@@ -21,7 +21,6 @@ from anymodal.data.ledger import differences, locked
 from anymodal.data.tokenized import TokenStore
 from anymodal.errors import ConfigError, DataError, PluginError
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 PICTURES = 24
 
 
@@ -45,7 +44,7 @@ def tokenizing(work: Path, out: Path, *more: object) -> list[str]:
 def start(arguments: list[str], *launcher: str, **options) -> subprocess.Popen[str]:
     line = [*(launcher or [sys.executable]), "-m", "anymodal.cli", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(line, env=ENVIRONMENT, **pipes, **options)
+    return subprocess.Popen(line, env=ALONE, **pipes, **options)
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 900) -> tuple[int, str]:
@@ -102,8 +101,7 @@ def test_lost_and_damaged_shards_are_made_again_and_no_others(work, tmp_path, ca
 
 def test_processes_of_torchrun_make_the_same_bytes(work, tmp_path):
     out = tmp_path / "out"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    code, said = finish(start(tokenizing(work, out, "--engine", "torchrun"), *launcher))
+    code, said = finish(start(tokenizing(work, out, "--engine", "torchrun"), *torchrun(2)))
     assert code == 0 and contents(out) == contents(work / "whole"), said
     assert said.count("made 12 of 12 shards") == 1
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import GRID, STEPS, VIT, command, model_config, trained_tokenizer
+from small_runs import ALONE, GRID, STEPS, VIT, command, model_config, torchrun, trained_tokenizer
 
 import anymodal as am
 from anymodal.checkpoint import ModalityRecord, load_modality
@@ -406,10 +404,15 @@ def test_a_run_with_a_perceptual_loss(
 def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> None:
     steps = {**STEPS, "steps": 4, "batch_size": 8, "warmup_steps": 2}
     alone = trained_tokenizer(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "anymodal.cli"]
-    words += ["train-tokenizer", str(tmp_path / "alone" / "rgb.yaml"), "--out", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200, env=environment)
+    words = [
+        "-m",
+        "anymodal.cli",
+        "train-tokenizer",
+        str(tmp_path / "alone" / "rgb.yaml"),
+        "--out",
+        str(tmp_path / "two"),
+    ]
+    done = subprocess.run([*torchrun(2), *words], capture_output=True, text=True, timeout=200, env=ALONE)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = load_any(alone), load_any(tmp_path / "two" / "modalities" / "rgb")
     torch.testing.assert_close(two.quantize.codes, one.quantize.codes, rtol=0, atol=1e-5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_runs import ALONE, torchrun
 
 from anymodal.errors import ConfigError, DataError
 from anymodal.masking import Component, Masker, MaskingConfig
@@ -288,10 +288,10 @@ def test_fsdp_takes_less_memory_the_more_processes_there_are(tmp_path: Path) -> 
     script.write_text(MEMORY)
     peaks = []
     for processes in (1, 2, 4):
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         # Freed memory goes back to the system at once: what is measured is what is used.
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([*launch, str(script)], capture_output=True, text=True, timeout=300, env=environment)
+        environment = {**ALONE, "MALLOC_MMAP_THRESHOLD_": "65536"}
+        words = [*torchrun(processes), str(script)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment)
         assert done.returncode == 0, done.stderr[-2000:]
         peaks.append(float(done.stdout.split()[-1]))
     assert peaks[1] < peaks[0] - 300 and peaks[2] < peaks[1] - 100
