@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import random
 import sys
 import warnings
@@ -21,7 +22,7 @@ import attrs
 def watched(report: Callable[[str, str], object]) -> Iterator[None]:
     """Capture what the body prints, undo what it changes for the process, and `report` each as (message, hint)."""
     before = {what: read() for what, (read, _) in SHARED.items()}
-    noise = io.StringIO()
+    noise = _Noise()
     try:
         with contextlib.redirect_stdout(noise):
             yield
@@ -35,6 +36,13 @@ def watched(report: Callable[[str, str], object]) -> Iterator[None]:
             report(f"prints to stdout while it is loaded: {text.splitlines()[0][:80]!r}", "use the module logging")
 
 
+class _Noise(io.StringIO):
+    """What is printed; it stays readable when the printer closes it."""
+
+    def close(self) -> None:
+        pass
+
+
 def _if_loaded(module: str, read: Callable[[Any], Any], otherwise: Any = None) -> Callable[[], Any]:
     """A reader for a module that is not imported for the sake of it."""
 
@@ -45,6 +53,14 @@ def _if_loaded(module: str, read: Callable[[Any], Any], otherwise: Any = None) -
             return otherwise
 
     return reader
+
+
+def _folder() -> str | None:
+    """The working directory; None when it was deleted meanwhile."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def _numpy_state(numpy_random: Any) -> tuple[Any, ...]:
@@ -83,6 +99,8 @@ class _Filters:
 
 # How each is read (None: nothing there yet) and restored.
 SHARED: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "the limit of recursion": (sys.getrecursionlimit, sys.setrecursionlimit),
+    "the working directory": (_folder, os.chdir),
     "the random state of Python": (random.getstate, random.setstate),
     "the random state of numpy": (
         _if_loaded("numpy.random", _numpy_state),
@@ -96,9 +114,21 @@ SHARED: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         _if_loaded("torch", lambda torch: str(torch.get_default_dtype()).removeprefix("torch."), "float32"),
         lambda dtype: sys.modules["torch"].set_default_dtype(getattr(sys.modules["torch"], dtype)),
     ),
+    "the gradients of torch": (
+        _if_loaded("torch", lambda torch: torch.is_grad_enabled(), True),
+        lambda enabled: sys.modules["torch"].set_grad_enabled(enabled),
+    ),
+    "the errors of numpy": (
+        _if_loaded("numpy", lambda numpy: numpy.geterr()),
+        lambda settings: sys.modules["numpy"].seterr(**settings),
+    ),
     "the filters of warnings": (_Filters.read, _Filters.restore),
     "the level of the root logger": (
         lambda: logging.getLogger().level,
         lambda level: logging.getLogger().setLevel(level),
+    ),
+    "the handlers of the root logger": (
+        lambda: list(logging.getLogger().handlers),
+        lambda handlers: logging.getLogger().handlers.__setitem__(slice(None), handlers),
     ),
 }

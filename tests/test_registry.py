@@ -248,6 +248,11 @@ GLOBALS = {
     "default dtype of torch": "import torch\ntorch.set_default_dtype(torch.float64)",
     "filters of warnings": "import warnings\nwarnings.simplefilter('ignore')",
     "level of the root logger": "import logging\nlogging.getLogger().setLevel(1)",
+    "handlers of the root logger": "import logging\nlogging.getLogger().addHandler(logging.NullHandler())",
+    "limit of recursion": "import sys\nsys.setrecursionlimit(sys.getrecursionlimit() - 1)",
+    "working directory": "import os\nos.chdir('/')",
+    "gradients of torch": "import torch\ntorch.set_grad_enabled(False)",
+    "errors of numpy": "import numpy\nnumpy.seterr(all='ignore')",
 }
 
 
@@ -264,6 +269,11 @@ def test_global_change_is_undone_and_reported(shelf, what):
             torch.get_default_dtype(),
             level,
             warnings.filters[:],
+            logging.getLogger().handlers[:],
+            sys.getrecursionlimit(),
+            Path.cwd(),
+            torch.is_grad_enabled(),
+            np.geterr(),
         )
 
     before, seed = state(), torch.get_rng_state()
@@ -275,6 +285,16 @@ def test_global_change_is_undone_and_reported(shelf, what):
     assert what in problem.message and not problem.fatal
     assert state() == before
     assert torch.equal(torch.get_rng_state(), seed)
+
+
+def test_a_closed_stdout_hurts_nobody(shelf, capsys):
+    source = "import sys\nsys.stdout.write('bye')\nsys.stdout.close()\n"
+    shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": source + MODALITY.format(name="Odd")})
+    registry = shelf.registry()
+    assert registry.modality("odd").name == "odd" and registry.modality("healthy").name == "healthy"
+    assert "prints to stdout while it is loaded: 'bye'" in registry.problems[0].message
+    sys.stdout.write("open")
+    assert capsys.readouterr().out == "open"
 
 
 def test_limited_warning_filters_are_nobodys_business(shelf):
@@ -291,16 +311,18 @@ def test_limited_warning_filters_are_nobodys_business(shelf):
     [
         ("import time\ntime.sleep(60)", "is not loaded after 1.5 seconds"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "dies of SIGSEGV"),
-        ("import os\nos._exit(5)", "exits with 5"),
+        ("import os\nos._exit(5)", "exits with 5, no message"),
+        ("import atexit\natexit.register(lambda: print('bye'))\n1 / 0", "exits with 0"),
+        ("import json\njson.dumps = None", "TypeError: 'NoneType' object is not callable"),
     ],
 )
 def test_a_child_process_finds_what_would_hurt_this_one(shelf, monkeypatch, source, words):
     """Kinds 26 and 27."""
     monkeypatch.setenv("PYTHONPATH", str(shelf.folder))
     shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": source})
-    (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 1.5)
+    (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 1.5).problems
     assert words in problem.message
-    assert probe(shelf.registry().catalog.usable["healthy-one:healthy"], 30) == ()
+    assert probe(shelf.registry().catalog.usable["healthy-one:healthy"], 30).problems == ()
 
 
 def test_one_child_process_loads_all_and_each_its_own_when_one_hurts(shelf, monkeypatch):
@@ -310,11 +332,11 @@ def test_one_child_process_loads_all_and_each_its_own_when_one_hurts(shelf, monk
     monkeypatch.setattr(subprocess, "run", lambda command, **options: started.append(1) or run(command, **options))
     shelf.put("bad-one", {"bad": "am_bad:Bad"}, {"am_bad": "1 / 0"})
     candidates = list(shelf.registry().catalog.usable.values())
-    found = dict(zip([c.name for c in candidates], probed(candidates, 30), strict=True))
+    found = dict(zip([c.name for c in candidates], [f.problems for f in probed(candidates, 30)], strict=True))
     assert len(started) == 1 and "ZeroDivisionError" in found.pop("bad")[0].message and not any(found.values())
     shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "import os\nos.abort()"})
     candidates = list(shelf.registry().catalog.usable.values())
-    found = dict(zip([c.name for c in candidates], probed(candidates, 30), strict=True))
+    found = dict(zip([c.name for c in candidates], [f.problems for f in probed(candidates, 30)], strict=True))
     assert len(started) == 2 + len(candidates)
     assert "dies of SIGABRT" in found.pop("odd")[0].message and "ZeroDivisionError" in found.pop("bad")[0].message
     assert found and not any(found.values())
@@ -323,7 +345,7 @@ def test_one_child_process_loads_all_and_each_its_own_when_one_hurts(shelf, monk
 def test_a_child_process_reports_what_the_registry_says(shelf, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(shelf.folder))
     shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "import os\nos.write(1, b'native noise')\n1 / 0"})
-    (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 30)
+    (problem,) = probe(shelf.registry().catalog.usable["odd-one:odd"], 30).problems
     assert "ZeroDivisionError" in problem.message
     assert "am_odd.py" in problem.trace
 

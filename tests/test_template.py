@@ -87,6 +87,8 @@ def test_names_of_two_words_and_with_digits(tmp_path):
         ("anymodal-height-map", "did you mean 'height_map'?"),
         ("7up", "must match"),
         ("../up", "did you mean 'up'?"),
+        ("trailing_", "letter or digit at its end"),
+        ("a" * 65, "at most 64"),
         ("none", "Python keeps for itself"),
         ("image_modality", "would hide what the plugin imports"),
     ],
@@ -130,6 +132,11 @@ def test_the_command_says_what_it_wrote(tmp_path, capsys, monkeypatch):
     assert "Ada Lovelace" in (Path(said["folder"]) / "LICENSE").read_text()
     assert command("plugin", "new", "bird_song", "--out", tmp_path / "src") == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_name_that_is_taken_is_told(tmp_path, capsys):
+    assert command("plugin", "new", "depth", "--out", tmp_path) == 0
+    assert "note: anymodal-depth provides 'depth' too" in capsys.readouterr().out
 
 
 def test_families_of_the_core_have_a_template():

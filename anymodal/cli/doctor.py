@@ -16,7 +16,7 @@ import anymodal
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.probe import probed
 from anymodal.modality import API
-from anymodal.plugins import Registry, registry
+from anymodal.plugins import registry
 
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "tokenizers", "huggingface-hub")
 
@@ -33,11 +33,18 @@ def doctor(context: click.Context, output: Output, timeout: float) -> None:
     anymodal doctor --json --timeout 10
     """
     plugins = registry()
+    candidates = list(plugins.catalog.usable.values())
     with ThreadPoolExecutor(max_workers=1) as pool:  # the child loads plugins while this process loads torch
-        loading = pool.submit(probed, list(plugins.catalog.usable.values()), timeout)
-        machine, presets = machine_facts(), preset_facts(plugins)
-        found = [problem for problems in loading.result() for problem in problems]
+        loading = pool.submit(probed, candidates, timeout)
+        machine = machine_facts()
+        findings = loading.result()
+    found = [problem for finding in findings for problem in finding.problems]
     problems = [*plugins.catalog.problems, *(p for p in found if p.stage not in ("metadata", "conflict"))]
+    presets = [
+        {"preset": candidate.provides, "where": finding.place, "status": preset_status(finding.place)}
+        for candidate, finding in zip(candidates, findings, strict=True)
+        if finding.place
+    ]
     output.table(["", "anymodal"], machine.items())
     suspects = {(p.plugin, p.distribution) for p in problems}
     rows = [
@@ -93,13 +100,8 @@ def device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def preset_facts(plugins: Registry) -> list[dict[str, str]]:
-    """Where the presets are, and whether a local one is there."""
-
-    def status(place: str) -> str:
-        if not Path(place).is_absolute():
-            return "on the Hub"
-        return "found" if Path(place).is_dir() else "missing"
-
-    places = plugins.presets()
-    return [{"preset": name, "where": place, "status": status(place)} for name, place in places.items()]
+def preset_status(place: str) -> str:
+    """Whether the folder of a preset is there; what is no whole path is on the Hub."""
+    if not Path(place).is_absolute():
+        return "on the Hub"
+    return "found" if Path(place).is_dir() else "missing"

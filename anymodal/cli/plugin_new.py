@@ -22,10 +22,13 @@ def new(output: Output, name: str, family: str, out: Path, author: str | None) -
     anymodal plugin new height_map
     anymodal plugin new bird_song --family text --out ~/src
     """
+    from anymodal.plugins import registry
     from anymodal.template import write_plugin
 
     folder = write_plugin(name, family, out, author=author)
     paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     output.line(f"{folder}: {', '.join(paths)}")
+    if (rival := registry().modalities().get(name)) is not None:
+        output.line(f"note: {rival.distribution} provides {name!r} too; of two, none is used until one is chosen")
     output.data({"folder": str(folder), "files": paths})
     output.next(f"pip install -e {folder} && anymodal plugin check {name}")
