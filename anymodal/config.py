@@ -196,8 +196,9 @@ def _spelled_out(raw: Any, schema: Any, source: str, place: str) -> Any:
     schema = _attrs_class(schema)
     if schema is None:
         return raw
+    raw = {} if raw is None else raw
     if not isinstance(raw, Mapping):
-        if raw is None or isinstance(raw, list) or not (short := _short(schema)):
+        if isinstance(raw, list) or not (short := _short(schema)):
             raise refuse("keys and values")
         return {short: raw}
     hints = typing.get_type_hints(schema)

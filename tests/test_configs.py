@@ -22,6 +22,7 @@ from anymodal.teachers.train import TeacherRun
 from anymodal.tokenizers.recipe import TokenizerRun
 from anymodal.tokens import Layout
 from anymodal.training.config import TrainConfig
+from anymodal.training.trackers import TrackingConfig
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
 SCHEMAS = {"model": TrainConfig, "pictures": TrainConfig}
@@ -165,8 +166,10 @@ def test_a_value_of_the_wrong_kind_is_named_with_its_place(override, said):
 
 
 def test_a_key_with_nothing_behind_it_is_empty():
-    config = load_config(RECIPES / "model.yaml", TrainConfig, ["modalities.rgb=", "stream_weights="])
-    assert config.modalities["rgb"] == {} and config.stream_weights == {}
+    config = load_config(RECIPES / "model.yaml", TrainConfig, ["modalities.rgb=", "stream_weights=", "tracking="])
+    assert config.modalities["rgb"] == {} and config.stream_weights == {} and config.tracking == TrackingConfig()
+    with pytest.raises(ConfigError, match=r"training\.steps, training\.batch_size, training\.lr must be given"):
+        load_config(RECIPES / "model.yaml", TrainConfig, ["training="])
 
 
 def test_a_file_is_built_on_another(tmp_path):
