@@ -13,6 +13,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -58,7 +59,7 @@ def _if_loaded(module: str, read: Callable[[Any], Any], otherwise: Any = None) -
 def _folder() -> str | None:
     """The working directory; None when it was deleted meanwhile."""
     try:
-        return os.getcwd()
+        return str(Path.cwd())
     except OSError:
         return None
 

@@ -14,6 +14,7 @@ import yaml
 from small_runs import command
 
 import anymodal as am
+import anymodal.families
 from anymodal.errors import ConfigError, DataError
 from anymodal.template import families, filled, write_plugin
 
@@ -141,6 +142,8 @@ def test_a_name_that_is_taken_is_told(tmp_path, capsys):
 
 def test_families_of_the_core_have_a_template():
     """Those that mean something alone; the others join or extend what a plugin defines itself."""
-    named = {cls.family for cls in vars(am.families).values() if isinstance(cls, type) and issubclass(cls, am.Modality)}
+    named = {
+        cls.family for cls in vars(anymodal.families).values() if isinstance(cls, type) and issubclass(cls, am.Modality)
+    }
     covered = {family.replace("-", " ") for family in families()}
     assert named - covered - {"structured sequence"} <= {"coded sequence", "shared sequence", "custom"}
