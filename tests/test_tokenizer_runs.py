@@ -1,11 +1,10 @@
-"""`anymodal train-tokenizer`: every family, every quantizer, several sizes, a second loss, several processes."""
+"""`anymodal train-tokenizer`: every family, every quantizer, several sizes, several processes."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from anymodal.remote import Folder
 from anymodal.tokenizer_files import load_any
 from anymodal.tokenizers.batches import PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
-from anymodal.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.tokenizers.recipe import TokenizerRun, run
 from anymodal.training.batches import Share
 from anymodal.training.log import read_log
@@ -322,80 +320,6 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
     for number, (keys, error, hint) in enumerate(cases):
         with pytest.raises(error, match=hint):
             run(config(scenes, **keys), tmp_path / str(number))
-
-
-# The second loss.
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Small networks with random weights, saved as transformers saves them."""
-    transformers = pytest.importorskip("transformers")
-
-    def saved(kind: str) -> Path:
-        folder = tmp_path_factory.mktemp(kind)
-        torch.manual_seed(0)
-        if kind == "convnext":
-            sizes = {"hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1], "num_channels": 3}
-            model = transformers.ConvNextModel(transformers.ConvNextConfig(**sizes))
-        elif kind == "clip":
-            small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-            vision = {**small, "image_size": 32, "patch_size": 8}
-            model = transformers.CLIPModel(transformers.CLIPConfig(text_config=small, vision_config=vision))
-        else:
-            size = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16}
-            model = transformers.Dinov2Model(transformers.Dinov2Config(image_size=28, patch_size=14, **size))
-        model.save_pretrained(folder)
-        mean_and_std = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
-        transformers.BitImageProcessor(**mean_and_std).save_pretrained(folder)
-        return folder
-
-    return saved
-
-
-@pytest.mark.parametrize("kind", ["convnext", "dinov2", "clip"])
-def test_a_network_compares_pictures(kind: str, network: Callable[[str], Path]) -> None:
-    place = network(kind)
-    loss = PerceptualLoss(PerceptualConfig(network=str(place))).train()
-    x = torch.rand(2, 3, 56, 56) * 2 - 1
-    assert loss(x, x) == pytest.approx(0, abs=1e-6)
-    output, target = (x + 0.3).requires_grad_(), x.clone().requires_grad_()
-    distance = loss(output, target)
-    distance.backward()
-    assert 0 < distance < 4
-    assert output.grad is not None and output.grad.abs().sum() > 0 and target.grad is None
-    assert not any(p.requires_grad or p.grad is not None for p in loss.parameters())
-    assert not loss.network.training
-    assert loss.mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
-    larger = PerceptualLoss(PerceptualConfig(network=str(place), size=70, layers=(1,)))
-    assert larger(x + 0.3, x) > 0
-    with pytest.raises(ConfigError, match="names 9, but"):
-        PerceptualLoss(PerceptualConfig(network=str(place), layers=(9,)))
-
-
-def test_a_run_with_a_perceptual_loss(
-    scenes: Path, tmp_path: Path, network: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    second = {"network": str(network("convnext")), "weight": 0.5}
-    tokenizer = trained_tokenizer(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], perceptual=second)
-    for record in lines(tmp_path, "rgb"):
-        parts = record["reconstruction"] + record["commitment"] + 0.5 * record["perceptual"]
-        assert record["perceptual"] > 0 and record["loss"] == pytest.approx(parts, rel=1e-5)
-    assert not [name for name in load_any(tokenizer).state_dict() if "network" in name]
-    noise = {"prediction": "v_prediction"}
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"modality": "depth", **FAMILIES["depth"]}, "three channels, which 'depth' does not have"),
-        ({"modality": "semseg", **FAMILIES["semseg"]}, "three channels"),
-        ({"modality": "normal", **FAMILIES["normal"], "noise": noise}, "set noise.prediction to sample"),
-    ]
-    for keys, hint in cases:
-        with pytest.raises(ConfigError, match=hint):
-            run(config(scenes, **keys, perceptual=second), tmp_path / "refused")
-    with pytest.raises(CheckpointError, match="cannot load the perceptual network"):
-        PerceptualLoss(PerceptualConfig(network=str(tmp_path)))
-    monkeypatch.setattr("anymodal.tokenizers.perceptual.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'anymodal\[label\]'"):
-        PerceptualLoss(PerceptualConfig(**second))
 
 
 # Several processes.
