@@ -147,6 +147,40 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+LOCK = ".lock"
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder. Raises DataError if one is at work there.
+
+    Folders that are new and in which nothing was made are removed again. File systems that know no locks have none.
+    """
+    from filelock import FileLock, Timeout
+
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(NotImplementedError):
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(
+            f"another run is writing to {folder}; wait for it, or choose another folder for --out"
+        ) from None
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if new and [path.name for path in folder.iterdir()] == [LOCK]:
+                (folder / LOCK).unlink()
+                for path in new:
+                    path.rmdir()
+        lock.release()
+
+
 def write_json(value: Any, path: Path) -> None:
     """Write indented JSON with a final newline, whole or not at all."""
     with replacing(path) as temporary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from small_runs import GRID, STEPS, VIT, WORDS, command, model_config, trained_tokenizer
@@ -15,7 +16,8 @@ from anymodal.data.steps import EpochOrder
 from anymodal.data.tokenized import TokenStore
 from anymodal.data.tokenizing import tokenize_dataset
 from anymodal.data.values import open_values
-from anymodal.errors import ConfigError, DataError
+from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.files import only_writer
 from anymodal.plugins import registry
 from anymodal.teachers.train import TeacherRun
 from anymodal.tokenizers.recipe import TokenizerRun
@@ -88,6 +90,21 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(line, tmp_path)
         whole.transformer.state_dict().items(), parts.transformer.state_dict().values(), strict=True
     ):
         assert np.array_equal(a.numpy(), b.numpy()), name
+
+
+def test_a_run_keeps_its_folder_to_itself_and_its_modalities_in_order(line, tmp_path):
+    out = tmp_path / "out"
+    config = load_config(line / "model.yaml", TrainConfig, ["training.steps=2"])
+    with only_writer(out), pytest.raises(DataError, match=f"another run is writing to {out}"):
+        train(config, out)
+    assert not out.exists()
+    train(config, out)
+    turned = attrs.evolve(config, modalities=dict(reversed(config.modalities.items())))
+    with pytest.raises(ConfigError, match=r"was made otherwise: streams was .*; resume it as it was"):
+        train(turned, out, resume=True)
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        train(turned, out)
+    assert [path.name for path in out.iterdir() if path.name.startswith("start")] == []
 
 
 def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):

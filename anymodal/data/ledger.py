@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from filelock import FileLock, Timeout
 
 from anymodal.config import structure
 from anymodal.errors import AnymodalError, DataError
-from anymodal.files import read_json, replacing, write_json
+from anymodal.files import LOCK, only_writer, read_json, replacing, write_json
 
-MANIFEST, PROBLEMS, RECEIPTS, LOCK = "manifest.json", "problems.jsonl", ".jobs", ".lock"
+MANIFEST, PROBLEMS, RECEIPTS = "manifest.json", "problems.jsonl", ".jobs"
 MAX_FILES = 60_000  # keeps a manifest below what `read_json` reads
 PIECE = 1024**2
 
@@ -88,29 +87,10 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder. Raises DataError if one is at work there, or if it holds other things.
-
-    A folder in which nothing was made is removed again.
-    """
+    """Keep other runs out of a folder. Raises DataError if one is at work there, or if it holds other things."""
     _check_empty_or_ours(folder)
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(
-            f"another run is writing to {folder}; wait for it, or choose another folder for --out"
-        ) from None
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror or error}") from None
-    try:
+    with only_writer(folder):
         yield
-    finally:
-        if is_new and [path.name for path in folder.iterdir()] == [LOCK]:
-            (folder / LOCK).unlink()
-            folder.rmdir()
-        lock.release()
 
 
 def _check_empty_or_ours(folder: Path) -> None:

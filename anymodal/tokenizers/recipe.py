@@ -33,6 +33,7 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.batches import Share
+from anymodal.training.checkpoint import claimed
 from anymodal.training.parallel import World, world
 from anymodal.training.settings import TrainingSettings
 
@@ -117,7 +118,7 @@ def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool 
     modality = registry().modality(config.modality)(**_numbers(config))
     if config.vocabulary is not None:
         return _train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)
-    with world() as processes:
+    with world() as processes, claimed(out / "runs" / modality.name, processes, resume):
         return _train(config, modality, out, processes, resume, verbose)
 
 

@@ -15,8 +15,9 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from anymodal.errors import CheckpointError, ConfigError, one_line
+from anymodal.files import only_writer
 from anymodal.training.parallel import World
 
 STATE_FILE = "state.json"
@@ -57,6 +59,18 @@ class CheckpointConfig:
     def __attrs_post_init__(self) -> None:
         if self.keep < 1 or self.best < 0:
             raise ConfigError(f"checkpoints: keep is {self.keep} and best {self.best}; give at least 1 and 0")
+
+
+@contextmanager
+def claimed(out: Path, world: World, resume: bool) -> Iterator[None]:
+    """A run's folder for one run alone.
+
+    Raises DataError if another run is at work there, CheckpointError if it holds a run that is not to be resumed.
+    """
+    with only_writer(out) if world.is_first else nullcontext():
+        if world.is_first and not resume and newest_checkpoint(out / "checkpoints"):
+            raise CheckpointError(f"{out} already holds a run; resume it, or choose another folder.")
+        yield
 
 
 class CheckpointFolder:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.data.findings import too_many
+from anymodal.data.ledger import differences
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.training.checkpoint import (
     CheckpointConfig,
@@ -70,6 +71,7 @@ class Engine(Generic[M]):
     verbose: print a line now and then where there is no terminal for a progress bar.
     fixed: names of weights that never change; checkpoints and averages leave them out.
     idle: says which weights a step (from 0) leaves alone.
+    meaning: what the weights are for, as JSON can hold it; a run for which that differs cannot be resumed.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Engine(Generic[M]):
         trackers: Iterable[Tracker] = (),
         fixed: Collection[str] = (),
         idle: Callable[[int], Iterable[Tensor]] = lambda step: (),
+        meaning: Mapping[str, Any] | None = None,
     ) -> None:
         self.world = world or alone(device)
         self.device = self.world.device
@@ -95,7 +98,7 @@ class Engine(Generic[M]):
         self.verbose = verbose
         self.trackers = tuple(trackers)
         self.progress = Progress()
-        self._fixed, self._idle = set(fixed), idle
+        self._fixed, self._idle, self._meaning = set(fixed), idle, dict(meaning or {})
         check_rows(settings.tables, self.world.size)
         self.called = lay_out(self.model, parallel or ParallelConfig(), self.world)
         self.optimizers = build_optimizers(
@@ -207,6 +210,7 @@ class Engine(Generic[M]):
         step, score = self._score
         state = {
             "settings": attrs.asdict(self.settings),
+            "meaning": self._meaning,
             "progress": attrs.asdict(self.progress),
             "score": score if step == self.step else None,
         }
@@ -219,6 +223,7 @@ class Engine(Generic[M]):
             return self.step
         state = read_state(path)
         self._check_settings(state["settings"], path)
+        self._check_meaning(state.get("meaning", self._meaning), path)
         fill_tensors(path, self._tensors(), self.world)
         self.progress = Progress(**state["progress"])
         if self._average is not None:
@@ -370,6 +375,13 @@ class Engine(Generic[M]):
                     f"the run in {path} was started with {name} = {before!r}, not {value!r};"
                     " resume it with the same value, or start anew in another folder."
                 )
+
+    def _check_meaning(self, saved: Mapping[str, Any], path: Path) -> None:
+        if changes := list(differences(saved, self._meaning)):
+            raise ConfigError(
+                f"the run in {path} was made otherwise: {'; '.join(changes[:3])}; resume it as it was, or start anew in"
+                " another folder."
+            )
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

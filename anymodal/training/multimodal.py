@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
 
 from anymodal.anymodel import AnyModel
+from anymodal.data.ledger import digest
 from anymodal.data.steps import step_batches
 from anymodal.errors import ConfigError
 from anymodal.files import write_json
 from anymodal.model import Transformer
+from anymodal.tokens import ModalitySet
 from anymodal.training import start
 from anymodal.training.batches import Share, build_batches
+from anymodal.training.checkpoint import claimed
 from anymodal.training.config import TrainConfig, build_set, check_tokenizers
 from anymodal.training.engine import Engine
 from anymodal.training.evaluate import Evaluation
@@ -27,7 +31,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool
 
     Run by `torchrun`, all its processes train together; the first one writes. None for a run that ended early.
     """
-    with world() as processes:
+    with world() as processes, claimed(out, processes, resume):
         return _train(config, out, processes, resume, verbose)
 
 
@@ -58,6 +62,7 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
         trackers=followers,
         fixed=start.fixed(transformer),
         idle=start.idle(transformer, config.start),
+        meaning=meaning(modalities),
     )
     try:
         engine.run(
@@ -80,3 +85,13 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
             start.save_adapters(transformer, weights, config.start, out / "adapters")
     world.wait()
     return model
+
+
+def meaning(modalities: ModalitySet) -> dict[str, Any]:
+    """What the rows of a model's tables stand for, as JSON can hold it."""
+    streams, vocabulary = modalities.layout.streams, modalities.vocabulary
+    return {
+        "streams": [stream.name for stream in streams],
+        "spaces": {stream.name: attrs.asdict(stream.space) for stream in streams},
+        "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
+    }

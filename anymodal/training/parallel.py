@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal
@@ -125,7 +126,11 @@ def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module
         return model
     if world.size > 1:
         devices = [world.device] if world.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():  # the name that replaces broadcast_buffers is too new for some torches
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            return DistributedDataParallel(
+                model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
     return model
 
 
