@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import GRID
 
 import anymodal as am
+from anymodal.formats.fourm import published
 from anymodal.model import ModelConfig
-from anymodal.plugins import registry
+from anymodal.plugins import Registry, registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
@@ -57,6 +60,32 @@ def small_model(seven: am.ModalitySet) -> am.AnyModel:
 @pytest.fixture(scope="session")
 def checkpoint(small_model: am.AnyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model.save_pretrained(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def published_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vocabulary file as 4M published it."""
+    return write_words(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture(scope="session")
+def seven_published(published_words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seven modalities as 4M published them."""
+    folder = write_model(tmp_path_factory.mktemp("published") / "4M", config_of(SEVEN))
+    shutil.copy(published_words, folder)
+    return folder
+
+
+@pytest.fixture
+def published_copy(seven_published: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(seven_published, tmp_path / "copy"))
+
+
+@pytest.fixture
+def without_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published models are read as if there were no plugin for depth."""
+    limited = Registry(environ={"ANYMODAL_DISABLE": "depth"})
+    monkeypatch.setattr(published, "registry", lambda: limited)
 
 
 @pytest.fixture
