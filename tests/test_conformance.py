@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,21 @@ def test_the_smallest_plugin_passes_every_rule_that_must_hold(tmp_path):
     results = check(str(project(tmp_path, "small", "")))
     assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008"}
     assert not [str(r) for r in results if r.bad] and sum(r.status == "passed" for r in results) >= 45
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["smallest", "grown"])
+def test_the_plugin_of_the_tutorial_keeps_what_must_hold(tmp_path, monkeypatch, step):
+    page = (ROOT / "docs" / "tutorial" / "your-own-modality.md").read_text()
+    blocks = re.findall(r'```\w+ title="anymodal-thermal/(\S+)"\n(.*?)```', page, re.DOTALL)
+    modules = [text for name, text in blocks if name.endswith(".py")]
+    (tmp_path / "pyproject.toml").write_text(dict(blocks)["pyproject.toml"])
+    (tmp_path / "anymodal_thermal.py").write_text(modules[step])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "anymodal_thermal", raising=False)
+    results = check(str(tmp_path))
+    sys.modules.pop("anymodal_thermal", None)
+    assert [str(r) for r in results if r.bad] == []
+    assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008"}
 
 
 @pytest.mark.parametrize("number", PLANTED)

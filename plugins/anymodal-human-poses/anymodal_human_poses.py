@@ -316,7 +316,7 @@ class HumanPoses(CodedModality):
             for joint, parent in enumerate(PARENTS[1:], 1):
                 draw.line((*points[parent], *points[joint]), SIDES[int(np.sign(MIRROR[joint] - joint))], width)
             for x, y in points:
-                draw.circle((x, y), width * 0.6, ink)
+                draw.circle((x, y), width * 0.4, ink)
         return canvas
 
     def show_over(self, value: list[Person], picture: "np.ndarray", size: int = 256) -> "Image":
