@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import attrs
 import pytest
 import torch
+from small_runs import ALONE, torchrun
 from torch import nn
 
 from anymodal.config import structure
 from anymodal.data.scenes import BASIC, write
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.teachers import PictureTower, load_tower, save_tower
 from anymodal.teachers.objectives import Contrastive, Distillation
 from anymodal.teachers.towers import TextTower, TowerConfig
@@ -96,3 +100,35 @@ def test_a_run_from_a_configuration(tmp_path, objective, names):
     assert load_tower(folder).config == attrs.evolve(SMALL, channels=3)
     with pytest.raises(ConfigError, match="it takes one, contrastive more"):
         structure({**raw, "objective": "contrastive", "modalities": {"rgb": {}}}, TeacherRun, "here")
+
+
+def test_samples_that_lack_something_are_passed_over_and_bad_ones_told_of(tmp_path):
+    data = tmp_path / "scenes"
+    write(data, 8, seed=1, size=32, workers=1, kinds=BASIC)
+    pictures, depths = sorted((data / "rgb").iterdir()), sorted((data / "depth").iterdir())
+    depths[1].unlink()
+    pictures[2].write_bytes(b"not a picture")
+    raw = {
+        "data": str(data),
+        "modalities": {"rgb": {"size": 16, "patch": 8}, "depth": {"size": 16, "patch": 8, "high": 80.0}},
+        "objective": "contrastive",
+        "tower": attrs.asdict(SMALL),
+        "training": {"steps": 2, "batch_size": 8, "lr": 1e-3, "precision": "float32", "max_bad": 0.5},
+    }
+    out = tmp_path / "teacher"
+    assert run(structure(raw, TeacherRun, "here"), out) == out
+    lines = (out / "run" / "problems.jsonl").read_text().splitlines()
+    assert len(lines) >= 2 and all(pictures[2].name in line for line in lines)
+    for path in depths[2:]:
+        path.unlink()
+    depths[0].unlink()
+    with pytest.raises(DataError, match=r"has no"):
+        run(structure(raw, TeacherRun, "here"), tmp_path / "none")
+
+
+def test_several_processes_are_refused(tmp_path):
+    recipe = Path(__file__).parent.parent / "recipes/tiny/teachers/dinov2.yaml"
+    run_two = [*torchrun(2), "-m", "anymodal.cli", "train-teacher", str(recipe), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(run_two, env=ALONE, capture_output=True, text=True)
+    assert ended.returncode and "a teacher is trained by one process, not 2; start it without torchrun" in ended.stderr
+    assert not (tmp_path / "out").exists()

@@ -42,6 +42,11 @@ class ValueSource:
         stored = {name for name in self.modalities if name in self.members.folders}
         return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
 
+    def held(self, index: int) -> list[str]:
+        """The modalities that a sample has files of, and those that are derived from such."""
+        stored = {name for name in self.modalities if self.members.holds(name, index)}
+        return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
+
     def describe(self, index: int) -> str:
         """Where a sample lies, for people."""
         return self.members.describe(index)

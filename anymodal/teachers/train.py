@@ -10,16 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anymodal.data.steps import EpochOrder, step_batches
+from anymodal.data.steps import EpochOrder, generator, step_batches
 from anymodal.data.values import ValueSource, open_values
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, DataError
 from anymodal.families import StructuredModality
 from anymodal.modality import Crop, Modality
 from anymodal.plugins import registry
 from anymodal.teachers.objectives import Contrastive, Distillation
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
+from anymodal.training.batches import TRIES, problem_line
+from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine
+from anymodal.training.objective import MeanOf
+from anymodal.training.parallel import world
 from anymodal.training.settings import TrainingSettings
 from anymodal.weights import dtype_of
 
@@ -60,43 +64,103 @@ class TeacherRun:
         dtype_of(self.dtype)
 
 
+@attrs.frozen(eq=False)
+class Examples:
+    """What a teacher learns from in a step: values by modality, or views; and a line for each sample replaced."""
+
+    values: dict[str, Tensor] | Tensor
+    problems: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> Examples:
+        values = self.values
+        moved = values.to(device) if isinstance(values, Tensor) else {n: v.to(device) for n, v in values.items()}
+        return Examples(moved, self.problems)
+
+
 class Samples:
-    """Batches of an aligned dataset; batch `step` is a pure function of the seed and the step."""
+    """Batches of an aligned dataset; batch `step` is a pure function of the seed and the step.
+
+    A sample that lacks a modality is replaced by the next one that has all, one that cannot be used by another, of
+    which the batch tells.
+    """
 
     def __init__(self, source: ValueSource, modalities: dict[str, Modality], run: TeacherRun) -> None:
         self.source, self.modalities, self.run = source, modalities, run
         self.order = EpochOrder(len(source), run.training.batch_size, run.training.seed)
 
-    def __call__(self, step: int) -> dict[str, Tensor] | Tensor:
+    def __call__(self, step: int) -> Examples:
         rng = np.random.default_rng([self.run.training.seed, step])
-        indices = self.order(step)
-        if self.run.objective == "distillation":
-            return torch.from_numpy(np.stack([self._views(index, rng) for index in indices]))
-        samples = [self.source.read(index) for index in indices]
-        return {name: self._stacked(m, [s[name] for s in samples]) for name, m in self.modalities.items()}
+        problems: list[str] = []
+        samples = [self._sample(step, row, index, rng, problems) for row, index in enumerate(self.order(step))]
+        stacked = {name: torch.from_numpy(np.stack([s[name] for s in samples])) for name in self.modalities}
+        views = self.run.objective == "distillation"
+        return Examples(next(iter(stacked.values())) if views else stacked, tuple(problems))
 
-    def _stacked(self, modality: Modality, values: list[Any]) -> Tensor:
+    def _sample(
+        self, step: int, row: int, index: int, rng: np.random.Generator, problems: list[str]
+    ) -> dict[str, np.ndarray]:
+        others, tries = generator(self.run.training.seed, "row", step, row), 0
+        for _ in range(len(self.source) + TRIES):
+            if not set(self.modalities) <= set(self.source.held(index)):
+                index = (index + 1) % len(self.source)
+                continue
+            try:
+                return self._views(index, rng) if self.run.objective == "distillation" else self._pair(index)
+            except Exception as error:  # damaged files make libraries and plugins fail in many ways
+                tries += 1
+                problems.append(problem_line(self.source.describe(index), error))
+                if tries == TRIES:
+                    raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
+                index = int(others.integers(len(self.source)))
+        raise DataError(f"{self.run.data} has no sample with all of {', '.join(self.modalities)}")
+
+    def _pair(self, index: int) -> dict[str, np.ndarray]:
+        """What the towers read of a sample."""
+        values = self.source.read(index)
+        return {name: self._array(modality, values[name]) for name, modality in self.modalities.items()}
+
+    def _array(self, modality: Modality, value: Any) -> np.ndarray:
         if not isinstance(modality, StructuredModality):
-            return torch.from_numpy(np.stack([modality.preprocess(value) for value in values]))
-        ids = np.zeros((len(values), modality.length), np.int64)
-        for row, array in zip(ids, modality.tokenize(values)[modality.name], strict=True):
-            row[: len(array)] = array
-        return torch.from_numpy(ids)
+            return modality.preprocess(value)
+        ids = np.zeros(modality.length, np.int64)
+        (array,) = modality.tokenize([value])[modality.name]
+        ids[: len(array)] = array
+        return ids
 
-    def _views(self, index: int, rng: np.random.Generator) -> np.ndarray:
+    def _views(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Random crops of one picture, half of them mirrored (V, C, H, W)."""
-        (modality,) = self.modalities.values()
+        ((name, modality),) = self.modalities.items()
         views = []
         for _ in range(self.run.views):
             side = np.sqrt(rng.uniform(self.run.smallest, 1))
             left, top = rng.uniform(0, 1 - side, 2)
             crop = Crop(left, top, side, side, flip=bool(rng.random() < 0.5))
-            views.append(modality.preprocess(self.source.read(index, crop)[modality.name]))
-        return np.stack(views)
+            views.append(modality.preprocess(self.source.read(index, crop)[name]))
+        return {name: np.stack(views)}
+
+
+class Lesson(MeanOf):
+    """What a teacher's own objective says of the examples of a step."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda module, examples: module(examples.values))
+
+    def problems(self, batch: Examples) -> tuple[str, ...]:
+        return batch.problems
 
 
 def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
-    """Train and write the teacher's folder; progress lies in out/run. Returns `out`, or None if the run ended early."""
+    """Train and write the teacher's folder; progress lies in out/run. Returns `out`, or None if the run ended early.
+
+    Raises ConfigError in processes of torchrun: a batch is compared as a whole, by one process.
+    """
+    with world() as processes, claimed(out / "run", processes, resume):
+        if processes.size > 1:
+            raise ConfigError(f"a teacher is trained by one process, not {processes.size}; start it without torchrun")
+        return _train(config, out, resume, verbose)
+
+
+def _train(config: TeacherRun, out: Path, resume: bool, verbose: bool) -> Path | None:
     vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
     modalities = {name: registry().modality(name)(**numbers) for name, numbers in config.modalities.items()}
     source = open_values(config.data, modalities.values(), count=config.count)
@@ -108,7 +172,7 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
     model = Contrastive(towers) if config.objective == "contrastive" else Distillation(first)
     engine = Engine(model, config.training, out / "run", verbose=verbose)
     batches = step_batches(Samples(source, modalities, config), config.training.steps, config.workers)
-    engine.run(batches, lambda module, batch: module(batch), resume=resume)
+    engine.run(batches, Lesson(), resume=resume)
     if not engine.finished:
         return None
     model.load_state_dict(engine.weights())
