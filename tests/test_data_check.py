@@ -9,11 +9,14 @@ import pytest
 import yaml
 from conftest import build_set
 from data_sets import as_folder, as_tars, grids, npy, picture, samples
-from small_runs import command
+from PIL import Image
+from small_runs import command, model_config
 
 from anymodal.data.check import TokenStatistics, check_dataset
+from anymodal.data.config import DataConfig
+from anymodal.data.sources import open_source
 from anymodal.data.tokenizing import tokenize_dataset
-from anymodal.errors import DataError
+from anymodal.modality import Crop
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +146,36 @@ def test_a_wrong_command_has_exit_code_2(tmp_path, capsys, arguments, words):
     assert code == 2 and words in out
 
 
-def test_rows_are_not_checked(tmp_path):
-    with pytest.raises(DataError, match="rows of Hugging Face datasets"):
-        check_dataset("hf:somebody/text")
+def test_rows_are_checked_too(tmp_path, capsys, vocabulary):
+    datasets = pytest.importorskip("datasets")
+    texts = ["a red cup on a table", "a cup", None, "a table"]
+    path, config = tmp_path / "rows.parquet", tmp_path / "model.yaml"
+    datasets.Dataset.from_dict({"text": texts, "url": list("wxyz")}).to_parquet(path)
+    code, out = check(capsys, path)
+    assert code == 2 and "has the columns text, url; say which is which, for example names: {caption: text}" in out
+    code, out = check(capsys, path, "--name", "caption=text", "--json")
+    report = json.loads(out)
+    assert code == 1 and report["kind"] == "rows" and report["counts"] == {"caption": 3} and not report["tokens"]
+    assert [p["kind"] for p in report["problems"]] == ["nothing in it"]
+    assert report["problems"][0]["examples"] == [f"row 2 of {path}"]
+    vocabulary.save(tmp_path / "tokenizers/vocabulary.json")
+    model_config(config, {"caption": {"length": 24}}, [{"inputs": {"caption": 1}, "targets": {"caption": 1}}])
+    code, out = check(capsys, path, "--name", "caption=text", "--config", config, "--count", 2, "--json")
+    report = json.loads(out)
+    assert code == 0 and report["problems"] == [] and report["notes"] == ["read as caption from text"]
+    assert report["tokens"]["caption"]["shortest"] == 3 and report["tokens"]["caption"]["longest"] == 7
+    code, out = check(capsys, path, "--name", "depth=url")
+    assert code == 1 and "depth is text in row 0 of" in out
+
+
+def test_pictures_in_rows_are_cut_to_the_square(tmp_path, vocabulary):
+    datasets = pytest.importorskip("datasets")
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    rows = datasets.Dataset.from_dict({"rgb": [Image.fromarray(picture)]})
+    rows.save_to_disk(tmp_path / "saved")
+    few = build_set(["rgb"], vocabulary)
+    source = open_source(DataConfig(path=str(tmp_path / "saved")), few)
+    expected = few["rgb"].patches(few["rgb"].crop(picture, Crop.centre(60, 40)))
+    assert np.array_equal(source.sample(0, np.random.default_rng(0))["rgb.pixels"], expected)
+    report = check_dataset(str(tmp_path / "saved"))
+    assert report.counts == {"rgb": 1} and not len(report.findings)

@@ -58,7 +58,9 @@ def scenes(
 @click.argument("path", metavar="DIR")
 @click.option("--config", type=click.Path(path_type=Path), help="Only the modalities of a training configuration.")
 @overrides_option
-@click.option("--name", "names", multiple=True, metavar="MODALITY=FOLDER", help="The folder of a modality or stream.")
+@click.option(
+    "--name", "names", multiple=True, metavar="MODALITY=FOLDER", help="The folder, or column, of a modality or stream."
+)
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples.")
 @with_output
 def check(
@@ -71,13 +73,14 @@ def check(
 ) -> None:
     """Read a whole dataset and say what it holds and what is wrong with it; the exit code is 1 for problems.
 
-    DIR is a folder with a folder for each modality, of files or of sharded tars, an address of such, or a tokenised
-    dataset.
+    DIR is a folder with a folder for each modality, of files or of sharded tars, an address of such, a tokenised
+    dataset, or rows of Hugging Face datasets.
 
     \b
     anymodal data check out/scenes
     anymodal data check s3://bucket/shards --config recipes/tiny/model.yaml --count 1000
     anymodal data check published --config model.yaml --name depth=tok_depth@224
+    anymodal data check texts.parquet --name caption=text
     """
     from anymodal.data.check import as_json, check_dataset
 

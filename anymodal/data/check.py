@@ -17,11 +17,13 @@ from anymodal.border import unfit_tokens
 from anymodal.data import storage
 from anymodal.data.aligned import CROP_SETTINGS, AlignedFiles
 from anymodal.data.config import DataConfig
-from anymodal.data.findings import Findings
+from anymodal.data.findings import Findings, problem_line
+from anymodal.data.rows import RowSource
 from anymodal.data.sources import kind_of_dataset
 from anymodal.data.tokenized import TokenStore, read_stream
 from anymodal.data.values import ValueSource
 from anymodal.errors import AnymodalError, DataError
+from anymodal.families import StructuredModality
 from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.tokenizers.statistics import perplexity, usage
@@ -89,7 +91,7 @@ def check_dataset(
     """
     kind = kind_of_dataset(path)
     if kind == "rows":
-        raise DataError(f"{path} holds rows of Hugging Face datasets, which are checked while they are read")
+        return _check_rows(path, modalities, names or {}, count, begin)
     if kind == "tokens":
         return _check_tokens(path, count, begin)
     return _check_files(path, modalities, names or {}, count, begin)
@@ -121,6 +123,41 @@ def _count_tokens(report: Report, layout: Layout, name: str, tokens: np.ndarray,
         report.findings.add(name, "wrong tokens", f"{place} holds {tokens.dtype} of shape {tokens.shape}, not {wanted}")
     elif hasattr(space, "size"):
         report.tokens.setdefault(name, TokenStatistics(space.size)).add(tokens)
+
+
+def _check_rows(
+    path: str,
+    modalities: Mapping[str, Modality] | None,
+    names: Mapping[str, str],
+    count: int | None,
+    begin: Callable[[int], Progress],
+) -> Report:
+    """Columns without a modality are not read; tokens are counted where the modality has what makes them."""
+    chosen = modalities or {name: registry().modality(name)() for name in registry().modalities()}
+    layout = Layout(s for m in chosen.values() for s in m.streams())
+    source = RowSource(DataConfig(path=path, names=names, count=count), chosen, layout)
+    report = Report("rows", len(source), dict.fromkeys(source.columns, 0))
+    advance, rng = begin(len(source)), np.random.default_rng(0)
+    for index in range(len(source)):
+        try:
+            values = source.values(index)
+            tokens = source.tokens({n: v for n, v in values.items() if _makes_tokens(chosen[n])}, rng)
+        except Exception as error:  # of a damaged file that is told of in many ways
+            report.findings.add("rows", "not usable", problem_line(source.describe(index), error))
+        else:
+            for name in values:
+                report.counts[name] += 1
+            for name, array in tokens.items():
+                _count_tokens(report, layout, name, array, source.describe(index))
+            if not values:
+                report.findings.add("rows", "nothing in it", source.describe(index))
+        advance(1)
+    report.notes.append(f"read as {', '.join(f'{name} from {column}' for name, column in source.columns.items())}")
+    return report
+
+
+def _makes_tokens(modality: Modality) -> bool:
+    return isinstance(modality, StructuredModality) and modality.vocabulary is not None
 
 
 def _check_files(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from anymodal.errors import one_line
+from anymodal.errors import AnymodalError, one_line
 
 EXAMPLES = 5
 FEW = 1000
@@ -45,3 +45,9 @@ class Findings:
 def too_many(bad: int, seen: int, share: float) -> bool:
     """Whether more than a share, in [0, 1], of the samples is bad; of the first 1000 as long as fewer were seen."""
     return bad > share * max(seen, FEW)
+
+
+def problem_line(place: str, error: Exception) -> str:
+    """One line that names the place and the reason."""
+    said = str(error) if isinstance(error, AnymodalError) else f"{type(error).__name__}: {error}"
+    return one_line(said if place in said else f"{place}: {said}")

@@ -14,7 +14,7 @@ from anymodal.data.sources import Source, Tokens
 from anymodal.data.values import unfinite
 from anymodal.errors import ConfigError, DataError, ValueProblem, nearest, one_line
 from anymodal.families import TextModality
-from anymodal.modality import Modality
+from anymodal.modality import Modality, centre_crops
 from anymodal.tokens import Layout
 
 READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
@@ -40,9 +40,10 @@ class RowSource(Source):
         asked = {name: config.names.get(name, name) for name in modalities}
         self.columns = {name: column for name, column in asked.items() if column in columns}
         if not self.columns:
+            texts = [name for name, modality in modalities.items() if isinstance(modality, TextModality)]
             raise DataError(
                 f"{config.path} has the columns {', '.join(columns)}; say which is which, for example"
-                f" names: {{{next(iter(modalities))}: {columns[0]}}}"
+                f" names: {{{[*texts, *modalities][0]}: {columns[0]}}}"
             )
         self.rows = self.rows.select_columns(sorted(set(self.columns.values())))
         self.modalities = {name: modalities[name] for name in self.columns}
@@ -54,19 +55,43 @@ class RowSource(Source):
     def describe(self, index: int) -> str:
         return f"row {index} of {self.path}"
 
+    def values(self, index: int) -> dict[str, Any]:
+        """The natural values of a row by modality, as they are. Raises ValueProblem, DataError or PluginError."""
+        row = self._row(index)
+        held = {name: row[column] for name, column in self.columns.items() if row[column] is not None}
+        return {name: self._value(name, raw, index) for name, raw in held.items()}
+
+    def _row(self, index: int) -> dict[str, Any]:
+        try:
+            row: dict[str, Any] = self.rows[index]
+        except Exception as error:  # of a library that decodes many formats
+            reason = f"{type(error).__name__}: {one_line(error, 200)}"
+            raise DataError(f"{self.describe(index)} cannot be read: {reason}") from None
+        return row
+
+    def _value(self, name: str, raw: Any, index: int) -> Any:
+        modality = self.modalities[name]
+        if isinstance(raw, (str, Path)) and not isinstance(modality, TextModality):
+            raise ValueProblem(f"{name} is text in {self.describe(index)}; a row never names a file")
+        try:
+            value = modality.accept(raw)
+        except ValueProblem as error:
+            raise ValueProblem(f"{self.describe(index)}: {error}") from None
+        if wrong := unfinite(value):
+            raise ValueProblem(f"{name} holds {wrong} in {self.describe(index)}")
+        return value
+
     def sample(self, index: int, rng: np.random.Generator) -> Tokens:
-        row = self.rows[index]
+        return self.tokens(self.values(index), rng)
+
+    def tokens(self, values: Mapping[str, Any], rng: np.random.Generator) -> Tokens:
+        """The tokens of natural values, of pictures the centred square."""
+        crops = centre_crops({name: self.modalities[name].extent(value) for name, value in values.items()})
         tokens: Tokens = {}
-        for name, modality in self.modalities.items():
-            value = row[self.columns[name]]
-            if value is None:
-                continue
-            if isinstance(value, (str, Path)) and not isinstance(modality, TextModality):
-                raise ValueProblem(f"{name} is text in {self.describe(index)}; a row never names a file")
-            value = modality.accept(value)
-            if wrong := unfinite(value):
-                raise ValueProblem(f"{name} holds {wrong} in {self.describe(index)}")
-            tokens |= tokenized(modality, value, streams_of(modality, self.layout), self.layout, rng)
+        for name, value in values.items():
+            modality = self.modalities[name]
+            cut = modality.crop(value, crops[name])
+            tokens |= tokenized(modality, cut, streams_of(modality, self.layout), self.layout, rng)
         return tokens
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anymodal.data.findings import problem_line
 from anymodal.data.steps import EpochOrder, generator, step_batches
 from anymodal.data.values import ValueSource, open_values
 from anymodal.errors import ConfigError, DataError
@@ -19,7 +20,7 @@ from anymodal.plugins import registry
 from anymodal.teachers.objectives import Contrastive, Distillation
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
-from anymodal.training.batches import TRIES, problem_line
+from anymodal.training.batches import TRIES
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine
 from anymodal.training.objective import MeanOf

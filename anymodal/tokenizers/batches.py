@@ -11,13 +11,14 @@ from torch import Tensor
 
 from anymodal.data.config import CropConfig
 from anymodal.data.cropping import random_crop
+from anymodal.data.findings import problem_line
 from anymodal.data.steps import generator
 from anymodal.data.values import ValueSource, open_values
 from anymodal.errors import DataError
 from anymodal.families.codes import CodedModality
 from anymodal.modality import Crop, Modality
 from anymodal.plugins import registry
-from anymodal.training.batches import TRIES, Share, problem_line
+from anymodal.training.batches import TRIES, Share
 
 MEMORY = 2 * 1024**3  # bytes of values that a run keeps, so that files are read and resized once
 UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for

@@ -8,10 +8,11 @@ import attrs
 import numpy as np
 import torch
 
+from anymodal.data.findings import problem_line
 from anymodal.data.mixture import Mixture
 from anymodal.data.sources import Source, open_source
 from anymodal.data.steps import generator
-from anymodal.errors import AnymodalError, ConfigError, DataError, one_line
+from anymodal.errors import ConfigError, DataError
 from anymodal.masking import Masker
 from anymodal.tokens import ModalitySet, Packed, collate
 from anymodal.training.config import TrainConfig
@@ -112,12 +113,6 @@ class MaskedBatches:
             except Exception as error:  # damaged files make libraries and plugins fail in many ways
                 problems.append(problem_line(supply.source.describe(index), error)[:LONGEST_LINE])
         raise DataError(f"{TRIES} samples of {supply.path} in a row cannot be used; the last one: {problems[-1]}")
-
-
-def problem_line(place: str, error: Exception) -> str:
-    """One line that names the place and the reason."""
-    said = str(error) if isinstance(error, AnymodalError) else f"{type(error).__name__}: {error}"
-    return one_line(said if place in said else f"{place}: {said}")
 
 
 def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = Share()) -> MaskedBatches:
