@@ -12,7 +12,7 @@ import numpy as np
 from anymodal.files import read_json
 from anymodal.formats.fourm.batches import stored_grid, stored_sequence
 from anymodal.formats.fourm.domains import END, SENTINELS, TEXT_SIZE
-from anymodal.formats.fourm.verify.results import Result, attempt, gap, skip
+from anymodal.formats.fourm.verify.results import Result, attempt, gap, skip, worst
 from anymodal.formats.fourm.verify.vocabulary import find_vocabulary
 from anymodal.masking import (
     Component,
@@ -90,7 +90,7 @@ def _component_budgets(recorded: Mapping[str, Any], number: int, component: Mapp
                 errors[f"{side} share {name}"] = _share_error(drawn[:, i] > 0, share, count)
         total = drawn.sum(1)
         errors[f"{side} total"] = _mean_error(total, component[f"{side}_total_mean"], float(total.std()), count)
-    return _worst(f"masking/budgets component {number}", errors)
+    return _compared(f"masking/budgets component {number}", errors)
 
 
 def _mean_error(mine: np.ndarray, mean: float, deviation: float, count: int) -> float:
@@ -106,9 +106,8 @@ def _share_error(mine: np.ndarray, share: float, count: int) -> float:
     return max(0.0, abs(float(mine.mean()) - share) - 1e-4) / max(float(spread), 1e-9)
 
 
-def _worst(case: str, errors: Mapping[str, float]) -> Result:
-    place = max(errors, key=lambda key: errors[key])
-    return Result(case, errors[place], DEVIATIONS, f"standard errors; {len(errors)} numbers, largest in {place}")
+def _compared(case: str, errors: Mapping[str, float]) -> Result:
+    return worst(case, errors, DEVIATIONS, f"standard errors; {len(errors)} numbers, ")
 
 
 # Statistics of whole samples.
@@ -142,7 +141,7 @@ def _stats_case(name: str, case: Mapping[str, Any], raw: list[Mapping[str, Any]]
     for side in ("input", "target"):
         used = (drawn[f"{side}_tokens"] > 0).sum(1)
         errors |= _distribution_errors(f"{side} modalities", used, case[f"num_{side}_modalities_used"], case["draws"])
-    return _worst(f"masking/stats {name}", errors)
+    return _compared(f"masking/stats {name}", errors)
 
 
 def _distribution_errors(name: str, mine: np.ndarray, theirs: Mapping[str, float], count: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 import numpy as np
@@ -39,6 +39,12 @@ class Result:
 
 def skip(case: str, reason: str) -> Result:
     return Result(case, skipped=reason)
+
+
+def worst(case: str, errors: Mapping[str, float], tolerance: float, note: str = "") -> Result:
+    """A case with the largest of several errors by place."""
+    place = max(errors, key=lambda name: errors[name])
+    return Result(case, errors[place], tolerance, f"{note}largest in {place}")
 
 
 def gap(mine: object, theirs: object) -> float:

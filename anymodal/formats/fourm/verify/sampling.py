@@ -16,7 +16,7 @@ from anymodal.formats.fourm.batches import dense_rows
 from anymodal.formats.fourm.domains import DOMAINS, END
 from anymodal.formats.fourm.verify.helpers import verify_helpers
 from anymodal.formats.fourm.verify.recipes import dense
-from anymodal.formats.fourm.verify.results import Result, attempt, gap, skip
+from anymodal.formats.fourm.verify.results import Result, attempt, gap, skip, worst
 from anymodal.formats.fourm.verify.runs import verify_runs
 from anymodal.formats.fourm.verify.transformer import hashed_model
 from anymodal.formats.fourm.verify.vocabulary import find_vocabulary
@@ -172,8 +172,7 @@ def _grid_step(name: str, recorded: dict[str, Any], case: dict[str, Any], folder
         "best ids": _argmax_error(cond, arrays["cond_argmax"], 1),
         "best guided ids": _argmax_error(guided, arrays["guided_argmax"], 2 * abs(case["guidance"]) + 1),
     }
-    place = max(errors, key=lambda key: errors[key])
-    return Result(name, errors[place], LOGIT_TOLERANCE, f"largest in {place}")
+    return worst(name, errors, LOGIT_TOLERANCE)
 
 
 def _grid_inputs(model: Transformer, case: dict[str, Any], folder: Path, count: int) -> Iterator[dict[str, np.ndarray]]:

@@ -20,7 +20,7 @@ from anymodal.formats.fourm.tokenizer_config import Preset, ViTSize, parse_token
 from anymodal.formats.fourm.tokenizers import AnyTokenizer, read_tokenizer, tokenizer_keys
 from anymodal.formats.fourm.verify.checkpoints import InMemory
 from anymodal.formats.fourm.verify.recipes import closed_form_state, dense, hashed_state
-from anymodal.formats.fourm.verify.results import Result, attempt, gap
+from anymodal.formats.fourm.verify.results import Result, attempt, gap, worst
 from anymodal.formats.fourm.verify.schedulers import scheduler_errors
 from anymodal.tokenizers.config import TokenizerConfig, UNetConfig, UViTConfig
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
@@ -84,17 +84,12 @@ def _schedulers_case(case: str, outputs: Path) -> Result:
     with np.load(outputs, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     errors = scheduler_errors(arrays, read_json(outputs.with_suffix(".json")))
-    return _worst(case, errors, STORED_TOLERANCE, f"{len(errors)} values, ")
+    return worst(case, errors, STORED_TOLERANCE, f"{len(errors)} values, ")
 
 
 def _built(config: TokenizerConfig) -> AnyTokenizer:
     with torch.device("meta"):
         return build(config)
-
-
-def _worst(case: str, errors: Mapping[str, float], tolerance: float, note: str = "") -> Result:
-    place = max(errors, key=lambda name: errors[name])
-    return Result(case, errors[place], tolerance, f"{note}largest in {place}")
 
 
 def _hashed_case(case: str, expected: Mapping[str, Any], outputs: Path) -> Result:
@@ -118,7 +113,7 @@ def _hashed_case(case: str, expected: Mapping[str, Any], outputs: Path) -> Resul
         decoded = recorded["reconstruction"]
         again = _decoded(tokenizer, ids[: len(decoded)])
         errors["reconstruction"] = _relative(again[:, : decoded.shape[1]], decoded)
-    return _worst(case, errors, RELATIVE_TOLERANCE, "relative, ")
+    return worst(case, errors, RELATIVE_TOLERANCE, "relative, ")
 
 
 @torch.no_grad()
@@ -176,7 +171,7 @@ def _stored_case(case: str, outputs: Path, source: Path, presets: Mapping[str, P
         else:
             found = _stored_errors(tokenizer, recorded, _channels(about))
         errors |= {f"{what} ({label})" if label else what: error for what, error in found.items()}
-    return _worst(case, errors, STORED_TOLERANCE)
+    return worst(case, errors, STORED_TOLERANCE)
 
 
 def _groups(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

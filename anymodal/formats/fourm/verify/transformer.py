@@ -20,7 +20,7 @@ from anymodal.formats.fourm.domains import domain_of
 from anymodal.formats.fourm.model import load_transformer, read_transformer, transformer_keys
 from anymodal.formats.fourm.verify.checkpoints import InMemory
 from anymodal.formats.fourm.verify.recipes import closed_form_state, dense, hashed_state
-from anymodal.formats.fourm.verify.results import Result, attempt, gap
+from anymodal.formats.fourm.verify.results import Result, attempt, gap, worst
 from anymodal.model import Transformer
 from anymodal.tokens import Packed
 
@@ -85,7 +85,7 @@ def _hashed_case(folder: Path) -> Result:
         errors[f"log-sum-exp {name}"] = gap(logits.logsumexp(-1), outputs[f"logsumexp.{name}"][kept])
     losses = {kind: (value["loss"], value["per_modality"]) for kind, value in expected["losses"].items()}
     errors |= _loss_errors(model, packed, states, lost, losses, len(order))
-    return _worst(f"fm/{folder.name}", errors, HASHED_TOLERANCE, int(lost.sum()))
+    return worst(f"fm/{folder.name}", errors, HASHED_TOLERANCE, _left_out(int(lost.sum())))
 
 
 def stored_model(path: Path) -> Transformer:
@@ -136,7 +136,7 @@ def _stored_case(path: Path) -> Result:
         found = _stored_errors(model, packed, result, recorded)
         lost += int(attends_to_nothing(model, packed).sum())
         errors |= {f"{what} ({label})": error for what, error in found.items()}
-    return _worst(f"fm/{path.stem}", errors, STORED_TOLERANCE, lost)
+    return worst(f"fm/{path.stem}", errors, STORED_TOLERANCE, _left_out(lost))
 
 
 def _inputs_of(name: str, case: str) -> str:
@@ -247,7 +247,5 @@ def _loss_errors(
     return errors
 
 
-def _worst(case: str, errors: Mapping[str, float], tolerance: float, lost: int) -> Result:
-    place = max(errors, key=lambda name: errors[name])
-    left_out = f"; without losses and {lost} targets that attend to nothing but padding" if lost else ""
-    return Result(case, errors[place], tolerance, f"largest in {place}{left_out}")
+def _left_out(lost: int) -> str:
+    return f"without losses and {lost} targets that attend to nothing but padding; " if lost else ""
