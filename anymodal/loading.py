@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -41,6 +42,8 @@ class Loaded:
         caller = getattr(self.manager.hook, hook)
         if not caller.get_hookimpls():
             hint = f"decorate {hook} with @hookimpl" if hasattr(self.plugin, hook) else f"let it implement {hook}"
+            if hook == "anymodal_modalities" and isinstance(self.plugin, ModuleType):
+                hint += f", or name the class in the entry point: `{self.plugin.__name__}:Class`"
             raise Refusal("register", "provides nothing of its kind", hint)
         with _guard("call", f"{hook} raises"):
             results = caller(**arguments)

@@ -36,6 +36,18 @@ IN_FOLDERS = {
     "AM007": ("from anymodal.plugins import Registry\n", "imports anymodal.plugins.Registry"),
     "AM008": ("", "has no summary"),
 }
+BUSY = "import time\n\nend = time.process_time() + 0.3\nwhile time.process_time() < end:\n    pass\n"
+THREAD = "import threading as t\n\nt.Thread(target=t.Event().wait, daemon=True).start()\n"
+LATE = "def late():\n    from anymodal.tokens import Layout\n\n    return Layout\n"
+OTHER = "def late():\n    import anymodal_depth\n\n    return anymodal_depth\n"
+MORE_IN_FOLDERS = {
+    "AM001 busy": (BUSY, "keeps a core busy"),
+    "AM006 seed": ("import random\n\nrandom.seed(0)\n", "changes the random state of Python"),
+    "AM006 variable": ("import os\n\nos.environ['HIDDEN'] = '1'\n", "changes the environment variable HIDDEN"),
+    "AM006 thread": (THREAD, "starts a thread"),
+    "AM007 late": (LATE, "imports anymodal.tokens"),
+    "AM007 other": (OTHER, "of another plugin"),
+}
 MODULE = '''
 from anymodal import ImageModality
 
@@ -118,6 +130,52 @@ def test_a_defect_in_a_package_is_caught(number, tmp_path, monkeypatch):
     (target,) = find(str(project(tmp_path, number, first)))
     result = Inspection(target).judge(number)
     assert result.status in ("failed", "warned") and message in result.detail, result
+
+
+@pytest.mark.parametrize("case", MORE_IN_FOLDERS)
+def test_another_defect_in_a_package_is_caught(case, tmp_path, monkeypatch):
+    number, (first, message) = case.partition(" ")[0], MORE_IN_FOLDERS[case]
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, f"anymodal_planted_{number.lower()}", raising=False)
+    (target,) = find(str(project(tmp_path, number, first)))
+    result = Inspection(target).judge(number)
+    sys.modules.pop(f"anymodal_planted_{number.lower()}", None)
+    assert result.status == "failed" and message in result.detail, result
+
+
+def test_a_package_may_have_a_module_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (project(tmp_path, "whole", "from anymodal_beside import LOW\n") / "anymodal_beside.py").write_text("LOW = 233.0\n")
+    (target,) = find(str(tmp_path))
+    assert Inspection(target).judge("AM007").status == "passed"
+
+
+def test_a_private_name_deep_in_a_package_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = tmp_path / "src" / "anymodal_planted_deep"
+    folder.mkdir(parents=True)
+    (project(tmp_path, "deep", "") / "anymodal_planted_deep.py").rename(folder / "core.py")
+    (folder / "__init__.py").write_text("from anymodal_planted_deep.core import Thermal as Thermal\n")
+    (folder / "core.py").write_text("from anymodal.tokens import Layout as Layout\n" + (folder / "core.py").read_text())
+    (target,) = find(str(tmp_path))
+    assert "anymodal_planted_deep.core imports anymodal.tokens.Layout" in Inspection(target).judge("AM007").detail
+
+
+def test_what_else_a_distribution_announces_is_loaded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with (project(tmp_path, "lab", "") / "pyproject.toml").open("a") as file:
+        file.write('labeler-thermal = "anymodal_planted_lab"\n')
+    (target,) = find(str(tmp_path))
+    result = Inspection(target).judge("AM000")
+    assert "also announces labeler-thermal" in result.detail and "provides nothing of its kind" in result.detail
+
+
+@pytest.mark.parametrize("name", ["thermal-", "-thermal", "thermal camera", ""])
+def test_names_that_no_distribution_can_have(tmp_path, name):
+    folder = project(tmp_path, "named", "")
+    (folder / "pyproject.toml").write_text(PROJECT.replace("anymodal-planted", name))
+    with pytest.raises(PluginError, match="no name of a distribution"):
+        check(str(folder))
 
 
 def test_a_crash_leaves_all_else_out(tmp_path):

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +32,17 @@ HEAVY = ("torch", "numpy", "cv2", "PIL", "transformers", "scipy")
 
 @attrs.frozen
 class Facts:
-    """What was seen: `error` in place of a class, heavy modules, seconds, global changes, and what was opened."""
+    """What was seen: `error` in place of a class, heavy modules, seconds, global changes, and what was opened.
+
+    `others` says what is wrong with the labellers, presets and commands of the same distribution.
+    """
 
     error: str = ""
     heavy: tuple[str, ...] = ()
     seconds: float = 0.0
     changes: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def inspect(target: Target) -> Facts:
@@ -86,7 +91,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
 
     assert families and hookspecs and loading  # loaded before the clock starts
     (target,) = [t for t in find(request["folder"] or request["name"]) if t.name == request["name"]]
-    before, touched = set(sys.modules), list[str]()
+    before, touched, shared = set(sys.modules), list[str](), (dict(os.environ), threading.active_count())
     sys.addaudithook(lambda event, arguments: _note(touched, event, arguments))
     start, error = time.process_time(), ""
     try:
@@ -94,10 +99,24 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     except Exception as problem:
         error = f"{problem}"
     seconds = time.process_time() - start
-    seen = tuple(touched)
+    seen = (*touched, *_changed(*shared))
     heavy = tuple(name for name in HEAVY if name in sys.modules and name not in before)
     changes = tuple(problem.message for problem in target.plugins.problems if not problem.fatal)
-    return attrs.asdict(Facts(error, heavy, seconds, changes, seen))
+    return attrs.asdict(Facts(error, heavy, seconds, changes, seen, _others(target)))
+
+
+def _changed(environ: dict[str, str], threads: int) -> list[str]:
+    """What differs now in the environment and in the number of threads."""
+    keys = sorted(key for key in {*environ, *os.environ} if environ.get(key) != os.environ.get(key))
+    started = ["starts a thread"] if threading.active_count() > threads else []
+    return [*(f"changes the environment variable {key}" for key in keys), *started]
+
+
+def _others(target: Target) -> tuple[str, ...]:
+    """What is wrong with what the distribution of a modality provides beside modalities."""
+    home = target.candidate.distribution if target.candidate else None
+    beside = [c for c in target.plugins.candidates() if c.distribution == home and c.kind != "modality"]
+    return tuple(str(p) for candidate in beside for p in target.plugins.check(candidate) if p.fatal)
 
 
 def _note(touched: list[str], event: str, arguments: tuple[Any, ...]) -> None:

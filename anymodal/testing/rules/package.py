@@ -38,6 +38,7 @@ def loads(subject: Subject) -> None:
     """Loading comes first, in a process of its own with a time limit, so that a crash or a hang is only reported."""
     if distributed(subject):
         expect(not subject.fresh.error, subject.fresh.error)
+        expect(not subject.fresh.others, f"its distribution also announces {' and '.join(subject.fresh.others)}")
     subject.cls.validate()
 
 
