@@ -21,7 +21,7 @@ import numpy as np
 from anymodal.data import storage
 from anymodal.data.findings import Findings
 from anymodal.data.steps import Shuffled, ShuffledRuns
-from anymodal.data.tars import tables
+from anymodal.data.tars import Table, tables
 from anymodal.errors import DataError
 
 MEMORY = "/dev/shm"  # a file system that never touches a disk
@@ -37,6 +37,16 @@ class Wanted:
 
     folders: tuple[str, ...]
     suffixes: tuple[str, ...]
+
+
+@attrs.frozen
+class Listing:
+    """What lies at `root`: the folder of each part that was found, what is wanted of it, and what it holds."""
+
+    root: str
+    folders: dict[str, str]
+    wanted: Mapping[str, Wanted]
+    within: dict[str, list[storage.Entry]]
 
 
 @attrs.frozen
@@ -56,8 +66,8 @@ class Members(ABC):
 
     shards: tuple[Shard, ...] = ()
 
-    def __init__(self, root: str, folders: Mapping[str, str], findings: Findings) -> None:
-        self.root, self.folders, self.findings = root, dict(folders), findings
+    def __init__(self, listing: Listing) -> None:
+        self.root, self.folders, self.findings = listing.root, listing.folders, Findings()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -114,7 +124,7 @@ def open_members(root: str, wanted: Mapping[str, Wanted], count: int | None = No
         tars, plain = (", ".join(folders[p] for p, s in sharded.items() if s is kind) for kind in (True, False))
         raise DataError(f"{root} mixes tars ({tars}) with plain files ({plain}); give each a dataset of its own")
     kind = _Tars if any(sharded.values()) else _Files
-    members: Members = kind(root, folders, wanted, within, count)
+    members: Members = kind(Listing(root, folders, wanted, within), count)
     if not len(members):
         found = ", ".join(sorted(present)) or "none"
         raise DataError(f"{root} has no files for {', '.join(wanted)}; its folders: {found}")
@@ -136,18 +146,11 @@ def _split(name: str, want: Wanted) -> tuple[str, str] | None:
 class _Files(Members):
     """Plain files in folders."""
 
-    def __init__(
-        self,
-        root: str,
-        folders: Mapping[str, str],
-        wanted: Mapping[str, Wanted],
-        within: Mapping[str, Sequence[storage.Entry]],
-        count: int | None,
-    ) -> None:
-        super().__init__(root, folders, Findings())
-        self._names = {part: self._list(part, wanted[part], within[part]) for part in folders}
+    def __init__(self, listing: Listing, count: int | None) -> None:
+        super().__init__(listing)
+        self._names = {part: self._list(part, listing.wanted[part], within) for part, within in listing.within.items()}
         self._keys = sorted(set().union(*self._names.values()))[:count]
-        self._is_remote = storage.is_remote(root)
+        self._is_remote = storage.is_remote(self.root)
 
     def _list(self, part: str, want: Wanted, within: Sequence[storage.Entry]) -> dict[str, str]:
         folder = storage.join(self.root, self.folders[part])
@@ -217,23 +220,18 @@ class _Rows:
 class _Tars(Members):
     """Members of sharded tars."""
 
-    def __init__(
-        self,
-        root: str,
-        folders: Mapping[str, str],
-        wanted: Mapping[str, Wanted],
-        within: Mapping[str, Sequence[storage.Entry]],
-        count: int | None,
-    ) -> None:
-        super().__init__(root, folders, Findings())
-        self._wanted = wanted
-        self._is_remote = storage.is_remote(root)
+    def __init__(self, listing: Listing, count: int | None) -> None:
+        super().__init__(listing)
+        self._wanted = listing.wanted
+        self._is_remote = storage.is_remote(self.root)
         self._ahead: OrderedDict[tuple[str, int], tuple[int, bytes]] = OrderedDict()
-        tars = {part: {each.name for each in inside if _is_tar(each)} for part, inside in within.items()}
-        for part, inside in within.items():
-            for each in inside:
-                if each.name not in tars[part]:
-                    self.findings.add(part, "not read", storage.join(storage.join(root, folders[part]), each.name))
+        tars: dict[str, set[str]] = {}
+        for part, within in listing.within.items():
+            tars[part] = {each.name.removesuffix(".tar") for each in within if _is_tar(each)}
+            for each in within:
+                if not _is_tar(each):
+                    place = storage.join(storage.join(self.root, self.folders[part]), each.name)
+                    self.findings.add(part, "not read", place)
         names = sorted(set().union(*tars.values()))
         self._rows: list[_Rows] = []
         shards: list[Shard] = []
@@ -245,45 +243,42 @@ class _Tars(Members):
                 stop = start + len(rows.keys) if count is None else min(start + len(rows.keys), count)
                 if stop > start:
                     self._rows.append(rows)
-                    shards.append(Shard(name.removesuffix(".tar"), start, stop))
+                    shards.append(Shard(name, start, stop))
                     start = stop
         self.shards = tuple(shards)
         self._stops = np.array([shard.stop for shard in shards], np.int64)
 
     def _read_tables(self, names: Sequence[str], tars: Mapping[str, set[str]]) -> Iterator[tuple[str, _Rows]]:
         asked = [(part, name) for name in names for part in self.folders if name in tars[part]]
-        read = tables([self._tar(part, name) for part, name in asked])
-        found = dict(zip(asked, read, strict=True))
+        found = dict(zip(asked, tables([self._tar(part, name) for part, name in asked]), strict=True))
         for name in names:
-            entries: dict[str, dict[str, tuple[int, int, int]]] = {}
-            for part in self.folders:
-                if (part, name) in found:
-                    table, endings = found[part, name], self._wanted[part].suffixes
-                    if table.damage:
-                        self.findings.add(part, "damaged shard", table.damage)
-                    rows = entries[part] = {}
-                    for raw, offset, size in zip(
-                        table.names.tolist(), table.offsets.tolist(), table.sizes.tolist(), strict=True
-                    ):
-                        member = raw.decode("utf-8", "backslashreplace")
-                        split = _split(member, self._wanted[part])
-                        if split is None:
-                            self.findings.add(part, "not read", f"{self._tar(part, name)}: {member}")
-                        elif split[0] in rows:
-                            self.findings.add(part, "name used twice", f"{self._tar(part, name)}: {member}")
-                        else:
-                            rows[split[0]] = offset, size, endings.index(split[1])
-            keys = list(dict.fromkeys(key for rows in entries.values() for key in rows))
-            yield (
-                name,
-                _Rows(
-                    np.array([key.encode() for key in keys], "S"),
-                    {part: _column(rows, keys, found[part, name].damage) for part, rows in entries.items()},
-                ),
-            )
+            read = {part: found[part, name] for part in self.folders if (part, name) in found}
+            members = {part: self._members(part, name, table) for part, table in read.items()}
+            keys = list(dict.fromkeys(key for rows in members.values() for key in rows))
+            columns = {part: _column(rows, keys, read[part].damage) for part, rows in members.items()}
+            yield name, _Rows(np.array([key.encode() for key in keys], "S"), columns)
+
+    def _members(self, part: str, name: str, table: Table) -> dict[str, tuple[int, int, int]]:
+        """Offset, size and number of the ending of each member of a tar that is wanted, by key."""
+        rows: dict[str, tuple[int, int, int]] = {}
+        want, place = self._wanted[part], self._tar(part, name)
+        if table.damage:
+            self.findings.add(part, "damaged shard", table.damage)
+        columns = table.names.tolist(), table.offsets.tolist(), table.sizes.tolist()
+        for raw, offset, size in zip(*columns, strict=True):
+            member = raw.decode("utf-8", "backslashreplace")
+            split = _split(member, want)
+            if split is None:
+                self.findings.add(part, "not read", f"{place}: {member}")
+            elif split[0] in rows:
+                self.findings.add(part, "name used twice", f"{place}: {member}")
+            else:
+                rows[split[0]] = offset, size, want.suffixes.index(split[1])
+        return rows
 
     def _tar(self, part: str, name: str) -> str:
-        return storage.join(storage.join(self.root, self.folders[part]), name)
+        """The place of the tar of a shard."""
+        return storage.join(storage.join(self.root, self.folders[part]), f"{name}.tar")
 
     def __len__(self) -> int:
         return int(self._stops[-1]) if len(self._stops) else 0
@@ -305,7 +300,7 @@ class _Tars(Members):
     def place(self, part: str, index: int) -> str:
         shard, row = self._find(index)
         key = self._rows[shard].keys[row].decode()
-        return f"{self._tar(part, self.shards[shard].name)}.tar: {key}{self._ending(part, shard, row)}"
+        return f"{self._tar(part, self.shards[shard].name)}: {key}{self._ending(part, shard, row)}"
 
     def _ending(self, part: str, shard: int, row: int) -> str:
         column = self._rows[shard].columns[part]
@@ -324,7 +319,7 @@ class _Tars(Members):
         if column.sizes[row] < 0:
             raise DataError(column.damage)
         start, size = int(column.offsets[row]), int(column.sizes[row])
-        place = f"{self._tar(part, self.shards[shard].name)}.tar"
+        place = self._tar(part, self.shards[shard].name)
         if self._is_remote:
             with suppress(DataError):
                 return self._read_ahead(place, (part, shard), column, row)
