@@ -14,7 +14,8 @@ from small_runs import command
 
 import anymodal as am
 from anymodal.data import labelling
-from anymodal.data.labelling import Chosen, find_labeler, label_dataset, ordered
+from anymodal.data.labelers import Chosen, find_labeler, ordered
+from anymodal.data.labelling import label_dataset
 from anymodal.data.shelf import member_name, write_files
 from anymodal.data.values import open_values
 from anymodal.errors import ConfigError, DataError
