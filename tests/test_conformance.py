@@ -77,6 +77,11 @@ def test_a_good_plugin_passes():
     assert not [str(result) for result in check(Thermal, profile="full") if result.status in ("failed", "warned")]
 
 
+def test_a_class_made_in_place_passes():
+    results = check(am.image("planet", channels=6, low=0, high=1e4))
+    assert not [str(result) for result in results if result.status in ("failed", "warned")]
+
+
 def test_the_smallest_plugin_passes_every_rule_that_must_hold(tmp_path):
     results = check(str(project(tmp_path, "small", "")))
     assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008"}

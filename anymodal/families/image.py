@@ -169,4 +169,5 @@ def image(name: str, *, channels: int = 3, low: float = 0.0, high: float = 1.0, 
     if not NAME.fullmatch(name):
         raise PluginError(f"the name {name!r} of a modality must match [a-z][a-z0-9_]*")
     title = "".join(part.capitalize() for part in name.split("_"))
-    return type(title, (ImageModality,), {"name": name, "channels": channels, "low": low, "high": high, **numbers})
+    own = {"__doc__": f"Arrays over the picture, {channels} channels from {low:g} to {high:g}.", "name": name}
+    return type(title, (ImageModality,), {**own, "channels": channels, "low": low, "high": high, **numbers})

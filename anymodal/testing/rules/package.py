@@ -68,7 +68,8 @@ def described(subject: Subject) -> None:
 def importable(subject: Subject) -> bool:
     """Classes at the top of a module that can be imported."""
     module = sys.modules.get(subject.cls.__module__)
-    return subject.installed or getattr(module, "__spec__", None) is not None
+    there = getattr(module, "__spec__", None) is not None and getattr(module, subject.cls.__name__, None) is subject.cls
+    return subject.installed or there
 
 
 @rule(
