@@ -213,7 +213,7 @@ class AnyModel:
         sample = KnownTokens(layout, tokens)
         self._run([sample], plan, [seed], progress)
         ids = {finer[name]: sample.streams[finer[name]].values for name in names}
-        made = {name: self.detokenize({finer[name]: ids[finer[name]]})[finer[name]] for name in names}
+        made = {name: self._detokenized(finer[name], [ids[finer[name]]])[0] for name in names}
         return Outputs(self.modalities, made, values, ids)
 
     def _shared_tokens(self, outputs: Outputs) -> dict[str, np.ndarray]:

@@ -140,17 +140,13 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
 
 def weights_hash(tokenizer: Any) -> str:
     """The sha256 of a tokenizer: of its config and of all its weights."""
+    import torch
+
     content = hashlib.sha256(digest(attrs.asdict(tokenizer.config)).encode())
     for name, tensor in sorted(tokenizer.state_dict().items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.detach().cpu().contiguous().flatten().view(dtype=_bytes()).numpy())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy())
     return content.hexdigest()
-
-
-def _bytes() -> Any:
-    import torch
-
-    return torch.uint8
 
 
 def versions(modalities: ModalitySet) -> dict[str, str]:
@@ -240,11 +236,11 @@ class ShardTokenizer:
             crops = self.work.crops.draw(name, next((extent for extent in extents.values() if extent), None))
         centres = centre_crops(extents)
         views = []
-        for number, crop in enumerate(crops):
+        for k, crop in enumerate(crops):
             values: dict[str, Any] = {}
             for each, value in whole.items():
                 with _noted(problems, self.set[each], name, "crop"):
-                    values[each] = self.set[each].crop(value, crop if number else centres[each])
+                    values[each] = self.set[each].crop(value, crop if k else centres[each])
             for modality in reading:
                 sources = modality.derived_from
                 if modality.name not in whole and sources and all(source in values for source in sources):
