@@ -110,6 +110,13 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
         yield f"{place} was {_short(old)}, is {_short(new)}"
 
 
+def changes(old: Any, new: Any) -> str:
+    """The first three differences, and how many more there are; an empty string where there are none."""
+    found = list(differences(old, new))
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    return f"{'; '.join(found[:3])}{more}"
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:12]}...{text[-4:]}"
@@ -141,11 +148,9 @@ class Ledger:
         common = known["modalities"].keys() & self.plan.modalities.keys()
         old = {"settings": known["settings"], **{n: known["modalities"][n] for n in sorted(common)}}
         new = {"settings": self.plan.settings, **{n: self.plan.modalities[n] for n in sorted(common)}}
-        if changes := list(differences(old, new)):
-            more = f" (and {len(changes) - 3} more)" if len(changes) > 3 else ""
+        if told := changes(old, new):
             raise DataError(
-                f"{self.folder} was made otherwise: {'; '.join(changes[:3])}{more}."
-                f" Choose another folder for --out, or remove {culprit}"
+                f"{self.folder} was made otherwise: {told}. Choose another folder for --out, or remove {culprit}"
             )
         return known
 

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.data.findings import too_many
-from anymodal.data.ledger import differences
-from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
+from anymodal.errors import AnymodalError, CheckpointError, DataError
 from anymodal.training.checkpoint import (
     CheckpointConfig,
     CheckpointFolder,
@@ -31,6 +30,7 @@ from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizers
 from anymodal.training.parallel import ParallelConfig, World, alone, gradients_kept, lay_out, whole
 from anymodal.training.randomness import seed_everything
+from anymodal.training.resuming import check_same_run
 from anymodal.training.rows import check_rows, clip_gradients
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.stopping import stop_requests
@@ -44,7 +44,6 @@ Evaluate = Callable[["Engine[Any]"], Mapping[str, float]]
 
 SKIPS_IN_A_ROW = 20
 USUAL = 0.98  # decay of the average that tells how long a gradient usually is
-MAY_CHANGE_ON_RESUME = {"steps", "log_every", "save_every", "max_minutes", "accumulate", "max_bad"}
 
 
 class TrainingDiverged(AnymodalError):
@@ -222,8 +221,7 @@ class Engine(Generic[M]):
         if path is None:
             return self.step
         state = read_state(path)
-        self._check_settings(state["settings"], path)
-        self._check_meaning(state.get("meaning", self._meaning), path)
+        check_same_run(path, state, self.settings, self._meaning)
         fill_tensors(path, self._tensors(), self.world)
         self.progress = Progress(**state["progress"])
         if self._average is not None:
@@ -365,23 +363,6 @@ class Engine(Generic[M]):
         if callable(batches):
             return iter(batches(done))
         return islice(batches, done, None)
-
-    def _check_settings(self, saved: Mapping[str, Any], path: Path) -> None:
-        for name, value in attrs.asdict(self.settings).items():
-            before = saved.get(name, value)  # one that did not exist then was as it is by default
-            before = tuple(before) if isinstance(before, list) else before
-            if name not in MAY_CHANGE_ON_RESUME and value != before:
-                raise ConfigError(
-                    f"the run in {path} was started with {name} = {before!r}, not {value!r};"
-                    " resume it with the same value, or start anew in another folder."
-                )
-
-    def _check_meaning(self, saved: Mapping[str, Any], path: Path) -> None:
-        if changes := list(differences(saved, self._meaning)):
-            raise ConfigError(
-                f"the run in {path} was made otherwise: {'; '.join(changes[:3])}; resume it as it was, or start anew in"
-                " another folder."
-            )
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
