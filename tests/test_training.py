@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import attrs
@@ -99,12 +100,30 @@ def test_a_run_keeps_its_folder_to_itself_and_its_modalities_in_order(line, tmp_
         train(config, out)
     assert not out.exists()
     train(config, out)
+    with pytest.raises(ConfigError, match=r"was made otherwise: model\.heads was 2, is 4; resume it as it was"):
+        train(attrs.evolve(config, model=attrs.evolve(config.model, heads=4)), out, resume=True)
     turned = attrs.evolve(config, modalities=dict(reversed(config.modalities.items())))
     with pytest.raises(ConfigError, match=r"was made otherwise: streams was .*; resume it as it was"):
         train(turned, out, resume=True)
     with pytest.raises(CheckpointError, match="already holds a run"):
         train(turned, out)
     assert [path.name for path in out.iterdir() if path.name.startswith("start")] == []
+
+
+def test_held_out_data_may_lack_modalities_and_be_damaged(line, scenes, tmp_path):
+    held_out = tmp_path / "held-out"
+    for name in ("rgb", "caption"):
+        shutil.copytree(scenes / name, held_out / name)
+    min((held_out / "rgb").iterdir()).write_bytes(b"not a picture")
+    wanted = f"evaluation={{data: {held_out}, every: 2, samples: 4, pictures: 2}}"
+    config = load_config(line / "model.yaml", TrainConfig, ["training.steps=2", wanted])
+    train(config, tmp_path / "out")
+    (record,) = read_log(tmp_path / "out" / "evaluation.jsonl")
+    assert "loss.caption" in record and not any("depth" in name for name in record)
+    assert len(list((tmp_path / "out" / "samples").iterdir())) == 1
+    many = attrs.evolve(config, evaluation=attrs.evolve(config.evaluation, pictures=500))
+    with pytest.raises(ConfigError, match=r"evaluation.pictures is 500, but .*held-out has \d+ samples; ask for fewer"):
+        train(many, tmp_path / "many")
 
 
 def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):

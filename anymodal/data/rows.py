@@ -113,8 +113,8 @@ def load_rows(path: str) -> Any:
     except DataError:
         raise
     except Exception as error:  # of a library that reads many formats, and the Hub
-        reason = one_line(error, 200)
-        raise DataError(f"{path} cannot be read as a dataset: {type(error).__name__}: {reason}") from None
+        cause = error.__cause__ or error
+        raise DataError(f"{path} cannot be read as a dataset: {type(cause).__name__}: {one_line(cause, 200)}") from None
 
 
 def _parts(name: str) -> tuple[str, str | None, str]:

@@ -115,8 +115,13 @@ class MaskedBatches:
         raise DataError(f"{TRIES} samples of {supply.path} in a row cannot be used; the last one: {problems[-1]}")
 
 
-def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = Share()) -> MaskedBatches:
-    """The batches of a run. Raises DataError if the datasets do not fit the modalities."""
+def build_batches(
+    config: TrainConfig, modalities: ModalitySet, share: Share = Share(), *, complete: bool = True
+) -> MaskedBatches:
+    """The batches of a run. Raises DataError if the datasets do not fit the modalities, and together lack a stream.
+
+    Without `complete` they may lack some.
+    """
     seed, layout = config.training.seed, modalities.layout
     masker = Masker(layout, config.masking)
     supplies = []
@@ -124,7 +129,7 @@ def build_batches(config: TrainConfig, modalities: ModalitySet, share: Share = S
         source = open_source(data, modalities)
         own = None if data.masking is None else Masker(layout, data.masking)
         supplies.append(Supply(data.path, source, source.order(seed + number), own or masker, own is not None))
-    for stream in layout.streams:
+    for stream in layout.streams if complete else ():
         if not any(stream.name in supply.source.streams for supply in supplies):
             paths = " and ".join(supply.path for supply in supplies)
             raise DataError(f"{paths} has no stream {stream.name!r}; add it to the data, or leave it out of the set")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from anymodal.anymodel import AnyModel
-from anymodal.errors import ConfigError
+from anymodal.errors import AnymodalError, ConfigError
 from anymodal.files import replacing
 from anymodal.model import Transformer
 from anymodal.outputs import stacked
@@ -36,7 +36,12 @@ class Evaluation:
         self.plan, self.config, self.modalities = config.evaluation, config, modalities
         self.out, self.world = out, world
         held_out = attrs.evolve(config, data=self.plan.data)
-        self.batches: MaskedBatches = build_batches(held_out, modalities, Share(world.rank, world.size))
+        self.batches: MaskedBatches = build_batches(held_out, modalities, Share(world.rank, world.size), complete=False)
+        if self.plan.pictures > (known := len(self.batches.supplies[0].source)):
+            raise ConfigError(
+                f"evaluation.pictures is {self.plan.pictures}, but {self.plan.data[0].path} has {known} samples;"
+                " ask for fewer"
+            )
         self.objective = MaskedLoss(modalities.layout, config.stream_weights)
         self.weights = [component.weight for component in config.masking.components]
         if self.plan.given is not None and self.plan.given not in modalities.targets:
@@ -98,7 +103,11 @@ class Evaluation:
             tracker.picture(engine.step, "samples", picture)
 
     def _sheet(self, model: AnyModel, index: int) -> Any:
-        tokens = self.batches.sample(index)
+        """What is made of a sample beside the truth; None of one that cannot be used."""
+        try:
+            tokens = self.batches.sample(index)
+        except AnymodalError:
+            return None
         truth: Mapping[str, Any] = model.detokenize(
             {name: ids for name, ids in tokens.items() if name in self.modalities.targets}
         )

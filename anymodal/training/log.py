@@ -61,8 +61,7 @@ class ProblemLog:
         self.path = path
 
     def add(self, step: int, lines: Iterable[str]) -> None:
-        with self.path.open("a") as file:
-            file.write("".join(json.dumps({"step": step, "problem": line}) + "\n" for line in lines))
+        _append(self.path, "".join(json.dumps({"step": step, "problem": line}) + "\n" for line in lines))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -159,7 +158,9 @@ class TrainingLog:
         self.last_step, self.last_time, self.waiting = self.step, now, 0.0
         speed = {"samples_per_second": round(rate, 2), "waiting": round(waiting, 4)}
         if self.path is not None:
-            _append(self.path, {"step": self.step, **metrics, **speed, "seconds": self.earlier + now - self.started})
+            _append(
+                self.path, _line({"step": self.step, **metrics, **speed, "seconds": self.earlier + now - self.started})
+            )
         for tracker in self.trackers:
             tracker.numbers(self.step, {**metrics, **speed})
         self._show(metrics, rate, now)
@@ -167,7 +168,7 @@ class TrainingLog:
     def write_evaluation(self, metrics: Mapping[str, float]) -> None:
         """Append the line of an evaluation at the present step."""
         if self.path is not None:
-            _append(self._evaluations, {"step": self.step, **metrics})
+            _append(self._evaluations, _line({"step": self.step, **metrics}))
         for tracker in self.trackers:
             tracker.numbers(self.step, {f"evaluation/{name}": value for name, value in metrics.items()})
         if "loss" in metrics:
@@ -182,11 +183,14 @@ class TrainingLog:
             self.say(f"step {self.step}/{self.steps}  {text}")
 
 
-def _append(path: Path, record: Mapping[str, float]) -> None:
-    line = json.dumps({key: _finite(value) for key, value in record.items()}) + "\n"
+def _line(record: Mapping[str, float]) -> str:
+    return json.dumps({key: _finite(value) for key, value in record.items()}) + "\n"
+
+
+def _append(path: Path, text: str) -> None:
     try:
         with path.open("a") as file:
-            file.write(line)
+            file.write(text)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
 

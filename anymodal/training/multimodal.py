@@ -62,7 +62,7 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
         trackers=followers,
         fixed=start.fixed(transformer),
         idle=start.idle(transformer, config.start),
-        meaning=meaning(modalities),
+        meaning=meaning(config, modalities),
     )
     try:
         engine.run(
@@ -87,10 +87,13 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     return model
 
 
-def meaning(modalities: ModalitySet) -> dict[str, Any]:
-    """What the rows of a model's tables stand for, as JSON can hold it."""
+def meaning(config: TrainConfig, modalities: ModalitySet) -> dict[str, Any]:
+    """What the weights of a run are for, beyond their shapes: how they compute, and what rows of tables stand for."""
     streams, vocabulary = modalities.layout.streams, modalities.vocabulary
+    lora = config.start.lora if config.start else None
     return {
+        "model": attrs.asdict(config.model),
+        "lora": None if lora is None else attrs.asdict(lora),
         "streams": [stream.name for stream in streams],
         "spaces": {stream.name: attrs.asdict(stream.space) for stream in streams},
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
