@@ -7,6 +7,8 @@ import pytest
 
 import anymodal as am
 from anymodal.errors import ConfigError
+from anymodal.families import StructuredModality
+from anymodal.testing.small import shrunk
 from anymodal.training.fit import fit
 
 
@@ -43,6 +45,25 @@ def test_a_small_set_learns():
         out = model.generate({"rgb": sample["rgb"]}, ["thermal", "caption"], guidance=1.0, temperature=0.1)
         assert np.abs(out["thermal"] - sample["thermal"]).mean() < 20
         assert out["caption"] == sample["caption"]
+
+
+@pytest.mark.parametrize("name", sorted(am.modalities()))
+def test_every_modality_fits_beside_a_picture(name, sample_values):
+    """As an input, and as an output where it is one; structured values survive their tokens."""
+    numbers = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
+    picture = am.image("picture", channels=1)(**numbers)
+    values = sample_values(name)
+    cls = am.registry().modality(name)
+    small = shrunk(cls)
+    samples = [{"picture": np.full((32, 32), k / len(values), np.float32), name: v} for k, v in enumerate(values)]
+    model = fit(am.ModalitySet([picture, small]), samples, steps=2, tokenizer_steps=2, dim=32, batch_size=4)
+    assert model.generate({name: values[-1]}, "picture", steps=1, seed=0)["picture"].shape == (32, 32)
+    if name in model.modalities.targets:
+        made = model.generate({"picture": samples[0]["picture"]}, name, seed=0)[name]
+        assert type(small.accept(made)) is type(values[-1])
+    if isinstance(small, StructuredModality) and not isinstance(small, am.TextModality):
+        (back,) = small.detokenize(small.tokenize([values[-1]])[name])
+        assert len(back) == len(values[-1])
 
 
 def test_nothing_to_learn_from():

@@ -56,20 +56,13 @@ def equip(modality: Any, seed: int = 0) -> Any:
     if isinstance(modality, StructuredModality):
         modality.vocabulary = vocabulary()
     if hasattr(modality, "tokenizer_config"):
+        from anymodal.tokenizers.config import plain_config
         from anymodal.tokenizers.diffusion import build
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            modality.tokenizer = build(tokenizer_config(modality)).eval()
+            modality.tokenizer = build(plain_config(modality, width=32)).eval()
     return modality
-
-
-def tokenizer_config(modality: Any) -> Any:
-    """The tokenizer that fits the modality, 32 wide and one block deep: vision transformers or MLPs."""
-    try:
-        return modality.tokenizer_config(*[{"dim": 32, "depth": 1, "heads": 2}] * 2)
-    except TypeError:
-        return modality.tokenizer_config(*[{"width": 32, "blocks": 1}] * 2)
 
 
 @contextlib.contextmanager

@@ -298,3 +298,12 @@ class TokenizerConfig:
             _refuse(self, "labels and refine belong to feed-forward decoders; a denoiser has neither")
         if self.noise is not None and isinstance(encoder, ViTConfig) and not encoder.patch_projection:
             _refuse(self, "a denoiser decodes pictures; feature maps (patch_projection off) need a ViTConfig")
+
+
+def plain_config(modality: Any, width: int, depth: int = 1, heads: int = 2) -> TokenizerConfig:
+    """A small tokenizer that fits a modality: transformers of that width and depth, or MLPs where it has vectors."""
+    try:
+        made: TokenizerConfig = modality.tokenizer_config(*[{"dim": width, "depth": depth, "heads": heads}] * 2)
+    except TypeError:  # networks of vectors have other settings
+        made = modality.tokenizer_config(*[{"width": width, "blocks": depth}] * 2)
+    return made

@@ -11,11 +11,12 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.steps import EpochOrder, step_batches
 from anymodal.errors import ConfigError
-from anymodal.families import StructuredModality
+from anymodal.families import CodedModality, StructuredModality
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.modality import Modality
 from anymodal.model import ModelConfig
 from anymodal.text import Vocabulary
+from anymodal.tokenizers.config import plain_config
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.train import train_tokenizer
 from anymodal.tokens import ModalitySet, collate
@@ -71,18 +72,22 @@ def fit(
 
 
 def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: TrainingSettings, seed: int) -> None:
-    net = {"dim": dim, "depth": 1} | ({"heads": 4} if "patch" in modality.numbers else {})
-    inputs = torch.from_numpy(np.stack([modality.preprocess(value) for value in values]))
+    if isinstance(modality, CodedModality):
+        tensors = [part for value in values for part in modality.parts(value)] or [modality.preprocess(values[0])]
+    else:
+        tensors = [modality.preprocess(value) for value in values]
+    inputs = torch.from_numpy(np.stack(tensors))
     order = EpochOrder(len(inputs), settings.batch_size, seed)
     batches = step_batches(lambda step: inputs[order(step)], settings.steps)
-    modality.tokenizer = train_tokenizer(build(modality.tokenizer_config(net, net)), batches, modality.loss, settings)
+    tokenizer = build(plain_config(modality, dim, heads=4))
+    modality.tokenizer = train_tokenizer(tokenizer, batches, modality.loss, settings)
 
 
 def _fit_vocabulary(modalities: ModalitySet, values: list[dict[str, Any]]) -> Vocabulary | None:
     spelled = [m for m in modalities if isinstance(m, StructuredModality)]
     if not spelled:
         return None
-    return Vocabulary.train([m.spell(value[m.name]) for m in spelled for value in values], 8000, bins=256, sentinels=16)
+    return Vocabulary.train([m.spell(value[m.name]) for m in spelled for value in values], 8000, sentinels=16)
 
 
 def _every_way(model: AnyModel) -> MaskingConfig:
