@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import DataError, ValueProblem
+from anymodal.errors import CheckpointError, DataError, ValueProblem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +121,17 @@ def read_json(path: Path) -> Any:
         raise ValueProblem(f"{path} is not JSON: line {error.lineno}: {error.msg}") from None
     except RecursionError:
         raise ValueProblem(f"{path} is nested too deeply") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint. Raises CheckpointError."""
+    try:
+        raw = read_json(path)
+    except ValueProblem as error:
+        raise CheckpointError(str(error)) from None
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path} must hold one JSON object")
+    return raw
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import CheckpointError, ConfigError, UnknownModality, nearest
+from anymodal.files import read_object
 from anymodal.plugins import registry
 from anymodal.remote import REPOSITORY, Access, Files, Folder, Repository, clear_errors
 
@@ -66,7 +67,6 @@ def load(
     from anymodal.checkpoint import FORMAT, load_checkpoint
     from anymodal.formats.fourm.files import read_config
     from anymodal.formats.fourm.published import Options, load_published
-    from anymodal.tokenizer_files import read_object
 
     access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     place = resolve(name, revision, access)

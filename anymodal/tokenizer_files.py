@@ -11,8 +11,8 @@ import attrs
 import torch
 
 from anymodal.config import structure
-from anymodal.errors import CheckpointError, ConfigError, ValueProblem
-from anymodal.files import read_json, write_json
+from anymodal.errors import CheckpointError, ConfigError
+from anymodal.files import read_object, write_json
 from anymodal.formats.fourm.tokenizers import load_tokenizer as load_published
 from anymodal.modality import Modality
 from anymodal.remote import REPOSITORY, Access, Files, Folder, Repository
@@ -95,17 +95,6 @@ def load_any(place: str | Path, access: Access | None = None) -> AnyTokenizer:
         return load_tokenizer(files)
     files.path(WEIGHTS)
     return load_published(files.path("config.json").parent)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises CheckpointError."""
-    try:
-        raw = read_json(path)
-    except ValueProblem as error:
-        raise CheckpointError(str(error)) from None
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} must hold one JSON object")
-    return raw
 
 
 def load_tokenizer(files: Files, part: str = "") -> AnyTokenizer:

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anymodal.errors import CheckpointError, ConfigError, ValueProblem
-from anymodal.files import read_json, replacing, write_json
+from anymodal.errors import CheckpointError, ConfigError
+from anymodal.files import read_object, replacing, write_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -148,11 +148,7 @@ def open_file(path: Path) -> Any:
 
 def read_index(path: Path) -> dict[str, str]:
     """The file of each tensor as an index of shards has it. Raises CheckpointError."""
-    try:
-        raw = read_json(path)
-    except ValueProblem as error:
-        raise CheckpointError(str(error)) from None
-    shards = raw.get("weight_map") if isinstance(raw, dict) else None
+    shards = read_object(path).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise CheckpointError(f"{path} must hold a 'weight_map' from names of tensors to files")
     for shard in set(shards.values()):

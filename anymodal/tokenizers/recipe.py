@@ -15,10 +15,11 @@ from anymodal.data.values import ValueSource
 from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import ImageModality
+from anymodal.files import read_object
 from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.text import VALUE_NAMES, Vocabulary
-from anymodal.tokenizer_files import AnyTokenizer, load_any, read_object, save_tokenizer
+from anymodal.tokenizer_files import AnyTokenizer, load_any, save_tokenizer
 from anymodal.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.config import (
     MLPConfig,

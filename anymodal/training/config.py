@@ -11,7 +11,7 @@ import attrs
 from anymodal.checkpoint import ModalityRecord, load_modality
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.errors import ConfigError, nearest
-from anymodal.files import read_json
+from anymodal.files import read_object
 from anymodal.masking import MaskingConfig
 from anymodal.modality import Sampling
 from anymodal.model import ModelConfig
@@ -120,7 +120,7 @@ def build_set(
         numbers = dict(given or {})
         shared = tuple(numbers.pop("members", ()))
         config = tokenizers / "modalities" / name / "config.json"
-        known = read_json(config)["numbers"] if config.exists() else {}
+        known = read_object(config).get("numbers", {}) if config.exists() else {}
         members.append(
             load_modality(
                 name,

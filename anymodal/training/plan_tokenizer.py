@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from anymodal.config import structure
 from anymodal.errors import ConfigError
 from anymodal.families.grids import CroppedGrid
+from anymodal.files import read_object
 from anymodal.modality import Modality
 from anymodal.plugins import registry
-from anymodal.tokenizer_files import read_object
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.recipe import TokenizerRun, described

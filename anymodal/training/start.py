@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from anymodal.anymodel import AnyModel
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, nearest
-from anymodal.files import write_json
+from anymodal.files import read_object, write_json
 from anymodal.hub import load
 from anymodal.model import ModelConfig, Transformer
 from anymodal.model.state import parts
 from anymodal.text import Vocabulary
-from anymodal.tokenizer_files import read_object
 from anymodal.tokens import Layout, ModalitySet
 from anymodal.weights import WEIGHTS, WeightFile, fill, save_weights
 

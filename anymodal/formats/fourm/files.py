@@ -14,8 +14,8 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anymodal.errors import CheckpointError, ValueProblem
-from anymodal.files import read_json, replacing, write_json
+from anymodal.errors import CheckpointError
+from anymodal.files import read_object, replacing, write_json
 from anymodal.weights import INDEX, WEIGHTS, WeightFile
 
 LONGEST_VALUE = 10_000
@@ -32,13 +32,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], str]:
     """The raw config of a checkpoint and where it was found. Raises CheckpointError."""
     if path.is_dir():
         source = path / "config.json"
-        try:
-            raw = read_json(source)
-        except ValueProblem as error:
-            raise CheckpointError(str(error)) from None
-        if not isinstance(raw, dict):
-            raise CheckpointError(f"{source} must hold one object with the keys of a config")
-        return raw, str(source)
+        return read_object(source), str(source)
     with open_weights(path) as file:
         header = file.metadata()
     raw = {key: parse_value(text) for key, text in header.items()}
