@@ -118,7 +118,7 @@ def catalog(entries: Iterable[EntryPoint] | None, environ: Mapping[str, str]) ->
             chosen[name] = (wanted or group)[0]
         else:
             rivals[name] = group
-            problems += [c.problem("conflict", *_conflict(name, group)) for c in group]
+            problems += [c.problem("conflict", *_conflict(name, group, preferred.get(name))) for c in group]
     broken = tuple({c for c, _ in read} - {*disabled, *usable.values()})
     return Catalog(usable, chosen, rivals, disabled, broken, tuple(problems))
 
@@ -178,8 +178,10 @@ def _unmet(requirement: str) -> tuple[str, str] | None:
     return f"requires anymodal {wanted.specifier}, and this is {anymodal.__version__}", hint
 
 
-def _conflict(name: str, group: tuple[Candidate, ...]) -> tuple[str, str]:
+def _conflict(name: str, group: tuple[Candidate, ...], preferred: str | None) -> tuple[str, str]:
     names = " and ".join(c.distribution for c in group)
+    if preferred is not None:
+        names += f", and not by {preferred!r} that ANYMODAL_PREFER names"
     hint = f"ask for {group[0].key!r}, or set ANYMODAL_PREFER={name}={group[0].distribution}"
     return f"is provided by {names}, so none of them is used", hint
 

@@ -217,6 +217,14 @@ def test_preference_that_makes_no_sense(shelf):
         shelf.registry(ANYMODAL_PREFER="odd").modalities()
 
 
+def test_preference_of_one_that_does_not_provide_it(shelf):
+    for letter in "ab":
+        shelf.put(f"odd-{letter}", {"odd": f"am_odd_{letter}:Odd"}, {f"am_odd_{letter}": MODALITY.format(name="Odd")})
+    registry = shelf.registry(ANYMODAL_PREFER="odd=odd-c")
+    assert list(registry.modalities()) == ["healthy"]
+    assert "not by 'odd-c' that ANYMODAL_PREFER names" in registry.problems[0].message
+
+
 @pytest.mark.parametrize("off", ["healthy", "healthy-one", "healthy_one", "healthy-one:healthy", "*", "x, healthy"])
 def test_switched_off(shelf, off):
     registry = shelf.registry(ANYMODAL_DISABLE=off)
