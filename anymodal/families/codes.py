@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError
+from anymodal.families.codec import decoded, encoded
 from anymodal.families.text import StructuredModality
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from anymodal.tokenizers.config import TokenizerConfig
 else:
-    from anymodal.lazy import np, torch
+    from anymodal.lazy import np
 
 
 class CodedModality(StructuredModality):
@@ -65,27 +64,11 @@ class CodedModality(StructuredModality):
 
     def encode_parts(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Ids (codes,) int64 of each part. Raises CheckpointError without a tokenizer, unless there are no parts."""
-        if not len(tensors):
-            return []
-        tokenizer = self._tokenizer_for("written")
-        batch = torch.from_numpy(np.stack(tensors).astype(np.float32))
-        return list(tokenizer.encode(batch.to(next(tokenizer.parameters()).device)).cpu().numpy())
+        return encoded(self, [tensor.astype(np.float32) for tensor in tensors]) if len(tensors) else []
 
     def decode_parts(self, ids: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The tokenizer's float32 output for the ids (codes,) of each part; raises as `encode_parts`."""
-        if not len(ids):
-            return []
-        tokenizer = self._tokenizer_for("read")
-        batch = torch.from_numpy(np.stack(ids).astype(np.int64)).to(next(tokenizer.parameters()).device)
-        return list(tokenizer.decode(batch, shape=self.grid).float().cpu().numpy())
-
-    def _tokenizer_for(self, verb: str) -> Any:
-        if self.tokenizer is None:
-            raise CheckpointError(
-                f"{self.name} has no tokenizer, without which its codes cannot be {verb};"
-                " load a checkpoint that has one, or train one first"
-            )
-        return self.tokenizer
+        return decoded(self, [each.astype(np.int64) for each in ids], shape=self.grid) if len(ids) else []
 
     def spell_codes(self, ids: np.ndarray) -> list[str]:
         """Ids as words."""

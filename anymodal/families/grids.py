@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import ConfigError
+from anymodal.families.codec import decoded, decoded_mean, encoded
 from anymodal.modality import Crop, Modality, Sampling
 from anymodal.spaces import Stream, TokenSpace
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from anymodal.tokenizers.config import TokenizerConfig
 else:
-    from anymodal.lazy import np, torch
+    from anymodal.lazy import np
 
 
 class CroppedGrid(Modality):
@@ -129,11 +129,6 @@ class CroppedGrid(Modality):
             **options,
         )
 
-    def _ready(self) -> Any:
-        if self.tokenizer is None:
-            raise CheckpointError(f"{self.name} has no tokenizer; load a checkpoint or train one first")
-        return self.tokenizer
-
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
         return {self.size_name(size): self.ids_at(values, size) for size in self.sizes}
 
@@ -143,26 +138,19 @@ class CroppedGrid(Modality):
 
     def ids_at(self, values: list[Any], size: int) -> list[np.ndarray]:
         """The ids (length,) of values at one of the sizes."""
-        tensors = torch.from_numpy(np.stack([self.preprocess(self.at(v, size)) for v in values]))
-        tokenizer = self._ready()
-        ids = tokenizer.encode(tensors.to(next(tokenizer.parameters()).device))
-        return list(ids.cpu().numpy())
+        return encoded(self, [self.preprocess(self.at(v, size)) for v in values])
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return self.detokenize_stream(self.name, tokens)
 
     def detokenize_stream(self, stream: str, tokens: list[np.ndarray]) -> list[Any]:
         side = next(s.space.shape[0] for s in self.streams() if s.name == stream and s.space.shape)
-        tokenizer = self._ready()
-        ids = torch.from_numpy(np.stack(tokens)).to(next(tokenizer.parameters()).device)
-        output = tokenizer.decode(ids, shape=(side, side), steps=self.denoising_steps).float().cpu().numpy()
-        return [self.postprocess(o) for o in output]
+        outputs = decoded(self, tokens, shape=(side, side), steps=self.denoising_steps)
+        return [self.postprocess(o) for o in outputs]
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
-        tokenizer = self._ready()
-        shares = torch.from_numpy(np.stack(probabilities)).to(next(tokenizer.parameters()).device)
-        output = tokenizer.decode_mean(shares, shape=(self.side, self.side)).float().cpu().numpy()
-        return [self.postprocess(o) for o in output]
+        outputs = decoded_mean(self, probabilities, shape=(self.side, self.side))
+        return [self.postprocess(o) for o in outputs]
 
 
 def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError
 from anymodal.families.arrays import ArrayModality
+from anymodal.families.codec import decoded, encoded
 from anymodal.families.features import cosine_similarity
 from anymodal.modality import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from PIL.Image import Image
 
     from anymodal.tokenizers.config import TokenizerConfig
 else:
-    from anymodal.lazy import np, torch
+    from anymodal.lazy import np
 
 PETALS = 96
 
@@ -71,21 +70,11 @@ class VectorModality(ArrayModality):
     def postprocess(self, tensor: np.ndarray) -> np.ndarray:
         return np.array(tensor, np.float32)
 
-    def _ready(self) -> Any:
-        if self.tokenizer is None:
-            raise CheckpointError(f"{self.name} has no tokenizer; load a checkpoint or train one first")
-        return self.tokenizer
-
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
-        tokenizer = self._ready()
-        tensors = torch.from_numpy(np.stack([self.preprocess(v) for v in values]))
-        ids = tokenizer.encode(tensors.to(next(tokenizer.parameters()).device))
-        return {self.name: list(ids.cpu().numpy())}
+        return {self.name: encoded(self, [self.preprocess(v) for v in values])}
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
-        tokenizer = self._ready()
-        ids = torch.from_numpy(np.stack(tokens)).to(next(tokenizer.parameters()).device)
-        return [self.postprocess(o) for o in tokenizer.decode(ids).float().cpu().numpy()]
+        return [self.postprocess(o) for o in decoded(self, tokens)]
 
     def show(self, value: Any, size: int = 256) -> Image:
         """A flower: neighbouring channels are averaged into petals, longer outside for more and inside for less."""
