@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 import yaml
+from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples
 from conftest import build_set
-from data_sets import as_folder, as_tars, grids, npy, picture, samples
 from PIL import Image
 from small_runs import command, model_config
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
+from aligned_layouts import as_folder, as_tars, npy, samples
 from conftest import build_set
-from data_sets import as_folder, as_tars, npy, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

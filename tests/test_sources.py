@@ -7,8 +7,8 @@ import tarfile
 import fsspec
 import numpy as np
 import pytest
+from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples, served
 from conftest import build_set
-from data_sets import as_folder, as_tars, grids, npy, picture, samples, served
 from small_runs import GRID, STEPS, command, model_config
 
 from anymodal.data import storage, tars
