@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
 import random
 import re
 import tempfile
@@ -12,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from anymodal.errors import AnymodalError
-from anymodal.families import EmbeddingModality, FeatureMapModality, LabelMapModality, TextModality, VectorModality
+from anymodal.families import (
+    EmbeddingModality,
+    FeatureMapModality,
+    ImageModality,
+    LabelMapModality,
+    TextModality,
+    VectorModality,
+)
 from anymodal.modality import Crop
 from anymodal.plugins import registry
 from anymodal.testing.examples import examples
@@ -80,8 +89,6 @@ def moderate(subject: Subject) -> None:
 
 def _plain_range(subject: Subject) -> bool:
     """Whether the numbers of the class say that low..high becomes -1..1."""
-    from anymodal.families import ImageModality
-
     return subject.cls.preprocess is ImageModality.preprocess
 
 
@@ -302,6 +309,29 @@ def files(subject: Subject) -> None:
                 expect(close, f"{example} is read as another value than was written")
 
 
+SPRUNG: list[str] = []
+RUNS_CODE = "read runs code that is in a file: it opens pickles"
+
+
+def _spring() -> None:
+    """What is called when a file of `_traps` is unpickled."""
+    SPRUNG.append("a trap")
+
+
+class _Trap:
+    """Calls `_spring` when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return _spring, ()
+
+
+def _traps() -> tuple[bytes, bytes]:
+    """Files that run code when they are opened without care: a pickle, and an .npy of objects."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([_Trap()], object), allow_pickle=True)
+    return pickle.dumps(_Trap()), buffer.getvalue()
+
+
 @rule(
     "AM112",
     "Damaged files are refused",
@@ -310,20 +340,31 @@ def files(subject: Subject) -> None:
 )
 def damaged(subject: Subject) -> None:
     """Files come from anywhere: cut short, of another kind, or made to hurt. Pickles are never opened."""
-    contents = (b"", b"\x89PNG\r\n\x1a\n\0\0", b"\x80\x04\x95{[(", b"[[[[", b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}")
+    contents = (
+        *_traps(),
+        b"",
+        b"\x89PNG\r\n\x1a\n\0\0",
+        b"\x80\x04\x95{[(",
+        b"[[[[",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}",
+    )
     plain_text = issubclass(subject.cls, TextModality)
     with tempfile.TemporaryDirectory() as folder:
         missing = Path(folder) / f"missing{subject.cls.suffixes[0]}"
-        for path, content in [(missing, None), *((Path(folder) / f"value{missing.suffix}", c) for c in contents)]:
+        for path, content in [*((Path(folder) / f"value{missing.suffix}", c) for c in contents), (missing, None)]:
             if content is not None:
                 path.write_bytes(content)
+            SPRUNG.clear()
             try:
                 subject.modality.read(path)
             except ValueError:
+                expect(not SPRUNG, RUNS_CODE)
                 continue
             except Exception as error:
+                expect(not SPRUNG, RUNS_CODE)
                 what = "a missing file" if content is None else f"a file of {len(content)} damaged bytes"
                 raise Broken(f"read answers {what} with {type(error).__name__}, not a ValueError") from None
+            expect(not SPRUNG, RUNS_CODE)
             if content is None or not plain_text:
                 raise Broken(f"read takes a file of the {len(content or b'')} bytes {content!r}")
 
@@ -337,8 +378,8 @@ def damaged(subject: Subject) -> None:
 )
 def units(subject: Subject) -> None:
     """A depth of 3 is of use to nobody who does not know of what."""
-    texts = [cls.__dict__.get("__doc__") or "" for cls in (subject.cls,)]
-    expect(UNITS.search(" ".join(texts)), "the docstring names neither a unit nor a range")
+    own = subject.cls.__dict__.get("__doc__") or ""  # not that of a family
+    expect(UNITS.search(own), "the docstring names neither a unit nor a range")
 
 
 @rule(
