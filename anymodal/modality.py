@@ -188,6 +188,10 @@ class Modality:
         """Raise PluginError if the class cannot be used; run once when a plugin is loaded."""
         if not NAME.fullmatch(cls.name):
             raise PluginError(f"the name {cls.name!r} of a modality must match [a-z][a-z0-9_]*")
+        for key in ("numbers", "suffixes", "derived_from", "folders"):
+            words = getattr(cls, key)
+            if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
+                raise PluginError(f"{key} of modality {cls.name!r} is a tuple of texts, as ('one',), not {words!r}")
         try:
             streams = cls().streams()
         except AnymodalError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from planted import Thermal
 
 import anymodal as am
 from anymodal.families import EmbeddingModality
+from anymodal.families.drawing import text_page
 from anymodal.files import read_json
 
 
@@ -172,9 +174,7 @@ class Letters(am.StructuredModality):
         return {k: int(v[3:]) for k, v in pairs if k.isalpha() and len(k) == 1 and re.fullmatch(r"v0=[0-9]+", v)}
 
     def show(self, value: Any, size: int = 256) -> Any:
-        from PIL import Image
-
-        return Image.new("RGB", (size, size))
+        return text_page(self.spell(value), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         return {"same": float(np.mean([p == t for p, t in zip(predictions, truths, strict=True)]))}
@@ -237,6 +237,60 @@ class Share(Letters):
         return {"same": float(np.mean([sum(p.get(k) == v for k, v in t.items()) / len(t) for p, t in pairs]))}
 
 
+class Blank(Letters):
+    """Counts 0 to 99 by letter; nothing to see."""
+
+    def show(self, value: Any, size: int = 256) -> Any:
+        return text_page("", size)
+
+
+class Brief(Letters):
+    """Counts 0 to 99 by letter; in two tokens."""
+
+    length = 2
+
+
+class Undecided(Letters):
+    """Counts 0 to 99 by letter; kept when it likes."""
+
+    keep = "sometimes"
+
+
+class Preserved(Letters):
+    """Counts 0 to 99 by letter; in pickles."""
+
+    def write(self, value: Any, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(value))
+
+    def read(self, path: Path) -> Any:
+        return pickle.loads(path.read_bytes())
+
+
+class Objects(am.VectorModality):
+    """A vector of numbers from -1 to 1; read with pickles in it."""
+
+    channels = 8
+
+    def read(self, path: Path) -> np.ndarray:
+        try:
+            return np.load(path, allow_pickle=True).astype(np.float32)
+        except Exception as error:
+            raise self.problem(path, "an array") from error
+
+
+class Loose(Thermal):
+    """Kelvin; covers the picture and says it does not."""
+
+    aligned = False
+
+
+class Letterwise(Thermal):
+    """Kelvin; a folder whose name is taken for five."""
+
+    folders = "infra"
+
+
 class Crowded(am.LabelMapModality):
     """Kinds of ground, ids 0 to 299."""
 
@@ -294,6 +348,13 @@ MORE = {
     "AM116 order": (Losing, "no drawn spelling of example 'two' of seed 0"),
     "AM116 chunks": (Torn, "and its chunks 'a b'"),
     "AM302": (Large, "read from its tokens as 'b v0=40'"),
+    "AM302 length": (Brief, "a length of 2 tokens cuts every example short"),
+    "AM601 same": (Blank, "show gives the same picture for all examples"),
+    "AM112": (Preserved, "read runs code that is in a file"),
+    "AM112 npy": (Objects, "read runs code that is in a file"),
+    "AM405": (Loose, "`aligned` is false"),
+    "AM000 folders": (Letterwise, "folders of modality 'letterwise' is a tuple of texts"),
+    "AM000 keep": (Undecided, "is one of random, all, binary, not 'sometimes'"),
     "AM305": (Paired, "random ids (trial 0 of seed 0) raise"),
     "AM000": (Crowded, "names 300 classes"),
     "AM000 classes": (Nameless, "names 0 classes"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError
+from anymodal.errors import CheckpointError, PluginError
 from anymodal.families.drawing import note, paper, text_page
 from anymodal.files import read_json, read_text, write_json, write_text
 from anymodal.modality import Modality, Sampling
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 else:
     from anymodal.lazy import np
+
+
+KEEPS = ("random", "all", "binary")
 
 
 class StructuredModality(Modality):
@@ -34,6 +37,12 @@ class StructuredModality(Modality):
     keep: ClassVar[str] = "random"
     length: int = 256
     shared: bool = True
+
+    @classmethod
+    def validate(cls) -> None:
+        super().validate()
+        if cls.keep not in KEEPS:
+            raise PluginError(f"keep of modality {cls.name!r} is one of {', '.join(KEEPS)}, not {cls.keep!r}")
 
     def spell(self, value: Any, rng: np.random.Generator | None = None) -> str:
         """The value as text of words and value tokens, in an order drawn from `rng` if it has several."""

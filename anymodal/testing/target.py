@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from anymodal.discovery import Candidate, canonical
-from anymodal.errors import PluginError, UnknownModality, nearest
+from anymodal.errors import PluginError, UnknownModality, cause, nearest
 from anymodal.hookspecs import GROUP
 from anymodal.modality import Modality
 from anymodal.plugins import Registry, registry
@@ -33,7 +33,7 @@ class Project(Distribution):
             if not NAME.fullmatch(self.project["name"]):
                 raise ValueError(f"{self.project['name']!r} is no name of a distribution")
         except OSError as error:
-            raise PluginError(f"{folder} has no pyproject.toml that can be read: {error.strerror}") from None
+            raise PluginError(f"{folder} has no pyproject.toml that can be read: {cause(error)}") from None
         except (ValueError, KeyError, TypeError) as error:
             hint = f"it needs [project] with a name, and [project.entry-points.{GROUP}]"
             raise PluginError(f"{folder / 'pyproject.toml'} is not that of a plugin ({error}): {hint}") from None

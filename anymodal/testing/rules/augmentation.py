@@ -97,6 +97,7 @@ def classes(subject: Subject) -> None:
 def sized(subject: Subject) -> None:
     """The crop is drawn once for a sample, in fractions of the extent that its values report."""
     m = subject.modality
+    expect(m.aligned, "its values cover the picture, and `aligned` is false: they would not be mirrored with it")
     for example in [*subject.odd, *subject.examples]:
         height, width = example.value.shape[:2]
         extent = m.extent(example.value)

@@ -19,6 +19,7 @@ from anymodal.testing.subject import Subject
 )
 def shows(subject: Subject) -> None:
     """Pictures of all modalities are put side by side; an empty value has one too."""
+    seen = set()
     for example in [*subject.examples, *subject.odd]:
         try:
             with np.errstate(divide="raise", invalid="raise"):
@@ -27,9 +28,11 @@ def shows(subject: Subject) -> None:
             raise Broken(f"show of {example} computes what has no value: {error}") from None
         mode = getattr(picture, "mode", None)
         expect(mode == "RGB", f"show of {example} has the mode {mode!r}")
+        seen.add(picture.tobytes())
         expect(max(picture.size) <= 4 * 64, f"show of {example} is {picture.size}, asked for about 64")
         over = subject.tokenizing.show_over(example.value, np.zeros((64, 64, 3), np.uint8), 64)
         expect(getattr(over, "mode", None) == "RGB", f"show_over of {example} has no mode RGB")
+    expect(len(seen) > 1 or len(subject.examples) < 2, "show gives the same picture for all examples")
 
 
 @rule(
@@ -37,7 +40,7 @@ def shows(subject: Subject) -> None:
     "Files have a common format",
     fix="write .png, .npy, .txt or .json, whole or not at all (anymodal.files.replacing)",
     applies=with_files,
-    after=("AM111",),
+    after=("AM111", "AM112"),
 )
 def opens(subject: Subject) -> None:
     """What is saved is opened with other programs."""

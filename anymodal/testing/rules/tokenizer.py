@@ -75,7 +75,8 @@ def _near(a: Any, b: Any) -> bool:
         return False
     if a.dtype.kind != "f":
         return not a.size or float((a != b).mean()) < 0.05  # ties of distances in floating point
-    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-4 * float(np.abs(b).max(initial=0))))
+    scale = float(np.nan_to_num(np.abs(b)).max(initial=0))
+    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-4 * scale, equal_nan=True))
 
 
 @rule(

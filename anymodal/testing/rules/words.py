@@ -51,12 +51,14 @@ def spelled(subject: Subject) -> bool:
 )
 def survives(subject: Subject) -> None:
     """A number or a word that the vocabulary has not is cut into pieces, and never found again."""
-    m = subject.tokenizing
+    m, said = subject.tokenizing, False
     for example in subject.examples:
         text = m.spell(example.value)
         ids = m.tokenize([example.value])[m.name][0]
         if ids[-1] != m.vocabulary.end:
             continue  # cut off
+        said |= bool(text)
         again = m.spell(m.parse(m.vocabulary.decode(ids)))
         wanted = m.spell(m.parse(text))
         expect(again == wanted, f"{example} is spelled {text!r:.60}, and read from its tokens as {again!r:.60}")
+    expect(said, f"a length of {m.length} tokens cuts every example short")
