@@ -57,6 +57,11 @@ def one_line(said: object, most: int | None = None) -> str:
     return " ".join(str(said).split())[:most]
 
 
+def cause(error: BaseException) -> str:
+    """What the system says of an error of its own, such as "No space left on device"; else the error's message."""
+    return one_line(getattr(error, "strerror", None) or error)
+
+
 def nearest(name: str, known: Iterable[object]) -> str:
     """A hint such as ``; did you mean 'depth'?`` for the closest of `known`, or an empty string."""
     import difflib

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import CheckpointError, DataError, ValueProblem
+from anymodal.errors import CheckpointError, DataError, ValueProblem, cause
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,14 +145,14 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from None
+        raise DataError(f"cannot write {path}: {cause(error)}") from None
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot write {path}: {cause(error)}") from None
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -180,7 +180,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             f"another run is writing to {folder}; wait for it, or choose another folder for --out"
         ) from None
     except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror or error}") from None
+        raise DataError(f"cannot write to {folder}: {cause(error)}") from None
     try:
         yield
     finally:

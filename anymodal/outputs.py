@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import DataError, UnknownModality, nearest
+from anymodal.errors import DataError, UnknownModality, cause, nearest
 from anymodal.files import replacing
 from anymodal.modality import Modality
 from anymodal.tokens import ModalitySet
@@ -109,7 +109,7 @@ class Outputs(Mapping[str, Any]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"cannot write into {folder}: {error.strerror}") from None
+            raise DataError(f"cannot write into {folder}: {cause(error)}") from None
         paths = []
         for name, value in self.values_by_name.items():
             path = folder / f"{name}{self._modality(name).suffixes[0]}"

@@ -11,7 +11,7 @@ import click
 
 from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError, DataError
+from anymodal.errors import ConfigError, DataError, cause
 
 
 @click.group()
@@ -47,8 +47,9 @@ def scenes(
         with output.progress(count, "scenes") as advance:
             write(out, count, seed, size, workers, start, advance, names)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"cannot write scenes to {str(out)!r}: {reason}; choose another folder for --out") from error
+        raise DataError(
+            f"cannot write scenes to {str(out)!r}: {cause(error)}; choose another folder for --out"
+        ) from error
     seconds = time.perf_counter() - began
     output.line(f"{count} scenes of {size} pixels in {out} ({seconds:.1f} s)")
     output.data({"out": out, "count": count, "start": start, "seed": seed, "size": size, "seconds": round(seconds, 3)})

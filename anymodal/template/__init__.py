@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
-from anymodal.errors import ConfigError, DataError, nearest
+from anymodal.errors import ConfigError, DataError, cause, nearest
 from anymodal.modality import NAME
 
 HERE = files("anymodal.template")
@@ -62,7 +62,7 @@ def write_plugin(name: str, family: str, out: Path, *, author: str | None = None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
+        raise DataError(f"cannot write {folder}: {cause(error)}") from None
     return folder
 
 

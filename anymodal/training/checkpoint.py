@@ -34,7 +34,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
-from anymodal.errors import CheckpointError, ConfigError, one_line
+from anymodal.errors import CheckpointError, ConfigError, cause
 from anymodal.files import only_writer
 from anymodal.training.parallel import World
 
@@ -285,7 +285,7 @@ def _reason(error: BaseException) -> str:
         error = next(iter(error.failures.values()))[0]
     while error.__cause__ is not None:
         error = error.__cause__
-    return one_line(getattr(error, "strerror", None) or error)
+    return cause(error)
 
 
 def _finished(folder: Path) -> list[Path]:

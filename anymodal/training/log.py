@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 from torch import Tensor
 
-from anymodal.errors import DataError
+from anymodal.errors import DataError, cause
 from anymodal.files import replacing
 from anymodal.training.parallel import World
 from anymodal.training.trackers import Tracker
@@ -192,7 +192,7 @@ def _append(path: Path, text: str) -> None:
         with path.open("a") as file:
             file.write(text)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+        raise DataError(f"cannot write {path}: {cause(error)}") from None
 
 
 def _drop_lines_past(path: Path, step: int) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymodal.errors import DataError
+from anymodal.errors import DataError, cause
 
 from .coco import CLASSES, is_thing
 from .kinds import select
@@ -54,7 +54,7 @@ def write(
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot create folders below {root}: {error.strerror}; choose another folder") from error
+        raise DataError(f"cannot create folders below {root}: {cause(error)}; choose another folder") from error
     chunks = [range(first, min(first + _CHUNK, start + count)) for first in range(start, start + count, _CHUNK)]
     report = progress or (lambda done: None)
     workers = workers or os.cpu_count() or 1
@@ -93,9 +93,7 @@ def save(root: Path, scene: Scene) -> None:
             unfinished.write_bytes(content)
             unfinished.replace(path)
         except OSError as error:
-            raise DataError(
-                f"cannot write {path}: {error.strerror}; free some space or choose another folder"
-            ) from error
+            raise DataError(f"cannot write {path}: {cause(error)}; free some space or choose another folder") from error
 
 
 def contents(scene: Scene) -> dict[str, bytes]:
