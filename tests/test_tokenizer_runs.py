@@ -23,6 +23,7 @@ from anymodal.files import read_json
 from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.remote import Folder
+from anymodal.text import Vocabulary
 from anymodal.tokenizer_files import load_any
 from anymodal.tokenizers.batches import PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
@@ -137,6 +138,23 @@ def test_sharded_tars_train_like_folders(scenes: Path, tmp_path: Path) -> None:
     ]
     first, second = (load_any(folder).state_dict() for folder in folders)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_vocabulary_is_learned_from_the_texts_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "texts" / "caption").mkdir(parents=True)
+    for number in range(120):
+        (tmp_path / "texts" / "caption" / f"{number:04d}.txt").write_text("a red cup on a table")
+    (tmp_path / "texts" / "caption" / "0007.txt").write_bytes(b"\xff\xfe\x00")
+    words = {"modality": "caption", "vocabulary": {"size": 100, "bins": 8, "sentinels": 8}}
+    trained_tokenizer(tmp_path / "texts", tmp_path / "out", **words)
+    assert "0007.txt is not UTF-8" in (tmp_path / "out" / "runs" / "caption" / "problems.jsonl").read_text()
+    assert Vocabulary.load(tmp_path / "out" / "vocabulary.json").encode("a cup").size == 2
+    for path in (tmp_path / "texts" / "caption").iterdir():
+        path.write_bytes(b"\xff\xfe\x00")
+    config = structure({"data": str(tmp_path / "texts"), **words}, TokenizerRun, "here")
+    with pytest.raises(DataError, match=r"120 of 120 samples could not be used, 0 have a text; the last one: .*0119"):
+        run(config, tmp_path / "none")
+    assert not (tmp_path / "none" / "vocabulary.json").exists()
 
 
 # Quantizers.

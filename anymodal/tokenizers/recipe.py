@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,12 +12,13 @@ import attrs
 import torch
 
 from anymodal.data.config import CropConfig
+from anymodal.data.findings import problem_line, too_many
 from anymodal.data.steps import step_batches
 from anymodal.data.values import ValueSource
-from anymodal.errors import CheckpointError, ConfigError, nearest
+from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import ImageModality
-from anymodal.files import read_object
+from anymodal.files import read_object, write_text
 from anymodal.modality import Modality
 from anymodal.plugins import registry
 from anymodal.text import VALUE_NAMES, Vocabulary
@@ -37,6 +40,8 @@ from anymodal.training.batches import Share
 from anymodal.training.checkpoint import claimed
 from anymodal.training.parallel import World, world
 from anymodal.training.settings import TrainingSettings
+
+MAX_BAD = 0.01  # share of texts that may be unreadable, as `TrainingSettings.max_bad`
 
 
 @attrs.frozen(kw_only=True)
@@ -292,10 +297,27 @@ def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | No
 
 
 def _train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Modality, out: Path) -> Path:
-    values = (source.read(index).get(modality.name) for index in range(len(source)))
-    texts = (modality.spell(value) for value in values if value is not None)  # type: ignore[attr-defined]
+    problems: list[str] = []
+    texts = list(_texts(source, modality, problems))
+    if problems:
+        lines = (json.dumps({"problem": problem}) + "\n" for problem in problems)
+        write_text("".join(lines), out / "runs" / modality.name / "problems.jsonl")
+    if too_many(len(problems), len(source), MAX_BAD) or not texts:
+        last = f"; the last one: {problems[-1]}" if problems else ""
+        raise DataError(f"{len(problems)} of {len(source)} samples could not be used, {len(texts)} have a text{last}")
     bins = config.kinds or config.bins
     vocabulary = Vocabulary.train(texts, config.size, bins=bins, sentinels=config.sentinels, words=config.words)
     path = out / "vocabulary.json"
     vocabulary.save(path)
     return path
+
+
+def _texts(source: ValueSource, modality: Modality, problems: list[str]) -> Iterator[str]:
+    """The texts of the samples that have one; of those that cannot be read, `problems` tells."""
+    for index in range(len(source)):
+        try:
+            value = source.read(index).get(modality.name)
+            if value is not None:
+                yield modality.spell(value)  # type: ignore[attr-defined]
+        except Exception as error:  # damaged files make libraries and plugins fail in many ways
+            problems.append(problem_line(source.describe(index), error))
