@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,16 @@ import torch
 
 from anymodal.border import checked_tokens
 from anymodal.card import About
-from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
+from anymodal.errors import GenerationError, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
-from anymodal.modality import Modality, Sampling, centre_crops
+from anymodal.generation.planning import FINER, chosen_targets, entrances, make_plan, modality_of
+from anymodal.modality import centre_crops
 from anymodal.model import ModelConfig, Transformer
 from anymodal.outputs import Outputs
 from anymodal.plugins import blame
 from anymodal.tokens import ModalitySet
 
-OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
 RETRIEVAL: dict[str, Any] = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
-FINER = Sampling(scheme="maskgit", steps=8, schedule="cosine", temperature=1.0, guidance=2.0)  # 4M, arXiv 2312.06647
 
 
 class AnyModel:
@@ -91,17 +90,12 @@ class AnyModel:
 
     def _detokenized(self, name: str, tokens: list[np.ndarray]) -> list[Any]:
         """Natural values of the ids (n,) of a stream, all at once."""
-        modality = self._modality(name)
+        modality = modality_of(self.modalities, name)
         with blame(modality, "detokenize", tokens[0]):
             values = modality.detokenize_stream(name, tokens)
             if len(values) != len(tokens):
                 raise ValueError(f"it returns {len(values)} values of {len(tokens)}")
         return values
-
-    def _modality(self, name: str) -> Modality:
-        """The modality of a name, which may be that of one of its streams. Raises UnknownModality."""
-        layout = self.modalities.layout
-        return self.modalities[layout[name].modality if name in layout else name]
 
     # Generation.
 
@@ -153,8 +147,8 @@ class AnyModel:
             groups.setdefault(frozenset(sample), []).append(index)
         results: dict[int, Outputs] = {}
         for given, indices in groups.items():
-            names = self._targets(targets, given)
-            plan = self._plan(names, given, weights, options or {}, common)
+            names = chosen_targets(self.modalities, targets, given)
+            plan = make_plan(self.modalities, names, given, weights, options, common)
             values = [self.accept(inputs[index]) for index in indices]
             known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
             self._run(known, plan, [seeds[index] for index in indices], progress)
@@ -208,7 +202,7 @@ class AnyModel:
         tokens = self._conditions(values) | self._shared_tokens(outputs)
         plan = [
             attrs.evolve(target, stream=finer[target.stream])
-            for target in self._plan(names, list(values), None, options or {}, common, FINER)
+            for target in make_plan(self.modalities, names, list(values), None, options, common, FINER)
         ]
         sample = KnownTokens(layout, tokens)
         self._run([sample], plan, [seed], progress)
@@ -262,23 +256,13 @@ class AnyModel:
         for name, value in values.items():
             modality = self.modalities[name]
             with blame(modality, "condition", value):
-                streams = modality.condition([value], self._entrances(name))
+                streams = modality.condition([value], entrances(self.modalities, name))
                 tokens |= checked_tokens(modality, self.modalities.layout, "condition", streams)
         return tokens
 
-    def _entrances(self, name: str) -> list[str]:
-        """The streams through which a modality's values enter the encoder: the dense ones if there are any.
-
-        Of several sizes it is the smallest: what is made of a value at a larger size may not be more than it.
-        """
-        streams = [s for s in self.modalities.streams(name) if s.input]
-        chosen = [s for s in streams if s.is_dense] or streams
-        least = min((s.space.length for s in chosen), default=0)
-        return [s.name for s in chosen if s.space.shape is None or s.space.length == least]
-
     def _values(self, name: str, known: Sequence[KnownTokens]) -> list[Any]:
         """Natural values of a target, one each: of the mean codes if it was estimated, merged if several were drawn."""
-        modality = self._modality(name)
+        modality = modality_of(self.modalities, name)
         if all(name in tokens.beliefs for tokens in known):
             with blame(modality, "expect"):
                 return modality.expect([tokens.beliefs[name] for tokens in known])
@@ -287,75 +271,6 @@ class AnyModel:
             with blame(modality, "merge"):
                 return [modality.merge(list(islice(drawn, len(tokens.drawn[name])))) for tokens in known]
         return self._detokenized(name, [tokens.streams[name].values for tokens in known])
-
-    def _targets(self, targets: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
-        possible = self.modalities.targets
-        if targets is None or targets == "all":
-            return [name for name in possible if name not in given]
-        names = [targets] if isinstance(targets, str) else list(targets)
-        for name in names:
-            modality = self._modality(name)
-            if name not in possible and not (name in self.modalities.layout and self.modalities.layout[name].target):
-                raise GenerationError(
-                    f"{modality.name!r} is input-only and cannot be generated; targets: {', '.join(possible)}"
-                )
-            if name in given:
-                raise GenerationError(f"{name!r} is both an input and a target; leave out one")
-            if names.count(name) > 1:
-                raise GenerationError(f"the target {name!r} is named twice")
-        return names
-
-    def _plan(
-        self,
-        names: list[str],
-        given: Collection[str],
-        weights: Mapping[str, float] | None,
-        options: Mapping[str, Mapping[str, Any]],
-        common: Mapping[str, Any],
-        default: Sampling | None = None,
-    ) -> list[Target]:
-        grounded = any(self._modality(name).photographic for name in given)
-        for name in options:
-            if name not in names:
-                raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, names)}")
-        by_stream = self._weights_by_stream(weights, given) if weights else None
-        return [
-            Target(
-                name,
-                self._sampling(name, default, grounded, dict(common), dict(options.get(name, {}))),
-                by_stream,
-            )
-            for name in names
-        ]
-
-    def _weights_by_stream(self, weights: Mapping[str, float], given: Collection[str]) -> dict[str, float]:
-        result: dict[str, float] = {}
-        for name, weight in weights.items():
-            if name not in given:
-                raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
-            result |= dict.fromkeys(self._entrances(name), float(weight))
-        return result
-
-    def _sampling(
-        self, name: str, default: Sampling | None, grounded: bool, common: dict[str, Any], own: dict[str, Any]
-    ) -> Sampling:
-        """The plugin's default with the user's changes; common ones that do not fit the target are left out."""
-        modality = self._modality(name)
-        if default is None:
-            default = modality.tuned_sampling(grounded) if name == modality.name else FINER
-        for key in [*common, *own]:
-            if key not in OPTIONS:
-                raise ConfigError(
-                    f"there is no sampling option {key!r}{nearest(key, OPTIONS)}; options: {', '.join(OPTIONS)}"
-                )
-        sequence = default.scheme == "autoregressive"
-        if "scheme" in common and sequence != (common["scheme"] == "autoregressive"):
-            common.pop("scheme")
-        if type(modality).merge is Modality.merge:
-            common.pop("samples", None)
-            if own.get("samples", 1) != 1:
-                raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")
-        return attrs.evolve(default, **(common | own))
 
     # Checkpoints.
 
