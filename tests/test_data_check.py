@@ -81,6 +81,7 @@ def test_stored_grids_are_checked_with_their_sizes(tmp_path, capsys):
     files = grids(6)
     files["tok_depth@224"]["0003.npy"] = npy(np.full((3, 16), 99))
     files["crop_settings"]["0004.npy"] = npy(np.zeros((3, 2)))
+    files["crop_settings"]["0005.npy"] = npy(np.array([[0, 0, 20, 20, 0], [0, 0, 900, 20, 0], [0, 0, 20, 20, 1]]))
     root = as_tars(tmp_path / "data", files)
     numbers = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
     config = {
@@ -101,6 +102,7 @@ def test_stored_grids_are_checked_with_their_sizes(tmp_path, capsys):
     assert {(p["part"], p["kind"]): p["count"] for p in report["problems"]} == {
         ("depth", "wrong tokens"): 1,
         ("crop_settings", "not usable"): 1,
+        ("crop_settings", "not within the picture"): 1,
     }
     depth = report["tokens"]["depth"]
     assert depth["usage"] == 8 / 32 and (depth["shortest"], depth["longest"]) == (16, 16)

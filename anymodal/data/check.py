@@ -17,6 +17,7 @@ from anymodal.border import unfit_tokens
 from anymodal.data import storage
 from anymodal.data.aligned import CROP_SETTINGS, AlignedFiles
 from anymodal.data.config import DataConfig
+from anymodal.data.cropping import stored_crop
 from anymodal.data.findings import Findings, problem_line
 from anymodal.data.rows import RowSource
 from anymodal.data.sources import kind_of_dataset
@@ -196,15 +197,15 @@ def _check_files(
 
 def _check_sample(report: Report, files: AlignedFiles, values: ValueSource, index: int) -> None:
     """Read everything that a sample has."""
-    crops = None
+    settings, extent = np.empty((0, 5)), None
     if files.has_settings:
         try:
-            crops = len(files.crop_settings(index))
+            settings = files.crop_settings(index)
         except AnymodalError as error:
             report.findings.add(CROP_SETTINGS, "not usable", str(error))
     for name, part in files.tokens_of(index).items():
         try:
-            for row in files.stored(name, index, crops) if crops else ():
+            for row in files.stored(name, index, len(settings)) if len(settings) else ():
                 _count_tokens(report, files.layout, part.stream, row, files.members.place(name, index))
         except AnymodalError as error:
             report.findings.add(name, "wrong tokens", str(error))
@@ -212,9 +213,15 @@ def _check_sample(report: Report, files: AlignedFiles, values: ValueSource, inde
         try:
             modality, value = part.modality, values.read_file(part.modality.name, index, name)
             modality.accept(value)
+            extent = extent or modality.extent(value)
         except AnymodalError as error:
             kind = "not finite" if "NaN or infinite" in str(error) else "not readable"
             report.findings.add(name, kind, str(error))
+    try:
+        for row in range(len(settings)):
+            stored_crop(settings, row, extent)
+    except AnymodalError as error:
+        report.findings.add(CROP_SETTINGS, "not within the picture", f"{files.members.describe(index)}: {error}")
 
 
 def found_modalities(path: str, names: Mapping[str, str]) -> dict[str, Modality]:
