@@ -31,6 +31,7 @@ from anymodal.training.checkpoint import (
     CheckpointConfig,
     CheckpointFolder,
     best_checkpoint,
+    claimed,
     newest_checkpoint,
     read_state,
     read_tensors,
@@ -151,6 +152,31 @@ class TestResume:
         assert newest_checkpoint(tmp_path / "checkpoints").name == "step-00000005"
         with pytest.raises(CheckpointError, match="incomplete"):
             read_state(newest)
+
+    @pytest.mark.parametrize("change", [{"progress": {"steps": 3}}, {"progress": {"step": "x"}}, {"settings": None}])
+    def test_a_state_that_cannot_be_used_is_named(self, tmp_path: Path, change: dict[str, Any]) -> None:
+        trained(tmp_path)
+        state = newest_checkpoint(tmp_path / "checkpoints") / "state.json"
+        state.write_text(json.dumps({**json.loads(state.read_text()), **change}))
+        with pytest.raises(CheckpointError, match=r"step-00000010 is damaged.*delete it to fall back on an older one"):
+            trained(tmp_path, resume=True)
+
+    def test_a_run_of_damaged_checkpoints_alone_is_not_begun_anew(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        for state in tmp_path.glob("checkpoints/*/state.json"):
+            state.write_text("{")
+        words = r"step-00000010 is damaged, and no older one is left; delete .* to start anew"
+        with pytest.raises(CheckpointError, match=words), claimed(tmp_path, alone("cpu"), resume=True):
+            pass
+
+    @pytest.mark.parametrize("line", [b'{"loss": 1}', b"[1]", b"\xff\xfe", b'{"step": null}'])
+    def test_lines_of_a_log_that_are_no_records_are_dropped(self, tmp_path: Path, line: bytes) -> None:
+        trained(tmp_path, steps=5, schedule="constant")
+        before = read_log(tmp_path / "log.jsonl")
+        with (tmp_path / "log.jsonl").open("ab") as file:
+            file.write(line + b"\n")
+        trained(tmp_path, resume=True, schedule="constant")
+        assert before and read_log(tmp_path / "log.jsonl")[: len(before)] == before
 
     def test_another_run_is_not_overwritten(self, tmp_path: Path) -> None:
         trained(tmp_path)

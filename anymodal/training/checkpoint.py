@@ -65,11 +65,14 @@ class CheckpointConfig:
 def claimed(out: Path, world: World, resume: bool) -> Iterator[None]:
     """A run's folder for one run alone.
 
-    Raises DataError if another run is at work there, CheckpointError if it holds a run that is not to be resumed.
+    Raises DataError if another run is at work there, CheckpointError if it holds a run that is not to be resumed, or
+    one that cannot be.
     """
     with only_writer(out) if world.is_first else nullcontext():
         if world.is_first and not resume and newest_checkpoint(out / "checkpoints"):
             raise CheckpointError(f"{out} already holds a run; resume it, or choose another folder.")
+        if world.is_first and resume:
+            check_any_complete(out / "checkpoints")
         yield
 
 
@@ -168,6 +171,12 @@ class CheckpointFolder:
 def newest_checkpoint(folder: Path) -> Path | None:
     """The complete checkpoint with the highest step, or None. Damaged and unfinished ones are passed over."""
     return next((path for path in reversed(_finished(folder)) if _is_complete(path)), None)
+
+
+def check_any_complete(folder: Path) -> None:
+    """Raise CheckpointError if there are checkpoints, and none that is complete."""
+    if (found := _finished(folder)) and newest_checkpoint(folder) is None:
+        raise CheckpointError(f"{found[-1]} is damaged, and no older one is left; delete {folder} to start anew.")
 
 
 def best_checkpoint(folder: Path) -> Path | None:

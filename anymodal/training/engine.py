@@ -15,8 +15,9 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from anymodal.config import structure
 from anymodal.data.findings import too_many
-from anymodal.errors import AnymodalError, CheckpointError, DataError
+from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.training.checkpoint import (
     CheckpointConfig,
     CheckpointFolder,
@@ -221,9 +222,13 @@ class Engine(Generic[M]):
         if path is None:
             return self.step
         state = read_state(path)
+        try:
+            progress = structure(state.get("progress"), Progress, "its progress")
+        except ConfigError as error:
+            raise CheckpointError(f"{path} is damaged: {error}; delete it to fall back on an older one.") from None
         check_same_run(path, state, self.settings, self._meaning)
         fill_tensors(path, self._tensors(), self.world)
-        self.progress = Progress(**state["progress"])
+        self.progress = progress
         if self._average is not None:
             self._average.updates = self.step - self.progress.skipped
         return self.step

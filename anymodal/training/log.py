@@ -65,13 +65,16 @@ class ProblemLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The objects of a log; a last line that was cut off is left out."""
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    """The objects of a log up to the first line that is none of a step, such as a last one that was cut off."""
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
     return records
 
 
@@ -117,7 +120,7 @@ class TrainingLog:
         if self.path is not None:
             kept = _drop_lines_past(self.path, self.step)
             _drop_lines_past(self._evaluations, self.step)
-            self.earlier = kept[-1]["seconds"] if kept else 0.0
+            self.earlier = kept[-1].get("seconds", 0.0) if kept else 0.0
         if sys.stderr.isatty() and not self.quiet:
             self.progress = _Bar(self.console)
             self.task = self.progress.add_task("training", total=self.steps, completed=self.step)

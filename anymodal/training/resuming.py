@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from anymodal.data.ledger import changes
-from anymodal.errors import ConfigError
+from anymodal.errors import CheckpointError, ConfigError
 from anymodal.training.settings import TrainingSettings
 
 MAY_CHANGE = {"steps", "log_every", "save_every", "max_minutes", "accumulate", "max_bad"}
@@ -21,9 +21,12 @@ def check_same_run(
     """Raise ConfigError if the checkpoint at `path` was made with other settings, or its weights mean something else.
 
     `state` is what the checkpoint holds beside tensors. What it does not know is as it is now: it did not exist then.
+    Raises CheckpointError if it is damaged.
     """
+    if not all(isinstance(state.get(part, {}), Mapping) for part in ("settings", "meaning")):
+        raise CheckpointError(f"{path} is damaged: it has no settings; delete it to fall back on an older one.")
     for name, value in attrs.asdict(settings).items():
-        before = state["settings"].get(name, value)
+        before = state.get("settings", {}).get(name, value)
         before = tuple(before) if isinstance(before, list) else before
         if name not in MAY_CHANGE and value != before:
             raise ConfigError(
