@@ -223,7 +223,7 @@ class Engine(Generic[M]):
             return self.step
         state = read_state(path)
         try:
-            progress = structure(state.get("progress"), Progress, "its progress")
+            progress = structure(state.get("progress", "none"), Progress, "its progress")
         except ConfigError as error:
             raise CheckpointError(f"{path} is damaged: {error}; delete it to fall back on an older one.") from None
         check_same_run(path, state, self.settings, self._meaning)
