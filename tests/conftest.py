@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import GRID
 
@@ -17,6 +18,9 @@ from anymodal.model import ModelConfig
 from anymodal.plugins import Registry, registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.tokenizer import VQTokenizer
+
+settings.register_profile("busy machines", deadline=None)  # how long an example takes says nothing there
+settings.load_profile("busy machines")
 
 TEXTS = ["a red car on a road", "a blue cup on a table", "a person in a green shirt next to a dog"] * 3
 SMALL = {"dim": 32, "depth": 1, "heads": 2}

@@ -289,7 +289,7 @@ def test_there_is_no_network(no_network):
         socket.create_connection(("127.0.0.1", 9))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(packed_batches())
 def test_packed_batches_hold_tokens_of_their_set(drawn):
     modalities, packed = drawn
@@ -298,7 +298,7 @@ def test_packed_batches_hold_tokens_of_their_set(drawn):
     assert int(packed.inputs.streams.max()) < len(layout.streams)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(modality_sets())
 def test_sets_lay_their_streams_side_by_side(modalities):
     assert 1 <= len(modalities) <= 4 and modalities.layout.rows("outputs") >= 2

@@ -72,7 +72,7 @@ noises = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(noises)
 def test_the_share_of_signal_falls_from_nearly_one(config: NoiseConfig) -> None:
     shares = signal_shares(config)
@@ -83,7 +83,7 @@ def test_the_share_of_signal_falls_from_nearly_one(config: NoiseConfig) -> None:
         assert shares[-1] == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(noises, st.integers(0, 2**31), st.floats(0.1, 0.9))
 def test_a_noisy_picture_comes_apart_into_what_it_was_mixed_of(config: NoiseConfig, seed: int, when: float) -> None:
     noise, t = Noise(config), int(when * config.timesteps)

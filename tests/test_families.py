@@ -58,7 +58,6 @@ def pictures(name: str):
 anything = st.sampled_from(["rgb", "depth", "normal", "canny_edge"]).flatmap(pictures)
 
 
-@settings(deadline=None)
 @given(anything)
 def test_tensors_lie_in_the_unit_range_and_come_back(pair):
     modality, value = pair
@@ -69,7 +68,7 @@ def test_tensors_lie_in_the_unit_range_and_come_back(pair):
     assert np.allclose(modality.postprocess(tensor), value, rtol=1e-4, atol=(modality.high - modality.low) * 1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(anything, st.sampled_from([".png", ".npy"]))
 def test_files_come_back(tmp_path_factory, pair, suffix):
     modality, value = pair
@@ -79,7 +78,6 @@ def test_files_come_back(tmp_path_factory, pair, suffix):
     assert np.allclose(modality.read(path), value, atol=step * (modality.high - modality.low) + 1e-6)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["rgb", "depth", "normal", "canny_edge", "semseg"]).flatmap(pictures))
 def test_flipping_twice_is_nothing_and_the_whole_crop_is_the_value(pair):
     modality, value = pair

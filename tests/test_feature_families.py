@@ -62,7 +62,7 @@ def value_of(modality: am.Modality, seed: int) -> np.ndarray:
 everything = st.sampled_from([Map(), Vector(), Rows(), Lines()])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(everything, seeds)
 def test_files_come_back(tmp_path_factory, modality, seed):
     value = value_of(modality, seed)
@@ -82,7 +82,6 @@ def test_tensors_come_back_and_are_finite(modality, seed):
         assert np.isfinite(modality.preprocess(value)).all()
 
 
-@settings(deadline=None)
 @given(st.sampled_from([Map(), Vector(), Rows()]), st.lists(st.integers(0, 9), max_size=4))
 def test_other_shapes_are_refused_with_what_is_expected(modality, shape):
     value = np.zeros(shape, np.float32)
@@ -103,7 +102,6 @@ crops = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(crops, seeds)
 def test_features_follow_the_crop_of_the_picture(crop, seed):
     """Features that are the mean colour of their cell: cropped, they resemble those of the cropped picture."""

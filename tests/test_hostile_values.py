@@ -27,7 +27,7 @@ NAMES = [n for n in modalities() if issubclass(registry().modality(n), Structure
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values)
 @example({"brightness": 10**400, "n_humans": 10**400})
 @example([{"1": [[10**400, 0, 0]]}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anymodal.errors import ConfigError
@@ -86,7 +86,6 @@ LAYOUT = Layout(
 )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(1, 60), st.integers(0, 2**32), st.booleans())
 def test_no_token_is_input_and_target_at_once_and_grids_fill_their_budgets(inputs, targets, seed, lacking):
     part = Component({"a": 1, "b": 0.1}, {"a": 0.5, "b": 0.5}, input_tokens=(0, inputs))
@@ -148,7 +147,6 @@ def counts(packed, side: str) -> list[int]:
     return np.bincount(getattr(packed, side).streams, minlength=4).tolist()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 150), st.integers(0, 150), st.integers(0, 2**32), st.sampled_from([0.01, 0.1, 1.0, 10.0]))
 def test_budgets_are_met_when_grids_can_take_what_sequences_leave(inputs, targets, seed, alpha):
     part = Component(dict.fromkeys("abtv", alpha), dict.fromkeys("abt", alpha))
@@ -183,7 +181,6 @@ def test_published_budgets_lose_what_does_not_fit():
     assert published_budgets(alphas, 0, np.array([100, 10, 100]), rng).sum() == 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
 def test_the_published_scheme_never_exceeds_its_budgets(inputs, targets, seed):
     part = Component(dict.fromkeys("abtv", 0.3), dict.fromkeys("abtv", 0.3), keep={"t": "binary", "v": "all"})

@@ -125,7 +125,7 @@ def rows(batch: Batch) -> list[tuple]:
     return found
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 50), st.sampled_from([frozenset(), frozenset({3, 4, 9})]))
 def test_the_global_batch_does_not_depend_on_processes_and_parts(world, parts, step, bad):
     whole = mixed(bad=bad)(step)

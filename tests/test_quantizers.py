@@ -69,7 +69,7 @@ class TestEveryKind:
         assert (made.size, made.codebooks) == (config.size, config.codebooks)
         torch.testing.assert_close(made.lookup(result.ids), result.codes)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(data=st.data())
     def test_ids_lead_to_codes_and_codes_to_ids(self, kind: str, data: st.DataObject) -> None:
         config, made = KINDS[kind], quantizer(kind)

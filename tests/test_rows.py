@@ -71,7 +71,7 @@ def batches(start: int):
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 5), st.integers(1, 5), st.floats(0, 0.5), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_with_all_rows_touched_it_is_adamw(seed, rows, width, steps, decay, sparse):
     torch.manual_seed(seed)
     start = torch.randn(rows, width, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_with_all_rows_touched_it_is_adamw(seed, rows, width, steps, decay, spar
 
 
 @given(seeds, st.lists(st.lists(st.integers(0, 7), max_size=5), min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_row_knows_only_the_steps_that_touch_it(seed, visits):
     """Every row moves as a table of one row would by AdamW in the steps that touch it; others keep every bit."""
     torch.manual_seed(seed)
@@ -116,7 +116,7 @@ def test_a_row_knows_only_the_steps_that_touch_it(seed, visits):
 
 
 @given(seeds, st.floats(0.01, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_sparse_gradients_are_as_long_and_are_clipped_as_dense_ones(seed, limit):
     torch.manual_seed(seed)
     ids, table, weight = torch.randint(0, 9, (6,)), torch.randn(9, 4), torch.randn(4, 4)

@@ -67,7 +67,6 @@ def test_schedules_that_are_misspelt_show_the_form():
 # Draws.
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=8), st.integers(0, 2**31))
 def test_positions_with_their_own_temperatures_are_drawn_as_if_alone(heats, seed):
     g = torch.Generator().manual_seed(seed)
@@ -338,7 +337,7 @@ def test_any_input_becomes_a_vector(many):
 # Values, tokens, values.
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**31), st.lists(st.sampled_from(["a", "red", "car", "dog", "table"]), max_size=8))
 def test_tokens_of_every_kind_of_stream_become_values_again(many, seed, words):
     rng = np.random.default_rng(seed)

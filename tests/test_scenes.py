@@ -21,7 +21,7 @@ from anymodal.errors import ValueProblem
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "scenes.json").read_text())
 SKY = class_id("sky-other-merged")
 indices = st.integers(0, 10**6)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 def fingerprint(scene: Scene) -> str:
@@ -59,7 +59,7 @@ def test_rendering_twice_gives_the_same(index: int) -> None:
     assert one.caption == two.caption
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(indices, st.integers(16, 128))
 def test_size_changes_nothing_but_the_sampling(index: int, size: int) -> None:
     one, two = render(1, index, 64), render(1, index, size)
@@ -230,7 +230,7 @@ def test_the_rest_of_the_world_can_be_left_out() -> None:
 # ---- every caption understood
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 50), indices)
 def test_captions_mention_what_they_name(seed: int, index: int) -> None:
     scene = render(seed, index, 16)

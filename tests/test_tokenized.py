@@ -98,7 +98,6 @@ def test_files_are_safetensors_of_the_documented_arrays(made):
     assert {"tokenizer", "numbers", "vocabulary", "streams"} == set(manifest["modalities"]["rgb"])
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=20), st.integers(0, 2**32), st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)))
 def test_crops_depend_on_seed_name_and_shape_alone(name, seed, extent):
     crops = Crops(4, scale=(0.3, 0.9), flip=True, seed=seed)
@@ -125,7 +124,7 @@ ARRAYS = st.sampled_from(["?", "u1", "<u2", "<u4", "<i8", "<f2", "<f8"]).flatmap
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=4), ARRAYS, min_size=1, max_size=4))
 def test_arrays_come_back_and_other_readers_agree(tmp_path, arrays):
     path = tmp_path / "arrays.safetensors"
@@ -137,7 +136,7 @@ def test_arrays_come_back_and_other_readers_agree(tmp_path, arrays):
         assert read[name].shape == array.shape == theirs[name].shape and read[name].flags.aligned
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_is_an_error_that_names_the_file(made, tmp_path, data):
     name = data.draw(st.sampled_from(["rgb", "rgb.pixels", "caption", "sample-info"]))

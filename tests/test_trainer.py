@@ -79,7 +79,7 @@ def model(seed: int = 0) -> Transformer:
 
 
 class TestLoss:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.integers(0, 99), st.lists(st.integers(1, 4), min_size=1, max_size=4))
     def test_shares_of_any_parts_add_up_to_the_whole(self, seed: int, sizes: list[int]) -> None:
         net, objective, packed = model(), MaskedLoss(LAYOUT, {"t": 2}), rows(seed, sum(sizes))
