@@ -152,8 +152,9 @@ def test_damage_is_an_error_that_names_the_file(made, tmp_path, data):
     try:
         names = store.names
         for index in range(4, 8):
-            sample = store.sample(index, 1)
-            assert sample["rgb"].max() < 32 and np.isfinite(sample["rgb.pixels"]).all()
+            sample = store.sample(index, 1)  # a changed byte may also say that it lacks a modality
+            assert "rgb" not in sample or sample["rgb"].max() < 32
+            assert "rgb.pixels" not in sample or np.isfinite(sample["rgb.pixels"]).all()
         assert len(names) == 10
     except DataError as error:
         assert str(path) in str(error)
