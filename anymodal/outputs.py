@@ -123,8 +123,8 @@ class Outputs(Mapping[str, Any]):
 
 
 def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) -> Image:
-    """Titled pictures in rows on white; None leaves a place empty."""
-    from PIL import Image, ImageDraw, ImageFont
+    """Titled pictures in rows on white, each with its own proportions; None leaves a place empty."""
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     step_x, step_y = tile + GAP, tile + GAP + TITLE
     width, height = max(map(len, rows)) * step_x + GAP, len(rows) * step_y + GAP
@@ -136,7 +136,7 @@ def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) 
                 title, picture = cell
                 x, y = GAP + c * step_x, GAP + r * step_y
                 draw.text((x + 2, y + 4), title, (40, 40, 40), font)
-                sheet.paste(picture.convert("RGB").resize((tile, tile)), (x, y + TITLE))
+                sheet.paste(ImageOps.pad(picture.convert("RGB"), (tile, tile), color="white"), (x, y + TITLE))
     return sheet
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import anymodal as am
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.drawing import font_of, shortened, text_page, wrapped
+from anymodal.outputs import GAP, TITLE, contact_sheet
 
 VOID = np.full((8, 8), 255, np.uint8)
 EMPTY = {
@@ -144,3 +146,11 @@ def test_numbers_that_do_not_go_together(numbers):
 def test_a_checkpoint_cannot_know_classes_that_there_are_not():
     with pytest.raises(ConfigError, match="labels 0 to 132, got"):
         modality("semseg", labels=(3, 133))
+
+
+def test_a_sheet_keeps_the_proportions_of_pictures():
+    sheet = np.asarray(contact_sheet([[("wide", Image.new("RGB", (200, 100), "red"))]], tile=100))
+    red = (sheet == (255, 0, 0)).all(-1)
+    rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+    assert len(rows) == 50 and len(columns) == 100 and red.sum() == 5000
+    assert rows[0] == GAP + TITLE + 25 and columns[0] == GAP
