@@ -67,6 +67,21 @@ def test_a_run_needs_a_folder(verb, recipe, capsys):
     assert "missing option '--out'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("verb", "recipe", "meant"),
+    [
+        ("train", "rgb.yaml", "train-tokenizer"),
+        ("train-tokenizer", "pictures.yaml", "train"),
+        ("train-tokenizer", "teachers/clip.yaml", "train-teacher"),
+        ("train-teacher", "model.yaml", "train"),
+    ],
+)
+def test_a_recipe_of_another_command_is_told(verb, recipe, meant, tmp_path, capsys):
+    assert command(verb, RECIPES / recipe, "--out", tmp_path / "out") == 2
+    assert f"{recipe} is for `anymodal {meant}`" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @attrs.frozen(kw_only=True)
 class Inner:
     a: int = 0

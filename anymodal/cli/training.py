@@ -12,10 +12,12 @@ import click
 
 from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output
+from anymodal.errors import ConfigError
 
 C = TypeVar("C")
 R = TypeVar("R")
 
+MARKS = {"masking": "train", "modality": "train-tokenizer", "objective": "train-teacher"}  # keys, and who reads them
 OPTIONS = (
     overrides_option,
     click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder."),
@@ -56,10 +58,12 @@ class Request:
         """Print the configuration, show what it would take, or run it and report the result.
 
         `kind` is the class of the configuration. `run` is called with the configuration, the folder, `resume` and
-        `verbose`. Raises UsageError if a folder is needed and not given.
+        `verbose`. Raises ConfigError if the file is one for another command, UsageError if a folder is needed and not
+        given.
         """
         from anymodal.config import dump_config, load_config, plain_config
 
+        _check_command(self.config)
         config = load_config(self.config, kind, self.overrides)
         if self.print_config:
             output.line(dump_config(config).rstrip())
@@ -70,6 +74,15 @@ class Request:
             raise click.UsageError("missing option '--out'", click.get_current_context())
         else:
             report(output, run(config, self.out, resume=self.resume, verbose=True), self.out)
+
+
+def _check_command(path: Path) -> None:
+    from anymodal.config import read_config
+
+    readers = {MARKS[key]: key for key in read_config(path) if key in MARKS}
+    if readers and click.get_current_context().info_name not in readers:
+        command, key = next(iter(readers.items()))
+        raise ConfigError(f"{path} is for `anymodal {command}`: it has the key {key!r}")
 
 
 def training_options(out: str, *, plans: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
