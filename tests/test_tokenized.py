@@ -92,7 +92,7 @@ def test_files_are_safetensors_of_the_documented_arrays(made):
     assert info["crops"].shape == (4, 3, 5) and bytes(info["names"]) == b"0000000100020003"
     assert np.array_equal(info["crops"][0, 0], [1 / 7, 0, 5 / 7, 1, 0])
     manifest = json.loads((made / "out/manifest.json").read_text())
-    assert manifest["format"] == 2 and manifest["versions"]["anymodal"] == am.__version__
+    assert manifest["format"] == 3 and manifest["versions"]["anymodal"] == am.__version__
     listed = {name: each["sha256"] for name, each in manifest["files"].items()}
     assert listed == {n: h for n, h in contents(made / "out").items() if n.endswith(".safetensors")}
     assert {"tokenizer", "numbers", "vocabulary", "streams"} == set(manifest["modalities"]["rgb"])
@@ -177,7 +177,7 @@ def test_missing_files_and_manifests_that_lie_are_named(made, tmp_path):
         manifest.write_text(json.dumps({**whole, key: value}))
         with pytest.raises(DataError, match=r"manifest.json is damaged"):
             TokenStore(tmp_path / "out")
-    for text, words in {"{": "not JSON", "[]": "format 2", '{"format": 1, "samples": 3}': "but of 1"}.items():
+    for text, words in {"{": "not JSON", "[]": "format 3", '{"format": 1, "samples": 3}': "but of 1"}.items():
         manifest.write_text(text)
         with pytest.raises(DataError, match=words):
             TokenStore(tmp_path / "out")
@@ -290,6 +290,17 @@ def test_tokens_that_mean_something_else_are_not_trained_on(made, vocabulary):
     other = Vocabulary.train(["other words, as many as there were"] * 3, len(vocabulary), bins=256, sentinels=16)
     with pytest.raises(DataError, match="another vocabulary, in which the ids of 'caption' are other words"):
         source(am.ModalitySet([right["depth"], right["caption"]], other))
+
+
+def test_tokens_of_another_codebook_are_not_trained_on_and_those_of_another_decoder_are(made):
+    modalities = some(made, "depth", "caption")()
+    source, tokenizer = partial(open_source, DataConfig(path=str(made / "out"))), modalities["depth"].tokenizer
+    tokenizer.post_quant_proj.weight.add_(1)
+    next(tokenizer.decoder.parameters()).add_(1)
+    assert len(source(modalities)) == 10
+    tokenizer.quantize.codes.mul_(-1)
+    with pytest.raises(DataError, match=r"tokenised with another tokenizer of 'depth' .*or tokenise it with this one"):
+        source(modalities)
 
 
 def test_rows_of_any_number_come_back(tmp_path, vocabulary):

@@ -131,7 +131,12 @@ class StoreSource(Source):
 
 
 def _check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> None:
-    """Raise DataError if the ids of a modality were made with other words or numbers, and mean something else."""
+    """Raise DataError if the ids of a modality were made with other codes, words or numbers than it has now."""
+    if known.get("tokenizer") and modality.tokenizer and modality.tokenizer.fingerprint() != known["tokenizer"]:
+        raise DataError(
+            f"{path} was tokenised with another tokenizer of {modality.name!r} (another encoder or codebook):"
+            " train with the one that made it, or tokenise it with this one"
+        )
     vocabulary = modality.vocabulary
     if known.get("vocabulary") and vocabulary is not None and _hash(vocabulary) != known["vocabulary"]:
         raise DataError(

@@ -21,7 +21,7 @@ from anymodal.errors import AnymodalError, DataError, ValueProblem
 from anymodal.files import read_json
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 
-FORMAT = 2
+FORMAT = 3
 KIND = "tokens"
 INFO = "sample-info"  # no modality can have a name with a hyphen
 CROP = ("left", "top", "width", "height", "flip")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -131,22 +130,11 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
     members = modality.members.values() if isinstance(modality, SharedModality) else ()
     return {
         **{member.name: describe(member, member.streams()) for member in members},
-        "tokenizer": None if modality.tokenizer is None else weights_hash(modality.tokenizer),
+        "tokenizer": None if modality.tokenizer is None else modality.tokenizer.fingerprint(),
         "numbers": modality.settings(),
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
         "streams": [attrs.asdict(stream) for stream in streams],
     }
-
-
-def weights_hash(tokenizer: Any) -> str:
-    """The sha256 of a tokenizer: of its config and of all its weights."""
-    import torch
-
-    content = hashlib.sha256(digest(attrs.asdict(tokenizer.config)).encode())
-    for name, tensor in sorted(tokenizer.state_dict().items()):
-        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        content.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy())
-    return content.hexdigest()
 
 
 def versions(modalities: ModalitySet) -> dict[str, str]:

@@ -7,12 +7,15 @@ Shapes: B batch, C channels, H W pixels, h w grid of tokens, N ids per sample, D
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import attrs
 import torch
 from torch import Tensor, nn
 
@@ -117,6 +120,18 @@ class Tokenizer(nn.Module, ABC):
             x = self.label_embedding(x.to(weight.device, torch.int64)).movedim(-1, 1)
         x = x.to(weight.device, weight.dtype)
         return self.quant_proj(self.encoder(x if self._has_grid else x[:, None]))
+
+    def fingerprint(self) -> str:
+        """The sha256 of all that ids depend on: the encoder and the codebook, not the decoder."""
+        config = attrs.asdict(self.config)
+        numbers = {name: config[name] for name in ("kind", "channels", "labels", "encoder", "quantizer")}
+        size = self.config.encoder_size or self.config.image_size
+        content = hashlib.sha256(json.dumps({**numbers, "size": size}, sort_keys=True).encode())
+        for part in filter(None, (self.label_embedding, self.encoder, self.quant_proj, self.quantize)):
+            for name, tensor in sorted(part.state_dict().items()):
+                content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                content.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy())
+        return content.hexdigest()
 
     def _quantise(self, x: Tensor) -> Quantized:
         return self.quantize(self.latents(x))

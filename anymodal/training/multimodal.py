@@ -97,4 +97,5 @@ def meaning(config: TrainConfig, modalities: ModalitySet) -> dict[str, Any]:
         "streams": [stream.name for stream in streams],
         "spaces": {stream.name: attrs.asdict(stream.space) for stream in streams},
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
+        "tokenizers": {m.name: m.tokenizer.fingerprint() for m in modalities if m.tokenizer is not None},
     }
