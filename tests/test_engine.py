@@ -208,10 +208,12 @@ class TestStopping:
         assert newest_checkpoint(tmp_path / "checkpoints").name == "step-00000003"
 
     def test_the_second_signal_is_handled_as_before(self) -> None:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         with pytest.raises(KeyboardInterrupt), stop_requests() as asked:
             os.kill(os.getpid(), signal.SIGINT)
             assert asked == [signal.SIGINT]
             os.kill(os.getpid(), signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
 
     def test_the_time_limit_leaves_a_checkpoint(self, tmp_path: Path) -> None:
         engine = trained(tmp_path, max_minutes=1e-9)

@@ -139,14 +139,19 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def test_importing_the_package_costs_nothing():
+def import_costs() -> dict[str, int]:
+    """Microseconds that `import anymodal` takes in a fresh interpreter, by module."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import anymodal"], capture_output=True, text=True, check=True
     )
     lines = [line.split("|") for line in done.stderr.splitlines()]
-    cost = {name.strip(): int(total) for _, total, name in lines if re.fullmatch(r"\s*\d+\s*", total)}
-    assert not {"numpy", "torch", "attrs", "pluggy", "click"} & set(cost)
-    assert cost["anymodal"] < 50_000, "microseconds"
+    return {name.strip(): int(total) for _, total, name in lines if re.fullmatch(r"\s*\d+\s*", total)}
+
+
+def test_importing_the_package_costs_nothing():
+    tries = [import_costs() for _ in range(3)]
+    assert not {"numpy", "torch", "attrs", "pluggy", "click"} & set(tries[0])
+    assert min(cost["anymodal"] for cost in tries) < 50_000, "microseconds"
 
 
 @pytest.mark.parametrize(
