@@ -92,7 +92,7 @@ class Engine(Generic[M]):
     ) -> None:
         self.world = world or alone(device)
         self.device = self.world.device
-        self.model: M = model.to(self.device)
+        self.model = model
         self.settings = settings
         self.out = out
         self.verbose = verbose
@@ -100,7 +100,7 @@ class Engine(Generic[M]):
         self.progress = Progress()
         self._fixed, self._idle, self._meaning = set(fixed), idle, dict(meaning or {})
         check_rows(settings.tables, self.world.size)
-        self.called = lay_out(self.model, parallel or ParallelConfig(), self.world)
+        self.called = lay_out(model, parallel or ParallelConfig(), self.world)
         self.optimizers = build_optimizers(
             self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas, settings.tables
         )

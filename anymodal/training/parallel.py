@@ -109,7 +109,7 @@ def joined() -> World:
 
 
 def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module:
-    """The model to call in training, laid over the processes in place; `model` keeps the names of its parameters.
+    """The model to call in training, on the device and laid over the processes in place; `model` keeps its names.
 
     Blocks, the entries of the model's own module lists, are what is compiled, recomputed, and split as one piece.
     """
@@ -122,8 +122,9 @@ def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module
     if config.strategy == "fsdp" and world.size > 1:
         mesh = init_device_mesh(world.device.type, (world.size,))
         for piece in (*blocks, model):
-            fully_shard(piece, mesh=mesh)
+            fully_shard(piece, mesh=mesh)  # and moves it to the device, so that no GPU ever holds the whole model
         return model
+    model.to(world.device)
     if world.size > 1:
         devices = [world.device] if world.device.type == "cuda" else None
         with warnings.catch_warnings():  # the name that replaces broadcast_buffers is too new for some torches
