@@ -46,7 +46,7 @@ class ColorPalette(StructuredModality):
         return array.astype(np.uint8)
 
     def read(self, path: Path) -> Any:
-        value = read_json(path)
+        value = read_json(Path(path))
         try:
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 return self.accept(value[0])
