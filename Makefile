@@ -48,9 +48,9 @@ data: $(STAMP)
 	$(BIN)/anymodal data scenes --count $(COUNT) --out $(DATA) --seed 0 --kinds basic $(ARGS)
 
 tiny: data
-	set -e; for recipe in $(TOKENIZERS); do $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny/tokenizers; done
+	set -e; for recipe in $(TOKENIZERS); do $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny/tokenizers --resume; done
 	$(BIN)/anymodal tokenize $(DATA) --config $(MODEL) --out out/tiny/tokens
-	$(BIN)/anymodal train $(MODEL) --out out/tiny/run
+	$(BIN)/anymodal train $(MODEL) --out out/tiny/run --resume
 	$(BIN)/anymodal train $(PICTURES) --out out/tiny/run --resume
 
 tiny21: tiny
@@ -62,9 +62,9 @@ tiny21: tiny
 	mkdir -p out/tiny21/tokenizers/modalities
 	set -e; for name in depth normal semseg canny_edge rgb; do \
 	  ln -sfn $(abspath out/tiny/tokenizers/modalities)/$$name out/tiny21/tokenizers/modalities/$$name; done
-	set -e; for name in $(CODED); do $(BIN)/anymodal train-tokenizer $(ALL)/$$name.yaml --out out/tiny21/tokenizers; done
+	set -e; for name in $(CODED); do $(BIN)/anymodal train-tokenizer $(ALL)/$$name.yaml --out out/tiny21/tokenizers --resume; done
 	$(BIN)/anymodal tokenize out/tiny21/scenes --config $(ALL)/model.yaml --out out/tiny21/tokens --count 24000
-	$(BIN)/anymodal train $(ALL)/model.yaml --out out/tiny21/run
+	$(BIN)/anymodal train $(ALL)/model.yaml --out out/tiny21/run --resume
 	$(BIN)/python $(ALL)/narrow.py semseg out/tiny/tokenizers out/tiny21/narrow 64 88 2000
 	$(BIN)/python $(ALL)/narrow.py rgb out/tiny/tokenizers out/tiny21/narrow 64 96 2000
 	rm -rf out/tiny21/small $(PRESET)
