@@ -143,6 +143,14 @@ class TestAnyNumberOfProcesses:
         assert trained(recipe, out, processes=after) == pytest.approx(whole, abs=1e-5)
 
 
+def test_weights_that_are_split_wait_as_whole_ones_do(recipe: Path, tmp_path: Path) -> None:
+    trained(recipe, tmp_path / "first", "training.steps=2")
+    frozen = f"start={{model: {tmp_path / 'first' / 'model'}, freeze: ['encoder.*', '*_table'], freeze_steps: 4}}"
+    alone = trained(recipe, tmp_path / "one", "training.steps=8", frozen)
+    split = trained(recipe, tmp_path / "two", "training.steps=8", frozen, "parallel.strategy=fsdp", processes=2)
+    assert split == pytest.approx(alone, abs=1e-5) and len(split) == 8
+
+
 class TestKilled:
     @pytest.mark.parametrize("seed", [0, 1])
     def test_at_a_random_step(self, recipe: Path, whole: dict[int, float], tmp_path: Path, seed: int) -> None:

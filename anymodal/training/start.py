@@ -129,9 +129,9 @@ def idle(model: Transformer, config: StartConfig | None) -> Callable[[int], Iter
     if config is None or config.freeze_steps is None:
         return lambda step: ()
     names = [name for name, _ in matching(model, config.freeze, "start.freeze")]
-    waiting = [model.get_parameter(name) for name in names]
     until = config.freeze_steps
-    return lambda step: waiting if step < until else ()
+    # Looked up anew: processes that split the weights put others in their place.
+    return lambda step: [model.get_parameter(name) for name in names] if step < until else ()
 
 
 def matching(model: nn.Module, patterns: Iterable[str], key: str) -> Iterator[tuple[str, nn.Parameter]]:
