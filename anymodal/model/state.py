@@ -71,6 +71,15 @@ def fill_state(model: Transformer, get: Callable[[str], Rows | None], source: st
     fill(parts(model), get, source)
 
 
+def outlined_transformer(config: ModelConfig, layout: Layout) -> Transformer:
+    """A model of which only the codes of positions are there; its weights are shapes, on the meta device."""
+    with torch.device("meta"):
+        model = Transformer(config, layout)
+    model.input_positions = PositionTable(layout, config.dim)
+    model.target_positions = PositionTable(layout, config.dim)
+    return model
+
+
 def empty_transformer(config: ModelConfig, layout: Layout, dtype: torch.dtype = torch.float32) -> Transformer:
     """A model in evaluation mode whose weights are still to be filled in; what stands for no stream is zero."""
     with torch.device("meta"):

@@ -129,9 +129,17 @@ class Engine(Generic[M]):
         return self.step >= self.settings.steps
 
     def weights(self) -> dict[str, Tensor]:
-        """The result by name: averaged weights if there are any. Whole tensors; all processes must ask together."""
+        """The result by name: averaged weights if there are any. Whole tensors on the CPU.
+
+        All processes must ask together; where weights are split, the first one alone gets them, one after the other.
+        """
         state = self.model.state_dict() | (self._average.state if self._average else {})
-        return {name: whole(tensor) for name, tensor in state.items()}
+        found = {}
+        for name, tensor in state.items():
+            full = whole(tensor)
+            if self.world.is_first or full is tensor:
+                found[name] = full.cpu()
+        return found
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from anymodal.data.steps import step_batches
 from anymodal.errors import ConfigError
 from anymodal.files import write_json
 from anymodal.model import Transformer
+from anymodal.model.state import outlined_transformer
 from anymodal.tokens import ModalitySet
 from anymodal.training import start
 from anymodal.training.batches import Share, build_batches
@@ -22,14 +23,15 @@ from anymodal.training.config import TrainConfig, build_set, check_tokenizers
 from anymodal.training.engine import Engine
 from anymodal.training.evaluate import Evaluation
 from anymodal.training.loss import MaskedLoss
-from anymodal.training.parallel import World, world
+from anymodal.training.parallel import World, splits, world
 from anymodal.training.trackers import trackers
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
     """Train, and write the result to out/model. Interrupted runs are taken up with `resume`.
 
-    Run by `torchrun`, all its processes train together; the first one writes. None for a run that ended early.
+    Run by `torchrun`, all its processes train together; the first one writes and has the result. None in others, and
+    for a run that ended early.
     """
     with world() as processes, claimed(out, processes, resume):
         return _train(config, out, processes, resume, verbose)
@@ -44,12 +46,7 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
             raise ConfigError(f"stream_weights names {name!r}, which is not in the set")
     make = build_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
     evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
-    torch.manual_seed(settings.seed)
-    transformer = Transformer(config.model, modalities.layout)
-    if config.start is not None:
-        report = start.prepare(transformer, config.start, modalities.vocabulary)
-        if world.is_first:
-            write_json(attrs.asdict(report), out / "start.json")
+    transformer = _new_model(config, modalities, world, out)
     followers = trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else []
     engine = Engine(
         transformer,
@@ -78,12 +75,28 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     if not engine.finished:
         return None
     weights = engine.weights()
-    model = start.rebuilt(config.model, config.start, modalities, weights)
-    if world.is_first:
+    model = start.rebuilt(config.model, config.start, modalities, weights) if world.is_first else None
+    if model is not None:
         model.save_pretrained(out / "model")
         if config.start is not None and config.start.lora is not None and config.start.lora.keep:
             start.save_adapters(transformer, weights, config.start, out / "adapters")
     world.wait()
+    return model
+
+
+def _new_model(config: TrainConfig, modalities: ModalitySet, world: World, out: Path) -> Transformer:
+    """The model that a run begins with; only an outline of it where the weights come from the first process."""
+    if splits(config.parallel, world) and not world.is_first:
+        outline = outlined_transformer(config.model, modalities.layout)
+        if config.start is not None:
+            start.shape(outline, config.start)
+        return outline
+    torch.manual_seed(config.training.seed)
+    model = Transformer(config.model, modalities.layout)
+    if config.start is not None:
+        report = start.prepare(model, config.start, modalities.vocabulary)
+        if world.is_first:
+            write_json(attrs.asdict(report), out / "start.json")
     return model
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal
 
@@ -19,6 +19,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
@@ -119,10 +120,8 @@ def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
         if config.compile:
             block.compile(dynamic=True)
-    if config.strategy == "fsdp" and world.size > 1:
-        mesh = init_device_mesh(world.device.type, (world.size,))
-        for piece in (*blocks, model):
-            fully_shard(piece, mesh=mesh)  # and moves it to the device, so that no GPU ever holds the whole model
+    if splits(config, world):
+        _split(model, blocks, world)
         return model
     model.to(world.device)
     if world.size > 1:
@@ -133,6 +132,31 @@ def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module
                 model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
             )
     return model
+
+
+def splits(config: ParallelConfig, world: World) -> bool:
+    """Whether every process holds a part of each weight. Then the first one alone has to make them."""
+    return config.strategy == "fsdp" and world.size > 1
+
+
+def _split(model: nn.Module, blocks: Iterable[nn.Module], world: World) -> None:
+    """Split a model over the processes and give all of them the weights of the first, as DDP does.
+
+    In the others, weights may be on the meta device. No GPU ever holds more than a piece of the model.
+    """
+    whole_state = model.state_dict() if world.is_first else {}
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    for piece in (*blocks, model):
+        fully_shard(piece, mesh=mesh)
+    state = model.state_dict()
+    for name, part in state.items():
+        tensor = whole_state[name] if world.is_first else torch.empty(part.shape, dtype=part.dtype)
+        tensor = tensor.to(world.device)
+        dist.broadcast(tensor, src=0)
+        if isinstance(part, DTensor):
+            tensor = distribute_tensor(tensor, mesh, part.placements, src_data_rank=None)
+        state[name] = tensor
+    model.load_state_dict(state, assign=any(p.is_meta for p in model.parameters()))
 
 
 @contextmanager
