@@ -6,14 +6,16 @@ Reading is bounded in size and never unpickles; writing goes to a temporary name
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from anymodal.errors import CheckpointError, DataError, ValueProblem, cause
+from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,16 +25,36 @@ else:
 
 MAX_PIXELS = 128 * 1024 * 1024
 MAX_BYTES = 1024**3
+MAX_UNPACKED = 256 * 1024**2
 MAX_TEXT_BYTES = 16 * 1024**2
+PIECE = 1024**2  # bytes read at once
+PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")  # others may run programs, as EPS
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make a ValueProblem in the body name the file that the value comes from, where it does not yet."""
+    try:
+        yield
+    except ValueProblem as error:
+        if str(path) in str(error):
+            raise
+        raise ValueProblem(f"{path}: {error}") from error.__cause__
 
 
 def _checked(path: Path, limit: int) -> Path:
-    if not path.exists():
-        raise ValueProblem(f"no such file: {path}")
-    if path.is_dir():
-        raise ValueProblem(f"{path} is a folder, a file is needed")
-    if (size := path.stat().st_size) > limit:
-        raise ValueProblem(f"{path} has {size} bytes, more than the limit of {limit}")
+    """The path itself. Raises ValueProblem unless it is a plain file of at most `limit` bytes; pipes may never end."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueProblem(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise ValueProblem(f"{path!s:.200} cannot be read: {cause(error)}") from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise ValueProblem(f"{path} is {kind}, a file is needed")
+    if status.st_size > limit:
+        raise ValueProblem(f"{path} has {status.st_size} bytes, more than the limit of {limit}")
     return path
 
 
@@ -45,8 +67,8 @@ def read_picture(path: Path) -> Image:
     _checked(path, MAX_BYTES)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            warnings.simplefilter("ignore")  # of details that are damaged, while the pixels are not
+            with Image.open(path, formats=PICTURES) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ValueProblem(_too_large(path, f"{picture.width} x {picture.height} pixels"))
                 picture.load()
@@ -55,10 +77,10 @@ def read_picture(path: Path) -> Image:
         raise ValueProblem(_too_large(path, "too many pixels")) from None
     except UnidentifiedImageError:
         raise ValueProblem(f"{path} is not a picture that can be read (is it another kind of file?)") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, ValueProblem):
-            raise
-        raise ValueProblem(f"{path} cannot be decoded, it may be damaged or cut short: {error}") from None
+    except ValueProblem:
+        raise
+    except Exception as error:  # decoders raise whatever damage leads them to
+        raise ValueProblem(f"{path} cannot be decoded, it may be damaged or cut short: {_said(error)}") from None
 
 
 def _too_large(path: Path, what: str) -> str:
@@ -67,36 +89,61 @@ def _too_large(path: Path, what: str) -> str:
 
 def read_array(path: Path) -> np.ndarray:
     """A numeric .npy array. Raises ValueProblem; pickled objects are refused."""
+    size = _checked(path, MAX_BYTES).stat().st_size
     try:
-        array = np.load(_checked(path, MAX_BYTES), allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        if isinstance(error, ValueProblem):
-            raise
-        raise ValueProblem(f"{path} is not a numeric .npy array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-        raise ValueProblem(f"{path} is not a numeric .npy array")
-    return array
+        with path.open("rb") as file:
+            return _array(file, size)
+    except Exception as error:  # the reader of headers raises whatever damage leads it to
+        raise ValueProblem(f"{path} is not a numeric .npy array: {_said(error)}") from None
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array at the beginning of `size` bytes, which is not read where they are too few. Raises any error."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"an unknown version {version[0]}.{version[1]} of the format")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(file)
+    if dtype.kind not in "buif":
+        raise ValueError(f"it holds {dtype}")
+    count = math.prod(shape)
+    needed, there = count * dtype.itemsize, size - file.tell()
+    if min(shape, default=0) < 0 or needed > there:
+        raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
+    flat = np.empty(count, dtype)
+    room = flat.view(np.uint8)
+    for start in range(0, needed, PIECE):
+        part = np.frombuffer(file.read(min(PIECE, needed - start)), np.uint8)
+        room[start : start + PIECE] = part  # raises for fewer than there should be
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _said(error: Exception) -> str:
+    return one_line(error, 120) or type(error).__name__
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The numeric arrays of an .npz file by name. Raises ValueProblem; pickled objects and zip bombs are refused."""
     import zipfile
-    import zlib
 
     try:
         with zipfile.ZipFile(_checked(path, MAX_BYTES)) as archive:
-            if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_BYTES:
-                raise ValueProblem(f"{path} unpacks to {size} bytes, more than the limit of {MAX_BYTES}")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            entries = archive.infolist()
+            if (size := sum(entry.file_size for entry in entries)) > MAX_UNPACKED:
+                raise ValueProblem(f"{path} unpacks to {size} bytes, more than the limit of {MAX_UNPACKED}")
+            arrays = {}
+            for entry in entries:
+                with archive.open(entry) as file:
+                    arrays[entry.filename.removesuffix(".npy")] = _array(file, entry.file_size)
+            return arrays
     except ValueProblem:
         raise
-    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueProblem(f"{path} is not an .npz file of numeric arrays: {error}") from None
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-            raise ValueProblem(f"{path} holds {name!r}, which is not a numeric array")
-    return arrays
+    except Exception as error:  # as above, and of the archive
+        raise ValueProblem(f"{path} is not an .npz file of numeric arrays: {_said(error)}") from None
 
 
 def write_array(array: np.ndarray, path: Path) -> None:
@@ -106,21 +153,26 @@ def write_array(array: np.ndarray, path: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """UTF-8 text. Raises ValueProblem."""
+    """UTF-8 text, without a mark of byte order. Raises ValueProblem."""
     try:
-        return _checked(path, MAX_TEXT_BYTES).read_text(encoding="utf-8")
+        return _checked(path, MAX_TEXT_BYTES).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueProblem(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise ValueProblem(f"{path} cannot be read: {cause(error)}") from None
 
 
 def read_json(path: Path) -> Any:
     """Parsed JSON. Raises ValueProblem with the line of the first mistake."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueProblem(f"{path} is not JSON: line {error.lineno}: {error.msg}") from None
     except RecursionError:
         raise ValueProblem(f"{path} is nested too deeply") from None
+    except ValueError:
+        raise ValueProblem(f"{path} holds a number with more digits than any number needs") from None
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.files import read_array, write_array
+from anymodal.files import naming, read_array, write_array
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ class ArrayModality(Modality):
         raise NotImplementedError(f"{type(self).__name__}.fits")
 
     def read(self, path: Path) -> np.ndarray:
-        return self._checked(read_array(Path(path)))
+        path = Path(path)
+        with naming(path):
+            return self._checked(read_array(path))
 
     def write(self, value: Any, path: Path) -> None:
         write_array(np.asarray(value, np.float32), Path(path))
@@ -42,4 +44,5 @@ class ArrayModality(Modality):
             raise self.problem(value, self.expected) from None
         if not self.fits(array.shape) or array.dtype.kind not in "iuf":
             raise self.problem(value, self.expected)
-        return array.astype(np.float32)
+        with np.errstate(over="ignore"):  # what float32 does not reach is infinite
+            return array.astype(np.float32)

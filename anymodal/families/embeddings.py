@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.errors import GenerationError
 from anymodal.families.arrays import ArrayModality
 from anymodal.families.features import cosine_similarity, principal_colours
-from anymodal.files import read_array, read_arrays
+from anymodal.files import naming, read_arrays
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream
 
 if TYPE_CHECKING:
@@ -37,17 +37,23 @@ class EmbeddingModality(ArrayModality):
 
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)
-        if path.suffix != ".npz":
-            return self._checked(read_array(path))
-        arrays = read_arrays(path)
+        if path.suffix.lower() != ".npz":
+            return super().read(path)
+        with naming(path):
+            return self._rows(read_arrays(path))
+
+    def _rows(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """The rows of the first text in an .npz file of 4M."""
         if "emb" not in arrays:
-            raise self.problem(arrays, f".npz files with an array 'emb' (has {path}: {', '.join(arrays) or 'nothing'})")
+            raise self.problem(
+                arrays, f".npz files with an array 'emb' (this one has {', '.join(arrays) or 'nothing'})"
+            )
         rows, valid = arrays["emb"], arrays.get("mask_valid")
         if rows.ndim == 3 and len(rows):
             rows, valid = rows[0], valid[0] if valid is not None and valid.ndim == 2 and len(valid) else valid
         if valid is not None:
             if valid.shape != rows.shape[:1]:
-                raise self.problem(valid, f"a 'mask_valid' with one number for each of {len(rows)} rows in {path}")
+                raise self.problem(valid, f"a 'mask_valid' with one number for each of {len(rows)} rows")
             rows = rows[valid.astype(bool)]
         return self._checked(rows)
 

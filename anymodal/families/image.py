@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, PluginError, ValueProblem
 from anymodal.families.grids import CroppedGrid
-from anymodal.files import read_array, read_picture, replacing, write_array
+from anymodal.files import naming, read_array, read_picture, replacing, write_array
 from anymodal.modality import NAME
 
 if TYPE_CHECKING:
@@ -56,15 +56,16 @@ class ImageModality(CroppedGrid):
 
     def read(self, path: Path) -> Any:
         path = Path(path)
-        if path.suffix == ".npy":
-            return self._checked(read_array(path))
-        return self._from_picture(read_picture(path), str(path))
+        with naming(path):
+            if path.suffix.lower() == ".npy":
+                return self._checked(read_array(path))
+            return self._from_picture(read_picture(path), str(path))
 
     def _from_picture(self, picture: Image, name: str) -> np.ndarray:
         if self.channels == 3:
-            picture = picture.convert("RGB")
+            picture = converted(picture, "RGB")
         elif self.channels == 1 and picture.mode not in ("L", "F") and not picture.mode.startswith("I"):
-            picture = picture.convert("L")
+            picture = converted(picture, "L")
         array = np.asarray(picture)
         if array.ndim == 3 and array.shape[2] != self.channels:
             raise ValueProblem(f"{name} has {array.shape[2]} channels, {self.name} needs {self.channels}")
@@ -74,7 +75,11 @@ class ImageModality(CroppedGrid):
             return self._checked(array)
         top = 255 if array.dtype == np.uint8 else 65535
         low, high = self.file_range
-        return self._checked(array.astype(np.float32) / top * (high - low) + low)
+        numbers = array.astype(np.float32)
+        numbers /= top  # in place: pictures may be large
+        numbers *= high - low
+        numbers += low
+        return self._checked(numbers)
 
     def accept(self, value: Any) -> np.ndarray:
         if isinstance(value, (str, Path)):
@@ -98,13 +103,14 @@ class ImageModality(CroppedGrid):
             inside = np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255
             if array.dtype.kind == "f" or not inside:
                 raise self.problem(value, f"{expected} with dtype uint8 (0..255)")
-        return array.astype(self.dtype)
+        with np.errstate(over="ignore"):  # what float32 does not reach is infinite
+            return array.astype(self.dtype)
 
     def write(self, value: Any, path: Path) -> None:
         from PIL import Image
 
         array, path = np.asarray(value), Path(path)
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             write_array(array, path)
             return
         if self.channels not in PICTURED:
@@ -153,6 +159,14 @@ class ImageModality(CroppedGrid):
         squared = float(np.mean([((p - t) ** 2).mean() for p, t in pairs]))
         psnr = 10 * np.log10((self.high - self.low) ** 2 / max(squared, 1e-20))
         return {"mae": error, "psnr": float(psnr)}
+
+
+def converted(picture: Image, mode: str) -> Image:
+    """The picture in another mode, such as RGB. Raises ValueProblem where there is no way."""
+    try:
+        return picture.convert(mode)
+    except ValueError:
+        raise ValueProblem(f"pictures of the mode {picture.mode} are not read; save it as RGB or grey") from None
 
 
 def enlarge(picture: Image, size: int) -> Image:

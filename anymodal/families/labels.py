@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.errors import ConfigError
 from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
-from anymodal.families.image import enlarge
-from anymodal.files import read_array, read_picture, replacing
+from anymodal.families.image import converted, enlarge
+from anymodal.files import naming, read_array, read_picture, replacing, write_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,10 +55,12 @@ class LabelMapModality(CroppedGrid):
 
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)
-        if path.suffix == ".npy":
-            return self._checked(read_array(path))
-        picture = read_picture(path)
-        return self._checked(np.asarray(picture if picture.mode in ("L", "P", "I;16", "I") else picture.convert("L")))
+        with naming(path):
+            if path.suffix.lower() == ".npy":
+                return self._checked(read_array(path))
+            picture = read_picture(path)
+            whole = picture.mode in ("L", "P") or picture.mode.startswith("I")
+            return self._checked(np.asarray(picture if whole else converted(picture, "L")))
 
     def accept(self, value: Any) -> np.ndarray:
         if isinstance(value, (str, Path)):
@@ -80,8 +82,12 @@ class LabelMapModality(CroppedGrid):
     def write(self, value: Any, path: Path) -> None:
         from PIL import Image
 
-        with replacing(Path(path)) as temporary:
-            Image.fromarray(np.asarray(value, np.uint8)).save(temporary)
+        array, path = np.asarray(value, np.uint8), Path(path)
+        if path.suffix.lower() == ".npy":
+            write_array(array, path)
+            return
+        with replacing(path) as temporary:
+            Image.fromarray(array).save(temporary)
 
     def preprocess(self, value: Any) -> np.ndarray:
         """Class ids -> indices (H, W) int64 of the tokenizer's labels, 0 for none."""

@@ -14,7 +14,7 @@ import attrs
 from anymodal.errors import ConfigError, nearest
 from anymodal.families.drawing import INK, font_of, note, paper, shortened
 from anymodal.families.text import StructuredModality
-from anymodal.files import read_json
+from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -113,10 +113,12 @@ class NumbersModality(StructuredModality):
         return {name: _plain(number) for name, number in value.items()}
 
     def read(self, path: Path) -> dict[str, float]:
-        value = read_json(Path(path))
-        if not isinstance(value, dict):
-            raise self.problem(value, f"a JSON object of named numbers in {path}")
-        return self.accept({name: number for name, number in value.items() if name in self.fields})
+        path = Path(path)
+        value = read_json(path)
+        with naming(path):
+            if not isinstance(value, dict):
+                raise self.problem(value, "a JSON object of named numbers")
+            return self.accept({name: number for name, number in value.items() if name in self.fields})
 
     def chunks(self, value: Any, rng: np.random.Generator | None = None) -> list[str]:
         spelled = [f"v1={self.fields[n].code} v0={self.fields[n].level(v, self.levels)}" for n, v in value.items()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import PluginError, nearest
 from anymodal.families.text import StructuredModality
-from anymodal.files import read_json
+from anymodal.files import naming, read_json
 from anymodal.modality import Crop
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ class SharedModality(StructuredModality):
         return {member.name: member.accept(part) for member, part in self._each(value)}
 
     def read(self, path: Path) -> dict[str, Any]:
-        raw = read_json(Path(path))
+        path = Path(path)
+        raw = read_json(path)
         if isinstance(raw, dict) and raw and raw.keys() <= self.members.keys():
-            return self.accept(raw)
-        return {member.name: member.read(Path(path)) for member in self.members.values()}
+            with naming(path):
+                return self.accept(raw)
+        return {member.name: member.read(path) for member in self.members.values()}
 
     def plain(self, value: Any) -> dict[str, Any]:
         return {member.name: member.plain(part) for member, part in self._each(value)}

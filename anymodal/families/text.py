@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import CheckpointError, PluginError
 from anymodal.families.drawing import note, paper, text_page
-from anymodal.files import read_json, read_text, write_json, write_text
+from anymodal.files import naming, read_json, read_text, write_json, write_text
 from anymodal.modality import Modality, Sampling
 from anymodal.spaces import Stream, TokenSpace
 
@@ -106,12 +106,14 @@ class TextModality(StructuredModality):
 
     def read(self, path: Path) -> str:
         """The text of a file; a .json file holds a string, a list of strings (the first counts) or {"caption": ...}."""
-        if Path(path).suffix != ".json":
-            return read_text(Path(path)).strip()
-        value = read_json(Path(path))
+        path = Path(path)
+        if path.suffix.lower() != ".json":
+            return read_text(path).strip()
+        value = read_json(path)
         value = value[0] if isinstance(value, list) and value else value
         value = value.get("caption") if isinstance(value, dict) else value
-        return self.accept(value)
+        with naming(path):
+            return self.accept(value)
 
     def write(self, value: str, path: Path) -> None:
         write_text(value + "\n", Path(path))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymodal import DerivedLabeler, Labeler, StructuredModality, hookimpl
 from anymodal.families.drawing import note, paper
-from anymodal.files import read_json
+from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 else:
     from anymodal.lazy import np
+
+COUNTS = tuple("1234567")
 
 
 class ColorPalette(StructuredModality):
@@ -34,10 +36,16 @@ class ColorPalette(StructuredModality):
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
         if isinstance(value, Mapping):
-            if not value or not all(str(count).isdecimal() for count in value):
-                raise self.problem(value, "a dict of palettes by their number of colours, at least one")
-            return {int(count): self.accept(np.asarray(palette)) for count, palette in sorted(value.items())}
-        array = np.asarray(value)
+            if not value or not all(str(count) in COUNTS for count in value):
+                raise self.problem(value, "a dict of palettes by their number of colours, 1 to 7")
+            return {int(count): self._palette(value[count]) for count in sorted(value, key=int)}
+        return self._palette(value)
+
+    def _palette(self, value: Any) -> "np.ndarray":
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            array = np.empty((1, 1))
         if array.shape in ((0,), (0, 3)):
             return np.zeros((0, 3), np.uint8)
         inside = array.dtype.kind in "ui" and array.size and array.min() >= 0 and array.max() <= 255
@@ -46,13 +54,12 @@ class ColorPalette(StructuredModality):
         return array.astype(np.uint8)
 
     def read(self, path: Path) -> Any:
-        value = read_json(Path(path))
-        try:
-            if isinstance(value, list) and value and isinstance(value[0], dict):
-                return self.accept(value[0])
-            return self.accept(np.array(value))
-        except ValueError as error:
-            raise self.problem(value, f"colours in {path} as a list of [r, g, b]") from error
+        path = Path(path)
+        value = read_json(path)
+        with naming(path):
+            if isinstance(value, list):
+                return self.accept(value[0] if value and isinstance(value[0], dict) else value)
+            raise self.problem(value, "a list of colours [r, g, b], or 4M's list of a dict of them")
 
     def plain(self, value: Any) -> list[Any]:
         return self.chosen(value).tolist()

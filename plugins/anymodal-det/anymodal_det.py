@@ -10,7 +10,7 @@ from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
-from anymodal.files import read_json
+from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ class Det(StructuredModality):
         return Box(*clip_box(numbers[:4]), name, score)
 
     def read(self, path: Path) -> list[Box]:
-        return self.accept(read_json(Path(path)))
+        path = Path(path)
+        with naming(path):
+            return self.accept(read_json(path))
 
     def plain(self, value: list[Box]) -> dict[str, Any]:
         return {"instances": [{"boxes": list(b.corners), "class_name": b.class_name, "score": b.score} for b in value]}

@@ -12,7 +12,7 @@ from anymodal import CodedModality, Crop
 from anymodal.errors import ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
-from anymodal.files import read_json
+from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -117,8 +117,10 @@ class HumanPoses(CodedModality):
         return {"one": people[:1], "none": [], "two": people}
 
     def read(self, path: Path) -> list[Person]:
-        value = read_json(Path(path))
-        return self.accept(value if value else [])
+        path = Path(path)
+        value = read_json(path)
+        with naming(path):
+            return self.accept(value if value else [])
 
     def _from_humans(self, value: Mapping[str, Any]) -> list[Person]:
         """People in the layout of 4D-Humans. Raises ValueProblem."""

@@ -11,7 +11,7 @@ from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hoo
 from anymodal.errors import ValueProblem
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
-from anymodal.files import read_json, read_picture
+from anymodal.files import naming, read_json, read_picture
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -114,12 +114,13 @@ class SamInstance(CodedModality):
 
     def read(self, path: Path) -> list[Instance]:
         path = Path(path)
-        if path.suffix == ".json":
-            return self.accept(read_json(path))
-        picture = read_picture(path)
-        if picture.mode not in ("L", "P", "1", "I", "I;16"):
-            raise self.problem(picture, f"a grey picture of one number an instance in {path}, not {picture.mode}")
-        return self._from_map(np.asarray(picture))
+        with naming(path):
+            if path.suffix.lower() == ".json":
+                return self.accept(read_json(path))
+            picture = read_picture(path)
+            if picture.mode not in ("L", "P", "1") and not picture.mode.startswith("I"):
+                raise self.problem(picture, f"a grey picture of one number an instance, not {picture.mode}")
+            return self._from_map(np.asarray(picture))
 
     def plain(self, value: list[Instance]) -> dict[str, Any]:
         shapes = [[o.round(6).tolist() for o in i.outlines] for i in value]
