@@ -302,6 +302,14 @@ def test_a_resumed_adaptation_equals_one_in_one_go(scenes: Path, tmp_path: Path)
         assert torch.equal(value, parts.state_dict()[name]), name
 
 
+def test_a_run_for_other_values_is_not_taken_up(scenes: Path, tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"modality": "depth", "data": str(scenes), "encoder": VIT, "decoder": VIT, "training": STEPS}
+    near, far = ({**keys, "numbers": {**GRID, "high": high}} for high in (20.0, 30.0))
+    assert run(structure(near, TokenizerRun, "near"), tmp_path) == tmp_path / "modalities/depth"
+    with pytest.raises(ConfigError, match=r"made otherwise: numbers.high was 20.0, is 30.0; resume it as it was"):
+        run(structure(far, TokenizerRun, "far"), tmp_path, resume=True)
+
+
 def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -> None:
     codes = trained_tokenizer(scenes, tmp_path / "codes", modality="rgb", **FAMILIES["rgb"])
     keys: dict[str, Any] = {"modality": "rgb", "codes": str(codes)}

@@ -148,6 +148,11 @@ def _train(
         world=world,
         resume=resume,
         verbose=verbose and world.is_first,
+        meaning={
+            "modality": modality.name,
+            "numbers": modality.settings(),
+            "tokenizer": attrs.asdict(modality.tokenizer.config),
+        },
     )
     if modality.tokenizer is None:
         return None

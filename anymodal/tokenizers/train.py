@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ def train_tokenizer(
     world: World | None = None,
     resume: bool = False,
     verbose: bool = False,
+    meaning: Mapping[str, Any] | None = None,
 ) -> Tokenizer | None:
     """Train a tokenizer to reconstruct its inputs; the result, averaged if `settings.ema` is on, is ready for use.
 
@@ -95,11 +96,12 @@ def train_tokenizer(
     loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
     world: the processes that train together; codebooks learn from the latents of all of them.
     perceptual: compares pictures (B, 3, H, W) beside that loss.
+    meaning: what the tokenizer is for; see `Engine`.
     Logged: loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual, its parts, and usage and
         perplexity of the codes since the line before.
     """
     measure = loss_named(loss) if isinstance(loss, str) else loss
-    engine = Engine(tokenizer, settings, out, device=device, verbose=verbose, world=world)
+    engine = Engine(tokenizer, settings, out, device=device, verbose=verbose, world=world, meaning=meaning)
     meter = CodeMeter(tokenizer)
     if perceptual is not None:
         perceptual.to(engine.device)
