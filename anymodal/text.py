@@ -176,6 +176,17 @@ def _as_plain_pieces(tokenizer: tokenizers.Tokenizer, pieces: Iterable[str]) -> 
     return type(tokenizer).from_str(json.dumps(content))
 
 
+def is_text(value: object) -> bool:
+    """Whether it is a str of whole letters, as UTF-8 can hold them; halves of a letter come from damaged files."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 _VALUE = re.compile(r"v([0-3])=([0-9]{1,9})")
 
 

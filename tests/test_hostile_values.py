@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from anymodal.errors import ValueProblem
 from anymodal.families import StructuredModality
 from anymodal.plugins import modalities, registry
+from anymodal.testing.small import shrunk
 
 KEYS = """instances boxes class_name score outlines codes images annotations categories bbox id name width height
 caption bbox_xyxy pred_smpl_params global_orient body_pose betas pred_cam pose_tokenized img_size joints 1 7 brightness
@@ -41,3 +43,40 @@ def test_any_json_is_read_or_refused(tmp_path, name, value):
         modality.read(path)
     except ValueProblem as error:
         assert len(str(error)) < 2000
+
+
+class Grumpy:
+    """Says that it is an array, and is none."""
+
+    def __array__(self, *args, **options):
+        raise RuntimeError("no array")
+
+
+NO_VALUES = {
+    "none": None,
+    "ragged": [[1, 2], [3]],
+    "grumpy": Grumpy(),
+    "objects": np.array([[None, 1], [2, 3]], object),
+    "dates": np.zeros((4, 4), "M8[s]"),
+    "halves of letters": "\ud800",
+    "halves in names": [{"boxes": [0, 0, 1, 1], "class_name": "\ud800"}],
+    "mixed keys": {1: [[1, 2], [3]], "2": [[0, 0, 0]]},
+    "long key": {"1" * 5000: [[0, 0, 0]]},
+}
+
+
+@pytest.mark.parametrize("name", modalities())
+@pytest.mark.parametrize("value", NO_VALUES.values(), ids=NO_VALUES)
+def test_what_is_no_value_is_refused(name, value):
+    with pytest.raises(ValueProblem) as caught:
+        registry().modality(name)().accept(value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["depth", "normal", "clip", "dinov2_global", "t5_caption"])
+@pytest.mark.parametrize("hole", [np.nan, np.inf])
+def test_values_with_holes_are_scored(name, hole):
+    modality = shrunk(registry().modality(name))
+    shape = {"depth": (4, 4), "normal": (4, 4, 3), "clip": (4, 4, 8), "dinov2_global": (8,), "t5_caption": (3, 32)}
+    value = modality.accept(np.full(shape[name], hole, np.float32))
+    assert all(np.isfinite(number) for number in modality.score([value], [value]).values())

@@ -38,11 +38,16 @@ class ArrayModality(Modality):
         return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
 
     def _checked(self, value: Any) -> np.ndarray:
-        try:
-            array = np.asarray(value)
-        except Exception:
-            raise self.problem(value, self.expected) from None
+        array = as_array(value)
         if not self.fits(array.shape) or array.dtype.kind not in "iuf":
             raise self.problem(value, self.expected)
         with np.errstate(over="ignore"):  # what float32 does not reach is infinite
             return array.astype(np.float32)
+
+
+def as_array(value: Any) -> np.ndarray:
+    """The value as an array, of type object where it cannot become one of numbers."""
+    try:
+        return np.asarray(value)
+    except Exception:  # of whatever says that it is an array
+        return np.empty((), object)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import GenerationError
 from anymodal.families.arrays import ArrayModality
-from anymodal.families.features import cosine_similarity, principal_colours
+from anymodal.families.features import cosine_similarity, finite, principal_colours
 from anymodal.files import naming, read_arrays
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream
 
@@ -65,7 +65,7 @@ class EmbeddingModality(ArrayModality):
         return len(shape) == 2 and shape[1] == self.width and shape[0] > 0
 
     def preprocess(self, value: Any) -> np.ndarray:
-        return np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)[: self.length]
+        return finite(value)[: self.length].astype(np.float32)
 
     def postprocess(self, tensor: np.ndarray) -> np.ndarray:
         return np.array(tensor, np.float32)
@@ -88,7 +88,7 @@ class EmbeddingModality(ArrayModality):
         """Mean cosine similarity of the rows that both have."""
         cosines = []
         for prediction, truth in zip(predictions, truths, strict=True):
-            p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+            p, t = finite(prediction), finite(truth)
             count = min(len(p), len(t))
             cosines.append(cosine_similarity(p[:count], t[:count]).mean())
         return {"cosine": float(np.mean(cosines))}

@@ -51,8 +51,7 @@ class FeatureMapModality(ArrayModality, CroppedGrid):
         return float(value.shape[1] * self.patch), float(value.shape[0] * self.patch)
 
     def preprocess(self, value: Any) -> np.ndarray:
-        finite = np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)
-        return np.ascontiguousarray(finite.transpose(2, 0, 1))
+        return np.ascontiguousarray(finite(value).astype(np.float32).transpose(2, 0, 1))
 
     def postprocess(self, tensor: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(tensor.transpose(1, 2, 0), np.float32)
@@ -61,7 +60,7 @@ class FeatureMapModality(ArrayModality, CroppedGrid):
         """The three directions in which the features differ most, as red, green and blue."""
         from PIL import Image
 
-        features = np.nan_to_num(np.asarray(value, np.float64), nan=0, posinf=0, neginf=0)
+        features = finite(value)
         unit = principal_colours(features.reshape(-1, features.shape[2])).reshape(*features.shape[:2], 3)
         return enlarge(Image.fromarray((unit * 255).round().astype(np.uint8)), size)
 
@@ -69,10 +68,15 @@ class FeatureMapModality(ArrayModality, CroppedGrid):
         """Cosine similarity of the vectors, mean over cells, and smooth L1 error, mean over numbers; all values."""
         cosines, errors = [], []
         for prediction, truth in zip(predictions, truths, strict=True):
-            p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+            p, t = finite(prediction), finite(truth)
             cosines.append(cosine_similarity(p, t).mean())
             errors.append(smooth_l1(p, t).mean())
         return {"cosine": float(np.mean(cosines)), "smooth_l1": float(np.mean(errors))}
+
+
+def finite(value: Any) -> np.ndarray:
+    """A value as float64, with 0 for what is not finite."""
+    return np.nan_to_num(np.asarray(value, np.float64), nan=0, posinf=0, neginf=0)
 
 
 @attrs.frozen

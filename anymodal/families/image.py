@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, PluginError, ValueProblem
+from anymodal.families.arrays import as_array
 from anymodal.families.grids import CroppedGrid
 from anymodal.files import naming, read_array, read_picture, replacing, write_array
 from anymodal.modality import NAME
@@ -90,10 +91,7 @@ class ImageModality(CroppedGrid):
 
     def _checked(self, value: Any) -> np.ndarray:
         expected = f"numbers of shape (H, W{'' if self.channels == 1 else f', {self.channels}'})"
-        try:
-            array = np.asarray(value)
-        except Exception:
-            raise self.problem(value, expected) from None
+        array = as_array(value)
         if array.ndim == 3 and self.channels == 1 and array.shape[2] == 1:
             array = array[..., 0]
         shape_ok = array.ndim == 2 if self.channels == 1 else array.ndim == 3 and array.shape[2] == self.channels
@@ -151,12 +149,16 @@ class ImageModality(CroppedGrid):
         return enlarge(picture.convert("RGB"), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Mean absolute error in natural units and peak signal-to-noise ratio in dB, over all values."""
+        """Mean absolute error in natural units and peak signal-to-noise ratio in dB, over all values.
+
+        Numbers count that are finite in the truth; values without any have no error.
+        """
         pairs = [
             (np.asarray(p, np.float64), np.asarray(t, np.float64)) for p, t in zip(predictions, truths, strict=True)
         ]
-        error = float(np.mean([np.abs(p - t).mean() for p, t in pairs]))
-        squared = float(np.mean([((p - t) ** 2).mean() for p, t in pairs]))
+        gaps = [(p - t)[np.isfinite(t)] if np.isfinite(t).any() else np.zeros(1) for p, t in pairs]
+        error = float(np.mean([np.abs(gap).mean() for gap in gaps]))
+        squared = float(np.mean([(gap**2).mean() for gap in gaps]))
         psnr = 10 * np.log10((self.high - self.low) ** 2 / max(squared, 1e-20))
         return {"mae": error, "psnr": float(psnr)}
 

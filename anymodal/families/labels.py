@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError
+from anymodal.families.arrays import as_array
 from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import converted, enlarge
@@ -68,7 +69,7 @@ class LabelMapModality(CroppedGrid):
         return self._checked(value)
 
     def _checked(self, value: Any) -> np.ndarray:
-        array = np.asarray(value)
+        array = as_array(value)
         if (
             array.ndim != 2
             or array.dtype.kind not in "bui"

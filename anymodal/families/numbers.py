@@ -105,11 +105,10 @@ class NumbersModality(StructuredModality):
             raise self.problem(value, "a dict of named numbers")
         for name, number in value.items():
             if name not in self.fields:
-                raise self.problem(
-                    value, f"a dict of {', '.join(self.fields)}, not {name!r}{nearest(str(name), self.fields)}"
-                )
+                near = nearest(f"{name!s:.80}", self.fields)
+                raise self.problem(value, f"a dict of {', '.join(self.fields)}, not {name!r:.80}{near}")
             if not _is_number(number):
-                raise self.problem(value, f"a finite number for {name!r}, not {number!r}")
+                raise self.problem(value, f"a finite number for {name!r}, not {number!r:.80}")
         return {name: _plain(number) for name, number in value.items()}
 
     def read(self, path: Path) -> dict[str, float]:

@@ -41,9 +41,8 @@ class SharedModality(StructuredModality):
             raise self.problem(value, f"a dict of {', '.join(self.members)}")
         for name in value:
             if name not in self.members:
-                raise self.problem(
-                    value, f"a dict of {', '.join(self.members)}, not {name!r}{nearest(str(name), self.members)}"
-                )
+                near = nearest(f"{name!s:.80}", self.members)
+                raise self.problem(value, f"a dict of {', '.join(self.members)}, not {name!r:.80}{near}")
         return [(member, value[name]) for name, member in self.members.items() if name in value]
 
     def accept(self, value: Any) -> dict[str, Any]:

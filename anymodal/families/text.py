@@ -10,6 +10,7 @@ from anymodal.families.drawing import note, paper, text_page
 from anymodal.files import naming, read_json, read_text, write_json, write_text
 from anymodal.modality import Modality, Sampling
 from anymodal.spaces import Stream, TokenSpace
+from anymodal.text import is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,8 +122,8 @@ class TextModality(StructuredModality):
     def accept(self, value: Any) -> str:
         if isinstance(value, Path):
             return self.read(value)
-        if not isinstance(value, str):
-            raise self.problem(value, "text (a str)")
+        if not is_text(value):
+            raise self.problem(value, "text (a str of whole letters, which UTF-8 can hold)")
         return value
 
     def sampling(self, grounded: bool) -> Sampling:

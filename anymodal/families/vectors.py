@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.families.arrays import ArrayModality
 from anymodal.families.codec import decoded, encoded
-from anymodal.families.features import cosine_similarity
+from anymodal.families.features import cosine_similarity, finite
 from anymodal.modality import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
@@ -65,7 +65,7 @@ class VectorModality(ArrayModality):
         return shape == (self.channels,)
 
     def preprocess(self, value: Any) -> np.ndarray:
-        return np.nan_to_num(np.asarray(value, np.float32), nan=0, posinf=0, neginf=0)
+        return finite(value).astype(np.float32)
 
     def postprocess(self, tensor: np.ndarray) -> np.ndarray:
         return np.array(tensor, np.float32)
@@ -80,7 +80,7 @@ class VectorModality(ArrayModality):
         """A flower: neighbouring channels are averaged into petals, longer outside for more and inside for less."""
         from PIL import Image, ImageDraw
 
-        vector = np.nan_to_num(np.asarray(value, np.float64), nan=0, posinf=0, neginf=0)
+        vector = finite(value)
         petals = np.array([part.mean() for part in np.array_split(vector, min(PETALS, len(vector)))])
         reach = (petals - np.median(petals)) / max(float(np.abs(petals - np.median(petals)).max()), 1e-12)
         scale, middle = 4, size * 2
@@ -98,7 +98,7 @@ class VectorModality(ArrayModality):
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean cosine similarity."""
         pairs = zip(predictions, truths, strict=True)
-        cosines = [cosine_similarity(np.asarray(p, np.float64), np.asarray(t, np.float64)) for p, t in pairs]
+        cosines = [cosine_similarity(finite(p), finite(t)) for p, t in pairs]
         return {"cosine": float(np.mean(cosines))}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal import DerivedLabeler, Labeler, StructuredModality, hookimpl
+from anymodal.families.arrays import as_array
 from anymodal.families.drawing import note, paper
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
@@ -42,10 +43,7 @@ class ColorPalette(StructuredModality):
         return self._palette(value)
 
     def _palette(self, value: Any) -> "np.ndarray":
-        try:
-            array = np.asarray(value)
-        except ValueError:
-            array = np.empty((1, 1))
+        array = as_array(value)
         if array.shape in ((0,), (0, 3)):
             return np.zeros((0, 3), np.uint8)
         inside = array.dtype.kind in "ui" and array.size and array.min() >= 0 and array.max() <= 255

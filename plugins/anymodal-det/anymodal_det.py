@@ -11,7 +11,7 @@ from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.files import naming, read_json
-from anymodal.text import parse_value
+from anymodal.text import is_text, parse_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +92,8 @@ class Det(StructuredModality):
             raise self.problem(item, expected) from None
         x0, y0, x1, y1, score = numbers
         name = item.class_name
-        if not isinstance(name, str) or not name.strip() or any(map(parse_value, name.split())):
-            raise ValueProblem(f"{self.name} takes class names that are words, got {name!r}")
+        if not is_text(name) or not name.strip() or any(map(parse_value, name.split())):
+            raise ValueProblem(f"{self.name} takes class names that are words, got {name!r:.80}")
         if not (-1e-4 <= x0 <= x1 <= 1 + 1e-4 and -1e-4 <= y0 <= y1 <= 1 + 1e-4 and 0 <= score <= 1):
             raise ValueProblem(f"{self.name} takes {expected}, got {item}")
         return Box(*clip_box(numbers[:4]), name, score)

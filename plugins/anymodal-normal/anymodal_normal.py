@@ -42,9 +42,10 @@ class Normal(ImageModality):
         angles = []
         for prediction, truth in zip(predictions, truths, strict=True):
             p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
-            surface = np.linalg.norm(t, axis=-1) > 0.5
+            surface = (np.linalg.norm(t, axis=-1) > 0.5) & np.isfinite(t).all(-1)
+            p, t = p[surface], t[surface]
             norms = np.maximum(np.linalg.norm(p, axis=-1), 1e-9) * np.maximum(np.linalg.norm(t, axis=-1), 1e-9)
-            cosine = ((p * t).sum(-1) / norms)[surface]
+            cosine = (p * t).sum(-1) / norms
             angles.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
         joined = np.concatenate(angles)
         if not joined.size:

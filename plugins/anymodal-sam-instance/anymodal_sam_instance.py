@@ -9,6 +9,7 @@ from anymodal_sam_outlines import FINE, clipped, filled, polygon_area, traced
 
 from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hookimpl
 from anymodal.errors import ValueProblem
+from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
 from anymodal.files import naming, read_json, read_picture
@@ -83,7 +84,7 @@ class SamInstance(CodedModality):
         if isinstance(value, Mapping):
             value = value.get("instances")
         if hasattr(value, "dtype"):
-            return self._from_map(np.asarray(value))
+            return self._from_map(as_array(value))
         if not isinstance(value, (list, tuple)):
             raise self.problem(value, "a list of Instance, or a map (H, W) of whole numbers, 0 for nothing")
         return [self._instance(item) for item in value]
