@@ -80,3 +80,9 @@ def test_values_with_holes_are_scored(name, hole):
     shape = {"depth": (4, 4), "normal": (4, 4, 3), "clip": (4, 4, 8), "dinov2_global": (8,), "t5_caption": (3, 32)}
     value = modality.accept(np.full(shape[name], hole, np.float32))
     assert all(np.isfinite(number) for number in modality.score([value], [value]).values())
+
+
+def test_numbers_of_every_width_are_numbers():
+    metadata = registry().modality("metadata_image")()
+    for kind in (np.float16, np.float32, np.float64, np.int8, np.uint64):
+        assert metadata.accept({"brightness": kind(3)}) == {"brightness": 3}

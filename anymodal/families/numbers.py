@@ -178,7 +178,7 @@ def _is_number(value: Any) -> bool:
     """Whether a value is a number that a float can hold."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return False
-    number: Any = value
+    number: Any = value.item() if isinstance(value, np.generic) else value
     return bool(abs(number) < LARGEST)  # false for NaN too
 
 

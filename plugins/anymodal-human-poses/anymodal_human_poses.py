@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal import CodedModality, Crop
-from anymodal.errors import ValueProblem
+from anymodal.errors import ValueProblem, one_line
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
 from anymodal.files import naming, read_json
@@ -22,6 +22,7 @@ else:
     from anymodal.lazy import np
 
 JOINTS, POSE, SHAPES, CODES = 24, 207, 10, 8
+MOST = 1e6  # of any number of a person; all are about 1 in size
 BLOCKS = ("pose", "global", "camera", "shape")
 NAMES_IN_FILES = {"codes": "pose_tokenized"}
 COUNTS = {"pose": CODES, "global": 9, "camera": 3, "shape": SHAPES}
@@ -98,13 +99,19 @@ class HumanPoses(CodedModality):
                 array = np.asarray(given, np.float64)
             except (TypeError, ValueError, OverflowError):
                 array = np.empty(0)
-            if array.shape != shape or not np.isfinite(array).all():
-                raise ValueProblem(f"{self.name}: {key} of a person is {shape} finite numbers, got {given!r:.80}")
+            if array.shape != shape or not (np.abs(array) <= MOST).all():  # NaN is neither
+                raise ValueProblem(
+                    f"{self.name}: {key} of a person is {shape} numbers up to {MOST:g}, got {one_line(repr(given), 80)}"
+                )
             values[key] = array
+        x0, y0, x1, y1 = values["box"].tolist()
+        if x0 > x1 or y0 > y1:
+            raise ValueProblem(f"{self.name}: a box is (xmin, ymin, xmax, ymax), got {(x0, y0, x1, y1)}")
         codes = values.get("codes")
         if codes is not None:
-            if codes.min() < 0 or codes.max() >= self.codebook:
-                raise ValueProblem(f"{self.name}: codes are 0 to {self.codebook - 1}, got {person.codes!r:.80}")
+            if codes.min() < 0 or codes.max() >= self.codebook or (codes % 1).any():
+                said = one_line(repr(person.codes), 80)
+                raise ValueProblem(f"{self.name}: codes are whole numbers 0 to {self.codebook - 1}, got {said}")
             values["codes"] = codes.astype(np.int64)
         elif "body_pose" not in values:
             raise ValueProblem(f"{self.name}: a person needs body_pose or codes, this one has neither")
@@ -173,9 +180,10 @@ class HumanPoses(CodedModality):
             "pred_cam": [p.camera.tolist() for p in value],
         }
         for key in ("body_pose", "joints", "joints_2d", "codes"):
-            if all(getattr(p, key) is not None for p in value):
+            known = [getattr(p, key) for p in value]
+            if any(part is not None for part in known):
                 target = people["pred_smpl_params"] if key == "body_pose" else people
-                target[NAMES_IN_FILES.get(key, key)] = [getattr(p, key).tolist() for p in value]
+                target[NAMES_IN_FILES.get(key, key)] = [part if part is None else part.tolist() for part in known]
         return people
 
     def crop(self, value: list[Person], crop: Crop) -> list[Person]:
@@ -252,7 +260,7 @@ class HumanPoses(CodedModality):
             "shape": self._levels(person.betas, -3, 3),
         }
         order = range(len(BLOCKS)) if rng is None else rng.permutation(len(BLOCKS))
-        corners = [f"v{k}={round(v * (self.bins - 1))}" for k, v in enumerate(person.box)]
+        corners = [f"v{k}={round(v * (self.bins - 1))}" for k, v in enumerate(clip_box(person.box))]
         words = [["human", *corners], *([BLOCKS[k], *blocks[BLOCKS[k]]] for k in order)]
         return " ".join(word for block in words for word in block)
 

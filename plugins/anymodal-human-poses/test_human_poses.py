@@ -164,3 +164,31 @@ def test_crops_drop_who_is_outside_and_show_draws(poses):
     assert poses.show([person], 80).size == (80, 80)
     assert poses.show([], 80, np.zeros((9, 9, 3), np.uint8)).size == (80, 80)
     assert poses.preprocess([person]).shape == (207,) and not poses.preprocess([]).any()
+
+
+def test_people_with_and_without_a_pose_share_a_file(tmp_path):
+    known, coded = random_person(1), attrs.evolve(random_person(2), body_pose=None, codes=np.arange(8))
+    HumanPoses().write([known, coded], tmp_path / "a.json")
+    back = HumanPoses().read(tmp_path / "a.json")
+    assert np.allclose(back[0].body_pose, known.body_pose) and back[0].codes is None
+    assert np.array_equal(back[1].codes, coded.codes) and back[1].body_pose is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"camera": np.full(3, 1e300)},
+        {"betas": np.full(10, np.nan)},
+        {"box": (0.9, 0.1, 0.2, 0.5)},
+        {"codes": np.full(8, 0.5)},
+    ],
+)
+def test_what_is_no_person_is_refused_in_one_line(change):
+    with pytest.raises(ValueProblem) as caught:
+        HumanPoses().accept([attrs.evolve(random_person(1), **change)])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_box_beyond_the_picture_is_spelled_at_its_edge():
+    person = attrs.evolve(random_person(1), box=(-0.5, 0.25, 1.5, 1.0), codes=np.arange(8))
+    assert HumanPoses().spell([person]).startswith("human v0=0 v1=250 v2=999 v3=999 pose")

@@ -8,7 +8,7 @@ import attrs
 from anymodal_sam_outlines import FINE, clipped, filled, polygon_area, traced
 
 from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hookimpl
-from anymodal.errors import ValueProblem
+from anymodal.errors import ValueProblem, one_line
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
@@ -97,15 +97,19 @@ class SamInstance(CodedModality):
             item, codes = item.outlines, item.codes
         try:
             outlines = tuple(np.asarray(o, np.float64) for o in item)
-            ids = None if codes is None else np.asarray(codes).astype(np.int64)
+            ids = None if codes is None else np.asarray(codes)
         except (TypeError, ValueError, OverflowError):
             outlines, ids = (), None
         shaped = all(o.ndim == 2 and o.shape[1] == 2 and len(o) > 2 for o in outlines)
         if not outlines or not shaped or not all((np.abs(o - 0.5) <= 0.5 + 1e-4).all() for o in outlines):
-            raise ValueProblem(f"{self.name} takes outlines of three or more points (n, 2) in 0..1, got {item!r:.80}")
-        if ids is not None and (ids.shape != (CODES,) or ids.min() < 0 or ids.max() >= self.codebook):
-            raise ValueProblem(f"{self.name} takes {CODES} codes from 0 to {self.codebook - 1}, got {codes!r:.80}")
-        return Instance(tuple(o.clip(0, 1) for o in outlines), ids)
+            said = one_line(repr(item), 80)
+            raise ValueProblem(f"{self.name} takes outlines of three or more points (n, 2) in 0..1, got {said}")
+        if ids is None:
+            return Instance(tuple(o.clip(0, 1) for o in outlines))
+        if ids.shape != (CODES,) or ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= self.codebook:
+            said = one_line(repr(codes), 80)
+            raise ValueProblem(f"{self.name} takes {CODES} whole codes from 0 to {self.codebook - 1}, got {said}")
+        return Instance(tuple(o.clip(0, 1) for o in outlines), ids.astype(np.int64))
 
     def _from_map(self, labels: "np.ndarray") -> list[Instance]:
         if labels.ndim != 2 or labels.dtype.kind not in "bui" or 0 in labels.shape:
