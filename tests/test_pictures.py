@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,7 +62,7 @@ def test_text_stays_on_its_page(text, size):
 
 def test_words_are_wrapped_and_broken_and_shortened():
     font = font_of(10)
-    lines = wrapped("a few words and one " + "m" * 90, 80, font)
+    lines = wrapped("a few words and one " + "m" * 90, 80, font, 99)
     assert "".join(lines).replace(" ", "") == "afewwordsandone" + "m" * 90
     assert all(font.getlength(line) <= 80 for line in lines)
     assert shortened("geometric complexity", 60, font).endswith("…") and shortened("short", 60, font) == "short"
@@ -154,3 +156,10 @@ def test_a_sheet_keeps_the_proportions_of_pictures():
     rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
     assert len(rows) == 50 and len(columns) == 100 and red.sum() == 5000
     assert rows[0] == GAP + TITLE + 25 and columns[0] == GAP
+
+
+@pytest.mark.parametrize("text", ["a b " * 50_000, "x" * 200_000, "\u200b " * 20_000, "家" * 20_000])
+def test_a_page_of_a_long_text_is_drawn_at_once(text):
+    start = time.process_time()
+    assert text_page(text, 256).size == (256, 256)
+    assert time.process_time() - start < 2

@@ -38,10 +38,10 @@ def text_page(text: str, size: int) -> Image:
     draw, room = ImageDraw.Draw(canvas), size * 0.9
     for points in range(max(12, size // 10), SMALLEST - 1, -1):
         font, height = font_of(points), points * 1.35
-        lines = wrapped(text, room, font)
-        if len(lines) * height <= room:
+        fitting = max(1, int(room / height))
+        lines = wrapped(text, room, font, fitting + 1)
+        if len(lines) <= fitting:
             break
-    fitting = max(1, int(room / height))
     if len(lines) > fitting:
         lines = [*lines[: fitting - 1], shortened(f"{lines[fitting - 1]}…", room, font)]
     top = (size - len(lines) * height) / 2
@@ -57,18 +57,21 @@ def font_of(points: float) -> Any:
     return ImageFont.load_default(max(SMALLEST, points))
 
 
-def wrapped(text: str, room: float, font: Any) -> list[str]:
-    """Lines of words that are at most `room` pixels wide; longer words are broken."""
+def wrapped(text: str, room: float, font: Any, most: int) -> list[str]:
+    """The first `most` lines of words that are at most `room` pixels wide; longer words are broken."""
     lines: list[str] = []
+    longest = 4 * int(room + 1)  # letters that a line has at the very most
     for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= room:
+        if len(lines) >= most:
+            break
+        if lines and len(lines[-1]) + len(word) < longest and font.getlength(f"{lines[-1]} {word}") <= room:
             lines[-1] += f" {word}"
             continue
-        while len(word) > 1 and font.getlength(word) > room:
-            count = max(1, int(len(word) * room / font.getlength(word)))
+        while len(lines) < most and len(word) > 1 and (width := font.getlength(start := word[:longest])) > room:
+            count = max(1, int(len(start) * room / width))
             lines, word = [*lines, word[:count]], word[count:]
         lines.append(word)
-    return lines
+    return lines[:most]
 
 
 def shortened(text: str, room: float, font: Any) -> str:
