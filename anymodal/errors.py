@@ -54,7 +54,11 @@ class GenerationError(AnymodalError):
 
 def one_line(said: object, most: int | None = None) -> str:
     """What an error or a text says, without line breaks and cut off after `most` characters."""
-    return " ".join(str(said).split())[:most]
+    try:
+        text = str(said)
+    except Exception:  # of an error by a careless author
+        text = "without words"
+    return " ".join(text.split())[:most]
 
 
 def cause(error: BaseException) -> str:

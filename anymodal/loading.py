@@ -143,7 +143,7 @@ def _guard(stage: str, what: str, hint: str = "") -> Iterator[None]:
     except (KeyboardInterrupt, Refusal):
         raise
     except AnymodalError as error:
-        raise Refusal(stage, str(error), hint) from error
+        raise Refusal(stage, one_line(error), hint) from error
     except SyntaxError as error:
         place = f"{error.filename}, line {error.lineno}"
         raise Refusal(stage, f"has a syntax error in {place}: {error.msg}", hint) from error

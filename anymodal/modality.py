@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest
+from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest, one_line
 from anymodal.hookspecs import hookimpl
 from anymodal.spaces import Stream
 
@@ -198,10 +198,14 @@ class Modality:
             raise
         except Exception as error:
             raise PluginError(
-                f"modality {cls.name!r} cannot say its streams: {type(error).__name__}: {error}"
+                f"modality {cls.name!r} cannot say its streams: {type(error).__name__}: {one_line(error, 300)}"
             ) from error
         if not streams:
             raise PluginError(f"modality {cls.name!r} has no streams")
+        if not isinstance(streams, (tuple, list)) or not all(isinstance(stream, Stream) for stream in streams):
+            raise PluginError(f"streams of modality {cls.name!r} returns a tuple of Stream, not {streams!r:.80}")
+        if len({stream.name for stream in streams}) < len(streams):
+            raise PluginError(f"two streams of modality {cls.name!r} have the same name")
         for stream in streams:
             if stream.modality != cls.name or stream.name.split(".")[0] != cls.name:
                 raise PluginError(f"stream {stream.name!r} must be named {cls.name!r} or {cls.name + '.part'!r}")

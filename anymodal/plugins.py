@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from anymodal.discovery import Candidate, Catalog, Problem, canonical, catalog
-from anymodal.errors import AnymodalError, PluginError, UnknownModality, nearest
+from anymodal.errors import AnymodalError, PluginError, UnknownModality, nearest, one_line
 from anymodal.footprint import watched
 from anymodal.labeler import Labeler
 from anymodal.loading import Loaded, Refusal, check_class, check_labeler, check_modality, load
@@ -261,11 +261,11 @@ def blame(modality: Modality | type[Modality], stage: str, value: object = None)
         yield
     except AnymodalError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cls = modality if isinstance(modality, type) else type(modality)
         where = provenance(cls)
         given = "" if value is None else f" of {describe(value)}"
-        problem = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {one_line(error, 300)}"
         raise PluginError(f"modality {cls.name!r} ({where}) failed in {stage}{given}: {problem}") from error
 
 
@@ -289,7 +289,13 @@ def describe(value: object) -> str:
 
 def _described(cls: type[Modality]) -> Candidate:
     """An added class as if it were installed; it has no distribution."""
-    return Candidate(cls.name, f"{cls.__module__}:{cls.__qualname__}", summary=(cls.__doc__ or "").partition("\n")[0])
+    return Candidate(cls.name, f"{cls.__module__}:{cls.__qualname__}", summary=summary(cls))
+
+
+def summary(cls: type[Modality]) -> str:
+    """The first line of a docstring, where that is a text."""
+    said: object = cls.__doc__
+    return said.partition("\n")[0] if isinstance(said, str) else ""
 
 
 def _to_stderr(line: str) -> None:

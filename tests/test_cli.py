@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import anymodal
+from anymodal.cli.main import main
 from anymodal.cli.output import Output
 
 
@@ -238,3 +240,10 @@ def test_interruption_is_quiet(shelf):
 def test_json_holds_what_is_not_finite(capsys):
     Output(as_json=True).data({"loss": float("nan"), "path": Path("a/b"), "shape": (1, 2)})
     assert json.loads(capsys.readouterr().out) == {"loss": None, "path": "a/b", "shape": [1, 2]}
+
+
+def test_names_that_utf_8_cannot_hold_are_printed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    with pytest.raises(SystemExit):
+        main(["modalities"])
+    assert sys.stdout.errors == "backslashreplace"

@@ -18,7 +18,7 @@ import pytest
 from anymodal.cli.probe import probe, probed
 from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
 from anymodal.modality import Modality
-from anymodal.plugins import Registry, blame
+from anymodal.plugins import Registry, blame, summary
 from anymodal.spaces import Stream, TokenSpace
 
 MODALITY = """
@@ -34,6 +34,7 @@ class {name}(Modality):
         return (Stream(self.name, self.name, TokenSpace.grid(16, 2, 2)),)
 """
 IMPORTS = MODALITY.partition("class")[0]
+MAIN = Stream("odd", "odd", TokenSpace.grid(16, 2, 2))
 
 
 class Shelf:
@@ -507,6 +508,41 @@ def test_blame_names_everything():
     ):
         assert words in str(caught.value)
     assert isinstance(caught.value.__cause__, IndexError)
+
+
+def test_blame_survives_exits_and_errors_without_words():
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    for error, words in ((SystemExit(3), "SystemExit: 3"), (Mute(), "Mute: without words")):
+        with pytest.raises(PluginError, match=f"failed in show: {words}"), blame(notebook_class(), "show"):
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (5, "a tuple of Stream, not 5"),
+        ((1, 2), r"a tuple of Stream, not \(1, 2\)"),
+        ((MAIN, MAIN), "two streams .* the same name"),
+    ],
+)
+def test_streams_that_are_none_are_refused(returned, words):
+    class Odd(Modality):
+        """Says something else."""
+
+        def streams(self):
+            return returned
+
+    with pytest.raises(PluginError, match=words):
+        Registry([], {}).add(Odd)
+
+
+def test_a_docstring_that_is_no_text_is_no_summary():
+    cls = notebook_class()
+    cls.__doc__ = 5
+    assert summary(cls) == ""
 
 
 def test_blame_lets_our_own_errors_pass():

@@ -12,7 +12,7 @@ import click
 
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import AnymodalError
-from anymodal.plugins import Registry, blame, registry
+from anymodal.plugins import Registry, blame, registry, summary
 from anymodal.spaces import DenseSpace, Stream
 
 
@@ -83,7 +83,7 @@ def description(plugins: Registry, name: str) -> dict[str, Any]:
         streams = [stream_facts(stream) for stream in modality.streams()]
     return {
         "name": cls.name,
-        "summary": (cls.__doc__ or "").partition("\n")[0],
+        "summary": summary(cls),
         "distribution": origin.distribution if origin else "",
         "version": origin.version if origin else "",
         "api": cls.api,

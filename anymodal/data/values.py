@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from anymodal.data.members import Members, Shard, Wanted, open_members
-from anymodal.errors import DataError, PluginError, ValueProblem
+from anymodal.errors import DataError, PluginError, ValueProblem, one_line
 from anymodal.modality import Crop, Modality, centre_crops
 
 Extent = tuple[float, float]
@@ -92,8 +92,8 @@ class ValueSource:
                 raise ValueProblem(said if place in said else f"{place}: {said}") from None
             except (DataError, PluginError):
                 raise
-            except Exception as error:  # of a plugin that meets a damaged file
-                raise ValueProblem(f"{place} cannot be read: {type(error).__name__}: {error}") from None
+            except (Exception, SystemExit) as error:  # of a plugin that meets a damaged file
+                raise ValueProblem(f"{place} cannot be read: {type(error).__name__}: {one_line(error, 300)}") from None
         if wrong := unfinite(value):
             raise ValueProblem(f"{place} holds {wrong}, which no model can learn from; repair it or leave it out")
         return value

@@ -82,7 +82,7 @@ class Inspection:
                 rule.check(self.subject)
         except Broken as error:
             detail = str(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             detail = _told(rule, error, getattr(vars(self.subject).get("cls"), "__module__", ""))
         else:
             if reason is None:
@@ -93,7 +93,7 @@ class Inspection:
         return Result(rule, name, FAILED if rule.level == "must" else WARNED, detail)
 
 
-def _told(rule: Rule, error: Exception, module: str) -> str:
+def _told(rule: Rule, error: BaseException, module: str) -> str:
     """An exception that a rule met: what, on which example, and in which line of the plugin's `module`."""
     frames = list(traceback.walk_tb(error.__traceback__))
     words = [f"raises {type(error).__name__}: {one_line(error, 300)}"]
