@@ -63,7 +63,10 @@ class AnyModel:
             modality = self.modalities[name]
             with blame(modality, "accept", value):
                 values[name] = modality.accept(value)
-                extents[name] = modality.extent(values[name])
+            with blame(modality, "extent", value):
+                extents[name] = extent = modality.extent(values[name])
+                if extent is not None and not (len(extent) == 2 and min(extent) > 0):
+                    raise ValueError(f"returns {extent!r:.80}, not (width, height) above 0, or None")
         for name, crop in centre_crops(extents).items():
             modality, value = self.modalities[name], values[name]
             with blame(modality, "crop", value):

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import DataError, UnknownModality, cause, nearest
+from anymodal.errors import DataError, PluginError, UnknownModality, cause, nearest
 from anymodal.files import replacing
 from anymodal.modality import Modality
+from anymodal.plugins import blame, describe, provenance
 from anymodal.tokens import ModalitySet
 
 if TYPE_CHECKING:
@@ -70,12 +71,14 @@ class Outputs(Mapping[str, Any]):
         """The picture of the scene, given or made, that other values are drawn over."""
         for name, value in {**self.inputs, **self.values_by_name}.items():
             if self._modality(name).photographic:
-                return np.asarray(self._modality(name).show(value, tile).convert("RGB"))
+                return np.asarray(self._shown(name, value, None, tile).convert("RGB"))
         return None
 
     def _shown(self, name: str, value: Any, scene: np.ndarray | None, tile: int) -> Image:
         modality = self._modality(name)
-        return modality.show(value, tile) if scene is None else modality.show_over(value, scene, tile)
+        with blame(modality, "show", value):
+            picture = modality.show(value, tile) if scene is None else modality.show_over(value, scene, tile)
+        return _picture(modality, picture)
 
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
         """One picture: the inputs, then every output, at most eight in a line; with `truth`, true values below each."""
@@ -101,7 +104,7 @@ class Outputs(Mapping[str, Any]):
     def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
         """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`; returns their paths.
 
-        Raises DataError if the folder cannot be written; every file is whole or absent.
+        Raises DataError if the folder cannot be written, or PluginError; every file is whole or absent.
         """
         from safetensors.numpy import save_file
 
@@ -112,14 +115,25 @@ class Outputs(Mapping[str, Any]):
             raise DataError(f"cannot write into {folder}: {cause(error)}") from None
         paths = []
         for name, value in self.values_by_name.items():
-            path = folder / f"{name}{self._modality(name).suffixes[0]}"
-            self._modality(name).write(value, path)
+            with blame(self._modality(name), "write", value):
+                path = folder / f"{name}{self._modality(name).suffixes[0]}"
+                self._modality(name).write(value, path)
             paths.append(path)
-        with replacing(folder / "grid.png") as temporary:
-            self.show(truth).save(temporary)
         with replacing(folder / "tokens.safetensors") as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, temporary)
+        with replacing(folder / "grid.png") as temporary:
+            self.show(truth).save(temporary)
         return [*paths, folder / "grid.png", folder / "tokens.safetensors"]
+
+
+def _picture(modality: Modality, shown: Any) -> Image:
+    """What `show` returned. Raises PluginError for what is no picture."""
+    from PIL import Image
+
+    if not isinstance(shown, Image.Image):
+        where = provenance(type(modality))
+        raise PluginError(f"modality {modality.name!r} ({where}) returns {describe(shown)} from show, not a PIL image")
+    return shown
 
 
 def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) -> Image:

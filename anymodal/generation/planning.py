@@ -10,6 +10,7 @@ import attrs
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
 from anymodal.generation.sampler import Target
 from anymodal.modality import Modality, Sampling
+from anymodal.plugins import blame
 from anymodal.tokens import ModalitySet
 
 OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
@@ -75,7 +76,8 @@ def make_plan(
     plan = []
     for name in names:
         modality = modality_of(modalities, name)
-        start = default or (modality.tuned_sampling(grounded) if name == modality.name else FINER)
+        with blame(modality, "sampling"):
+            start = default or (modality.tuned_sampling(grounded) if name == modality.name else FINER)
         plan.append(Target(name, _changed(start, modality, name, common, (options or {}).get(name, {})), by_stream))
     return plan
 
