@@ -57,22 +57,25 @@ def _at_most(high: float) -> Callable[..., None]:
 
 
 def _whole(value: float) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer():
-        raise ConfigError(f"expected a whole number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _real(value).is_integer():
+        raise ConfigError(f"expected a whole number, got {value!r:.80}")
     return int(value)
 
 
 def _real(value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"expected a number, got {value!r}")
-    return float(value)
+        raise ConfigError(f"expected a number, got {value!r:.80}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError("expected a number that fits 64 bits, got one of hundreds of digits") from None
 
 
 def _like(default: Any, value: Any) -> Any:
     """The value as its default is: a list for a tuple, text, a whole number. Raises ConfigError for another kind."""
     if isinstance(default, tuple):
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"expected a list, got {value!r}")
+            raise ConfigError(f"expected a list, got {value!r:.80}")
         return tuple(value)
     if isinstance(default, (bool, str)):
         if not isinstance(value, type(default)):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import anymodal as am
 from anymodal.errors import CheckpointError
+from anymodal.tokenizers.config import ViTConfig
 
 
 def change(folder: Path, edit: Callable[[dict], object]) -> None:
@@ -95,3 +96,34 @@ def test_shards_and_single_files_replace_each_other(small_model, tmp_path):
     assert same(am.load(folder).transformer, small_model.transformer)
     with pytest.raises(am.ConfigError, match="a size is"):
         small_model.save_pretrained(folder, max_shard_size="big")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("model dim", 2**70),
+        ("model encoder_depth", 2**70),
+        ("model registers", -1),
+        ("model mlp_ratio", -1),
+        ("modalities depth numbers codebook", 10**400),
+        ("modalities depth numbers high", 10**400),
+    ],
+)
+def test_impossible_numbers_of_a_config_are_refused_at_once(checkpoint, tmp_path, place, value):
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+    def edit(config: dict) -> None:
+        *outer, last = place.split()
+        for key in outer:
+            config = config[key]
+        config[last] = value
+
+    change(folder, edit)
+    with pytest.raises(am.AnymodalError, match=place.split()[-1]):
+        am.load(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), [("depth", 2**70), ("dim", 2**70), ("depth", 1001)])
+def test_impossible_numbers_of_a_tokenizer_are_refused_at_once(name, value):
+    with pytest.raises(am.ConfigError, match=f"{name} is"):
+        ViTConfig(**{"dim": 16, "depth": 1, "heads": 1, "patch": 8, name: value})

@@ -6,6 +6,8 @@ import attrs
 
 from anymodal.errors import ConfigError
 
+WIDEST, DEEPEST = 2**20, 1000  # more is a damaged file
+
 
 @attrs.frozen(kw_only=True)
 class ModelConfig:
@@ -34,14 +36,23 @@ class ModelConfig:
     causal_targets: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.dim < 4 or self.dim % 4:
-            raise ConfigError(f"dim must be a positive multiple of 4 (2-D positions need it), got {self.dim}")
+        if self.dim < 4 or self.dim % 4 or self.dim > WIDEST:
+            raise ConfigError(f"dim must be a multiple of 4 (2-D positions need it) from 4 to {WIDEST}, got {self.dim}")
         if self.heads < 1 or self.dim % self.heads:
             raise ConfigError(f"dim {self.dim} is not a multiple of {self.heads} heads")
         if self.activation not in ("silu", "gelu"):
             raise ConfigError(f"activation must be 'silu' or 'gelu', got {self.activation!r}")
-        if min(self.encoder_depth, self.decoder_depth) < 1:
-            raise ConfigError("encoder_depth and decoder_depth must be at least 1")
+        if (
+            not 1
+            <= min(self.encoder_depth, self.decoder_depth)
+            <= max(self.encoder_depth, self.decoder_depth)
+            <= DEEPEST
+        ):
+            raise ConfigError(f"encoder_depth and decoder_depth must be from 1 to {DEEPEST}")
+        if not 0 <= self.registers <= WIDEST:
+            raise ConfigError(f"registers must be from 0 to {WIDEST}, got {self.registers}")
+        if not 0 < self.mlp_ratio <= WIDEST or self.hidden < 1:
+            raise ConfigError(f"mlp_ratio must leave the MLP a width of at least 1, got {self.mlp_ratio}")
 
     @property
     def hidden(self) -> int:

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from anymodal.errors import ConfigError
 
 GROUPS = 32  # of all group norms
+LARGEST, DEEPEST = 2**24, 1000  # of any number, and of blocks one after the other: more is a damaged file
 SHIFTED = "shifted_cosine"
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
@@ -29,7 +30,10 @@ def _as_tuple(values: Iterable[int]) -> tuple[int, ...]:
 
 def _positive(owner: Any, attribute: attrs.Attribute[Any], value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        _refuse(owner, f"{attribute.name} is {value!r}; give a whole number of at least 1")
+        _refuse(owner, f"{attribute.name} is {value!r:.80}; give a whole number of at least 1")
+    most = DEEPEST if attribute.name in ("depth", "blocks") else LARGEST
+    if value > most:
+        _refuse(owner, f"{attribute.name} is {value:.3g}; give at most {most}")
 
 
 def _refuse(owner: Any, reason: str) -> None:
