@@ -14,6 +14,7 @@ from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.files import read_object, write_json
 from anymodal.formats.fourm.tokenizers import load_tokenizer as load_published
+from anymodal.initial import blank
 from anymodal.modality import Modality
 from anymodal.remote import REPOSITORY, Access, Files, Folder, Repository
 from anymodal.spaces import TokenSpace
@@ -105,11 +106,9 @@ def load_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     with torch.device("meta"):
-        tokenizer = build(config)
-    state = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in tokenizer.state_dict().items()}
+        tokenizer = blank(build(config))
     with WeightFile.single(files.path(f"{part}{WEIGHTS}")) as file:
-        fill(state.items(), file.rows, f"{files}/{part}".rstrip("/"))
-    tokenizer.load_state_dict(state, assign=True)
+        fill(tokenizer.state_dict().items(), file.rows, f"{files}/{part}".rstrip("/"))
     return tokenizer.eval().requires_grad_(False)
 
 

@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((RO
 
 # A module imports from its own layer and from those before it; what is named apart stands apart from its package.
 LAYERS = [
-    {"attention", "errors", "lazy", "sincos"},
+    {"attention", "errors", "initial", "lazy", "sincos"},
     {"files", "remote", "spaces", "weights"},
     {"config", "hookspecs"},
     {"modality", "text"},

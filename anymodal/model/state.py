@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from anymodal.initial import blank
 from anymodal.model.config import ModelConfig
-from anymodal.model.positions import PositionTable
 from anymodal.model.transformer import Transformer
 from anymodal.spaces import TokenSpace
 from anymodal.tokens import Layout
@@ -74,19 +74,12 @@ def fill_state(model: Transformer, get: Callable[[str], Rows | None], source: st
 def outlined_transformer(config: ModelConfig, layout: Layout) -> Transformer:
     """A model of which only the codes of positions are there; its weights are shapes, on the meta device."""
     with torch.device("meta"):
-        model = Transformer(config, layout)
-    model.input_positions = PositionTable(layout, config.dim)
-    model.target_positions = PositionTable(layout, config.dim)
-    return model
+        return Transformer(config, layout)
 
 
 def empty_transformer(config: ModelConfig, layout: Layout, dtype: torch.dtype = torch.float32) -> Transformer:
     """A model in evaluation mode whose weights are still to be filled in; what stands for no stream is zero."""
-    with torch.device("meta"):
-        model = Transformer(config, layout)
-    model.to(dtype).to_empty(device="cpu")
-    model.input_positions = PositionTable(layout, config.dim).to(dtype)
-    model.target_positions = PositionTable(layout, config.dim).to(dtype)
+    model = blank(outlined_transformer(config, layout), dtype).to(dtype)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in ("input_streams", "target_streams") or "positions" in name:

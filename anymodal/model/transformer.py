@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anymodal.errors import GenerationError
+from anymodal.initial import normal
 from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, layer_norm
 from anymodal.model.config import ModelConfig
 from anymodal.model.positions import PositionTable
@@ -51,11 +52,11 @@ class Transformer(nn.Module):
         self.config, self.layout = config, layout
         self.sparse_lookups = False
         dim, streams = config.dim, len(layout.streams)
-        self.input_table = nn.Parameter(torch.randn(layout.rows("inputs"), dim) * INIT_STD)
-        self.query_table = nn.Parameter(torch.randn(layout.rows("queries"), dim) * INIT_STD)
+        self.input_table = nn.Parameter(normal(layout.rows("inputs"), dim, std=INIT_STD))
+        self.query_table = nn.Parameter(normal(layout.rows("queries"), dim, std=INIT_STD))
         self.output_table = nn.Parameter(torch.empty(layout.rows("outputs"), dim))
-        self.input_streams = nn.Parameter(torch.randn(streams, dim) * INIT_STD)
-        self.target_streams = None if config.tied_streams else nn.Parameter(torch.randn(streams, dim) * INIT_STD)
+        self.input_streams = nn.Parameter(normal(streams, dim, std=INIT_STD))
+        self.target_streams = None if config.tied_streams else nn.Parameter(normal(streams, dim, std=INIT_STD))
         self.input_positions = PositionTable(layout, dim)
         self.target_positions = PositionTable(layout, dim)
         self.projections = nn.ModuleDict(
@@ -65,7 +66,7 @@ class Transformer(nn.Module):
                 if isinstance(s.space, DenseSpace)
             }
         )
-        self.registers = nn.Parameter(torch.randn(config.registers, dim) * INIT_STD) if config.registers else None
+        self.registers = nn.Parameter(normal(config.registers, dim, std=INIT_STD)) if config.registers else None
         self.encoder = nn.ModuleList(EncoderBlock(config) for _ in range(config.encoder_depth))
         self.encoder_norm = layer_norm(dim, config)
         self.context_proj = nn.Linear(dim, dim)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.files import read_json, write_json
+from anymodal.initial import normal
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.vit import Block, ViTEncoder
 from anymodal.weights import WEIGHTS, WeightFile, fill, save_weights
@@ -69,7 +70,7 @@ class TextTower(nn.Module):
     def __init__(self, config: TowerConfig, vocabulary: int, length: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, config.dim, padding_idx=0)
-        self.places = nn.Parameter(torch.randn(length, config.dim) * 0.02)
+        self.places = nn.Parameter(normal(length, config.dim, std=0.02))
         self.blocks = nn.Sequential(*(Block(config.dim, config.heads) for _ in range(max(1, config.depth // 2))))
         self.norm = nn.LayerNorm(config.dim)
         self.project = nn.Linear(config.dim, config.embedding)

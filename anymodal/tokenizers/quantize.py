@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal.initial import directions, normal
 from anymodal.tokenizers import gather
 from anymodal.tokenizers.config import QuantizerConfig
 
@@ -111,7 +112,7 @@ class CosineCodebook(Quantizer):
     ) -> None:
         super().__init__()
         self.size, self.decay, self.dead_share, self.commitment = size, decay, dead_share, commitment
-        self.register_buffer("codes", F.normalize(torch.randn(size, latent), dim=-1))
+        self.register_buffer("codes", directions(size, latent))
         self.register_buffer("cluster_size", torch.zeros(size))
         self.register_buffer("initialised", torch.tensor(not from_data))
 
@@ -169,9 +170,9 @@ class ProductQuantizer(Quantizer):
         super().__init__()
         self.size, self.codebooks = size, codebooks
         part = latent // codebooks
-        self.codes = nn.Parameter(torch.randn(codebooks, size, part))
-        self.to_k = nn.Parameter(torch.randn(codebooks, part, part) * part**-0.5)
-        self.to_v = nn.Parameter(torch.randn(codebooks, part, part) * part**-0.5)
+        self.codes = nn.Parameter(normal(codebooks, size, part))
+        self.to_k = nn.Parameter(normal(codebooks, part, part, std=part**-0.5))
+        self.to_v = nn.Parameter(normal(codebooks, part, part, std=part**-0.5))
 
     def forward(self, z_BNC: Tensor) -> Quantized:
         with torch.autocast(z_BNC.device.type, enabled=False):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
+from anymodal.initial import embedding
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.mlp import BottleneckMLP
 from anymodal.tokenizers.quantize import Quantized, build_quantizer
@@ -47,7 +48,7 @@ class Tokenizer(nn.Module, ABC):
         super().__init__()
         self.config = config
         latent = config.quantizer.latent
-        self.label_embedding = nn.Embedding(config.labels, config.channels) if config.labels else None
+        self.label_embedding = embedding(config.labels, config.channels) if config.labels else None
         if isinstance(config.encoder, ViTConfig):
             size = config.encoder_size or config.image_size
             self.encoder: ViTEncoder | BottleneckMLP = ViTEncoder(config.encoder, config.channels, size)

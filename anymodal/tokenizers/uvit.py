@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal.initial import normal
 from anymodal.tokenizers.config import UViTConfig
 from anymodal.tokenizers.residual import Double, Halve, Norm, ResidualBlock, TimeEmbedding, zeroed
 from anymodal.tokenizers.vit import MLP, Attention, position_table, resized_positions
@@ -45,7 +46,7 @@ class Middle(nn.Module):
         super().__init__()
         width, time = config.widths[-1], 4 * config.widths[0]
         self.proj_in, self.cond_proj = nn.Linear(width, config.dim), nn.Linear(latent, config.dim)
-        self.mask_token = nn.Parameter(torch.randn(config.dim) * 0.02)
+        self.mask_token = nn.Parameter(normal(config.dim, std=0.02))
         self.register_buffer("positions", position_table(config.dim, config.side, config.side), persistent=False)
         self.blocks = nn.ModuleList(TimedBlock(config, time) for _ in range(config.depth))
         self.proj_out = nn.Linear(config.dim, width)

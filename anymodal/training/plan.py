@@ -20,6 +20,7 @@ from anymodal.formats.fourm.config import write_config
 from anymodal.formats.fourm.model import transformer_keys
 from anymodal.masking.mixture import MaskingConfig, spelled_out
 from anymodal.model import Transformer
+from anymodal.model.state import outlined_transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
 from anymodal.training import start
@@ -114,8 +115,7 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
     """The plan of a run on `world` GPUs. Raises ConfigError for a configuration that cannot be trained."""
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     layout, settings = modalities.layout, config.training
-    with torch.device("meta"):
-        model = Transformer(config.model, layout)
+    model = outlined_transformer(config.model, layout)
     counts = attrs.evolve(parameters(model), trained=0)
     if config.start is not None:
         start.shape(model, config.start)

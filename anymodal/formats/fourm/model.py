@@ -15,7 +15,7 @@ from anymodal.formats.fourm.config import parse_config, write_config
 from anymodal.formats.fourm.domains import POSITION_ROWS, domain_of
 from anymodal.formats.fourm.keys import Key, Reader, written
 from anymodal.model import ModelConfig, Transformer
-from anymodal.model.state import empty_transformer, parts
+from anymodal.model.state import empty_transformer, outlined_transformer, parts
 from anymodal.sincos import sincos_1d, sincos_2d
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout
@@ -109,8 +109,7 @@ def read_streams(
     file: Any, config: ModelConfig, layout: Layout, kept: Layout, source: str, dtype: torch.dtype = torch.float32
 ) -> Transformer:
     """The model over `kept`, streams of `layout` in any order; only their tensors are read, piece by piece."""
-    with torch.device("meta"):
-        keys, needed = (transformer_keys(Transformer(config, part)) for part in (layout, kept))
+    keys, needed = (transformer_keys(outlined_transformer(config, part)) for part in (layout, kept))
     reader = Reader(file, keys, source)
     reader.check_constants(needed)
     model = empty_transformer(config, kept, dtype)

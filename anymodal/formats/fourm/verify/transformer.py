@@ -22,6 +22,7 @@ from anymodal.formats.fourm.verify.checkpoints import InMemory
 from anymodal.formats.fourm.verify.recipes import closed_form_state, dense, hashed_state
 from anymodal.formats.fourm.verify.results import Result, attempt, gap, worst
 from anymodal.model import Transformer
+from anymodal.model.state import outlined_transformer
 from anymodal.tokens import Packed
 
 HASHED_TOLERANCE, STORED_TOLERANCE = 1e-4, 2e-4
@@ -59,8 +60,7 @@ def run(model: Transformer, packed: Packed) -> States:
 def hashed_model(raw: Mapping[str, Any], salt: str, source: str) -> Transformer:
     """A model with weights by the hash recipe."""
     config, layout = parse_config(raw, source)
-    with torch.device("meta"):
-        keys = transformer_keys(Transformer(config, layout))
+    keys = transformer_keys(outlined_transformer(config, layout))
     return read_transformer(InMemory(hashed_state(keys, salt)), config, layout, source)
 
 
@@ -96,8 +96,7 @@ def stored_model(path: Path) -> Transformer:
         return load_transformer(path)
     source = path / "weights_recipe.json"
     config, layout = parse_config(read_json(path / "config.json"), str(path))
-    with torch.device("meta"):
-        keys = transformer_keys(Transformer(config, layout))
+    keys = transformer_keys(outlined_transformer(config, layout))
     return read_transformer(
         InMemory(closed_form_state(keys, read_json(source), str(source))), config, layout, str(source)
     )
