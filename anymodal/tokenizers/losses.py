@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymodal.errors import ConfigError, nearest
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -63,3 +65,10 @@ def balanced_bce(output: Tensor, target: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {
     loss.__name__: loss for loss in (mse, l1, smooth_l1, cross_entropy, cosine, binary_cross_entropy, balanced_bce)
 }
+
+
+def loss_named(name: str) -> Loss:
+    """The loss of that name; `ConfigError` if there is none."""
+    if name not in LOSSES:
+        raise ConfigError(f"no loss is called {name!r}{nearest(name, LOSSES)}; known: {', '.join(LOSSES)}.")
+    return LOSSES[name]

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anymodal.errors import ConfigError, nearest
 from anymodal.tokenizers import gather
 from anymodal.tokenizers.batches import Inputs
-from anymodal.tokenizers.losses import LOSSES, Loss
+from anymodal.tokenizers.losses import Loss, loss_named
 from anymodal.tokenizers.perceptual import PerceptualLoss
 from anymodal.tokenizers.quantize import count_ids
 from anymodal.tokenizers.statistics import perplexity, usage
@@ -111,10 +110,3 @@ def train_tokenizer(
         return None
     tokenizer.load_state_dict(engine.weights())
     return tokenizer.eval()
-
-
-def loss_named(name: str) -> Loss:
-    """The loss of that name; `ConfigError` if there is none."""
-    if name not in LOSSES:
-        raise ConfigError(f"no loss is called {name!r}{nearest(name, LOSSES)}; known: {', '.join(LOSSES)}.")
-    return LOSSES[name]

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from anymodal.data.values import open_values
 from anymodal.plugins import registry
 from anymodal.tokenizer_files import load_any, read_object, save_tokenizer
+from anymodal.tokenizers.losses import loss_named
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokenizers.train import loss_named
 from anymodal.training.optim import cosine
 
 DATA, COUNT, BATCH, PEAK, SHARPNESS = "out/tiny/scenes", 20_000, 64, 2e-3, 20.0
