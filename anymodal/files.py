@@ -28,7 +28,7 @@ MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
 MAX_TEXT_BYTES = 16 * 1024**2
 PIECE = 1024**2  # bytes read at once
-PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")  # others may run programs, as EPS
+PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
 
 
 @contextmanager
@@ -65,10 +65,11 @@ def read_picture(path: Path) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     _checked(path, MAX_BYTES)
+    Image.init()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of details that are damaged, while the pixels are not
-            with Image.open(path, formats=PICTURES) as picture:
+            with Image.open(path, formats=[each for each in PICTURES if each in Image.OPEN]) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ValueProblem(_too_large(path, f"{picture.width} x {picture.height} pixels"))
                 picture.load()
