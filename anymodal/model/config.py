@@ -42,12 +42,8 @@ class ModelConfig:
             raise ConfigError(f"dim {self.dim} is not a multiple of {self.heads} heads")
         if self.activation not in ("silu", "gelu"):
             raise ConfigError(f"activation must be 'silu' or 'gelu', got {self.activation!r}")
-        if (
-            not 1
-            <= min(self.encoder_depth, self.decoder_depth)
-            <= max(self.encoder_depth, self.decoder_depth)
-            <= DEEPEST
-        ):
+        depths = (self.encoder_depth, self.decoder_depth)
+        if min(depths) < 1 or max(depths) > DEEPEST:
             raise ConfigError(f"encoder_depth and decoder_depth must be from 1 to {DEEPEST}")
         if not 0 <= self.registers <= WIDEST:
             raise ConfigError(f"registers must be from 0 to {WIDEST}, got {self.registers}")
