@@ -45,7 +45,7 @@ docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 data: $(STAMP)
-	$(BIN)/anymodal data scenes --count $(COUNT) --out $(DATA) --seed 0 --kinds basic $(ARGS)
+	$(BIN)/anymodal scenes --count $(COUNT) --out $(DATA) --seed 0 --kinds basic $(ARGS)
 
 tiny: data
 	set -e; for recipe in $(TOKENIZERS); do $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny/tokenizers --resume; done

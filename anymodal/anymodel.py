@@ -11,16 +11,16 @@ import attrs
 import numpy as np
 import torch
 
-from anymodal.border import checked_tokens
-from anymodal.card import About
+from anymodal.checkpoints.card import About
+from anymodal.crops import centre_crops
 from anymodal.errors import GenerationError, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
-from anymodal.generation.planning import FINER, chosen_targets, entrances, make_plan, modality_of
-from anymodal.modality import centre_crops
+from anymodal.generation.plan import FINER, chosen_targets, entrances, make_plan, modality_of
 from anymodal.model import ModelConfig, Transformer
 from anymodal.outputs import Outputs
-from anymodal.plugins import blame
+from anymodal.plugins.guard import blame
 from anymodal.tokens import ModalitySet
+from anymodal.tokens.checks import checked_tokens
 
 RETRIEVAL: dict[str, Any] = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
 
@@ -284,7 +284,7 @@ class AnyModel:
 
         The card says what `about` says. Weights beyond `max_shard_size` are cut into shards.
         """
-        from anymodal.checkpoint import save
+        from anymodal.checkpoints.native import save
 
         return save(self, Path(folder), dtype, max_shard_size)
 
@@ -302,6 +302,6 @@ class AnyModel:
 
         Raises CheckpointError when the Hub refuses.
         """
-        from anymodal.hub import push
+        from anymodal.checkpoints.load import push
 
         return push(self, repository, private, token, commit_message, dtype, max_shard_size)

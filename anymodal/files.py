@@ -27,7 +27,6 @@ MAX_PIXELS = 128 * 1024 * 1024
 MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
 MAX_TEXT_BYTES = 16 * 1024**2
-PIECE = 1024**2  # bytes read at once
 PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
 
 
@@ -108,19 +107,14 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"an unknown version {version[0]}.{version[1]} of the format")
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
-    if dtype.kind not in "buif":
-        raise ValueError(f"it holds {dtype}")
-    count = math.prod(shape)
-    needed, there = count * dtype.itemsize, size - file.tell()
-    if min(shape, default=0) < 0 or needed > there:
-        raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
-    flat = np.empty(count, dtype)
-    room = flat.view(np.uint8)
-    for start in range(0, needed, PIECE):
-        part = np.frombuffer(file.read(min(PIECE, needed - start)), np.uint8)
-        room[start : start + PIECE] = part  # raises for fewer than there should be
-    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+        shape, _, dtype = header(file)
+        if dtype.kind not in "buif":
+            raise ValueError(f"it holds {dtype}")
+        needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+        if min(shape, default=0) < 0 or needed > there:
+            raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _said(error: Exception) -> str:

@@ -42,5 +42,5 @@ class Hooks:
 
     @hookspec
     def anymodal_commands(self, cli: click.Group) -> None:
-        """Add commands to the command line, under a group named like the plugin."""
+        """Add the commands that the entry points announce: `command-NAME` is the command (or group) NAME."""
         raise NotImplementedError

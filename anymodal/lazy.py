@@ -6,8 +6,6 @@ Write ``if TYPE_CHECKING: import numpy as np`` with ``else: from anymodal.lazy i
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -23,17 +21,3 @@ class _Lazy:
 
 np: Any = _Lazy("numpy")
 torch: Any = _Lazy("torch")
-
-
-def public_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package whose public names live in the modules that `homes` says."""
-    own = vars(sys.modules[package])
-
-    def find(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
-        own[name] = value
-        return value
-
-    return find, lambda: sorted({*own, *homes})

@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from anymodal.crops import Crop
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest, one_line
 from anymodal.hookspecs import hookimpl
+from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
+from anymodal.validators import integer, real
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,45 +33,6 @@ if TYPE_CHECKING:
 
 API = (1, 0)
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-def _one_of(*choices: str) -> Callable[..., None]:
-    def check(instance: object, attribute: attrs.Attribute, value: object) -> None:
-        if value not in choices:
-            raise ConfigError(f"{attribute.name} must be one of {', '.join(choices)}, got {value!r}")
-
-    return check
-
-
-def _at_least(low: float) -> Callable[..., None]:
-    def check(instance: object, attribute: attrs.Attribute, value: float) -> None:
-        if not value >= low:
-            raise ConfigError(f"{attribute.name} must be at least {low}, got {value!r}")
-
-    return check
-
-
-def _at_most(high: float) -> Callable[..., None]:
-    def check(instance: object, attribute: attrs.Attribute, value: float) -> None:
-        if not value <= high:
-            raise ConfigError(f"{attribute.name} must be at most {high}, got {value!r}")
-
-    return check
-
-
-def _whole(value: float) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _real(value).is_integer():
-        raise ConfigError(f"expected a whole number, got {value!r:.80}")
-    return int(value)
-
-
-def _real(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"expected a number, got {value!r:.80}")
-    try:
-        return float(value)
-    except OverflowError:
-        raise ConfigError("expected a number that fits 64 bits, got one of hundreds of digits") from None
 
 
 def _like(default: Any, value: Any) -> Any:
@@ -81,60 +45,12 @@ def _like(default: Any, value: Any) -> Any:
         if not isinstance(value, type(default)):
             raise ConfigError(f"expected {'text' if isinstance(default, str) else 'true or false'}, got {value!r}")
     elif isinstance(default, int):
-        value = _whole(value)
+        value = integer(value)
         if value < min(default, 1):
             raise ConfigError(f"expected at least {min(default, 1)}, got {value}")
-    elif isinstance(default, float) and not math.isfinite(_real(value)):
+    elif isinstance(default, float) and not math.isfinite(real(value)):
         raise ConfigError(f"expected a finite number, got {value!r}")
     return value
-
-
-@attrs.frozen
-class Crop:
-    """A rectangle of the picture in fractions of its width and height, and whether it is mirrored left to right."""
-
-    left: float = 0.0
-    top: float = 0.0
-    width: float = 1.0
-    height: float = 1.0
-    flip: bool = False
-
-    @classmethod
-    def centre(cls, width: float, height: float) -> Crop:
-        """The largest centred square of a picture of that size in pixels."""
-        side = min(width, height)
-        return cls((1 - side / width) / 2, (1 - side / height) / 2, side / width, side / height)
-
-
-def centre_crops(extents: Mapping[str, tuple[float, float] | None]) -> dict[str, Crop]:
-    """The centred square for each value of one sample by the extents of the values, (width, height) or None.
-
-    A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
-    """
-    common = next((extent for extent in extents.values() if extent), None)
-    return {name: Crop.centre(*known) if (known := extent or common) else Crop() for name, extent in extents.items()}
-
-
-@attrs.frozen(kw_only=True)
-class Sampling:
-    """How a target is generated; `anymodal.generation` explains the schemes and schedules.
-
-    Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
-    whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code
-    under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive'. `temperature`
-    0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MIN:POWER' or 'down:MIN'. `top_k` and `top_p`
-    0 mean off, `guidance` 1 means none. `samples` sequences are drawn and merged where the modality can (`merge`).
-    """
-
-    scheme: str = attrs.field(default="roar", validator=_one_of("maskgit", "roar", "mean", "autoregressive"))
-    steps: int = attrs.field(default=8, converter=_whole, validator=_at_least(1))
-    schedule: str = attrs.field(default="linear", validator=_one_of("linear", "cosine"))
-    temperature: float = attrs.field(default=1.0, converter=_real, validator=_at_least(0))
-    anneal: str = "constant"
-    top_k: int = attrs.field(default=0, converter=_whole, validator=_at_least(0))
-    top_p: float = attrs.field(default=0.0, converter=_real, validator=[_at_least(0), _at_most(1)])
-    guidance: float = attrs.field(default=1.0, converter=_real)
-    samples: int = attrs.field(default=1, converter=_whole, validator=_at_least(1))
 
 
 class Modality:

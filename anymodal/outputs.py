@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anymodal.errors import DataError, PluginError, UnknownModality, cause, nearest
 from anymodal.files import replacing
 from anymodal.modality import Modality
-from anymodal.plugins import blame, describe, provenance
+from anymodal.plugins.guard import blame, describe, provenance
 from anymodal.tokens import ModalitySet
 
 if TYPE_CHECKING:

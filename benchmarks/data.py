@@ -22,17 +22,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import attrs
 import torch
+from anymodal_scenes import write
 
 import anymodal as am
 from anymodal.config import load_config
 from anymodal.data.config import DataConfig
 from anymodal.data.crops import Crops
-from anymodal.data.scenes import write
-from anymodal.data.steps import generator
-from anymodal.data.tokenizing import tokenize_dataset
+from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data.order import generator
 from anymodal.tokens import ModalitySet, collate
-from anymodal.training.batches import MaskedBatches, build_batches
-from anymodal.training.config import TrainConfig, build_set
+from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.multimodal.data import MaskedBatches, build_batches
 
 ROOT = Path(__file__).parent.parent
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from anymodal_color_palette import to_lab
+from anymodal_scenes import BASIC, KINDS, Scene, mentions, render
+from anymodal_scenes.kinds import PAINT
 
 import anymodal as am
-from anymodal.data.scenes import BASIC, KINDS, Scene, mentions, render
-from anymodal.data.scenes.kinds import PAINT
 
 TRAIN_SEED, HELD_OUT_SEED = 0, 1_000_003
 TRAIN_COUNT, BATCH = 500, 50

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 import attrs
 import numpy as np
 import torch
+from anymodal_scenes import render
 from torch import Tensor
 
-from anymodal.data.scenes import render
 from anymodal.tokenizers.config import NoiseConfig, QuantizerConfig, TokenizerConfig, UNetConfig, ViTConfig
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.run import train_tokenizer
 
 VIT = ViTConfig(dim=96, depth=2, heads=4, patch=8, post_mlp=False)
 CODES = TokenizerConfig("vit", 3, VIT, VIT, QuantizerConfig("cosine", 512, 16), image_size=32)

@@ -25,7 +25,7 @@ from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.optim import build_optimizers
-from anymodal.training.rows import clip_gradients
+from anymodal.training.sparse_adamw import clip_gradients
 
 FLOAT = 4  # bytes
 ADAMW = 7  # numbers that AdamW moves for a weight: reads it, its gradient and two moments, writes all but the gradient
@@ -90,9 +90,9 @@ def measure(tables: str, options: argparse.Namespace) -> dict[str, float]:
 def loss(tables: str, options: argparse.Namespace) -> dict[str, Any]:
     """Losses of the same small model on the same batches, in training (the mean of each tenth) and on later ones."""
     from anymodal.config import load_config
-    from anymodal.training.batches import Share, build_batches
-    from anymodal.training.config import TrainConfig, build_set
-    from anymodal.training.loss import MaskedLoss
+    from anymodal.training.multimodal.config import TrainConfig, build_set
+    from anymodal.training.multimodal.data import Share, build_batches
+    from anymodal.training.multimodal.loss import MaskedLoss
     from anymodal.training.optim import trapezoid
 
     root = Path(__file__).parent.parent

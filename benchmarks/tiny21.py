@@ -20,13 +20,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anymodal_scenes import BASIC
+from anymodal_scenes.write import write
 from PIL import Image
 
 import anymodal as am
-from anymodal.data.scenes import BASIC
-from anymodal.data.scenes.write import write
-from anymodal.data.values import open_values
-from anymodal.plugins import registry
+from anymodal.data.files.values import open_values
+from anymodal.plugins.registry import registry
 
 HELD_OUT_SEED = 1_000_003
 BATCH = 20

@@ -16,7 +16,7 @@ import click
 
 import anymodal as am
 from anymodal import errors
-from anymodal.cli.main import COMMANDS, Commands
+from anymodal.cli.main import Commands
 from anymodal.cli.modalities import stream_facts
 from anymodal.config import load_config
 from anymodal.data.config import CropConfig, DataConfig
@@ -25,12 +25,12 @@ from anymodal.model import ModelConfig
 from anymodal.testing.rule import TOPICS, Rule
 from anymodal.testing.rules import RULES
 from anymodal.tokenizers.config import ViTConfig
-from anymodal.tokenizers.recipe import TokenizerRun, VocabularyConfig
-from anymodal.training.config import TrainConfig
-from anymodal.training.plan import plan, short
-from anymodal.training.plan_tokenizer import plan_tokenizer
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.estimate import plan, short
+from anymodal.training.multimodal.warm_start import LoraConfig, StartConfig
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.start import LoraConfig, StartConfig
+from anymodal.training.tokenizers.estimate import plan_tokenizer
+from anymodal.training.tokenizers.recipe import TokenizerRun, VocabularyConfig
 
 CONFIGURATIONS = (
     TrainConfig,
@@ -60,7 +60,7 @@ def commands() -> str:
     """Every command of the command line: usage, what it does, examples, options."""
     group = Commands("anymodal")
     sections = []
-    for name in COMMANDS:
+    for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command is not None
         sections += [_command(path, each) for path, each in _leaves(f"anymodal {name}", command)]

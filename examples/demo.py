@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from anymodal_scenes import BASIC, write
 from PIL import Image
 
-from anymodal.data.scenes import BASIC, write
 from anymodal.outputs import stacked
 
 HELD_OUT_SEED = 1_000_003

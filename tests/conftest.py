@@ -13,9 +13,9 @@ from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import GRID
 
 import anymodal as am
-from anymodal.formats.fourm import published
+from anymodal.checkpoints.formats.fourm import read as published
 from anymodal.model import ModelConfig
-from anymodal.plugins import Registry, registry
+from anymodal.plugins.registry import Registry, registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.tokenizer import VQTokenizer
 

@@ -10,8 +10,8 @@ import numpy as np
 from small_runs import model_config
 
 import anymodal as am
-from anymodal.plugins import registry
-from anymodal.tokenizer_files import save_tokenizer
+from anymodal.checkpoints.tokenizer import save_tokenizer
+from anymodal.plugins.registry import registry
 
 SIZE = 32
 FEW = ("rgb", "depth", "caption", "color_palette", "metadata_image")

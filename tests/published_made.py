@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from anymodal.formats.fourm.config import parse_config
-from anymodal.formats.fourm.model import save_transformer
-from anymodal.formats.fourm.words import FILE
+from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.model import save_transformer
+from anymodal.checkpoints.formats.fourm.vocabulary import FILE
+from anymodal.checkpoints.state import parts
 from anymodal.model import Transformer
-from anymodal.model.state import parts
 
 GRIDS = [f"tok_{name}@224" for name in ("rgb", "normal", "depth", "semseg", "canny_edge")]
 SEVEN = ["rgb@224", "caption", "color_palette", *GRIDS]

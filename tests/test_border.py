@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import anymodal as am
-from anymodal.border import checked_tokens, unfit_tokens
 from anymodal.errors import PluginError
 from anymodal.model import ModelConfig
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokens import Layout
+from anymodal.tokens.checks import checked_tokens, unfit_tokens
 
 NET = {"dim": 16, "depth": 1, "heads": 2}
 ROOM = np.full((16, 16), 0.5, np.float32)

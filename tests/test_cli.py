@@ -66,7 +66,7 @@ def shelf(tmp_path) -> Path:
         "command-greet = am_greet",
         "import click\nfrom anymodal import hookimpl\n"
         "@hookimpl\ndef anymodal_commands(cli):\n"
-        "    @cli.command()\n    def world():\n        'Greet.'\n        click.echo('hello world')\n",
+        "    @cli.command()\n    def greet():\n        'Greet.'\n        click.echo('hello world')\n",
     )
     return tmp_path
 
@@ -101,7 +101,7 @@ def test_modalities_is_quick():
     assert min(seconds() for _ in range(5)) < 0.5
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["modalities"], ["plugin", "list"], ["data", "scenes", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["modalities"], ["plugin", "list"], ["scenes", "--help"]])
 def test_listing_and_help_import_no_plugin_and_nothing_heavy(arguments):
     script = (
         "import sys, anymodal.cli\n"
@@ -133,11 +133,11 @@ def test_unknown_names_get_a_suggestion():
     ("arguments", "words"),
     [
         (["modalities", "--bogus"], "--bogus"),
-        (["data", "scenes", "--count", "3", "--seed", "0"], "Missing option '--out'"),
-        (["data", "scenes", "--count", "-1", "--seed", "0", "--out", "x"], "'--count': -1"),
-        (["data", "scenes", "--count", "1", "--seed", "0", "--size", "15", "--out", "x"], "'--size': 15"),
-        (["data", "scenes", "--count", "1", "--seed", "0", "--size", "513", "--out", "x"], "16<=x<=512"),
-        (["data", "scenes", "--count", "many", "--seed", "0", "--out", "x"], "'many'"),
+        (["scenes", "--count", "3", "--seed", "0"], "Missing option '--out'"),
+        (["scenes", "--count", "-1", "--seed", "0", "--out", "x"], "'--count': -1"),
+        (["scenes", "--count", "1", "--seed", "0", "--size", "15", "--out", "x"], "'--size': 15"),
+        (["scenes", "--count", "1", "--seed", "0", "--size", "513", "--out", "x"], "16<=x<=512"),
+        (["scenes", "--count", "many", "--seed", "0", "--out", "x"], "'many'"),
     ],
 )
 def test_usage_errors_are_one_line(arguments, words, tmp_path):
@@ -148,7 +148,7 @@ def test_usage_errors_are_one_line(arguments, words, tmp_path):
 
 def test_scenes(tmp_path):
     out = tmp_path / "scenes"
-    done = run("data", "scenes", "--count", 2, "--seed", 3, "--size", 16, "--workers", 1, "--out", out, "--json")
+    done = run("scenes", "--count", 2, "--seed", 3, "--size", 16, "--workers", 1, "--out", out, "--json")
     facts = one_object(done)
     assert (facts["count"], facts["seed"], facts["size"], facts["out"]) == (2, 3, 16, str(out))
     assert len(list((out / "rgb").iterdir())) == 2
@@ -157,7 +157,7 @@ def test_scenes(tmp_path):
 
 def test_scenes_into_a_place_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
-    done = run("data", "scenes", "--count", 1, "--seed", 0, "--out", tmp_path / "file" / "below")
+    done = run("scenes", "--count", 1, "--seed", 0, "--out", tmp_path / "file" / "below")
     line = one_line(done)
     assert "file" in line and "choose another folder" in line
 
@@ -190,9 +190,9 @@ def test_disabled_and_ambiguous_are_listed(shelf):
         assert status["twice", distribution].startswith("ambiguous: ask for")
 
 
-def test_commands_of_a_plugin_live_under_its_name(shelf):
-    assert run("greet", "world", PYTHONPATH=str(shelf)).stdout == "hello world\n"
-    assert "Commands of plugins:\n  greet  Of a test" in run("--help", PYTHONPATH=str(shelf)).stdout
+def test_the_command_of_a_plugin_has_its_name(shelf):
+    assert run("greet", PYTHONPATH=str(shelf)).stdout == "hello world\n"
+    assert "Commands of plugins:\n  greet   Of a test" in run("--help", PYTHONPATH=str(shelf)).stdout
     assert "no command 'greet'" in one_line(run("greet"))
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from anymodal.tokenizers.quantize import CosineCodebook, ProductQuantizer, count_ids
-from anymodal.tokenizers.statistics import perplexity, usage
+from anymodal.tokenizers.quantizers.base import CosineCodebook, ProductQuantizer, count_ids
+from anymodal.tokenizers.quantizers.usage import perplexity, usage
 
 
 class TestCosineCodebook:

@@ -16,12 +16,12 @@ from small_runs import command
 from anymodal.config import dump_config, load_config, override_value, structure
 from anymodal.errors import ConfigError
 from anymodal.masking import Component, MaskingConfig
-from anymodal.masking.mixture import spelled_out
+from anymodal.masking.config import spelled_out
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream, TokenSpace
-from anymodal.teachers.train import TeacherRun
-from anymodal.tokenizers.recipe import TokenizerRun
 from anymodal.tokens import Layout
-from anymodal.training.config import TrainConfig
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.teachers.run import TeacherRun
+from anymodal.training.tokenizers.recipe import TokenizerRun
 from anymodal.training.trackers import TrackingConfig
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"

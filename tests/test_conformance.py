@@ -20,10 +20,10 @@ from anymodal.cli.plugin import plugin
 from anymodal.errors import PluginError, UnknownModality
 from anymodal.families import CodedModality
 from anymodal.testing import RULES, check, conformance
+from anymodal.testing.choose import find
 from anymodal.testing.rule import TOPICS, rule
 from anymodal.testing.run import Inspection
 from anymodal.testing.strategies import modality_sets, packed_batches
-from anymodal.testing.target import find
 
 ROOT = Path(am.__file__).parents[1]
 
@@ -33,7 +33,7 @@ IN_FOLDERS = {
     "AM001": ("import numpy\n", "imports numpy"),
     "AM005": ("", "without an upper bound"),
     "AM006": ("from pathlib import Path\n\nPath('seen.txt').write_text('here')\n", "opens seen.txt for writing"),
-    "AM007": ("from anymodal.plugins import Registry\n", "imports anymodal.plugins.Registry"),
+    "AM007": ("from anymodal.plugins.registry import Registry\n", "imports anymodal.plugins.registry.Registry"),
     "AM008": ("", "has no summary"),
 }
 BUSY = "import time\n\nend = time.process_time() + 0.3\nwhile time.process_time() < end:\n    pass\n"

@@ -12,10 +12,10 @@ from published_made import write_model
 from safetensors.torch import load_file
 
 import anymodal as am
+from anymodal.checkpoints.convert import convert
+from anymodal.checkpoints.tokenizer import save_bare
 from anymodal.cli.main import cli
-from anymodal.convert import convert
 from anymodal.errors import CheckpointError
-from anymodal.tokenizer_files import save_bare
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"

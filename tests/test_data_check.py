@@ -12,11 +12,11 @@ from conftest import build_set
 from PIL import Image
 from small_runs import command, model_config
 
+from anymodal.crops import Crop
 from anymodal.data.check import TokenStatistics, check_dataset
 from anymodal.data.config import DataConfig
-from anymodal.data.sources import open_source
-from anymodal.data.tokenizing import tokenize_dataset
-from anymodal.modality import Crop
+from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data.sources.base import open_source
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ from small_runs import VIT as SIDE
 from torch import Tensor
 
 import anymodal as am
+from anymodal.checkpoints.formats.fourm.tokenizer_config import PRESETS
+from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_keys
+from anymodal.checkpoints.tokenizer import load_any
 from anymodal.errors import AnymodalError, ConfigError, SpaceError, ValueProblem
-from anymodal.formats.fourm.tokenizer_config import PRESETS
-from anymodal.formats.fourm.tokenizers import tokenizer_keys
-from anymodal.tokenizer_files import load_any
 from anymodal.tokenizers.config import (
     SCHEDULES,
     NoiseConfig,
@@ -35,9 +35,9 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.noise import Noise, signal_shares, spaced, threshold
 from anymodal.tokenizers.solvers import Denoising, Solver
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.log import read_log
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.run import train_tokenizer
 
 VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
 UNET = UNetConfig(patch=4, channels=32, multipliers=(1, 2), blocks=1, attention=(2,))
@@ -303,7 +303,7 @@ def test_training_on_a_frozen_encoder_lowers_the_loss_and_keeps_the_codes(tmp_pa
 
 
 def test_the_command_trains_a_denoiser_for_a_trained_tokenizer(tmp_path: Path) -> None:
-    assert command("data", "scenes", "--count", 4, "--size", 32, "--out", tmp_path / "scenes", "--seed", 1) == 0
+    assert command("scenes", "--count", 4, "--size", 32, "--out", tmp_path / "scenes", "--seed", 1) == 0
     keys = {"modality": "depth", "numbers": {**GRID, "scaling": "log", "low": 0.4, "high": 80.0}}
     codes = trained_tokenizer(tmp_path / "scenes", tmp_path / "codes", encoder=SIDE, decoder=SIDE, **keys)
     unet = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
+from anymodal_scenes import write
 from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
-from anymodal.data.scenes import write
 from anymodal.files import read_picture
 from anymodal.training.checkpoint import newest_checkpoint, read_state
 from anymodal.training.log import read_log

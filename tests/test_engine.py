@@ -26,7 +26,6 @@ from torch.nn import functional as F
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.checkpoint import (
     CheckpointConfig,
     CheckpointFolder,
@@ -41,7 +40,8 @@ from anymodal.training.log import TrainingLog, _Bar, read_log
 from anymodal.training.optim import WeightAverage, build_optimizers, constant, cosine, parameter_groups, trapezoid
 from anymodal.training.parallel import alone
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.stopping import stop_requests
+from anymodal.training.signals import stop_requests
+from anymodal.training.tokenizers.run import train_tokenizer
 
 SETTINGS = TrainingSettings(
     steps=10, batch_size=4, lr=1e-2, warmup_steps=3, ema=0.9, precision="float32", log_every=2, save_every=5

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import anymodal as am
+from anymodal.crops import Crop
 from anymodal.errors import ConfigError, PluginError, ValueProblem
-from anymodal.modality import Crop
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 
 RGB, Depth, Normal, Semseg, Canny, Palette, Caption = (

@@ -15,8 +15,8 @@ from anymodal.files import read_arrays
 from anymodal.model import ModelConfig
 from anymodal.tokenizers.losses import LOSSES
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokenizers.train import train_tokenizer
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.run import train_tokenizer
 
 
 class Map(am.FeatureMapModality):

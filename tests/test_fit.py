@@ -8,7 +8,7 @@ import pytest
 import anymodal as am
 from anymodal.errors import ConfigError
 from anymodal.families import StructuredModality
-from anymodal.testing.small import shrunk
+from anymodal.testing.tiny import shrunk
 from anymodal.training.fit import fit
 
 

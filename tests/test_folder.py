@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymodal.data.values import open_values
-from anymodal.modality import Crop
-from anymodal.plugins import registry
+from anymodal.crops import Crop
+from anymodal.data.files.values import open_values
+from anymodal.plugins.registry import registry
 
 
 def test_values_without_a_shape_follow_the_crop_of_the_picture(tmp_path):

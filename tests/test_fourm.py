@@ -7,26 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parity.batches import mean_over_logits, mean_over_modalities, pack_batch
+from parity.checkpoints import InMemory
+from parity.transformer import run
 from safetensors.torch import load_file, save_file
 
-from anymodal.errors import CheckpointError
-from anymodal.formats.fourm.batches import mean_over_logits, mean_over_modalities, pack_batch
-from anymodal.formats.fourm.config import parse_config, write_config
-from anymodal.formats.fourm.domains import BY_STREAM, DOMAINS
-from anymodal.formats.fourm.files import parse_value
-from anymodal.formats.fourm.model import (
+from anymodal.checkpoints.formats.fourm.config import parse_config, write_config
+from anymodal.checkpoints.formats.fourm.domains import BY_STREAM, DOMAINS
+from anymodal.checkpoints.formats.fourm.files import parse_value
+from anymodal.checkpoints.formats.fourm.model import (
     load_transformer,
     published_state,
     read_transformer,
     save_transformer,
     transformer_keys,
 )
-from anymodal.formats.fourm.tokenizer_config import ViTSize, parse_tokenizer_config, write_tokenizer_config
-from anymodal.formats.fourm.tokenizers import load_tokenizer, save_tokenizer
-from anymodal.formats.fourm.verify.checkpoints import InMemory
-from anymodal.formats.fourm.verify.transformer import run
+from anymodal.checkpoints.formats.fourm.tokenizer_config import ViTSize, parse_tokenizer_config, write_tokenizer_config
+from anymodal.checkpoints.formats.fourm.tokenizers import load_tokenizer, save_tokenizer
+from anymodal.checkpoints.state import parts
+from anymodal.errors import CheckpointError
 from anymodal.model import Transformer
-from anymodal.model.state import parts
 from anymodal.tokenizers.config import UNetConfig, UViTConfig
 from anymodal.tokenizers.diffusion import build as build_tokenizer
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from parity.command import main, verify
+from parity.recipes import closed_form
+from parity.results import Result, gap
 from safetensors.torch import load_file, save_file
 
-from anymodal.formats.fourm.config import parse_config
-from anymodal.formats.fourm.model import transformer_keys
-from anymodal.formats.fourm.tokenizer_config import parse_tokenizer_config
-from anymodal.formats.fourm.tokenizers import tokenizer_keys
-from anymodal.formats.fourm.verify.command import main, verify
-from anymodal.formats.fourm.verify.recipes import closed_form
-from anymodal.formats.fourm.verify.results import Result, gap
+from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.model import transformer_keys
+from anymodal.checkpoints.formats.fourm.tokenizer_config import parse_tokenizer_config
+from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_keys
 from anymodal.model import Transformer
 from anymodal.tokenizers.diffusion import build as build_tokenizer
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parity.command import verify
+from parity.results import Result
 from safetensors.torch import load_file, save_file
-
-from anymodal.formats.fourm.verify.command import verify
-from anymodal.formats.fourm.verify.results import Result
 
 SHARED = Path(__file__).parents[2] / "shared"
 pytestmark = pytest.mark.skipif(not (SHARED / "golden2/tok").is_dir(), reason="needs the recorded sets")

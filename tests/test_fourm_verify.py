@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parity.command import verify
 from safetensors.numpy import load_file, save_file
-
-from anymodal.formats.fourm.verify.command import verify
 
 SHARED = Path(__file__).parents[2] / "shared"
 pytestmark = pytest.mark.skipif(not (SHARED / "golden2").is_dir(), reason="needs the recorded sets")

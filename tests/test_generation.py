@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, SpaceError, UnknownModality
 from anymodal.generation import Known, KnownTokens, Sampler, Target
-from anymodal.generation.draw import combine, draw, filter_logits
+from anymodal.generation.logits import combine, draw, filter_logits
 from anymodal.generation.schedules import temperature_schedule, token_schedule
-from anymodal.modality import Sampling
+from anymodal.sampling import Sampling
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from anymodal.errors import ValueProblem
 from anymodal.files import read_arrays, read_json, read_picture, read_text
-from anymodal.plugins import modalities, registry
+from anymodal.plugins.registry import modalities, registry
 
 NAMES = list(modalities())
 

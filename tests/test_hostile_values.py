@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from anymodal.errors import ValueProblem
 from anymodal.families import StructuredModality
-from anymodal.plugins import modalities, registry
-from anymodal.testing.small import shrunk
+from anymodal.plugins.registry import modalities, registry
+from anymodal.testing.tiny import shrunk
 
 KEYS = """instances boxes class_name score outlines codes images annotations categories bbox id name width height
 caption bbox_xyxy pred_smpl_params global_orient body_pose betas pred_cam pose_tokenized img_size joints 1 7 brightness

@@ -16,9 +16,9 @@ from datasets_made import FEW, contents, write_config, write_pictures
 from small_runs import ALONE, command, torchrun
 from worker_parts import dies, doubles, raises
 
-from anymodal.data import engines
-from anymodal.data.ledger import differences, locked
-from anymodal.data.tokenized import TokenStore
+from anymodal.data.jobs import executors as engines
+from anymodal.data.jobs.manifest import differences, locked
+from anymodal.data.store.reader import TokenStore
 from anymodal.errors import ConfigError, DataError, PluginError
 
 PICTURES = 24

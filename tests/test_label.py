@@ -13,13 +13,13 @@ from datasets_made import contents, problems, write_pictures
 from small_runs import command
 
 import anymodal as am
-from anymodal.data import labelling
-from anymodal.data.labelers import Chosen, find_labeler, ordered
-from anymodal.data.labelling import label_dataset
-from anymodal.data.shelf import member_name, write_files
-from anymodal.data.values import open_values
+from anymodal.data.files.values import open_values
+from anymodal.data.jobs import label as labelling
+from anymodal.data.jobs.label import label_dataset
+from anymodal.data.jobs.labelers import Chosen, find_labeler, ordered
+from anymodal.data.jobs.outputs import member_name, write_files
 from anymodal.errors import ConfigError, DataError
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 
 EXACT = {"canny_edge": None, "color_palette": None, "metadata_image": None}
 

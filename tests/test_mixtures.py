@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from anymodal.config import structure
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.data.mixture import Mixture, block_length, shares
-from anymodal.data.sources import Source, open_source
-from anymodal.data.steps import Shuffled
+from anymodal.data.order import Shuffled
+from anymodal.data.sources.base import Source, open_source
 from anymodal.errors import ConfigError, DataError, ValueProblem
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout
-from anymodal.training.batches import Batch, MaskedBatches, Share, Supply, build_batches
-from anymodal.training.config import TrainConfig
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.data import Batch, MaskedBatches, Share, Supply, build_batches
 
 weights = st.lists(st.sampled_from([0.05, 0.2, 0.3, 1 / 3, 0.5, 1.0, 2.0, 7.0]), min_size=1, max_size=5)
 

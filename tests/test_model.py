@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from anymodal.checkpoints.state import fill_state, split_state
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
-from anymodal.model.state import fill_state, split_state
-from anymodal.sincos import sincos_1d, sincos_2d
+from anymodal.nn.sincos import sincos_1d, sincos_2d
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Inputs, Layout, Packed, Packer, Targets, collate
 

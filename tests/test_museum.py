@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymodal.plugins import Registry
+from anymodal.plugins.registry import Registry
 from anymodal.testing import check
 
 ROOMS = sorted((Path(__file__).parent / "museum").glob("api_*"))

@@ -9,7 +9,7 @@ import pytest
 
 import anymodal as am
 from anymodal.errors import PluginError
-from anymodal.testing.small import tiny_model
+from anymodal.testing.tiny import tiny_model
 
 PICTURE = np.zeros((32, 32), np.float32)
 

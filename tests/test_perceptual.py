@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from anymodal_scenes import write
 from small_runs import GRID, STEPS, VIT, trained_tokenizer
 
+from anymodal.checkpoints.tokenizer import load_any
 from anymodal.config import structure
-from anymodal.data.scenes import write
 from anymodal.errors import CheckpointError, ConfigError
-from anymodal.tokenizer_files import load_any
-from anymodal.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
-from anymodal.tokenizers.recipe import TokenizerRun, run
 from anymodal.training.log import read_log
+from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
+from anymodal.training.tokenizers.recipe import TokenizerRun, run
 
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
 
@@ -104,6 +104,6 @@ def test_what_shows_no_pictures_is_refused(
 def test_a_network_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match="cannot load the perceptual network"):
         PerceptualLoss(PerceptualConfig(network=str(tmp_path)))
-    monkeypatch.setattr("anymodal.tokenizers.perceptual.find_spec", lambda name: None)
+    monkeypatch.setattr("anymodal.training.tokenizers.perceptual.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'anymodal\[label\]'"):
         PerceptualLoss(PerceptualConfig(network=str(tmp_path)))

@@ -13,14 +13,14 @@ import torch
 from published_made import GRIDS, SEVEN, config_of, same, write_model
 
 import anymodal as am
+from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.model import save_transformer
+from anymodal.checkpoints.formats.fourm.vocabulary import FILE
+from anymodal.checkpoints.load import PUBLISHED, presets, resolve
+from anymodal.checkpoints.repository import Repository
+from anymodal.checkpoints.tokenizer import save_bare
 from anymodal.errors import CheckpointError, UnknownModality
-from anymodal.formats.fourm.config import parse_config
-from anymodal.formats.fourm.model import save_transformer
-from anymodal.formats.fourm.words import FILE
-from anymodal.hub import PUBLISHED, presets, resolve
 from anymodal.model import Transformer
-from anymodal.remote import Repository
-from anymodal.tokenizer_files import save_bare
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -137,7 +137,7 @@ import sys, json, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
 import anymodal as am
-from anymodal.weights import WeightFile
+from anymodal.checkpoints.weights import WeightFile
 
 def facts():
     lines = (line.split() for line in open("/proc/self/status"))
@@ -190,7 +190,7 @@ def test_nothing_is_held_twice(tmp_path, published_words):
 def test_the_usage_of_the_card_works(small_model, tmp_path, monkeypatch):
     from PIL import Image
 
-    from anymodal.card import About
+    from anymodal.checkpoints.card import About
 
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save("photo.jpg")

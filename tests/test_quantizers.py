@@ -19,13 +19,13 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymodal import distributed as gather
+from anymodal.checkpoints.formats.fourm.tokenizer_config import write_tokenizer_config
 from anymodal.errors import CheckpointError, ConfigError
-from anymodal.formats.fourm.tokenizer_config import write_tokenizer_config
-from anymodal.tokenizers import gather
 from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
-from anymodal.tokenizers.library import ResidualQuantizer
-from anymodal.tokenizers.quantize import CosineCodebook, build_quantizer, count_ids
-from anymodal.tokenizers.statistics import perplexity, usage
+from anymodal.tokenizers.quantizers.base import CosineCodebook, build_quantizer, count_ids
+from anymodal.tokenizers.quantizers.external import ResidualQuantizer
+from anymodal.tokenizers.quantizers.usage import perplexity, usage
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 KINDS = {
@@ -153,7 +153,7 @@ class TestEveryKind:
     def test_without_the_library_one_line_says_what_to_install(
         self, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("anymodal.tokenizers.library.find_spec", lambda name: None)
+        monkeypatch.setattr("anymodal.tokenizers.quantizers.external.find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=r"pip install 'anymodal\[quantizers\]'"):
             build_quantizer(KINDS[kind])
 
@@ -177,7 +177,7 @@ def test_impossible_configs_are_refused(broken: Callable[[], object], hint: str)
 
 
 def test_the_library_is_not_imported_without_need() -> None:
-    code = "import sys; from anymodal.tokenizers.quantize import CosineCodebook; CosineCodebook(4, 4)"
+    code = "import sys; from anymodal.tokenizers.quantizers.base import CosineCodebook; CosineCodebook(4, 4)"
     code += "; from anymodal.tokenizers import diffusion; sys.exit('vector_quantize_pytorch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

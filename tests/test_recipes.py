@@ -15,13 +15,13 @@ from anymodal.errors import ConfigError
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
-from anymodal.tokenizers.recipe import TokenizerRun
 from anymodal.tokens import Layout, Packer, collate
-from anymodal.training.config import TrainConfig
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.estimate import activations, plan, sample_load, training_flops
 from anymodal.training.parallel import ParallelConfig
-from anymodal.training.plan import activations, plan, sample_load, training_flops
-from anymodal.training.plan_tokenizer import plan_tokenizer
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.estimate import plan_tokenizer
+from anymodal.training.tokenizers.recipe import TokenizerRun
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 FOURM = RECIPES / "fourm"

@@ -15,10 +15,11 @@ import attrs
 import numpy as np
 import pytest
 
-from anymodal.cli.probe import probe, probed
 from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
 from anymodal.modality import Modality
-from anymodal.plugins import Registry, blame, summary
+from anymodal.plugins.guard import blame
+from anymodal.plugins.isolated import probe, probed
+from anymodal.plugins.registry import Registry, summary
 from anymodal.spaces import Stream, TokenSpace
 
 MODALITY = """

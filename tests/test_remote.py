@@ -19,8 +19,8 @@ from huggingface_hub import file_download
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
 import anymodal as am
+from anymodal.checkpoints.repository import fetch
 from anymodal.errors import CheckpointError
-from anymodal.remote import fetch
 
 NAME = "me/small"
 

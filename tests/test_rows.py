@@ -18,8 +18,8 @@ from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.checkpoint import optimizer_tensors
 from anymodal.training.engine import Engine
 from anymodal.training.optim import build_optimizers
-from anymodal.training.rows import RowAdamW, check_rows, clip_gradients, touched
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.sparse_adamw import RowAdamW, check_rows, clip_gradients, touched
 
 LAYOUT = Layout(
     [

@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import anymodal as am
+from anymodal.checkpoints.formats.fourm.config import parse_config
 from anymodal.errors import ConfigError, GenerationError
 from anymodal.families import VectorModality
-from anymodal.formats.fourm.config import parse_config
 from anymodal.generation import Draws, Known, KnownTokens, Pass, Sampler, Step, Target
-from anymodal.generation.draw import draw
+from anymodal.generation.infill import Text
+from anymodal.generation.logits import draw
 from anymodal.generation.schedules import remaining, steps_of, temperature_schedule, token_schedule
-from anymodal.generation.text import Text
-from anymodal.modality import Sampling
 from anymodal.model import ModelConfig, Transformer
+from anymodal.sampling import Sampling
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anymodal_scenes import BASIC, COLOURS, FAR, KINDS, Scene, SceneObject, mentions, render, write
+from anymodal_scenes.coco import CLASSES, NONE, class_id
+from anymodal_scenes.place import apart
+from anymodal_scenes.scene import VERSION
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymodal.data.scenes import BASIC, COLOURS, FAR, KINDS, Scene, SceneObject, mentions, render, write
-from anymodal.data.scenes.coco import CLASSES, NONE, class_id
-from anymodal.data.scenes.place import apart
-from anymodal.data.scenes.scene import VERSION
 from anymodal.errors import ValueProblem
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "scenes.json").read_text())

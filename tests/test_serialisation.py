@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from parity import serialisation
+from parity.vocabulary import find_vocabulary, verify_text
 
 from anymodal.errors import UnknownModality
-from anymodal.formats.fourm.verify import serialisation
-from anymodal.formats.fourm.verify.vocabulary import find_vocabulary, verify_text
 from anymodal.text import Vocabulary
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"

@@ -11,13 +11,14 @@ from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples, se
 from conftest import build_set
 from small_runs import GRID, STEPS, command, model_config
 
-from anymodal.data import storage, tars
 from anymodal.data.config import CropConfig, DataConfig
-from anymodal.data.cropping import random_crop, stored_crop
-from anymodal.data.sources import open_source
-from anymodal.data.steps import ShuffledRuns, step_batches
-from anymodal.data.tars import table
-from anymodal.data.values import open_values
+from anymodal.data.crops import random_crop, stored_crop
+from anymodal.data.files import storage
+from anymodal.data.files import tar_index as tars
+from anymodal.data.files.tar_index import table
+from anymodal.data.files.values import open_values
+from anymodal.data.order import ShuffledRuns, step_batches
+from anymodal.data.sources.base import open_source
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
 
 COUNT = 12

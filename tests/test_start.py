@@ -11,22 +11,22 @@ import pytest
 import torch
 
 import anymodal as am
+from anymodal.checkpoints.state import parts
+from anymodal.checkpoints.tokenizer import save_tokenizer
 from anymodal.config import structure
-from anymodal.data.tokenized import TokenStore
-from anymodal.data.tokenizing import tokenize_dataset
+from anymodal.crops import Crop
+from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data.store.reader import TokenStore
 from anymodal.errors import CheckpointError, ConfigError
-from anymodal.modality import Crop
 from anymodal.model import ModelConfig, Transformer
-from anymodal.model.state import parts
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
-from anymodal.tokenizer_files import save_tokenizer
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet
 from anymodal.training.checkpoint import read_tensors
-from anymodal.training.config import TrainConfig, build_set
-from anymodal.training.multimodal import train
-from anymodal.training.start import LoraConfig, StartConfig, idle, prepare, with_adapters
+from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.multimodal.run import train
+from anymodal.training.multimodal.warm_start import LoraConfig, StartConfig, idle, prepare, with_adapters
 
 SIZE = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2)
 GRID = {"size": 16, "patch": 8, "codebook": 24, "latent": 8}

@@ -8,17 +8,17 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
+from anymodal_scenes import BASIC, write
 from small_runs import ALONE, torchrun
 from torch import nn
 
 from anymodal.config import structure
-from anymodal.data.scenes import BASIC, write
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.teachers import PictureTower, load_tower, save_tower
-from anymodal.teachers.objectives import Contrastive, Distillation
 from anymodal.teachers.towers import TextTower, TowerConfig
-from anymodal.teachers.train import TeacherRun, run
 from anymodal.text import Vocabulary
+from anymodal.training.teachers.objectives import Contrastive, Distillation
+from anymodal.training.teachers.run import TeacherRun, run
 
 SMALL = TowerConfig(size=16, patch=8, dim=16, depth=1, heads=2, embedding=8)
 

@@ -16,7 +16,7 @@ from small_runs import command
 import anymodal as am
 import anymodal.families
 from anymodal.errors import ConfigError, DataError
-from anymodal.template import families, filled, write_plugin
+from anymodal.plugins.template import families, filled, write_plugin
 
 ROOT = Path(__file__).parent.parent
 FILES = {"pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github/workflows/test.yml"}

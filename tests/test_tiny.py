@@ -11,10 +11,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from anymodal_scenes import BASIC, render
 
 import anymodal as am
-from anymodal.data.scenes import BASIC, render
-from anymodal.hub import locate
+from anymodal.checkpoints.load import locate
 
 ROOT = Path(__file__).parent.parent
 MEGABYTES = 24

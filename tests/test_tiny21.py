@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from anymodal_scenes import write
 from click.testing import CliRunner
 from small_runs import STEPS, VIT, model_config, trained_tokenizer, write_yaml
 
 import anymodal as am
+from anymodal.checkpoints.tokenizer import save_tokenizer
 from anymodal.cli.generate import brief
 from anymodal.cli.main import cli
-from anymodal.data.scenes import write
-from anymodal.plugins import registry
-from anymodal.tokenizer_files import save_tokenizer
+from anymodal.plugins.registry import registry
 from anymodal.tokenizers.diffusion import build
 
 SCENES, SIZE, CHANNELS = 12, 32, 16

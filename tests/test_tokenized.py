@@ -20,18 +20,18 @@ from safetensors.numpy import load_file
 
 import anymodal as am
 from anymodal.config import load_config
+from anymodal.crops import Crop
 from anymodal.data.config import DataConfig
 from anymodal.data.crops import Crops
-from anymodal.data.shards import Spec, map_arrays, write_arrays
-from anymodal.data.sources import open_source
-from anymodal.data.tokenized import TokenStore
-from anymodal.data.tokenizing import tokenize_dataset
-from anymodal.data.values import open_values
+from anymodal.data.files.values import open_values
+from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data.sources.base import open_source
+from anymodal.data.store.arrays import Spec, map_arrays, write_arrays
+from anymodal.data.store.reader import TokenStore
 from anymodal.errors import AnymodalError, ConfigError, DataError
-from anymodal.modality import Crop
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
-from anymodal.training.config import TrainConfig, build_set
+from anymodal.training.multimodal.config import TrainConfig, build_set
 
 CROPS = Crops(3, scale=(0.3, 0.9), flip=True, seed=5)
 

@@ -14,22 +14,22 @@ import torch
 from small_runs import ALONE, GRID, STEPS, VIT, command, model_config, torchrun, trained_tokenizer
 
 import anymodal as am
-from anymodal.checkpoint import ModalityRecord, load_modality
+from anymodal.checkpoints.native import ModalityRecord, load_modality
+from anymodal.checkpoints.repository import Folder
+from anymodal.checkpoints.tokenizer import load_any
 from anymodal.config import structure
 from anymodal.data.config import CropConfig
-from anymodal.data.values import ValueSource
+from anymodal.data.files.values import ValueSource
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.files import read_json
 from anymodal.modality import Modality
-from anymodal.plugins import registry
-from anymodal.remote import Folder
+from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
-from anymodal.tokenizer_files import load_any
-from anymodal.tokenizers.batches import PreparedBatches, Values, at_size, source_of
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
-from anymodal.tokenizers.recipe import TokenizerRun, run
-from anymodal.training.batches import Share
 from anymodal.training.log import read_log
+from anymodal.training.multimodal.data import Share
+from anymodal.training.tokenizers.batches import PreparedBatches, Values, at_size, source_of
+from anymodal.training.tokenizers.recipe import TokenizerRun, run
 
 MLP = {"width": 16, "blocks": 1}
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
@@ -39,7 +39,7 @@ UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rooms and places at 32 pixels, with random features beside them."""
     root = tmp_path_factory.mktemp("scenes")
-    assert command("data", "scenes", "--count", 24, "--size", 32, "--out", root, "--seed", 1) == 0
+    assert command("scenes", "--count", 24, "--size", 32, "--out", root, "--seed", 1) == 0
     rng = np.random.default_rng(0)
     for name, shape in {"clip": (4, 4, 512), "dinov2_global": (768,)}.items():
         (root / name).mkdir()

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.losses import LOSSES
+from anymodal.tokenizers.networks.vit import attend, patchify, position_table, unpatchify
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.tokenizers.train import train_tokenizer
-from anymodal.tokenizers.vit import attend, patchify, position_table, unpatchify
 from anymodal.training.log import read_log
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.run import train_tokenizer
 
 VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
 FEATURES = attrs.evolve(VIT, patch_projection=False)

@@ -25,11 +25,11 @@ from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout, collate
-from anymodal.training.batches import Batch
 from anymodal.training.checkpoint import CheckpointConfig, best_checkpoint
 from anymodal.training.engine import Engine
 from anymodal.training.log import read_log
-from anymodal.training.loss import MaskedLoss
+from anymodal.training.multimodal.data import Batch
+from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.trackers import TrackingConfig, trackers

@@ -8,23 +8,23 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from anymodal_scenes import write
 from small_runs import GRID, STEPS, VIT, WORDS, command, model_config, trained_tokenizer
 
 import anymodal as am
 from anymodal.config import load_config, structure
-from anymodal.data.scenes import write
-from anymodal.data.steps import EpochOrder
-from anymodal.data.tokenized import TokenStore
-from anymodal.data.tokenizing import tokenize_dataset
-from anymodal.data.values import open_values
+from anymodal.data.files.values import open_values
+from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data.order import EpochOrder
+from anymodal.data.store.reader import TokenStore
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.files import only_writer
-from anymodal.plugins import registry
-from anymodal.teachers.train import TeacherRun
-from anymodal.tokenizers.recipe import TokenizerRun
-from anymodal.training.config import TrainConfig
+from anymodal.plugins.registry import registry
 from anymodal.training.log import read_log
-from anymodal.training.multimodal import train
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.run import train
+from anymodal.training.teachers.run import TeacherRun
+from anymodal.training.tokenizers.recipe import TokenizerRun
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
 
@@ -127,7 +127,7 @@ def test_held_out_data_may_lack_modalities_and_be_damaged(line, scenes, tmp_path
 
 
 def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
-    from anymodal.training.config import build_set
+    from anymodal.training.multimodal.config import build_set
 
     config = load_config(line / "model.yaml", TrainConfig)
     modalities, store = build_set(config.modalities, config.tokenizers), TokenStore(line / "tokens")
@@ -143,7 +143,7 @@ def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
 def test_a_sample_may_lack_modalities(line, scenes, tmp_path):
     import shutil
 
-    from anymodal.training.config import build_set
+    from anymodal.training.multimodal.config import build_set
 
     part = tmp_path / "part"
     for name in ("rgb", "caption"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from anymodal.template import write_plugin
+from anymodal.plugins.template import write_plugin
 
 ROOT = Path(__file__).parent.parent
 DESIGNED = {

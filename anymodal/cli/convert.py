@@ -24,7 +24,7 @@ def convert(output: Output, source: Path, target: Path, vocabulary: Path | None)
     anymodal convert 4M-21_B/ ours/
     anymodal convert ours/ published.safetensors
     """
-    from anymodal.convert import convert as run
+    from anymodal.checkpoints.convert import convert as run
 
     notes = run(source, target, vocabulary)
     for note in notes:

@@ -14,9 +14,9 @@ import click
 
 import anymodal
 from anymodal.cli.output import Output, with_output
-from anymodal.cli.probe import probed
 from anymodal.modality import API
-from anymodal.plugins import registry
+from anymodal.plugins.isolated import probed
+from anymodal.plugins.registry import registry
 
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "tokenizers", "huggingface-hub")
 

@@ -52,7 +52,7 @@ def generate(
     if out is not None:
         _check_folder(out)
 
-    from anymodal.hub import load
+    from anymodal.checkpoints.load import load
 
     began = time.perf_counter()
     loaded = load(model, revision=revision)

@@ -61,7 +61,7 @@ def label(
     anymodal label photos --with depth=Intel/zoedepth-nyu --set depth.high=10 --with normal --out labelled
     """
     from anymodal.config import override_value
-    from anymodal.data.labelling import label_dataset
+    from anymodal.data.jobs.label import label_dataset
     from anymodal.errors import ConfigError
 
     raw: dict[str, Any] = {}

@@ -16,11 +16,11 @@ import click
 
 from anymodal import __version__
 from anymodal.errors import AnymodalError, nearest, one_line
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 
 COMMANDS = {
     "convert": ("anymodal.cli.convert:convert", "Convert a checkpoint: published 4M <-> ours."),
-    "data": ("anymodal.cli.data:data", "Make and check data."),
+    "data": ("anymodal.cli.data:data", "Check data."),
     "doctor": ("anymodal.cli.doctor:doctor", "Say what is installed, what works and what does not."),
     "generate": ("anymodal.cli.generate:generate", "Generate some modalities from others."),
     "label": ("anymodal.cli.label:label", "Label pictures: make other modalities from them."),
@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Our commands by the table above, and one group for each plugin named `command-NAME`."""
+    """Our commands by the table above, and those that plugins announce as `command-NAME`."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted({*COMMANDS, *registry().commands()})
@@ -47,9 +47,7 @@ class Commands(click.Group):
             return command
         if name not in registry().commands():
             return None
-        group = click.Group(name, help=registry().commands()[name].summary)
-        registry().add_commands(name, group)
-        return group
+        return registry().command(name)
 
     def resolve_command(
         self, context: click.Context, args: list[str]

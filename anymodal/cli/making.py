@@ -12,7 +12,7 @@ import click
 from anymodal.cli.output import Output
 
 if TYPE_CHECKING:
-    from anymodal.data.jobs import Summary
+    from anymodal.data.jobs.runner import Summary
 
 OPTIONS = (
     click.option(

@@ -12,7 +12,8 @@ import click
 
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import AnymodalError
-from anymodal.plugins import Registry, blame, registry, summary
+from anymodal.plugins.guard import blame
+from anymodal.plugins.registry import Registry, registry, summary
 from anymodal.spaces import DenseSpace, Stream
 
 

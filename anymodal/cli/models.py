@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from anymodal.checkpoints.load import presets
 from anymodal.cli.output import Output, with_output
-from anymodal.hub import presets
 
 
 @click.command()

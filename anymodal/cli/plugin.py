@@ -7,8 +7,8 @@ import click
 from anymodal.cli.modalities import listing
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.plugin_new import new
-from anymodal.discovery import PARTS
-from anymodal.plugins import registry
+from anymodal.plugins.discovery import PARTS
+from anymodal.plugins.registry import registry
 
 
 @click.group()

@@ -22,8 +22,8 @@ def new(output: Output, name: str, family: str, out: Path, author: str | None) -
     anymodal plugin new height_map
     anymodal plugin new bird_song --family text --out ~/src
     """
-    from anymodal.plugins import registry
-    from anymodal.template import write_plugin
+    from anymodal.plugins.registry import registry
+    from anymodal.plugins.template import write_plugin
 
     folder = write_plugin(name, family, out, author=author)
     paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -70,9 +70,9 @@ def tokenize(
     from functools import partial
 
     from anymodal.config import load_config
-    from anymodal.data.crops import Crops
-    from anymodal.data.tokenizing import tokenize_dataset
-    from anymodal.training.config import TrainConfig, build_set, check_tokenizers
+    from anymodal.crops import Crops
+    from anymodal.data.jobs.tokenize import tokenize_dataset
+    from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
 
     settings = load_config(config, TrainConfig, overrides)
     check_tokenizers(settings.tokenizers)

@@ -12,7 +12,7 @@ from anymodal.cli.training import Request, training_options
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
-    from anymodal.training.config import TrainConfig
+    from anymodal.training.multimodal.config import TrainConfig
 
 
 @click.command()
@@ -29,14 +29,14 @@ def train(output: Output, request: Request) -> None:
     anymodal train recipes/tiny/model.yaml --out out/model --resume --set training.max_minutes=30
     anymodal train recipes/fourm/4m-21-b.yaml --dry-run --world 64
     """
-    from anymodal.training.config import TrainConfig
-    from anymodal.training.multimodal import train as run
+    from anymodal.training.multimodal.config import TrainConfig
+    from anymodal.training.multimodal.run import train as run
 
     request.carry_out(output, TrainConfig, run, _report, _show_plan)
 
 
 def _show_plan(output: Output, config: TrainConfig, world: int) -> None:
-    from anymodal.training.plan import facts, plan, shown
+    from anymodal.training.multimodal.estimate import facts, plan, shown
 
     made = plan(config, world)
     rows = [

@@ -18,6 +18,6 @@ def train_teacher(output: Output, request: Request) -> None:
     anymodal train-teacher recipes/tiny/teachers/clip.yaml --out out/tiny/teachers/clip
     anymodal train-teacher recipes/tiny/teachers/dinov2.yaml --out out/tiny/teachers/dinov2 --set training.steps=200
     """
-    from anymodal.teachers.train import TeacherRun, run
+    from anymodal.training.teachers.run import TeacherRun, run
 
     request.carry_out(output, TeacherRun, run, say_written)

@@ -10,7 +10,7 @@ from anymodal.cli.output import Output, with_output
 from anymodal.cli.training import Request, say_written, training_options
 
 if TYPE_CHECKING:
-    from anymodal.tokenizers.recipe import TokenizerRun
+    from anymodal.training.tokenizers.recipe import TokenizerRun
 
 
 @click.command()
@@ -23,14 +23,14 @@ def train_tokenizer(output: Output, request: Request) -> None:
     anymodal train-tokenizer recipes/tiny/depth.yaml --out out/tokenizers
     anymodal train-tokenizer recipes/tiny/vocabulary.yaml --out out/tokenizers
     """
-    from anymodal.tokenizers.recipe import TokenizerRun, run
+    from anymodal.training.tokenizers.recipe import TokenizerRun, run
 
     request.carry_out(output, TokenizerRun, run, say_written, _show_plan)
 
 
 def _show_plan(output: Output, config: TokenizerRun, world: int) -> None:
-    from anymodal.training.plan import facts
-    from anymodal.training.plan_tokenizer import plan_tokenizer, shown_tokenizer
+    from anymodal.training.multimodal.estimate import facts
+    from anymodal.training.tokenizers.estimate import plan_tokenizer, shown_tokenizer
 
     made = plan_tokenizer(config, world)
     for line in shown_tokenizer(made):

@@ -13,22 +13,22 @@ from typing import Any
 import attrs
 import numpy as np
 
-from anymodal.border import unfit_tokens
-from anymodal.data import storage
-from anymodal.data.aligned import CROP_SETTINGS, AlignedFiles
 from anymodal.data.config import DataConfig
-from anymodal.data.cropping import stored_crop
-from anymodal.data.findings import Findings, problem_line
-from anymodal.data.rows import RowSource
-from anymodal.data.sources import kind_of_dataset
-from anymodal.data.tokenized import TokenStore, read_stream
-from anymodal.data.values import ValueSource
+from anymodal.data.crops import stored_crop
+from anymodal.data.files import storage
+from anymodal.data.files.values import ValueSource
+from anymodal.data.report import Findings, problem_line
+from anymodal.data.sources.aligned import CROP_SETTINGS, AlignedFiles
+from anymodal.data.sources.base import kind_of_dataset
+from anymodal.data.sources.huggingface import RowSource
+from anymodal.data.store.reader import TokenStore, read_stream
 from anymodal.errors import AnymodalError, DataError
 from anymodal.families import StructuredModality
 from anymodal.modality import Modality
-from anymodal.plugins import registry
-from anymodal.tokenizers.statistics import perplexity, usage
+from anymodal.plugins.registry import registry
+from anymodal.tokenizers.quantizers.usage import perplexity, usage
 from anymodal.tokens import Layout
+from anymodal.tokens.checks import unfit_tokens
 
 Progress = Callable[[int], object]
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from anymodal.data.steps import generator
+from anymodal.data.order import generator
 from anymodal.errors import ConfigError
 
 BLOCK = 256  # positions, at least

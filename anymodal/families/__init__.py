@@ -6,9 +6,9 @@ from anymodal.families.embeddings import EmbeddingModality
 from anymodal.families.features import FeatureMapModality
 from anymodal.families.image import ImageModality, image
 from anymodal.families.labels import LabelMapModality
-from anymodal.families.numbers import Number, NumbersModality
 from anymodal.families.pixels import PixelModality
 from anymodal.families.shared import SharedModality
+from anymodal.families.structured import Number, NumbersModality
 from anymodal.families.text import StructuredModality, TextModality
 from anymodal.families.vectors import VectorModality
 

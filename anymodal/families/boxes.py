@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from anymodal.crops import Crop
 from anymodal.families.drawing import paper
-from anymodal.modality import Crop
 
 if TYPE_CHECKING:
     import numpy as np

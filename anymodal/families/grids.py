@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.crops import Crop
 from anymodal.errors import ConfigError
 from anymodal.families.codec import decoded, decoded_mean, encoded
-from anymodal.modality import Crop, Modality, Sampling
+from anymodal.modality import Modality
+from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.crops import Crop
 from anymodal.errors import PluginError, nearest
 from anymodal.families.text import StructuredModality
 from anymodal.files import naming, read_json
-from anymodal.modality import Crop
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.errors import CheckpointError, PluginError
 from anymodal.families.drawing import note, paper, text_page
 from anymodal.files import naming, read_json, read_text, write_json, write_text
-from anymodal.modality import Modality, Sampling
+from anymodal.modality import Modality
+from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.text import is_text
 

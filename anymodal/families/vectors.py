@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.families.arrays import ArrayModality
 from anymodal.families.codec import decoded, encoded
 from anymodal.families.features import cosine_similarity, finite
-from anymodal.modality import Sampling
+from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
 if TYPE_CHECKING:

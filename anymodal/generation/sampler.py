@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from anymodal.errors import GenerationError
-from anymodal.generation.draw import Draws, combine, draw, probabilities
-from anymodal.generation.known import Known, KnownTokens
+from anymodal.generation.infill import Text
+from anymodal.generation.logits import Draws, combine, draw, probabilities
 from anymodal.generation.schedules import Step, steps_of
-from anymodal.generation.text import Text
-from anymodal.modality import Sampling
+from anymodal.generation.state import Known, KnownTokens
 from anymodal.model import Context, Transformer
 from anymodal.model.transformer import blocked_bias
+from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import NO_LABEL, Layout, Targets, collate
 

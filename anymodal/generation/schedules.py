@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from anymodal.errors import ConfigError
-from anymodal.modality import Sampling
+from anymodal.sampling import Sampling
 
 
 @attrs.frozen

@@ -10,8 +10,8 @@ masker.py    selecting, by a mixture or by fixed roles
 """
 
 from anymodal.masking.budgets import budgets, published_budgets
+from anymodal.masking.config import Component, MaskingConfig
 from anymodal.masking.masker import Masker, Roles, Selection, pack, select_grid
-from anymodal.masking.mixture import Component, MaskingConfig
 from anymodal.masking.spans import (
     chunk_sizes,
     hide_spans,

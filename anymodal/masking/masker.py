@@ -9,7 +9,7 @@ import numpy as np
 
 from anymodal.errors import DataError
 from anymodal.masking.budgets import budgets, published_budgets
-from anymodal.masking.mixture import MaskingConfig, spelled_out
+from anymodal.masking.config import MaskingConfig, spelled_out
 from anymodal.masking.spans import chunk_sizes, select_rows, select_sequence
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anymodal.attention import attend
 from anymodal.model.config import ModelConfig
+from anymodal.nn.attention import attend
 
 NORM_EPS = 1e-6
 

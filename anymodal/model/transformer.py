@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anymodal.errors import GenerationError
-from anymodal.initial import normal
 from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, layer_norm
 from anymodal.model.config import ModelConfig
-from anymodal.model.positions import PositionTable
+from anymodal.model.positions import PositionTable, position_codes
+from anymodal.nn.init import normal
 from anymodal.spaces import DenseSpace
 from anymodal.tokens import NO_LABEL, Inputs, Layout, Packed, Targets
 
@@ -57,8 +57,8 @@ class Transformer(nn.Module):
         self.output_table = nn.Parameter(torch.empty(layout.rows("outputs"), dim))
         self.input_streams = nn.Parameter(normal(streams, dim, std=INIT_STD))
         self.target_streams = None if config.tied_streams else nn.Parameter(normal(streams, dim, std=INIT_STD))
-        self.input_positions = PositionTable(layout, dim)
-        self.target_positions = PositionTable(layout, dim)
+        codes = position_codes(layout, dim)
+        self.input_positions, self.target_positions = PositionTable(codes), PositionTable(codes)
         self.projections = nn.ModuleDict(
             {
                 _key(s.name): nn.Linear(s.space.width, dim, s.space.bias)

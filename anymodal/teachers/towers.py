@@ -12,13 +12,13 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.files import read_json, write_json
-from anymodal.initial import normal
+from anymodal.nn.init import normal
 from anymodal.tokenizers.config import ViTConfig
-from anymodal.tokenizers.vit import Block, ViTEncoder
-from anymodal.weights import WEIGHTS, WeightFile, fill, save_weights
+from anymodal.tokenizers.networks.vit import Block, ViTEncoder
 
 FORMAT = "anymodal-teacher"
 

@@ -8,37 +8,6 @@
 `anymodal.testing.pytest_plugin` by itself, and the hypothesis strategies are in `anymodal.testing.strategies`.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from anymodal.lazy import public_names
-
-if TYPE_CHECKING:
-    from anymodal.testing.conformance import conformance as conformance
-    from anymodal.testing.examples import Example as Example
-    from anymodal.testing.examples import examples as examples
-    from anymodal.testing.rule import RULES as RULES
-    from anymodal.testing.rule import Broken as Broken
-    from anymodal.testing.rule import Rule as Rule
-    from anymodal.testing.rule import expect as expect
-    from anymodal.testing.rule import rule as rule
-    from anymodal.testing.run import Result as Result
-    from anymodal.testing.run import check as check
-    from anymodal.testing.small import tiny_model as tiny_model
-
-_HOMES = {
-    "Broken": "rule",
-    "Example": "examples",
-    "RULES": "rules",
-    "Result": "run",
-    "Rule": "rule",
-    "check": "run",
-    "conformance": "conformance",
-    "examples": "examples",
-    "expect": "rule",
-    "rule": "rule",
-    "tiny_model": "small",
-}
-
-__getattr__, __dir__ = public_names(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

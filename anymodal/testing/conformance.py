@@ -32,8 +32,8 @@ def conformance(
 
     @cache
     def inspection() -> Inspection:
+        from anymodal.testing.choose import Target, find
         from anymodal.testing.run import Inspection
-        from anymodal.testing.target import Target, find
 
         targets: list[Target] = find(what)
         assert len(targets) == 1, f"{what} is {len(targets)} modalities; name one"

@@ -23,7 +23,7 @@ import attrs
 from anymodal.testing.rule import Broken
 
 if TYPE_CHECKING:
-    from anymodal.testing.target import Target
+    from anymodal.testing.choose import Target
 
 LIMIT = 60.0  # seconds
 WATCHED = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.mkdir")
@@ -86,8 +86,9 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked, in the child."""
     if request["do"] == "revive":
         return {"repr": repr(pickle.loads(base64.b64decode(request["pickle"])))}
-    from anymodal import families, hookspecs, loading
-    from anymodal.testing.target import find
+    from anymodal import families, hookspecs
+    from anymodal.plugins import loader as loading
+    from anymodal.testing.choose import find
 
     assert families and hookspecs and loading  # loaded before the clock starts
     (target,) = [t for t in find(request["folder"] or request["name"]) if t.name == request["name"]]

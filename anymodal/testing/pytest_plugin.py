@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,20 +13,16 @@ import pytest
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
     from anymodal.modality import Modality
-    from anymodal.plugins import Registry
+    from anymodal.plugins.registry import Registry
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+def registry() -> Iterator[Registry]:
     """A registry that finds nothing installed, in the place of the process's own; `add` puts classes into it."""
-    import anymodal
-    from anymodal import anymodel, plugins, tokens
+    from anymodal.plugins import Registry, use
 
-    isolated = plugins.Registry([], {})
-    for module in (plugins, tokens, anymodel, anymodal):
-        if "registry" in vars(module):
-            monkeypatch.setattr(module, "registry", lambda: isolated)
-    return isolated
+    with use(Registry([], {})) as isolated:
+        yield isolated
 
 
 @pytest.fixture
@@ -35,9 +31,9 @@ def sample_values() -> Callable[..., list[Any]]:
 
     def values(which: str | type[Modality] | Modality, seed: int = 0) -> list[Any]:
         from anymodal.modality import Modality
-        from anymodal.plugins import registry
+        from anymodal.plugins.registry import registry
         from anymodal.testing.examples import examples
-        from anymodal.testing.small import shrunk
+        from anymodal.testing.tiny import shrunk
 
         instance = which if isinstance(which, Modality) else shrunk(registry().modality(which))
         return [example.value for example in examples(instance, seed)]
@@ -50,7 +46,7 @@ def tiny_model() -> Callable[..., AnyModel]:
     """A function from modalities to a model over them: two layers, 32 wide, random weights and small tokenizers."""
 
     def model(*members: str | type[Modality] | Modality, seed: int = 0) -> AnyModel:
-        from anymodal.testing.small import tiny_model
+        from anymodal.testing.tiny import tiny_model
 
         return tiny_model(members, seed)
 

@@ -10,11 +10,11 @@ import attrs
 
 from anymodal.errors import one_line
 from anymodal.modality import Modality
+from anymodal.testing.choose import Target, find
 from anymodal.testing.rule import PROFILES, Broken, Rule
 from anymodal.testing.rules import RULES
-from anymodal.testing.small import one_thread
 from anymodal.testing.subject import Subject
-from anymodal.testing.target import Target, find
+from anymodal.testing.tiny import one_thread
 
 PASSED, FAILED, WARNED, SKIPPED, EXPECTED = "passed", "failed", "warned", "skipped", "failed as expected"
 FIRST = "AM000"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from anymodal.families import CodedModality, ImageModality, StructuredModality
 from anymodal.families.grids import CroppedGrid
 from anymodal.modality import Modality
+from anymodal.testing.choose import Target
 from anymodal.testing.examples import Example, examples, odd_examples
 from anymodal.testing.fresh import Facts, inspect
-from anymodal.testing.small import companion, equip, model_over, shrunk, vocabulary
-from anymodal.testing.target import Target
+from anymodal.testing.tiny import companion, equip, model_over, shrunk, vocabulary
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -63,7 +63,7 @@ class Subject:
     @cached_property
     def tokens(self) -> dict[str, Any]:
         """Tokens by stream of the last example beside a picture, in that model."""
-        from anymodal.testing.small import COMPANION
+        from anymodal.testing.tiny import COMPANION
 
         picture = examples(self.model.modalities[COMPANION])[-1].value
         value = examples(self.model.modalities[self.cls.name])[-1].value

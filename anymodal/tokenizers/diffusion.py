@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import TokenizerConfig, UNetConfig, UViTConfig
+from anymodal.tokenizers.networks.unet import UNet
+from anymodal.tokenizers.networks.uvit import UViT
 from anymodal.tokenizers.noise import Noise
 from anymodal.tokenizers.solvers import Denoising, Draw, Solver
 from anymodal.tokenizers.tokenizer import Reconstruction, Tokenizer, VQTokenizer, initialise
-from anymodal.tokenizers.unet import UNet
-from anymodal.tokenizers.uvit import UViT
 
 
 class DiffusionTokenizer(Tokenizer):
@@ -155,3 +155,9 @@ def drawing(count: int, shape: tuple[int, ...], seed: int | Sequence[int], devic
 def build(config: TokenizerConfig) -> VQTokenizer | DiffusionTokenizer:
     """The tokenizer that a config describes, with fresh weights."""
     return VQTokenizer(config) if config.noise is None else DiffusionTokenizer(config)
+
+
+def outlined_tokenizer(config: TokenizerConfig) -> VQTokenizer | DiffusionTokenizer:
+    """The tokenizer that a config describes; its weights are shapes, on the meta device."""
+    with torch.device("meta"):
+        return build(config)

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
-from anymodal.initial import embedding
+from anymodal.nn.init import embedding
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
-from anymodal.tokenizers.mlp import BottleneckMLP
-from anymodal.tokenizers.quantize import Quantized, build_quantizer
-from anymodal.tokenizers.vit import ViTDecoder, ViTEncoder
+from anymodal.tokenizers.networks.mlp import BottleneckMLP
+from anymodal.tokenizers.networks.vit import ViTDecoder, ViTEncoder
+from anymodal.tokenizers.quantizers.base import Quantized, build_quantizer
 
 
 class Reconstruction(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.config import structure
-from anymodal.data.findings import too_many
+from anymodal.data.report import too_many
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.training.checkpoint import (
     CheckpointConfig,
@@ -26,15 +26,15 @@ from anymodal.training.checkpoint import (
     optimizer_tensors,
     read_state,
 )
+from anymodal.training.fingerprint import check_same_run
 from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
 from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizers
 from anymodal.training.parallel import ParallelConfig, World, alone, gradients_kept, lay_out, whole
-from anymodal.training.randomness import seed_everything
-from anymodal.training.resuming import check_same_run
-from anymodal.training.rows import check_rows, clip_gradients
+from anymodal.training.seeding import seed_everything
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.stopping import stop_requests
+from anymodal.training.signals import stop_requests
+from anymodal.training.sparse_adamw import check_rows, clip_gradients
 from anymodal.training.trackers import Tracker
 
 M = TypeVar("M", bound=nn.Module)

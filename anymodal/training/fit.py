@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anymodal.anymodel import AnyModel
-from anymodal.data.steps import EpochOrder, step_batches
+from anymodal.data.order import EpochOrder, step_batches
 from anymodal.errors import ConfigError
 from anymodal.families import CodedModality, StructuredModality
 from anymodal.masking import Component, Masker, MaskingConfig
@@ -18,12 +18,12 @@ from anymodal.model import ModelConfig
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.config import plain_config
 from anymodal.tokenizers.diffusion import build
-from anymodal.tokenizers.train import train_tokenizer
 from anymodal.tokens import ModalitySet, collate
-from anymodal.training.batches import Batch
 from anymodal.training.engine import Engine
-from anymodal.training.loss import MaskedLoss
+from anymodal.training.multimodal.data import Batch
+from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.run import train_tokenizer
 
 
 def fit(

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from anymodal_human_poses import HumanPoses, Person, geodesic, in_picture, rotations
+from anymodal_scenes import render
+from anymodal_scenes.write import contents
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anymodal import Crop
-from anymodal.data.scenes import render
-from anymodal.data.scenes.write import contents
 from anymodal.errors import CheckpointError, ValueProblem
 from anymodal.testing import conformance
 from anymodal.tokenizers.tokenizer import VQTokenizer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from anymodal_metadata_semantic import GROUND, MetadataSemantic
 
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 from anymodal.testing import conformance
 
 test_conformance = conformance("metadata_semantic")

@@ -13,9 +13,9 @@ import attrs
 import torch
 from torch.nn import functional as F
 
-from anymodal.data.values import open_values
-from anymodal.plugins import registry
-from anymodal.tokenizer_files import load_any, read_object, save_tokenizer
+from anymodal.checkpoints.tokenizer import load_any, read_object, save_tokenizer
+from anymodal.data.files.values import open_values
+from anymodal.plugins.registry import registry
 from anymodal.tokenizers.losses import loss_named
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.optim import cosine

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymodal.modality import Crop, Modality
+from anymodal.crops import Crop
+from anymodal.modality import Modality
 from anymodal.testing.rule import expect, rule
 from anymodal.testing.rules.compare import grids, label_maps, same
 from anymodal.testing.subject import Subject

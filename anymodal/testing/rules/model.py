@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from anymodal.checkpoints.state import fill_state, parts
 from anymodal.masking import Component, Masker, MaskingConfig, Roles
-from anymodal.model.state import fill_state, parts
 from anymodal.testing.examples import examples
 from anymodal.testing.rule import expect, rule
 from anymodal.testing.rules.compare import same, with_tokens
-from anymodal.testing.small import COMPANION, companion, model_over, vocabulary
 from anymodal.testing.subject import Subject
+from anymodal.testing.tiny import COMPANION, companion, model_over, vocabulary
 from anymodal.tokens import ModalitySet, Packed, collate
 
 READ, ASKED = 12, 12

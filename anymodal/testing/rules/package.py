@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import anymodal
-from anymodal.discovery import canonical
 from anymodal.hookspecs import GROUP
-from anymodal.plugins import Registry
+from anymodal.plugins.discovery import canonical
+from anymodal.plugins.registry import Registry
+from anymodal.testing.choose import owned
 from anymodal.testing.fresh import revived
 from anymodal.testing.rule import expect, rule
 from anymodal.testing.rules.compare import distributed
 from anymodal.testing.subject import Subject
-from anymodal.testing.target import owned
 
 SECONDS = 0.1  # of one core
 LARGEST = 50 * 1024**2  # bytes
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
-PUBLIC = {"errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text"}
+PUBLIC = {"cli", "errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text"}
 
 
 @rule(
@@ -142,7 +142,7 @@ def public(subject: Subject) -> None:
         for name in imported(source):
             package, _, rest = name.partition(".")
             if package == "anymodal" and rest:
-                known = rest in anymodal._HOMES or rest.partition(".")[0] in PUBLIC or rest == "*"
+                known = rest in anymodal.__all__ or rest.partition(".")[0] in PUBLIC or rest == "*"
                 private = any(part.startswith("_") for part in rest.split("."))
                 expect(known and not private, f"the module {module} imports {name}")
             if package.startswith("anymodal_"):

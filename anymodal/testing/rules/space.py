@@ -11,8 +11,8 @@ import numpy as np
 from anymodal.spaces import ANY, DenseSpace, TokenSpace
 from anymodal.testing.rule import expect, rule
 from anymodal.testing.rules.compare import grids, sequences
-from anymodal.testing.small import vocabulary
 from anymodal.testing.subject import Subject
+from anymodal.testing.tiny import vocabulary
 
 
 @rule(

@@ -13,8 +13,8 @@ import torch
 from anymodal.testing.examples import examples
 from anymodal.testing.rule import Broken, expect, rule
 from anymodal.testing.rules.compare import with_codes, with_tokenizer, with_tokens
-from anymodal.testing.small import equip, shrunk
 from anymodal.testing.subject import Subject
+from anymodal.testing.tiny import equip, shrunk
 from anymodal.tokenizers.losses import loss_named
 
 STEPS = 30
@@ -154,7 +154,7 @@ def decodes(subject: Subject) -> None:
 )
 def saved(subject: Subject) -> None:
     """Tokens of a data set are read with the tokenizer of a checkpoint."""
-    from anymodal.tokenizer_files import load_any, save_tokenizer
+    from anymodal.checkpoints.tokenizer import load_any, save_tokenizer
 
     m = subject.tokenizing
     again = shrunk(subject.cls)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from anymodal.crops import Crop
 from anymodal.errors import AnymodalError
 from anymodal.families import (
     EmbeddingModality,
@@ -19,13 +20,12 @@ from anymodal.families import (
     LabelMapModality,
     VectorModality,
 )
-from anymodal.modality import Crop
-from anymodal.plugins import registry
+from anymodal.plugins.registry import registry
 from anymodal.testing.examples import examples
 from anymodal.testing.rule import Broken, expect, rule
 from anymodal.testing.rules.compare import arrays, float_images, grids, images, same
-from anymodal.testing.small import shrunk
 from anymodal.testing.subject import Subject
+from anymodal.testing.tiny import shrunk
 
 UNITS = re.compile(
     r"\d|metre|meter|kelvin|celsius|degree|pixel|second|unit|range|hertz|share|fraction|probabilit|logit|0\.\.|between",

@@ -1,0 +1,93 @@
+"""The model card: README.md of a checkpoint, with the facts that the Hub reads in front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import yaml
+
+from anymodal.errors import ConfigError
+from anymodal.files import write_text
+from anymodal.spaces import DenseSpace, Stream
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """What a model card says beyond what the model knows: plain text, data sets, an SPDX licence such as apache-2.0."""
+
+    description: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    training_data: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    licence: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+
+    def __attrs_post_init__(self) -> None:
+        if any(c.isspace() for c in self.licence):
+            raise ConfigError(f"licence is an identifier without spaces, such as apache-2.0, got {self.licence!r}")
+
+
+def write_card(model: AnyModel, name: str, folder: Path) -> None:
+    """Write README.md; `name` is what `anymodal.load` is called with."""
+    write_text(model_card(model, name), folder / "README.md")
+
+
+def model_card(model: AnyModel, name: str) -> str:
+    """The card of a model: front matter, modalities with their sizes, usage that works, data and licence."""
+    about, config = model.about, model.transformer.config
+    front: dict[str, Any] = {
+        "library_name": "anymodal",
+        "pipeline_tag": "any-to-any",
+        "tags": ["any-to-any", "multimodal", *model.modalities.modalities],
+    }
+    if about.licence:
+        front = {"license": about.licence, **front}
+    rows = [_row(stream) for stream in model.modalities.layout.streams]
+    count = sum(p.numel() for p in model.transformer.parameters())
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        f"# {name.rpartition('/')[2]}",
+        about.description.strip() or "An any-to-any model: it generates each of its modalities from any others.",
+        "## Use it\n\nInstall `anymodal` and the plugins of the modalities you want: "
+        + f"`pip install anymodal {' '.join(_packages(model))}`.\n\n```python\n{usage(model, name)}```",
+        "## Modalities\n\n"
+        + "\n".join(["| stream | holds | positions | used as |", "| --- | --- | --- | --- |", *rows]),
+        f"## Size\n\n{count / 1e6:.1f} million parameters; width {config.dim}, {config.encoder_depth} encoder and "
+        f"{config.decoder_depth} decoder blocks, {config.heads} heads. `modalities=[...]` loads a part of it.",
+        f"## Training data\n\n{about.training_data.strip() or 'Not stated.'}",
+        f"## Licence\n\n{about.licence or 'Not stated.'}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def usage(model: AnyModel, name: str) -> str:
+    """Python that loads the model and generates something with it; it reads photo.jpg if the model needs a picture."""
+    modalities = model.modalities
+    readable = [m for m in modalities if any(s.input for s in modalities.streams(m.name))]
+    picture = next((m.name for m in readable if m.photographic), None)
+    text = next((m.name for m in readable if m.family == "text"), None)
+    given = picture or text
+    value = {picture: "photo.jpg", text: "a red car on a road"}.get(given)
+    inputs = f'{{"{given}": "{value}"}}' if given else "{}"
+    targets = sorted((t for t in modalities.targets if t != given), key=lambda t: modalities.layout[t].is_sequence)
+    lines = ["import anymodal as am\n", f'model = am.load("{name}")']
+    if targets:
+        lines += [f'out = model.generate({inputs}, targets=["{targets[0]}"], seed=0)', 'out.save("out")']
+    return "\n".join(lines) + "\n"
+
+
+def _packages(model: AnyModel) -> list[str]:
+    from anymodal.plugins.registry import registry
+
+    origins = [registry().origin(type(modality)) for modality in model.modalities]
+    return list(dict.fromkeys(origin.distribution for origin in origins if origin))
+
+
+def _row(stream: Stream) -> str:
+    space = stream.space
+    holds = f"rows of {space.width} numbers" if isinstance(space, DenseSpace) else f"{space.size} ids"
+    positions = f"{space.shape[0]} x {space.shape[1]}" if space.shape else f"up to {space.length}"
+    used = " and ".join(way for way in ("input", "target") if getattr(stream, way))
+    return f"| `{stream.name}` | {holds} | {positions} | {used} |"

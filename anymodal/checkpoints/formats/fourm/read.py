@@ -1,0 +1,139 @@
+"""A published 4M checkpoint as an AnyModel: its Transformer, installed plugins with 4M's numbers, tokenizers later."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from anymodal.anymodel import AnyModel
+from anymodal.checkpoints.card import About
+from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.domains import BY_STREAM, ORDER, Domain
+from anymodal.checkpoints.formats.fourm.model import read_streams
+from anymodal.checkpoints.formats.fourm.vocabulary import words
+from anymodal.checkpoints.native import chosen, open_weights
+from anymodal.checkpoints.repository import Access, Files, Folder
+from anymodal.checkpoints.tokenizer import defer, place_of
+from anymodal.checkpoints.weights import WeightFile, dtype_of
+from anymodal.errors import CheckpointError, PluginError, UnknownModality, nearest
+from anymodal.families import StructuredModality
+from anymodal.families.shared import SharedModality
+from anymodal.modality import Modality
+from anymodal.plugins.registry import registry
+from anymodal.spaces import Stream
+from anymodal.text import Vocabulary
+from anymodal.tokens import Layout, ModalitySet
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How to load a published checkpoint; see `anymodal.load`."""
+
+    modalities: list[str] | None = None
+    dtype: str = "float32"
+    access: Access = attrs.field(factory=Access)
+    tokenizers: Mapping[str, str | Path] | str | Path | None = None
+    vocabulary: str | Path | None = None
+
+
+def load_published(files: Files | Path, raw: Mapping[str, Any], options: Options) -> AnyModel:
+    """The model of a folder or repository, or of the single file at a path, on the CPU.
+
+    Modalities whose plugin is missing are left out with one warning, unless `options` asks for them.
+    """
+    source = str(files)
+    config, layout = parse_config(raw, source if isinstance(files, Path) else f"{files}/config.json")
+    groups: dict[str, list[Stream]] = {}
+    for stream in sorted(layout.streams, key=lambda s: ORDER.index(s.modality)):
+        groups.setdefault(stream.modality, []).append(stream)
+    _explain_members(options.modalities, groups, source)
+    names = chosen(options.modalities, groups, source)
+    members = {name: build(name, groups[name]) for name in groups if name in names} if options.modalities else {}
+    members = members or _installed(groups, source)
+    beside = files.root if isinstance(files, Folder) else None
+    spoken = any(s.is_sequence and not s.is_dense for name in members for s in groups[name])
+    vocabulary = Vocabulary.load(words(options.vocabulary, beside, options.access)) if spoken else None
+    for name, modality in members.items():
+        modality.vocabulary = vocabulary
+        _check(modality, groups[name], source)
+        inside = beside / "tokenizers" if beside else None
+        defer(modality, place_of(name, modality.repository, options.tokenizers, inside), options.access)
+    kept = Layout([s for name in members for s in groups[name]], _rows(layout, members))
+    with WeightFile.single(files) if isinstance(files, Path) else open_weights(files) as file:
+        transformer = read_streams(file, config, layout, kept, file.source, dtype_of(options.dtype))
+    return AnyModel(ModalitySet(members.values(), vocabulary, kept), transformer, About())
+
+
+def build(name: str, streams: Iterable[Stream]) -> Modality:
+    """An instance of the installed modality with 4M's numbers. Raises UnknownModality if a plugin is missing."""
+    domains = [BY_STREAM[stream.name] for stream in streams]
+    numbers = _numbers(domains)
+    if members := domains[0].members:
+        parts = [_with(registry().modality(member), numbers) for member in members]
+        spelled = [part for part in parts if isinstance(part, StructuredModality)]
+        return SharedModality(name, spelled, **_known(SharedModality, numbers))
+    return _with(registry().modality(name), numbers)
+
+
+def _numbers(domains: Iterable[Domain]) -> dict[str, Any]:
+    """The numbers of a modality; its larger sizes are those of all its domains."""
+    numbers: dict[str, Any] = {}
+    for domain in domains:
+        larger = {*numbers.get("larger", ()), *domain.numbers.get("larger", ())}
+        numbers |= domain.numbers | ({"larger": tuple(sorted(larger))} if "larger" in domain.numbers else {})
+    return numbers
+
+
+def _with(cls: type[Modality], numbers: Mapping[str, Any]) -> Modality:
+    return cls(**_known(cls, numbers))
+
+
+def _known(cls: type[Modality], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in numbers.items() if key in cls.numbers}
+
+
+def _installed(groups: Mapping[str, list[Stream]], source: str) -> dict[str, Modality]:
+    """The modalities that can be built; one warning names the others."""
+    members: dict[str, Modality] = {}
+    missing: dict[str, str] = {}
+    for name, streams in groups.items():
+        try:
+            members[name] = build(name, streams)
+        except (UnknownModality, PluginError) as error:
+            missing[name] = str(error)
+    if not members:
+        raise UnknownModality(f"no modality of {source} is installed; {next(iter(missing.values()))}")
+    if missing:
+        wanted = [member for name in missing for member in BY_STREAM[groups[name][0].name].members or (name,)]
+        packages = " ".join(f"anymodal-{name.replace('_', '-')}" for name in wanted)
+        warnings.warn(
+            f"{source} is loaded without {', '.join(missing)}, for which no plugin works here; pip install {packages}",
+            stacklevel=2,
+        )
+    return members
+
+
+def _explain_members(names: Iterable[str] | None, groups: Mapping[str, list[Stream]], source: str) -> None:
+    for stream in (streams[0] for streams in groups.values()):
+        for name in names or ():
+            if name in BY_STREAM[stream.name].members:
+                raise UnknownModality(f"{source} has {name!r} only as a part of {stream.name!r}; ask for that")
+
+
+def _check(modality: Modality, streams: Iterable[Stream], source: str) -> None:
+    mine = {stream.name: stream.space for stream in modality.streams()}
+    for stream in streams:
+        if mine.get(stream.name) != stream.space:
+            hint = nearest(stream.name, mine) if stream.name not in mine else f", it has {mine[stream.name]}"
+            raise CheckpointError(
+                f"the installed {modality.name!r} does not fit {source}: the stream {stream.name!r} must be"
+                f" {stream.space}{hint}; update its plugin"
+            )
+
+
+def _rows(layout: Layout, members: Mapping[str, Modality]) -> dict[str, int]:
+    return {name: rows for name, rows in layout.position_rows.items() if layout[name].modality in members}

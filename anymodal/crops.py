@@ -1,0 +1,33 @@
+"""The part of a picture that a value is cut to, in fractions of its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen
+class Crop:
+    """A rectangle of the picture in fractions of its width and height, and whether it is mirrored left to right."""
+
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+    flip: bool = False
+
+    @classmethod
+    def centre(cls, width: float, height: float) -> Crop:
+        """The largest centred square of a picture of that size in pixels."""
+        side = min(width, height)
+        return cls((1 - side / width) / 2, (1 - side / height) / 2, side / width, side / height)
+
+
+def centre_crops(extents: Mapping[str, tuple[float, float] | None]) -> dict[str, Crop]:
+    """The centred square for each value of one sample by the extents of the values, (width, height) or None.
+
+    A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
+    """
+    common = next((extent for extent in extents.values() if extent), None)
+    return {name: Crop.centre(*known) if (known := extent or common) else Crop() for name, extent in extents.items()}

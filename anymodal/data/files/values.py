@@ -1,0 +1,161 @@
+"""Natural values of an aligned dataset, in folders or sharded tars, local or behind an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from anymodal.crops import Crop, centre_crops
+from anymodal.data.files.index import Members, Shard, Wanted, open_members
+from anymodal.errors import DataError, PluginError, ValueProblem, one_line
+from anymodal.modality import Modality
+
+Extent = tuple[float, float]
+DrawCrop = Callable[[Extent | None], Crop]
+
+
+class ValueSource:
+    """Samples in the order of their names. A sample may lack modalities; see `open_values`."""
+
+    def __init__(self, members: Members, modalities: Mapping[str, Modality]) -> None:
+        self.members, self.modalities = members, dict(modalities)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the samples; in tars they need only be different within a shard."""
+        return _Names(self.members)
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards in their order, none for folders."""
+        return self.members.shards
+
+    @property
+    def found(self) -> list[str]:
+        """The modalities that have files, and those that are derived from such."""
+        stored = {name for name in self.modalities if name in self.members.folders}
+        return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
+
+    def held(self, index: int) -> list[str]:
+        """The modalities that a sample has files of, and those that are derived from such."""
+        stored = {name for name in self.modalities if self.members.holds(name, index)}
+        return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
+
+    def describe(self, index: int) -> str:
+        """Where a sample lies, for people."""
+        return self.members.describe(index)
+
+    def read(self, index: int, crop: Crop | DrawCrop | None = None) -> dict[str, Any]:
+        """Natural values of one sample by modality, cut to `crop` and resized.
+
+        `crop` may be a function of the picture's extent (width, height), None where none of the values has one. The
+        default is the centred square; a value that does not know the picture's shape takes that of another one.
+        Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity.
+        """
+        parts = {name: name for name in self.modalities if self.members.holds(name, index)}
+        return self.derive(self.cut(self.read_files(index, parts), crop))
+
+    def read_files(self, index: int, parts: Mapping[str, str]) -> dict[str, Any]:
+        """The whole natural values of modalities, each from a part of the dataset. Raises as `read`."""
+        return {name: self.read_file(name, index, part) for name, part in parts.items()}
+
+    def cut(self, values: Mapping[str, Any], crop: Crop | DrawCrop | None = None) -> dict[str, Any]:
+        """The values of a sample cut to `crop`, as `read` does it."""
+        extents = {name: self.modalities[name].extent(value) for name, value in values.items()}
+        if callable(crop):
+            crop = crop(next((extent for extent in extents.values() if extent), None))
+        centres = centre_crops(extents)
+        return {name: self.modalities[name].crop(value, crop or centres[name]) for name, value in values.items()}
+
+    def derive(self, values: Mapping[str, Any], leave: Collection[str] = ()) -> dict[str, Any]:
+        """The values, and those that are computed from them exactly, but for the modalities to `leave`."""
+        whole = dict(values)
+        for name, modality in self.modalities.items():
+            if name not in whole and name not in leave and _derivable(modality, whole):
+                whole[name] = modality.derive({source: whole[source] for source in modality.derived_from})
+        return whole
+
+    def read_file(self, name: str, index: int, part: str | None = None) -> Any:
+        """The whole natural value of one modality of a sample, from the part of its name by default. As `read`."""
+        place = self.members.place(part or name, index)
+        with self.members.path(part or name, index) as path:
+            try:
+                value = self.modalities[name].read(path)
+            except ValueProblem as error:
+                said = str(error).replace(str(path), place)
+                raise ValueProblem(said if place in said else f"{place}: {said}") from None
+            except (DataError, PluginError):
+                raise
+            except (Exception, SystemExit) as error:  # of a plugin that meets a damaged file
+                raise ValueProblem(f"{place} cannot be read: {type(error).__name__}: {one_line(error, 300)}") from None
+        if wrong := unfinite(value):
+            raise ValueProblem(f"{place} holds {wrong}, which no model can learn from; repair it or leave it out")
+        return value
+
+
+def open_values(
+    path: str | Path,
+    modalities: Iterable[Modality],
+    *,
+    names: Mapping[str, str] | None = None,
+    count: int | None = None,
+) -> ValueSource:
+    """An aligned dataset: root/MODALITY/[CLASS/]NAME.ext, or root/MODALITY/shard-00000.tar with such members.
+
+    `path` is a folder or an address that fsspec knows. `modalities` are those to be read; one without files is derived
+    from others where its plugin can do that exactly. `names` maps modalities to folders that are named otherwise.
+    `count` keeps only the first samples. Raises DataError if there is no file of any of the modalities.
+    """
+    members = {m.name: m for m in modalities}
+    return ValueSource(open_members(str(path), wanted_values(members, names or {}), count), members)
+
+
+def wanted_values(modalities: Mapping[str, Modality], names: Mapping[str, str]) -> dict[str, Wanted]:
+    """Where the files of modalities may lie."""
+    return {
+        name: Wanted((names[name],) if name in names else (name, *modality.folders), modality.suffixes)
+        for name, modality in modalities.items()
+    }
+
+
+def _derivable(modality: Modality, given: Collection[str]) -> bool:
+    return bool(modality.derived_from) and all(source in given for source in modality.derived_from)
+
+
+class _Names(Sequence[str]):
+    def __init__(self, members: Members) -> None:
+        self._members = members
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._members.key(k) for k in range(*index.indices(len(self)))]
+        return self._members.key(range(len(self))[index])
+
+
+def unfinite(value: Any) -> str:
+    """What is not finite in a natural value, in words, or an empty string."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind != "f":
+            return ""
+        bad = value.size - int(np.isfinite(value).sum())
+        return f"{bad} of {value.size} numbers that are NaN or infinite" if bad else ""
+    if isinstance(value, float):
+        return "" if np.isfinite(value) else str(value)
+    parts: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, (list, tuple)):
+        parts = value
+    elif attrs.has(type(value)):
+        parts = (getattr(value, field.name) for field in attrs.fields(type(value)))
+    return next((wrong for part in parts if (wrong := unfinite(part))), "")

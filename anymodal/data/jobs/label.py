@@ -1,0 +1,308 @@
+"""How pictures become an aligned multimodal dataset: labelers make the values of other modalities, shard by shard.
+
+Everything a label is made from is carried along, and labels are made from what was written, not from what was in
+memory: what a shard holds does not depend on how often a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from anymodal import __version__
+from anymodal.data.files import storage
+from anymodal.data.files.values import ValueSource, open_values, unfinite
+from anymodal.data.jobs.labelers import Chosen, find_labeler, load_labeler, ordered
+from anymodal.data.jobs.manifest import MANIFEST, Plan, Problem, digest, mark
+from anymodal.data.jobs.outputs import ShardFiles, check_layout, file_of, member_name, paths, write_files
+from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
+from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, nearest, one_line
+from anymodal.families.image import ImageModality
+from anymodal.files import read_json
+from anymodal.labeler import Labeler
+from anymodal.modality import Modality
+from anymodal.plugins.guard import blame
+from anymodal.plugins.registry import registry
+
+FORMAT = 1
+KIND = "values"
+PICTURE = "rgb"
+
+
+def label_dataset(
+    data: str | Path,
+    labelers: Mapping[str, str | None],
+    out: Path,
+    *,
+    numbers: Mapping[str, Mapping[str, Any]] | None = None,
+    layout: str = "tars",
+    shard_size: int = 1000,
+    count: int | None = None,
+    batch: int = 8,
+    engine: str = "local",
+    workers: int | None = 1,
+    max_bad: float = 0.01,
+    progress: Progress = no_progress,
+) -> Summary | None:
+    """Label the pictures of `data` into `out`, or go on with it, or add modalities to it.
+
+    `data` is an aligned dataset or a bare folder of pictures. `labelers` maps names of labelers or of modalities to
+    checkpoints (None: their own). `numbers` are those of modalities, such as the range that their files hold. `batch`
+    samples are labelled together. The value is None in processes of torchrun that do not lead. Raises DataError as
+    `tokenize_dataset`, and ConfigError if a labeler needs what neither the data nor another labeler has.
+    """
+    check_layout(layout)
+    open_pictures.cache_clear()  # the folder may have changed
+    out = Path(out)
+    chosen = ordered([find_labeler(name, checkpoint) for name, checkpoint in labelers.items()])
+    made = {labeler.modality for labeler in chosen}
+    sources = {source for labeler in chosen for source in labeler.sources}
+    others = sources - made - labelled_earlier(out) - {PICTURE}
+    carried = (PICTURE, *sorted(others))  # pictures come first, for they give the order of the samples
+    work = Labelling(
+        data=str(data),
+        out=out,
+        carried=carried,
+        labelers=tuple(chosen),
+        numbers=tuple((n, tuple(sorted(each.items()))) for n, each in sorted((numbers or {}).items())),
+        layout=layout,
+        shard_size=shard_size,
+        count=count,
+        batch=batch,
+    )
+    for name in numbers or {}:
+        if name not in {*made, *carried}:
+            raise ConfigError(f"numbers are given for {name!r}, which is not made{nearest(name, {*made, *carried})}")
+    return make_dataset(
+        work,
+        work.plan,
+        lambda manifest: {"shards": [{"samples": samples} for samples in work.counts]},
+        engine=engine,
+        workers=workers,
+        max_bad=max_bad,
+        progress=progress,
+        what="labelling",
+    )
+
+
+def labelled_earlier(out: Path) -> set[str]:
+    """The modalities of a finished dataset that labelers made."""
+    known = read_json(out / MANIFEST) if (out / MANIFEST).exists() else {}
+    described = known.get("modalities") if isinstance(known, dict) else None
+    return {name for name, each in (described or {}).items() if each.get("labeler")}
+
+
+@attrs.frozen
+class Labelling:
+    """The work of labelling, as it travels to other processes; hashable, so that each opens its pictures once."""
+
+    data: str
+    out: Path
+    carried: tuple[str, ...]
+    labelers: tuple[Chosen, ...]
+    numbers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
+    layout: str
+    shard_size: int
+    count: int | None
+    batch: int
+
+    def plan(self) -> Plan:
+        self._check_sources()
+        names = [self.names(shard) for shard in range(len(self.counts))]
+        for each in names if self.layout == "tars" else [[name for some in names for name in some]]:
+            self._check_names(each)
+        settings = {"samples": sum(self.counts), "names": digest(names), "layout": self.layout}
+        return Plan(
+            kind=KIND,
+            format=FORMAT,
+            settings=settings,
+            modalities={
+                **{name: {"labeler": None, "numbers": self.modality(name).settings()} for name in self.carried},
+                **{each.modality: self._describe(each) for each in self.labelers},
+            },
+            counts=self.counts,
+            parts=[*self.carried, *(each.modality for each in self.labelers)],
+            versions={"anymodal": __version__, **self._versions()},
+        )
+
+    def _check_sources(self) -> None:
+        """Raise ConfigError if the data lacks what labels are made from."""
+        for name in self.carried:
+            if name not in open_pictures(self).source.members.folders:
+                users = [each.name for each in self.labelers if name in each.sources]
+                raise ConfigError(f"{users[0]} needs {name!r}, which {self.data} does not have; add --with {name}")
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        """Raise DataError if two samples would get the same file."""
+        seen: dict[str, str] = {}
+        for name in names:
+            if (key := member_name(name) if self.layout == "tars" else name) in seen:
+                hint = "rename one of them" if seen[key] != name else "keep them apart with --layout tars"
+                raise DataError(f"the samples {seen[key]!r} and {name!r} of {self.data} would be one; {hint}")
+            seen[key] = name
+
+    def _describe(self, each: Chosen) -> dict[str, Any]:
+        checkpoint = each.checkpoint
+        if checkpoint is None and each.name in registry().labelers():
+            checkpoint = registry().labeler(each.name).checkpoint
+        place = Path(str(checkpoint))
+        files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+        weights = attrs.asdict(mark(files)) if place.exists() and files else None
+        return {
+            "labeler": each.name,
+            "checkpoint": checkpoint,
+            "weights": weights,
+            "numbers": self.modality(each.modality).settings(),
+        }
+
+    def _versions(self) -> dict[str, str]:
+        known = registry().labelers()
+        plugins = [known[each.name] for each in self.labelers if each.name in known]
+        return {plugin.distribution: plugin.version for plugin in plugins if plugin.distribution}
+
+    @property
+    def counts(self) -> list[int]:
+        """The samples of each shard."""
+        return [len(rows) for rows in open_pictures(self).rows]
+
+    def modality(self, name: str) -> Modality:
+        return registry().modality(name)(**dict(dict(self.numbers).get(name, ())))
+
+    def names(self, shard: int) -> list[str]:
+        """The names of the samples of a shard."""
+        pictures = open_pictures(self)
+        return [pictures.source.names[row] for row in pictures.rows[shard]]
+
+    def outputs(self, shard: int, part: str) -> dict[str, list[Path]]:
+        names = self.names(shard) if self.layout == "folder" else []
+        return paths(self.out, self.layout, self.modality(part), shard, names)
+
+    def open(self, device: str | None) -> ShardLabeler:
+        return ShardLabeler(self, device)
+
+
+@attrs.frozen(eq=False)
+class Pictures:
+    """What is labelled: the samples that have a picture, by shard; tars keep their shards."""
+
+    source: ValueSource
+    rows: list[list[int]]
+
+
+@functools.lru_cache(2)
+def open_pictures(work: Labelling) -> Pictures:
+    """The pictures of an aligned dataset, or of a folder that holds nothing else."""
+    modalities = [work.modality(name) for name in work.carried]
+    storage.entries(work.data)  # there has to be such a folder
+    none = DataError(
+        f"{work.data} has no pictures: neither a folder {PICTURE} nor files {', '.join(modalities[0].suffixes)}"
+    )
+    try:
+        source = open_values(work.data, modalities)
+    except DataError:
+        above, _, last = work.data.rstrip("/").rpartition("/")
+        if work.carried != (PICTURE,) or not last:
+            raise
+        root = above or ("/" if work.data.startswith("/") else ".")
+        try:
+            source = open_values(root, modalities, names={PICTURE: last})
+        except DataError:
+            raise none from None
+    have = [row for row in range(len(source)) if source.members.holds(PICTURE, row)][: work.count]
+    if not have:
+        raise none
+    if not source.shards:
+        return Pictures(source, [have[k : k + work.shard_size] for k in range(0, len(have), work.shard_size)])
+    shards = [have[bisect_left(have, s.start) : bisect_left(have, s.stop)] for s in source.shards]
+    return Pictures(source, [rows for rows in shards if rows])
+
+
+class ShardLabeler:
+    """Makes the parts of shards; a labeler is loaded when it is first needed, and kept."""
+
+    def __init__(self, work: Labelling, device: str | None) -> None:
+        self.work, self.device = work, device
+        self.labelers = {each.modality: each for each in work.labelers}
+        self._loaded: dict[str, Labeler] = {}
+
+    def __call__(self, job: Job) -> Iterator[tuple[str, list[Problem]]]:
+        """The parts that are finished one after the other, each with what was left out. Raises DataError."""
+        for part in job.parts:
+            problems: list[Problem] = []
+            found = self._labels(part, job, problems) if part in self.labelers else self._copies(part, job, problems)
+            write_files(self.work.out, self.work.layout, part, job.shard, found)
+            yield part, problems
+
+    def _copies(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
+        """The files of the data that can be read, as they are."""
+        pictures = open_pictures(self.work)
+        source, members = pictures.source, pictures.source.members
+        for row in pictures.rows[job.shard]:
+            sample = source.names[row]
+            if not members.holds(name, row):
+                continue
+            try:
+                with blame(source.modalities[name], "read"):
+                    source.read_file(name, row)
+                yield sample, members.suffix(name, row), members.read(name, row)
+            except AnymodalError as error:
+                problems.append(Problem(sample, name, one_line(error)))
+
+    def _labels(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
+        """The files of a modality that a labeler makes from those of its sources."""
+        work, chosen, modality = self.work, self.labelers[name], self.work.modality(name)
+        if name not in self._loaded:
+            self._loaded[name] = load_labeler(chosen, self.device)
+        names = work.names(job.shard)
+        sources = [ShardFiles(work.out, work.layout, work.modality(s), job.shard, names) for s in chosen.sources]
+        usable = [sample for sample in names if all(source.holds(sample) for source in sources)]
+        for start in range(0, len(usable), work.batch):
+            batch = usable[start : start + work.batch]
+            samples = [{source.modality.name: source.read(sample) for source in sources} for sample in batch]
+            for sample, value in zip(batch, self._label(name, samples), strict=True):
+                try:
+                    if isinstance(value, AnymodalError):
+                        raise value
+                    self._check(modality, value)
+                    with blame(modality, "write", value):
+                        suffix, content = file_of(modality, value)
+                except ConfigError:
+                    raise
+                except AnymodalError as error:
+                    problems.append(Problem(sample, name, one_line(error)))
+                else:
+                    yield sample, suffix, content
+
+    def _label(self, name: str, samples: list[dict[str, Any]]) -> list[Any]:
+        """A value a sample, or the error that its labeler raised."""
+        labeler = self._loaded[name]
+        try:
+            values = labeler.label(samples)
+            if len(values) != len(samples):
+                raise PluginError(f"the labeler of {name!r} made {len(values)} values of {len(samples)} samples")
+            return list(values)
+        except Exception as error:
+            if len(samples) > 1:
+                return [value for sample in samples for value in self._label(name, [sample])]
+            if isinstance(error, AnymodalError):
+                return [error]
+            return [PluginError(f"the labeler of {name!r} failed: {type(error).__name__}: {error}")]
+
+    def _check(self, modality: Modality, value: Any) -> None:
+        """Raise ValueProblem for a value that cannot be used, ConfigError for numbers that files would cut off."""
+        if wrong := unfinite(value):
+            raise ValueProblem(f"the label holds {wrong}")
+        if not isinstance(modality, ImageModality) or "high" in dict(dict(self.work.numbers).get(modality.name, ())):
+            return
+        (low, high), array = modality.file_range, np.asarray(value)
+        slack = 0.01 * (high - low)
+        if array.dtype.kind == "f" and array.size and not low - slack <= array.min() <= array.max() <= high + slack:
+            reach = f"reach from {array.min():.3g} to {array.max():.3g}, and its files hold {low:g} to {high:g}"
+            name = modality.name
+            raise ConfigError(f"labels of {name!r} {reach}; say what they shall hold with --set {name}.high=NUMBER")

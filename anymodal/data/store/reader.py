@@ -1,0 +1,215 @@
+"""Tokenised datasets on disk, and how they are read; `anymodal.data.jobs.tokenize` makes them.
+
+`manifest.json` describes the modalities with their streams, the shards, and all files. One stream of the samples of a
+shard is STREAM/shard-00000.safetensors: grids `ids` (n, crops, length); dense streams `values` (n, crops, length,
+width) in half precision, and `rows` (n, crops) where a value may have fewer rows than `length`; sequences `ids`, all in
+a row, and `ends` (n * crops). `present` (n) says which samples have the stream. The names of a shard's samples and
+their crops are sample-info/shard-00000.safetensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymodal.data.store.arrays import Spec, map_arrays, shard_name
+from anymodal.errors import AnymodalError, DataError, ValueProblem
+from anymodal.files import read_json
+from anymodal.spaces import DenseSpace, Stream, TokenSpace
+
+FORMAT = 3
+KIND = "tokens"
+INFO = "sample-info"  # no modality can have a name with a hyphen
+CROP = ("left", "top", "width", "height", "flip")
+
+
+def stream_specs(stream: Stream, samples: int, crops: int, flat: int | None = None) -> dict[str, Spec]:
+    """The arrays that hold a stream of a shard; `flat` is the number of ids of all its sequences."""
+    space, specs = stream.space, {"present": Spec("?", (samples,))}
+    if isinstance(space, DenseSpace):
+        rows = {"rows": Spec("<u4", (samples, crops))} if space.is_sequence else {}
+        return specs | rows | {"values": Spec("<f2", (samples, crops, space.length, space.width))}
+    dtype = "<u2" if space.size <= 1 << 16 else "<u4"
+    if space.is_sequence:
+        return specs | {"ids": Spec(dtype, (flat,)), "ends": Spec("<i8", (samples * crops,))}
+    return specs | {"ids": Spec(dtype, (samples, crops, space.length))}
+
+
+def info_specs(samples: int, crops: int) -> dict[str, Spec]:
+    """The arrays that hold the names of the samples of a shard (UTF-8, in a row) and their crops."""
+    return {
+        "names": Spec("u1", (None,)),
+        "name_ends": Spec("<i8", (samples,)),
+        "crops": Spec("<f8", (samples, crops, len(CROP))),
+    }
+
+
+def read_stream(raw: Mapping[str, Any]) -> Stream:
+    """A stream as a manifest describes it."""
+    space = (DenseSpace if "width" in raw["space"] else TokenSpace)(**raw["space"])
+    return Stream(str(raw["name"]), str(raw["modality"]), space, bool(raw["input"]), bool(raw["target"]))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a tokenised dataset. Raises DataError."""
+    make = f"make one with: anymodal tokenize DATA --config CONFIG --out {folder}"
+    if not (folder / "manifest.json").exists():
+        if (folder / ".jobs").is_dir():
+            raise DataError(f"{folder} is not finished; run the command that tokenises it again, it goes on")
+        raise DataError(f"{folder} is not a tokenised dataset ({make})")
+    try:
+        manifest = read_json(folder / "manifest.json")
+    except ValueProblem as error:
+        raise DataError(str(error)) from None
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND or manifest.get("format") != FORMAT:
+        known = manifest.get("format") if isinstance(manifest, dict) else None
+        raise DataError(f"{folder} is not a tokenised dataset of format {FORMAT} but of {known!r}; {make}")
+    return manifest
+
+
+class TokenStore:
+    """A tokenised dataset. `sample(i)` maps stream names to ids (n,) or rows (n, width), by the streams it has.
+
+    At most about `open_files` files are open at a time. Raises DataError, also when a damaged file is first used.
+    """
+
+    def __init__(self, folder: str | Path, open_files: int = 256) -> None:
+        self.folder, self.open_files = Path(folder), open_files
+        manifest = read_manifest(self.folder)
+        try:
+            self.streams: dict[str, dict[str, Any]] = {
+                stream["name"]: stream for each in manifest["modalities"].values() for stream in each["streams"]
+            }
+            self._streams = {name: read_stream(s) for name, s in self.streams.items()}
+            self.crops = int(manifest["settings"]["crops"]["count"])
+            self._counts = [int(shard["samples"]) for shard in manifest["shards"]]
+            self._rows = [_kept(shard) for shard in manifest["shards"]]
+            files, shards = manifest["files"], range(len(self._counts))
+            self._sizes = {
+                part: [int(files[f"{part}/{shard_name(k)}"]["size"]) for k in shards] for part in (INFO, *self._streams)
+            }
+        except (KeyError, TypeError, ValueError, AttributeError, AnymodalError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DataError(f"{self.folder / 'manifest.json'} is damaged ({reason}); tokenise the data again") from None
+        self._ends = np.cumsum([len(rows) for rows in self._rows])
+        if not len(self):
+            raise DataError(f"{self.folder} holds no samples; tokenise a folder that has some")
+        self._open: dict[int, dict[str, _View]] = {}  # by shard, the one used last at the end
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenStore, (self.folder, self.open_files)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def sample(self, index: int, crop: int = 0) -> dict[str, np.ndarray]:
+        """One crop of a sample: ids (n,) int64 or rows (n, width) float32 by stream. Raises DataError."""
+        if not (0 <= index < len(self) and 0 <= crop < self.crops):
+            have = f"{len(self)} samples of {self.crops} crops"
+            raise DataError(f"{self.folder} has {have}, there is no crop {crop} of sample {index}")
+        shard = int(self._ends.searchsorted(index, "right"))
+        row = int(self._rows[shard][index - int(self._ends[shard])])  # counted from the end
+        tokens = {}
+        for name, view in self._shard(shard).items():
+            if view.present[row]:
+                tokens[name] = view.read(row, crop)
+        return tokens
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the samples; reads a file a shard when first asked for. Raises DataError."""
+        return [name for shard, rows in enumerate(self._rows) for name in self._names(shard, rows)]
+
+    def _names(self, shard: int, rows: np.ndarray) -> list[str]:
+        path = self.folder / INFO / shard_name(shard)
+        arrays = map_arrays(path, self._sizes[INFO][shard], info_specs(self._counts[shard], self.crops))
+        text, ends = arrays["names"].tobytes(), arrays["name_ends"].tolist()
+        try:
+            names = [text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+        except UnicodeDecodeError:
+            raise DataError(f"{path} is damaged: it holds names that are not text") from None
+        return [names[row] for row in rows]
+
+    def _shard(self, number: int) -> dict[str, _View]:
+        views = self._open.pop(number, None)
+        if views is None:
+            while self._open and (len(self._open) + 1) * len(self._streams) > self.open_files:
+                del self._open[next(iter(self._open))]
+            views = {name: self._view(stream, number) for name, stream in self._streams.items()}
+        self._open[number] = views
+        return views
+
+    def _view(self, stream: Stream, shard: int) -> _View:
+        path, samples = self.folder / stream.name / shard_name(shard), self._counts[shard]
+        specs = stream_specs(stream, samples, self.crops)
+        kind = _Rows if stream.is_dense else _Sequences if stream.is_sequence else _Grids
+        return kind(path, stream, samples, self.crops, map_arrays(path, self._sizes[stream.name][shard], specs))
+
+
+def _kept(shard: Mapping[str, Any]) -> np.ndarray:
+    """The rows of a shard's samples that have any stream."""
+    return np.setdiff1d(np.arange(int(shard["samples"])), np.asarray(shard["empty"], np.int64))
+
+
+class _View:
+    """One stream of one shard."""
+
+    def __init__(self, path: Path, stream: Stream, samples: int, crops: int, arrays: Mapping[str, np.ndarray]) -> None:
+        self.path, self.space, self.crops, self.arrays = path, stream.space, crops, arrays
+        self.present = arrays["present"]
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Look up what `read` needs."""
+
+    def read(self, row: int, crop: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def damaged(self, what: str) -> DataError:
+        return DataError(f"{self.path} is damaged: {what}; tokenise the data again, which repairs it")
+
+
+class _Grids(_View):
+    def prepare(self) -> None:
+        assert isinstance(self.space, TokenSpace)
+        self.ids, self.size = self.arrays["ids"], self.space.size
+
+    def read(self, row: int, crop: int) -> np.ndarray:
+        return self.checked(self.ids[row, crop])
+
+    def checked(self, stored: np.ndarray) -> np.ndarray:
+        ids = stored.astype(np.int64)
+        if len(ids) and ids.max() >= self.size:
+            raise self.damaged(f"it holds the id {ids.max()}, and there are {self.size}")
+        return ids
+
+
+class _Sequences(_Grids):
+    def prepare(self) -> None:
+        super().prepare()
+        self.ends, self.length = self.arrays["ends"], self.space.length
+
+    def read(self, row: int, crop: int) -> np.ndarray:
+        at = row * self.crops + crop
+        start, end = int(self.ends[at - 1]) if at else 0, int(self.ends[at])
+        if not 0 <= start <= end <= min(start + self.length, len(self.ids)):
+            raise self.damaged(f"sequence {at} goes from {start} to {end}")
+        return self.checked(self.ids[start:end])
+
+
+class _Rows(_View):
+    def prepare(self) -> None:
+        self.values, self.counts = self.arrays["values"], self.arrays.get("rows")
+
+    def read(self, row: int, crop: int) -> np.ndarray:
+        count = self.space.length if self.counts is None else int(self.counts[row, crop])
+        if count > self.space.length:
+            raise self.damaged(f"value {row} has {count} rows, more than {self.space.length}")
+        rows = self.values[row, crop, :count].astype(np.float32)
+        if not np.isfinite(rows.sum()):
+            raise self.damaged("it holds numbers that are not finite")
+        return rows

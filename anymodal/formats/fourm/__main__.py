@@ -1,5 +1,0 @@
-"""python -m anymodal.formats.fourm"""
-
-from anymodal.formats.fourm.verify.command import main
-
-main()

@@ -1,0 +1,11 @@
+from .conformance import conformance as conformance
+from .examples import Example as Example
+from .examples import examples as examples
+from .rule import RULES as RULES
+from .rule import Broken as Broken
+from .rule import Rule as Rule
+from .rule import expect as expect
+from .rule import rule as rule
+from .run import Result as Result
+from .run import check as check
+from .tiny import tiny_model as tiny_model

@@ -1,0 +1,131 @@
+"""The configuration of a training run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from anymodal.checkpoints.native import ModalityRecord, load_modality
+from anymodal.checkpoints.repository import Folder
+from anymodal.data.config import DataConfig, as_datasets
+from anymodal.errors import ConfigError, nearest
+from anymodal.files import read_object
+from anymodal.masking import MaskingConfig
+from anymodal.model import ModelConfig
+from anymodal.sampling import Sampling
+from anymodal.text import Vocabulary
+from anymodal.tokens import ModalitySet
+from anymodal.training.checkpoint import CheckpointConfig
+from anymodal.training.multimodal.warm_start import StartConfig
+from anymodal.training.parallel import ParallelConfig
+from anymodal.training.settings import TrainingSettings
+from anymodal.training.trackers import TrackingConfig
+
+SITUATIONS = ("grounded", "free")
+
+
+@attrs.frozen(kw_only=True)
+class EvaluationConfig:
+    """What is measured while a model trains, every `every` steps: the loss on `samples` of the held-out `data`.
+
+    `pictures`: of how many samples pictures are drawn, from the modality `given` (default: a photograph).
+    """
+
+    data: tuple[DataConfig, ...] = attrs.field(converter=as_datasets)
+    every: int = 1000
+    samples: int = 256
+    pictures: int = 0
+    given: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if min(self.every, self.samples) < 1 or self.pictures < 0:
+            raise ConfigError(
+                f"evaluation: every {self.every}, samples {self.samples} and pictures {self.pictures} must be at least"
+                " 1, 1 and 0"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class TrainConfig:
+    """A training run.
+
+    `modalities` maps names to numbers, in the order in which the model will generate them; `members` among the numbers
+    names modalities that share one stream, as 4M-21's metadata do. `tokenizers` is a folder
+    with modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found
+    there hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
+    streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds sampling
+    options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation. `workers`
+    processes prepare batches, for each process that trains.
+    """
+
+    modalities: dict[str, dict[str, Any]]
+    tokenizers: Path
+    data: tuple[DataConfig, ...] = attrs.field(converter=as_datasets)
+    model: ModelConfig
+    masking: MaskingConfig
+    training: TrainingSettings
+    stream_weights: dict[str, float] = attrs.field(factory=dict)
+    sampling: dict[str, dict[str, dict[str, Any]]] = attrs.field(factory=dict)
+    workers: int = 0
+    parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
+    checkpoints: CheckpointConfig = attrs.field(factory=CheckpointConfig)
+    start: StartConfig | None = None
+    evaluation: EvaluationConfig | None = None
+    tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
+
+    def __attrs_post_init__(self) -> None:
+        if self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+        for masking in (self.masking, *(data.masking for data in self.data)):
+            if masking is not None and masking.target_tokens < 1:
+                raise ConfigError(f"masking.target_tokens must be at least 1, got {masking.target_tokens}")
+        for name, weight in self.stream_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ConfigError(f"stream_weights.{name} must be a number of at least 0, got {weight}")
+        for name, situations in self.sampling.items():
+            if name not in self.modalities:
+                raise ConfigError(f"sampling names {name!r}, which is not in the set{nearest(name, self.modalities)}")
+            for situation, options in situations.items():
+                if situation not in SITUATIONS:
+                    raise ConfigError(
+                        f"sampling.{name} has {situation!r}{nearest(situation, SITUATIONS)}; known: grounded, free"
+                    )
+                for option in options:
+                    if option not in (known := [field.name for field in attrs.fields(Sampling)]):
+                        raise ConfigError(
+                            f"sampling.{name}.{situation} has no option {option!r}{nearest(option, known)}; known:"
+                            f" {', '.join(known)}"
+                        )
+
+
+def check_tokenizers(folder: Path) -> None:
+    """Raise ConfigError if there is no such folder of tokenizers."""
+    if not folder.is_dir():
+        raise ConfigError(f"tokenizers names {folder}, which is no folder; anymodal train-tokenizer writes one")
+
+
+def build_set(
+    modalities: dict[str, dict[str, Any]],
+    tokenizers: Path,
+    sampling: dict[str, dict[str, dict[str, Any]]] | None = None,
+) -> ModalitySet:
+    """The modalities with the tokenizers and the vocabulary of a folder, as far as it has them."""
+    path = tokenizers / "vocabulary.json"
+    vocabulary = Vocabulary.load(path) if path.exists() else None
+    members = []
+    for name, given in modalities.items():
+        numbers = dict(given or {})
+        shared = tuple(numbers.pop("members", ()))
+        config = tokenizers / "modalities" / name / "config.json"
+        known = read_object(config).get("numbers", {}) if config.exists() else {}
+        members.append(
+            load_modality(
+                name,
+                ModalityRecord(numbers={**known, **numbers}, sampling=(sampling or {}).get(name, {}), members=shared),
+                Folder(tokenizers),
+            )
+        )
+    return ModalitySet(members, vocabulary)

@@ -1,0 +1,114 @@
+"""Training an any-to-any model: what a run is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from anymodal.anymodel import AnyModel
+from anymodal.checkpoints.state import outlined_transformer
+from anymodal.data.jobs.manifest import digest
+from anymodal.data.order import step_batches
+from anymodal.errors import ConfigError
+from anymodal.files import write_json
+from anymodal.model import Transformer
+from anymodal.tokens import ModalitySet
+from anymodal.training.checkpoint import claimed
+from anymodal.training.engine import Engine
+from anymodal.training.multimodal import warm_start as start
+from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
+from anymodal.training.multimodal.data import Share, build_batches
+from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.multimodal.validation import Evaluation
+from anymodal.training.parallel import World, splits, world
+from anymodal.training.trackers import trackers
+
+
+def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
+    """Train, and write the result to out/model. Interrupted runs are taken up with `resume`.
+
+    Run by `torchrun`, all its processes train together; the first one writes and has the result. None in others, and
+    for a run that ended early.
+    """
+    with world() as processes, claimed(out, processes, resume):
+        return _train(config, out, processes, resume, verbose)
+
+
+def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: bool) -> AnyModel | None:
+    settings = config.training
+    check_tokenizers(config.tokenizers)
+    modalities = build_set(config.modalities, config.tokenizers, config.sampling)
+    for name in config.stream_weights:
+        if name not in modalities.layout:
+            raise ConfigError(f"stream_weights names {name!r}, which is not in the set")
+    make = build_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
+    evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
+    transformer = _new_model(config, modalities, world, out)
+    followers = trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else []
+    engine = Engine(
+        transformer,
+        settings,
+        out,
+        verbose=verbose and world.is_first,
+        world=world,
+        parallel=config.parallel,
+        checkpoints=config.checkpoints,
+        trackers=followers,
+        fixed=start.fixed(transformer),
+        idle=start.idle(transformer, config.start),
+        meaning=meaning(config, modalities),
+    )
+    try:
+        engine.run(
+            step_batches(make, settings.steps * settings.accumulate, config.workers),
+            MaskedLoss(modalities.layout, config.stream_weights),
+            evaluate=evaluation,
+            evaluate_every=config.evaluation.every if config.evaluation else 0,
+            resume=resume,
+        )
+    finally:
+        for follower in followers:
+            follower.close()
+    if not engine.finished:
+        return None
+    weights = engine.weights()
+    model = start.rebuilt(config.model, config.start, modalities, weights) if world.is_first else None
+    if model is not None:
+        model.save_pretrained(out / "model")
+        if config.start is not None and config.start.lora is not None and config.start.lora.keep:
+            start.save_adapters(transformer, weights, config.start, out / "adapters")
+    world.wait()
+    return model
+
+
+def _new_model(config: TrainConfig, modalities: ModalitySet, world: World, out: Path) -> Transformer:
+    """The model that a run begins with; only an outline of it where the weights come from the first process."""
+    if splits(config.parallel, world) and not world.is_first:
+        outline = outlined_transformer(config.model, modalities.layout)
+        if config.start is not None:
+            start.shape(outline, config.start)
+        return outline
+    torch.manual_seed(config.training.seed)
+    model = Transformer(config.model, modalities.layout)
+    if config.start is not None:
+        report = start.prepare(model, config.start, modalities.vocabulary)
+        if world.is_first:
+            write_json(attrs.asdict(report), out / "start.json")
+    return model
+
+
+def meaning(config: TrainConfig, modalities: ModalitySet) -> dict[str, Any]:
+    """What the weights of a run are for, beyond their shapes: how they compute, and what rows of tables stand for."""
+    streams, vocabulary = modalities.layout.streams, modalities.vocabulary
+    lora = config.start.lora if config.start else None
+    return {
+        "model": attrs.asdict(config.model),
+        "lora": None if lora is None else attrs.asdict(lora),
+        "streams": [stream.name for stream in streams],
+        "spaces": {stream.name: attrs.asdict(stream.space) for stream in streams},
+        "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
+        "tokenizers": {m.name: m.tokenizer.fingerprint() for m in modalities if m.tokenizer is not None},
+    }

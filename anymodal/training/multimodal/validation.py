@@ -1,0 +1,118 @@
+"""Evaluation while a model trains: its loss by stream and component of the mixture, and pictures of what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+
+from anymodal.anymodel import AnyModel
+from anymodal.errors import AnymodalError, ConfigError
+from anymodal.files import replacing
+from anymodal.model import Transformer
+from anymodal.outputs import stacked
+from anymodal.tokens import ModalitySet
+from anymodal.training.engine import Engine, to_device
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.data import MaskedBatches, Share, build_batches
+from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.multimodal.warm_start import rebuilt
+from anymodal.training.parallel import World
+
+
+class Evaluation:
+    """Measures a model on held-out data, the same samples with the same masks every time.
+
+    Metrics: "loss", the mean over components by their weights; "component.K", that of component K, the mean over its
+    streams; "loss.STREAM" and "component.K.STREAM", mean cross-entropies in nats a token.
+    """
+
+    def __init__(self, config: TrainConfig, modalities: ModalitySet, out: Path, world: World) -> None:
+        assert config.evaluation is not None
+        self.plan, self.config, self.modalities = config.evaluation, config, modalities
+        self.out, self.world = out, world
+        held_out = attrs.evolve(config, data=self.plan.data)
+        self.batches: MaskedBatches = build_batches(held_out, modalities, Share(world.rank, world.size), complete=False)
+        if self.plan.pictures > (known := len(self.batches.supplies[0].source)):
+            raise ConfigError(
+                f"evaluation.pictures is {self.plan.pictures}, but {self.plan.data[0].path} has {known} samples;"
+                " ask for fewer"
+            )
+        self.objective = MaskedLoss(modalities.layout, config.stream_weights)
+        self.weights = [component.weight for component in config.masking.components]
+        if self.plan.given is not None and self.plan.given not in modalities.targets:
+            raise ConfigError(f"evaluation.given names {self.plan.given!r}, of which no value can be shown")
+
+    def __call__(self, engine: Engine[Transformer]) -> dict[str, float]:
+        losses, counts = self._measure(engine)
+        if self.plan.pictures:
+            self._draw(engine)
+        return self._summary(losses, counts)
+
+    @torch.no_grad()
+    def _measure(self, engine: Engine[Transformer]) -> tuple[np.ndarray, np.ndarray]:
+        """Summed cross-entropies and predictions (components, streams) over all processes."""
+        shape = (len(self.weights), len(self.modalities.layout.streams))
+        losses, counts = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+        index = self.modalities.layout.index
+        precision = self.config.training.precision == "bfloat16"
+        for component in range(shape[0]):
+            for number in range(-(-self.plan.samples // self.batches.batch_size)):
+                batch = to_device(self.batches(number, component), engine.device)
+                with torch.autocast(engine.device.type, torch.bfloat16, enabled=precision):
+                    means = engine.called(batch.packed)
+                here = self.objective.totals([batch]).cpu()
+                counts[component] += here
+                for name, mean in means.items():
+                    losses[component, index[name]] += float(mean) * here[index[name]]
+        together = self.world.sum(torch.stack([losses, counts])).cpu().numpy()
+        return together[0], together[1]
+
+    def _summary(self, losses: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+        names = [stream.name for stream in self.modalities.layout.streams]
+        metrics, by_component = {}, []
+        for k, (loss, count) in enumerate(zip(losses, counts, strict=True)):
+            means = {names[i]: loss[i] / count[i] for i in np.flatnonzero(count)}
+            scale = {name: self.objective.weights[name] for name in means}
+            total = sum(means[n] * scale[n] for n in means) / max(sum(scale.values()), 1e-9)
+            by_component.append(total)
+            metrics[f"component.{k}"] = total
+            metrics |= {f"component.{k}.{name}": mean for name, mean in means.items()}
+        pooled, predictions = losses.sum(0), counts.sum(0)
+        metrics |= {f"loss.{names[i]}": pooled[i] / predictions[i] for i in np.flatnonzero(predictions)}
+        return {
+            "loss": float(np.average(by_component, weights=self.weights)),
+            **{k: float(v) for k, v in metrics.items()},
+        }
+
+    def _draw(self, engine: Engine[Transformer]) -> None:
+        """Write out/samples/step-NNNNNNNN.png: a row for what was generated of each sample, and one for the truth."""
+        weights = engine.weights()
+        if not self.world.is_first:
+            return
+        model = rebuilt(self.config.model, self.config.start, self.modalities, weights)
+        sheets = [self._sheet(model, index) for index in range(self.plan.pictures)]
+        picture = stacked([sheet for sheet in sheets if sheet is not None])
+        with replacing(self.out / "samples" / f"step-{engine.step:08d}.png") as path:
+            picture.save(path)
+        for tracker in engine.trackers:
+            tracker.picture(engine.step, "samples", picture)
+
+    def _sheet(self, model: AnyModel, index: int) -> Any:
+        """What is made of a sample beside the truth; None of one that cannot be used."""
+        try:
+            tokens = self.batches.sample(index)
+        except AnymodalError:
+            return None
+        truth: Mapping[str, Any] = model.detokenize(
+            {name: ids for name, ids in tokens.items() if name in self.modalities.targets}
+        )
+        photographs = [name for name in truth if self.modalities[name].photographic]
+        given = self.plan.given or next(iter(photographs or truth), "")
+        if given not in truth:
+            return None
+        return model.generate({given: truth[given]}, seed=index).show(truth, tile=128)

@@ -1,0 +1,292 @@
+"""Starting from a model that exists: whose weights a run takes over, and which of them it changes.
+
+Weights are taken over by stream: those of streams that the model does not have stay new, so that a set can grow (4M-7
+to 4M-21). Of a vocabulary with other words, the rows of equal words are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from anymodal.anymodel import AnyModel
+from anymodal.checkpoints.load import load
+from anymodal.checkpoints.state import parts
+from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
+from anymodal.config import structure
+from anymodal.errors import CheckpointError, ConfigError, nearest
+from anymodal.files import read_object, write_json
+from anymodal.model import ModelConfig, Transformer
+from anymodal.text import Vocabulary
+from anymodal.tokens import Layout, ModalitySet
+
+TABLES = ("inputs", "queries", "outputs")
+SHAPES = ("dim", "heads", "encoder_depth", "decoder_depth", "hidden", "gated", "activation", "qk_norm", "registers")
+BIASES = ("qkv_bias", "proj_bias", "mlp_bias", "norm_bias")
+
+
+@attrs.frozen(kw_only=True)
+class LoraConfig:
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): all that is trained are two thin matrices a linear layer.
+
+    `targets` are the layers that get them, by the last part of their names; an adapter's output is scaled by
+    alpha / rank. `also` are patterns of weights that are trained beside, such as "output_table". The result is merged
+    into the weights; with `keep`, OUT/adapters holds the adapters alone as well.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("qkv", "proj", "q", "kv", "fc1", "fc2", "fc3")
+    also: tuple[str, ...] = ()
+    keep: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"lora: rank {self.rank}, alpha {self.alpha} and dropout {self.dropout} must be at least 1, above 0 and"
+                " in [0, 1)"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class StartConfig:
+    """What a run starts from: a `model`, as `anymodal.load` takes it, and what of it may change.
+
+    `freeze` are patterns of names of weights that stay as they are, such as "encoder.*", for all of the run or its
+    first `freeze_steps`. With `lora` only adapters are trained.
+    """
+
+    model: str
+    freeze: tuple[str, ...] = ()
+    freeze_steps: int | None = None
+    lora: LoraConfig | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.lora is not None and self.freeze:
+            raise ConfigError("start: lora freezes all that it does not train; leave out freeze")
+        if self.freeze_steps is not None and (self.freeze_steps < 1 or not self.freeze):
+            raise ConfigError(f"start: freeze_steps is {self.freeze_steps}; give at least 1, and freeze beside it")
+
+
+@attrs.frozen
+class StartReport:
+    """Which weights were taken from `source`: whole, in part (rows taken, rows in all), or not at all."""
+
+    source: str
+    taken: tuple[str, ...]
+    partly: dict[str, tuple[int, int]]
+    new: tuple[str, ...]
+
+    def __str__(self) -> str:
+        partly = [f"{name} {rows} of {count} rows" for name, (rows, count) in self.partly.items()]
+        lines = [f"{len(self.taken)} weights from {self.source}"]
+        lines += [f"in part: {', '.join(partly)}"] if partly else []
+        lines += [f"new: {', '.join(self.new)}"] if self.new else []
+        return "; ".join(lines)
+
+
+def prepare(model: Transformer, config: StartConfig, vocabulary: Vocabulary | None = None) -> StartReport:
+    """Fill a new model with the weights of another one, and freeze what is to stay; `vocabulary` is the new model's.
+
+    Raises CheckpointError if the two do not have the same blocks.
+    """
+    source = load(config.model, device="cpu")
+    _check_blocks(source.transformer.config, model.config, config.model)
+    report = take_over(model, vocabulary, source, config.model)
+    shape(model, config)
+    return report
+
+
+def shape(model: Transformer, config: StartConfig) -> None:
+    """Put adapters in place and mark what never changes; works on the meta device too."""
+    if config.lora is not None:
+        model.requires_grad_(False)
+        _add_adapters(model, config.lora)
+        for _, parameter in matching(model, config.lora.also, "start.lora.also"):
+            parameter.requires_grad_(True)
+    frozen = list(matching(model, config.freeze, "start.freeze"))
+    if config.freeze_steps is None:
+        for _, parameter in frozen:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(f"start.freeze {', '.join(config.freeze)} leaves nothing to train; leave some of it out")
+
+
+def fixed(model: nn.Module) -> set[str]:
+    """Names of the weights that never change."""
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def idle(model: Transformer, config: StartConfig | None) -> Callable[[int], Iterable[nn.Parameter]]:
+    """A function that says which weights a step (from 0) leaves alone, although they are trained later."""
+    if config is None or config.freeze_steps is None:
+        return lambda step: ()
+    names = [name for name, _ in matching(model, config.freeze, "start.freeze")]
+    until = config.freeze_steps
+    # Looked up anew: processes that split the weights put others in their place.
+    return lambda step: [model.get_parameter(name) for name in names] if step < until else ()
+
+
+def matching(model: nn.Module, patterns: Iterable[str], key: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters whose names fit one of the patterns. Raises ConfigError for a pattern that fits none."""
+    named = dict(model.named_parameters())
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in named):
+            known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in named))
+            raise ConfigError(f"{key} names {pattern!r}, which fits no weight; names begin with {known}")
+    return ((name, p) for name, p in named.items() if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _check_blocks(theirs: ModelConfig, ours: ModelConfig, source: str) -> None:
+    for name in (*SHAPES, *BIASES):
+        have, want = getattr(theirs, name), getattr(ours, name)
+        if have != want:
+            key = "mlp_ratio" if name == "hidden" else name
+            raise CheckpointError(
+                f"a run cannot start from {source}: its {name} is {have}, this model's is {want};"
+                f" set model.{key} to that of the model it starts from"
+            )
+
+
+# Weights by stream.
+
+
+def take_over(model: Transformer, vocabulary: Vocabulary | None, source: AnyModel, name: str) -> StartReport:
+    """Copy what a model has of another one's weights; see the module's docstring."""
+    theirs = {part.name: part.tensor for part in parts(source.transformer)}
+    words = _equal_words(vocabulary, source.modalities.vocabulary)
+    taken: list[str] = []
+    partly: dict[str, tuple[int, int]] = {}
+    new: list[str] = []
+    for part, view in parts(model):
+        table, _, key = part.partition(".")
+        if table in TABLES:
+            part_of_text, found = _their_block(model.layout, source.transformer.layout, table, key)
+            rows = _equal_rows(view, theirs.get(found), words if part_of_text else None)
+            other = theirs.get(found)
+        else:
+            other = theirs.get(part, theirs.get(part.replace("target_streams", "input_streams")))
+            rows = None if other is None or other.shape != view.shape else slice(None)
+        if other is None or rows is None:
+            new.append(part)
+        elif isinstance(rows, slice):
+            view.copy_(other)
+            taken.append(part)
+        else:
+            view[rows[0]] = other[rows[1]].to(view.dtype)
+            partly[part] = (len(rows[0]), len(view))
+    return StartReport(name, tuple(taken), partly, tuple(new))
+
+
+def _their_block(ours: Layout, theirs: Layout, table: str, key: str) -> tuple[bool, str]:
+    """Whether a block of our table holds words, and the name of the block that the same streams have in theirs."""
+    streams = [name for name, block in getattr(ours, table).items() if block.key == key]
+    blocks = getattr(theirs, table)
+    keys = [block.key for block in blocks.values()]
+    shared = [blocks[name].key for name in streams if name in blocks]
+    found = key if key in keys else next(iter(shared), "")
+    return ours[streams[0]].is_sequence, f"{table}.{found}"
+
+
+def _equal_rows(view: Tensor, other: Tensor | None, words: Any) -> Any:
+    """Which rows of ours are which of theirs: all of them (a slice), pairs of indices, or None."""
+    if other is None or other.shape[1:] != view.shape[1:]:
+        return None
+    if words is not None:
+        return words
+    return slice(None) if other.shape == view.shape else None
+
+
+def _equal_words(ours: Vocabulary | None, theirs: Vocabulary | None) -> tuple[Tensor, Tensor] | None:
+    """Ids of equal words in both vocabularies; None if they are the same, or one is not there to compare."""
+    if ours is None or theirs is None:
+        return None
+    mine, other = ours.words(), theirs.words()
+    if mine == other:
+        return None
+    pairs = [(mine[word], other[word]) for word in mine if word in other]
+    columns = torch.tensor(sorted(pairs), dtype=torch.long).reshape(-1, 2)
+    return columns[:, 0], columns[:, 1]
+
+
+# Adapters.
+
+
+def _add_adapters(model: nn.Module, config: LoraConfig) -> None:
+    try:
+        from peft import LoraConfig as Adapters
+        from peft import inject_adapter_in_model
+    except ImportError:
+        raise ConfigError("start.lora needs peft; pip install 'anymodal[lora]'") from None
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    known = {name.rpartition(".")[2] for name in linear if name.startswith(("encoder.", "decoder."))}
+    for target in config.targets:
+        if target not in known:
+            raise ConfigError(
+                f"start.lora.targets names {target!r}{nearest(target, known)}; layers: {', '.join(sorted(known))}"
+            )
+    adapters = Adapters(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        lora_dropout=config.dropout,
+        target_modules=list(config.targets),
+    )
+    inject_adapter_in_model(adapters, model)
+
+
+def _adapted(model: nn.Module) -> list[tuple[str, Any]]:
+    from peft.tuners.lora import LoraLayer
+
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+
+
+def finish(model: Transformer) -> Transformer:
+    """The model as one without adapters, which are merged into its weights."""
+    for name, layer in _adapted(model):
+        layer.merge()
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.get_base_layer())
+    return model
+
+
+def rebuilt(
+    model: ModelConfig, config: StartConfig | None, modalities: ModalitySet, weights: Mapping[str, Tensor]
+) -> AnyModel:
+    """The model of a run from its weights, adapters merged."""
+    transformer = Transformer(model, modalities.layout)
+    if config is not None:
+        shape(transformer, config)
+    transformer.load_state_dict(weights)
+    if config is not None and config.lora is not None:
+        finish(transformer)
+    return AnyModel(modalities, transformer.requires_grad_(True))
+
+
+def save_adapters(model: nn.Module, weights: Mapping[str, Tensor], config: StartConfig, folder: Path) -> None:
+    """Write what a run with adapters trained of its weights, and its start; `with_adapters` reads it."""
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    save_weights([(name, weights[name]) for name in trained], folder)
+    write_json({"start": attrs.asdict(config)}, folder / "config.json")
+
+
+def with_adapters(model: AnyModel, folder: str | Path) -> AnyModel:
+    """The model that a run with adapters started from, changed by the adapters in a folder. Raises CheckpointError."""
+    folder = Path(folder)
+    raw = read_object(folder / "config.json").get("start")
+    try:
+        config = structure(raw, StartConfig, str(folder / "config.json"))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    shape(model.transformer, config)
+    trained = {n: p.data for n, p in model.transformer.named_parameters() if p.requires_grad}
+    with WeightFile.single(folder / WEIGHTS) as file:
+        fill(trained.items(), file.rows, str(folder))
+    finish(model.transformer).requires_grad_(False)
+    return model

@@ -1,0 +1,190 @@
+"""A run that trains a teacher from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anymodal.checkpoints.weights import dtype_of
+from anymodal.crops import Crop
+from anymodal.data.files.values import ValueSource, open_values
+from anymodal.data.order import EpochOrder, generator, step_batches
+from anymodal.data.report import problem_line
+from anymodal.errors import ConfigError, DataError
+from anymodal.families import StructuredModality
+from anymodal.modality import Modality
+from anymodal.plugins.registry import registry
+from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
+from anymodal.text import Vocabulary
+from anymodal.training.checkpoint import claimed
+from anymodal.training.engine import Engine
+from anymodal.training.multimodal.data import TRIES
+from anymodal.training.objective import MeanOf
+from anymodal.training.parallel import world
+from anymodal.training.settings import TrainingSettings
+from anymodal.training.teachers.objectives import Contrastive, Distillation
+
+
+@attrs.frozen(kw_only=True)
+class TeacherRun:
+    """Trains a teacher on the aligned folder `data`, or its first `count` samples.
+
+    `modalities` maps names to numbers; the first is what the teacher reads. With several the `objective` is
+    "contrastive", with one "distillation" over `views` crops of at least `smallest` of the picture. Texts are read with
+    `vocabulary`. The result is stored in `dtype`.
+    """
+
+    data: Path
+    modalities: dict[str, dict[str, Any]]
+    objective: Literal["contrastive", "distillation"]
+    tower: TowerConfig
+    training: TrainingSettings
+    vocabulary: Path | None = None
+    count: int | None = None
+    views: int = 2
+    smallest: float = 0.3
+    dtype: str = "float32"
+    workers: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        several = len(self.modalities) > 1
+        if not self.modalities or several != (self.objective == "contrastive"):
+            raise ConfigError(
+                f"{self.objective} over {len(self.modalities)} modalities: it takes one, contrastive more"
+            )
+        if self.views < 2 or not 0 < self.smallest <= 1:
+            raise ConfigError(f"give at least 2 views of a share in (0, 1], not {self.views} of {self.smallest}")
+        if self.training.accumulate > 1:
+            raise ConfigError("a teacher compares the samples of a batch with each other; leave accumulate at 1")
+        if self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+        dtype_of(self.dtype)
+
+
+@attrs.frozen(eq=False)
+class Examples:
+    """What a teacher learns from in a step: values by modality, or views; and a line for each sample replaced."""
+
+    values: dict[str, Tensor] | Tensor
+    problems: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> Examples:
+        values = self.values
+        moved = values.to(device) if isinstance(values, Tensor) else {n: v.to(device) for n, v in values.items()}
+        return Examples(moved, self.problems)
+
+
+class Samples:
+    """Batches of an aligned dataset; batch `step` is a pure function of the seed and the step.
+
+    A sample that lacks a modality is replaced by the next one that has all, one that cannot be used by another, of
+    which the batch tells.
+    """
+
+    def __init__(self, source: ValueSource, modalities: dict[str, Modality], run: TeacherRun) -> None:
+        self.source, self.modalities, self.run = source, modalities, run
+        self.order = EpochOrder(len(source), run.training.batch_size, run.training.seed)
+
+    def __call__(self, step: int) -> Examples:
+        rng = np.random.default_rng([self.run.training.seed, step])
+        problems: list[str] = []
+        samples = [self._sample(step, row, index, rng, problems) for row, index in enumerate(self.order(step))]
+        stacked = {name: torch.from_numpy(np.stack([s[name] for s in samples])) for name in self.modalities}
+        views = self.run.objective == "distillation"
+        return Examples(next(iter(stacked.values())) if views else stacked, tuple(problems))
+
+    def _sample(
+        self, step: int, row: int, index: int, rng: np.random.Generator, problems: list[str]
+    ) -> dict[str, np.ndarray]:
+        others, tries = generator(self.run.training.seed, "row", step, row), 0
+        for _ in range(len(self.source) + TRIES):
+            if not set(self.modalities) <= set(self.source.held(index)):
+                index = (index + 1) % len(self.source)
+                continue
+            try:
+                return self._views(index, rng) if self.run.objective == "distillation" else self._pair(index)
+            except Exception as error:  # damaged files make libraries and plugins fail in many ways
+                tries += 1
+                problems.append(problem_line(self.source.describe(index), error))
+                if tries == TRIES:
+                    raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
+                index = int(others.integers(len(self.source)))
+        raise DataError(f"{self.run.data} has no sample with all of {', '.join(self.modalities)}")
+
+    def _pair(self, index: int) -> dict[str, np.ndarray]:
+        """What the towers read of a sample."""
+        values = self.source.read(index)
+        return {name: self._array(modality, values[name]) for name, modality in self.modalities.items()}
+
+    def _array(self, modality: Modality, value: Any) -> np.ndarray:
+        if not isinstance(modality, StructuredModality):
+            return modality.preprocess(value)
+        ids = np.zeros(modality.length, np.int64)
+        (array,) = modality.tokenize([value])[modality.name]
+        ids[: len(array)] = array
+        return ids
+
+    def _views(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Random crops of one picture, half of them mirrored (V, C, H, W)."""
+        ((name, modality),) = self.modalities.items()
+        views = []
+        for _ in range(self.run.views):
+            side = np.sqrt(rng.uniform(self.run.smallest, 1))
+            left, top = rng.uniform(0, 1 - side, 2)
+            crop = Crop(left, top, side, side, flip=bool(rng.random() < 0.5))
+            views.append(modality.preprocess(self.source.read(index, crop)[name]))
+        return {name: np.stack(views)}
+
+
+class Lesson(MeanOf):
+    """What a teacher's own objective says of the examples of a step."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda module, examples: module(examples.values))
+
+    def problems(self, batch: Examples) -> tuple[str, ...]:
+        return batch.problems
+
+
+def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+    """Train and write the teacher's folder; progress lies in out/run. Returns `out`, or None if the run ended early.
+
+    Raises ConfigError in processes of torchrun: a batch is compared as a whole, by one process.
+    """
+    with world() as processes, claimed(out / "run", processes, resume):
+        if processes.size > 1:
+            raise ConfigError(f"a teacher is trained by one process, not {processes.size}; start it without torchrun")
+        return _train(config, out, resume, verbose)
+
+
+def _train(config: TeacherRun, out: Path, resume: bool, verbose: bool) -> Path | None:
+    vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
+    modalities = {name: registry().modality(name)(**numbers) for name, numbers in config.modalities.items()}
+    source = open_values(config.data, modalities.values(), count=config.count)
+    torch.manual_seed(config.training.seed)
+    towers = {name: _tower(modality, config.tower, vocabulary) for name, modality in modalities.items()}
+    first = next(iter(towers.values()))
+    if not isinstance(first, PictureTower):
+        raise ConfigError(f"a teacher reads values over the image plane; {next(iter(towers))!r} has none")
+    model = Contrastive(towers) if config.objective == "contrastive" else Distillation(first)
+    engine = Engine(model, config.training, out / "run", verbose=verbose)
+    batches = step_batches(Samples(source, modalities, config), config.training.steps, config.workers)
+    engine.run(batches, Lesson(), resume=resume)
+    if not engine.finished:
+        return None
+    model.load_state_dict(engine.weights())
+    return save_tower(model.teacher, out, dtype_of(config.dtype))
+
+
+def _tower(modality: Modality, config: TowerConfig, vocabulary: Vocabulary | None) -> nn.Module:
+    if isinstance(modality, StructuredModality):
+        if vocabulary is None:
+            raise ConfigError(f"{modality.name!r} is text: name the vocabulary to read it with")
+        modality.vocabulary = vocabulary
+        return TextTower(config, len(vocabulary), modality.length)
+    return PictureTower(attrs.evolve(config, channels=getattr(modality, "channels", config.channels)))

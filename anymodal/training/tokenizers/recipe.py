@@ -1,0 +1,328 @@
+"""Training runs of tokenizers from a configuration: a ViT or MLP tokenizer of one modality, or the text vocabulary."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import torch
+
+from anymodal.checkpoints.tokenizer import AnyTokenizer, load_any, save_tokenizer
+from anymodal.data.config import CropConfig
+from anymodal.data.files.values import ValueSource
+from anymodal.data.order import step_batches
+from anymodal.data.report import problem_line, too_many
+from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
+from anymodal.families.grids import CroppedGrid
+from anymodal.families.image import ImageModality
+from anymodal.files import read_object, write_text
+from anymodal.modality import Modality
+from anymodal.plugins.registry import registry
+from anymodal.text import VALUE_NAMES, Vocabulary
+from anymodal.tokenizers.config import (
+    MLPConfig,
+    NoiseConfig,
+    TokenizerConfig,
+    UNetConfig,
+    UViTConfig,
+    ViTConfig,
+    lattice_width,
+)
+from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
+from anymodal.training.checkpoint import claimed
+from anymodal.training.multimodal.data import Share
+from anymodal.training.parallel import World, world
+from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, source_of
+from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
+from anymodal.training.tokenizers.run import train_tokenizer
+
+MAX_BAD = 0.01  # share of texts that may be unreadable, as `TrainingSettings.max_bad`
+
+
+@attrs.frozen(kw_only=True)
+class VocabularyConfig:
+    """Size of a vocabulary: all ids, value tokens of each of v0..v3, sentinels; and words that stay whole.
+
+    `kinds` are the numbers of value tokens of v0, v1, v2 and v3 where they differ.
+    """
+
+    size: int = 30_000
+    bins: int = 1000
+    kinds: tuple[int, ...] = ()
+    sentinels: int = 200
+    words: tuple[str, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.kinds and (len(self.kinds) != VALUE_NAMES or min(self.kinds) < 1):
+            raise ConfigError(f"vocabulary: kinds must be {VALUE_NAMES} numbers of at least 1, got {list(self.kinds)}")
+
+
+@attrs.frozen(kw_only=True)
+class QuantizerChoice:
+    """Another quantizer than the modality's own: a kind of `QuantizerConfig`, and `levels` for "fsq"."""
+
+    kind: Literal["cosine", "product", "residual", "fsq", "lfq"]
+    levels: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class TokenizerRun:
+    """Trains the tokenizer of `modality` on `data`, or the vocabulary on its texts.
+
+    `data` is an aligned folder or a folder of sharded tars, also behind an address such as s3://bucket/data.
+
+    `numbers` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
+    tokenizer's config. `loss` defaults to the modality's own; `perceptual` adds a second one to it. Pictures are the
+    centred square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
+    for each step; without them all have the modality's size.
+
+    A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
+    encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
+
+    `start` is the folder of a trained tokenizer that goes on learning, with the numbers it has where none are given;
+    what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes`
+    names the tokenizer they belong to.
+    """
+
+    modality: str
+    data: str
+    numbers: dict[str, Any] = attrs.field(factory=dict)
+    encoder: dict[str, Any] | None = None
+    decoder: dict[str, Any] | None = None
+    unet: UNetConfig | None = None
+    uvit: UViTConfig | None = None
+    noise: NoiseConfig = attrs.field(factory=NoiseConfig)
+    codes: Path | None = None
+    start: Path | None = None
+    quantizer: QuantizerChoice | None = None
+    options: dict[str, Any] = attrs.field(factory=dict)
+    training: TrainingSettings | None = None
+    loss: str | None = None
+    perceptual: PerceptualConfig | None = None
+    sizes: tuple[int, ...] = ()
+    crop: CropConfig | None = None
+    flip: bool = True
+    workers: int = 0
+    vocabulary: VocabularyConfig | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+
+
+def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+    """Train and write out/modalities/NAME or out/vocabulary.json; returns that path. Progress lies in out/runs/NAME.
+
+    None for a run that ended early, to be taken up with `resume`. Run by `torchrun`, all its processes train a
+    tokenizer together; the first one writes.
+    """
+    modality = registry().modality(config.modality)(**_numbers(config))
+    if config.vocabulary is not None:
+        return _train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)
+    with world() as processes, claimed(out / "runs" / modality.name, processes, resume):
+        return _train(config, modality, out, processes, resume, verbose)
+
+
+def _train(
+    config: TokenizerRun, modality: Modality, out: Path, world: World, resume: bool, verbose: bool
+) -> Path | None:
+    settings = config.training
+    if settings is None:
+        raise ConfigError("training a tokenizer needs training (or vocabulary, for text)")
+    torch.manual_seed(settings.seed)
+    modality.tokenizer = _untrained(config, modality)
+    share = Share(world.rank, world.size, settings.accumulate)
+    make = PreparedBatches(_values(config, modality), settings.batch_size, settings.seed, config.flip, share)
+    modality.tokenizer = train_tokenizer(
+        modality.tokenizer,
+        step_batches(make, settings.steps * settings.accumulate, config.workers),
+        config.loss or modality.loss,  # type: ignore[attr-defined]
+        settings,
+        out / "runs" / modality.name,
+        perceptual=_perceptual(config, modality),
+        world=world,
+        resume=resume,
+        verbose=verbose and world.is_first,
+        meaning={
+            "modality": modality.name,
+            "numbers": modality.settings(),
+            "tokenizer": attrs.asdict(modality.tokenizer.config),
+        },
+    )
+    if modality.tokenizer is None:
+        return None
+    part = out / "modalities" / modality.name
+    if world.is_first:
+        save_tokenizer(modality, part)
+    world.wait()
+    return part
+
+
+def _numbers(config: TokenizerRun) -> dict[str, Any]:
+    """The numbers of the modality: those of the tokenizer to start from, and the run's own."""
+    if config.start is None:
+        return config.numbers
+    if not config.start.is_dir():
+        raise CheckpointError(f"start names {config.start}, which is not a folder of a trained tokenizer")
+    known = read_object(config.start / "config.json")
+    if (other := known.get("modality", config.modality)) != config.modality:
+        raise ConfigError(f"start names a tokenizer of {other!r}, not of {config.modality!r}; choose another folder")
+    return {**known.get("numbers", {}), **config.numbers}
+
+
+def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
+    """The tokenizer that a run trains, as it is before the first step."""
+    _check_trainable(modality)
+    if config.start is not None:
+        return _started(config, config.start, modality)
+    denoiser = _one_decoder(config)
+    if config.codes is None:
+        return build(described(config, modality))
+    if denoiser is None:
+        raise ConfigError("codes belong to a decoder that denoises; give unet or uvit in place of decoder")
+    trained = load_any(config.codes)
+    plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False)
+    tokenizer = DiffusionTokenizer(plan)
+    tokenizer.adopt(trained)
+    return tokenizer
+
+
+def described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
+    """What the configuration says that a tokenizer is made of. Raises ConfigError where that is not all of it."""
+    _check_trainable(modality)
+    denoiser = _one_decoder(config)
+    if config.encoder is None:
+        raise ConfigError("training a tokenizer needs encoder, or codes, the folder of a trained tokenizer")
+    make_config = modality.tokenizer_config  # type: ignore[attr-defined]
+    try:
+        plan: TokenizerConfig = make_config(config.encoder, config.decoder or config.encoder, **config.options)
+    except TypeError as error:  # of keys that a part does not have
+        raise ConfigError(f"encoder, decoder or options of {modality.name!r} {_unfit_keys(error)}") from None
+    if config.quantizer is not None:
+        plan = _with_quantizer(plan, config.quantizer, modality)
+    return plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise)
+
+
+def _unfit_keys(error: TypeError) -> str:
+    """What the keys of a part are said to lack or to have, from the error of its class."""
+    parts = {part.__name__: part for part in (ViTConfig, MLPConfig, TokenizerConfig)}
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found is None or found[1] not in parts:
+        return f"cannot be used: {error}"
+    known = [field.name for field in attrs.fields(parts[found[1]])]
+    return f"have the unknown key {found[2]!r}{nearest(found[2], known)}; {found[1]} has {', '.join(known)}"
+
+
+def _check_trainable(modality: Modality) -> None:
+    if not hasattr(modality, "tokenizer_config"):
+        raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
+
+
+def _one_decoder(config: TokenizerRun) -> UNetConfig | UViTConfig | None:
+    """The decoder that denoises, if that is the one that is given. Raises ConfigError for none and for several."""
+    if (config.decoder is not None) + (config.unet is not None) + (config.uvit is not None) != 1:
+        raise ConfigError("training a tokenizer needs one decoder: decoder, unet or uvit")
+    return config.unet or config.uvit
+
+
+def _with_quantizer(plan: TokenizerConfig, choice: QuantizerChoice, modality: Modality) -> TokenizerConfig:
+    """The plan with another quantizer; where that leaves no choice of a latent, the modality takes it over."""
+    own = plan.quantizer
+    latent = lattice_width(choice.kind, own.size, choice.levels) * own.codebooks or own.latent
+    quantizer = attrs.evolve(own, kind=choice.kind, levels=choice.levels, latent=latent)
+    if "latent" in modality.numbers:
+        modality.latent = latent  # type: ignore[attr-defined]
+    return attrs.evolve(plan, quantizer=quantizer)
+
+
+def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokenizer:
+    """The trained tokenizer in `start`, ready to go on learning."""
+    tokenizer = load_any(start)
+    plan = tokenizer.config
+    fixed = ("encoder", "decoder", "unet", "uvit", "quantizer", "options")
+    given = [name for name in fixed if getattr(config, name)]
+    if given and config.codes is None and described(config, modality) != plan:
+        raise ConfigError(
+            f"start takes the tokenizer in {start} as it is, and {', '.join(given)} say another one; leave them out"
+        )
+    found = {
+        "codebook": plan.quantizer.size,
+        "codebooks": plan.quantizer.codebooks,
+        "latent": plan.quantizer.latent,
+        "channels": plan.channels,
+        "patch": getattr(plan.encoder, "patch", None),
+    }
+    for name, value in found.items():
+        if name in modality.numbers and getattr(modality, name) != value:
+            raise ConfigError(
+                f"the tokenizer in {start} has {name} {value}, the numbers of {modality.name!r} say"
+                f" {getattr(modality, name)}; give numbers that fit it."
+            )
+    tokenizer.requires_grad_(True)
+    if config.codes is not None:
+        if not isinstance(tokenizer, DiffusionTokenizer):
+            raise ConfigError(f"codes belong to a decoder that denoises; the tokenizer in {start} has another")
+        tokenizer.adopt(load_any(config.codes))
+    return tokenizer
+
+
+def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
+    """What there is to learn from, at each of the sizes. Raises ConfigError for one that does not fit."""
+    modalities = [at_size(modality, modality.size) if isinstance(modality, CroppedGrid) else modality]
+    if config.sizes:
+        if not isinstance(modality, CroppedGrid):
+            raise ConfigError(f"sizes belong to modalities over the picture; {modality.name!r} has none to choose from")
+        decoder = modality.tokenizer.config.decoder
+        multiple = max(modality.patch, getattr(decoder, "multiple", 1))
+        if wrong := [size for size in config.sizes if size < 1 or size % modality.patch or size % multiple]:
+            raise ConfigError(f"sizes names {wrong[0]}; this tokenizer reads multiples of {multiple} pixels")
+        modalities = [at_size(modality, size) for size in config.sizes]
+    memory = MEMORY // len(modalities) // max(1, config.workers)
+    return [Values(source_of(config.data, each), each, memory, config.crop) for each in modalities]
+
+
+def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | None:
+    """The second loss. Raises ConfigError where the decoder does not put out pictures."""
+    if config.perceptual is None:
+        return None
+    if not isinstance(modality, ImageModality) or modality.channels != 3:
+        raise ConfigError(f"perceptual compares pictures of three channels, which {modality.name!r} does not have")
+    noise = modality.tokenizer.config.noise
+    if noise is not None and noise.prediction != "sample":
+        raise ConfigError(
+            f"perceptual needs a decoder that predicts pictures; this one predicts {noise.prediction!r}:"
+            " set noise.prediction to sample."
+        )
+    return PerceptualLoss(config.perceptual)
+
+
+def _train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Modality, out: Path) -> Path:
+    problems: list[str] = []
+    texts = list(_texts(source, modality, problems))
+    if problems:
+        lines = (json.dumps({"problem": problem}) + "\n" for problem in problems)
+        write_text("".join(lines), out / "runs" / modality.name / "problems.jsonl")
+    if too_many(len(problems), len(source), MAX_BAD) or not texts:
+        last = f"; the last one: {problems[-1]}" if problems else ""
+        raise DataError(f"{len(problems)} of {len(source)} samples could not be used, {len(texts)} have a text{last}")
+    bins = config.kinds or config.bins
+    vocabulary = Vocabulary.train(texts, config.size, bins=bins, sentinels=config.sentinels, words=config.words)
+    path = out / "vocabulary.json"
+    vocabulary.save(path)
+    return path
+
+
+def _texts(source: ValueSource, modality: Modality, problems: list[str]) -> Iterator[str]:
+    """The texts of the samples that have one; of those that cannot be read, `problems` tells."""
+    for index in range(len(source)):
+        try:
+            value = source.read(index).get(modality.name)
+            if value is not None:
+                yield modality.spell(value)  # type: ignore[attr-defined]
+        except Exception as error:  # damaged files make libraries and plugins fail in many ways
+            problems.append(problem_line(source.describe(index), error))

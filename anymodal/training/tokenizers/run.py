@@ -1,0 +1,112 @@
+"""Training of one tokenizer: what a step computes and what is reported about the codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anymodal import distributed as gather
+from anymodal.tokenizers.losses import Loss, loss_named
+from anymodal.tokenizers.quantizers.base import count_ids
+from anymodal.tokenizers.quantizers.usage import perplexity, usage
+from anymodal.tokenizers.tokenizer import Tokenizer
+from anymodal.training.engine import Batches, Engine
+from anymodal.training.objective import Objective
+from anymodal.training.parallel import World
+from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.batches import Inputs
+from anymodal.training.tokenizers.perceptual import PerceptualLoss
+
+
+class CodeMeter:
+    """Counts the ids that all processes have seen since the last report."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        quantizer = tokenizer.config.quantizer
+        self.size, self.codebooks = quantizer.size, quantizer.codebooks
+        self.counts_GK: Tensor | int = 0
+
+    def add(self, ids_BN: Tensor) -> None:
+        self.counts_GK = self.counts_GK + gather.total(count_ids(ids_BN, self.size, self.codebooks))
+
+    def report(self) -> dict[str, float]:
+        """usage in [0, 1] and perplexity in [1, size], means over codebooks, of the ids since the last call."""
+        counts_GK, self.counts_GK = self.counts_GK, 0
+        if isinstance(counts_GK, int):
+            return {}
+        counted_GK = counts_GK.cpu().numpy()
+        return {"usage": usage(counted_GK), "perplexity": perplexity(counted_GK)}
+
+
+class Reconstruction(Objective[Tokenizer, "Tensor | Inputs"]):
+    """How far outputs are from what they should be, how far latents from their codes, and, with it, `perceptual`."""
+
+    def __init__(self, measure: Loss, code_weight: float, perceptual: PerceptualLoss | None, meter: CodeMeter) -> None:
+        self.measure, self.code_weight, self.perceptual, self.meter = measure, code_weight, perceptual, meter
+
+    def totals(self, batches: Sequence[Tensor | Inputs]) -> Tensor:
+        """The number of samples."""
+        return torch.tensor(float(sum(len(_rows(batch)) for batch in batches)))
+
+    def __call__(self, model: Tokenizer, batch: Tensor | Inputs, totals: Tensor) -> dict[str, Tensor]:
+        x = _rows(batch)
+        result = model(x)
+        self.meter.add(result.ids)
+        parts = {"reconstruction": self.measure(result.output.float(), result.target), "commitment": result.code_loss}
+        loss = parts["reconstruction"] + self.code_weight * parts["commitment"]
+        if self.perceptual is not None:
+            parts["perceptual"] = self.perceptual(result.output, result.target)
+            loss = loss + self.perceptual.weight * parts["perceptual"]
+        share = (len(x) / totals).float()
+        return {name: value * share for name, value in {"loss": loss, **parts}.items()}
+
+    def problems(self, batch: Tensor | Inputs) -> Sequence[str]:
+        return batch.problems if isinstance(batch, Inputs) else ()
+
+
+def _rows(batch: Tensor | Inputs) -> Tensor:
+    return batch.rows if isinstance(batch, Inputs) else batch
+
+
+def train_tokenizer(
+    tokenizer: Tokenizer,
+    batches: Batches[Any],
+    loss: str | Loss,
+    settings: TrainingSettings,
+    out: Path | None = None,
+    *,
+    code_weight: float = 1.0,
+    perceptual: PerceptualLoss | None = None,
+    device: str | torch.device | None = None,
+    world: World | None = None,
+    resume: bool = False,
+    verbose: bool = False,
+    meaning: Mapping[str, Any] | None = None,
+) -> Tokenizer | None:
+    """Train a tokenizer to reconstruct its inputs; the result, averaged if `settings.ema` is on, is ready for use.
+
+    None for a run that ended early, to be resumed.
+
+    batches: inputs as `Tokenizer` reads them, or `Inputs`; see `Engine.run` for what makes a run resumable.
+    loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
+    world: the processes that train together; codebooks learn from the latents of all of them.
+    perceptual: compares pictures (B, 3, H, W) beside that loss.
+    meaning: what the tokenizer is for; see `Engine`.
+    Logged: loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual, its parts, and usage and
+        perplexity of the codes since the line before.
+    """
+    measure = loss_named(loss) if isinstance(loss, str) else loss
+    engine = Engine(tokenizer, settings, out, device=device, verbose=verbose, world=world, meaning=meaning)
+    meter = CodeMeter(tokenizer)
+    if perceptual is not None:
+        perceptual.to(engine.device)
+    objective = Reconstruction(measure, code_weight, perceptual, meter)
+    engine.run(batches, objective, report=meter.report, resume=resume)
+    if not engine.finished:
+        return None
+    tokenizer.load_state_dict(engine.weights())
+    return tokenizer.eval()

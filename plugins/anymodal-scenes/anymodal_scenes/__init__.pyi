@@ -1,0 +1,13 @@
+from .caption import mentions as mentions
+from .catalogue import BASIC as BASIC
+from .catalogue import COLOURS as COLOURS
+from .catalogue import KINDS as KINDS
+from .scene import render as render
+from .types import FAR as FAR
+from .types import Camera as Camera
+from .types import Pose as Pose
+from .types import Relation as Relation
+from .types import Scene as Scene
+from .types import SceneObject as SceneObject
+from .types import Setting as Setting
+from .write import write as write

@@ -1,0 +1,5 @@
+"""python -m anymodal.checkpoints.formats.fourm"""
+
+from parity.command import main
+
+main()

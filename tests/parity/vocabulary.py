@@ -1,0 +1,76 @@
+"""text/: ids of strings, with the text tokenizer that 4M publishes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from anymodal.files import read_json
+from anymodal.masking import hide_spans, merge_spans
+from anymodal.text import Vocabulary
+from parity.results import Result, attempt, gap, skip
+from parity.serialisation import verify_transforms, verify_values
+
+NAME = "text_tokenizer_4m_wordpiece_30k.json"
+
+
+def find_vocabulary(folder: Path) -> Path | None:
+    """The tokenizer file in a folder text/ of this set or of a set beside it."""
+    beside = sorted(folder.resolve().parent.parent.glob(f"*/text/{NAME}"))
+    own = folder / NAME
+    return own if own.is_file() else next(iter(beside), None)
+
+
+def verify_text(folder: Path) -> Iterator[Result]:
+    """The ids of all recorded strings of either layout, and span masking on ids."""
+    path = find_vocabulary(folder)
+    if path is None:
+        yield skip("text", f"there is no {NAME} here; put it beside the cases")
+        return
+    vocabulary = Vocabulary.load(path)
+    if (folder / "serialisation.json").is_file():
+        recorded = read_json(folder / "serialisation.json")
+        pairs = [(text, ids) for text, ids, _ in recorded["encode"]]
+        pairs += [(recorded["det"]["string"], recorded["det"]["ids"])]
+        pairs += [(case["string"], case["ids"]) for case in recorded["color_palette"] + recorded["human_poses"]]
+        pairs += list(zip(recorded["metadata"]["chunks"], recorded["metadata"]["ids"], strict=True))
+        yield from attempt("text/serialisation", lambda: _ids("text/serialisation", vocabulary, pairs))
+        yield from verify_values(recorded, vocabulary)
+        yield from attempt("text/span_masking", lambda: _spans(vocabulary, recorded["span_masking"]))
+    if (folder / "wordpiece.json").is_file():
+        recorded_words = read_json(folder / "wordpiece.json")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != recorded_words["tokenizer_sha256"]:
+            yield skip("text/wordpiece", f"{path} is not the tokenizer file that this set was made with")
+        else:
+            strings = [(case["text"], case["ids"]) for case in recorded_words["strings"]]
+            yield from attempt("text/wordpiece", lambda: _ids("text/wordpiece", vocabulary, strings))
+    if (folder / "span_merge.json").is_file():
+        yield from attempt("text/span_merge", lambda: _merges(vocabulary, read_json(folder / "span_merge.json")))
+    if (folder / "transforms.json").is_file():
+        yield from verify_transforms(read_json(folder / "transforms.json"), vocabulary)
+
+
+def _ids(case: str, vocabulary: Vocabulary, pairs: list[tuple[str, list[int]]]) -> Result:
+    wrong = [text for text, ids in pairs if vocabulary.encode(text).tolist() != ids]
+    note = f"of {len(pairs)} strings; first: {wrong[0]!r}" if wrong else f"of {len(pairs)} strings"
+    return Result(case, len(wrong), 0, note)
+
+
+def _spans(vocabulary: Vocabulary, cases: list[dict]) -> Result:
+    space, error = vocabulary.space(256), 0.0
+    for case in cases:
+        read, said = hide_spans(np.array(case["ids"], np.int64), np.array(case["keep"], bool), space)
+        error = max(error, gap(read, case["input"]), gap(said, case["target"]))
+    return Result("text/span_masking", error, 0, f"{len(cases)} examples")
+
+
+def _merges(vocabulary: Vocabulary, cases: list[dict]) -> Result:
+    space, error = vocabulary.space(256), 0.0
+    for case in cases:
+        merged = merge_spans(np.array(case["input"], np.int64), np.array(case["target"], np.int64), space)
+        error = max(error, gap(merged, case["merged"]))
+    return Result("text/span_merge", error, 0, f"{len(cases)} examples")
