@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from anymodal.checkpoints.card import About
-from anymodal.crops import centre_crops
+from anymodal.crops import center_crops
 from anymodal.errors import GenerationError, nearest
 from anymodal.generation import KnownTokens, Sampler, Target
 from anymodal.generation.plan import FINER, chosen_targets, entrances, make_plan, modality_of
@@ -54,7 +54,7 @@ class AnyModel:
     # Values and tokens.
 
     def accept(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Natural values at the model's size: files are read, pictures cut to their centred square.
+        """Natural values at the model's size: files are read, pictures cut to their centerd square.
 
         A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
         """
@@ -67,7 +67,7 @@ class AnyModel:
                 extents[name] = extent = modality.extent(values[name])
                 if extent is not None and not (len(extent) == 2 and min(extent) > 0):
                     raise ValueError(f"returns {extent!r:.80}, not (width, height) above 0, or None")
-        for name, crop in centre_crops(extents).items():
+        for name, crop in center_crops(extents).items():
             modality, value = self.modalities[name], values[name]
             with blame(modality, "crop", value):
                 values[name] = modality.crop(value, crop)

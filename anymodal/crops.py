@@ -18,16 +18,16 @@ class Crop:
     flip: bool = False
 
     @classmethod
-    def centre(cls, width: float, height: float) -> Crop:
-        """The largest centred square of a picture of that size in pixels."""
+    def center(cls, width: float, height: float) -> Crop:
+        """The largest centerd square of a picture of that size in pixels."""
         side = min(width, height)
         return cls((1 - side / width) / 2, (1 - side / height) / 2, side / width, side / height)
 
 
-def centre_crops(extents: Mapping[str, tuple[float, float] | None]) -> dict[str, Crop]:
-    """The centred square for each value of one sample by the extents of the values, (width, height) or None.
+def center_crops(extents: Mapping[str, tuple[float, float] | None]) -> dict[str, Crop]:
+    """The centerd square for each value of one sample by the extents of the values, (width, height) or None.
 
     A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
     """
     common = next((extent for extent in extents.values() if extent), None)
-    return {name: Crop.centre(*known) if (known := extent or common) else Crop() for name, extent in extents.items()}
+    return {name: Crop.center(*known) if (known := extent or common) else Crop() for name, extent in extents.items()}

@@ -84,7 +84,7 @@ class Labeler:
         for number, sample in enumerate(samples):
             if source not in sample:
                 has = ", ".join(sample) or "nothing"
-                raise ValueProblem(f"labelling {self.modality!r} needs {source!r}, and sample {number} has {has}")
+                raise ValueProblem(f"labeling {self.modality!r} needs {source!r}, and sample {number} has {has}")
         return [sample[source] for sample in samples]
 
 
@@ -155,7 +155,7 @@ class FeatureLabeler(PictureLabeler):
     """Features of a vision transformer: override `features`.
 
     Pictures are resized so that their shorter side has about `size` pixels and both sides are multiples of `patch`;
-    with `square` only the centred square is seen. They are standardised by `mean` and `std`, ImageNet's by default.
+    with `square` only the centerd square is seen. They are standardized by `mean` and `std`, ImageNet's by default.
     """
 
     size: ClassVar[int] = 224
@@ -197,5 +197,5 @@ class FeatureLabeler(PictureLabeler):
 def _photograph(value: Any) -> np.ndarray:
     picture = np.asarray(value)
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-        raise ValueProblem(f"labelling needs photographs uint8 (H, W, 3), got {picture.dtype} of shape {picture.shape}")
+        raise ValueProblem(f"labeling needs photographs uint8 (H, W, 3), got {picture.dtype} of shape {picture.shape}")
     return picture

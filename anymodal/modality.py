@@ -1,6 +1,6 @@
 """Modality: one kind of data. Subclassing it is all a plugin has to do.
 
-The class holds behaviour; numbers (sizes, codebooks, ranges) are class attributes that a checkpoint may override for
+The class holds behavior; settings (sizes, codebooks, ranges) are class attributes that a checkpoint may override for
 an instance. The verbs, in the order of a value's life:
 
     read -> accept -> crop -> preprocess -> encode -> tokens -> decode -> postprocess -> show / score / write
@@ -56,7 +56,7 @@ def _like(default: Any, value: Any) -> Any:
 class Modality:
     """One kind of data; see the family classes (`ImageModality`, `TextModality`, ...) for ready ones.
 
-    Class attributes an author sets: `numbers` names the attributes that a checkpoint may override; `suffixes` are the
+    Class attributes an author sets: `settings` names the attributes that a checkpoint may override; `suffixes` are the
     file endings it reads, the first is the one it writes; `aligned` says that values cover the picture and take part
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
     `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
@@ -66,7 +66,7 @@ class Modality:
     name: ClassVar[str] = ""
     family: ClassVar[str] = "custom"
     api: ClassVar[str] = "1.0"
-    numbers: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[tuple[str, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
     aligned: ClassVar[bool] = False
     photographic: ClassVar[bool] = False
@@ -85,17 +85,17 @@ class Modality:
         if not cls.__dict__.get("name"):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
-    def __init__(self, **numbers: Any) -> None:
-        for key, value in numbers.items():
-            if key not in self.numbers:
-                raise PluginError(f"modality {self.name!r} has no number {key!r}{nearest(key, self.numbers)}")
+    def __init__(self, **settings: Any) -> None:
+        for key, value in settings.items():
+            if key not in self.settings:
+                raise PluginError(f"modality {self.name!r} has no setting {key!r}{nearest(key, self.settings)}")
             try:
                 setattr(self, key, _like(getattr(type(self), key), value))
             except ConfigError as error:
-                raise ConfigError(f"the number {key!r} of {self.name!r}: {error}") from None
+                raise ConfigError(f"the setting {key!r} of {self.name!r}: {error}") from None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.settings().items())})"
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
 
     @classmethod
     @hookimpl
@@ -107,7 +107,7 @@ class Modality:
         """Raise PluginError if the class cannot be used; run once when a plugin is loaded."""
         if not NAME.fullmatch(cls.name):
             raise PluginError(f"the name {cls.name!r} of a modality must match [a-z][a-z0-9_]*")
-        for key in ("numbers", "suffixes", "derived_from", "folders"):
+        for key in ("settings", "suffixes", "derived_from", "folders"):
             words = getattr(cls, key)
             if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
                 raise PluginError(f"{key} of modality {cls.name!r} is a tuple of texts, as ('one',), not {words!r}")
@@ -148,9 +148,9 @@ class Modality:
         if self._tokenizer is not None:
             self._tokenizer.to(device)
 
-    def settings(self) -> dict[str, Any]:
-        """The numbers of this instance, as they are written into a checkpoint."""
-        return {key: getattr(self, key) for key in self.numbers}
+    def config(self) -> dict[str, Any]:
+        """The settings of this instance, as they are written into a checkpoint."""
+        return {key: getattr(self, key) for key in self.settings}
 
     # What the model sees.
 

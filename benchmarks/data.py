@@ -83,7 +83,7 @@ def parts(batches: MaskedBatches, seconds: float) -> dict[str, float]:
 
 
 def scenes_as_tokens(folder: Path, modalities: ModalitySet, count: int) -> Path:
-    """A tokenised dataset of rendered scenes, four crops of each."""
+    """A tokenized dataset of rendered scenes, four crops of each."""
     write(folder / "scenes", count, seed=0, size=64, workers=os.cpu_count() or 1)
     make = partial(_same, modalities)
     tokenize_dataset(folder / "scenes", make, folder / "tokens", crops=Crops(count=4, flip=True))
@@ -97,7 +97,7 @@ def _same(modalities: ModalitySet) -> ModalitySet:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=ROOT / "recipes/tiny/model.yaml")
-    parser.add_argument("--data", help="a dataset of any kind; by default, scenes are rendered and tokenised")
+    parser.add_argument("--data", help="a dataset of any kind; by default, scenes are rendered and tokenized")
     parser.add_argument("--count", type=int, default=256, help="how many scenes")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each part")
     parser.add_argument("--profile", action="store_true", help="show which functions take the time")

@@ -5,8 +5,8 @@
 rgb -> depth, normal, semseg, caption are compared with constant predictors fitted on training scenes: the best single
 constant, and the best constant picture (one value a pixel). Sky has no depth and no normal and is left out.
 caption -> rgb is compared with shuffled captions, by three judges: which of the named kinds the model's own
-rgb -> semseg finds in the pictures, which (colour, kind) pairs its rgb -> caption reads in them (F1), and how much of
-them has the named colours (nearest of the eleven in CIELAB; what the true pictures reach is given too).
+rgb -> semseg finds in the pictures, which (color, kind) pairs its rgb -> caption reads in them (F1), and how much of
+them has the named colors (nearest of the eleven in CIELAB; what the true pictures reach is given too).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def surface(scene: Scene) -> np.ndarray:
 
 
 def fit_constants(scenes: list[Scene]) -> dict[str, Any]:
-    """The constants, single and per pixel, that minimise the metrics on training scenes."""
+    """The constants, single and per pixel, that minimize the metrics on training scenes."""
     depth = np.stack([np.where(surface(s), s.depth, np.nan) for s in scenes])
     normal = np.stack([s.normal for s in scenes])
     mean = normal.sum(0)
@@ -50,7 +50,7 @@ def fit_constants(scenes: list[Scene]) -> dict[str, Any]:
 
 
 def relative_median(values: np.ndarray) -> np.ndarray:
-    """The constant c along axis 0 that minimises mean |c - t| / t: the median with weights 1 / t; NaN is left out."""
+    """The constant c along axis 0 that minimizes mean |c - t| / t: the median with weights 1 / t; NaN is left out."""
     order = np.argsort(values, axis=0)
     ordered = np.take_along_axis(values, order, 0)
     weight = np.cumsum(np.nan_to_num(1 / ordered), axis=0)
@@ -59,7 +59,7 @@ def relative_median(values: np.ndarray) -> np.ndarray:
 
 
 def pair_scores(said: list[set], meant: list[set]) -> dict[str, float]:
-    """Precision, recall and F1 of (colour, kind) pairs over all captions."""
+    """Precision, recall and F1 of (color, kind) pairs over all captions."""
     hits = sum(len(a & b) for a, b in zip(said, meant, strict=True))
     precision = hits / max(sum(map(len, said)), 1)
     recall = hits / max(sum(map(len, meant)), 1)
@@ -116,10 +116,10 @@ def from_captions(model: am.AnyModel, scenes: list[Scene]) -> dict[str, Any]:
     judges = {
         "kinds_found": lambda p: kinds_found(seen, p),
         "pairs_read": lambda p: pair_scores(read, p)["f1"],
-        "colour_share": lambda p: colour_share(made, p),
+        "color_share": lambda p: color_share(made, p),
     }
     result = {name: {"own": judge(pairs), "shuffled": judge(shuffled)} for name, judge in judges.items()}
-    result["colour_share"]["true_pictures"] = colour_share([s.rgb for s in scenes], pairs)
+    result["color_share"]["true_pictures"] = color_share([s.rgb for s in scenes], pairs)
     return result
 
 
@@ -129,14 +129,14 @@ def kinds_found(semsegs: list[np.ndarray], pairs: list[set]) -> float:
     return float(np.mean(found))
 
 
-def colour_share(pictures: list[np.ndarray], pairs: list[set]) -> float:
-    """Mean share of the picture whose nearest colour name is a named one."""
+def color_share(pictures: list[np.ndarray], pairs: list[set]) -> float:
+    """Mean share of the picture whose nearest color name is a named one."""
     shares = []
     for picture, pair in zip(pictures, pairs, strict=True):
-        colours = {NAMES.index(c) for c, _ in pair if c}
-        if colours:
+        colors = {NAMES.index(c) for c, _ in pair if c}
+        if colors:
             nearest = np.linalg.norm(to_lab(picture.reshape(-1, 3))[:, None] - PAINTS[None], axis=-1).argmin(1)
-            shares.append(np.isin(nearest, list(colours)).mean())
+            shares.append(np.isin(nearest, list(colors)).mean())
     return float(np.mean(shares))
 
 

@@ -40,8 +40,8 @@ def truths(model: am.AnyModel, folder: Path, count: int) -> list[dict[str, Any]]
     samples = [source.read(k) for source in [open_values(folder, model.modalities)] for k in range(count)]
     for name in TEACHERS:
         if name in model.modalities:
-            labelled = registry().labeler(f"tiny_{name}")().label(samples)
-            for sample, value in zip(samples, labelled, strict=True):
+            labeled = registry().labeler(f"tiny_{name}")().label(samples)
+            for sample, value in zip(samples, labeled, strict=True):
                 sample[name] = value
     if "t5_caption" in model.modalities:
         for sample, rows in zip(samples, registry().labeler("minilm")().label(samples), strict=True):

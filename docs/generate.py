@@ -185,7 +185,7 @@ def _modality(cls: type[am.Modality]) -> str:
         ["family", cls.family],
         ["package", f"`{am.modalities()[cls.name].distribution}`"],
         ["files", " ".join(f"`{suffix}`" for suffix in cls.suffixes)],
-        ["numbers", ", ".join(f"`{key} = {value!r}`" for key, value in modality.settings().items())],
+        ["settings", ", ".join(f"`{key} = {value!r}`" for key, value in modality.config().items())],
         ["computed from", ", ".join(cls.derived_from) or "–"],
         ["score", _flat(inspect.getdoc(cls.score))],
         ["generated with", _sampling(modality)],

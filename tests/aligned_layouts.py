@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-COLOURS = ("red", "green", "blue", "white", "black")
+COLORS = ("red", "green", "blue", "white", "black")
 
 
 def picture(k: int, width: int = 40, height: int = 32) -> bytes:
@@ -34,11 +34,11 @@ def npy(array: object) -> bytes:
 
 
 def samples(count: int) -> dict[str, dict[str, bytes]]:
-    """Files by folder and name: pictures, depth in metres, captions."""
+    """Files by folder and name: pictures, depth in meters, captions."""
     return {
         "rgb": {f"{k:04d}.png": picture(k) for k in range(count)},
         "depth": {f"{k:04d}.npy": npy(np.full((32, 40), 0.1 + 0.05 * k, np.float32)) for k in range(count)},
-        "caption": {f"{k:04d}.txt": f"a {COLOURS[k % 5]} car".encode() for k in range(count)},
+        "caption": {f"{k:04d}.txt": f"a {COLORS[k % 5]} car".encode() for k in range(count)},
     }
 
 

@@ -31,7 +31,7 @@ def build_set(names: list[str], vocabulary: Vocabulary) -> am.ModalitySet:
     members = []
     for name in names:
         cls = registry().modality(name)
-        if "codebook" in cls.numbers:
+        if "codebook" in cls.settings:
             modality = cls(**GRID, **({"channels": 4} if name == "semseg" else {}))
             modality.tokenizer = VQTokenizer(modality.tokenizer_config(SMALL, SMALL)).eval()
         else:

@@ -161,7 +161,7 @@ class Double(Thermal):
         return super().postprocess(tensor).astype(np.float64)
 
 
-class Neighbours(Thermal):
+class Neighbors(Thermal):
     """Scales by what else is in the batch."""
 
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
@@ -226,8 +226,8 @@ class Poisoned(Thermal):
         return [v + drawn.random(v.shape, np.float32) for v in super().detokenize_stream(stream, tokens)]
 
 
-class Grey(Thermal):
-    """Shows a picture without colours."""
+class Gray(Thermal):
+    """Shows a picture without colors."""
 
     def show(self, value: Any, size: int = 256) -> Any:
         return super().show(value, size).convert("L")
@@ -251,21 +251,21 @@ class Modest(Thermal):
 class Endless(Thermal):
     """Has a number without a default."""
 
-    numbers = (*Thermal.numbers, "emissivity")
+    settings = (*Thermal.settings, "emissivity")
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self.emissivity = 1.0
 
-    def settings(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in Thermal.numbers}
+    def config(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in Thermal.settings}
 
 
 class Locked(Thermal):
     """Keeps a lock, which no other process can have."""
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self.lock = threading.Lock()
 
 
@@ -327,7 +327,7 @@ PLANTED = {
     "AM207": Unending,
     "AM208": Endless,
     "AM301": Double,
-    "AM303": Neighbours,
+    "AM303": Neighbors,
     "AM305": Brittle,
     "AM307": Unknown,
     "AM401": Shaken,
@@ -338,7 +338,7 @@ PLANTED = {
     "AM503": Hollow,
     "AM504": Mean,
     "AM505": Poisoned,
-    "AM601": Grey,
+    "AM601": Gray,
     "AM602": Pickled,
     "AM603": Modest,
 }

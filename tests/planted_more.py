@@ -67,7 +67,7 @@ class Average(Thermal):
 
 
 class Shortcut(am.PixelModality):
-    """Colours 0..255; read another way than in training."""
+    """Colors 0..255; read another way than in training."""
 
     channels, low, high, dtype = 3, 0.0, 255.0, "uint8"
 
@@ -111,13 +111,13 @@ class Orphan(Thermal):
 
 
 class Sumless(Thermal):
-    """Kelvin; said to be computed from colours."""
+    """Kelvin; said to be computed from colors."""
 
     derived_from = ("rgb",)
 
 
 class Listed(Sumless):
-    """Kelvin; computed from colours, in lists."""
+    """Kelvin; computed from colors, in lists."""
 
     def derive(self, values: dict[str, Any]) -> Any:
         return values["rgb"].mean(-1).tolist()
@@ -311,13 +311,13 @@ class Shiftless(am.LabelMapModality):
 
 
 class Twins(am.NumbersModality):
-    """Sizes from 0 to 10 metres; two have one code."""
+    """Sizes from 0 to 10 meters; two have one code."""
 
     fields = {"width": am.Number(0, 0, 10, bins=50), "height": am.Number(0, 0, 10, bins=50)}
 
 
 class Fine(am.NumbersModality):
-    """Sizes from 0 to 10 metres; more bins than value tokens."""
+    """Sizes from 0 to 10 meters; more bins than value tokens."""
 
     fields = {"width": am.Number(0, 0, 10, bins=5000)}
 

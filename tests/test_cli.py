@@ -119,7 +119,7 @@ def test_one_modality():
     assert facts["distribution"] == "anymodal-depth"
     (stream,) = [s for s in facts["streams"] if s["stream"] == "depth"]
     assert stream["target"] and stream["length"] == stream["shape"][0] * stream["shape"][1]
-    assert facts["numbers"]
+    assert facts["settings"]
     table = run("modalities", "depth")
     assert f"family\t{facts['family']}" in table.stdout.splitlines()
 

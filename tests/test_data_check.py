@@ -83,9 +83,9 @@ def test_stored_grids_are_checked_with_their_sizes(tmp_path, capsys):
     files["crop_settings"]["0004.npy"] = npy(np.zeros((3, 2)))
     files["crop_settings"]["0005.npy"] = npy(np.array([[0, 0, 20, 20, 0], [0, 0, 900, 20, 0], [0, 0, 20, 20, 1]]))
     root = as_tars(tmp_path / "data", files)
-    numbers = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
+    settings = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
     config = {
-        "modalities": {"rgb": numbers, "depth": numbers, "caption": {"length": 24}},
+        "modalities": {"rgb": settings, "depth": settings, "caption": {"length": 24}},
         "tokenizers": "none",
         "data": "none",
         "model": {"dim": 32, "heads": 2},
@@ -177,7 +177,7 @@ def test_pictures_in_rows_are_cut_to_the_square(tmp_path, vocabulary):
     rows.save_to_disk(tmp_path / "saved")
     few = build_set(["rgb"], vocabulary)
     source = open_source(DataConfig(path=str(tmp_path / "saved")), few)
-    expected = few["rgb"].patches(few["rgb"].crop(picture, Crop.centre(60, 40)))
+    expected = few["rgb"].patches(few["rgb"].crop(picture, Crop.center(60, 40)))
     assert np.array_equal(source.sample(0, np.random.default_rng(0))["rgb.pixels"], expected)
     report = check_dataset(str(tmp_path / "saved"))
     assert report.counts == {"rgb": 1} and not len(report.findings)

@@ -304,7 +304,7 @@ def test_training_on_a_frozen_encoder_lowers_the_loss_and_keeps_the_codes(tmp_pa
 
 def test_the_command_trains_a_denoiser_for_a_trained_tokenizer(tmp_path: Path) -> None:
     assert command("scenes", "--count", 4, "--size", 32, "--out", tmp_path / "scenes", "--seed", 1) == 0
-    keys = {"modality": "depth", "numbers": {**GRID, "scaling": "log", "low": 0.4, "high": 80.0}}
+    keys = {"modality": "depth", "settings": {**GRID, "scaling": "log", "low": 0.4, "high": 80.0}}
     codes = trained_tokenizer(tmp_path / "scenes", tmp_path / "codes", encoder=SIDE, decoder=SIDE, **keys)
     unet = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
     keys |= {"unet": unet, "noise": {"prediction": "v_prediction"}, "codes": str(codes)}

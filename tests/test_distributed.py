@@ -31,7 +31,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A configuration with a grid, a dense stream and sequences, on tokens of a dozen scenes."""
     work = tmp_path_factory.mktemp("line")
     write(work / "scenes", 12, seed=3, size=32, workers=1)
-    trained_tokenizer(work / "scenes", work / "tokenizers", modality="rgb", numbers=GRID, encoder=VIT, decoder=VIT)
+    trained_tokenizer(work / "scenes", work / "tokenizers", modality="rgb", settings=GRID, encoder=VIT, decoder=VIT)
     trained_tokenizer(work / "scenes", work / "tokenizers", **WORDS)
     model_config(
         work / "model.yaml",

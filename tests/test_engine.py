@@ -291,7 +291,7 @@ class TestLog:
         assert written.out == "" and "step 10/10" in written.err and "loss" in written.err
 
 
-class TestOptimisation:
+class TestOptimization:
     def test_schedule_values(self) -> None:
         assert [cosine(step, 14, 4) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
         assert cosine(9, 14, 4) == pytest.approx(0.5)

@@ -96,7 +96,7 @@ def test_aligned_modalities_share_a_crop_and_classes_stay_classes():
     rows, columns = np.mgrid[:64, :96]
     picture = np.stack([rows, columns, rows], -1).astype(np.uint8)
     labels = (columns >= 48).astype(np.uint8) * 100
-    crop = Crop.centre(96, 64)
+    crop = Crop.center(96, 64)
     cut, classes = RGB(**SIZE).crop(picture, crop), Semseg(**SIZE).crop(labels, crop)
     assert cut.shape == (32, 32, 3) and set(np.unique(classes)) == {0, 100}
     assert abs(int(cut[0, 0, 1]) - 16) <= 2 and abs(int(cut[0, -1, 1]) - 79) <= 2
@@ -113,15 +113,15 @@ def test_semseg_maps_ids_to_the_labels_of_a_checkpoint():
 
 def test_values_that_are_not_finite_survive():
     value = np.full((32, 32), np.nan, np.float32)
-    for scaling in ("log", "standardise"):
+    for scaling in ("log", "standardize"):
         assert np.isfinite(Depth(**SIZE, scaling=scaling, low=0.4, high=80.0).preprocess(value)).all()
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=7))
-def test_palettes_spell_and_parse(colours):
-    value = np.array(colours, np.uint8)
+def test_palettes_spell_and_parse(colors):
+    value = np.array(colors, np.uint8)
     palette = Palette()
-    assert palette.spell(value).startswith(f"v1={len(colours)} v0={colours[0][0]} ")
+    assert palette.spell(value).startswith(f"v1={len(colors)} v0={colors[0][0]} ")
     assert np.array_equal(palette.parse(palette.spell(value)), value)
 
 
@@ -135,7 +135,7 @@ def test_parsing_never_fails(text):
 def test_palettes_are_found_in_pictures():
     picture = np.zeros((40, 40, 3), np.uint8)
     picture[:, :20], picture[:, 20:32], picture[:, 32:] = (200, 20, 20), (20, 20, 200), (240, 240, 240)
-    palette = Palette(colours=3).derive({"rgb": picture})
+    palette = Palette(colors=3).derive({"rgb": picture})
     assert palette.tolist() == [[200, 20, 20], [20, 20, 200], [240, 240, 240]]
 
 
@@ -276,7 +276,7 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
 
 
 @pytest.mark.parametrize(
-    ("name", "numbers", "words"),
+    ("name", "settings", "words"),
     [
         ("rgb", {"size": "big"}, "the number 'size' of 'rgb': expected a whole number, got 'big'"),
         ("rgb", {"patch": 0}, "'patch' of 'rgb': expected at least 1, got 0"),
@@ -288,7 +288,7 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
         ("depth", {"high": float("inf")}, "'high' of 'depth': expected a finite number, got inf"),
         ("depth", {"low": 5, "high": 2}, "low must be below high"),
         ("depth", {"scaling": "log"}, "needs the nearest distance as low, above 0; got 0"),
-        ("depth", {"scaling": "linear"}, "'log' or 'standardise', got 'linear'"),
+        ("depth", {"scaling": "linear"}, "'log' or 'standardize', got 'linear'"),
         ("det", {"order": "size"}, "the order of det is one of .*, got 'size'"),
         ("caption", {"length": -1}, "'length' of 'caption': expected at least 1"),
         ("caption", {"shared": 1}, "expected true or false, got 1"),
@@ -297,4 +297,4 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
 )
 def test_numbers_that_no_value_can_have_are_refused_at_once(name, numbers, words):
     with pytest.raises(ConfigError, match=words):
-        registry().modality(name)(**numbers)
+        registry().modality(name)(**settings)

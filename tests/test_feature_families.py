@@ -104,18 +104,18 @@ crops = st.builds(
 
 @given(crops, seeds)
 def test_features_follow_the_crop_of_the_picture(crop, seed):
-    """Features that are the mean colour of their cell: cropped, they resemble those of the cropped picture."""
+    """Features that are the mean color of their cell: cropped, they resemble those of the cropped picture."""
     x, y = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 64))
     slopes = np.random.default_rng(seed).normal(size=(3, 2))
     picture = np.stack([sx * x + sy * y for sx, sy in slopes], -1).astype(np.float32)
 
-    class Colours(am.FeatureMapModality):
+    class Colors(am.FeatureMapModality):
         channels, size, patch = 3, 64, 8
 
     photograph = am.image("photograph", channels=3, low=-8, high=8)(size=64, patch=8)
     cells = lambda value: value.reshape(8, 8, 8, 8, 3).mean((1, 3))  # noqa: E731
     expected = cells(photograph.crop(picture, crop))
-    found = Colours().crop(cells(picture), crop)
+    found = Colors().crop(cells(picture), crop)
     inner = slice(3, -3) if crop.width < 0.25 else slice(1, -1)  # beyond the outermost cells nothing is known
     assert found.shape == (8, 8, 3)
     span = np.abs(slopes).sum() / 8
@@ -135,7 +135,7 @@ def test_flips_are_exact_and_their_own_inverse(seed):
 def test_grids_of_any_shape_are_cut_to_the_square_of_the_model():
     value = noise(0, 8, 16, 6)
     assert Map().extent(value) == (128, 64)
-    assert np.array_equal(Map().crop(value, am.Crop.centre(128, 64)), value[:, 4:12])
+    assert np.array_equal(Map().crop(value, am.Crop.center(128, 64)), value[:, 4:12])
     assert Map().crop(noise(0, 30, 30, 6), am.Crop()).shape == (8, 8, 6)
 
 
@@ -253,7 +253,7 @@ def test_everything_can_be_shown_and_scores_itself_perfectly(modality):
         assert max(modality.show(nan, 64).size) == 64
 
 
-def test_like_features_have_like_colours():
+def test_like_features_have_like_colors():
     value = np.zeros((8, 8, 6), np.float32)
     value[:, 4:] = noise(3, 6)
     pixels = np.asarray(Map().show(value, 8)).astype(int)

@@ -17,9 +17,9 @@ def samples(count: int = 8) -> list[dict[str, object]]:
     found = []
     for _ in range(count):
         warm = bool(rng.integers(0, 2))
-        colour = (220, 60, 40) if warm else (40, 60, 220)
+        color = (220, 60, 40) if warm else (40, 60, 220)
         found.append({
-            "rgb": np.full((32, 32, 3), colour, np.uint8),
+            "rgb": np.full((32, 32, 3), color, np.uint8),
             "thermal": np.full((32, 32), 310.0 if warm else 250.0, np.float32),
             "caption": "a warm wall" if warm else "a cold wall",
         })  # fmt: skip
@@ -37,9 +37,9 @@ def test_a_set_by_name_trains_and_generates(monkeypatch):
 
 
 def test_a_small_set_learns():
-    numbers = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
-    thermal = am.image("thermal", channels=1, low=233, high=393)(**numbers)
-    rgb = am.registry().modality("rgb")(**numbers)
+    settings = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
+    thermal = am.image("thermal", channels=1, low=233, high=393)(**settings)
+    rgb = am.registry().modality("rgb")(**settings)
     model = fit(am.ModalitySet([rgb, thermal, "caption"]), samples(), steps=240, tokenizer_steps=60, dim=48)
     for sample in samples(4):
         out = model.generate({"rgb": sample["rgb"]}, ["thermal", "caption"], guidance=1.0, temperature=0.1)
@@ -50,8 +50,8 @@ def test_a_small_set_learns():
 @pytest.mark.parametrize("name", sorted(am.modalities()))
 def test_every_modality_fits_beside_a_picture(name, sample_values):
     """As an input, and as an output where it is one; structured values survive their tokens."""
-    numbers = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
-    picture = am.image("picture", channels=1)(**numbers)
+    settings = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
+    picture = am.image("picture", channels=1)(**settings)
     values = sample_values(name)
     cls = am.registry().modality(name)
     small = shrunk(cls)

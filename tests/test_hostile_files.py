@@ -27,11 +27,11 @@ def array_of(shape: str, descr: str = "'<f4'") -> bytes:
     return npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n", bytes(64))
 
 
-def png(width: int, height: int, bits: int = 8, colour: int = 0, rows: bytes = b"") -> bytes:
+def png(width: int, height: int, bits: int = 8, color: int = 0, rows: bytes = b"") -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 

@@ -88,7 +88,7 @@ def drop(folder: Path, name: str, replacement: torch.Tensor | None = None) -> No
         (lambda f: edit(f, lambda c: c.update(format_version=99)), "update anymodal"),
         (lambda f: edit(f, lambda c: c["model"].update(dmi=3)), "unknown key 'model.dmi'; did you mean 'dim'"),
         (lambda f: edit(f, lambda c: c["model"].update(dim="wide")), "whole number"),
-        (lambda f: edit(f, lambda c: c["modalities"]["rgb"]["numbers"].update(size=16)), "does not fit"),
+        (lambda f: edit(f, lambda c: c["modalities"]["rgb"]["settings"].update(size=16)), "does not fit"),
     ],
 )  # fmt: skip
 def test_damage_is_named(copy, damage, words):
@@ -99,7 +99,8 @@ def test_damage_is_named(copy, damage, words):
 
 def test_a_missing_plugin_is_named_unless_it_is_not_asked_for(copy):
     def add(config):
-        config["modalities"]["sonar"] = {"distribution": "anymodal-sonar", "version": "1", "numbers": {}, "streams": []}
+        record = {"distribution": "anymodal-sonar", "version": "1", "settings": {}, "streams": []}
+        config["modalities"]["sonar"] = record
 
     edit(copy, add)
     with pytest.raises(UnknownModality, match="install anymodal-sonar"):

@@ -1,4 +1,4 @@
-"""Labelling: pictures become datasets that every reader understands, and labels are made from what was written."""
+"""Labeling: pictures become datasets that every reader understands, and labels are made from what was written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from small_runs import command
 
 import anymodal as am
 from anymodal.data.files.values import open_values
-from anymodal.data.jobs import label as labelling
+from anymodal.data.jobs import label as labeling
 from anymodal.data.jobs.label import label_dataset
 from anymodal.data.jobs.labelers import Chosen, find_labeler, ordered
 from anymodal.data.jobs.outputs import member_name, write_files
@@ -33,8 +33,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def labelled(photos, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("labelled") / "out"
+def labeled(photos, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("labeled") / "out"
     label_dataset(photos, EXACT, out, shard_size=3)
     return out
 
@@ -43,8 +43,8 @@ def modalities(*names: str) -> list[am.Modality]:
     return [registry().modality(name)() for name in names]
 
 
-def test_labels_are_those_of_the_labelers(photos, labelled):
-    made = open_values(labelled, modalities("rgb", *EXACT))
+def test_labels_are_those_of_the_labelers(photos, labeled):
+    made = open_values(labeled, modalities("rgb", *EXACT))
     assert list(made.names) == [f"{k:04d}" for k in range(7)]
     assert [shard.name for shard in made.shards] == ["shard-00000", "shard-00001", "shard-00002"]
     for index in (0, 6):
@@ -57,16 +57,16 @@ def test_labels_are_those_of_the_labelers(photos, labelled):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_webdataset_reads_the_tars(labelled):
-    tars = [str(path) for path in sorted((labelled / "canny_edge").iterdir())]
+def test_webdataset_reads_the_tars(labeled):
+    tars = [str(path) for path in sorted((labeled / "canny_edge").iterdir())]
     read = list(webdataset.WebDataset(tars, shardshuffle=False).decode("l"))
     assert [sample["__key__"] for sample in read] == [f"{k:04d}" for k in range(7)]
     assert read[0]["png"].shape == (40, 56)
     assert [member_name(name) for name in ("a", "a.b.c", "v1.0/a.b")] == ["a", "a-b-c", "v1.0/a-b"]
 
 
-def test_the_manifest_names_labelers_versions_and_files(labelled):
-    manifest = json.loads((labelled / "manifest.json").read_text())
+def test_the_manifest_names_labelers_versions_and_files(labeled):
+    manifest = json.loads((labeled / "manifest.json").read_text())
     assert manifest["modalities"]["canny_edge"]["labeler"] == "canny_edge"
     assert manifest["modalities"]["rgb"]["labeler"] is None
     assert manifest["versions"].keys() == {
@@ -76,11 +76,11 @@ def test_the_manifest_names_labelers_versions_and_files(labelled):
         "anymodal-metadata-image",
     }
     hashes = {name: each["sha256"] for name, each in manifest["files"].items()}
-    assert hashes == {name: each for name, each in contents(labelled).items() if name.endswith(".tar")}
+    assert hashes == {name: each for name, each in contents(labeled).items() if name.endswith(".tar")}
     assert manifest["shards"] == [{"samples": 3}, {"samples": 3}, {"samples": 1}]
 
 
-def test_the_command_adds_modalities_and_then_does_nothing(photos, labelled, tmp_path, capsys):
+def test_the_command_adds_modalities_and_then_does_nothing(photos, labeled, tmp_path, capsys):
     out = tmp_path / "out"
     one = ["label", photos, "--with", "canny_edge", "--out", out, "--shard-size", 3, "--workers", 1]
     more = [*one, "--with", "metadata_image", "--with", "color_palette"]
@@ -94,22 +94,22 @@ def test_the_command_adds_modalities_and_then_does_nothing(photos, labelled, tmp
         "problems": 0,
         "out": str(out),
     }
-    assert contents(out) == contents(labelled)
+    assert contents(out) == contents(labeled)
 
 
 @pytest.mark.parametrize("layout", ["tars", "folder"])
-def test_what_was_labelled_can_be_checked(photos, tmp_path, capsys, layout):
+def test_what_was_labeled_can_be_checked(photos, tmp_path, capsys, layout):
     with_these = ["--with", "canny_edge", "--layout", layout]
     assert command("label", photos, *with_these, "--out", tmp_path / "out") == 0
     assert command("data", "check", tmp_path / "out") == 0
     assert "no problems" in capsys.readouterr().out
 
 
-def test_plain_folders(photos, labelled, tmp_path):
+def test_plain_folders(photos, labeled, tmp_path):
     out = tmp_path / "out"
     label_dataset(photos, EXACT, out, layout="folder", shard_size=3)
     assert {path.name for path in (out / "canny_edge").iterdir()} == {f"{k:04d}.png" for k in range(7)}
-    made, tars = (open_values(place, modalities("rgb", *EXACT)) for place in (out, labelled))
+    made, tars = (open_values(place, modalities("rgb", *EXACT)) for place in (out, labeled))
     for name in ("rgb", *EXACT):
         assert made.members.read(name, 5) == tars.members.read(name, 5)
     (out / "canny_edge/0004.png").write_bytes(b"")
@@ -133,8 +133,8 @@ def test_tars_keep_their_shards_and_what_labels_are_made_from_is_carried(monkeyp
         files = [(path.stem, path.suffix, path.read_bytes()) for path in sorted((data / name).iterdir())]
         for shard, stems in enumerate((("0000", "0001", "0002"), ("0003", "0004"))):
             write_files(tars, "tars", name, shard, [file for file in files if file[0] in stems])
-    monkeypatch.setattr(labelling, "find_labeler", lambda name, c=None: Chosen(name, c, "web_text", ("caption",)))
-    monkeypatch.setattr(labelling, "load_labeler", lambda chosen, device: Shout())
+    monkeypatch.setattr(labeling, "find_labeler", lambda name, c=None: Chosen(name, c, "web_text", ("caption",)))
+    monkeypatch.setattr(labeling, "load_labeler", lambda chosen, device: Shout())
     assert label_dataset(tars, {"shout": None}, out, shard_size=2).problems == 0
     assert json.loads((out / "manifest.json").read_text())["shards"] == [{"samples": 3}, {"samples": 2}]
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"rgb", "caption", "web_text"}
@@ -162,8 +162,8 @@ def test_labelers_are_found_by_their_name_and_by_their_modality(photos, tmp_path
         find_labeler("cany_edge")
     with pytest.raises(ConfigError, match=r"metadata_semantic needs 'caption', which .* does not have; add --with"):
         label_dataset(photos.parent, {"metadata_semantic": None}, tmp_path / "out")
-    with pytest.raises(ConfigError, match="numbers are given for 'depth', which is not made"):
-        label_dataset(photos, {"canny_edge": None}, tmp_path / "out", numbers={"depth": {"high": 2.0}})
+    with pytest.raises(ConfigError, match="settings are given for 'depth', which is not made"):
+        label_dataset(photos, {"canny_edge": None}, tmp_path / "out", settings={"depth": {"high": 2.0}})
     with pytest.raises(DataError, match="has no pictures"):
         label_dataset(tmp_path, {"canny_edge": None}, tmp_path / "other")
 
@@ -194,9 +194,9 @@ class Slope(am.Labeler):
 def guessing(monkeypatch) -> dict[str, am.Labeler]:
     """Labelers of depth, and of edges from depth."""
     labelers = {"depth": Guess(), "canny_edge": Slope()}
-    monkeypatch.setattr(labelling, "load_labeler", lambda chosen, device: labelers[chosen.modality])
+    monkeypatch.setattr(labeling, "load_labeler", lambda chosen, device: labelers[chosen.modality])
     monkeypatch.setattr(
-        labelling, "find_labeler", lambda name, c=None: Chosen(name, c, name, tuple(labelers[name].sources))
+        labeling, "find_labeler", lambda name, c=None: Chosen(name, c, name, tuple(labelers[name].sources))
     )
     return labelers
 
@@ -207,10 +207,10 @@ def test_bad_pictures_and_labels_are_left_out_alone(guessing, photos, tmp_path):
     rgb.write(np.zeros((20, 20, 3), np.uint8), data / "0001.png")
     rgb.write(np.full((20, 20, 3), 255, np.uint8), data / "0002.png")
     (data / "0004.png").write_bytes((data / "0004.png").read_bytes()[:60])
-    wanted, numbers = {"canny_edge": None, "depth": None}, {"depth": {"high": 6.0}}
+    wanted, settings = {"canny_edge": None, "depth": None}, {"depth": {"high": 6.0}}
     with pytest.raises(DataError, match="3 of 7 samples have problems"):
-        label_dataset(data, wanted, out, numbers=numbers, shard_size=4, batch=2)
-    label_dataset(data, wanted, out, numbers=numbers, shard_size=4, batch=2, max_bad=0.5)
+        label_dataset(data, wanted, out, settings=settings, shard_size=4, batch=2)
+    label_dataset(data, wanted, out, settings=settings, shard_size=4, batch=2, max_bad=0.5)
     assert {(p["sample"], p["modality"]) for p in problems(out)} == {
         ("0001", "depth"),
         ("0002", "depth"),
@@ -226,13 +226,13 @@ def test_bad_pictures_and_labels_are_left_out_alone(guessing, photos, tmp_path):
 
 
 def test_labels_are_made_from_files_also_when_they_come_later(guessing, photos, tmp_path):
-    numbers = {"depth": {"high": 6.0}}
-    label_dataset(photos, {"depth": None, "canny_edge": None}, tmp_path / "once", numbers=numbers)
-    label_dataset(photos, {"depth": None}, tmp_path / "twice", numbers=numbers)
-    label_dataset(photos, {"canny_edge": None, "depth": None}, tmp_path / "twice", numbers=numbers)
+    settings = {"depth": {"high": 6.0}}
+    label_dataset(photos, {"depth": None, "canny_edge": None}, tmp_path / "once", settings=settings)
+    label_dataset(photos, {"depth": None}, tmp_path / "twice", settings=settings)
+    label_dataset(photos, {"canny_edge": None, "depth": None}, tmp_path / "twice", settings=settings)
     assert contents(tmp_path / "once") == contents(tmp_path / "twice")
     (tmp_path / "twice/canny_edge/shard-00000.tar").unlink()
-    label_dataset(photos, {"canny_edge": None, "depth": None}, tmp_path / "twice", numbers=numbers)
+    label_dataset(photos, {"canny_edge": None, "depth": None}, tmp_path / "twice", settings=settings)
     assert contents(tmp_path / "once") == contents(tmp_path / "twice")
 
 
@@ -242,11 +242,11 @@ def test_labels_that_files_would_cut_off_are_refused(guessing, photos, tmp_path)
     assert not list((tmp_path / "out").glob("depth/*"))
 
 
-def test_what_was_labelled_otherwise_is_refused(photos, labelled, tmp_path):
+def test_what_was_labeled_otherwise_is_refused(photos, labeled, tmp_path):
     with pytest.raises(DataError, match=r"settings.layout was .tars., is .folder."):
-        label_dataset(photos, EXACT, labelled, layout="folder", shard_size=3)
+        label_dataset(photos, EXACT, labeled, layout="folder", shard_size=3)
     with pytest.raises(DataError, match=r"settings.samples was 7, is 2"):
-        label_dataset(photos, EXACT, labelled, shard_size=3, count=2)
+        label_dataset(photos, EXACT, labeled, shard_size=3, count=2)
     with pytest.raises(DataError, match="would be one; rename one of them"):
         shutil.copytree(photos, tmp_path / "data")
         for name in ("a.b.png", "a-b.png"):

@@ -54,7 +54,7 @@ def test_values_are_made_from_values():
 
 
 def test_a_sample_without_the_source_is_named():
-    with pytest.raises(am.ValueProblem, match="labelling 'twice' needs 'number', and sample 1 has other"):
+    with pytest.raises(am.ValueProblem, match="labeling 'twice' needs 'number', and sample 1 has other"):
         Twice().label([{"number": 1}, {"other": 4}])
 
 

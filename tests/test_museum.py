@@ -27,7 +27,7 @@ def test_it_loads_and_works(museum):
     modality = museum.modality("museum")(offset=100.0)
     value = np.linspace(-300, 8000, 64, dtype=np.float32).reshape(8, 8)
     assert np.allclose(modality.postprocess(modality.preprocess(value)), value, atol=0.01)
-    assert modality.score([value], [value + 2])["metres"] == pytest.approx(2)
+    assert modality.score([value], [value + 2])["meters"] == pytest.approx(2)
     assert museum.labeler("museum")().label([{"rgb": np.ones((2, 2, 3))}])[0].tolist() == [[1, 1], [1, 1]]
     assert not museum.problems
 

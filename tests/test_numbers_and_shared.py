@@ -50,8 +50,8 @@ words = st.one_of(
 )
 
 
-def joined(**numbers) -> SharedModality:
-    return SharedModality("facts", [Weather(), Crowd(), Mood()], **numbers)
+def joined(**settings) -> SharedModality:
+    return SharedModality("facts", [Weather(), Crowd(), Mood()], **settings)
 
 
 @pytest.mark.parametrize("name", ["cloud", "wind", "height"])

@@ -15,7 +15,7 @@ PICTURE = np.zeros((32, 32), np.float32)
 
 
 class Odd(am.ImageModality):
-    """Grey pictures."""
+    """Gray pictures."""
 
     channels = 1
 
@@ -24,21 +24,21 @@ def leave(*_: Any, **__: Any) -> None:
     raise SystemExit(4)
 
 
-def model(method: str, behaviour: Any) -> am.AnyModel:
-    return tiny_model([type("Odd", (Odd,), {"__doc__": "Grey pictures.", method: behaviour}), "rgb"])
+def model(method: str, behavior: Any) -> am.AnyModel:
+    return tiny_model([type("Odd", (Odd,), {"__doc__": "Gray pictures.", method: behavior}), "rgb"])
 
 
 @pytest.mark.parametrize("method", ["show_over", "show"])
 @pytest.mark.parametrize(
-    ("behaviour", "words"),
+    ("behavior", "words"),
     [
         (lambda *_, **__: None, "returns NoneType from show, not a PIL image"),
         (lambda *_, **__: np.zeros((2, 2)), r"returns ndarray of shape \(2, 2\) .* from show"),
         (leave, "failed in show of ndarray .*: SystemExit: 4"),
     ],
 )
-def test_what_cannot_be_shown_is_saved_all_the_same(tmp_path, method, behaviour, words):
-    made = model(method, behaviour).generate({"rgb": np.zeros((32, 32, 3), np.uint8)}, "odd", seed=0)
+def test_what_cannot_be_shown_is_saved_all_the_same(tmp_path, method, behavior, words):
+    made = model(method, behavior).generate({"rgb": np.zeros((32, 32, 3), np.uint8)}, "odd", seed=0)
     with pytest.raises(PluginError, match=words):
         made.show()
     with pytest.raises(PluginError, match=words):
@@ -47,7 +47,7 @@ def test_what_cannot_be_shown_is_saved_all_the_same(tmp_path, method, behaviour,
 
 
 @pytest.mark.parametrize(
-    ("method", "behaviour", "words"),
+    ("method", "behavior", "words"),
     [
         ("accept", leave, "failed in accept of ndarray .*: SystemExit: 4"),
         ("extent", lambda *_: (0, 0), r"failed in extent .* returns \(0, 0\), not \(width, height\) above 0"),
@@ -57,15 +57,15 @@ def test_what_cannot_be_shown_is_saved_all_the_same(tmp_path, method, behaviour,
         ("detokenize_stream", leave, "failed in detokenize.*: SystemExit: 4"),
     ],
 )
-def test_what_fails_in_use_is_blamed_on_its_plugin(method, behaviour, words):
-    odd = model(method, behaviour)
+def test_what_fails_in_use_is_blamed_on_its_plugin(method, behavior, words):
+    odd = model(method, behavior)
     with pytest.raises(PluginError, match=words):
         odd.generate({"odd": PICTURE}, "rgb", seed=0)
         odd.generate({"rgb": np.zeros((32, 32, 3), np.uint8)}, "odd", seed=0)
 
 
 def test_what_cannot_be_written_is_blamed_on_its_plugin(tmp_path):
-    for method, behaviour in (("write", leave), ("suffixes", ())):
-        made = model(method, behaviour).generate({"rgb": np.zeros((32, 32, 3), np.uint8)}, "odd", seed=0)
+    for method, behavior in (("write", leave), ("suffixes", ())):
+        made = model(method, behavior).generate({"rgb": np.zeros((32, 32, 3), np.uint8)}, "odd", seed=0)
         with pytest.raises(PluginError, match=r"modality 'odd' .* failed in write"):
             made.save(tmp_path)

@@ -72,7 +72,7 @@ def test_a_run_has_it_as_a_second_loss_and_keeps_none_of_the_network(
 ) -> None:
     write(tmp_path / "scenes", 8, seed=1, size=32, workers=1)
     second = {"network": str(network("convnext")), "weight": 0.5}
-    keys = {"numbers": GRID, "encoder": VIT, "decoder": VIT, "perceptual": second}
+    keys = {"settings": GRID, "encoder": VIT, "decoder": VIT, "perceptual": second}
     tokenizer = trained_tokenizer(tmp_path / "scenes", tmp_path, modality="rgb", **keys)
     for record in read_log(tmp_path / "runs/rgb/log.jsonl"):
         parts = record["reconstruction"] + record["commitment"] + 0.5 * record["perceptual"]
@@ -83,10 +83,10 @@ def test_a_run_has_it_as_a_second_loss_and_keeps_none_of_the_network(
 @pytest.mark.parametrize(
     ("keys", "hint"),
     [
-        ({"modality": "depth", "numbers": GRID, "decoder": VIT}, "three channels, which 'depth' does not have"),
-        ({"modality": "semseg", "numbers": {**GRID, "channels": 4}, "decoder": VIT}, "three channels"),
+        ({"modality": "depth", "settings": GRID, "decoder": VIT}, "three channels, which 'depth' does not have"),
+        ({"modality": "semseg", "settings": {**GRID, "channels": 4}, "decoder": VIT}, "three channels"),
         (
-            {"modality": "normal", "numbers": GRID, "unet": UNET, "noise": {"prediction": "v_prediction"}},
+            {"modality": "normal", "settings": GRID, "unet": UNET, "noise": {"prediction": "v_prediction"}},
             "set noise.prediction to sample",
         ),
     ],

@@ -29,8 +29,8 @@ EMPTY = {
 SCENE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def modality(name, **numbers):
-    return am.registry().modality(name)(**numbers)
+def modality(name, **settings):
+    return am.registry().modality(name)(**settings)
 
 
 def ink(picture) -> np.ndarray:
@@ -91,9 +91,9 @@ def test_pictures_keep_the_shape_of_the_value(name, shape):
 
 
 @pytest.mark.parametrize("value", [np.full((4, 4), np.nan), np.full((4, 4), np.inf), np.zeros((4, 4)), np.eye(4)])
-@pytest.mark.parametrize("numbers", [{}, {"scaling": "log", "low": 0.1, "high": 20.0}])
-def test_depth_without_a_range_is_shown(value, numbers):
-    assert modality("depth", **numbers).show(value.astype(np.float32), 32).size == (32, 32)
+@pytest.mark.parametrize("settings", [{}, {"scaling": "log", "low": 0.1, "high": 20.0}])
+def test_depth_without_a_range_is_shown(value, settings):
+    assert modality("depth", **settings).show(value.astype(np.float32), 32).size == (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_bytes_are_written_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "numbers",
+    "settings",
     [{"bins": 1, "high": 1}, {"bins": 10}, {"low": 5, "high": 5, "bins": 9}, {"edges": (2, 1), "high": 9}, {"step": 0}],
 )
-def test_numbers_that_do_not_go_together(numbers):
+def test_numbers_that_do_not_go_together(settings):
     with pytest.raises(ConfigError, match="got Number"):
-        am.Number(0, **numbers)
+        am.Number(0, **settings)
 
 
 def test_a_checkpoint_cannot_know_classes_that_there_are_not():

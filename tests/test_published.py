@@ -194,12 +194,12 @@ def test_the_usage_of_the_card_works(small_model, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save("photo.jpg")
-    monkeypatch.setattr(small_model, "about", About(training_data="Rendered scenes.", licence="apache-2.0"))
+    monkeypatch.setattr(small_model, "about", About(training_data="Rendered scenes.", license="apache-2.0"))
     folder = small_model.save_pretrained("mine")
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: apache-2.0\n") and "Rendered scenes." in card and "| `depth` |" in card
     exec(card.partition("```python\n")[2].partition("```")[0], {})
     assert list(Path("out").glob("depth.*"))
     assert am.load(folder).about == small_model.about
-    with pytest.raises(am.ConfigError, match="licence"):
-        About(licence="as you like")
+    with pytest.raises(am.ConfigError, match="license"):
+        About(license="as you like")

@@ -80,7 +80,7 @@ class TestEveryKind:
             return
         ids = ids if config.codebooks > 1 else ids[..., 0]
         codes = made.lookup(ids)
-        latents = unbounded(codes, config) * made.variance.add(1e-6).sqrt() + made.centre
+        latents = unbounded(codes, config) * made.variance.add(1e-6).sqrt() + made.center
         assert torch.equal(made(latents).ids, ids)
 
     def test_the_mean_under_certainty_is_the_code(self, kind: str) -> None:
@@ -257,7 +257,7 @@ CASES: dict[str, Callable[[], torch.nn.Module]] = {
     "placed": lambda: case(CosineCodebook(16, 6), 6),
     "many": lambda: case(CosineCodebook(400, 6), 6),
     "residual": lambda: case(ResidualQuantizer(8, 6, 2), 6),
-    "standardised": lambda: case(build_quantizer(KINDS["lfq"]), 6),
+    "standardized": lambda: case(build_quantizer(KINDS["lfq"]), 6),
 }
 
 

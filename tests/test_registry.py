@@ -1,4 +1,4 @@
-"""The registry with real distributions on disk: every way of being broken, and a neighbour that never notices."""
+"""The registry with real distributions on disk: every way of being broken, and a neighbor that never notices."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_guidance_may_leave_conditions_alone(small_model):
     assert sampler.passes(known, Target("depth", how, conditions=[])) == [Pass()]
 
 
-def test_a_sample_without_inputs_reads_nothing_from_its_neighbours(small_model):
+def test_a_sample_without_inputs_reads_nothing_from_its_neighbors(small_model):
     """Padding of a batch is no input: the same logits whether it is long or short."""
     layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
     empty, full = KnownTokens(layout, {}), KnownTokens(layout, {"normal": np.arange(16) % 30})

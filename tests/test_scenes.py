@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anymodal_scenes import BASIC, COLOURS, FAR, KINDS, Scene, SceneObject, mentions, render, write
+from anymodal_scenes import BASIC, COLORS, FAR, KINDS, Scene, SceneObject, mentions, render, write
 from anymodal_scenes.coco import CLASSES, NONE, class_id
 from anymodal_scenes.place import apart
 from anymodal_scenes.scene import VERSION
@@ -67,9 +67,9 @@ def test_size_changes_nothing_but_the_sampling(index: int, size: int) -> None:
     assert np.array_equal(one.camera.eye, two.camera.eye)
     assert np.array_equal(one.camera.rotation, two.camera.rotation)
     for a, b in zip(one.objects, two.objects, strict=True):
-        assert (a.kind, a.colour, a.position, a.heading, a.support) == (
+        assert (a.kind, a.color, a.position, a.heading, a.support) == (
             b.kind,
-            b.colour,
+            b.color,
             b.position,
             b.heading,
             b.support,
@@ -138,7 +138,7 @@ def test_objects_describe_the_instance_map(index: int, size: int) -> None:
             assert (scene.semseg[rows, columns] == thing.class_id).all()
             assert thing.depth == pytest.approx(scene.depth[rows, columns].mean(), rel=1e-4)
         assert thing.class_id == KINDS[thing.kind].class_id
-        assert thing.colour in (COLOURS if KINDS[thing.kind].colours else (None,))
+        assert thing.color in (COLORS if KINDS[thing.kind].colors else (None,))
 
 
 @few
@@ -235,7 +235,7 @@ def test_the_rest_of_the_world_can_be_left_out() -> None:
 def test_captions_mention_what_they_name(seed: int, index: int) -> None:
     scene = render(seed, index, 16)
     named = [scene.objects[k] for k in scene.named]
-    assert mentions(scene.caption) == {(thing.colour, thing.kind) for thing in named}
+    assert mentions(scene.caption) == {(thing.color, thing.kind) for thing in named}
     assert 1 <= len(named) <= 4
     assert not any(f" a {vowel}" in f" {scene.caption}" for vowel in "aeiou")
 
@@ -278,9 +278,9 @@ def test_free_text_is_understood(text: str, expected: set) -> None:
 
 @given(st.text())
 def test_any_text_is_survived(text: str) -> None:
-    for colour, kind in mentions(text):
+    for color, kind in mentions(text):
         assert kind in KINDS
-        assert colour is None or colour in COLOURS
+        assert color is None or color in COLORS
 
 
 # ---- files

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from parity import serialisation
+from parity import serialization
 from parity.vocabulary import find_vocabulary, verify_text
 
 from anymodal.errors import UnknownModality
@@ -27,7 +27,7 @@ def test_a_difference_is_noticed():
     vocabulary = Vocabulary.load(find_vocabulary(SHARED / "golden/text"))
     cases = json.loads((SHARED / "golden2/text/transforms.json").read_text())
     changed = [case | {"string": case.get("string", "") + " cup"} if "ids" in case else case for case in cases]
-    failed = {r.case for r in serialisation.verify_transforms(changed, vocabulary) if r.failed}
+    failed = {r.case for r in serialization.verify_transforms(changed, vocabulary) if r.failed}
     names = ("det", "caption", "metadata", "human_poses", "color_palette", "sam_instance")
     assert failed >= {f"text/transforms/{name}" for name in names if name != "metadata"}
 
@@ -37,7 +37,7 @@ def test_a_plugin_that_is_missing_is_named(monkeypatch):
         def modality(self, name):
             raise UnknownModality(f"no installed plugin provides {name!r}")
 
-    monkeypatch.setattr(serialisation, "registry", Empty)
+    monkeypatch.setattr(serialization, "registry", Empty)
     cases = json.loads((SHARED / "golden2/text/transforms.json").read_text())
-    results = list(serialisation.verify_transforms(cases, None))
+    results = list(serialization.verify_transforms(cases, None))
     assert results and all("no installed plugin" in r.skipped for r in results if "tok_rgb" not in r.case)

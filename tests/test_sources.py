@@ -142,10 +142,10 @@ def test_random_crops_cover_their_share_and_fit_the_picture():
         assert 0.5 - 1e-6 <= crop.width * 80 / (crop.height * 50) <= 2 + 1e-6
     assert np.mean([crop.flip for crop in drawn]) == pytest.approx(0.3, abs=0.08)
     narrow = random_crop(CropConfig(scale=(1, 1), ratio=(1, 1)), 100, 10, np.random.default_rng(0))
-    assert (narrow.width * 100, narrow.height * 10) == (10, 10)  # nothing fits: the centred square
+    assert (narrow.width * 100, narrow.height * 10) == (10, 10)  # nothing fits: the centerd square
 
 
-def test_stored_crops_follow_from_the_centre_where_no_picture_is_known():
+def test_stored_crops_follow_from_the_center_where_no_picture_is_known():
     settings = np.array([[0, 4, 32, 32, 0], [0, 0, 16, 20, 1]])
     assert stored_crop(settings, 1, None) == stored_crop(settings, 1, (40.0, 32.0))
     assert stored_crop(settings, 1, None).width == 0.5 and stored_crop(settings, 1, None).flip
@@ -175,7 +175,7 @@ def test_rows_of_datasets_give_their_columns(tmp_path, small):
 # Orders.
 
 
-def test_runs_of_neighbours_stay_together_and_every_sample_comes_once_an_epoch():
+def test_runs_of_neighbors_stay_together_and_every_sample_comes_once_an_epoch():
     order = ShuffledRuns([40, 7, 100], 16, seed=3)
     epochs = [[order(e * 147 + k) for k in range(147)] for e in range(3)]
     assert all(sorted(epoch) == list(range(147)) for epoch in epochs) and epochs[0] != epochs[1]
@@ -184,7 +184,7 @@ def test_runs_of_neighbours_stay_together_and_every_sample_comes_once_an_epoch()
     assert ShuffledRuns([40, 7, 100], 16, seed=3)(200) == epochs[1][53]
 
 
-def test_neighbours_in_a_remote_tar_are_read_at_once(tmp_path, small, monkeypatch):
+def test_neighbors_in_a_remote_tar_are_read_at_once(tmp_path, small, monkeypatch):
     fsspec.filesystem("memory").put(str(as_tars(tmp_path, samples(10))), "/sources-ahead", recursive=True)
     found = open_values("memory://sources-ahead", [small["rgb"]])
     reads, read = [], storage.read

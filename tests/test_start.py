@@ -39,7 +39,7 @@ def words(*texts: str, size: int = 400) -> Vocabulary:
     return Vocabulary.train(texts, size, bins=16, sentinels=8)
 
 
-def build_model(*names: str, vocabulary: Vocabulary | None = None, **numbers: Any) -> am.AnyModel:
+def build_model(*names: str, vocabulary: Vocabulary | None = None, **settings: Any) -> am.AnyModel:
     members = [registry().modality(n)(**(GRID if n in ("rgb", "depth", "normal") else {"length": 12})) for n in names]
     torch.manual_seed(sum(map(len, names)))
     return am.AnyModel(ModalitySet(members, vocabulary or words(*TEXTS)), SIZE)
@@ -148,8 +148,9 @@ def dataset(tmp_path_factory) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(TEXTS[k % 3])
     words(*TEXTS).save(root / "tokenizers" / "vocabulary.json")
-    numbers: dict[str, dict[str, Any]] = {"depth": {"larger": [32]}, "rgb": {"larger": [32]}, "caption": {"length": 12}}
-    tokenize_dataset(root / "values", lambda: build_set(numbers, root / "tokenizers"), root / "tokens")
+    larger: dict[str, Any] = {"larger": [32]}
+    settings = {"depth": larger, "rgb": larger, "caption": {"length": 12}}
+    tokenize_dataset(root / "values", lambda: build_set(settings, root / "tokenizers"), root / "tokens")
     modalities = build_set({"depth": {}, "rgb": {}}, root / "tokenizers")
     am.AnyModel(modalities, SIZE).save_pretrained(root / "old")
     return root
@@ -250,7 +251,7 @@ def test_finer_tokens_are_those_of_the_value_at_that_size(dataset):
     value = modalities["rgb"].read(dataset / "values" / "rgb" / "3.png")
     fine = registry().modality("rgb")(**{**GRID, "size": 32})
     fine.tokenizer = modalities["rgb"].tokenizer
-    alone = fine.tokenize([fine.crop(value, Crop.centre(40, 40))])
+    alone = fine.tokenize([fine.crop(value, Crop.center(40, 40))])
     assert np.array_equal(store.sample(3)["rgb.32"], alone["rgb"][0])
     assert np.allclose(store.sample(3)["rgb.pixels_32"], alone["rgb.pixels"][0], atol=2e-3)
     assert len(store.sample(3)["rgb"]) == 4 and len(store.sample(3)["depth.32"]) == 16

@@ -37,8 +37,8 @@ def adam(module: nn.Module, batches: list, steps: int) -> list[dict[str, float]]
 
 def test_pairs_learn_to_find_each_other():
     torch.manual_seed(0)
-    colours = torch.rand(12, 3, 1, 1)
-    pair = {"picture": colours.expand(12, 3, 16, 16).contiguous(), "text": torch.arange(1, 13)[:, None]}
+    colors = torch.rand(12, 3, 1, 1)
+    pair = {"picture": colors.expand(12, 3, 16, 16).contiguous(), "text": torch.arange(1, 13)[:, None]}
     history = adam(Contrastive({"picture": PictureTower(SMALL), "text": TextTower(SMALL, 20, 4)}), [pair], 80)
     assert history[0]["loss"] > 2 and history[-1]["loss"] < 0.7 and history[-1]["found.text"] >= 0.8
 
@@ -52,8 +52,8 @@ def test_padding_does_not_change_what_a_text_means():
 
 def test_views_agree_while_pictures_stay_apart():
     torch.manual_seed(0)
-    colours = torch.rand(16, 1, 3, 1, 1) * 2 - 1
-    views = (colours + 0.1 * torch.randn(16, 2, 3, 16, 16)).clamp(-1, 1)
+    colors = torch.rand(16, 1, 3, 1, 1) * 2 - 1
+    views = (colors + 0.1 * torch.randn(16, 2, 3, 16, 16)).clamp(-1, 1)
     model = Distillation(PictureTower(SMALL), prototypes=32, momentum=0.9)
     before = {name: value.clone() for name, value in model.teacher.state_dict().items()}
     history = adam(model, [views], 150)
@@ -83,14 +83,14 @@ def test_a_run_from_a_configuration(tmp_path, objective, names):
     write(tmp_path / "scenes", 8, seed=1, size=32, workers=1, kinds=BASIC)
     texts = [p.read_text() for p in (tmp_path / "scenes" / "caption").iterdir()]
     Vocabulary.train(texts, 400, bins=8, sentinels=8).save(tmp_path / "vocabulary.json")
-    numbers = {
+    settings = {
         "rgb": {"size": 16, "patch": 8},
         "caption": {"length": 24},
         "depth": {"size": 16, "patch": 8, "high": 80.0},
     }
     raw = {
         "data": str(tmp_path / "scenes"),
-        "modalities": {name: numbers[name] for name in names},
+        "modalities": {name: settings[name] for name in names},
         "objective": objective,
         "tower": attrs.asdict(SMALL),
         "training": {"steps": 3, "batch_size": 4, "lr": 1e-3, "ema": 0.9, "precision": "float32"},

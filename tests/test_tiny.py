@@ -52,7 +52,7 @@ def test_captions_steer_pictures(tiny, quality):
     scenes = [render(quality.HELD_OUT_SEED, i, 64, BASIC) for i in range(1000, 1040)]
     judged = quality.from_captions(tiny, scenes)
     assert judged["kinds_found"]["own"] > 2 * judged["kinds_found"]["shuffled"]
-    assert judged["colour_share"]["own"] > judged["colour_share"]["shuffled"]
+    assert judged["color_share"]["own"] > judged["color_share"]["shuffled"]
     assert judged["pairs_read"]["own"] > judged["pairs_read"]["shuffled"]
 
 

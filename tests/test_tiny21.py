@@ -73,8 +73,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(SCENES):
         (scenes / "web_text" / f"{index:08d}.txt").write_text("a car is a vehicle with four wheels")
     torch.manual_seed(0)
-    for name, numbers in ALL.items():
-        modality = registry().modality(name)(**numbers)
+    for name, settings in ALL.items():
+        modality = registry().modality(name)(**settings)
         if hasattr(modality, "tokenizer_config"):
             net = {"width": 16, "blocks": 1} if type(modality).family in ("vector", "coded sequence") else {}
             if not net or getattr(modality, "grid", None):
@@ -130,7 +130,7 @@ def test_kinds_of_value_tokens_may_have_numbers_of_their_own(workshop: Path, eve
     assert everything.modalities.vocabulary.bins == (256, 64, 64, 64)
     wrong = {"modality": "caption", "data": str(workshop / "scenes"), "vocabulary": {"kinds": [256, 64]}}
     path = write_yaml(workshop / "wrong.yaml", **wrong)
-    with pytest.raises(am.AnymodalError, match="kinds must be 4 numbers"):
+    with pytest.raises(am.AnymodalError, match="kinds must be 4 settings"):
         command("train-tokenizer", path, "--out", workshop / "wrong")
 
 

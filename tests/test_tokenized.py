@@ -1,4 +1,4 @@
-"""Tokenised datasets: what is written is what the modalities say, and what is damaged is named."""
+"""Tokenized datasets: what is written is what the modalities say, and what is damaged is named."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def test_files_are_safetensors_of_the_documented_arrays(made):
     assert manifest["format"] == 3 and manifest["versions"]["anymodal"] == am.__version__
     listed = {name: each["sha256"] for name, each in manifest["files"].items()}
     assert listed == {n: h for n, h in contents(made / "out").items() if n.endswith(".safetensors")}
-    assert {"tokenizer", "numbers", "vocabulary", "streams"} == set(manifest["modalities"]["rgb"])
+    assert {"tokenizer", "settings", "vocabulary", "streams"} == set(manifest["modalities"]["rgb"])
 
 
 @given(st.text(min_size=1, max_size=20), st.integers(0, 2**32), st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)))
 def test_crops_depend_on_seed_name_and_shape_alone(name, seed, extent):
     crops = Crops(4, scale=(0.3, 0.9), flip=True, seed=seed)
     drawn = crops.draw(name, extent)
-    assert drawn == crops.draw(name, extent) and drawn[0] == Crop.centre(*extent)
+    assert drawn == crops.draw(name, extent) and drawn[0] == Crop.center(*extent)
     assert attrs.evolve(crops, count=2).draw(name, extent) == drawn[:2]
     for crop in drawn:
         assert 0 <= crop.left <= crop.left + crop.width <= 1 + 1e-9
@@ -274,7 +274,7 @@ def test_what_was_made_otherwise_is_refused_and_says_how(made, tmp_path):
         modalities["caption"].length = 30
         return modalities
 
-    refused(r"caption.numbers.length was 24, is 30", make=longer)
+    refused(r"caption.settings.length was 24, is 30", make=longer)
     with pytest.raises(DataError, match=r"holds other things \(caption, depth, rgb\)"):
         tokenize_dataset(made / "data", some(made), made / "data")
     assert len(TokenStore(made / "out")) == 10
@@ -284,8 +284,8 @@ def test_tokens_that_mean_something_else_are_not_trained_on(made, vocabulary):
     source = partial(open_source, DataConfig(path=str(made / "out"), modalities=("depth", "caption")))
     right = some(made, "depth", "caption")()
     assert len(source(right)) == 10
-    depth = registry().modality("depth")(**{**right["depth"].settings(), "high": 5.0})
-    with pytest.raises(DataError, match=r"tokenised with high 1.0 of 'depth', not 5.0: train with the numbers"):
+    depth = registry().modality("depth")(**{**right["depth"].config(), "high": 5.0})
+    with pytest.raises(DataError, match=r"tokenized with high 1.0 of 'depth', not 5.0: train with the settings"):
         source(am.ModalitySet([depth, right["caption"]], vocabulary))
     other = Vocabulary.train(["other words, as many as there were"] * 3, len(vocabulary), bins=256, sentinels=16)
     with pytest.raises(DataError, match="another vocabulary, in which the ids of 'caption' are other words"):
@@ -299,7 +299,7 @@ def test_tokens_of_another_codebook_are_not_trained_on_and_those_of_another_deco
     next(tokenizer.decoder.parameters()).add_(1)
     assert len(source(modalities)) == 10
     tokenizer.quantize.codes.mul_(-1)
-    with pytest.raises(DataError, match=r"tokenised with another tokenizer of 'depth' .*or tokenise it with this one"):
+    with pytest.raises(DataError, match=r"tokenized with another tokenizer of 'depth' .*or tokenize it with this one"):
         source(modalities)
 
 

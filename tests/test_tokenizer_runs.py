@@ -49,8 +49,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(folder: Path) -> Modality:
-    """The modality of a folder that the command wrote, with its numbers and its tokenizer."""
-    record = ModalityRecord(numbers=read_json(folder / "config.json")["numbers"])
+    """The modality of a folder that the command wrote, with its settings and its tokenizer."""
+    record = ModalityRecord(settings=read_json(folder / "config.json")["settings"])
     return load_modality(folder.name, record, Folder(folder.parent.parent))
 
 
@@ -61,15 +61,15 @@ def lines(out: Path, name: str) -> list[dict[str, Any]]:
 # Families.
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    "rgb": {"numbers": GRID, "encoder": VIT, "decoder": VIT},
-    "depth": {"numbers": {**GRID, "low": 0.4, "high": 80.0, "scaling": "log"}, "encoder": VIT, "decoder": VIT},
-    "normal": {"numbers": GRID, "encoder": VIT, "unet": UNET},
-    "semseg": {"numbers": {**GRID, "channels": 4}, "encoder": VIT, "decoder": VIT},
-    "canny_edge": {"numbers": GRID, "encoder": VIT, "decoder": VIT},
-    "clip": {"numbers": {**GRID, "channels": 512}, "encoder": VIT, "decoder": VIT},
-    "dinov2_global": {"numbers": {"codebooks": 4, "codebook": 16, "latent": 8}, "encoder": MLP, "decoder": MLP},
-    "human_poses": {"numbers": {"codebook": 16, "latent": 16}, "encoder": MLP, "decoder": MLP},
-    "sam_instance": {"numbers": {"codebook": 16, "latent": 8}, "encoder": VIT, "decoder": VIT},
+    "rgb": {"settings": GRID, "encoder": VIT, "decoder": VIT},
+    "depth": {"settings": {**GRID, "low": 0.4, "high": 80.0, "scaling": "log"}, "encoder": VIT, "decoder": VIT},
+    "normal": {"settings": GRID, "encoder": VIT, "unet": UNET},
+    "semseg": {"settings": {**GRID, "channels": 4}, "encoder": VIT, "decoder": VIT},
+    "canny_edge": {"settings": GRID, "encoder": VIT, "decoder": VIT},
+    "clip": {"settings": {**GRID, "channels": 512}, "encoder": VIT, "decoder": VIT},
+    "dinov2_global": {"settings": {"codebooks": 4, "codebook": 16, "latent": 8}, "encoder": MLP, "decoder": MLP},
+    "human_poses": {"settings": {"codebook": 16, "latent": 16}, "encoder": MLP, "decoder": MLP},
+    "sam_instance": {"settings": {"codebook": 16, "latent": 8}, "encoder": VIT, "decoder": VIT},
 }
 
 
@@ -169,9 +169,9 @@ QUANTIZERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", QUANTIZERS)
 def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Path, tmp_path: Path) -> None:
-    numbers, quantizer = QUANTIZERS[kind]
+    settings, quantizer = QUANTIZERS[kind]
     steps = {**STEPS, "steps": 80, "batch_size": 16, "lr": 3e-3, "warmup_steps": 5, "log_every": 10}
-    keys = {"numbers": {**GRID, **numbers}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT, "training": steps}
+    keys = {"settings": {**GRID, **settings}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT, "training": steps}
     modality = loaded(trained_tokenizer(scenes, tmp_path, modality="rgb", **keys))
     records = lines(tmp_path, "rgb")
     assert records[-1]["reconstruction"] < 0.75 * records[0]["reconstruction"]
@@ -179,20 +179,20 @@ def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Pa
     quantizer_config = modality.tokenizer.config.quantizer
     assert quantizer_config.kind == kind and modality.latent == quantizer_config.latent  # type: ignore[attr-defined]
     (space,) = [stream.space for stream in modality.streams() if stream.name == "rgb"]
-    assert space.length == 16 * numbers.get("codebooks", 1) and space.size == numbers["codebook"]
+    assert space.length == 16 * settings.get("codebooks", 1) and space.size == settings["codebook"]
     folder = source_of(str(scenes), modality)
     values = [folder.read(index)["rgb"] for index in range(len(folder))]
     ids = modality.tokenize(values)["rgb"]
     assert all(each.shape == (space.length,) and each.min() >= 0 and each.max() < space.size for each in ids)
-    grey = np.mean([np.abs(value.astype(float) - np.mean(values)).mean() for value in values])
-    assert modality.score(modality.detokenize(ids), values)["mae"] < grey
+    gray = np.mean([np.abs(value.astype(float) - np.mean(values)).mean() for value in values])
+    assert modality.score(modality.detokenize(ids), values)["mae"] < gray
     shares = [np.eye(space.size, dtype=np.float32)[each] for each in ids[:1]]
     assert np.abs(modality.expect(shares)[0].astype(float) - modality.detokenize(ids[:1])[0]).max() <= 1
 
 
-def test_a_dataset_is_tokenised_with_several_ids_a_place(scenes: Path, tmp_path: Path) -> None:
-    numbers, quantizer = QUANTIZERS["residual"]
-    keys = {"numbers": {**GRID, **numbers}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT}
+def test_a_dataset_is_tokenized_with_several_ids_a_place(scenes: Path, tmp_path: Path) -> None:
+    settings, quantizer = QUANTIZERS["residual"]
+    keys = {"settings": {**GRID, **settings}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT}
     trained_tokenizer(scenes, tmp_path, modality="rgb", **keys)
     components = [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}]
     model = model_config(tmp_path / "model.yaml", {"rgb": {}}, components, tokenizers=str(tmp_path))
@@ -206,7 +206,7 @@ def test_a_dataset_is_tokenised_with_several_ids_a_place(scenes: Path, tmp_path:
 
 
 def test_levels_that_do_not_fit_the_codebook_say_what_would(scenes: Path, tmp_path: Path) -> None:
-    keys: dict[str, Any] = {"numbers": GRID, "quantizer": {"kind": "fsq", "levels": [8, 5, 5]}}
+    keys: dict[str, Any] = {"settings": GRID, "quantizer": {"kind": "fsq", "levels": [8, 5, 5]}}
     with pytest.raises(ConfigError, match="8 x 5 x 5 make 200 codes, not the size 32"):
         run(config(scenes, modality="rgb", encoder=VIT, decoder=VIT, **keys), tmp_path)
 
@@ -283,7 +283,7 @@ def test_a_trained_tokenizer_adapts_to_more_sizes(scenes: Path, tmp_path: Path) 
     steps = {**STEPS, "steps": 6, "ema": 0.9}
     keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48, 64], "training": steps}
     whole = loaded(trained_tokenizer(scenes, tmp_path / "whole", modality="rgb", **keys))
-    assert whole.settings() == loaded(base).settings()
+    assert whole.config() == loaded(base).config()
     before, after = load_any(base), whole.tokenizer
     assert before.config == after.config
     assert not torch.equal(before.encoder.proj.weight, after.encoder.proj.weight)
@@ -304,16 +304,16 @@ def test_a_resumed_adaptation_equals_one_in_one_go(scenes: Path, tmp_path: Path)
 
 def test_a_run_for_other_values_is_not_taken_up(scenes: Path, tmp_path: Path) -> None:
     keys: dict[str, Any] = {"modality": "depth", "data": str(scenes), "encoder": VIT, "decoder": VIT, "training": STEPS}
-    near, far = ({**keys, "numbers": {**GRID, "high": high}} for high in (20.0, 30.0))
+    near, far = ({**keys, "settings": {**GRID, "high": high}} for high in (20.0, 30.0))
     assert run(structure(near, TokenizerRun, "near"), tmp_path) == tmp_path / "modalities/depth"
-    with pytest.raises(ConfigError, match=r"made otherwise: numbers.high was 20.0, is 30.0; resume it as it was"):
+    with pytest.raises(ConfigError, match=r"made otherwise: settings.high was 20.0, is 30.0; resume it as it was"):
         run(structure(far, TokenizerRun, "far"), tmp_path, resume=True)
 
 
 def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -> None:
     codes = trained_tokenizer(scenes, tmp_path / "codes", modality="rgb", **FAMILIES["rgb"])
     keys: dict[str, Any] = {"modality": "rgb", "codes": str(codes)}
-    base = trained_tokenizer(scenes, tmp_path / "base", **keys, numbers=GRID, unet=UNET)
+    base = trained_tokenizer(scenes, tmp_path / "base", **keys, settings=GRID, unet=UNET)
     more = trained_tokenizer(scenes, tmp_path / "more", **keys, start=str(base), sizes=[32, 64])
     first, last = load_any(codes), load_any(more)
     assert isinstance(last, DiffusionTokenizer)
@@ -332,7 +332,7 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
         ({**rgb, "start": str(base), "encoder": {**VIT, "dim": 8}}, ConfigError, "leave them out"),
         ({"modality": "normal", "start": str(base)}, ConfigError, "start names a tokenizer of 'rgb', not of 'normal'"),
         ({"modality": "rgb", "start": str(tmp_path / "none")}, CheckpointError, "not a folder"),
-        ({"modality": "rgb", "start": str(base), "numbers": {"codebook": 8}}, ConfigError, "has codebook 32"),
+        ({"modality": "rgb", "start": str(base), "settings": {"codebook": 8}}, ConfigError, "has codebook 32"),
         ({"modality": "rgb", "start": str(base), "codes": str(base)}, ConfigError, "codes belong to a decoder"),
         (
             {**rgb, "encoder": {**VIT, "dimm": 8}},

@@ -210,7 +210,7 @@ class TestLosses:
 def test_training_lowers_the_loss(name: str, loss: str, tmp_path) -> None:
     torch.manual_seed(0)
     batch = example(name, batch=16)
-    if name != "vector":  # one colour or label per picture: something that fits through a codebook
+    if name != "vector":  # one color or label per picture: something that fits through a codebook
         batch = batch[..., :1, :1].expand_as(batch).contiguous()
     run = TrainingSettings(steps=60, batch_size=16, lr=3e-3, warmup_steps=5, log_every=10, ema=0.9, precision="float32")
     tokenizer = VQTokenizer(attrs.evolve(CONFIGS[name], refine=False))

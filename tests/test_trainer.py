@@ -1,4 +1,4 @@
-"""Training an any-to-any model: the loss it minimises, what it skips, what it measures and writes on the way."""
+"""Training an any-to-any model: the loss it minimizes, what it skips, what it measures and writes on the way."""
 
 from __future__ import annotations
 

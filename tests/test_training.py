@@ -1,4 +1,4 @@
-"""The whole line on real parts: scenes, tokenizers, a tokenised dataset, a model, and interrupted runs."""
+"""The whole line on real parts: scenes, tokenizers, a tokenized dataset, a model, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def scenes(tmp_path_factory) -> Path:
 def line(scenes: Path, tmp_path_factory) -> Path:
     """Tokenizers and tokens made by the commands, and the configuration of a model."""
     work = tmp_path_factory.mktemp("line")
-    numbers = {"depth": {"scaling": "log", "low": 0.4, "high": 80.0}, "canny_edge": {}, "rgb": {}}
-    for name, own in numbers.items():
-        keys = {"modality": name, "numbers": {**GRID, **own}}
+    settings = {"depth": {"scaling": "log", "low": 0.4, "high": 80.0}, "canny_edge": {}, "rgb": {}}
+    for name, own in settings.items():
+        keys = {"modality": name, "settings": {**GRID, **own}}
         trained_tokenizer(scenes, work / "tokenizers", encoder=VIT, decoder=VIT, **keys)
     trained_tokenizer(scenes, work / "tokenizers", **WORDS)
     targets = dict.fromkeys(("depth", "caption", "color_palette", "canny_edge"), 1)
@@ -175,7 +175,7 @@ def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
     (tmp_path / "empty" / "other").mkdir(parents=True)
     with pytest.raises(DataError, match=r"no files for rgb; its folders: other"):
         open_values(tmp_path / "empty", [rgb])
-    with pytest.raises(DataError, match="not a tokenised dataset"):
+    with pytest.raises(DataError, match="not a tokenized dataset"):
         TokenStore(scenes)
     with pytest.raises(DataError, match="was made otherwise"):
         tokenize_dataset(scenes, lambda: am.ModalitySet([rgb]), line / "tokens")

@@ -49,8 +49,8 @@ from anymodal.tokenizers.tokenizer import VQTokenizer
 torch.manual_seed(0)
 assert "site-packages" in am.__file__, am.__file__
 name, rng = sys.argv[1], np.random.default_rng(0)
-numbers = {"size": 16, "patch": 8, "codebook": 16, "latent": 4}
-members = [am.registry().modality(n)(**numbers) for n in ("rgb", name)]
+settings = {"size": 16, "patch": 8, "codebook": 16, "latent": 4}
+members = [am.registry().modality(n)(**settings) for n in ("rgb", name)]
 net = {"dim": 16, "depth": 1, "heads": 2}
 for member in members:
     member.tokenizer = VQTokenizer(member.tokenizer_config(net, net)).eval()
@@ -62,13 +62,13 @@ model = am.AnyModel(together, ModelConfig(dim=32, encoder_depth=1, decoder_depth
 tokens = model.tokenize(sample)
 ways = tuple(Component({a: 1.0}, {b: 1.0}) for a, b in ((name, "rgb"), ("rgb", name)))
 masker = Masker(together.layout, MaskingConfig(input_tokens=4, target_tokens=4, components=ways))
-optimiser = torch.optim.AdamW(model.transformer.parameters(), 3e-3)
+optimizer = torch.optim.AdamW(model.transformer.parameters(), 3e-3)
 losses = []
 model.transformer.train()
 for step in range(20):
     losses_by_stream = model.transformer(collate([masker(tokens, rng, step % 2) for _ in range(4)], together.layout))
     loss = sum(losses_by_stream.values())
-    optimiser.zero_grad(), loss.backward(), optimiser.step()
+    optimizer.zero_grad(), loss.backward(), optimizer.step()
     losses.append(float(loss.detach()))
 model.transformer.eval()
 assert np.mean(losses[-4:]) < np.mean(losses[:4]), losses

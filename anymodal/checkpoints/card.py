@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class About:
-    """What a model card says beyond what the model knows: plain text, data sets, an SPDX licence such as apache-2.0."""
+    """What a model card says beyond what the model knows: plain text, data sets, an SPDX license such as apache-2.0."""
 
     description: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
     training_data: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    licence: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    license: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
 
     def __attrs_post_init__(self) -> None:
-        if any(c.isspace() for c in self.licence):
-            raise ConfigError(f"licence is an identifier without spaces, such as apache-2.0, got {self.licence!r}")
+        if any(c.isspace() for c in self.license):
+            raise ConfigError(f"license is an identifier without spaces, such as apache-2.0, got {self.license!r}")
 
 
 def write_card(model: AnyModel, name: str, folder: Path) -> None:
@@ -35,15 +35,15 @@ def write_card(model: AnyModel, name: str, folder: Path) -> None:
 
 
 def model_card(model: AnyModel, name: str) -> str:
-    """The card of a model: front matter, modalities with their sizes, usage that works, data and licence."""
+    """The card of a model: front matter, modalities with their sizes, usage that works, data and license."""
     about, config = model.about, model.transformer.config
     front: dict[str, Any] = {
         "library_name": "anymodal",
         "pipeline_tag": "any-to-any",
         "tags": ["any-to-any", "multimodal", *model.modalities.modalities],
     }
-    if about.licence:
-        front = {"license": about.licence, **front}
+    if about.license:
+        front = {"license": about.license, **front}
     rows = [_row(stream) for stream in model.modalities.layout.streams]
     count = sum(p.numel() for p in model.transformer.parameters())
     parts = [
@@ -57,7 +57,7 @@ def model_card(model: AnyModel, name: str) -> str:
         f"## Size\n\n{count / 1e6:.1f} million parameters; width {config.dim}, {config.encoder_depth} encoder and "
         f"{config.decoder_depth} decoder blocks, {config.heads} heads. `modalities=[...]` loads a part of it.",
         f"## Training data\n\n{about.training_data.strip() or 'Not stated.'}",
-        f"## Licence\n\n{about.licence or 'Not stated.'}",
+        f"## License\n\n{about.license or 'Not stated.'}",
     ]
     return "\n\n".join(parts) + "\n"
 

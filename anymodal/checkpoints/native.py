@@ -19,6 +19,7 @@ from anymodal.checkpoints.card import About, write_card
 from anymodal.checkpoints.repository import Access, Files
 from anymodal.checkpoints.state import empty_transformer, fill_state, parts
 from anymodal.checkpoints.tokenizer import Deferred, defer, load_tokenizer, place_of, save_tokenizer
+from anymodal.checkpoints.version_1 import upgraded
 from anymodal.checkpoints.weights import INDEX, WEIGHTS, WeightFile, dtype_of, save_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, UnknownModality, nearest
@@ -32,13 +33,13 @@ from anymodal.spaces import Stream
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 
-FORMAT, FORMAT_VERSION = "anymodal", 1
+FORMAT, FORMAT_VERSION = "anymodal", 2
 MAX_SHARD_SIZE = "5GB"
 
 
 @attrs.frozen(kw_only=True)
 class ModalityRecord:
-    """What a checkpoint says of one modality: who provided it, its numbers, and the streams it has in the model.
+    """What a checkpoint says of one modality: who provided it, its settings, and the streams it has in the model.
 
     `position_rows` are rows of the position table that go beyond what a stream needs. `sampling` holds the sampling
     options that suit the model, 'grounded' (with a photographic input) and 'free'. `tokenizer` names the repository of
@@ -47,7 +48,7 @@ class ModalityRecord:
 
     distribution: str | None = None
     version: str | None = None
-    numbers: dict[str, Any] = attrs.field(factory=dict)
+    settings: dict[str, Any] = attrs.field(factory=dict)
     streams: list[dict[str, Any]] = attrs.field(factory=list)
     position_rows: dict[str, int] = attrs.field(factory=dict)
     sampling: dict[str, dict[str, Any]] = attrs.field(factory=dict)
@@ -65,11 +66,13 @@ class CheckpointConfig:
     modalities: dict[str, ModalityRecord]
     description: str = ""
     training_data: str = ""
-    licence: str = ""
+    license: str = ""
 
 
 def parse_config(raw: Mapping[str, Any], source: str) -> CheckpointConfig:
     """The config of one of our checkpoints. Raises CheckpointError."""
+    if raw.get("format_version") == 1:
+        raw = upgraded(raw)
     if raw.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{source} has format version {raw.get('format_version')}, this one reads {FORMAT_VERSION}; update anymodal"
@@ -123,7 +126,7 @@ def load_checkpoint(
     transformer = empty_transformer(config.model, members_set.layout, dtype_of(dtype))
     with open_weights(files) as file:
         fill_state(transformer, file.rows, file.source)
-    about = About(description=config.description, training_data=config.training_data, licence=config.licence)
+    about = About(description=config.description, training_data=config.training_data, license=config.license)
     return AnyModel(members_set, transformer, about)
 
 
@@ -137,7 +140,7 @@ def open_weights(files: Files) -> WeightFile:
 
 
 def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
-    """An instance with the checkpoint's numbers, and its tokenizer if the checkpoint holds one."""
+    """An instance with the checkpoint's settings, and its tokenizer if the checkpoint holds one."""
     try:
         modality = _instance(name, record)
     except UnknownModality as error:
@@ -156,14 +159,14 @@ def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
 
 def _instance(name: str, record: ModalityRecord) -> Modality:
     if not record.members:
-        return registry().modality(name)(**record.numbers)
+        return registry().modality(name)(**record.settings)
     members = []
     for member in record.members:
         cls = registry().modality(member)
         if not issubclass(cls, StructuredModality):
             raise CheckpointError(f"{member!r} is no structured sequence, so it cannot share the stream {name!r}")
-        members.append(cls(**{key: value for key, value in record.numbers.items() if key in cls.numbers}))
-    return SharedModality(name, members, **record.numbers)
+        members.append(cls(**{key: value for key, value in record.settings.items() if key in cls.settings}))
+    return SharedModality(name, members, **record.settings)
 
 
 def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple[Stream, ...]:
@@ -215,7 +218,7 @@ def save(
         records[modality.name] = ModalityRecord(
             distribution=origin.distribution if origin else None,
             version=origin.version if origin else None,
-            numbers=_plain(modality.settings()),
+            settings=_plain(modality.config()),
             streams=_plain([attrs.asdict(s) for s in streams]),
             position_rows={s.name: rows[s.name] for s in streams if s.name in rows},
             sampling=_plain(dict(modality.tuned)),

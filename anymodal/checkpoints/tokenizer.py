@@ -12,6 +12,7 @@ import torch
 
 from anymodal.checkpoints.formats.fourm.tokenizers import load_tokenizer as load_published
 from anymodal.checkpoints.repository import REPOSITORY, Access, Files, Folder, Repository
+from anymodal.checkpoints.version_1 import renamed
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
@@ -98,6 +99,11 @@ def load_any(place: str | Path, access: Access | None = None) -> AnyTokenizer:
     return load_published(files.path("config.json").parent)
 
 
+def tokenizer_record(path: Path) -> dict[str, Any]:
+    """The config.json of a tokenizer of ours: the modality, its settings, and what the tokenizer is made of."""
+    return renamed(read_object(path))
+
+
 def load_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
     """The tokenizer in a folder of our format, such as ``modalities/NAME/``; float32, in evaluation mode."""
     path = files.path(f"{part}config.json")
@@ -112,8 +118,8 @@ def load_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
 
 
 def save_tokenizer(modality: Modality, part: Path, dtype: torch.dtype | None = None) -> None:
-    """Write a modality's tokenizer and its numbers; the config comes last."""
-    save_bare(modality.tokenizer, part, dtype, {"modality": modality.name, "numbers": modality.settings()})
+    """Write a modality's tokenizer and its settings; the config comes last."""
+    save_bare(modality.tokenizer, part, dtype, {"modality": modality.name, "settings": modality.config()})
 
 
 def save_bare(

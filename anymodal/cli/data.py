@@ -37,7 +37,7 @@ def check(
 ) -> None:
     """Read a whole dataset and say what it holds and what is wrong with it; the exit code is 1 for problems.
 
-    DIR is a folder with a folder for each modality, of files or of sharded tars, an address of such, a tokenised
+    DIR is a folder with a folder for each modality, of files or of sharded tars, an address of such, a tokenized
     dataset, or rows of Hugging Face datasets.
 
     \b

@@ -24,10 +24,10 @@ from anymodal.cli.output import Output, with_output
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option(
     "--set",
-    "numbers",
+    "settings",
     multiple=True,
-    metavar="MODALITY.NUMBER=VALUE",
-    help="A number of a modality, as in depth.high=80.",
+    metavar="MODALITY.SETTING=VALUE",
+    help="A setting of a modality, as in depth.high=80.",
 )
 @click.option(
     "--layout",
@@ -37,7 +37,7 @@ from anymodal.cli.output import Output, with_output
     help="Sharded tars, or a file a sample.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first pictures of the data.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples labelled together.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples labeled together.")
 @making_options
 @with_output
 def label(
@@ -45,7 +45,7 @@ def label(
     data: str,
     labelers: tuple[str, ...],
     out: Path,
-    numbers: tuple[str, ...],
+    settings: tuple[str, ...],
     layout: str,
     count: int | None,
     batch: int,
@@ -57,22 +57,22 @@ def label(
     labelers it adds their modalities.
 
     \b
-    anymodal label photos --with canny_edge --with color_palette --out labelled
-    anymodal label photos --with depth=Intel/zoedepth-nyu --set depth.high=10 --with normal --out labelled
+    anymodal label photos --with canny_edge --with color_palette --out labeled
+    anymodal label photos --with depth=Intel/zoedepth-nyu --set depth.high=10 --with normal --out labeled
     """
     from anymodal.config import override_value
     from anymodal.data.jobs.label import label_dataset
     from anymodal.errors import ConfigError
 
     raw: dict[str, Any] = {}
-    for number in numbers:
-        override_value(raw, number)
+    for setting in settings:
+        override_value(raw, setting)
     for name, values in raw.items():
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {name}=... names no number of the modality; write --set {name}.NUMBER=VALUE")
+            raise ConfigError(f"--set {name}=... names no setting of the modality; write --set {name}.SETTING=VALUE")
     wanted = {name: checkpoint or None for name, _, checkpoint in (each.partition("=") for each in labelers)}
     summary = label_dataset(
-        data, wanted, out, numbers=raw, layout=layout, count=count, batch=batch, progress=output.progress, **run
+        data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, progress=output.progress, **run
     )
     report(output, summary, out)
     if summary is not None:

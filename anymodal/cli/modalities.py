@@ -89,7 +89,7 @@ def description(plugins: Registry, name: str) -> dict[str, Any]:
         "version": origin.version if origin else "",
         "api": cls.api,
         "family": cls.family,
-        "numbers": modality.settings(),
+        "settings": modality.config(),
         "files": list(cls.suffixes),
         "covers_the_picture": cls.aligned,
         "derived_from": list(cls.derived_from),

@@ -19,7 +19,7 @@ def plugin() -> None:
 @plugin.command("list")
 @with_output
 def list_plugins(output: Output) -> None:
-    """List the installed plugins: modalities, presets, labellers and commands.
+    """List the installed plugins: modalities, presets, labelers and commands.
 
     \b
     anymodal plugin list

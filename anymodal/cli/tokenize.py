@@ -1,4 +1,4 @@
-"""`anymodal tokenize`: an aligned dataset as a tokenised one."""
+"""`anymodal tokenize`: an aligned dataset as a tokenized one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def tokenize(
     seed: int,
     run: dict[str, Any],
 ) -> None:
-    """Tokenise the dataset DATA with the modalities and tokenizers of a training configuration.
+    """Tokenize the dataset DATA with the modalities and tokenizers of a training configuration.
 
     The same command goes on with an interrupted run; modalities that the configuration gains are added.
 
@@ -70,7 +70,7 @@ def tokenize(
     from functools import partial
 
     from anymodal.config import load_config
-    from anymodal.crops import Crops
+    from anymodal.data.crops import Crops
     from anymodal.data.jobs.tokenize import tokenize_dataset
     from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
 

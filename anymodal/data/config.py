@@ -41,12 +41,12 @@ class CropConfig:
 class DataConfig:
     """A dataset of a training run; a path alone stands for one with nothing else set.
 
-    `path`: a tokenised dataset, an aligned folder, a folder of sharded tars (also behind an address such as
+    `path`: a tokenized dataset, an aligned folder, a folder of sharded tars (also behind an address such as
     s3://bucket/data), or rows of Hugging Face datasets (hf:NAME[:SPLIT], hf:NAME:CONFIG:SPLIT, a .parquet or .json
     file, or a folder written by `save_to_disk`). `weight`: its share of the samples, among the weights of all.
     `modalities`: those to be used, all if empty. `names`: the folders, or columns, of modalities or streams that are
-    named otherwise there. `masking`: a mixture of its own. `crop`: random crops of values that are tokenised while the
-    model trains; without it, the centred square. `count`: only the first samples.
+    named otherwise there. `masking`: a mixture of its own. `crop`: random crops of values that are tokenized while the
+    model trains; without it, the centerd square. `count`: only the first samples.
     """
 
     path: str = attrs.field(metadata={"short": True})

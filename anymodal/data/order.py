@@ -35,7 +35,7 @@ class Shuffled:
 
 
 class ShuffledRuns(Shuffled):
-    """An endless order in which runs of up to `run` neighbours of a shard stay together.
+    """An endless order in which runs of up to `run` neighbors of a shard stay together.
 
     Every epoch cuts the shards (of `sizes` samples) elsewhere and puts the runs of all of them in a new order.
     """

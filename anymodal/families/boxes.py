@@ -60,7 +60,7 @@ def match(overlaps: np.ndarray) -> list[tuple[int, int]]:
 
 
 def bright(key: str | int) -> tuple[int, int, int]:
-    """A strong colour that belongs to a name or a number for good."""
+    """A strong color that belongs to a name or a number for good."""
     hue = key * 0.61803398875 if isinstance(key, int) else zlib.crc32(key.encode()) / 2**32
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, 0.75, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -26,7 +26,7 @@ class CodedModality(StructuredModality):
     """
 
     family: ClassVar[str] = "coded sequence"
-    numbers: ClassVar[tuple[str, ...]] = (*StructuredModality.numbers, "codebook", "latent")
+    settings: ClassVar[tuple[str, ...]] = (*StructuredModality.settings, "codebook", "latent")
     loss: ClassVar[str] = "mse"
     codes: ClassVar[int] = 16
     grid: ClassVar[tuple[int, int] | None] = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import GenerationError
 from anymodal.families.arrays import ArrayModality
-from anymodal.families.features import cosine_similarity, finite, principal_colours
+from anymodal.families.features import cosine_similarity, finite, principal_colors
 from anymodal.files import naming, read_arrays
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream
 
@@ -26,7 +26,7 @@ class EmbeddingModality(ArrayModality):
     """
 
     family: ClassVar[str] = "embedding"
-    numbers: ClassVar[tuple[str, ...]] = ("width", "length")
+    settings: ClassVar[tuple[str, ...]] = ("width", "length")
     suffixes: ClassVar[tuple[str, ...]] = (".npy", ".npz")
     width: int = 4096
     length: int = 77
@@ -77,11 +77,11 @@ class EmbeddingModality(ArrayModality):
         raise GenerationError(f"{self.name} is read by models, not generated; ask for another modality")
 
     def show(self, value: Any, size: int = 256) -> Image:
-        """One stripe a row, from left to right; rows that mean much the same have much the same colour."""
+        """One stripe a row, from left to right; rows that mean much the same have much the same color."""
         from PIL import Image
 
-        colours = principal_colours(self.preprocess(value).astype(np.float64))
-        stripes = Image.fromarray((colours[None] * 255).round().astype(np.uint8))
+        colors = principal_colors(self.preprocess(value).astype(np.float64))
+        stripes = Image.fromarray((colors[None] * 255).round().astype(np.uint8))
         return stripes.resize((size, size), Image.Resampling.NEAREST)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:

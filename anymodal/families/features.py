@@ -1,4 +1,4 @@
-"""Feature maps: what a network sees at each place of the picture, one vector a cell, tokenised cell by cell."""
+"""Feature maps: what a network sees at each place of the picture, one vector a cell, tokenized cell by cell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FeatureMapModality(ArrayModality, CroppedGrid):
     """
 
     family: ClassVar[str] = "feature map"
-    numbers: ClassVar[tuple[str, ...]] = (*CroppedGrid.numbers, "channels")
+    settings: ClassVar[tuple[str, ...]] = (*CroppedGrid.settings, "channels")
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
     loss: ClassVar[str] = "smooth_l1"
     channels: int = 768
@@ -61,7 +61,7 @@ class FeatureMapModality(ArrayModality, CroppedGrid):
         from PIL import Image
 
         features = finite(value)
-        unit = principal_colours(features.reshape(-1, features.shape[2])).reshape(*features.shape[:2], 3)
+        unit = principal_colors(features.reshape(-1, features.shape[2])).reshape(*features.shape[:2], 3)
         return enlarge(Image.fromarray((unit * 255).round().astype(np.uint8)), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
@@ -95,8 +95,8 @@ def principal(vectors: np.ndarray) -> Principal:
     return Principal(mean, directions * np.sign(directions[np.arange(len(directions)), largest])[:, None])
 
 
-def principal_colours(vectors: np.ndarray) -> np.ndarray:
-    """Colours (N, 3) in 0..1 of vectors (N, channels): their principal components between the 1 and 99 % quantiles."""
+def principal_colors(vectors: np.ndarray) -> np.ndarray:
+    """Colors (N, 3) in 0..1 of vectors (N, channels): their principal components between the 1 and 99 % quantiles."""
     main = principal(vectors)
     scores = np.zeros((len(vectors), 3))
     scores[:, : len(main.directions)] = (vectors - main.mean) @ main.directions.T

@@ -30,7 +30,7 @@ class CroppedGrid(Modality):
     denoises takes; set it on an instance to choose between speed and detail.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
+    settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
     aligned: ClassVar[bool] = True
     nearest: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
@@ -43,8 +43,8 @@ class CroppedGrid(Modality):
     channels: int = 3
     denoising_steps: int = 25
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         for size in self.sizes:
             if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % self.patch:
                 raise ConfigError(f"{self.name} of {size!r} pixels a side does not split into patches of {self.patch}")
@@ -113,7 +113,7 @@ class CroppedGrid(Modality):
         return np.ascontiguousarray(value[:, ::-1])
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
-        """The tokenizer that fits the modality's numbers, with the given widths and depths."""
+        """The tokenizer that fits the modality's settings, with the given widths and depths."""
         from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
 
         return TokenizerConfig(
@@ -135,7 +135,7 @@ class CroppedGrid(Modality):
         return {self.size_name(size): self.ids_at(values, size) for size in self.sizes}
 
     def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
-        """As the base says; other sizes are not tokenised."""
+        """As the base says; other sizes are not tokenized."""
         return {name: self.ids_at(values, s) for s in self.sizes if (name := self.size_name(s)) in streams}
 
     def ids_at(self, values: list[Any], size: int) -> list[np.ndarray]:

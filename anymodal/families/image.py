@@ -1,4 +1,4 @@
-"""Picture-like modalities: arrays of numbers over the image plane, tokenised by a ViT VQ-VAE."""
+"""Picture-like modalities: arrays of numbers over the image plane, tokenized by a ViT VQ-VAE."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageModality(CroppedGrid):
     """
 
     family: ClassVar[str] = "image"
-    numbers: ClassVar[tuple[str, ...]] = (*CroppedGrid.numbers, "low", "high")
+    settings: ClassVar[tuple[str, ...]] = (*CroppedGrid.settings, "low", "high")
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npy", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
     loss: ClassVar[str] = "smooth_l1"
     channels: int = 3
@@ -43,8 +43,8 @@ class ImageModality(CroppedGrid):
         if cls.channels not in PICTURED and "suffixes" not in vars(cls):
             cls.suffixes = (".npy", *(s for s in cls.suffixes if s != ".npy"))
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         if not self.low < self.high:
             raise ConfigError(
                 f"{self.name} reaches from low {self.low:g} to high {self.high:g}; low must be below high"
@@ -168,7 +168,7 @@ def converted(picture: Image, mode: str) -> Image:
     try:
         return picture.convert(mode)
     except ValueError:
-        raise ValueProblem(f"pictures of the mode {picture.mode} are not read; save it as RGB or grey") from None
+        raise ValueProblem(f"pictures of the mode {picture.mode} are not read; save it as RGB or gray") from None
 
 
 def enlarge(picture: Image, size: int) -> Image:
@@ -180,10 +180,10 @@ def enlarge(picture: Image, size: int) -> Image:
     return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), method)
 
 
-def image(name: str, *, channels: int = 3, low: float = 0.0, high: float = 1.0, **numbers: Any) -> type[ImageModality]:
+def image(name: str, *, channels: int = 3, low: float = 0.0, high: float = 1.0, **settings: Any) -> type[ImageModality]:
     """A modality class made in place, for notebooks: ``am.image("planet", channels=6, low=0, high=1e4)``."""
     if not NAME.fullmatch(name):
         raise PluginError(f"the name {name!r} of a modality must match [a-z][a-z0-9_]*")
     title = "".join(part.capitalize() for part in name.split("_"))
     own = {"__doc__": f"Arrays over the picture, {channels} channels from {low:g} to {high:g}.", "name": name}
-    return type(title, (ImageModality,), {**own, "channels": channels, "low": low, "high": high, **numbers})
+    return type(title, (ImageModality,), {**own, "channels": channels, "low": low, "high": high, **settings})

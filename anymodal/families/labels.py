@@ -1,4 +1,4 @@
-"""Class maps: one class id a pixel, tokenised by a ViT VQ-VAE with class embeddings."""
+"""Class maps: one class id a pixel, tokenized by a ViT VQ-VAE with class embeddings."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class LabelMapModality(CroppedGrid):
     """
 
     family: ClassVar[str] = "label map"
-    numbers: ClassVar[tuple[str, ...]] = (*CroppedGrid.numbers, "labels", "channels")
+    settings: ClassVar[tuple[str, ...]] = (*CroppedGrid.settings, "labels", "channels")
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npy")
     nearest: ClassVar[bool] = True
     loss: ClassVar[str] = "cross_entropy"
     classes: ClassVar[tuple[str, ...]] = ()
-    colours: ClassVar[tuple[tuple[int, int, int], ...]] = ()
+    colors: ClassVar[tuple[tuple[int, int, int], ...]] = ()
     labels: tuple[int, ...] = ()
     channels: int = 64
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         if not 0 < len(self.classes) <= NONE:
             raise ConfigError(f"{self.name} names {len(self.classes)} classes; 1 to {NONE} have an id in eight bits")
         if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < len(self.classes) for i in self.labels):
@@ -100,12 +100,12 @@ class LabelMapModality(CroppedGrid):
         """Logits (labels, H, W) -> class ids."""
         return np.array([NONE, *self.known], np.uint8)[tensor.argmax(0)]
 
-    def colour(self, label: int) -> tuple[int, int, int]:
-        """A fixed colour for a class, well apart for neighbours in the list; none is dark grey."""
+    def color(self, label: int) -> tuple[int, int, int]:
+        """A fixed color for a class, well apart for neighbors in the list; none is dark gray."""
         if label == NONE:
             return (40, 40, 40)
-        if label < len(self.colours):
-            return self.colours[label]
+        if label < len(self.colors):
+            return self.colors[label]
         import colorsys
 
         hue = (label * 0.61803398875) % 1.0
@@ -115,11 +115,11 @@ class LabelMapModality(CroppedGrid):
         return round(red * 255), round(green * 255), round(blue * 255)
 
     def show(self, value: Any, size: int = 256) -> Image:
-        """The classes in colour, the largest ones named where they lie, as far as the names do not touch."""
+        """The classes in color, the largest ones named where they lie, as far as the names do not touch."""
         from PIL import Image, ImageDraw
 
         array = np.asarray(value, np.uint8)
-        palette = np.array([self.colour(i) for i in range(NONE + 1)], np.uint8)
+        palette = np.array([self.color(i) for i in range(NONE + 1)], np.uint8)
         picture = enlarge_nearest(Image.fromarray(palette[array]), size)
         draw, font, taken = ImageDraw.Draw(picture), font_of(max(8, size / 22)), list[tuple[float, ...]]()
         ids, counts = np.unique(array, return_counts=True)

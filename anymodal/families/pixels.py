@@ -15,7 +15,7 @@ else:
 
 
 class PixelModality(ImageModality):
-    """An image with a second, dense stream `NAME.pixels`: its patches, standardised by `mean` and `std` (unit range).
+    """An image with a second, dense stream `NAME.pixels`: its patches, standardized by `mean` and `std` (unit range).
 
     A patch is a row of patch * patch * channels numbers in the order row, column, channel.
     """

@@ -28,8 +28,8 @@ class SharedModality(StructuredModality):
 
     family: ClassVar[str] = "shared sequence"
 
-    def __init__(self, name: str, members: Iterable[StructuredModality], **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, name: str, members: Iterable[StructuredModality], **settings: Any) -> None:
+        super().__init__(**settings)
         self.members = {member.name: member for member in members}
         if not self.members:
             raise PluginError(f"the shared stream {name!r} needs at least one member")

@@ -84,13 +84,13 @@ class NumbersModality(StructuredModality):
     """
 
     family: ClassVar[str] = "numbers"
-    numbers: ClassVar[tuple[str, ...]] = (*StructuredModality.numbers, "levels")
+    settings: ClassVar[tuple[str, ...]] = (*StructuredModality.settings, "levels")
     fields: ClassVar[Mapping[str, Number]] = {}
     length: int = 40
     levels: int = 1000
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         names: dict[int, str] = {}
         for name, field in self.fields.items():
             if max(field.code + 1, field.bins, len(field.edges) + 1) > self.levels:

@@ -34,7 +34,7 @@ class StructuredModality(Modality):
     """
 
     family: ClassVar[str] = "structured sequence"
-    numbers: ClassVar[tuple[str, ...]] = ("length", "shared")
+    settings: ClassVar[tuple[str, ...]] = ("length", "shared")
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     keep: ClassVar[str] = "random"
     length: int = 256

@@ -1,4 +1,4 @@
-"""Vectors: one for the whole picture, tokenised by an MLP and a product of codebooks."""
+"""Vectors: one for the whole picture, tokenized by an MLP and a product of codebooks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class VectorModality(ArrayModality):
     """
 
     family: ClassVar[str] = "vector"
-    numbers: ClassVar[tuple[str, ...]] = ("channels", "codebooks", "codebook", "latent")
+    settings: ClassVar[tuple[str, ...]] = ("channels", "codebooks", "codebook", "latent")
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
     loss: ClassVar[str] = "cosine"
     channels: int = 768
@@ -77,7 +77,7 @@ class VectorModality(ArrayModality):
         return [self.postprocess(o) for o in decoded(self, tokens)]
 
     def show(self, value: Any, size: int = 256) -> Image:
-        """A flower: neighbouring channels are averaged into petals, longer outside for more and inside for less."""
+        """A flower: neighboring channels are averaged into petals, longer outside for more and inside for less."""
         from PIL import Image, ImageDraw
 
         vector = finite(value)
@@ -103,7 +103,7 @@ class VectorModality(ArrayModality):
 
 
 def _petal(turn: float, reach: float) -> tuple[int, int, int]:
-    """The colour of a petal: hue by its place on the circle, lighter where it is longer."""
+    """The color of a petal: hue by its place on the circle, lighter where it is longer."""
     import colorsys
 
     red, green, blue = colorsys.hls_to_rgb(turn, 0.52 + 0.2 * reach, 0.7)

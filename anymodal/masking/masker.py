@@ -62,7 +62,7 @@ def select_grid(
 
 
 class Masker:
-    """Turns tokenised samples into packed ones.
+    """Turns tokenized samples into packed ones.
 
     A sample maps stream names to ids (n,) or rows (n, width); it may lack streams. The same sample and random
     generator state give the same selection.

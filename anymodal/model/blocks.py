@@ -42,7 +42,7 @@ class Cache:
 
 
 class _Heads(nn.Module):
-    """Splits into heads, and optionally normalises queries and keys."""
+    """Splits into heads, and optionally normalizes queries and keys."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

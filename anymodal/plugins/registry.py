@@ -80,7 +80,7 @@ class Registry:
         return places
 
     def labelers(self) -> dict[str, Candidate]:
-        """The pseudo-labellers, sorted; imports none of them."""
+        """The pseudo-labelers, sorted; imports none of them."""
         return self._chosen("labeler")
 
     def commands(self) -> dict[str, Candidate]:
@@ -103,7 +103,7 @@ class Registry:
         return self._get("preset", name)
 
     def labeler(self, name: str) -> type[Labeler]:
-        """The class of the pseudo-labeller of that name. Raises as `modality`."""
+        """The class of the pseudo-labeler of that name. Raises as `modality`."""
         return self._get("labeler", name)
 
     def command(self, name: str) -> click.Command:

@@ -44,10 +44,10 @@ class Project(Distribution):
             return None
         project = self.project
         given = project.get("license", "")
-        licence = given if isinstance(given, str) else given.get("text") or given.get("file") or ""
+        license = given if isinstance(given, str) else given.get("text") or given.get("file") or ""
         lines = ["Metadata-Version: 2.4", f"Name: {project['name']}", f"Version: {project.get('version', '0')}"]
         lines += [f"Summary: {project['description']}"] if project.get("description") else []
-        lines += [f"License-Expression: {licence}"] if licence else []
+        lines += [f"License-Expression: {license}"] if license else []
         lines += [f"Requires-Dist: {requirement}" for requirement in project.get("dependencies", [])]
         return "\n".join(lines) + "\n"
 

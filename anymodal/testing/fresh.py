@@ -34,7 +34,7 @@ HEAVY = ("torch", "numpy", "cv2", "PIL", "transformers", "scipy")
 class Facts:
     """What was seen: `error` in place of a class, heavy modules, seconds, global changes, and what was opened.
 
-    `others` says what is wrong with the labellers, presets and commands of the same distribution.
+    `others` says what is wrong with the labelers, presets and commands of the same distribution.
     """
 
     error: str = ""

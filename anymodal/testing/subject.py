@@ -35,7 +35,7 @@ class Subject:
 
     @cached_property
     def modality(self) -> Any:
-        """An instance without weights, small where its numbers allow it."""
+        """An instance without weights, small where its settings allow it."""
         return shrunk(self.cls)
 
     @cached_property

@@ -35,18 +35,18 @@ def vocabulary() -> Vocabulary:
 
 
 def shrunk(modality: type[Modality] | Modality, length: int | None = None) -> Any:
-    """An instance without weights, small where its numbers allow it; sequences of at most `length` tokens."""
+    """An instance without weights, small where its settings allow it; sequences of at most `length` tokens."""
     cls = modality if isinstance(modality, type) else type(modality)
-    own = {} if isinstance(modality, type) else modality.settings()
-    grid = {"patch", "codebooks"} & set(cls.numbers)
-    small: dict[str, Any] = {k: v for k, v in NUMBERS.items() if grid and k in cls.numbers}
-    if "patch" in cls.numbers:
+    own = {} if isinstance(modality, type) else modality.config()
+    grid = {"patch", "codebooks"} & set(cls.settings)
+    small: dict[str, Any] = {k: v for k, v in NUMBERS.items() if grid and k in cls.settings}
+    if "patch" in cls.settings:
         small.pop("codebooks", None)
-    if "latent" in cls.numbers:
-        small["latent"] = 8 if "codebooks" in cls.numbers or grid else 64
-    if length and "length" in cls.numbers:
+    if "latent" in cls.settings:
+        small["latent"] = 8 if "codebooks" in cls.settings or grid else 64
+    if length and "length" in cls.settings:
         small["length"] = min(length, getattr(cls, "length", length))
-    if "width" in cls.numbers:
+    if "width" in cls.settings:
         small["width"] = 32
     return cls(**(own | small))
 
@@ -77,9 +77,9 @@ def one_thread() -> Iterator[None]:
 
 
 def companion() -> ImageModality:
-    """Another modality for models to have beside the one in question: grey pictures of 32 pixels."""
-    numbers = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
-    made: ImageModality = equip(image(COMPANION, channels=1)(**numbers), seed=1)
+    """Another modality for models to have beside the one in question: gray pictures of 32 pixels."""
+    settings = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
+    made: ImageModality = equip(image(COMPANION, channels=1)(**settings), seed=1)
     return made
 
 

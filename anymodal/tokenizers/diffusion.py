@@ -20,7 +20,7 @@ from anymodal.tokenizers.networks.unet import UNet
 from anymodal.tokenizers.networks.uvit import UViT
 from anymodal.tokenizers.noise import Noise
 from anymodal.tokenizers.solvers import Denoising, Draw, Solver
-from anymodal.tokenizers.tokenizer import Reconstruction, Tokenizer, VQTokenizer, initialise
+from anymodal.tokenizers.tokenizer import Reconstruction, Tokenizer, VQTokenizer, initialize
 
 
 class DiffusionTokenizer(Tokenizer):
@@ -34,8 +34,8 @@ class DiffusionTokenizer(Tokenizer):
         super().__init__(config)
         self.noise = Noise(config.noise)
         self.keeps_codes = False
-        self.encoder.apply(initialise)
-        self.quant_proj.apply(initialise)
+        self.encoder.apply(initialize)
+        self.quant_proj.apply(initialize)
 
     def _make_decoder(self) -> nn.Module:
         config, latent = self.config, self.config.quantizer.latent
@@ -48,7 +48,7 @@ class DiffusionTokenizer(Tokenizer):
 
     def forward(self, x: Tensor) -> Reconstruction:
         """One prediction at random timesteps, and what it should be (Ho et al. 2020, algorithm 1)."""
-        quantized = self._quantise(x)
+        quantized = self._quantize(x)
         noise = torch.randn_like(x)
         timesteps_B = torch.randint(self.noise.config.timesteps, (len(x),), device=x.device)
         noisy = self.noise.mix(x, noise, timesteps_B)

@@ -32,7 +32,7 @@ def smooth_l1(output: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(output: Tensor, target: Tensor, ignore: int = -100) -> Tensor:
-    """Logits (B, labels, H, W) against labels (B, H, W); positions labelled `ignore` do not count.
+    """Logits (B, labels, H, W) against labels (B, H, W); positions labeled `ignore` do not count.
 
     Zero, with a gradient, where all positions are ignored. Rows of logits are several times faster than planes.
     """

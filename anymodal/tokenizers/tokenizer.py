@@ -74,7 +74,7 @@ class Tokenizer(nn.Module, ABC):
     def encode(self, x: Tensor) -> Tensor:
         """The ids (B, N) of inputs. The codebook does not learn, nothing is drawn at random, no gradient is kept."""
         with self._frozen():
-            return self._quantise(x).ids.flatten(1)
+            return self._quantize(x).ids.flatten(1)
 
     def decode(
         self,
@@ -125,16 +125,16 @@ class Tokenizer(nn.Module, ABC):
     def fingerprint(self) -> str:
         """The sha256 of all that ids depend on: the encoder and the codebook, not the decoder."""
         config = attrs.asdict(self.config)
-        numbers = {name: config[name] for name in ("kind", "channels", "labels", "encoder", "quantizer")}
+        settings = {name: config[name] for name in ("kind", "channels", "labels", "encoder", "quantizer")}
         size = self.config.encoder_size or self.config.image_size
-        content = hashlib.sha256(json.dumps({**numbers, "size": size}, sort_keys=True).encode())
+        content = hashlib.sha256(json.dumps({**settings, "size": size}, sort_keys=True).encode())
         for part in filter(None, (self.label_embedding, self.encoder, self.quant_proj, self.quantize)):
             for name, tensor in sorted(part.state_dict().items()):
                 content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 content.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy())
         return content.hexdigest()
 
-    def _quantise(self, x: Tensor) -> Quantized:
+    def _quantize(self, x: Tensor) -> Quantized:
         return self.quantize(self.latents(x))
 
     @property
@@ -204,7 +204,7 @@ class VQTokenizer(Tokenizer):
         decoder = config.decoder
         width = decoder.dim if isinstance(decoder, ViTConfig) else decoder.width  # type: ignore[union-attr]
         self.post_quant_proj = nn.Linear(config.quantizer.latent, width)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def _make_decoder(self) -> nn.Module:
         config = self.config
@@ -217,8 +217,8 @@ class VQTokenizer(Tokenizer):
         raise ConfigError(f"{type(config.decoder).__name__} is a denoiser; make it with anymodal.tokenizers.build.")
 
     def forward(self, x: Tensor) -> Reconstruction:
-        """Encode, quantise and decode; gradients pass the codebook straight through."""
-        quantized = self._quantise(x)
+        """Encode, quantize and decode; gradients pass the codebook straight through."""
+        quantized = self._quantize(x)
         output = self._reconstruct(quantized.codes, self._grid_of(x))
         return Reconstruction(output, x, quantized.ids.flatten(1), quantized.loss)
 
@@ -235,7 +235,7 @@ def _range_outside(ids: Tensor, size: int) -> str:
     return "" if 0 <= low <= high < size else f"{low} to {high}"
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -15,7 +15,7 @@ from anymodal.tokens.layout import Layout
 class ModalitySet:
     """Modalities composed into one token space.
 
-    `members` are names of installed modalities, classes, or instances with their own numbers; `vocabulary` is shared
+    `members` are names of installed modalities, classes, or instances with their own settings; `vocabulary` is shared
     by all that write text. `layout` leaves out some of their streams, or uses them in one direction only, as a
     checkpoint has it. Raises UnknownModality or SpaceError.
     """

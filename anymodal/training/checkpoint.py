@@ -223,7 +223,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizers: Iterable[Optimizer], model: nn.Module) -> dict[str, Tensor]:
-    """The optimisers' tensors by "PARAMETER/KEY", for example "blocks.0.weight/exp_avg"; they are made if missing."""
+    """The optimizers' tensors by "PARAMETER/KEY", for example "blocks.0.weight/exp_avg"; they are made if missing."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     tensors: dict[str, Tensor] = {}
     for optimizer in optimizers:
@@ -234,7 +234,7 @@ def optimizer_tensors(optimizers: Iterable[Optimizer], model: nn.Module) -> dict
 
 
 def _make_state(optimizer: Optimizer) -> None:
-    """Let an optimiser make the tensors it lacks, as they are before its first step: by a step that moves nothing."""
+    """Let an optimizer make the tensors it lacks, as they are before its first step: by a step that moves nothing."""
     rates = [group["lr"] for group in optimizer.param_groups]
     missing = [p for group in optimizer.param_groups for p in group["params"] if p not in optimizer.state]
     if not missing:

@@ -62,7 +62,7 @@ class Progress:
 
 
 class Engine(Generic[M]):
-    """Trains one model: optimiser, mixed precision, clipping, averaged weights, checkpoints and a log.
+    """Trains one model: optimizer, mixed precision, clipping, averaged weights, checkpoints and a log.
 
     model: moved to the device and trained in place.
     out: folder for checkpoints/ and log.jsonl; without it nothing is written and nothing can be resumed.
@@ -173,7 +173,7 @@ class Engine(Generic[M]):
             number n (from 0). With the function a resumed run repeats no work; other iterables are read again from the
             start up to where the run stopped.
         objective: an `Objective`, or a function (model, batch) -> metrics, scalar tensors that are means over a batch.
-            "loss" is minimised, all are logged as means.
+            "loss" is minimized, all are logged as means.
         report: called when a line is logged, for values that are not means over steps.
         evaluate: called every `evaluate_every` steps and after the last; "loss" of its metrics chooses the best
             checkpoints.
@@ -326,7 +326,7 @@ class Engine(Generic[M]):
         self._skips_in_a_row = 0
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The parameter groups of all optimisers."""
+        """The parameter groups of all optimizers."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _skip(self, norm: float, loss: float, log: TrainingLog) -> None:

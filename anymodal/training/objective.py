@@ -1,4 +1,4 @@
-"""What training minimises: an objective turns a batch into its share of the metrics of an update.
+"""What training minimizes: an objective turns a batch into its share of the metrics of an update.
 
 An update's samples are spread over processes and parts. Shares add up: the sum over all parts of all processes is what
 one process would have computed from all samples at once.
@@ -20,7 +20,7 @@ StepFunction = Callable[[M, B], Metrics]
 
 
 class Objective(ABC, Generic[M, B]):
-    """Metrics of batches; "loss" is minimised, all are logged."""
+    """Metrics of batches; "loss" is minimized, all are logged."""
 
     @abstractmethod
     def totals(self, batches: Sequence[B]) -> Tensor:

@@ -30,7 +30,7 @@ def build_optimizers(
     betas: tuple[float, float],
     tables: str = "dense",
 ) -> list[Optimizer]:
-    """The optimisers of a model, each parameter in one of them.
+    """The optimizers of a model, each parameter in one of them.
 
     "adamw": AdamW (Loshchilov & Hutter 2019), as one fused kernel where the device has it. "muon": Muon (Jordan et al.
     2024) for the matrices of linear layers, its updates scaled to AdamW's size so that one learning rate serves both

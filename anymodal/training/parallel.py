@@ -32,7 +32,7 @@ STRATEGIES = ("ddp", "fsdp")
 class ParallelConfig:
     """How a run uses processes, memory and the compiler; the result does not depend on it.
 
-    strategy: "ddp", every process holds the whole model; "fsdp", its weights, gradients, optimiser state and averages
+    strategy: "ddp", every process holds the whole model; "fsdp", its weights, gradients, optimizer state and averages
         are split over the processes (FSDP2).
     checkpoint_activations: compute the inside of every block again in the backward pass instead of keeping it.
     compile: run the blocks through torch.compile.

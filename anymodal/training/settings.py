@@ -1,4 +1,4 @@
-"""The numbers of a training run, checked before anything is built."""
+"""The settings of a training run, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anymodal.training.optim import OPTIMIZERS, SCHEDULES, TABLES
 
 @frozen
 class TrainingSettings:
-    """The numbers of a training run.
+    """The settings of a training run.
 
     steps: updates of the weights. batch_size: samples an update, over all processes together. accumulate: in how many
         parts, one after the other, a process works through its samples of an update.
@@ -24,7 +24,7 @@ class TrainingSettings:
         changes), "dense" all of them. Rows need a single process.
     clip: largest norm of the gradient, 0 for no limit. explosion: an update whose gradient is this many times as long
         as usual is skipped, 0 for none. ema: decay of the averaged weights, 0 for none.
-    precision: of the forward pass; weights and optimiser state are always float32.
+    precision: of the forward pass; weights and optimizer state are always float32.
     log_every, save_every: steps. max_minutes: wall time after which a run saves and returns, to be resumed.
     max_bad: share of samples that may be unusable (of the first 1000 or of all so far) before a run stops.
     """

@@ -1,4 +1,4 @@
-"""Tables of which a step changes the rows it looked up, and no others: their gradients, their length, their optimiser.
+"""Tables of which a step changes the rows it looked up, and no others: their gradients, their length, their optimizer.
 
 Such a gradient is a sparse tensor of the rows that were looked up; the whole of it never exists. Whoever writes code
 for gradients that may be sparse finds the numbers they consist of with `solid`.

@@ -11,7 +11,7 @@ WATER, SAND, GRASS, ROCK, SNOW = (30, 80, 150), (220, 205, 150), (80, 140, 60), 
 
 
 def heights(rng: np.random.Generator, size: int = 32) -> np.ndarray:
-    """Smooth random ground (size, size), metres: noise whose amplitude falls with the square of its frequency."""
+    """Smooth random ground (size, size), meters: noise whose amplitude falls with the square of its frequency."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij"))
     noise = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)
     ground = np.fft.irfft2(noise / np.maximum(frequency, 1 / size) ** 2 * (frequency > 0), s=(size, size))
@@ -19,12 +19,12 @@ def heights(rng: np.random.Generator, size: int = 32) -> np.ndarray:
 
 
 def picture(ground: np.ndarray) -> np.ndarray:
-    """Colours (size, size, 3) by height, lit from the left."""
-    colours = np.select(
+    """Colors (size, size, 3) by height, lit from the left."""
+    colors = np.select(
         [ground[..., None] < limit for limit in (0, 40, 400, 700)], [WATER, SAND, GRASS, ROCK], default=SNOW
     )
     slope = np.where(ground > 0, np.gradient(ground, axis=1), 0)[..., None]
-    return (colours * (1 + slope / 300).clip(0.5, 1.5)).clip(0, 255).astype(np.uint8)
+    return (colors * (1 + slope / 300).clip(0.5, 1.5)).clip(0, 255).astype(np.uint8)
 
 
 count, seed, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])

@@ -7,7 +7,7 @@ from anymodal import FeatureLabeler, FeatureMapModality, Labeler, Sampling, hook
 
 
 class Clip(FeatureMapModality):
-    """Features of CLIP ViT-B/16: float32 arrays (rows, columns, 512), one vector for 16 x 16 pixels, not normalised.
+    """Features of CLIP ViT-B/16: float32 arrays (rows, columns, 512), one vector for 16 x 16 pixels, not normalized.
 
     They are the patches of the last layer in the space that pictures and texts share. Where the picture has to be
     invented, they are generated first and slowly, as in 4M: what they say decides what it shows.
@@ -25,7 +25,7 @@ class Clip(FeatureMapModality):
 class ClipLabeler(FeatureLabeler):
     """CLIP ViT-B/16 (Radford et al. 2021): all patches after the last norm and the projection.
 
-    Pictures are standardised as for ImageNet, as the published 4M tokenizer of these features expects.
+    Pictures are standardized as for ImageNet, as the published 4M tokenizer of these features expects.
     """
 
     modality, checkpoint = "clip", "openai/clip-vit-base-patch16"

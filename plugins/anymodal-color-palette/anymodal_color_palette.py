@@ -1,4 +1,4 @@
-"""The few colours that a picture is made of."""
+"""The few colors that a picture is made of."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,25 +20,25 @@ COUNTS = tuple("1234567")
 
 
 class ColorPalette(StructuredModality):
-    """Palettes: uint8 arrays (N, 3) of sRGB colours, N from 1 to 7 (0 where a model wrote none), frequent ones first.
+    """Palettes: uint8 arrays (N, 3) of sRGB colors, N from 1 to 7 (0 where a model wrote none), frequent ones first.
 
     Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b], or 4M's list
     whose first entry maps "1".."7" to palettes: then the value is a dict of them, of which training draws one, and the
-    one of `colours` counts otherwise. Computed from rgb by k-means in CIELAB; crops do not change it.
+    one of `colors` counts otherwise. Computed from rgb by k-means in CIELAB; crops do not change it.
     """
 
-    numbers = (*StructuredModality.numbers, "colours")
+    settings = (*StructuredModality.settings, "colors")
     derived_from = ("rgb",)
     keep = "binary"
     length = 23
-    colours = 5
+    colors = 5
 
     def accept(self, value: Any) -> Any:
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
         if isinstance(value, Mapping):
             if not value or not all(str(count) in COUNTS for count in value):
-                raise self.problem(value, "a dict of palettes by their number of colours, 1 to 7")
+                raise self.problem(value, "a dict of palettes by their number of colors, 1 to 7")
             return {int(count): self._palette(value[count]) for count in sorted(value, key=int)}
         return self._palette(value)
 
@@ -48,7 +48,7 @@ class ColorPalette(StructuredModality):
             return np.zeros((0, 3), np.uint8)
         inside = array.dtype.kind in "ui" and array.size and array.min() >= 0 and array.max() <= 255
         if array.ndim != 2 or array.shape[1] != 3 or len(array) > 7 or not inside:
-            raise self.problem(value, "up to 7 colours of shape (N, 3), whole numbers 0..255")
+            raise self.problem(value, "up to 7 colors of shape (N, 3), whole numbers 0..255")
         return array.astype(np.uint8)
 
     def read(self, path: Path) -> Any:
@@ -57,26 +57,26 @@ class ColorPalette(StructuredModality):
         with naming(path):
             if isinstance(value, list):
                 return self.accept(value[0] if value and isinstance(value[0], dict) else value)
-            raise self.problem(value, "a list of colours [r, g, b], or 4M's list of a dict of them")
+            raise self.problem(value, "a list of colors [r, g, b], or 4M's list of a dict of them")
 
     def plain(self, value: Any) -> list[Any]:
         return self.chosen(value).tolist()
 
     def chosen(self, value: Any, rng: "np.random.Generator | None" = None) -> "np.ndarray":
-        """The palette itself, or one of several: drawn, or the one whose length is nearest to `colours`."""
+        """The palette itself, or one of several: drawn, or the one whose length is nearest to `colors`."""
         if not isinstance(value, Mapping):
             return np.asarray(value)
         lengths = sorted(value)
         if rng is not None:
             return np.asarray(value[lengths[int(rng.integers(0, len(lengths)))]])
-        return np.asarray(value[min(lengths, key=lambda n: abs(n - self.colours))])
+        return np.asarray(value[min(lengths, key=lambda n: abs(n - self.colors))])
 
     def spell(self, value: Any, rng: "np.random.Generator | None" = None) -> str:
         palette = self.chosen(value, rng)
         return " ".join([f"v1={len(palette)}", *(f"v0={int(v)}" for v in palette.ravel())])
 
     def parse(self, text: str) -> "np.ndarray":
-        """The whole colours, however many are announced."""
+        """The whole colors, however many are announced."""
         values = [v for k, v in filter(None, map(parse_value, text.split())) if k == 0]
         count = min(len(values) // 3, 7)
         return np.array(values[: 3 * count], int).clip(0, 255).astype(np.uint8).reshape(count, 3)
@@ -85,14 +85,14 @@ class ColorPalette(StructuredModality):
         pixels = values["rgb"].reshape(-1, 3)
         pixels = pixels[:: max(1, len(pixels) // 1024)]
         lab = to_lab(pixels)
-        labels = k_means(lab, self.colours)
-        groups = [pixels[labels == k] for k in range(self.colours)]
+        labels = k_means(lab, self.colors)
+        groups = [pixels[labels == k] for k in range(self.colors)]
         groups = sorted((g for g in groups if len(g)), key=len, reverse=True)
         return np.round([g.mean(0) for g in groups]).astype(np.uint8)
 
     def examples(self, rng: "np.random.Generator") -> dict[str, Any]:
         drawn = rng.integers(0, 256, (7, 3), dtype=np.uint8)
-        return {"one colour": drawn[:1], "seven colours": drawn, "three": drawn[4:]}
+        return {"one color": drawn[:1], "seven colors": drawn, "three": drawn[4:]}
 
     def show(self, value: Any, size: int = 256) -> "Image":
         """Swatches side by side."""
@@ -100,11 +100,11 @@ class ColorPalette(StructuredModality):
 
         value = self.chosen(value)
         if not len(value):
-            return note(paper(size), "no colours")
+            return note(paper(size), "no colors")
         return Image.fromarray(np.asarray(value, np.uint8)[None]).resize((size, size), Image.Resampling.NEAREST)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Mean CIELAB distance (CIE 1976) from each true colour to the nearest predicted one; 100 without any."""
+        """Mean CIELAB distance (CIE 1976) from each true color to the nearest predicted one; 100 without any."""
         distances = []
         for prediction, truth in zip(map(self.chosen, predictions), map(self.chosen, truths), strict=True):
             if not len(truth) or not len(prediction):
@@ -116,7 +116,7 @@ class ColorPalette(StructuredModality):
 
 
 def to_lab(rgb: "np.ndarray") -> "np.ndarray":
-    """CIELAB (n, 3) of 8-bit sRGB colours (n, 3), D65 white (CIE 15:2004)."""
+    """CIELAB (n, 3) of 8-bit sRGB colors (n, 3), D65 white (CIE 15:2004)."""
     c = np.asarray(rgb, np.float64) / 255
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
@@ -128,14 +128,14 @@ def to_lab(rgb: "np.ndarray") -> "np.ndarray":
 
 
 def k_means(points: "np.ndarray", count: int, rounds: int = 10) -> "np.ndarray":
-    """Labels (n,) of Lloyd's algorithm, started from the mean and then the points farthest from all centres."""
-    centres = points[np.linalg.norm(points - points.mean(0), axis=1).argmin()][None]
+    """Labels (n,) of Lloyd's algorithm, started from the mean and then the points farthest from all centers."""
+    centers = points[np.linalg.norm(points - points.mean(0), axis=1).argmin()][None]
     for _ in range(count - 1):
-        gaps = np.linalg.norm(points[:, None] - centres[None], axis=-1).min(1)
-        centres = np.concatenate([centres, points[gaps.argmax()][None]])
+        gaps = np.linalg.norm(points[:, None] - centers[None], axis=-1).min(1)
+        centers = np.concatenate([centers, points[gaps.argmax()][None]])
     for _ in range(rounds):
-        labels = np.linalg.norm(points[:, None] - centres[None], axis=-1).argmin(1)
-        centres = np.stack([points[labels == k].mean(0) if (labels == k).any() else centres[k] for k in range(count)])
+        labels = np.linalg.norm(points[:, None] - centers[None], axis=-1).argmin(1)
+        centers = np.stack([points[labels == k].mean(0) if (labels == k).any() else centers[k] for k in range(count)])
     return labels
 
 

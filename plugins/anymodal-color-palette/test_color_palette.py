@@ -17,7 +17,7 @@ words = st.one_of(st.builds("v{}={}".format, st.integers(0, 3), st.integers(0, 9
 
 
 @given(st.lists(words, max_size=30).map(" ".join))
-def test_any_text_is_parsed_into_colours(text):
+def test_any_text_is_parsed_into_colors(text):
     found = ColorPalette().parse(text)
     assert found.dtype == np.uint8 and found.shape[1:] == (3,) and len(found) <= 7
 

@@ -14,27 +14,27 @@ else:
     from anymodal.lazy import np
 
 # Near to far: the order of a heat map, dark at the far end.
-COLOURS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
+COLORS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
 
 
 class Depth(ImageModality):
-    """Depth along the optical axis: float32 arrays (H, W), 0 to `high` (metres where a checkpoint is metric).
+    """Depth along the optical axis: float32 arrays (H, W), 0 to `high` (meters where a checkpoint is metric).
 
     Files: 16-bit PNG, 65535 stands for `high`, or .npy in natural units. With `scaling` 'log' the logarithm between
-    `low` and `high` is tokenised and depth is metric; with 'standardise' it is freed of scale and shift by the mean and
+    `low` and `high` is tokenized and depth is metric; with 'standardize' it is freed of scale and shift by the mean and
     variance of its 10..90 % values (4M, arXiv 2312.06647), and what comes back is relative.
     """
 
-    numbers = (*ImageModality.numbers, "scaling")
+    settings = (*ImageModality.settings, "scaling")
     channels, low, high = 1, 0.0, 1.0
-    scaling = "standardise"
+    scaling = "standardize"
     nearest = True
     repository = "EPFL-VILAB/4M_tokenizers_depth_8k_224-448"
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
-        if self.scaling not in ("log", "standardise"):
-            raise ConfigError(f"depth scaling is 'log' or 'standardise', got {self.scaling!r}")
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.scaling not in ("log", "standardize"):
+            raise ConfigError(f"depth scaling is 'log' or 'standardize', got {self.scaling!r}")
         if self.scaling == "log" and self.low <= 0:
             raise ConfigError(f"depth with scaling 'log' needs the nearest distance as low, above 0; got {self.low:g}")
 
@@ -68,8 +68,8 @@ class Depth(ImageModality):
             depth, known = (np.log(d.clip(1e-3, None)) for d in (depth, known))
         low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
         unit = np.nan_to_num((depth - low) / max(float(high - low), 1e-6), nan=1.0).clip(0, 1)
-        stops = np.linspace(0, 1, len(COLOURS))
-        picture = np.stack([np.interp(unit, stops, [c[k] for c in COLOURS]) for k in range(3)], -1)
+        stops = np.linspace(0, 1, len(COLORS))
+        picture = np.stack([np.interp(unit, stops, [c[k] for c in COLORS]) for k in range(3)], -1)
         return enlarge(Image.fromarray(picture.astype(np.uint8)), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
@@ -99,7 +99,7 @@ class Depth(ImageModality):
 class DepthLabeler(PictureLabeler):
     """A network for depth from one photograph: ZoeDepth, Depth Anything, DepthPro, DPT and others of transformers.
 
-    Networks of metric depth give metres. The others give inverse depth without a scale (Ranftl et al. 2020, section 5);
+    Networks of metric depth give meters. The others give inverse depth without a scale (Ranftl et al. 2020, section 5);
     its reciprocal is taken, at most 50 times the nearest depth, and the farthest point gets 1.
     """
 

@@ -57,7 +57,7 @@ def test_relative_networks_give_depth_between_0_and_1(tmp_path, make):
         assert depth.min() > 0 and depth.max() == pytest.approx(1)
 
 
-def test_metric_networks_give_metres(tmp_path):
+def test_metric_networks_give_meters(tmp_path):
     labeler = am.registry().labeler("depth")(depth_anything(tmp_path, "metric"), device="cpu")
     (depth, _) = labeler.label(pictures())
     assert depth.shape == (40, 60) and 0 < depth.mean() < 20 and depth.max() != 1

@@ -52,15 +52,15 @@ class Det(StructuredModality):
     Files: JSON, 4M's {"instances": [{"boxes", "class_name", "score"}]}, or a COCO file of one picture.
     """
 
-    numbers = (*StructuredModality.numbers, "threshold", "most", "order", "bins")
+    settings = (*StructuredModality.settings, "threshold", "most", "order", "bins")
     length = 256
     threshold = 0.6
     most = 0
     order = "origin"
     bins = 1000
 
-    def __init__(self, **numbers: Any) -> None:
-        super().__init__(**numbers)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         if self.order not in ORDERS:
             raise ConfigError(f"the order of {self.name} is one of {', '.join(ORDERS)}, got {self.order!r}")
 
@@ -162,13 +162,13 @@ class Det(StructuredModality):
             return note(canvas, "no objects")
         draw, font = ImageDraw.Draw(canvas), font_of(max(6, size / 22))
         for box in sorted(value, key=lambda b: -b.area):
-            colour = bright(box.class_name)
+            color = bright(box.class_name)
             x0, y0, x1, y1 = (v * (size - 1) for v in box.corners)
-            draw.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, size // 100))
+            draw.rectangle((x0, y0, x1, y1), outline=color, width=max(1, size // 100))
             left, top, right, bottom = draw.textbbox((0, 0), box.class_name, font)
             x, y = (max(0.0, min(v, size - w - 6)) for v, w in ((x0, right - left), (y0, bottom - top)))
-            draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 5), fill=colour)
-            ink = (255, 255, 255) if colour[1] < 160 else (30, 30, 34)
+            draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 5), fill=color)
+            ink = (255, 255, 255) if color[1] < 160 else (30, 30, 34)
             draw.text((x + 3 - left, y + 2 - top), box.class_name, ink, font)
         return canvas
 

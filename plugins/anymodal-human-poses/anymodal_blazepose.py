@@ -1,7 +1,7 @@
 """People found in photographs by BlazePose, as SMPL poses.
 
 BlazePose (Bazarevsky et al. 2020; three-dimensional in Grishchenko et al. 2022) finds people, and 33 landmarks of each,
-in the picture and in metres. The rotations of SMPL follow from them in closed form as in HybrIK (Li et al. 2021), with
+in the picture and in meters. The rotations of SMPL follow from them in closed form as in HybrIK (Li et al. 2021), with
 the smallest turn of each limb: how it is twisted round itself, landmarks do not show.
 """
 
@@ -111,13 +111,13 @@ class BlazePoseLabeler(PictureLabeler):
     def body(self, picture: "np.ndarray", square: "Square") -> "Body | None":
         """The landmarks in a square; None if nobody is there."""
         ends = ((195,), (1,), (CUT, CUT, 1), (64, 64, 39), (117,))
-        landmarks, chance, inside, heat, metres = self.landmarker(cut(picture, square, CUT), ends)
+        landmarks, chance, inside, heat, meters = self.landmarker(cut(picture, square, CUT), ends)
         if chance.item() < self.least:
             return None
         rows = landmarks.reshape(-1, 5)[:LANDMARKS]
         return Body(
             square.placed(refined(rows[:, :2] / CUT, sigmoid(heat))),
-            metres.reshape(-1, 3)[:LANDMARKS] @ square.turn(3).T,
+            meters.reshape(-1, 3)[:LANDMARKS] @ square.turn(3).T,
             sigmoid(rows[:, 3]),
             square.placed((np.argwhere(sigmoid(inside[..., 0]) > self.least)[:, ::-1] + 0.5) / CUT),
         )
@@ -145,12 +145,12 @@ class Square:
 
 @attrs.frozen(eq=False)
 class Body:
-    """Landmarks (33, 2) in pixels, the same (33, 3) in metres (x right, y down, z away), how visible each is, and the
+    """Landmarks (33, 2) in pixels, the same (33, 3) in meters (x right, y down, z away), how visible each is, and the
     pixels (n, 2) that are of the person.
     """
 
     points: "np.ndarray"
-    metres: "np.ndarray"
+    meters: "np.ndarray"
     visible: "np.ndarray"
     inside: "np.ndarray"
 
@@ -191,7 +191,7 @@ def present(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def anchors() -> "np.ndarray":
-    """The centres (2254, 2) that boxes of the detector are relative to, in fractions of its picture."""
+    """The centers (2254, 2) that boxes of the detector are relative to, in fractions of its picture."""
     found = []
     for cells, count in GRIDS:
         ys, xs = np.divmod(np.repeat(np.arange(cells**2), count), cells)
@@ -209,7 +209,7 @@ def views(height: int, width: int) -> list[Square]:
 
 
 def refined(points: "np.ndarray", heat: "np.ndarray") -> "np.ndarray":
-    """Points (n, 2) in fractions moved to the centre of mass of their heat maps (cells, cells, more than n) near them.
+    """Points (n, 2) in fractions moved to the center of mass of their heat maps (cells, cells, more than n) near them.
 
     A point stays where no cell near it reaches one half.
     """
@@ -233,9 +233,9 @@ def kept_boxes(boxes: "np.ndarray", chances: "np.ndarray", least: float, overlap
     return kept
 
 
-def around(centre: "np.ndarray", rim: "np.ndarray") -> Square:
-    """The square round a body with `centre` between its hips and `rim` on the circle round it, beyond the head."""
-    (x, y), (right, down) = centre.tolist(), (rim - centre).tolist()
+def around(center: "np.ndarray", rim: "np.ndarray") -> Square:
+    """The square round a body with `center` between its hips and `rim` on the circle round it, beyond the head."""
+    (x, y), (right, down) = center.tolist(), (rim - center).tolist()
     return Square(x, y, max(2 * MARGIN * float(np.hypot(right, down)), 1.0), float(np.arctan2(right, -down)))
 
 
@@ -272,7 +272,7 @@ def as_person(body: Body, width: int, height: int, least: float = 0.5) -> Person
     outline = body.inside if len(body.inside) else body.points[seen] if seen.any() else body.points
     corners = np.quantile(outline, (STRAY, 1 - STRAY), axis=0).ravel() / [width, height, width, height]
     box = clip_box(corners.tolist())
-    turns = pose(body.metres)
+    turns = pose(body.meters)
     upright = Person(box, turns[0], turns[1:], np.zeros(SHAPES), np.array([1.0, 0.0, 0.0]))
     joints = skeleton(upright)[:, :2]
     scale, shift = fitted(joints, body.points, seen)
@@ -284,7 +284,7 @@ def as_person(body: Body, width: int, height: int, least: float = 0.5) -> Person
 
 
 def fitted(joints: "np.ndarray", points: "np.ndarray", seen: "np.ndarray") -> "tuple[float, np.ndarray]":
-    """Pixels a metre and the pixel of the pelvis that bring the joints (24, 2) nearest to the visible landmarks."""
+    """Pixels a meter and the pixel of the pelvis that bring the joints (24, 2) nearest to the visible landmarks."""
     pairs = [pair for pair in SHARED.items() if seen[pair[1]]]
     pairs = pairs if len(pairs) > 1 else list(SHARED.items())
     ours, theirs = joints[[a for a, _ in pairs]], points[[b for _, b in pairs]]
@@ -294,7 +294,7 @@ def fitted(joints: "np.ndarray", points: "np.ndarray", seen: "np.ndarray") -> "t
 
 
 def pose(landmarks: "np.ndarray") -> "np.ndarray":
-    """The rotations (24, 3, 3) of SMPL for landmarks (33, 3) in metres, the first that of the body in the camera.
+    """The rotations (24, 3, 3) of SMPL for landmarks (33, 3) in meters, the first that of the body in the camera.
 
     The body is upright along the line from hips to shoulders; the spine is twisted from the one to the other but not
     bent; collars, toes and fingers are as at rest.

@@ -29,8 +29,8 @@ COUNTS = {"pose": CODES, "global": 9, "camera": 3, "shape": SHAPES}
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 MIRROR = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
 SIDES = {1: (240, 120, 60), -1: (60, 140, 235), 0: (120, 190, 90)}  # of left limbs, right ones, and the spine
-# A standing body of average shape in metres from the pelvis, x to its left, y up, z to its front; from the Anny body
-# model (Apache-2.0), as a skeleton for what has no joints of its own. SMPL's own template needs a licence.
+# A standing body of average shape in meters from the pelvis, x to its left, y up, z to its front; from the Anny body
+# model (Apache-2.0), as a skeleton for what has no joints of its own. SMPL's own template needs a license.
 REST = """0 0 0  .111 -.015 -.006  -.111 -.015 -.006  0 .076 -.037  .143 -.425 .026  -.143 -.425 .026  0 .148 -.023
 .186 -.852 -.010  -.186 -.852 -.010  0 .229 -.024  .156 -.899 .136  -.156 -.899 .136  0 .544 -.001  .023 .470 .017
 -.023 .470 .017  0 .643 .033  .173 .447 .009  -.173 .447 .009  .352 .250 .019  -.352 .250 .019  .474 .129 .184
@@ -39,13 +39,13 @@ REST = """0 0 0  .111 -.015 -.006  -.111 -.015 -.006  0 .076 -.037  .143 -.425 .
 
 @attrs.frozen(eq=False)
 class Person:
-    """One person. Camera frame as in HMR2: x right, y DOWN, z away, metres.
+    """One person. Camera frame as in HMR2: x right, y DOWN, z away, meters.
 
     `box` is (xmin, ymin, xmax, ymax) in fractions of the picture. `global_orient` (3, 3) turns the body into the camera
     frame; `body_pose` (23, 3, 3) turns joints 1 to 23 of SMPL relative to their parents; `betas` (10,) shape the body,
     about -3 to 3; `camera` (s, tx, ty) is the weak perspective of the square round the box. `joints` (24, 3) and
     `joints_2d` (24, 2), in fractions of the picture, are there where they were measured; `codes` (8,) where the pose
-    has been tokenised, and `body_pose` may be None then.
+    has been tokenized, and `body_pose` may be None then.
     """
 
     box: tuple[float, float, float, float]
@@ -68,7 +68,7 @@ class HumanPoses(CodedModality):
     does not say it, `picture` gives the side of all pictures.
     """
 
-    numbers = (*CodedModality.numbers, "bins", "picture")
+    settings = (*CodedModality.settings, "bins", "picture")
     repository = "EPFL-VILAB/4M_tokenizers_human-poses_1k_8"
     loss = "smooth_l1"
     codes, channels = CODES, POSE
@@ -335,7 +335,7 @@ class HumanPoses(CodedModality):
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Over people matched by their boxes: mean angle between the 24 rotations in degrees, and `mpjpe`.
 
-        `mpjpe` is the mean distance of the joints in millimetres, pelvis on pelvis; `found` the share of true people.
+        `mpjpe` is the mean distance of the joints in millimeters, pelvis on pelvis; `found` the share of true people.
         """
         angles, gaps, found, wanted = [], [], 0, 0
         for predicted, true in zip(predictions, truths, strict=True):
@@ -375,7 +375,7 @@ def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
 
 
 def skeleton(person: Person) -> "np.ndarray":
-    """The joints (24, 3) in metres: as measured, or those of a body of average shape in the person's pose."""
+    """The joints (24, 3) in meters: as measured, or those of a body of average shape in the person's pose."""
     if person.joints is not None:
         return person.joints
     pose = np.eye(3)[None].repeat(23, 0) if person.body_pose is None else person.body_pose

@@ -40,7 +40,7 @@ def person(turns: np.ndarray) -> Person:
 
 
 def landmarks_at_rest() -> np.ndarray:
-    """A body at rest that faces the camera, in metres."""
+    """A body at rest that faces the camera, in meters."""
     found, joints = np.zeros((LANDMARKS, 3)), rest()
     for joint, landmark in SHARED.items():
         found[landmark] = joints[joint]
@@ -180,15 +180,15 @@ def folder(tmp_path_factory):
     boxes[0, anchor] = [0, -20, 50, 50, 0, 0, 0, -80, 0, 0, 0, 0]  # round the middle; hips there, rim 80 above
     scores[0, anchor] = -10
     (path / "pose_solution_packed_assets.data").write_bytes(network(224, [boxes, scores], 1))
-    metres = np.zeros((39, 3))
-    metres[:LANDMARKS] = landmarks_at_rest()
+    meters = np.zeros((39, 3))
+    meters[:LANDMARKS] = landmarks_at_rest()
     rows = np.zeros((39, 5))
-    rows[:, :2] = 128 + 80 * metres[:, :2]
+    rows[:, :2] = 128 + 80 * meters[:, :2]
     rows[:, 3:] = 5
     inside = np.zeros((1, CUT, CUT, 1), bool)
     inside[0, 60:200, 100:156] = True
     heat = np.full((1, 64, 64, 39), -9.0)
-    outputs = [rows.reshape(1, 195), np.zeros((1, 1)), logit(inside), heat, metres.reshape(1, 117)]
+    outputs = [rows.reshape(1, 195), np.zeros((1, 1)), logit(inside), heat, meters.reshape(1, 117)]
     (path / "pose_landmark_full.tflite").write_bytes(network(CUT, outputs, 1))
     return path
 

@@ -39,7 +39,7 @@ class MetadataImage(NumbersModality):
 
 
 def appearance(rgb: "np.ndarray") -> dict[str, float]:
-    """Colourfulness, brightness, contrast, saturation and entropy of a picture (H, W, 3) uint8."""
+    """Colorfulness, brightness, contrast, saturation and entropy of a picture (H, W, 3) uint8."""
     red, green, blue = np.asarray(rgb, np.float64).reshape(-1, 3).T
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     across, along = red - green, (red + green) / 2 - blue

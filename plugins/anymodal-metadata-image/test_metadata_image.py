@@ -9,7 +9,7 @@ from anymodal.testing import conformance
 test_conformance = conformance("metadata_image")
 
 
-def test_a_grey_picture_has_no_colour_and_no_entropy():
+def test_a_gray_picture_has_no_color_and_no_entropy():
     assert appearance(np.full((8, 8, 3), 100, np.uint8)) == pytest.approx(
         {"colorfulness": 0, "brightness": 100, "contrast": 0, "saturation": 0, "entropy": 0}
     )

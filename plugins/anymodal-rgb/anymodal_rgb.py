@@ -4,7 +4,7 @@ from anymodal import PixelModality, Sampling
 
 
 class RGB(PixelModality):
-    """Colour photographs: uint8 arrays (H, W, 3), sRGB. They enter as pixels or tokens and leave as tokens."""
+    """Color photographs: uint8 arrays (H, W, 3), sRGB. They enter as pixels or tokens and leave as tokens."""
 
     name = "rgb"
     channels, low, high, dtype = 3, 0.0, 255.0, "uint8"

@@ -41,7 +41,7 @@ def drawn(instances: Any, height: int, width: int) -> "np.ndarray":
 
 
 def edges(labels: "np.ndarray") -> "np.ndarray":
-    """Which pixels of a map (H, W), other than those of label 0, have a neighbour with another label."""
+    """Which pixels of a map (H, W), other than those of label 0, have a neighbor with another label."""
     if labels.ndim != 2:
         raise ValueProblem(f"a map of instances has shape (H, W), got {labels.shape}")
     found = np.zeros(labels.shape, bool)
@@ -112,7 +112,7 @@ class HedLabeler(PictureLabeler):
 
 
 def ridges(chances: "np.ndarray", least: float = 0.5) -> "np.ndarray":
-    """Which pixels of a map (H, W) are above `least` and no lower than both neighbours in two of four directions."""
+    """Which pixels of a map (H, W) are above `least` and no lower than both neighbors in two of four directions."""
     height, width = chances.shape
     padded = np.pad(chances, 1, mode="edge")
     at = lambda y, x: padded[1 + y : 1 + y + height, 1 + x : 1 + x + width]  # noqa: E731

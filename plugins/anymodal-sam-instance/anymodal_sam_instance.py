@@ -31,7 +31,7 @@ SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
 class Instance:
     """One instance: its outlines, arrays (n, 2) of x and y in fractions of the picture, one for each piece of it.
 
-    `codes` (16,) are there where its mask has been tokenised.
+    `codes` (16,) are there where its mask has been tokenized.
     """
 
     outlines: "tuple[np.ndarray, ...]"
@@ -63,7 +63,7 @@ class SamInstance(CodedModality):
     Files: JSON, {"instances": [{"outlines": [[[x, y], ...], ...]}]}, or PNG, one number an instance and 0 for nothing.
     """
 
-    numbers = (*CodedModality.numbers, "size", "points")
+    settings = (*CodedModality.settings, "size", "points")
     suffixes = (".json", ".png")
     repository = "EPFL-VILAB/4M_tokenizers_sam-instance_1k_64"
     loss = "binary_cross_entropy"
@@ -124,7 +124,7 @@ class SamInstance(CodedModality):
                 return self.accept(read_json(path))
             picture = read_picture(path)
             if picture.mode not in ("L", "P", "1") and not picture.mode.startswith("I"):
-                raise self.problem(picture, f"a grey picture of one number an instance, not {picture.mode}")
+                raise self.problem(picture, f"a gray picture of one number an instance, not {picture.mode}")
             return self._from_map(np.asarray(picture))
 
     def plain(self, value: list[Instance]) -> dict[str, Any]:
@@ -236,20 +236,20 @@ class SamInstance(CodedModality):
     # For people.
 
     def show(self, value: list[Instance], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
-        """The instances in strong colours with their outlines, the small ones on top."""
+        """The instances in strong colors with their outlines, the small ones on top."""
         from PIL import Image, ImageDraw
 
         canvas = backdrop(size, picture)
         if not value:
             return note(canvas, "no instances")
         for k, instance in enumerate(sorted(value, key=area, reverse=True)):
-            colour = bright(k)
-            layer = Image.new("RGBA", (size, size), (*colour, 0))
+            color = bright(k)
+            layer = Image.new("RGBA", (size, size), (*color, 0))
             draw = ImageDraw.Draw(layer)
             for outline in instance.outlines:
                 points = [tuple(p) for p in (outline * (size - 1)).tolist()]
-                draw.polygon(points, fill=(*colour, 110))
-                draw.line([*points, points[0]], fill=(*colour, 255), width=max(1, size // 128))
+                draw.polygon(points, fill=(*color, 110))
+                draw.line([*points, points[0]], fill=(*color, 255), width=max(1, size // 128))
             canvas = Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
         return canvas
 
@@ -329,8 +329,8 @@ class SamLabeler(PictureLabeler):
         inputs = self.prepared([picture])
         embeddings = self.model.get_image_embeddings(inputs["pixel_values"])
         scaled = inputs["reshaped_input_sizes"][0].tolist()
-        centres = (np.arange(self.side) + 0.5) / self.side
-        grid = np.stack(np.meshgrid(centres * scaled[1], centres * scaled[0]), -1).reshape(-1, 1, 2)
+        centers = (np.arange(self.side) + 0.5) / self.side
+        grid = np.stack(np.meshgrid(centers * scaled[1], centers * scaled[0]), -1).reshape(-1, 1, 2)
         masks, scores = [], []
         for some in np.array_split(grid, max(1, len(grid) // 64)):
             points = torch.from_numpy(some[None].astype(np.float32)).to(self.device)

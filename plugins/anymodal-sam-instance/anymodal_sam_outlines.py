@@ -11,7 +11,7 @@ FINE = 256  # outlines of a map are traced at about this many pixels a side
 
 
 def filled(outlines: Any, width: int, height: int, box: tuple[float, float, float, float]) -> "np.ndarray":
-    """Which of width x height pixels of `box` have their centre inside one of the outlines: bool (height, width)."""
+    """Which of width x height pixels of `box` have their center inside one of the outlines: bool (height, width)."""
     x0, y0, x1, y1 = box
     scale = np.array([width / max(x1 - x0, 1e-9), height / max(y1 - y0, 1e-9)])
     masks = [_inside((outline - np.array([x0, y0])) * scale, width, height) for outline in outlines]
@@ -19,7 +19,7 @@ def filled(outlines: Any, width: int, height: int, box: tuple[float, float, floa
 
 
 def _inside(points: "np.ndarray", width: int, height: int) -> "np.ndarray":
-    """The even-odd rule: a pixel is inside if a row's edges cross left of its centre an odd number of times."""
+    """The even-odd rule: a pixel is inside if a row's edges cross left of its center an odd number of times."""
     starts, ends, rows = points, np.roll(points, -1, 0), np.arange(height) + 0.5
     crossed = (starts[:, 1, None] <= rows) != (ends[:, 1, None] <= rows)
     edge, row = np.nonzero(crossed)

@@ -54,7 +54,7 @@ def test_captions_that_mean_the_same_have_similar_rows_of_minilm():
     assert T5Caption(width=384).accept(rows[0]).shape == rows[0].shape
 
 
-def test_minilm_cuts_long_captions_and_does_not_mind_what_else_is_labelled():
+def test_minilm_cuts_long_captions_and_does_not_mind_what_else_is_labeled():
     labeler = MiniLmLabeler()
     long, empty, alone = labeler.label([{"caption": c} for c in ("word " * 100, "", "a red cup")])
     assert long.shape == (77, 384) and empty.shape == (2, 384)

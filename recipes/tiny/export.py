@@ -12,7 +12,7 @@ model.about = am.About(
     description="A small model for trying things out, trained on rendered scenes alone; photographs are foreign to it.",
     training_data="Rendered scenes of 64 pixels (`anymodal scenes --count 50000 --seed 0 --kinds basic`): all of"
     " them for seven modalities, 24,000 for all 21.",
-    licence="apache-2.0",
+    license="apache-2.0",
 )
 model.save_pretrained(destination, dtype="float16")
 write_card(model, "tiny", Path(destination))

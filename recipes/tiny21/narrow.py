@@ -39,7 +39,7 @@ def main() -> None:
     name, folder, out, encoder, decoder, steps = sys.argv[1:]
     torch.manual_seed(0)
     source = Path(folder) / "modalities" / name
-    modality = registry().modality(name)(**read_object(source / "config.json")["numbers"])
+    modality = registry().modality(name)(**read_object(source / "config.json")["settings"])
     trained = load_any(source)
     student = narrower(trained, int(encoder), int(decoder))
     values = open_values(DATA, [modality], count=COUNT)

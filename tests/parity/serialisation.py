@@ -45,7 +45,7 @@ class Recorded:
 
 
 def verify_values(recorded: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[Result]:
-    """det, metadata, palettes and people of serialisation.json."""
+    """det, metadata, palettes and people of serialization.json."""
     metadata = recorded["metadata"]
     yield from _suite("text/det", "det", lambda: _strings([_detection(recorded["det"])], vocabulary))
     yield from _suite("text/metadata", METADATA, lambda: _strings([_whole_metadata(metadata)], vocabulary))
@@ -101,7 +101,7 @@ Spelled = tuple[Modality, Any, Any, str, Sequence[int]]
 
 
 def _strings(examples: Any, vocabulary: Vocabulary) -> tuple[int, int, str]:
-    """How many of (modality, value, draws, string, ids) are spelled or tokenised in another way."""
+    """How many of (modality, value, draws, string, ids) are spelled or tokenized in another way."""
     wrong, count, first = 0, 0, ""
     for modality, value, draws, string, ids in examples:
         modality.vocabulary, count = vocabulary, count + 1
@@ -113,8 +113,8 @@ def _strings(examples: Any, vocabulary: Vocabulary) -> tuple[int, int, str]:
     return wrong, count, first
 
 
-def _make(name: str, **numbers: Any) -> Any:
-    return registry().modality(name)(**numbers)
+def _make(name: str, **settings: Any) -> Any:
+    return registry().modality(name)(**settings)
 
 
 def _no_draws() -> None:
@@ -175,7 +175,7 @@ def _from_file(modality: Modality, content: Any) -> Any:
 
 
 def _person(case: Mapping[str, Any]) -> Spelled:
-    """A person of serialisation.json, whose box is in fractions."""
+    """A person of serialization.json, whose box is in fractions."""
     modality = _make("human_poses")
     value = modality.accept(
         {

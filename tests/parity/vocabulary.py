@@ -12,7 +12,7 @@ from anymodal.files import read_json
 from anymodal.masking import hide_spans, merge_spans
 from anymodal.text import Vocabulary
 from parity.results import Result, attempt, gap, skip
-from parity.serialisation import verify_transforms, verify_values
+from parity.serialization import verify_transforms, verify_values
 
 NAME = "text_tokenizer_4m_wordpiece_30k.json"
 
@@ -31,13 +31,13 @@ def verify_text(folder: Path) -> Iterator[Result]:
         yield skip("text", f"there is no {NAME} here; put it beside the cases")
         return
     vocabulary = Vocabulary.load(path)
-    if (folder / "serialisation.json").is_file():
-        recorded = read_json(folder / "serialisation.json")
+    if (folder / "serialization.json").is_file():
+        recorded = read_json(folder / "serialization.json")
         pairs = [(text, ids) for text, ids, _ in recorded["encode"]]
         pairs += [(recorded["det"]["string"], recorded["det"]["ids"])]
         pairs += [(case["string"], case["ids"]) for case in recorded["color_palette"] + recorded["human_poses"]]
         pairs += list(zip(recorded["metadata"]["chunks"], recorded["metadata"]["ids"], strict=True))
-        yield from attempt("text/serialisation", lambda: _ids("text/serialisation", vocabulary, pairs))
+        yield from attempt("text/serialization", lambda: _ids("text/serialization", vocabulary, pairs))
         yield from verify_values(recorded, vocabulary)
         yield from attempt("text/span_masking", lambda: _spans(vocabulary, recorded["span_masking"]))
     if (folder / "wordpiece.json").is_file():

@@ -25,7 +25,7 @@ from anymodal.data.report import Findings
 from anymodal.errors import DataError
 
 MEMORY = "/dev/shm"  # a file system that never touches a disk
-RUN = 16  # neighbours in a remote tar that are read together
+RUN = 16  # neighbors in a remote tar that are read together
 AHEAD = 8 * 1024**2  # bytes that may be read for them at once
 KEPT = 64  # such reads that a process keeps
 SHARDS_AT_ONCE = 16
@@ -340,7 +340,7 @@ class _Tars(Members):
         return data[start - begin : start - begin + size]
 
     def order(self, seed: int) -> Callable[[int], int]:
-        """As the base says. Runs of neighbours in remote tars stay together, so that one read serves them all."""
+        """As the base says. Runs of neighbors in remote tars stay together, so that one read serves them all."""
         if not self._is_remote:
             return super().order(seed)
         return ShuffledRuns([shard.stop - shard.start for shard in self.shards], RUN, seed)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from anymodal.crops import Crop, centre_crops
+from anymodal.crops import Crop, center_crops
 from anymodal.data.files.index import Members, Shard, Wanted, open_members
 from anymodal.errors import DataError, PluginError, ValueProblem, one_line
 from anymodal.modality import Modality
@@ -56,7 +56,7 @@ class ValueSource:
         """Natural values of one sample by modality, cut to `crop` and resized.
 
         `crop` may be a function of the picture's extent (width, height), None where none of the values has one. The
-        default is the centred square; a value that does not know the picture's shape takes that of another one.
+        default is the centerd square; a value that does not know the picture's shape takes that of another one.
         Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity.
         """
         parts = {name: name for name in self.modalities if self.members.holds(name, index)}
@@ -71,8 +71,8 @@ class ValueSource:
         extents = {name: self.modalities[name].extent(value) for name, value in values.items()}
         if callable(crop):
             crop = crop(next((extent for extent in extents.values() if extent), None))
-        centres = centre_crops(extents)
-        return {name: self.modalities[name].crop(value, crop or centres[name]) for name, value in values.items()}
+        centers = center_crops(extents)
+        return {name: self.modalities[name].crop(value, crop or centers[name]) for name, value in values.items()}
 
     def derive(self, values: Mapping[str, Any], leave: Collection[str] = ()) -> dict[str, Any]:
         """The values, and those that are computed from them exactly, but for the modalities to `leave`."""

@@ -40,7 +40,7 @@ def label_dataset(
     labelers: Mapping[str, str | None],
     out: Path,
     *,
-    numbers: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     layout: str = "tars",
     shard_size: int = 1000,
     count: int | None = None,
@@ -53,8 +53,8 @@ def label_dataset(
     """Label the pictures of `data` into `out`, or go on with it, or add modalities to it.
 
     `data` is an aligned dataset or a bare folder of pictures. `labelers` maps names of labelers or of modalities to
-    checkpoints (None: their own). `numbers` are those of modalities, such as the range that their files hold. `batch`
-    samples are labelled together. The value is None in processes of torchrun that do not lead. Raises DataError as
+    checkpoints (None: their own). `settings` are those of modalities, such as the range that their files hold. `batch`
+    samples are labeled together. The value is None in processes of torchrun that do not lead. Raises DataError as
     `tokenize_dataset`, and ConfigError if a labeler needs what neither the data nor another labeler has.
     """
     check_layout(layout)
@@ -63,22 +63,22 @@ def label_dataset(
     chosen = ordered([find_labeler(name, checkpoint) for name, checkpoint in labelers.items()])
     made = {labeler.modality for labeler in chosen}
     sources = {source for labeler in chosen for source in labeler.sources}
-    others = sources - made - labelled_earlier(out) - {PICTURE}
+    others = sources - made - labeled_earlier(out) - {PICTURE}
     carried = (PICTURE, *sorted(others))  # pictures come first, for they give the order of the samples
-    work = Labelling(
+    work = Labeling(
         data=str(data),
         out=out,
         carried=carried,
         labelers=tuple(chosen),
-        numbers=tuple((n, tuple(sorted(each.items()))) for n, each in sorted((numbers or {}).items())),
+        settings=tuple((n, tuple(sorted(each.items()))) for n, each in sorted((settings or {}).items())),
         layout=layout,
         shard_size=shard_size,
         count=count,
         batch=batch,
     )
-    for name in numbers or {}:
+    for name in settings or {}:
         if name not in {*made, *carried}:
-            raise ConfigError(f"numbers are given for {name!r}, which is not made{nearest(name, {*made, *carried})}")
+            raise ConfigError(f"settings are given for {name!r}, which is not made{nearest(name, {*made, *carried})}")
     return make_dataset(
         work,
         work.plan,
@@ -87,11 +87,11 @@ def label_dataset(
         workers=workers,
         max_bad=max_bad,
         progress=progress,
-        what="labelling",
+        what="labeling",
     )
 
 
-def labelled_earlier(out: Path) -> set[str]:
+def labeled_earlier(out: Path) -> set[str]:
     """The modalities of a finished dataset that labelers made."""
     known = read_json(out / MANIFEST) if (out / MANIFEST).exists() else {}
     described = known.get("modalities") if isinstance(known, dict) else None
@@ -99,14 +99,14 @@ def labelled_earlier(out: Path) -> set[str]:
 
 
 @attrs.frozen
-class Labelling:
-    """The work of labelling, as it travels to other processes; hashable, so that each opens its pictures once."""
+class Labeling:
+    """The work of labeling, as it travels to other processes; hashable, so that each opens its pictures once."""
 
     data: str
     out: Path
     carried: tuple[str, ...]
     labelers: tuple[Chosen, ...]
-    numbers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
+    settings: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
     layout: str
     shard_size: int
     count: int | None
@@ -123,7 +123,7 @@ class Labelling:
             format=FORMAT,
             settings=settings,
             modalities={
-                **{name: {"labeler": None, "numbers": self.modality(name).settings()} for name in self.carried},
+                **{name: {"labeler": None, "settings": self.modality(name).config()} for name in self.carried},
                 **{each.modality: self._describe(each) for each in self.labelers},
             },
             counts=self.counts,
@@ -158,7 +158,7 @@ class Labelling:
             "labeler": each.name,
             "checkpoint": checkpoint,
             "weights": weights,
-            "numbers": self.modality(each.modality).settings(),
+            "settings": self.modality(each.modality).config(),
         }
 
     def _versions(self) -> dict[str, str]:
@@ -172,7 +172,7 @@ class Labelling:
         return [len(rows) for rows in open_pictures(self).rows]
 
     def modality(self, name: str) -> Modality:
-        return registry().modality(name)(**dict(dict(self.numbers).get(name, ())))
+        return registry().modality(name)(**dict(dict(self.settings).get(name, ())))
 
     def names(self, shard: int) -> list[str]:
         """The names of the samples of a shard."""
@@ -189,14 +189,14 @@ class Labelling:
 
 @attrs.frozen(eq=False)
 class Pictures:
-    """What is labelled: the samples that have a picture, by shard; tars keep their shards."""
+    """What is labeled: the samples that have a picture, by shard; tars keep their shards."""
 
     source: ValueSource
     rows: list[list[int]]
 
 
 @functools.lru_cache(2)
-def open_pictures(work: Labelling) -> Pictures:
+def open_pictures(work: Labeling) -> Pictures:
     """The pictures of an aligned dataset, or of a folder that holds nothing else."""
     modalities = [work.modality(name) for name in work.carried]
     storage.entries(work.data)  # there has to be such a folder
@@ -226,7 +226,7 @@ def open_pictures(work: Labelling) -> Pictures:
 class ShardLabeler:
     """Makes the parts of shards; a labeler is loaded when it is first needed, and kept."""
 
-    def __init__(self, work: Labelling, device: str | None) -> None:
+    def __init__(self, work: Labeling, device: str | None) -> None:
         self.work, self.device = work, device
         self.labelers = {each.modality: each for each in work.labelers}
         self._loaded: dict[str, Labeler] = {}
@@ -295,10 +295,10 @@ class ShardLabeler:
             return [PluginError(f"the labeler of {name!r} failed: {type(error).__name__}: {error}")]
 
     def _check(self, modality: Modality, value: Any) -> None:
-        """Raise ValueProblem for a value that cannot be used, ConfigError for numbers that files would cut off."""
+        """Raise ValueProblem for a value that cannot be used, ConfigError for settings that files would cut off."""
         if wrong := unfinite(value):
             raise ValueProblem(f"the label holds {wrong}")
-        if not isinstance(modality, ImageModality) or "high" in dict(dict(self.work.numbers).get(modality.name, ())):
+        if not isinstance(modality, ImageModality) or "high" in dict(dict(self.work.settings).get(modality.name, ())):
             return
         (low, high), array = modality.file_range, np.asarray(value)
         slack = 0.01 * (high - low)

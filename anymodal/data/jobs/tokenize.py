@@ -1,4 +1,4 @@
-"""How an aligned dataset becomes a tokenised one: shard by shard, each a pure function of the data and the settings."""
+"""How an aligned dataset becomes a tokenized one: shard by shard, each a pure function of the data and the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from anymodal import __version__
-from anymodal.crops import Crop, centre_crops
+from anymodal.crops import Crop, center_crops
 from anymodal.data.crops import Crops
 from anymodal.data.files.values import open_values
 from anymodal.data.jobs.manifest import Plan, Problem, digest
@@ -30,7 +30,7 @@ from anymodal.tokens import ModalitySet
 from anymodal.tokens.checks import unfit_tokens
 
 MakeSet = Callable[[], ModalitySet]
-CENTRE = Crops()
+CENTER = Crops()
 
 
 def tokenize_dataset(
@@ -38,7 +38,7 @@ def tokenize_dataset(
     make_set: MakeSet,
     out: Path,
     *,
-    crops: Crops = CENTRE,
+    crops: Crops = CENTER,
     shard_size: int = 1000,
     count: int | None = None,
     batch: int = 64,
@@ -47,7 +47,7 @@ def tokenize_dataset(
     max_bad: float = 0.01,
     progress: Progress = no_progress,
 ) -> Summary | None:
-    """Tokenise an aligned dataset into `out`, or go on with it, or add modalities to it.
+    """Tokenize an aligned dataset into `out`, or go on with it, or add modalities to it.
 
     `make_set` makes the modalities with their tokenizers, in every process once; for more than one process it has to be
     picklable. `batch` values go through a tokenizer together. The value is
@@ -65,13 +65,13 @@ def tokenize_dataset(
         workers=workers,
         max_bad=max_bad,
         progress=progress,
-        what="tokenising",
+        what="tokenizing",
     )
 
 
 @attrs.frozen
 class Tokenizing:
-    """The work of tokenising, as it travels to other processes."""
+    """The work of tokenizing, as it travels to other processes."""
 
     data: str
     make_set: MakeSet
@@ -133,7 +133,7 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
     return {
         **{member.name: describe(member, member.streams()) for member in members},
         "tokenizer": None if modality.tokenizer is None else modality.tokenizer.fingerprint(),
-        "numbers": modality.settings(),
+        "settings": modality.config(),
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
         "streams": [attrs.asdict(stream) for stream in streams],
     }
@@ -224,13 +224,13 @@ class ShardTokenizer:
         extents = {each: self.set[each].extent(value) for each, value in whole.items()}
         if crops is None:
             crops = self.work.crops.draw(name, next((extent for extent in extents.values() if extent), None))
-        centres = centre_crops(extents)
+        centers = center_crops(extents)
         views = []
         for k, crop in enumerate(crops):
             values: dict[str, Any] = {}
             for each, value in whole.items():
                 with _noted(problems, self.set[each], name, "crop"):
-                    values[each] = self.set[each].crop(value, crop if k else centres[each])
+                    values[each] = self.set[each].crop(value, crop if k else centers[each])
             for modality in reading:
                 sources = modality.derived_from
                 if modality.name not in whole and sources and all(source in values for source in sources):

@@ -1,4 +1,4 @@
-"""Folders and sharded tars of natural values, tokenised on the fly, and of tokens where these are stored."""
+"""Folders and sharded tars of natural values, tokenized on the fly, and of tokens where these are stored."""
 
 from __future__ import annotations
 

@@ -78,10 +78,10 @@ def kind_of_dataset(path: str) -> str:
     if saved or path.endswith((".parquet", ".json", ".jsonl")):
         return "rows"
     books = [book for name in BOOKS if (book := Path(path, name)).is_file()]
-    return "tokens" if books and not _labelled(books[0]) else "files"
+    return "tokens" if books and not _labeled(books[0]) else "files"
 
 
-def _labelled(book: Path) -> bool:
+def _labeled(book: Path) -> bool:
     """Whether the books of a dataset that was made shard by shard say that it holds values, not tokens."""
     try:
         known = read_json(book)
@@ -91,11 +91,11 @@ def _labelled(book: Path) -> bool:
 
 
 class StoreSource(Source):
-    """A tokenised dataset, with one of its crops at random."""
+    """A tokenized dataset, with one of its crops at random."""
 
     def __init__(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> None:
         if config.crop is not None or config.names:
-            raise ConfigError(f"{config.path} is tokenised: its crops are drawn from those stored, its names are fixed")
+            raise ConfigError(f"{config.path} is tokenized: its crops are drawn from those stored, its names are fixed")
         self.store = TokenStore(config.path)
         known = read_manifest(Path(config.path))["modalities"]
         self.count = min(len(self.store), config.count or len(self.store))
@@ -116,7 +116,7 @@ class StoreSource(Source):
                 if hasattr(space, key) and stored.get(key) != getattr(space, key):
                     raise DataError(
                         f"{config.path} has another {key} of {name!r} ({stored.get(key)}, not {getattr(space, key)}):"
-                        " tokenise it with these tokenizers"
+                        " tokenize it with these tokenizers"
                     )
 
     def __len__(self) -> int:
@@ -131,25 +131,25 @@ class StoreSource(Source):
 
 
 def _check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> None:
-    """Raise DataError if the ids of a modality were made with other codes, words or numbers than it has now."""
+    """Raise DataError if the ids of a modality were made with other codes, words or settings than it has now."""
     if known.get("tokenizer") and modality.tokenizer and modality.tokenizer.fingerprint() != known["tokenizer"]:
         raise DataError(
-            f"{path} was tokenised with another tokenizer of {modality.name!r} (another encoder or codebook):"
-            " train with the one that made it, or tokenise it with this one"
+            f"{path} was tokenized with another tokenizer of {modality.name!r} (another encoder or codebook):"
+            " train with the one that made it, or tokenize it with this one"
         )
     vocabulary = modality.vocabulary
     if known.get("vocabulary") and vocabulary is not None and _hash(vocabulary) != known["vocabulary"]:
         raise DataError(
-            f"{path} was tokenised with another vocabulary, in which the ids of {modality.name!r} are other words:"
-            " train with the tokenizers that made it, or tokenise it with these"
+            f"{path} was tokenized with another vocabulary, in which the ids of {modality.name!r} are other words:"
+            " train with the tokenizers that made it, or tokenize it with these"
         )
     if isinstance(modality, CroppedGrid):
-        stored = known.get("numbers", {})
-        for key, value in modality.settings().items():
+        stored = known.get("settings", {})
+        for key, value in modality.config().items():
             if key != "larger" and key in stored and stored[key] != json.loads(json.dumps(value)):
                 raise DataError(
-                    f"{path} was tokenised with {key} {json.dumps(stored[key])} of {modality.name!r}, not"
-                    f" {json.dumps(value)}: train with the numbers that made it, or tokenise it with these"
+                    f"{path} was tokenized with {key} {json.dumps(stored[key])} of {modality.name!r}, not"
+                    f" {json.dumps(value)}: train with the settings that made it, or tokenize it with these"
                 )
 
 

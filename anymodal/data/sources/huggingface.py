@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anymodal.crops import centre_crops
+from anymodal.crops import center_crops
 from anymodal.data.config import DataConfig
 from anymodal.data.files.values import unfinite
 from anymodal.data.sources.aligned import streams_of, tokenized
@@ -86,8 +86,8 @@ class RowSource(Source):
         return self.tokens(self.values(index), rng)
 
     def tokens(self, values: Mapping[str, Any], rng: np.random.Generator) -> Tokens:
-        """The tokens of natural values, of pictures the centred square."""
-        crops = centre_crops({name: self.modalities[name].extent(value) for name, value in values.items()})
+        """The tokens of natural values, of pictures the centerd square."""
+        crops = center_crops({name: self.modalities[name].extent(value) for name, value in values.items()})
         tokens: Tokens = {}
         for name, value in values.items():
             modality = self.modalities[name]

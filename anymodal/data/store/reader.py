@@ -1,4 +1,4 @@
-"""Tokenised datasets on disk, and how they are read; `anymodal.data.jobs.tokenize` makes them.
+"""Tokenized datasets on disk, and how they are read; `anymodal.data.jobs.tokenize` makes them.
 
 `manifest.json` describes the modalities with their streams, the shards, and all files. One stream of the samples of a
 shard is STREAM/shard-00000.safetensors: grids `ids` (n, crops, length); dense streams `values` (n, crops, length,
@@ -55,24 +55,24 @@ def read_stream(raw: Mapping[str, Any]) -> Stream:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a tokenised dataset. Raises DataError."""
+    """The manifest of a tokenized dataset. Raises DataError."""
     make = f"make one with: anymodal tokenize DATA --config CONFIG --out {folder}"
     if not (folder / "manifest.json").exists():
         if (folder / ".jobs").is_dir():
-            raise DataError(f"{folder} is not finished; run the command that tokenises it again, it goes on")
-        raise DataError(f"{folder} is not a tokenised dataset ({make})")
+            raise DataError(f"{folder} is not finished; run the command that tokenizes it again, it goes on")
+        raise DataError(f"{folder} is not a tokenized dataset ({make})")
     try:
         manifest = read_json(folder / "manifest.json")
     except ValueProblem as error:
         raise DataError(str(error)) from None
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND or manifest.get("format") != FORMAT:
         known = manifest.get("format") if isinstance(manifest, dict) else None
-        raise DataError(f"{folder} is not a tokenised dataset of format {FORMAT} but of {known!r}; {make}")
+        raise DataError(f"{folder} is not a tokenized dataset of format {FORMAT} but of {known!r}; {make}")
     return manifest
 
 
 class TokenStore:
-    """A tokenised dataset. `sample(i)` maps stream names to ids (n,) or rows (n, width), by the streams it has.
+    """A tokenized dataset. `sample(i)` maps stream names to ids (n,) or rows (n, width), by the streams it has.
 
     At most about `open_files` files are open at a time. Raises DataError, also when a damaged file is first used.
     """
@@ -94,10 +94,10 @@ class TokenStore:
             }
         except (KeyError, TypeError, ValueError, AttributeError, AnymodalError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise DataError(f"{self.folder / 'manifest.json'} is damaged ({reason}); tokenise the data again") from None
+            raise DataError(f"{self.folder / 'manifest.json'} is damaged ({reason}); tokenize the data again") from None
         self._ends = np.cumsum([len(rows) for rows in self._rows])
         if not len(self):
-            raise DataError(f"{self.folder} holds no samples; tokenise a folder that has some")
+            raise DataError(f"{self.folder} holds no samples; tokenize a folder that has some")
         self._open: dict[int, dict[str, _View]] = {}  # by shard, the one used last at the end
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -170,7 +170,7 @@ class _View:
         raise NotImplementedError
 
     def damaged(self, what: str) -> DataError:
-        return DataError(f"{self.path} is damaged: {what}; tokenise the data again, which repairs it")
+        return DataError(f"{self.path} is damaged: {what}; tokenize the data again, which repairs it")
 
 
 class _Grids(_View):

@@ -1,4 +1,4 @@
-"""Writes one stream of one shard of a tokenised dataset, as `anymodal.data.store.reader` reads it."""
+"""Writes one stream of one shard of a tokenized dataset, as `anymodal.data.store.reader` reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AM5xx: the modality in a model two layers deep and 32 wide, beside a grey picture."""
+"""AM5xx: the modality in a model two layers deep and 32 wide, beside a gray picture."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def importable(subject: Subject) -> bool:
 def pickles(subject: Subject) -> None:
     """Data workers are started with a pickled copy of the modality."""
     again = pickle.loads(pickle.dumps(subject.modality))
-    expect(again.settings() == subject.modality.settings(), "a pickled instance has other numbers")
+    expect(again.config() == subject.modality.config(), "a pickled instance has other numbers")
     if distributed(subject):
         expect(revived(subject.modality) == repr(subject.modality), "an instance is another one in a new process")
 
@@ -142,7 +142,7 @@ def public(subject: Subject) -> None:
         for name in imported(source):
             package, _, rest = name.partition(".")
             if package == "anymodal" and rest:
-                known = rest in anymodal.__all__ or rest.partition(".")[0] in PUBLIC or rest == "*"
+                known = rest in dir(anymodal) or rest.partition(".")[0] in PUBLIC or rest == "*"
                 private = any(part.startswith("_") for part in rest.split("."))
                 expect(known and not private, f"the module {module} imports {name}")
             if package.startswith("anymodal_"):
@@ -185,18 +185,18 @@ def imported(source: str) -> list[str]:
 
 @rule(
     "AM008",
-    "The distribution has a summary and a licence",
+    "The distribution has a summary and a license",
     fix="set description and license in pyproject.toml",
     level="should",
     applies=distributed,
 )
-def summarised(subject: Subject) -> None:
-    """The summary is shown in lists of modalities; without a licence nobody may use the plugin."""
+def summarized(subject: Subject) -> None:
+    """The summary is shown in lists of modalities; without a license nobody may use the plugin."""
     distribution = subject.target.distribution
     facts: Any = distribution.metadata if distribution else {}
-    licences = ("License-Expression", "License", "License-File")
+    licenses = ("License-Expression", "License", "License-File")
     expect("Summary" in facts, "the distribution has no summary")
-    expect(any(key in facts for key in licences), "the distribution says nothing of its licence")
+    expect(any(key in facts for key in licenses), "the distribution says nothing of its license")
 
 
 @rule(
@@ -227,10 +227,10 @@ def independent(subject: Subject) -> None:
     """A broken plugin is left out; the others must not notice."""
     candidate, distribution = subject.target.candidate, subject.target.distribution
     assert candidate is not None and distribution is not None
-    broken = EntryPoint("broken_neighbour", "anymodal_broken_neighbour:Nothing", GROUP)
+    broken = EntryPoint("broken_neighbor", "anymodal_broken_neighbor:Nothing", GROUP)
     mine = EntryPoint(candidate.name, candidate.value, GROUP)
     plugins = Registry([owned(mine, distribution), owned(broken, distribution)], {})
     usable = plugins.catalog.usable.values()
-    problems = [p for c in usable if c.name == "broken_neighbour" for p in plugins.check(c)]
-    expect(problems, "the broken neighbour was not noticed")
+    problems = [p for c in usable if c.name == "broken_neighbor" for p in plugins.check(c)]
+    expect(problems, "the broken neighbor was not noticed")
     plugins.modality(candidate.name)().streams()

@@ -84,7 +84,7 @@ def special(subject: Subject) -> None:
         expect(space.sentinels == known.sentinels, f"sentinels are {space.sentinels}, not {known.sentinels}")
 
 
-@rule("AM204", "Streams do not depend on values", fix="let streams depend on the numbers of the instance alone")
+@rule("AM204", "Streams do not depend on values", fix="let streams depend on the settings of the instance alone")
 def constant(subject: Subject) -> None:
     """The layout of a model is fixed before it sees a value."""
     before = subject.modality.streams()
@@ -104,7 +104,7 @@ def constant(subject: Subject) -> None:
 def resized(subject: Subject) -> None:
     """A checkpoint may be fine-tuned at a larger size; its ids keep their meaning."""
     m = subject.modality
-    larger = type(m)(**(m.settings() | {"size": 2 * m.size}))
+    larger = type(m)(**(m.config() | {"size": 2 * m.size}))
     for small, large in zip(m.streams(), larger.streams(), strict=True):
         expect(small.name == large.name, f"the stream {small.name!r} is called {large.name!r} at twice the size")
         times = large.space.length / small.space.length
@@ -143,11 +143,11 @@ def ends(subject: Subject) -> None:
             expect(len(ids) == length or ids[-1] == end, f"the ids of {example} do not close with the end id")
 
 
-@rule("AM208", "The numbers are attributes with defaults", fix="give each name in `numbers` a class attribute")
+@rule("AM208", "The settings are attributes with defaults", fix="give each name in `settings` a class attribute")
 def numbered(subject: Subject) -> None:
-    """Checkpoints record the numbers of an instance, and make the same instance of them."""
-    for name in subject.cls.numbers:
-        expect(hasattr(subject.cls, name), f"the number {name!r} has no default on the class")
+    """Checkpoints record the settings of an instance, and make the same instance of them."""
+    for name in subject.cls.settings:
+        expect(hasattr(subject.cls, name), f"the setting {name!r} has no default on the class")
     m = subject.modality
-    settings = json.loads(json.dumps(m.settings()))
+    settings = json.loads(json.dumps(m.config()))
     expect(type(m)(**settings).streams() == m.streams(), "an instance made of its own settings has other streams")

@@ -43,11 +43,11 @@ def natural(subject: Subject) -> None:
 @rule(
     "AM303",
     "A batch gives what single values give",
-    fix="let no value see its neighbours in tokenize and detokenize",
+    fix="let no value see its neighbors in tokenize and detokenize",
     after=("AM202",),
 )
 def batches(subject: Subject) -> None:
-    """Data is tokenised in batches of any size; the result may not depend on the company."""
+    """Data is tokenized in batches of any size; the result may not depend on the company."""
     m = subject.tokenizing
     values = [example.value for example in subject.examples]
     together = m.tokenize(values)
@@ -203,16 +203,16 @@ def _trained(subject: Subject) -> tuple[float, float, list[int]]:
     measure, tokenizer = loss_named(m.loss), m.tokenizer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3)
+        optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3)
         tokenizer.train()
         losses = []
         for _ in range(STEPS):
             result = tokenizer(batch)
             loss = measure(result.output.float(), result.target)
             losses.append(float(loss.detach()))
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             (loss + result.code_loss).backward()
-            optimiser.step()
+            optimizer.step()
         tokenizer.eval()
     expect(np.isfinite(losses).all(), f"the loss {m.loss!r} becomes {losses[-1]}")
     return float(np.mean(losses[:3])), float(np.mean(losses[-3:])), tokenizer.encode(batch).flatten().tolist()

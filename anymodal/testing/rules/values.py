@@ -28,7 +28,7 @@ from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import shrunk
 
 UNITS = re.compile(
-    r"\d|metre|meter|kelvin|celsius|degree|pixel|second|unit|range|hertz|share|fraction|probabilit|logit|0\.\.|between",
+    r"\d|meter|meter|kelvin|celsius|degree|pixel|second|unit|range|hertz|share|fraction|probabilit|logit|0\.\.|between",
     re.IGNORECASE,
 )
 
@@ -133,7 +133,7 @@ def comes_back(subject: Subject) -> None:
     after=("AM601",),
 )
 def untouched(subject: Subject) -> None:
-    """The same array may be shown, cropped and tokenised by others at the same time."""
+    """The same array may be shown, cropped and tokenized by others at the same time."""
     m = subject.tokenizing
     for example in subject.examples:
         before = copy.deepcopy(example.value)
@@ -153,7 +153,7 @@ def untouched(subject: Subject) -> None:
     fix="draw nothing at random outside `spell` with its rng, and keep nothing of values seen before",
 )
 def deterministic(subject: Subject) -> None:
-    """Data is tokenised once and used many times: a second run must find the same."""
+    """Data is tokenized once and used many times: a second run must find the same."""
     m = subject.tokenizing
     make = m.spell if subject.is_sequence else m.preprocess
     for example in subject.examples:
@@ -242,7 +242,7 @@ def extreme_shapes(subject: Subject) -> None:
     m = subject.modality
     for example in subject.odd:
         value = m.accept(example.value)
-        cut = m.crop(value, Crop.centre(*m.extent(value)))
+        cut = m.crop(value, Crop.center(*m.extent(value)))
         expect(cut.shape[:2] == (m.cells, m.cells), f"{example} is cropped to {cut.shape}, not {m.cells} a side")
         m.preprocess(cut)
     empty = np.zeros((0, 4, *subject.odd[0].value.shape[2:]), subject.odd[0].value.dtype)
@@ -276,7 +276,7 @@ def wrong_type(subject: Subject) -> None:
 @rule(
     "AM113",
     "Units or range are documented",
-    fix="say in the class's docstring what the numbers mean: metres, kelvin, 0..255",
+    fix="say in the class's docstring what the numbers mean: meters, kelvin, 0..255",
     level="should",
     applies=arrays,
 )

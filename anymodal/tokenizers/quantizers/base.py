@@ -89,7 +89,7 @@ class CosineCodebook(Quantizer):
     """One codebook, searched by cosine similarity and learned by moving averages (van den Oord et al. 2017, app. A.1).
 
     A latent gets the id of the code nearest in angle and is replaced by that code as it is stored: an average of unit
-    vectors, so of length at most 1. In training each code moves towards the normalised mean of the latents that chose
+    vectors, so of length at most 1. In training each code moves towards the normalized mean of the latents that chose
     it. A code chosen, by moving average, less often than `dead_share` of an even share restarts at a random latent.
 
     decay: of both moving averages. commitment: weight of the loss that pulls latents to their codes.

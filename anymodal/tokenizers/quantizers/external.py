@@ -23,7 +23,7 @@ from anymodal.tokenizers.quantizers.base import Quantized, Quantizer, pick
 PACKAGE, EXTRA = "vector_quantize_pytorch", "anymodal[quantizers]"
 SCORES_AT_ONCE = 2**24  # bounds the memory of LFQ's entropies, for which latents are compared with all codes
 COMMITMENT, ENTROPY = 0.25, 0.1  # of LFQ (Yu et al. 2023, arXiv 2310.05737)
-STANDARD_DECAY = 0.95  # of what standardises latents
+STANDARD_DECAY = 0.95  # of what standardizes latents
 DECAY, DEAD_SHARE = 0.99, 1 / 32  # of residual quantizers, as of the cosine codebook
 
 
@@ -55,7 +55,7 @@ class LatticeQuantizer(Quantizer):
     """Codes at fixed places: each number of a latent is rounded by itself, and one id names what came out.
 
     With several codebooks the latent is cut into as many parts, each with an id of its own; all have the same codes.
-    Since codes cannot move to where latents are, latents are moved to the codes: each number is standardised over the
+    Since codes cannot move to where latents are, latents are moved to the codes: each number is standardized over the
     batch, and by moving averages of its mean and variance after training (Ioffe & Szegedy 2015). Without that all
     latents drift to one side, to the same code.
     """

@@ -10,9 +10,9 @@ import attrs
 
 from anymodal.checkpoints.native import ModalityRecord, load_modality
 from anymodal.checkpoints.repository import Folder
+from anymodal.checkpoints.tokenizer import tokenizer_record
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.errors import ConfigError, nearest
-from anymodal.files import read_object
 from anymodal.masking import MaskingConfig
 from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
@@ -52,10 +52,10 @@ class EvaluationConfig:
 class TrainConfig:
     """A training run.
 
-    `modalities` maps names to numbers, in the order in which the model will generate them; `members` among the numbers
-    names modalities that share one stream, as 4M-21's metadata do. `tokenizers` is a folder
-    with modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the numbers of a tokenizer found
-    there hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
+    `modalities` maps names to settings, in the order in which the model will generate them; `members` among the
+    settings names modalities that share one stream, as 4M-21's metadata do. `tokenizers` is a folder with
+    modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the settings of a tokenizer found there
+    hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
     streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds sampling
     options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation. `workers`
     processes prepare batches, for each process that trains.
@@ -117,14 +117,14 @@ def build_set(
     vocabulary = Vocabulary.load(path) if path.exists() else None
     members = []
     for name, given in modalities.items():
-        numbers = dict(given or {})
-        shared = tuple(numbers.pop("members", ()))
+        settings = dict(given or {})
+        shared = tuple(settings.pop("members", ()))
         config = tokenizers / "modalities" / name / "config.json"
-        known = read_object(config).get("numbers", {}) if config.exists() else {}
+        known = tokenizer_record(config).get("settings", {}) if config.exists() else {}
         members.append(
             load_modality(
                 name,
-                ModalityRecord(numbers={**known, **numbers}, sampling=(sampling or {}).get(name, {}), members=shared),
+                ModalityRecord(settings={**known, **settings}, sampling=(sampling or {}).get(name, {}), members=shared),
                 Folder(tokenizers),
             )
         )

@@ -105,7 +105,7 @@ class MaskedBatches:
         index = supply.order(rank)
         for attempt in range(TRIES):
             rng = generator(self.seed, "row", step, row, attempt)
-            if attempt:  # not a neighbour: a damaged shard is bad in a row
+            if attempt:  # not a neighbor: a damaged shard is bad in a row
                 index = int(rng.integers(len(supply.source)))
             try:
                 sample = supply.source.sample(index, rng)

@@ -1,6 +1,6 @@
 """What a run would take, counted from its configuration alone: nothing is read, trained or allocated.
 
-Memory is that of one GPU, in bytes: float32 weights, gradients, optimiser state and averages as the trainer keeps them,
+Memory is that of one GPU, in bytes: float32 weights, gradients, optimizer state and averages as the trainer keeps them,
 and an estimate of the activations. The CUDA context and fragmentation come on top, about a tenth in practice.
 
 Shapes: N input tokens, M target tokens, D width, H hidden width of the MLP, V ids of a target stream.

@@ -48,11 +48,11 @@ class Contrastive(nn.Module):
 class Distillation(nn.Module):
     """A tower that says of one view of a picture what its own average says of another: DINO (Caron et al. 2021).
 
-    The average is centred and sharpened, so that neither can answer the same for every picture. The places of two
+    The average is centerd and sharpened, so that neither can answer the same for every picture. The places of two
     views of the same crop are compared too when half of the patches are hidden from the tower (iBOT, Zhou et al. 2022).
     """
 
-    centre: Tensor
+    center: Tensor
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Distillation(nn.Module):
         self.momentum, self.heat, self.teacher_heat = momentum, student, teacher
         self.average = copy.deepcopy(nn.ModuleList([tower, self.head, self.place_head])).requires_grad_(False)
         self.hidden = nn.Parameter(torch.zeros(tower.config.channels, 1, 1))
-        self.register_buffer("centre", torch.zeros(2, prototypes))
+        self.register_buffer("center", torch.zeros(2, prototypes))
 
     @property
     def teacher(self) -> PictureTower:
@@ -93,21 +93,21 @@ class Distillation(nn.Module):
         return {"loss": across_loss + within_loss, "views": across_loss, "places": within_loss, "entropy": entropy}
 
     def _said(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """What the average answers of a view and of its places; moves the centres."""
+        """What the average answers of a view and of its places; moves the centers."""
         tower, (_, head, place_head) = self.teacher, self.average.children()
         features = tower.features(view)
         answers = (head(tower.project(features.mean(1))).float(), place_head(features).float())
-        shares = tuple(((a - c) / self.teacher_heat).softmax(-1) for a, c in zip(answers, self.centre, strict=True))
+        shares = tuple(((a - c) / self.teacher_heat).softmax(-1) for a, c in zip(answers, self.center, strict=True))
         means = torch.stack([a.flatten(0, -2).mean(0) for a in answers])
         if self.training:
-            self.centre.lerp_(means, 0.1)
+            self.center.lerp_(means, 0.1)
         return shares[0], shares[1]
 
     def _cross(self, wanted: Tensor, scores: Tensor) -> Tensor:
         return -(wanted * (scores.float() / self.heat).log_softmax(-1)).sum(-1).mean()
 
     def _hide(self, view: Tensor) -> Tensor:
-        """Half of the patches replaced by one learned colour."""
+        """Half of the patches replaced by one learned color."""
         patch = self.tower.config.patch
         rows, columns = view.shape[2] // patch, view.shape[3] // patch
         shown = (torch.rand(len(view), 1, rows, columns, device=view.device) < 0.5).to(view.dtype)

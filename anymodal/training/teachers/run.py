@@ -34,7 +34,7 @@ from anymodal.training.teachers.objectives import Contrastive, Distillation
 class TeacherRun:
     """Trains a teacher on the aligned folder `data`, or its first `count` samples.
 
-    `modalities` maps names to numbers; the first is what the teacher reads. With several the `objective` is
+    `modalities` maps names to settings; the first is what the teacher reads. With several the `objective` is
     "contrastive", with one "distillation" over `views` crops of at least `smallest` of the picture. Texts are read with
     `vocabulary`. The result is stored in `dtype`.
     """
@@ -164,7 +164,7 @@ def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = 
 
 def _train(config: TeacherRun, out: Path, resume: bool, verbose: bool) -> Path | None:
     vocabulary = Vocabulary.load(config.vocabulary) if config.vocabulary else None
-    modalities = {name: registry().modality(name)(**numbers) for name, numbers in config.modalities.items()}
+    modalities = {name: registry().modality(name)(**settings) for name, settings in config.modalities.items()}
     source = open_values(config.data, modalities.values(), count=config.count)
     torch.manual_seed(config.training.seed)
     towers = {name: _tower(modality, config.tower, vocabulary) for name, modality in modalities.items()}

@@ -37,7 +37,7 @@ class Inputs:
 
 
 class Values:
-    """Natural values of one modality in the samples of a dataset, each the centred square or a random `crop`.
+    """Natural values of one modality in the samples of a dataset, each the centerd square or a random `crop`.
 
     As many as fit into `memory` bytes are kept: the squares, or the files that crops are cut from.
     """
@@ -66,7 +66,7 @@ class Values:
     def tensor(self, index: int, rng: np.random.Generator, flip: bool) -> np.ndarray | None:
         """What the tokenizer reads of a sample; None where there is nothing.
 
-        Where a value has several parts to be tokenised, one of them is drawn.
+        Where a value has several parts to be tokenized, one of them is drawn.
         """
         value = self.value(index, rng, flip)
         if value is None or not isinstance(self.modality, CodedModality):
@@ -124,7 +124,7 @@ class PreparedBatches:
                 problems.append(problem_line(values.source.describe(index), error))
                 if tries == TRIES:
                     raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
-                index = int(rng.integers(len(values)))  # not a neighbour: a damaged shard is bad in a row
+                index = int(rng.integers(len(values)))  # not a neighbor: a damaged shard is bad in a row
                 continue
             if tensor is not None:
                 return tensor
@@ -134,12 +134,12 @@ class PreparedBatches:
 
 def source_of(data: str, modality: Modality) -> ValueSource:
     """The dataset with what is needed for a modality: its files, or those that it derives from, at the same size."""
-    same = {key: value for key, value in modality.settings().items() if key in ("size", "patch")}
+    same = {key: value for key, value in modality.config().items() if key in ("size", "patch")}
     classes = [registry().modality(name) for name in modality.derived_from]
-    sources = [cls(**{key: value for key, value in same.items() if key in cls.numbers}) for cls in classes]
+    sources = [cls(**{key: value for key, value in same.items() if key in cls.settings}) for cls in classes]
     return open_values(data, [*sources, modality])
 
 
 def at_size(modality: Modality, size: int) -> Modality:
     """The modality with values of `size` pixels a side."""
-    return type(modality)(**{**modality.settings(), "size": size, "larger": ()})
+    return type(modality)(**{**modality.config(), "size": size, "larger": ()})

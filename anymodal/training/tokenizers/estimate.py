@@ -61,7 +61,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     settings = config.training
     if settings is None:
         raise ConfigError("a dry run needs training; a vocabulary is learned without")
-    modality = registry().modality(config.modality)(**config.numbers)
+    modality = registry().modality(config.modality)(**config.settings)
     made = _described(config, modality)
     size = max(config.sizes, default=getattr(modality, "size", None)) if isinstance(modality, CroppedGrid) else None
     tokenizer = outlined_tokenizer(made)

@@ -1,6 +1,6 @@
 """A loss that compares pictures as a trained network sees them, which judges structure where pixels judge averages.
 
-Hidden states of both pictures are normalised at every place, and the squared lengths of their differences are averaged
+Hidden states of both pictures are normalized at every place, and the squared lengths of their differences are averaged
 over places and layers: LPIPS (Zhang et al. 2018, arXiv 1801.03924) without its learned weights, after Johnson et al.
 2016 (arXiv 1603.08155). The network is any of the transformers library that reads pictures and tells its hidden states.
 """
@@ -69,7 +69,7 @@ class PerceptualLoss(nn.Module):
             raise ConfigError(f"perceptual.layers names {outside[0]}, but {config.network} has 0 to {count}")
 
     def _count(self, config: PerceptualConfig) -> int:
-        """The number of the last hidden state, found by looking at a grey picture. Raises CheckpointError."""
+        """The number of the last hidden state, found by looking at a gray picture. Raises CheckpointError."""
         side = config.size or getattr(self.network.config, "image_size", None) or 224
         try:
             with torch.no_grad():

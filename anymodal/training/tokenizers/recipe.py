@@ -11,7 +11,7 @@ from typing import Any, Literal
 import attrs
 import torch
 
-from anymodal.checkpoints.tokenizer import AnyTokenizer, load_any, save_tokenizer
+from anymodal.checkpoints.tokenizer import AnyTokenizer, load_any, save_tokenizer, tokenizer_record
 from anymodal.data.config import CropConfig
 from anymodal.data.files.values import ValueSource
 from anymodal.data.order import step_batches
@@ -19,7 +19,7 @@ from anymodal.data.report import problem_line, too_many
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import ImageModality
-from anymodal.files import read_object, write_text
+from anymodal.files import write_text
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.text import VALUE_NAMES, Vocabulary
@@ -76,22 +76,22 @@ class TokenizerRun:
 
     `data` is an aligned folder or a folder of sharded tars, also behind an address such as s3://bucket/data.
 
-    `numbers` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
+    `settings` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
     tokenizer's config. `loss` defaults to the modality's own; `perceptual` adds a second one to it. Pictures are the
-    centred square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
+    centerd square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
     for each step; without them all have the modality's size.
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
 
-    `start` is the folder of a trained tokenizer that goes on learning, with the numbers it has where none are given;
+    `start` is the folder of a trained tokenizer that goes on learning, with the settings it has where none are given;
     what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes`
     names the tokenizer they belong to.
     """
 
     modality: str
     data: str
-    numbers: dict[str, Any] = attrs.field(factory=dict)
+    settings: dict[str, Any] = attrs.field(factory=dict)
     encoder: dict[str, Any] | None = None
     decoder: dict[str, Any] | None = None
     unet: UNetConfig | None = None
@@ -150,7 +150,7 @@ def _train(
         verbose=verbose and world.is_first,
         meaning={
             "modality": modality.name,
-            "numbers": modality.settings(),
+            "settings": modality.config(),
             "tokenizer": attrs.asdict(modality.tokenizer.config),
         },
     )
@@ -164,15 +164,15 @@ def _train(
 
 
 def _numbers(config: TokenizerRun) -> dict[str, Any]:
-    """The numbers of the modality: those of the tokenizer to start from, and the run's own."""
+    """The settings of the modality: those of the tokenizer to start from, and the run's own."""
     if config.start is None:
-        return config.numbers
+        return config.settings
     if not config.start.is_dir():
         raise CheckpointError(f"start names {config.start}, which is not a folder of a trained tokenizer")
-    known = read_object(config.start / "config.json")
+    known = tokenizer_record(config.start / "config.json")
     if (other := known.get("modality", config.modality)) != config.modality:
         raise ConfigError(f"start names a tokenizer of {other!r}, not of {config.modality!r}; choose another folder")
-    return {**known.get("numbers", {}), **config.numbers}
+    return {**known.get("settings", {}), **config.settings}
 
 
 def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
@@ -235,7 +235,7 @@ def _with_quantizer(plan: TokenizerConfig, choice: QuantizerChoice, modality: Mo
     own = plan.quantizer
     latent = lattice_width(choice.kind, own.size, choice.levels) * own.codebooks or own.latent
     quantizer = attrs.evolve(own, kind=choice.kind, levels=choice.levels, latent=latent)
-    if "latent" in modality.numbers:
+    if "latent" in modality.settings:
         modality.latent = latent  # type: ignore[attr-defined]
     return attrs.evolve(plan, quantizer=quantizer)
 
@@ -258,10 +258,10 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
         "patch": getattr(plan.encoder, "patch", None),
     }
     for name, value in found.items():
-        if name in modality.numbers and getattr(modality, name) != value:
+        if name in modality.settings and getattr(modality, name) != value:
             raise ConfigError(
-                f"the tokenizer in {start} has {name} {value}, the numbers of {modality.name!r} say"
-                f" {getattr(modality, name)}; give numbers that fit it."
+                f"the tokenizer in {start} has {name} {value}, the settings of {modality.name!r} say"
+                f" {getattr(modality, name)}; give settings that fit it."
             )
     tokenizer.requires_grad_(True)
     if config.codes is not None:

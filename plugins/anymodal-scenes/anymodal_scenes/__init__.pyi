@@ -1,7 +1,7 @@
 from .caption import mentions as mentions
-from .catalogue import BASIC as BASIC
-from .catalogue import COLOURS as COLOURS
-from .catalogue import KINDS as KINDS
+from .catalog import BASIC as BASIC
+from .catalog import COLORS as COLORS
+from .catalog import KINDS as KINDS
 from .scene import render as render
 from .types import FAR as FAR
 from .types import Camera as Camera

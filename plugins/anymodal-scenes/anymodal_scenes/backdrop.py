@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coco import class_id
-from .kinds import BROWN, COLOURS, GLASS, PAINT, WHITE, linear
+from .kinds import BROWN, COLORS, GLASS, PAINT, WHITE, linear
 from .meshes import Mesh, about_y, ball, box, cylinder, join, part
 from .rng import Stream
 from .textures import Texture as Tex
@@ -26,7 +26,7 @@ class Plane:
 
     normal: Floats  # (3,), unit
     offset: float
-    colour: Floats
+    color: Floats
     texture: int
     label: int
 
@@ -77,7 +77,7 @@ def surround(draw: Stream, place: str, corners: Floats, camera: Camera) -> Backd
 def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     """A room round things with the given corners (n, 3) and round the camera; open behind the camera."""
     ground = draw.weigh({"wooden floor": 0.5, "tiled floor": 0.25, "carpet": 0.25})
-    texture, label, colours = _FLOORS[ground]
+    texture, label, colors = _FLOORS[ground]
     tint = draw.weigh({name: 2.0 if name == "white" else 1.0 for name in _WALLS})
     paint, finish, kind = linear(*_WALLS[tint]), Tex.PLAIN, "wall-other-merged"
     wall = f"{tint} walls"
@@ -93,7 +93,7 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     axis = np.eye(3)
     side = class_id(kind)
     planes = [
-        Plane(axis[1], 0.0, linear(*draw.pick(colours)), texture, class_id(label)),
+        Plane(axis[1], 0.0, linear(*draw.pick(colors)), texture, class_id(label)),
         Plane(-axis[1], -top, linear(236, 236, 232), Tex.PLAIN, class_id("ceiling-merged")),
         Plane(axis[2], back, paint, finish, side),
         Plane(axis[0], left, paint * 0.9, finish, side),
@@ -103,9 +103,9 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     middle = (low + high) / 2
     if draw.chance(0.4):
         size = (high - low)[[0, 2]] + draw.uniform(0.3, 0.9)
-        colour = PAINT[draw.pick(COLOURS)] * 0.6 + 0.1
-        rug = [part(box(), (size[0], 0.012, size[1]), (middle[0], 0.006, middle[2]), colour, Tex.STRIPES)]
-        pale, inside = 0.5 * colour + 0.2, (size[0] - 0.3, 0.006, size[1] - 0.3)
+        color = PAINT[draw.pick(COLORS)] * 0.6 + 0.1
+        rug = [part(box(), (size[0], 0.012, size[1]), (middle[0], 0.006, middle[2]), color, Tex.STRIPES)]
+        pale, inside = 0.5 * color + 0.2, (size[0] - 0.3, 0.006, size[1] - 0.3)
         inner = [part(box(), inside, (middle[0], 0.013, middle[2]), pale, Tex.CLOTH)]
         decor.append(Decor(join(rug + inner), class_id("rug-merged")))
     where = float(np.clip(middle[0] + draw.uniform(-1.2, 1.2), left + 0.8, right - 0.8))
@@ -141,13 +141,13 @@ def _hung(draw: Stream, what: str, at: Floats, turn: float) -> list[Decor]:
         for size, shift in (((0.05, height, 0.07), 0), ((width, 0.05, 0.07), 0)):
             parts.append((part(box(), size, (shift, middle, 0.03), WHITE), "window-other"))
         if draw.chance(0.5):
-            cloth = PAINT[draw.pick(COLOURS)] * 0.7 + 0.1
+            cloth = PAINT[draw.pick(COLORS)] * 0.7 + 0.1
             for x in (-1, 1):
                 place = (x * (width / 2 + 0.05), middle - 0.05, 0.07)
                 parts.append((part(box(), (0.28, height + 0.4, 0.06), place, cloth, Tex.STRIPES), "curtain"))
     elif what == "picture":
         width, height = draw.uniform(0.5, 1.1), draw.uniform(0.45, 0.8)
-        one, two, three = (PAINT[name] for name in draw.shuffled(COLOURS)[:3])
+        one, two, three = (PAINT[name] for name in draw.shuffled(COLORS)[:3])
         middle, frame = 1.6, BROWN * draw.uniform(0.2, 2.0)
         disc = (width * draw.uniform(-0.25, 0.25), middle + height * 0.12, 0.03)
         canvas = [
@@ -170,8 +170,8 @@ def _hung(draw: Stream, what: str, at: Floats, turn: float) -> list[Decor]:
 def outdoors(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     """Open ground to the horizon, and something far behind."""
     ground = draw.weigh({"grass": 0.3, "sand": 0.17, "road": 0.17, "pavement": 0.14, "snow": 0.12, "dirt": 0.1})
-    texture, label, colours = _GROUNDS[ground]
-    planes = [Plane(np.eye(3)[1], 0.0, linear(*draw.pick(colours)), texture, class_id(label))]
+    texture, label, colors = _GROUNDS[ground]
+    planes = [Plane(np.eye(3)[1], 0.0, linear(*draw.pick(colors)), texture, class_id(label))]
     yaw = float(np.arctan2(camera.rotation[2, 0], camera.rotation[2, 2]))
     towards = about_y(yaw)
     behind = float((corners @ towards[:, 2]).min())
@@ -242,10 +242,10 @@ def _trees(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
 
 def _fence(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
     """A picket fence."""
-    colour = draw.pick((WHITE * 0.9, BROWN * 1.4))
-    parts = [part(box(), (30.0, 0.12, 0.06), (0, y, distance), colour, Tex.WOOD) for y in (0.3, 0.75)]
+    color = draw.pick((WHITE * 0.9, BROWN * 1.4))
+    parts = [part(box(), (30.0, 0.12, 0.06), (0, y, distance), color, Tex.WOOD) for y in (0.3, 0.75)]
     posts = np.arange(-9.0, 9.0, 0.36)
-    parts += [part(box(), (0.14, 1.0, 0.04), (x, 0.5, distance + 0.05), colour, Tex.WOOD) for x in posts]
+    parts += [part(box(), (0.14, 1.0, 0.04), (x, 0.5, distance + 0.05), color, Tex.WOOD) for x in posts]
     return join(parts), "fence-merged"
 
 

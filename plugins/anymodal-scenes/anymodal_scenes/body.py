@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from .kinds import COLOURS, PAINT, linear
+from .kinds import COLORS, PAINT, linear
 from .meshes import Mesh, from_vector
 from .rng import Stream
 from .textures import Texture
@@ -126,7 +126,7 @@ def skin(rotations: Floats, betas: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _clothes(draw: Stream, shirt: str) -> Floats:
-    """Colours (F, 3) of the faces: skin, hair, a shirt, trousers or shorts, shoes."""
+    """Colors (F, 3) of the faces: skin, hair, a shirt, trousers or shorts, shoes."""
     model = _model()
     rest, joints = model.template, model.joints
     legs = draw.pick(tuple(name for name in TROUSERS if name != shirt))
@@ -149,8 +149,8 @@ def _clothes(draw: Stream, shirt: str) -> Floats:
 
 
 def figure(draw: Stream) -> tuple[Figure, str]:
-    """A random person and the colour of the shirt."""
-    shirt, action = draw.pick(COLOURS), draw.pick(tuple(ACTIONS))
+    """A random person and the color of the shirt."""
+    shirt, action = draw.pick(COLORS), draw.pick(tuple(ACTIONS))
     swap = action in ("standing", "waving", "pointing", "walking", "running", "kicking", "dancing") and draw.chance(0.5)
     moves = _mirrored(ACTIONS[action]) if swap else ACTIONS[action]
     vectors = np.array([moves.get(j, (0.0, 0.0, 0.0)) for j in range(24)])

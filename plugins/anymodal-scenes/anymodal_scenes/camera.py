@@ -21,7 +21,7 @@ def look(pitch: float, yaw: float) -> Floats:
 
 
 def frame(points: Floats, fov: float, pitch: float, yaw: float, fill: float) -> Camera:
-    """The nearest camera in which points (n, 3) fill at most the share `fill` of the picture, centred.
+    """The nearest camera in which points (n, 3) fill at most the share `fill` of the picture, centerd.
 
     Args:
         points: what must be seen.
@@ -32,16 +32,16 @@ def frame(points: Floats, fov: float, pitch: float, yaw: float, fill: float) -> 
     rotation = look(pitch, yaw)
     focal = 0.5 / np.tan(np.radians(fov) / 2)
     seen = turned(points, rotation)
-    centre = (seen.min(0) + seen.max(0)) / 2
+    center = (seen.min(0) + seen.max(0)) / 2
     for _ in range(3):
-        offset = seen - centre
+        offset = seen - center
         away = float((offset[:, 2] + np.abs(offset[:, :2]).max(1) * focal / (fill / 2)).max())
         picture = offset[:, :2] / (away - offset[:, 2:])
-        centre[:2] += (picture.min(0) + picture.max(0)) / 2 * away
-    offset = seen - centre
+        center[:2] += (picture.min(0) + picture.max(0)) / 2 * away
+    offset = seen - center
     away = float((offset[:, 2] + np.abs(offset[:, :2]).max(1) * focal / (fill / 2)).max())
     away = max(away, float(offset[:, 2].max()) + 0.5)
-    return Camera(fov, rotation, rotation.T @ (centre + (0.0, 0.0, away)), float(focal))
+    return Camera(fov, rotation, rotation.T @ (center + (0.0, 0.0, away)), float(focal))
 
 
 def shoot(draw: Stream, points: Floats, yaw: float, still_life: bool) -> Camera:

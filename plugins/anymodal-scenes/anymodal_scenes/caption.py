@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from .catalogue import COLOURS, KINDS
+from .catalog import COLORS, KINDS
 from .rng import Stream
 from .types import Relation, SceneObject, Setting
 
-_SHADES = {"grey": "gray", "violet": "purple"} | {name: name for name in COLOURS}
+_SHADES = {"grey": "gray", "violet": "purple"} | {name: name for name in COLORS}
 _TOPS = {"shirt", "shirts", "t-shirt", "t-shirts", "top", "tops", "jumper", "sweater", "jacket", "coat", "dress"}
 _WEARING = {"in", "wearing", "wears", "dressed"}
 _NEAR = ("beside", "close to", "near", "next to")
@@ -29,9 +29,9 @@ def _noun(draw: Stream, thing: SceneObject) -> str:
     words = KINDS[thing.kind].words
     word = words[0] if draw.chance(0.7) else draw.pick(words)
     if thing.pose is None:
-        return f"{thing.colour} {word}" if thing.colour else word
+        return f"{thing.color} {word}" if thing.color else word
     shirt = draw.pick(("in a {} shirt", "wearing a {} shirt", "in a {} top", "dressed in {}", "wearing {}"))
-    clothes = shirt.format(thing.colour)
+    clothes = shirt.format(thing.color)
     return f"{word} {clothes.replace(' a orange', ' an orange')}"
 
 
@@ -158,7 +158,7 @@ def _plural(word: str) -> str:
 
 
 def mentions(caption: str) -> set[tuple[str | None, str]]:
-    """The (colour, kind) pairs that a text speaks of; for a person the colour is the shirt's, None where unsaid.
+    """The (color, kind) pairs that a text speaks of; for a person the color is the shirt's, None where unsaid.
 
     Understands every caption of this module and tolerates free text: plurals, "grey", "the chair is red", repeated
     references ("the chair"), clothes other than shirts, unknown words.
@@ -170,14 +170,14 @@ def mentions(caption: str) -> set[tuple[str | None, str]]:
     for number, (start, end, kind) in enumerate(spans):
         stop = spans[number + 1][0] if number + 1 < len(spans) else len(words)
         before, definite = _before(words, start)
-        colour = before
+        color = before
         if kind == "person":
-            colour = _shirt(words[end:stop]) or before
-        elif colour is None:
-            colour = _predicate(words[end:stop])
-        if colour is None and definite and any(other == kind for _, other in found):
+            color = _shirt(words[end:stop]) or before
+        elif color is None:
+            color = _predicate(words[end:stop])
+        if color is None and definite and any(other == kind for _, other in found):
             continue
-        found.add((colour, kind))
+        found.add((color, kind))
     return found
 
 
@@ -196,18 +196,18 @@ def _spans(words: Sequence[str], lexicon: dict[tuple[str, ...], str]) -> list[tu
 
 
 def _before(words: Sequence[str], start: int) -> tuple[str | None, bool]:
-    """The colour nearest before a noun within its phrase, and whether the phrase starts with "the"."""
-    colour = None
+    """The color nearest before a noun within its phrase, and whether the phrase starts with "the"."""
+    color = None
     for k in range(start - 1, max(start - 5, -1), -1):
-        if colour is None and words[k].removesuffix("-shirted") in _SHADES:
-            colour = _SHADES[words[k].removesuffix("-shirted")]
+        if color is None and words[k].removesuffix("-shirted") in _SHADES:
+            color = _SHADES[words[k].removesuffix("-shirted")]
         elif words[k] in _BREAKS:
-            return colour, words[k] == "the"
-    return colour, False
+            return color, words[k] == "the"
+    return color, False
 
 
 def _predicate(after: Sequence[str]) -> str | None:
-    """The colour of "... (that) is red"."""
+    """The color of "... (that) is red"."""
     tail = [word for word in after[:4] if word not in ("that", "which")]
     if len(tail) >= 2 and tail[0] in ("is", "are") and tail[1] in _SHADES:
         return _SHADES[tail[1]]
@@ -215,7 +215,7 @@ def _predicate(after: Sequence[str]) -> str | None:
 
 
 def _shirt(after: Sequence[str]) -> str | None:
-    """The colour of the shirt in what follows a person: of a garment for the upper body, else of plain "in red"."""
+    """The color of the shirt in what follows a person: of a garment for the upper body, else of plain "in red"."""
     for k, word in enumerate(after):
         if k and word in _TOPS and after[k - 1] in _SHADES:
             return _SHADES[after[k - 1]]

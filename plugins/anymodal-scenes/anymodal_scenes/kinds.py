@@ -1,4 +1,4 @@
-"""The catalogue of things: what a kind is called, where it belongs, which colours it comes in, and who builds it.
+"""The catalog of things: what a kind is called, where it belongs, which colors it comes in, and who builds it.
 
 A builder returns parts around the origin with the base at y = 0 and the front towards +z. Builders live in
 `furniture`, `tabletop`, `street` and `nature`; each registers itself with the decorator `kind`.
@@ -18,26 +18,26 @@ from . import coco
 from .meshes import Mesh
 from .rng import Stream
 
-Colour = NDArray[np.float64]
-Builder = Callable[[Stream, Colour], list[Mesh]]
+Color = NDArray[np.float64]
+Builder = Callable[[Stream, Color], list[Mesh]]
 
 _SRGB = {
     "red": (205, 28, 30), "green": (38, 145, 52), "blue": (32, 78, 205), "yellow": (245, 208, 28),
     "white": (240, 240, 238), "black": (26, 26, 29), "brown": (112, 66, 32), "orange": (245, 122, 14),
     "gray": (128, 129, 132), "pink": (248, 142, 184), "purple": (118, 42, 160),
 }  # fmt: skip
-COLOURS: tuple[str, ...] = tuple(_SRGB)
-"""The eleven basic colour terms of English (Berlin and Kay, 1969)."""
+COLORS: tuple[str, ...] = tuple(_SRGB)
+"""The eleven basic color terms of English (Berlin and Kay, 1969)."""
 FURS = ("brown", "black", "white", "gray", "orange")
 
 
-def linear(red: float, green: float, blue: float) -> Colour:
+def linear(red: float, green: float, blue: float) -> Color:
     """Linear light (3,) of display values 0..255, with a gamma of 2."""
     return (np.array([red, green, blue]) / 255.0) ** 2
 
 
-PAINT: dict[str, Colour] = {name: linear(*values) for name, values in _SRGB.items()}
-"""Linear reflectance of each named colour."""
+PAINT: dict[str, Color] = {name: linear(*values) for name, values in _SRGB.items()}
+"""Linear reflectance of each named color."""
 BLACK, WHITE, BROWN, GRAY = PAINT["black"], PAINT["white"], PAINT["brown"], PAINT["gray"]
 METAL, GLASS, DARK = linear(150, 152, 156), linear(96, 130, 158), linear(50, 50, 54)
 
@@ -54,8 +54,8 @@ class Kind:
     """Where it stands: any of "room", "outdoors", "top" (of a table)."""
     bulk: int
     """Size class: 0 for the hand, 1 knee-high, 2 like a chair, 3 like a car, 4 like a house."""
-    colours: tuple[str, ...]
-    """Colours it comes in; empty for a kind whose colour goes without saying."""
+    colors: tuple[str, ...]
+    """Colors it comes in; empty for a kind whose color goes without saying."""
     build: Builder | None
     """None for people, who are built by `body`."""
     holds: bool = False
@@ -69,14 +69,14 @@ KINDS: dict[str, Kind] = {}
 
 
 def kind(
-    name: str, places: str, bulk: int, words: Sequence[str], colours: Sequence[str] = COLOURS, label: str = "",
+    name: str, places: str, bulk: int, words: Sequence[str], colors: Sequence[str] = COLORS, label: str = "",
     holds: bool = False, frontal: bool = False,
 ) -> Callable[[Builder], Builder]:  # fmt: skip
     """Register a builder under a name; `label` is the COCO category where it differs from the name."""
 
     def register(build: Builder) -> Builder:
         number = coco.class_id(label or name)
-        KINDS[name] = Kind(name, number, tuple(words), places, bulk, tuple(colours), build, holds, frontal)
+        KINDS[name] = Kind(name, number, tuple(words), places, bulk, tuple(colors), build, holds, frontal)
         return build
 
     return register
@@ -90,7 +90,7 @@ BASIC: tuple[str, ...] = (
 
 
 def select(names: Iterable[str] | None) -> tuple[Kind, ...]:
-    """The kinds of some names, in the catalogue's order; all for None. Raises ValueProblem.
+    """The kinds of some names, in the catalog's order; all for None. Raises ValueProblem.
 
     There must be something for a room, for a place outdoors and for a table, and a table.
     """
@@ -110,4 +110,4 @@ def select(names: Iterable[str] | None) -> tuple[Kind, ...]:
 
 
 _PLACES = {"room": "in a room", "outdoors": "outdoors", "top": "on a table"}
-KINDS["person"] = Kind("person", coco.class_id("person"), ("person",), "room outdoors", 2, COLOURS, None)
+KINDS["person"] = Kind("person", coco.class_id("person"), ("person",), "room outdoors", 2, COLORS, None)

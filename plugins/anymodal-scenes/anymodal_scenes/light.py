@@ -18,21 +18,21 @@ SHADOW_SIZE = 128
 
 @attrs.frozen(eq=False)
 class Light:
-    """Directional light plus light from above and below; colours are linear and may exceed 1."""
+    """Directional light plus light from above and below; colors are linear and may exceed 1."""
 
     name: str
     towards: Floats  # (3,), unit, from the scene to the sun
     sun: Floats  # (3,)
     above: Floats  # (3,), ambient on surfaces that face up
     below: Floats  # (3,), ambient on surfaces that face down
-    zenith: Floats  # (3,), colour of the sky
+    zenith: Floats  # (3,), color of the sky
     horizon: Floats  # (3,)
     clouds: float = 0.0
 
 
 @attrs.frozen
 class _Mood:
-    """Linear colours and the range of the sun's height in radians."""
+    """Linear colors and the range of the sun's height in radians."""
 
     height: tuple[float, float]
     sun: tuple[float, float, float]
@@ -88,11 +88,11 @@ class Shadows:
 
     axes: Floats  # (3, 3): right, up, towards the light
     corner: Floats  # (2,), world units of the first cell
-    scale: float  # cells per metre
+    scale: float  # cells per meter
     heights: Floats32  # (SHADOW_SIZE, SHADOW_SIZE), along the light, -inf where empty
 
     def shade(self, points: Floats32) -> Floats32:
-        """Share (n,) of the sun kept from points (3, n), softened over a 2 x 2 neighbourhood."""
+        """Share (n,) of the sun kept from points (3, n), softened over a 2 x 2 neighborhood."""
         right, up, towards = self.axes.astype(np.float32)
         x = (dot(right, points) - np.float32(self.corner[0])) * np.float32(self.scale)
         y = (np.float32(self.corner[1]) - dot(up, points)) * np.float32(self.scale)
@@ -123,7 +123,7 @@ def cast(mesh: Mesh, faces: Ints, towards: Floats) -> Shadows:
         np.rint(cells * FIXED).astype(np.int64),
         ((seen[:, 2] - low[2]) / step).astype(np.int64) + 1,
         faces,
-        Grid.centres(SHADOW_SIZE),
+        Grid.centers(SHADOW_SIZE),
     )
     heights = np.where(face >= 0, height * step + low[2], -np.inf).astype(np.float32)
     return Shadows(axes, corner, scale, heights.reshape(SHADOW_SIZE, SHADOW_SIZE))

@@ -1,6 +1,6 @@
-"""What things are made of: coloured triangle meshes, built from scaled and turned primitives.
+"""What things are made of: colored triangle meshes, built from scaled and turned primitives.
 
-World and object axes: x to the right, y up, z towards the viewer, in metres. Faces are counter-clockwise seen from
+World and object axes: x to the right, y up, z towards the viewer, in meters. Faces are counter-clockwise seen from
 outside and every surface is closed, so faces that look away are never needed.
 """
 
@@ -21,12 +21,12 @@ Vector = Sequence[float] | Floats
 
 @attrs.frozen(eq=False)
 class Mesh:
-    """Triangles with normals, colours and textures."""
+    """Triangles with normals, colors and textures."""
 
     vertices: Floats  # (V, 3)
     normals: Floats  # (V, 3), unit
     faces: Ints  # (F, 3)
-    colours: Floats  # (F, 3), linear, 0..1
+    colors: Floats  # (F, 3), linear, 0..1
     textures: Ints  # (F,), numbers of `shade.TEXTURES`
     local: Floats  # (V, 3), where textures are looked up: stays with the object when it moves
 
@@ -63,7 +63,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
         vertices=np.concatenate([mesh.vertices for mesh in meshes]),
         normals=np.concatenate([mesh.normals for mesh in meshes]),
         faces=np.concatenate([mesh.faces + start for mesh, start in zip(meshes, first, strict=False)]),
-        colours=np.concatenate([mesh.colours for mesh in meshes]),
+        colors=np.concatenate([mesh.colors for mesh in meshes]),
         textures=np.concatenate([mesh.textures for mesh in meshes]),
         local=np.concatenate([mesh.local for mesh in meshes]),
     )
@@ -104,10 +104,10 @@ def about_y(angle: float) -> Floats:
 
 
 def part(
-    shape: Primitive, size: Vector, at: Vector, colour: Vector,
+    shape: Primitive, size: Vector, at: Vector, color: Vector,
     texture: int = 0, turn: Floats | None = None,
 ) -> Mesh:  # fmt: skip
-    """A primitive of the given size (width, height, depth in metres), turned, then put at a place."""
+    """A primitive of the given size (width, height, depth in meters), turned, then put at a place."""
     scale = np.asarray(size, np.float64)
     vertices, normals = shape.vertices * scale, shape.normals / scale
     normals = normals / np.sqrt((normals**2).sum(1, keepdims=True))
@@ -115,9 +115,9 @@ def part(
         vertices, normals = turned(vertices, turn), turned(normals, turn)
     vertices = vertices + np.asarray(at, np.float64)
     count = len(shape.faces)
-    colours = np.empty((count, 3))
-    colours[:] = colour
-    return Mesh(vertices, normals, shape.faces, colours, np.full(count, texture), vertices)
+    colors = np.empty((count, 3))
+    colors[:] = color
+    return Mesh(vertices, normals, shape.faces, colors, np.full(count, texture), vertices)
 
 
 @cache

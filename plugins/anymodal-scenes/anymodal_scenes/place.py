@@ -20,17 +20,17 @@ from .rng import Stream
 Floats = NDArray[np.float64]
 Corners = tuple[tuple[float, float], ...]
 GAP = 0.08
-"""Metres that are always left between footprints on the ground."""
+"""Meters that are always left between footprints on the ground."""
 
 
 @attrs.frozen(eq=False)
 class Item:
-    """A thing before it has a place: its mesh stands on y = 0, centred on the vertical axis."""
+    """A thing before it has a place: its mesh stands on y = 0, centerd on the vertical axis."""
 
     kind: Kind
-    colour: str | None
+    color: str | None
     mesh: Mesh
-    extent: Floats  # (3,), width, height and depth in metres
+    extent: Floats  # (3,), width, height and depth in meters
     figure: body.Figure | None = None
 
 
@@ -86,18 +86,18 @@ def apart(a: Corners, b: Corners, gap: float = 0.0) -> bool:
 
 
 def make(draw: Stream, kind: Kind, scale: float = 1.0) -> Item:
-    """A thing of a kind, with its own proportions and colour."""
+    """A thing of a kind, with its own proportions and color."""
     if kind.build is None:
         person, shirt = body.figure(draw)
         middle = -(person.mesh.low + person.mesh.high) / 2 * (1, 0, 1)
         person = person.moved(middle)
         return Item(kind, shirt, person.mesh, _extent(person.mesh), person)
-    colour = draw.pick(kind.colours) if kind.colours else None
-    mesh = join(kind.build(draw, PAINT[colour] if colour else PAINT["gray"]))
+    color = draw.pick(kind.colors) if kind.colors else None
+    mesh = join(kind.build(draw, PAINT[color] if color else PAINT["gray"]))
     low, high = mesh.low, mesh.high
     vertices = (mesh.vertices - ((low + high) / 2 * (1, 0, 1) + low * (0, 1, 0))) * scale
     mesh = attrs.evolve(mesh, vertices=vertices)
-    return Item(kind, colour, mesh, _extent(mesh))
+    return Item(kind, color, mesh, _extent(mesh))
 
 
 def _extent(mesh: Mesh) -> Floats:

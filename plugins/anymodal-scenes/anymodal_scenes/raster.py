@@ -1,6 +1,6 @@
 """From triangles to samples: which face each sample sees and how near it is, in exact integer arithmetic.
 
-Vertices are snapped to 1/256 pixel and inverse depths to 2**-26 per metre before anything is compared, so that machines
+Vertices are snapped to 1/256 pixel and inverse depths to 2**-26 per meter before anything is compared, so that machines
 agree on every label. A triangle is cut into rows; integer edge functions give the first and last sample of each row.
 """
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 FIXED = 256
 """Steps per pixel of projected coordinates."""
 INVERSE = 1 << 26
-"""Steps per 1/metre of inverse depth."""
+"""Steps per 1/meter of inverse depth."""
 NEAR = 0.2
-"""Metres before the eye at which triangles are clipped."""
+"""Meters before the eye at which triangles are clipped."""
 _FACE_BITS = 18
 
 Ints = NDArray[np.int64]
@@ -31,7 +31,7 @@ class Grid:
     count: int
 
     @classmethod
-    def centres(cls, size: int) -> Grid:
+    def centers(cls, size: int) -> Grid:
         """One sample in the middle of each pixel."""
         return cls(FIXED // 2, FIXED, size)
 
@@ -87,7 +87,7 @@ def raster(xy: Ints, inverse: Ints, faces: Ints, grid: Grid) -> tuple[Ints, Ints
 
     Args:
         xy: (V, 2) vertices in 1/256 pixel, x to the right and y down.
-        inverse: (V,) inverse depths in 2**-26 per metre, positive.
+        inverse: (V,) inverse depths in 2**-26 per meter, positive.
         faces: (F, 3) vertex numbers, counter-clockwise seen from outside; back faces are left out.
         grid: the samples, N by N.
 

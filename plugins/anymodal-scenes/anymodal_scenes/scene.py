@@ -12,8 +12,8 @@ from anymodal.errors import ValueProblem
 
 from . import backdrop, caption, light, place, shade, stage, truth
 from .camera import shoot
+from .catalog import select
 from .coco import class_id
-from .catalogue import select
 from .meshes import dot
 from .place import Placed
 from .raster import Grid
@@ -77,7 +77,7 @@ def render(seed: int, index: int, size: int = 64, kinds: Iterable[str] | None = 
 
 def _cleared(scenery: stage.Stage, placed: Sequence[Placed]) -> tuple[stage.Stage, list[Placed], stage.Seen]:
     """Without the things that hardly show, and what remains to be seen at the size of the survey."""
-    grid = Grid.centres(_SURVEY)
+    grid = Grid.centers(_SURVEY)
     survey = scenery.look(_SURVEY, grid)
     counts = np.bincount(survey.owner + 1, minlength=len(placed) + 1)[1:]
     needed = {thing.support for thing in placed} | {int(counts.argmax())}

@@ -1,6 +1,6 @@
 """From visible surfaces to light: textures, sun, shadows, haze and sky, one sample at a time but all at once.
 
-Colours are linear reflectances until the end; the picture is their square root (a display gamma of 2).
+Colors are linear reflectances until the end; the picture is their square root (a display gamma of 2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats32 = NDArray[np.float32]
 class Surfaces:
     """What n samples see; coordinates come first because that is how they are computed fastest."""
 
-    colour: Floats32  # (3, n)
+    color: Floats32  # (3, n)
     texture: NDArray[np.int64]  # (n,)
     local: Floats32  # (3, n), where the texture is looked up
     normal: Floats32  # (3, n), unit, in the world
@@ -31,22 +31,22 @@ class Surfaces:
 
 def painted(surfaces: Surfaces) -> Floats32:
     """Reflectance (3, n) with textures."""
-    colour = surfaces.colour.copy()
+    color = surfaces.color.copy()
     for texture in np.flatnonzero(np.bincount(surfaces.texture, minlength=len(Texture))):
         if texture not in (Texture.PLAIN, Texture.GLOSS, Texture.GLOW):
             here = np.flatnonzero(surfaces.texture == texture)
-            colour[:, here] = repaint(int(texture), colour[:, here], surfaces.local[:, here])
-    return colour
+            color[:, here] = repaint(int(texture), color[:, here], surfaces.local[:, here])
+    return color
 
 
 def lit(surfaces: Surfaces, light: Light, shadows: Shadows, haze: bool) -> Floats32:
     """Light (3, n) that reaches the eye from surfaces."""
-    colour, normal = painted(surfaces), surfaces.normal
+    color, normal = painted(surfaces), surfaces.normal
     sun, above, below = (c.astype(np.float32)[:, None] for c in (light.sun, light.above, light.below))
     towards = light.towards.astype(np.float32)
     bright = np.maximum(dot(towards, normal), 0)
     bright *= 1 - np.float32(0.92) * shadows.shade(surfaces.position + normal * np.float32(0.02))
-    out = colour * (below + (above - below) * (normal[1] + 1) / 2 + sun * bright)
+    out = color * (below + (above - below) * (normal[1] + 1) / 2 + sun * bright)
     gloss = np.flatnonzero(surfaces.texture == Texture.GLOSS)
     if len(gloss):
         half = towards[:, None] - surfaces.view[:, gloss]
@@ -54,7 +54,7 @@ def lit(surfaces: Surfaces, light: Light, shadows: Shadows, haze: bool) -> Float
         shine = np.maximum(dot(half, normal[:, gloss]), 0) ** 40 * (bright[gloss] > 0.02)
         out[:, gloss] += np.float32(0.45) * shine * sun
     glow = np.flatnonzero(surfaces.texture == Texture.GLOW)
-    out[:, glow] = colour[:, glow]
+    out[:, glow] = color[:, glow]
     if haze:
         far = 1 - np.exp(-np.maximum(surfaces.depth - 18, 0) / np.float32(60))
         out += far * (light.horizon.astype(np.float32)[:, None] * np.float32(0.85) - out)
@@ -62,7 +62,7 @@ def lit(surfaces: Surfaces, light: Light, shadows: Shadows, haze: bool) -> Float
 
 
 def sky(view: Floats32, light: Light) -> Floats32:
-    """Colour (3, n) of the sky in unit directions (3, n): a gradient, and clouds on a high plane."""
+    """Color (3, n) of the sky in unit directions (3, n): a gradient, and clouds on a high plane."""
     zenith, horizon = (c.astype(np.float32)[:, None] for c in (light.zenith, light.horizon))
     height = np.maximum(view[1], 0)
     out = horizon + (zenith - horizon) * np.minimum(height * np.float32(1.7), 1) ** np.float32(0.7)

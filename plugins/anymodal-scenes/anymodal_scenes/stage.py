@@ -25,12 +25,12 @@ class Seen:
 
     face: Ints  # (n,), -1 where no mesh is nearest
     plane: Ints  # (n,), the plane where no mesh is nearest; -1 in the sky
-    inverse: Ints  # (n,), inverse depth in 2**-26 per metre
+    inverse: Ints  # (n,), inverse depth in 2**-26 per meter
     owner: Ints  # (n,), the object, -1 for none
 
     @property
     def depth(self) -> NDArray[np.float32]:
-        """Metres (n,), FAR in the sky."""
+        """Meters (n,), FAR in the sky."""
         return np.where(self.sky, FAR, np.minimum(INVERSE / self.inverse, FAR)).astype(np.float32)
 
     @property
@@ -63,7 +63,7 @@ class Stage:
         faces = np.flatnonzero(rank[self.owner] >= -1)
         mesh = attrs.evolve(
             self.mesh,
-            faces=self.mesh.faces[faces], colours=self.mesh.colours[faces], textures=self.mesh.textures[faces],
+            faces=self.mesh.faces[faces], colors=self.mesh.colors[faces], textures=self.mesh.textures[faces],
         )  # fmt: skip
         return attrs.evolve(self, mesh=mesh, owner=rank[self.owner[faces]], labels=self.labels[faces])
 
@@ -111,7 +111,7 @@ class Stage:
         return np.where(seen.face >= 0, self.labels[seen.face], planes[seen.plane])
 
     def surfaces(self, seen: Seen, size: int, grid: Grid) -> Surfaces:
-        """What colours and shapes the samples see; meaningless values in the sky."""
+        """What colors and shapes the samples see; meaningless values in the sky."""
         f32 = np.float32
         ticks = ((grid.ticks - size * FIXED // 2) / (self.camera.focal * size * FIXED)).astype(f32)
         right, up, back = self.camera.rotation.astype(f32)[:, :, None, None]
@@ -120,7 +120,7 @@ class Stage:
         position = self.camera.eye.astype(f32)[:, None] + view * depth
         view /= np.sqrt(dot(view, view))
 
-        colour = np.array([plane.colour for plane in self.planes] + [(0, 0, 0)], f32).T[:, seen.plane]
+        color = np.array([plane.color for plane in self.planes] + [(0, 0, 0)], f32).T[:, seen.plane]
         normal = np.array([plane.normal for plane in self.planes] + [(0, 0, 0)], f32).T[:, seen.plane]
         texture = np.array([plane.texture for plane in self.planes] + [0])[seen.plane]
         local = position.copy()
@@ -138,9 +138,9 @@ class Stage:
         smooth -= np.maximum(dot(smooth, ray) + f32(0.02), 0) * ray  # what is seen faces the viewer
         normal[:, hit] = smooth / np.maximum(np.sqrt(dot(smooth, smooth)), f32(1e-6))
         local[:, hit] = blended(self.mesh.local)
-        colour[:, hit] = self.mesh.colours.astype(f32)[face].T
+        color[:, hit] = self.mesh.colors.astype(f32)[face].T
         texture[hit] = self.mesh.textures[face]
-        return Surfaces(colour, texture, local, normal, position, depth, view)
+        return Surfaces(color, texture, local, normal, position, depth, view)
 
 
 def build(objects: Sequence[tuple[Mesh, int]], backdrop: Backdrop, camera: Camera) -> Stage:
@@ -163,5 +163,5 @@ def build(objects: Sequence[tuple[Mesh, int]], backdrop: Backdrop, camera: Camer
             vertices=extended(mesh.vertices), normals=extended(mesh.normals), local=extended(mesh.local),
         )  # fmt: skip
         space = extended(space)
-    mesh = attrs.evolve(mesh, faces=faces, colours=mesh.colours[source], textures=mesh.textures[source])
+    mesh = attrs.evolve(mesh, faces=faces, colors=mesh.colors[source], textures=mesh.textures[source])
     return Stage(mesh, space, owner[source], labels[source], backdrop.planes, camera)

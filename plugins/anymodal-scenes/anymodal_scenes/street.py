@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from math import atan
 
-from .kinds import BLACK, BROWN, COLOURS, DARK, GLASS, METAL, PAINT, WHITE, Colour, kind, linear
+from .kinds import BLACK, BROWN, COLORS, DARK, GLASS, METAL, PAINT, WHITE, Color, kind, linear
 from .meshes import Mesh, ball, box, cylinder, frustum, lathe, part, rotation, wedge
 from .rng import Stream
 from .textures import Texture as Tex
 
 LAY = rotation((0, 0, 1), 1.5708)
 FACE = rotation((1, 0, 0), 1.5708)
-WALLS = tuple(name for name in COLOURS if name not in ("black", "purple"))
+WALLS = tuple(name for name in COLORS if name not in ("black", "purple"))
 WINDOW = linear(58, 78, 98)
 
 
@@ -35,17 +35,17 @@ def _lights(width: float, height: float, front: float, back: float) -> list[Mesh
 
 
 @kind("car", "outdoors", 3, ("car",))
-def car(draw: Stream, colour: Colour) -> list[Mesh]:
+def car(draw: Stream, color: Color) -> list[Mesh]:
     """A saloon or hatchback: body, cabin of glass, roof, wheels, lamps, bumpers."""
     cabin, shift = draw.uniform(1.9, 2.3), draw.uniform(-0.5, -0.2)
     return [
-        part(box(), (1.7, 0.42, 3.7), (0, 0.5, 0), colour, Tex.GLOSS),
-        part(frustum(0.96, 0.98), (1.7, 0.2, 3.7), (0, 0.81, 0), colour, Tex.GLOSS),
+        part(box(), (1.7, 0.42, 3.7), (0, 0.5, 0), color, Tex.GLOSS),
+        part(frustum(0.96, 0.98), (1.7, 0.2, 3.7), (0, 0.81, 0), color, Tex.GLOSS),
         part(frustum(0.84, 0.66), (1.56, 0.46, cabin), (0, 1.13, shift), WINDOW, Tex.GLOSS),
-        part(box(), (1.34, 0.07, cabin * 0.67), (0, 1.37, shift), colour, Tex.GLOSS),
+        part(box(), (1.34, 0.07, cabin * 0.67), (0, 1.37, shift), color, Tex.GLOSS),
         *(
             part(
-                frustum(1.0, 0.9), (0.06, 0.46, 0.12), (x * 0.74, 1.12, shift), colour, 0, rotation((0, 0, 1), x * 0.26)
+                frustum(1.0, 0.9), (0.06, 0.46, 0.12), (x * 0.74, 1.12, shift), color, 0, rotation((0, 0, 1), x * 0.26)
             )
             for x in (-1, 1)
         ),
@@ -58,12 +58,12 @@ def car(draw: Stream, colour: Colour) -> list[Mesh]:
 
 
 @kind("bus", "outdoors", 4, ("bus",))
-def bus(draw: Stream, colour: Colour) -> list[Mesh]:
+def bus(draw: Stream, color: Color) -> list[Mesh]:
     """A long box with a row of windows and a windscreen."""
     length = draw.uniform(5.0, 6.2)
     half, panes = length / 2, 5
     parts = [
-        part(box(), (2.2, 2.2, length), (0, 1.5, 0), colour, Tex.GLOSS),
+        part(box(), (2.2, 2.2, length), (0, 1.5, 0), color, Tex.GLOSS),
         part(box(), (2.0, 0.1, length - 0.2), (0, 2.64, 0), WHITE),
         part(box(), (2.24, 0.12, length + 0.02), (0, 1.2, 0), WHITE),
         part(box(), (1.9, 0.95, 0.04), (0, 1.95, half), WINDOW, Tex.GLOSS),
@@ -77,29 +77,29 @@ def bus(draw: Stream, colour: Colour) -> list[Mesh]:
 
 
 @kind("truck", "outdoors", 4, ("truck", "lorry"))
-def truck(draw: Stream, colour: Colour) -> list[Mesh]:
-    """A cab in the colour of the truck and a pale box behind it."""
+def truck(draw: Stream, color: Color) -> list[Mesh]:
+    """A cab in the color of the truck and a pale box behind it."""
     load = WHITE * draw.uniform(0.7, 1.0)
     return [
         part(box(), (1.9, 0.3, 5.0), (0, 0.65, 0), DARK),
-        part(box(), (2.0, 1.0, 1.5), (0, 1.15, 1.7), colour, Tex.GLOSS),
-        part(frustum(0.94, 0.72, -0.13), (2.0, 0.85, 1.5), (0, 2.05, 1.7), colour, Tex.GLOSS),
+        part(box(), (2.0, 1.0, 1.5), (0, 1.15, 1.7), color, Tex.GLOSS),
+        part(frustum(0.94, 0.72, -0.13), (2.0, 0.85, 1.5), (0, 2.05, 1.7), color, Tex.GLOSS),
         part(box(), (1.66, 0.62, 0.03), (0, 2.02, 2.36), WINDOW, Tex.GLOSS, rotation((1, 0, 0), -0.36)),
         part(box(), (2.02, 0.5, 0.6), (0, 1.95, 1.6), WINDOW, Tex.GLOSS),
         part(box(), (1.3, 0.4, 0.04), (0, 1.05, 2.46), DARK),
         part(box(), (2.2, 2.0, 3.2), (0, 1.8, -0.85), load),
-        part(box(), (2.24, 0.35, 3.22), (0, 1.7, -0.85), colour),
+        part(box(), (2.24, 0.35, 3.22), (0, 1.7, -0.85), color),
         *_lights(0.78, 0.8, 2.46, -2.46),
         *_wheels(0.95, 1.6, -1.5, 0.9),
     ]
 
 
 @kind("bench", "outdoors", 2, ("bench",), frontal=True)
-def bench(draw: Stream, colour: Colour) -> list[Mesh]:
+def bench(draw: Stream, color: Color) -> list[Mesh]:
     """Planks on dark feet."""
     width = draw.uniform(1.3, 1.7)
-    parts = [part(box(), (width, 0.05, 0.13), (0, 0.45, z), colour, Tex.WOOD) for z in (-0.15, 0.0, 0.15)]
-    parts += [part(box(), (width, 0.13, 0.05), (0, y, -0.24), colour, Tex.WOOD) for y in (0.62, 0.8)]
+    parts = [part(box(), (width, 0.05, 0.13), (0, 0.45, z), color, Tex.WOOD) for z in (-0.15, 0.0, 0.15)]
+    parts += [part(box(), (width, 0.13, 0.05), (0, y, -0.24), color, Tex.WOOD) for y in (0.62, 0.8)]
     for x in (-1, 1):
         parts.append(part(box(), (0.08, 0.44, 0.42), (x * width * 0.4, 0.22, 0), DARK))
         parts.append(part(box(), (0.08, 0.45, 0.06), (x * width * 0.4, 0.65, -0.2), DARK))
@@ -107,14 +107,14 @@ def bench(draw: Stream, colour: Colour) -> list[Mesh]:
 
 
 @kind("fire hydrant", "outdoors", 1, ("fire hydrant", "hydrant"), ("red", "yellow", "blue", "orange", "white"))
-def fire_hydrant(draw: Stream, colour: Colour) -> list[Mesh]:
+def fire_hydrant(draw: Stream, color: Color) -> list[Mesh]:
     """A post with a domed cap and three outlets."""
     outlet = rotation((0, 0, 1), 1.5708)
     return [
-        part(cylinder(12), (0.42, 0.08, 0.42), (0, 0.04, 0), colour * 0.8, Tex.GLOSS),
-        part(cylinder(12), (0.3, 0.62, 0.3), (0, 0.35, 0), colour, Tex.GLOSS),
-        part(cylinder(12), (0.38, 0.07, 0.38), (0, 0.64, 0), colour * 0.8, Tex.GLOSS),
-        part(ball(12, 7), (0.32, 0.34, 0.32), (0, 0.67, 0), colour, Tex.GLOSS),
+        part(cylinder(12), (0.42, 0.08, 0.42), (0, 0.04, 0), color * 0.8, Tex.GLOSS),
+        part(cylinder(12), (0.3, 0.62, 0.3), (0, 0.35, 0), color, Tex.GLOSS),
+        part(cylinder(12), (0.38, 0.07, 0.38), (0, 0.64, 0), color * 0.8, Tex.GLOSS),
+        part(ball(12, 7), (0.32, 0.34, 0.32), (0, 0.67, 0), color, Tex.GLOSS),
         part(cylinder(6), (0.1, 0.1, 0.1), (0, 0.87, 0), METAL, Tex.GLOSS),
         part(cylinder(10), (0.15, 0.54, 0.15), (0, 0.47, 0), METAL, Tex.GLOSS, outlet),
         part(cylinder(10), (0.2, 0.22, 0.2), (0, 0.42, 0.14), METAL, Tex.GLOSS, FACE),
@@ -122,7 +122,7 @@ def fire_hydrant(draw: Stream, colour: Colour) -> list[Mesh]:
 
 
 @kind("stop sign", "outdoors", 2, ("stop sign",), (), frontal=True)
-def stop_sign(draw: Stream, colour: Colour) -> list[Mesh]:
+def stop_sign(draw: Stream, color: Color) -> list[Mesh]:
     """A red octagon with a white rim and a white bar of writing, on a pole."""
     octagon = rotation((1, 0, 0), 1.5708) @ rotation((0, 1, 0), 0.3927)
     parts = [
@@ -135,7 +135,7 @@ def stop_sign(draw: Stream, colour: Colour) -> list[Mesh]:
 
 
 @kind("traffic light", "outdoors", 2, ("traffic light",), (), frontal=True)
-def traffic_light(draw: Stream, colour: Colour) -> list[Mesh]:
+def traffic_light(draw: Stream, color: Color) -> list[Mesh]:
     """Three lamps in a dark case on a pole; one of them is lit."""
     lit = draw.pick((0, 1, 2))
     parts = [
@@ -152,15 +152,15 @@ def traffic_light(draw: Stream, colour: Colour) -> list[Mesh]:
 
 
 @kind("house", "outdoors", 4, ("house",), WALLS)
-def house(draw: Stream, colour: Colour) -> list[Mesh]:
+def house(draw: Stream, color: Color) -> list[Mesh]:
     """Brick or painted walls, a gabled roof, a door, windows and a chimney."""
     width, depth, height = draw.uniform(3.2, 4.2), draw.uniform(2.6, 3.2), draw.uniform(2.2, 2.7)
     wall = draw.pick((Tex.BRICK, Tex.SHINGLE, Tex.PLAIN))
     roof = linear(*draw.pick(((120, 58, 44), (78, 80, 90), (96, 66, 46))))
     front, side = depth / 2 + 0.01, draw.pick((-1, 1))
     parts = [
-        part(box(), (width, height, depth), (0, height / 2, 0), colour, wall),
-        part(wedge(), (width - 0.02, 1.25, depth), (0, height + 0.62, 0), colour, wall),
+        part(box(), (width, height, depth), (0, height / 2, 0), color, wall),
+        part(wedge(), (width - 0.02, 1.25, depth), (0, height + 0.62, 0), color, wall),
         part(
             box(), (0.4, 1.0, 0.4), (-side * width * 0.28, height + 1.1, -depth * 0.2), linear(150, 80, 64), Tex.BRICK
         ),
@@ -194,33 +194,33 @@ def _window(x: float, y: float, z: float, width: float, height: float) -> list[M
 
 
 @kind("umbrella", "outdoors", 3, ("umbrella", "parasol"))
-def umbrella(draw: Stream, colour: Colour) -> list[Mesh]:
-    """A parasol of coloured and white panels, or of one colour."""
-    panels = Tex.PANELS if draw.chance(0.5) and colour.min() < 0.2 else Tex.CLOTH
+def umbrella(draw: Stream, color: Color) -> list[Mesh]:
+    """A parasol of colored and white panels, or of one color."""
+    panels = Tex.PANELS if draw.chance(0.5) and color.min() < 0.2 else Tex.CLOTH
     shade = lathe(((0.0, 0.12), (0.48, -0.02), (0.5, 0.0), (0.5, 0.0), (0.3, 0.62), (0.0, 1.0)), 16)
     return [
         part(cylinder(8), (0.06, 1.9, 0.06), (0, 0.95, 0), WHITE),
         part(cylinder(10), (0.4, 0.1, 0.4), (0, 0.05, 0), DARK),
-        part(shade, (2.0, 0.6, 2.0), (0, 1.5, 0), colour, panels),
+        part(shade, (2.0, 0.6, 2.0), (0, 1.5, 0), color, panels),
         part(ball(8, 5), (0.1, 0.1, 0.1), (0, 2.12, 0), WHITE),
     ]
 
 
 @kind("skateboard", "outdoors room", 1, ("skateboard",))
-def skateboard(draw: Stream, colour: Colour) -> list[Mesh]:
+def skateboard(draw: Stream, color: Color) -> list[Mesh]:
     """A deck with turned-up ends on four pale wheels, standing along x."""
-    parts = [part(box(), (0.7, 0.05, 0.28), (0, 0.17, 0), colour)]
+    parts = [part(box(), (0.7, 0.05, 0.28), (0, 0.17, 0), color)]
     for x in (-1, 1):
         up = rotation((0, 0, 1), x * 0.45)
-        parts.append(part(box(), (0.2, 0.05, 0.28), (x * 0.43, 0.21, 0), colour, 0, up))
+        parts.append(part(box(), (0.2, 0.05, 0.28), (x * 0.43, 0.21, 0), color, 0, up))
         parts.append(part(box(), (0.1, 0.08, 0.2), (x * 0.27, 0.12, 0), METAL))
         for z in (-1, 1):
             parts.append(part(cylinder(10), (0.14, 0.07, 0.14), (x * 0.27, 0.07, z * 0.12), WHITE, 0, FACE))
     return parts
 
 
-@kind("sports ball", "outdoors room", 1, ("ball",), tuple(name for name in COLOURS if name not in ("white", "gray")))
-def sports_ball(draw: Stream, colour: Colour) -> list[Mesh]:
-    """A ball with white panels, or of one colour."""
+@kind("sports ball", "outdoors room", 1, ("ball",), tuple(name for name in COLORS if name not in ("white", "gray")))
+def sports_ball(draw: Stream, color: Color) -> list[Mesh]:
+    """A ball with white panels, or of one color."""
     size, panels = draw.uniform(0.34, 0.46), Tex.PANELS if draw.chance(0.5) else Tex.GLOSS
-    return [part(ball(18, 10), (size, size, size), (0, size / 2, 0), colour, panels, rotation((1, 0, 1), 0.6))]
+    return [part(ball(18, 10), (size, size, size), (0, size / 2, 0), color, panels, rotation((1, 0, 1), 0.6))]

@@ -116,9 +116,9 @@ def shade_of(texture: int, p: Floats32) -> Floats32:
             return np.ones_like(x)
 
 
-def repaint(texture: int, colour: Floats32, p: Floats32) -> Floats32:
-    """The reflectance (3, n) of one texture, from plain colours (3, n), at object coordinates (3, n)."""
+def repaint(texture: int, color: Floats32, p: Floats32) -> Floats32:
+    """The reflectance (3, n) of one texture, from plain colors (3, n), at object coordinates (3, n)."""
     if texture == Texture.PANELS:
         odd = np.floor(np.arctan2(p[0], p[2]) * (4 / np.pi)) % 2 > 0
-        return np.where(odd, colour, np.float32(0.85))
-    return colour * shade_of(texture, p)
+        return np.where(odd, color, np.float32(0.85))
+    return color * shade_of(texture, p)

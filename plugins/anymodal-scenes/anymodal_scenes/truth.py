@@ -38,7 +38,7 @@ def objects(
             SceneObject(
                 kind=thing.item.kind.name,
                 class_id=thing.item.kind.class_id,
-                colour=thing.item.colour,
+                color=thing.item.color,
                 box=box,
                 area=area,
                 depth=far,
@@ -92,9 +92,9 @@ def named(things: Sequence[SceneObject]) -> tuple[int, ...]:
 def relations(things: Sequence[SceneObject]) -> tuple[Relation, ...]:
     """All relations between two objects that hold clearly in the picture.
 
-    "on": stands on it. "left of", "right of": box centres at least 0.15 apart across the picture and less than a
+    "on": stands on it. "left of", "right of": box centers at least 0.15 apart across the picture and less than a
     quarter of the narrower box shared. "in front of", "behind": boxes share a quarter of the narrower and mean depths
-    differ by half a metre and a tenth. "next to": less than 0.6 of the picture apart and at similar depth.
+    differ by half a meter and a tenth. "next to": less than 0.6 of the picture apart and at similar depth.
     """
     found = []
     for i, a in enumerate(things):

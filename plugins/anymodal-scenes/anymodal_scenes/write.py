@@ -17,8 +17,8 @@ from PIL import Image
 
 from anymodal.errors import DataError, cause
 
+from .catalog import select
 from .coco import CLASSES, is_thing
-from .catalogue import select
 from .scene import VERSION, render
 from .types import FAR, Scene
 
@@ -115,7 +115,7 @@ def contents(scene: Scene) -> dict[str, bytes]:
 
 
 def _png(picture: np.ndarray) -> bytes:
-    """A quickly compressed PNG: 8-bit grey or RGB, or 16-bit grey, by the type of the array."""
+    """A quickly compressed PNG: 8-bit gray or RGB, or 16-bit gray, by the type of the array."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
@@ -181,7 +181,7 @@ def _record(scene: Scene) -> dict[str, Any]:
         },
         "objects": [
             {
-                "kind": thing.kind, "class_name": CLASSES[thing.class_id], "colour": thing.colour,
+                "kind": thing.kind, "class_name": CLASSES[thing.class_id], "color": thing.color,
                 "box": list(thing.box), "area": round(thing.area, 6), "depth": round(thing.depth, 4),
                 "position": _rounded(thing.position, 4), "support": thing.support,
                 "action": thing.pose.action if thing.pose else None,

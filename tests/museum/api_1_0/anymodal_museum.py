@@ -4,10 +4,10 @@ from anymodal import ImageModality, Labeler, hookimpl
 
 
 class Museum(ImageModality):
-    """Heights above the sea, metres."""
+    """Heights above the sea, meters."""
 
     api = "1.0"
-    numbers = (*ImageModality.numbers, "offset")
+    settings = (*ImageModality.settings, "offset")
     channels, low, high, offset = 1, -500.0, 9000.0, 0.0
 
     def preprocess(self, value):
@@ -17,7 +17,7 @@ class Museum(ImageModality):
         return super().postprocess(tensor) + self.offset
 
     def score(self, predictions, truths):
-        return {"metres": super().score(predictions, truths)["mae"]}
+        return {"meters": super().score(predictions, truths)["mae"]}
 
 
 class MuseumLabeler(Labeler):

@@ -41,14 +41,14 @@ def parse_config(raw: Mapping[str, Any], source: str) -> tuple[ModelConfig, Layo
         raise CheckpointError(f"{source} does not describe a 4M model: it has no {missing[0]!r}")
     if raw["act_layer"] not in ACTIVATIONS:
         raise CheckpointError(f"{source}: act_layer must be one of {', '.join(ACTIVATIONS)}, got {raw['act_layer']!r}")
-    numbers: dict[str, Any] = {ours: _whole(raw, key, source) for key, ours in REQUIRED.items()}
-    numbers |= {ours: _switch(raw, key, default, source) for key, (ours, default) in SWITCHES.items()}
+    settings: dict[str, Any] = {ours: _whole(raw, key, source) for key, ours in REQUIRED.items()}
+    settings |= {ours: _switch(raw, key, default, source) for key, (ours, default) in SWITCHES.items()}
     ratio = raw.get("mlp_ratio", 4.0)
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < 1000:
         raise CheckpointError(f"{source}: mlp_ratio must be a positive number, got {ratio!r}")
     try:
         config = ModelConfig(
-            **numbers,
+            **settings,
             mlp_ratio=float(ratio),
             activation=ACTIVATIONS[raw["act_layer"]],
             registers=_whole(raw, "num_register_tokens", source, 0),

@@ -48,14 +48,14 @@ MEMBERS = {"metadata": ("metadata_image", "metadata_geometric", "metadata_semant
 class Domain:
     """One domain: its name in 4M, the stream and modality it is here, and its space.
 
-    `numbers` are those of the modality in 4M; `members` the modalities that share the stream, if there are several.
+    `settings` are those of the modality in 4M; `members` the modalities that share the stream, if there are several.
     """
 
     name: str
     stream: str
     modality: str
     space: TokenSpace | DenseSpace
-    numbers: dict[str, Any] = attrs.field(factory=dict, eq=False)
+    settings: dict[str, Any] = attrs.field(factory=dict, eq=False)
     members: tuple[str, ...] = ()
 
     def as_stream(self, read: bool, written: bool) -> Stream:
@@ -65,14 +65,14 @@ class Domain:
 def _grid(name: str, size: int) -> Domain:
     side = size // PATCHES.get(name, 16)
     stream = name if size == BASE_SIZE else f"{name}.{size}"
-    numbers = {"size": BASE_SIZE, "patch": size // side, "codebook": CODEBOOKS[name], "larger": _larger(size)}
-    return Domain(f"tok_{name}@{size}", stream, name, TokenSpace.grid(CODEBOOKS[name], side, side), numbers)
+    settings = {"size": BASE_SIZE, "patch": size // side, "codebook": CODEBOOKS[name], "larger": _larger(size)}
+    return Domain(f"tok_{name}@{size}", stream, name, TokenSpace.grid(CODEBOOKS[name], side, side), settings)
 
 
 def _pixels(size: int) -> Domain:
     stream = "rgb.pixels" if size == BASE_SIZE else f"rgb.pixels_{size}"
-    numbers = {"size": BASE_SIZE, "patch": 16, "larger": _larger(size)}
-    return Domain(f"rgb@{size}", stream, "rgb", DenseSpace.grid(16 * 16 * 3, size // 16, size // 16), numbers)
+    settings = {"size": BASE_SIZE, "patch": 16, "larger": _larger(size)}
+    return Domain(f"rgb@{size}", stream, "rgb", DenseSpace.grid(16 * 16 * 3, size // 16, size // 16), settings)
 
 
 def _larger(size: int) -> tuple[int, ...]:
@@ -88,8 +88,8 @@ def _all() -> Iterable[Domain]:
         yield Domain(f"tok_{name}", name, name, space, {"codebook": space.size, "codebooks": space.length})
     for name, length in LENGTHS.items():
         space = TokenSpace.sequence(TEXT_SIZE, length, sentinels=SENTINELS, end=END)
-        numbers = {"length": length, "shared": False}
-        yield Domain(name, name, name, space, numbers, MEMBERS.get(name, ()))
+        settings = {"length": length, "shared": False}
+        yield Domain(name, name, name, space, settings, MEMBERS.get(name, ()))
     dense = DenseSpace(4096, 77, LEFT_TO_RIGHT, bias=True)
     yield Domain("t5_caption", "t5_caption", "t5_caption", dense, {"width": dense.width, "length": dense.length})
 

@@ -1,4 +1,4 @@
-"""A published 4M checkpoint as an AnyModel: its Transformer, installed plugins with 4M's numbers, tokenizers later."""
+"""A published 4M checkpoint as an AnyModel: its Transformer, installed plugins with 4M's settings, tokenizers later."""
 
 from __future__ import annotations
 
@@ -69,31 +69,31 @@ def load_published(files: Files | Path, raw: Mapping[str, Any], options: Options
 
 
 def build(name: str, streams: Iterable[Stream]) -> Modality:
-    """An instance of the installed modality with 4M's numbers. Raises UnknownModality if a plugin is missing."""
+    """An instance of the installed modality with 4M's settings. Raises UnknownModality if a plugin is missing."""
     domains = [BY_STREAM[stream.name] for stream in streams]
-    numbers = _numbers(domains)
+    settings = _settings(domains)
     if members := domains[0].members:
-        parts = [_with(registry().modality(member), numbers) for member in members]
+        parts = [_with(registry().modality(member), settings) for member in members]
         spelled = [part for part in parts if isinstance(part, StructuredModality)]
-        return SharedModality(name, spelled, **_known(SharedModality, numbers))
-    return _with(registry().modality(name), numbers)
+        return SharedModality(name, spelled, **_known(SharedModality, settings))
+    return _with(registry().modality(name), settings)
 
 
-def _numbers(domains: Iterable[Domain]) -> dict[str, Any]:
-    """The numbers of a modality; its larger sizes are those of all its domains."""
-    numbers: dict[str, Any] = {}
+def _settings(domains: Iterable[Domain]) -> dict[str, Any]:
+    """The settings of a modality; its larger sizes are those of all its domains."""
+    settings: dict[str, Any] = {}
     for domain in domains:
-        larger = {*numbers.get("larger", ()), *domain.numbers.get("larger", ())}
-        numbers |= domain.numbers | ({"larger": tuple(sorted(larger))} if "larger" in domain.numbers else {})
-    return numbers
+        larger = {*settings.get("larger", ()), *domain.settings.get("larger", ())}
+        settings |= domain.settings | ({"larger": tuple(sorted(larger))} if "larger" in domain.settings else {})
+    return settings
 
 
-def _with(cls: type[Modality], numbers: Mapping[str, Any]) -> Modality:
-    return cls(**_known(cls, numbers))
+def _with(cls: type[Modality], settings: Mapping[str, Any]) -> Modality:
+    return cls(**_known(cls, settings))
 
 
-def _known(cls: type[Modality], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in numbers.items() if key in cls.numbers}
+def _known(cls: type[Modality], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key in cls.settings}
 
 
 def _installed(groups: Mapping[str, list[Stream]], source: str) -> dict[str, Modality]:
