@@ -11,6 +11,8 @@ an instance. The verbs, in the order of a value's life:
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -30,6 +32,8 @@ from anymodal.validators import integer, real
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+    from anymodal.tokenizers.config import TokenizerConfig
 
 API = (1, 0)
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -61,6 +65,10 @@ class Modality:
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
     `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
     `folders` further names of the folder that holds its files in a dataset.
+
+    What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
+    vocabulary, and it has `spell` and `parse`; `is_text`: its values are str; `is_picture`: its tensors are pictures in
+    -1..1. `has_tokenizer` and `draws` follow from what it defines.
     """
 
     name: ClassVar[str] = ""
@@ -73,6 +81,12 @@ class Modality:
     derived_from: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[tuple[str, ...]] = ()
     repository: ClassVar[str | None] = None
+    spelled: ClassVar[bool] = False
+    is_text: ClassVar[bool] = False
+    is_picture: ClassVar[bool] = False
+    has_tokenizer: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+    members: Mapping[str, Modality] = MappingProxyType({})
 
     pending: Callable[[], Any] | None = None
     vocabulary: Any = None
@@ -84,6 +98,8 @@ class Modality:
         super().__init_subclass__(**keywords)
         if not cls.__dict__.get("name"):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.has_tokenizer = cls.tokenizer_config is not Modality.tokenizer_config
+        cls.draws = "rng" in inspect.signature(cls.tokenize).parameters
 
     def __init__(self, **settings: Any) -> None:
         for key, value in settings.items():
@@ -152,6 +168,32 @@ class Modality:
         """The settings of this instance, as they are written into a checkpoint."""
         return {key: getattr(self, key) for key in self.settings}
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels a side of the values that a model has, its own first; () where values are of no size."""
+        return ()
+
+    @property
+    def file_range(self) -> tuple[float, float] | None:
+        """The values that the lowest and the highest integer of a picture file stand for; None without such files."""
+        return None
+
+    def at_size(self, size: int) -> Modality:
+        """The same modality with values of one of its `sizes`, or another, in pixels a side."""
+        return type(self)(**{**self.config(), "size": size, "larger": ()})
+
+    def other_tokens(self, stored: Mapping[str, Any]) -> str:
+        """Why tokens made with the settings `stored`, as JSON holds them, mean something else now; "" if they do not.
+
+        Every setting counts unless a class knows better; settings that `stored` does not name are passed over.
+        """
+        mine = {key: value for key, value in self.config().items() if key in stored}
+        for key, value in mine.items():
+            now, then = json.dumps(value), json.dumps(stored[key])
+            if now != then:
+                return f"{key} {then} of {self.name!r}, not {now}"
+        return ""
+
     # What the model sees.
 
     def streams(self) -> tuple[Stream, ...]:
@@ -201,6 +243,14 @@ class Modality:
     def postprocess(self, tensor: np.ndarray) -> Any:
         """The array that the tokenizer writes -> natural value."""
         raise NotImplementedError(f"{type(self).__name__}.postprocess")
+
+    def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
+        """The tokenizer that fits the modality's settings, with the given widths and depths."""
+        raise NotImplementedError(f"{type(self).__name__}.tokenizer_config")
+
+    def parts(self, value: Any) -> list[np.ndarray]:
+        """The tensors of a value from which its tokenizer learns: one, or one for each part of the value."""
+        return [self.preprocess(value)]
 
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
         """Natural values -> per stream one array a value: ids (length,) int64, or rows (length, width) float32."""

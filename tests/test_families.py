@@ -295,6 +295,6 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
         ("semseg", {"labels": 5}, "expected a list, got 5"),
     ],
 )
-def test_numbers_that_no_value_can_have_are_refused_at_once(name, numbers, words):
+def test_numbers_that_no_value_can_have_are_refused_at_once(name, settings, words):
     with pytest.raises(ConfigError, match=words):
         registry().modality(name)(**settings)

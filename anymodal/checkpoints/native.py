@@ -23,7 +23,6 @@ from anymodal.checkpoints.version_1 import upgraded
 from anymodal.checkpoints.weights import INDEX, WEIGHTS, WeightFile, dtype_of, save_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, UnknownModality, nearest
-from anymodal.families import StructuredModality
 from anymodal.families.shared import SharedModality
 from anymodal.files import write_json
 from anymodal.modality import Modality
@@ -163,8 +162,8 @@ def _instance(name: str, record: ModalityRecord) -> Modality:
     members = []
     for member in record.members:
         cls = registry().modality(member)
-        if not issubclass(cls, StructuredModality):
-            raise CheckpointError(f"{member!r} is no structured sequence, so it cannot share the stream {name!r}")
+        if not cls.spelled:
+            raise CheckpointError(f"{member!r} is not spelled in words, so it cannot share the stream {name!r}")
         members.append(cls(**{key: value for key, value in record.settings.items() if key in cls.settings}))
     return SharedModality(name, members, **record.settings)
 
@@ -223,7 +222,7 @@ def save(
             position_rows={s.name: rows[s.name] for s in streams if s.name in rows},
             sampling=_plain(dict(modality.tuned)),
             tokenizer=remote,
-            members=tuple(modality.members) if isinstance(modality, SharedModality) else (),
+            members=tuple(modality.members),
         )
     if model.modalities.vocabulary is not None:
         model.modalities.vocabulary.save(folder / "vocabulary.json")

@@ -23,7 +23,6 @@ from anymodal.data.sources.base import kind_of_dataset
 from anymodal.data.sources.huggingface import RowSource
 from anymodal.data.store.reader import TokenStore, read_stream
 from anymodal.errors import AnymodalError, DataError
-from anymodal.families import StructuredModality
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.quantizers.usage import perplexity, usage
@@ -158,7 +157,7 @@ def _check_rows(
 
 
 def _makes_tokens(modality: Modality) -> bool:
-    return isinstance(modality, StructuredModality) and modality.vocabulary is not None
+    return modality.spelled and modality.vocabulary is not None
 
 
 def _check_files(

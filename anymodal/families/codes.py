@@ -58,10 +58,6 @@ class CodedModality(StructuredModality):
             **options,
         )
 
-    def parts(self, value: Any) -> list[np.ndarray]:
-        """The tensors of all parts of a value."""
-        return [self.preprocess(value)]
-
     def encode_parts(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Ids (codes,) int64 of each part. Raises CheckpointError without a tokenizer, unless there are no parts."""
         return encoded(self, [tensor.astype(np.float32) for tensor in tensors]) if len(tensors) else []

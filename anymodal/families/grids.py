@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.crops import Crop
@@ -74,6 +74,10 @@ class CroppedGrid(Modality):
         """A cropped value at one of the sizes."""
         cells, (height, width) = self.cells_at(size), value.shape[:2]
         return value if (height, width) == (cells, cells) else resize(value, cells, (0, 0, width, height), self.nearest)
+
+    def other_tokens(self, stored: Mapping[str, Any]) -> str:
+        """As the base says; the tokens of one size do not depend on the others."""
+        return super().other_tokens({key: value for key, value in stored.items() if key != "larger"})
 
     def streams(self) -> tuple[Stream, ...]:
         spaces = {self.size_name(size): size // self.patch for size in self.sizes}

@@ -10,6 +10,7 @@ from anymodal.crops import Crop
 from anymodal.errors import PluginError, nearest
 from anymodal.families.text import StructuredModality
 from anymodal.files import naming, read_json
+from anymodal.modality import Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,14 +29,14 @@ class SharedModality(StructuredModality):
 
     family: ClassVar[str] = "shared sequence"
 
-    def __init__(self, name: str, members: Iterable[StructuredModality], **settings: Any) -> None:
+    def __init__(self, name: str, members: Iterable[Modality], **settings: Any) -> None:
         super().__init__(**settings)
-        self.members = {member.name: member for member in members}
+        self.members: dict[str, Any] = {member.name: member for member in members}
         if not self.members:
             raise PluginError(f"the shared stream {name!r} needs at least one member")
         vars(self)["name"] = name
 
-    def _each(self, value: Any) -> list[tuple[StructuredModality, Any]]:
+    def _each(self, value: Any) -> list[tuple[Any, Any]]:
         """The members that a value has, in their own order. Raises ValueProblem for another name."""
         if not isinstance(value, Mapping):
             raise self.problem(value, f"a dict of {', '.join(self.members)}")

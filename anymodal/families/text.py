@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +35,7 @@ class StructuredModality(Modality):
     """
 
     family: ClassVar[str] = "structured sequence"
+    spelled: ClassVar[bool] = True
     settings: ClassVar[tuple[str, ...]] = ("length", "shared")
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     keep: ClassVar[str] = "random"
@@ -64,6 +66,10 @@ class StructuredModality(Modality):
 
     def write(self, value: Any, path: Path) -> None:
         write_json(self.plain(value), Path(path))
+
+    def other_tokens(self, stored: Mapping[str, Any]) -> str:
+        """As the base says; a sequence may be cut otherwise, and share its table of embeddings or not."""
+        return super().other_tokens({k: v for k, v in stored.items() if k not in ("length", "shared")})
 
     def streams(self) -> tuple[Stream, ...]:
         if self.vocabulary is not None:
@@ -98,6 +104,7 @@ class TextModality(StructuredModality):
     """
 
     family: ClassVar[str] = "text"
+    is_text: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".json")
 
     def spell(self, value: str, rng: np.random.Generator | None = None) -> str:

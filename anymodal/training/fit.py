@@ -11,7 +11,6 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.order import EpochOrder, step_batches
 from anymodal.errors import ConfigError
-from anymodal.families import CodedModality, StructuredModality
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.modality import Modality
 from anymodal.model import ModelConfig
@@ -49,7 +48,7 @@ def fit(
     values = [draft.accept(sample) for sample in samples]
     settings = TrainingSettings(steps, batch_size, 2e-3, warmup_steps=steps // 10, precision="float32")
     for modality in modalities:
-        if modality.tokenizer is None and hasattr(modality, "tokenizer_config"):
+        if modality.tokenizer is None and modality.has_tokenizer:
             plan = TrainingSettings(
                 tokenizer_steps, batch_size, 2e-3, warmup_steps=tokenizer_steps // 10, precision="float32"
             )
@@ -72,10 +71,7 @@ def fit(
 
 
 def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: TrainingSettings, seed: int) -> None:
-    if isinstance(modality, CodedModality):
-        tensors = [part for value in values for part in modality.parts(value)] or [modality.preprocess(values[0])]
-    else:
-        tensors = [modality.preprocess(value) for value in values]
+    tensors = [part for value in values for part in modality.parts(value)] or [modality.preprocess(values[0])]
     inputs = torch.from_numpy(np.stack(tensors))
     order = EpochOrder(len(inputs), settings.batch_size, seed)
     batches = step_batches(lambda step: inputs[order(step)], settings.steps)
@@ -84,7 +80,7 @@ def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: Trainin
 
 
 def _fit_vocabulary(modalities: ModalitySet, values: list[dict[str, Any]]) -> Vocabulary | None:
-    spelled = [m for m in modalities if isinstance(m, StructuredModality)]
+    spelled = [m for m in modalities if m.spelled]
     if not spelled:
         return None
     return Vocabulary.train([m.spell(value[m.name]) for m in spelled for value in values], 8000, sentinels=16)

@@ -23,7 +23,6 @@ from anymodal.data.jobs.manifest import MANIFEST, Plan, Problem, digest, mark
 from anymodal.data.jobs.outputs import ShardFiles, check_layout, file_of, member_name, paths, write_files
 from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, nearest, one_line
-from anymodal.families.image import ImageModality
 from anymodal.files import read_json
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
@@ -298,7 +297,8 @@ class ShardLabeler:
         """Raise ValueProblem for a value that cannot be used, ConfigError for settings that files would cut off."""
         if wrong := unfinite(value):
             raise ValueProblem(f"the label holds {wrong}")
-        if not isinstance(modality, ImageModality) or "high" in dict(dict(self.work.settings).get(modality.name, ())):
+        given = dict(dict(self.work.settings).get(modality.name, ()))
+        if modality.file_range is None or "high" in given:
             return
         (low, high), array = modality.file_range, np.asarray(value)
         slack = 0.01 * (high - low)

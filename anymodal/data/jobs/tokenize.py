@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ from anymodal.data.store.arrays import map_arrays, shard_name, write_arrays
 from anymodal.data.store.reader import FORMAT, INFO, KIND, info_specs, read_stream, stream_specs
 from anymodal.data.store.writer import Put, writing_stream
 from anymodal.errors import AnymodalError, CheckpointError, ValueProblem, one_line
-from anymodal.families.shared import SharedModality
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.plugins.registry import registry
@@ -129,9 +127,8 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
     """What the tokens of a modality depend on; equal descriptions mean equal tokens."""
     spelled = any(stream.is_sequence and not stream.is_dense for stream in streams)
     vocabulary = modality.vocabulary if spelled else None
-    members = modality.members.values() if isinstance(modality, SharedModality) else ()
     return {
-        **{member.name: describe(member, member.streams()) for member in members},
+        **{member.name: describe(member, member.streams()) for member in modality.members.values()},
         "tokenizer": None if modality.tokenizer is None else modality.tokenizer.fingerprint(),
         "settings": modality.config(),
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
@@ -260,8 +257,7 @@ class ShardTokenizer:
         """As `_tokenize`, for samples that have the modality. Raises the error of any of them."""
         if not views:
             return []
-        drawn = "rng" in inspect.signature(modality.tokenize).parameters
-        at_once = range(1 if drawn else self.work.crops.count)  # further crops each have an order of their own
+        at_once = range(1 if modality.draws else self.work.crops.count)  # further crops each have an order of their own
         with blame(modality, "tokenize"):
             values = [view.values[crop][modality.name] for view in views for crop in at_once]
             together = modality.tokenize(values)

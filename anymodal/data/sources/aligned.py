@@ -18,7 +18,6 @@ from anymodal.data.files.index import Members, Wanted, open_members
 from anymodal.data.files.values import DrawCrop, Extent, ValueSource, wanted_values
 from anymodal.data.sources.base import Source, Tokens
 from anymodal.errors import ConfigError, DataError, ValueProblem, nearest
-from anymodal.families import StructuredModality
 from anymodal.modality import Modality
 from anymodal.tokens import Layout
 from anymodal.tokens.checks import checked_tokens, unfit_tokens
@@ -160,8 +159,9 @@ def tokenized(
     modality: Modality, value: Any, streams: Collection[str], layout: Layout, rng: np.random.Generator
 ) -> Tokens:
     """Tokens of a natural value, at least of `streams`; of many spellings, one is drawn. Raises PluginError."""
-    if isinstance(modality, StructuredModality):
-        return checked_tokens(modality, layout, "tokenize", modality.tokenize([value], rng))
+    if modality.draws:
+        tokens = modality.tokenize([value], rng)  # type: ignore[call-arg]
+        return checked_tokens(modality, layout, "tokenize", tokens)
     if streams == streams_of(modality, layout):
         return checked_tokens(modality, layout, "tokenize", modality.tokenize([value]))
     return checked_tokens(modality, layout, "condition", modality.condition([value], streams))

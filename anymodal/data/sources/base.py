@@ -7,7 +7,6 @@ of that generator. What cannot be used raises an error that names the place.
 from __future__ import annotations
 
 import functools
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +20,6 @@ from anymodal.data.jobs.manifest import digest
 from anymodal.data.order import Shuffled
 from anymodal.data.store.reader import TokenStore, read_manifest
 from anymodal.errors import AnymodalError, ConfigError, DataError, nearest
-from anymodal.families.grids import CroppedGrid
 from anymodal.files import read_json
 from anymodal.modality import Modality
 from anymodal.text import Vocabulary
@@ -143,14 +141,12 @@ def _check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> N
             f"{path} was tokenized with another vocabulary, in which the ids of {modality.name!r} are other words:"
             " train with the tokenizers that made it, or tokenize it with these"
         )
-    if isinstance(modality, CroppedGrid):
-        stored = known.get("settings", {})
-        for key, value in modality.config().items():
-            if key != "larger" and key in stored and stored[key] != json.loads(json.dumps(value)):
-                raise DataError(
-                    f"{path} was tokenized with {key} {json.dumps(stored[key])} of {modality.name!r}, not"
-                    f" {json.dumps(value)}: train with the settings that made it, or tokenize it with these"
-                )
+    if other := modality.other_tokens(known.get("settings", {})):
+        raise DataError(
+            f"{path} was tokenized with {other}: train with the settings that made it, or tokenize it with these"
+        )
+    for name, member in modality.members.items():
+        _check_meaning(path, member, known.get(name, {}))
 
 
 @functools.lru_cache(2)

@@ -14,7 +14,6 @@ from anymodal.data.files.values import unfinite
 from anymodal.data.sources.aligned import streams_of, tokenized
 from anymodal.data.sources.base import Source, Tokens
 from anymodal.errors import ConfigError, DataError, ValueProblem, nearest, one_line
-from anymodal.families import TextModality
 from anymodal.modality import Modality
 from anymodal.tokens import Layout
 
@@ -41,7 +40,7 @@ class RowSource(Source):
         asked = {name: config.names.get(name, name) for name in modalities}
         self.columns = {name: column for name, column in asked.items() if column in columns}
         if not self.columns:
-            texts = [name for name, modality in modalities.items() if isinstance(modality, TextModality)]
+            texts = [name for name, modality in modalities.items() if modality.is_text]
             raise DataError(
                 f"{config.path} has the columns {', '.join(columns)}; say which is which, for example"
                 f" names: {{{[*texts, *modalities][0]}: {columns[0]}}}"
@@ -72,7 +71,7 @@ class RowSource(Source):
 
     def _value(self, name: str, raw: Any, index: int) -> Any:
         modality = self.modalities[name]
-        if isinstance(raw, (str, Path)) and not isinstance(modality, TextModality):
+        if isinstance(raw, (str, Path)) and not modality.is_text:
             raise ValueProblem(f"{name} is text in {self.describe(index)}; a row never names a file")
         try:
             value = modality.accept(raw)

@@ -54,8 +54,8 @@ class TrainConfig:
 
     `modalities` maps names to settings, in the order in which the model will generate them; `members` among the
     settings names modalities that share one stream, as 4M-21's metadata do. `tokenizers` is a folder with
-    modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the settings of a tokenizer found there
-    hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
+    modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the settings of a tokenizer found
+    there hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
     streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds sampling
     options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation. `workers`
     processes prepare batches, for each process that trains.

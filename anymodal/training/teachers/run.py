@@ -16,7 +16,6 @@ from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
 from anymodal.data.report import problem_line
 from anymodal.errors import ConfigError, DataError
-from anymodal.families import StructuredModality
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
@@ -122,9 +121,9 @@ class Samples:
         return {name: self._array(modality, values[name]) for name, modality in self.modalities.items()}
 
     def _array(self, modality: Modality, value: Any) -> np.ndarray:
-        if not isinstance(modality, StructuredModality):
+        if not modality.spelled:
             return modality.preprocess(value)
-        ids = np.zeros(modality.length, np.int64)
+        ids = np.zeros(_length(modality), np.int64)
         (array,) = modality.tokenize([value])[modality.name]
         ids[: len(array)] = array
         return ids
@@ -182,9 +181,14 @@ def _train(config: TeacherRun, out: Path, resume: bool, verbose: bool) -> Path |
 
 
 def _tower(modality: Modality, config: TowerConfig, vocabulary: Vocabulary | None) -> nn.Module:
-    if isinstance(modality, StructuredModality):
+    if modality.spelled:
         if vocabulary is None:
             raise ConfigError(f"{modality.name!r} is text: name the vocabulary to read it with")
         modality.vocabulary = vocabulary
-        return TextTower(config, len(vocabulary), modality.length)
+        return TextTower(config, len(vocabulary), _length(modality))
     return PictureTower(attrs.evolve(config, channels=getattr(modality, "channels", config.channels)))
+
+
+def _length(modality: Modality) -> int:
+    """The most tokens of a text."""
+    return modality.streams()[0].space.length

@@ -16,7 +16,6 @@ from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import generator
 from anymodal.data.report import problem_line
 from anymodal.errors import DataError
-from anymodal.families.codes import CodedModality
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.training.multimodal.data import TRIES, Share
@@ -69,9 +68,7 @@ class Values:
         Where a value has several parts to be tokenized, one of them is drawn.
         """
         value = self.value(index, rng, flip)
-        if value is None or not isinstance(self.modality, CodedModality):
-            return None if value is None else self.modality.preprocess(value)
-        parts = self.modality.parts(value)
+        parts = [] if value is None else self.modality.parts(value)
         return parts[rng.integers(len(parts))] if parts else None
 
     def _stored(self, index: int) -> dict[str, Any]:
@@ -138,8 +135,3 @@ def source_of(data: str, modality: Modality) -> ValueSource:
     classes = [registry().modality(name) for name in modality.derived_from]
     sources = [cls(**{key: value for key, value in same.items() if key in cls.settings}) for cls in classes]
     return open_values(data, [*sources, modality])
-
-
-def at_size(modality: Modality, size: int) -> Modality:
-    """The modality with values of `size` pixels a side."""
-    return type(modality)(**{**modality.config(), "size": size, "larger": ()})

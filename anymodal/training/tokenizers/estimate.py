@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anymodal.config import structure
 from anymodal.errors import ConfigError
-from anymodal.families.grids import CroppedGrid
 from anymodal.files import read_object
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
@@ -63,7 +62,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
         raise ConfigError("a dry run needs training; a vocabulary is learned without")
     modality = registry().modality(config.modality)(**config.settings)
     made = _described(config, modality)
-    size = max(config.sizes, default=getattr(modality, "size", None)) if isinstance(modality, CroppedGrid) else None
+    size = max(config.sizes or modality.sizes[:1]) if modality.sizes else None
     tokenizer = outlined_tokenizer(made)
     encoder, decoder, total = (_count(module) for module in (tokenizer.encoder, tokenizer.decoder, tokenizer))
     codebook = sum(buffer.numel() for buffer in tokenizer.quantize.buffers())

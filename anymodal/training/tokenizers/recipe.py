@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,6 @@ from anymodal.data.files.values import ValueSource
 from anymodal.data.order import step_batches
 from anymodal.data.report import problem_line, too_many
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
-from anymodal.families.grids import CroppedGrid
-from anymodal.families.image import ImageModality
 from anymodal.files import write_text
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
@@ -37,7 +36,7 @@ from anymodal.training.checkpoint import claimed
 from anymodal.training.multimodal.data import Share
 from anymodal.training.parallel import World, world
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, at_size, source_of
+from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.training.tokenizers.run import train_tokenizer
 
@@ -219,7 +218,7 @@ def _unfit_keys(error: TypeError) -> str:
 
 
 def _check_trainable(modality: Modality) -> None:
-    if not hasattr(modality, "tokenizer_config"):
+    if not modality.has_tokenizer:
         raise ConfigError(f"{modality.name!r} has no tokenizer to train; give vocabulary to learn word pieces from it")
 
 
@@ -273,15 +272,15 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
 
 def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
     """What there is to learn from, at each of the sizes. Raises ConfigError for one that does not fit."""
-    modalities = [at_size(modality, modality.size) if isinstance(modality, CroppedGrid) else modality]
+    modalities = [modality.at_size(modality.sizes[0]) if modality.sizes else modality]
     if config.sizes:
-        if not isinstance(modality, CroppedGrid):
+        if not modality.sizes:
             raise ConfigError(f"sizes belong to modalities over the picture; {modality.name!r} has none to choose from")
-        decoder = modality.tokenizer.config.decoder
-        multiple = max(modality.patch, getattr(decoder, "multiple", 1))
-        if wrong := [size for size in config.sizes if size < 1 or size % modality.patch or size % multiple]:
+        plan = modality.tokenizer.config
+        multiple = math.lcm(getattr(plan.encoder, "patch", 1), getattr(plan.decoder, "multiple", 1))
+        if wrong := [size for size in config.sizes if size < 1 or size % multiple]:
             raise ConfigError(f"sizes names {wrong[0]}; this tokenizer reads multiples of {multiple} pixels")
-        modalities = [at_size(modality, size) for size in config.sizes]
+        modalities = [modality.at_size(size) for size in config.sizes]
     memory = MEMORY // len(modalities) // max(1, config.workers)
     return [Values(source_of(config.data, each), each, memory, config.crop) for each in modalities]
 
@@ -290,7 +289,7 @@ def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | No
     """The second loss. Raises ConfigError where the decoder does not put out pictures."""
     if config.perceptual is None:
         return None
-    if not isinstance(modality, ImageModality) or modality.channels != 3:
+    if not modality.is_picture or getattr(modality, "channels", 0) != 3:
         raise ConfigError(f"perceptual compares pictures of three channels, which {modality.name!r} does not have")
     noise = modality.tokenizer.config.noise
     if noise is not None and noise.prediction != "sample":

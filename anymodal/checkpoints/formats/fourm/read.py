@@ -20,7 +20,6 @@ from anymodal.checkpoints.repository import Access, Files, Folder
 from anymodal.checkpoints.tokenizer import defer, place_of
 from anymodal.checkpoints.weights import WeightFile, dtype_of
 from anymodal.errors import CheckpointError, PluginError, UnknownModality, nearest
-from anymodal.families import StructuredModality
 from anymodal.families.shared import SharedModality
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
@@ -74,7 +73,7 @@ def build(name: str, streams: Iterable[Stream]) -> Modality:
     settings = _settings(domains)
     if members := domains[0].members:
         parts = [_with(registry().modality(member), settings) for member in members]
-        spelled = [part for part in parts if isinstance(part, StructuredModality)]
+        spelled = [part for part in parts if part.spelled]
         return SharedModality(name, spelled, **_known(SharedModality, settings))
     return _with(registry().modality(name), settings)
 
