@@ -105,8 +105,8 @@ def test_shards_and_single_files_replace_each_other(small_model, tmp_path):
         ("model encoder_depth", 2**70),
         ("model registers", -1),
         ("model mlp_ratio", -1),
-        ("modalities depth numbers codebook", 10**400),
-        ("modalities depth numbers high", 10**400),
+        ("modalities depth settings codebook", 10**400),
+        ("modalities depth settings high", 10**400),
     ],
 )
 def test_impossible_numbers_of_a_config_are_refused_at_once(checkpoint, tmp_path, place, value):

@@ -130,7 +130,7 @@ def test_kinds_of_value_tokens_may_have_numbers_of_their_own(workshop: Path, eve
     assert everything.modalities.vocabulary.bins == (256, 64, 64, 64)
     wrong = {"modality": "caption", "data": str(workshop / "scenes"), "vocabulary": {"kinds": [256, 64]}}
     path = write_yaml(workshop / "wrong.yaml", **wrong)
-    with pytest.raises(am.AnymodalError, match="kinds must be 4 settings"):
+    with pytest.raises(am.AnymodalError, match="kinds must be 4 numbers"):
         command("train-tokenizer", path, "--out", workshop / "wrong")
 
 
