@@ -278,7 +278,7 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("rgb", {"size": "big"}, "the number 'size' of 'rgb': expected a whole number, got 'big'"),
+        ("rgb", {"size": "big"}, "the setting 'size' of 'rgb': expected a whole number, got 'big'"),
         ("rgb", {"patch": 0}, "'patch' of 'rgb': expected at least 1, got 0"),
         ("rgb", {"size": 65, "patch": 8}, "rgb of 65 pixels a side does not split into patches of 8"),
         ("rgb", {"larger": 448}, "'larger' of 'rgb': expected a list, got 448"),

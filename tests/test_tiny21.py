@@ -75,7 +75,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     for name, settings in ALL.items():
         modality = registry().modality(name)(**settings)
-        if hasattr(modality, "tokenizer_config"):
+        if modality.has_tokenizer:
             net = {"width": 16, "blocks": 1} if type(modality).family in ("vector", "coded sequence") else {}
             if not net or getattr(modality, "grid", None):
                 net = VIT

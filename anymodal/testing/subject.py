@@ -91,7 +91,7 @@ class Subject:
 
     @property
     def has_tokenizer(self) -> bool:
-        return hasattr(self.cls, "tokenizer_config")
+        return self.cls.has_tokenizer
 
     @property
     def installed(self) -> bool:

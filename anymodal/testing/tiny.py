@@ -55,7 +55,7 @@ def equip(modality: Any, seed: int = 0) -> Any:
     """Give an instance a small tokenizer of random weights and a vocabulary, where it needs them."""
     if isinstance(modality, StructuredModality):
         modality.vocabulary = vocabulary()
-    if hasattr(modality, "tokenizer_config"):
+    if modality.has_tokenizer:
         from anymodal.tokenizers.config import plain_config
         from anymodal.tokenizers.diffusion import build
 
