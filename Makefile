@@ -1,10 +1,14 @@
-# Every target works from a clean checkout: the first one makes .venv from nothing but python3.11 and pip.
+# Every target works from a clean checkout: the first one makes .venv with the newest Python that works here, from 3.11 on.
 # Examples:  make test ARGS="-k registry -x"      make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#            make check                           make lint PYTHON=/opt/python/bin/python3.12
 
-PYTHON     ?= python3.11
+PYTHON     ?=
+PYTHONS    := python3.14 python3.13 python3.12 python3.11 python3 python
+WORKS      := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PIP_FLAGS  ?=
 ARGS       ?=
 JOBS       ?= 2
+AGAINST    ?= $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null)
 COUNT      ?= 50000
 DATA       ?= out/tiny/scenes
 
@@ -22,11 +26,15 @@ CODED      := vocabulary sam_edge sam_instance human_poses $(FEATURES)
 WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
 DOCS       := .venv/.docs
+UNTAGGED   := there is no tag vX.Y.Z to compare the API with; make api AGAINST=COMMIT compares it with a commit
 
-.PHONY: demo test slow lint types docs tiny tiny21 teachers data clean
+.PHONY: demo check test slow lint types docs api wheels tiny tiny21 teachers data clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(ARGS)
+
+check: $(STAMP)
+	+.ci/run
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
@@ -43,6 +51,12 @@ types: $(STAMP)
 
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+api: $(DOCS)
+	$(if $(AGAINST),$(BIN)/griffe check anymodal --against $(AGAINST) $(ARGS),@echo "$(UNTAGGED)")
+
+wheels:
+	.ci/wheels
 
 data: $(STAMP)
 	$(BIN)/anymodal scenes --count $(COUNT) --out $(DATA) --seed 0 --kinds basic $(ARGS)
@@ -82,8 +96,14 @@ clean:
 	rm -rf .venv build dist site out runs .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+$(BIN)/python:
+	@for each in $(or $(PYTHON),$(PYTHONS)); do \
+	  if $$each -c '$(WORKS)' 2>/dev/null; then echo "$$each -m venv .venv"; exec $$each -m venv .venv; fi; \
+	done; \
+	echo "anymodal needs Python 3.11 or newer, with its modules venv and ensurepip, and finds none" \
+	  "($(or $(PYTHON),$(PYTHONS))): install one, or name it: make PYTHON=/path/to/python" >&2; exit 1
+
+$(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
 	$(INSTALL) pip hatchling editables
 	$(INSTALL) --no-build-isolation --group test --group lint -e . $(addprefix -e ,$(PLUGINS))
 	touch $@
