@@ -5,6 +5,7 @@ Reading is bounded in size and never unpickles; writing goes to a temporary name
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ else:
 MAX_PIXELS = 128 * 1024 * 1024
 MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
+MAX_ARRAY_HEADER = 10_000  # as numpy
 MAX_TEXT_BYTES = 16 * 1024**2
 PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
 
@@ -92,29 +95,52 @@ def read_array(path: Path) -> np.ndarray:
     size = _checked(path, MAX_BYTES).stat().st_size
     try:
         with path.open("rb") as file:
-            return _array(file, size)
+            return _array(file, size, str(path))
+    except OSError as error:
+        raise ValueProblem(f"{path} cannot be read: {cause(error)}") from None
+
+
+def parse_array(data: bytes, place: str) -> np.ndarray:
+    """The numeric array in the content of an .npy file. Raises ValueProblem, which names the place."""
+    return _array(io.BytesIO(data), len(data), place)
+
+
+def _array(file: IO[bytes], size: int, place: str) -> np.ndarray:
+    """The array at the beginning of `size` bytes, which is not read where they are too few. Raises ValueProblem."""
+    try:
+        start = file.read(12)
+        long = start[6:7] == b"\2"  # version 2 has four bytes for the length of the header
+        end = (12 if long else 10) + int.from_bytes(start[8:12] if long else start[8:10], "little")
+        if end > MAX_ARRAY_HEADER:
+            raise ValueError(f"a header of {end} bytes")
+        dtype, shape, fortran = _array_header(start + file.read(max(0, end - len(start))))
+        needed, there = math.prod(shape) * dtype.itemsize, size - end
+        if min(shape, default=0) < 0 or needed > there:
+            raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
+        content = bytearray(needed)  # unlike bytes, an array may write to it
+        if file.readinto(content) != needed:  # type: ignore[attr-defined]
+            raise ValueError("cut short")
+        return np.ndarray(shape, dtype, content, order="F" if fortran else "C")
     except Exception as error:  # the reader of headers raises whatever damage leads it to
-        raise ValueProblem(f"{path} is not a numeric .npy array: {_said(error)}") from None
+        raise ValueProblem(f"{place} is not a numeric .npy array: {_said(error)}") from None
 
 
-def _array(file: IO[bytes], size: int) -> np.ndarray:
-    """The array at the beginning of `size` bytes, which is not read where they are too few. Raises any error."""
+@lru_cache(256)
+def _array_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool]:
+    """Type, shape, and whether columns are stored one by one; the files of a dataset share a few headers."""
     import warnings
 
+    file = io.BytesIO(header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that Python 2 wrote
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"an unknown version {version[0]}.{version[1]} of the format")
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
-        if dtype.kind not in "buif":
-            raise ValueError(f"it holds {dtype}")
-        needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-        if min(shape, default=0) < 0 or needed > there:
-            raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
-        file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    if dtype.kind not in "buif":
+        raise ValueError(f"it holds {dtype}")
+    return dtype, shape, fortran
 
 
 def _said(error: Exception) -> str:
@@ -133,7 +159,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             arrays = {}
             for entry in entries:
                 with archive.open(entry) as file:
-                    arrays[entry.filename.removesuffix(".npy")] = _array(file, entry.file_size)
+                    name = entry.filename.removesuffix(".npy")
+                    arrays[name] = _array(file, entry.file_size, f"{path}: {name}")
             return arrays
     except ValueProblem:
         raise

@@ -26,13 +26,14 @@ from anymodal_scenes import write
 
 import anymodal as am
 from anymodal.config import load_config
+from anymodal.data.batches import MaskedBatches
 from anymodal.data.config import DataConfig
 from anymodal.data.crops import Crops
 from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.order import generator
 from anymodal.tokens import ModalitySet, collate
 from anymodal.training.multimodal.config import TrainConfig, build_set
-from anymodal.training.multimodal.data import MaskedBatches, build_batches
+from anymodal.training.multimodal.data import open_batches
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,16 +50,16 @@ def rate(work: Callable[[int], object], samples: int, seconds: float) -> float:
 
 def parts(batches: MaskedBatches, seconds: float) -> dict[str, float]:
     """Samples a second of the whole line, and of its parts alone."""
-    (supply,), size = batches.supplies, batches.batch_size
-    source, masker, layout = supply.source, supply.masker, batches.layout
+    (entry,), size = batches.entries, batches.batch_size
+    source, masker, layout = entry.source, entry.masker, batches.layout
     rngs = [generator(0, "row", k) for k in range(size)]
-    samples = [source.sample(supply.order(k), rngs[k]) for k in range(size)]
+    samples = [source.sample(entry.order(k), rngs[k]) for k in range(size)]
     component = [masker.component(generator(0, "masking", k)) for k in range(64)]
     packed = [[masker(s, rng, c) for s, rng in zip(samples, rngs, strict=True)] for c in component]
 
     def read(step: int) -> None:
         for row in range(size):
-            source.sample(supply.order(step * size + row), rngs[row])
+            source.sample(entry.order(step * size + row), rngs[row])
 
     def budgets(step: int) -> None:
         for sample, rng in zip(samples, rngs, strict=True):
@@ -109,7 +110,7 @@ def main() -> None:
     modalities = build_set(config.modalities, config.tokenizers) if trained else am.load("tiny").modalities
     with tempfile.TemporaryDirectory() as folder:
         data = args.data or str(scenes_as_tokens(Path(folder), modalities, args.count))
-        batches = build_batches(attrs.evolve(config, data=DataConfig(path=data)), modalities)
+        batches = open_batches(attrs.evolve(config, data=DataConfig(path=data)), modalities)
         if args.profile:
             with cProfile.Profile() as profile:
                 for step in range(40):

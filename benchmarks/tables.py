@@ -90,8 +90,9 @@ def measure(tables: str, options: argparse.Namespace) -> dict[str, float]:
 def loss(tables: str, options: argparse.Namespace) -> dict[str, Any]:
     """Losses of the same small model on the same batches, in training (the mean of each tenth) and on later ones."""
     from anymodal.config import load_config
+    from anymodal.data.order import Share
     from anymodal.training.multimodal.config import TrainConfig, build_set
-    from anymodal.training.multimodal.data import Share, build_batches
+    from anymodal.training.multimodal.data import open_batches
     from anymodal.training.multimodal.loss import MaskedLoss
     from anymodal.training.optim import trapezoid
 
@@ -100,7 +101,7 @@ def loss(tables: str, options: argparse.Namespace) -> dict[str, Any]:
     overrides.append(f"training.seed={options.seed}")
     config = load_config(root / "recipes/tiny/model.yaml", TrainConfig, overrides)
     modalities = build_set(config.modalities, config.tokenizers)
-    make = build_batches(config, modalities, Share(0, 1, 1))
+    make = open_batches(config, modalities, Share(0, 1, 1))
     torch.manual_seed(options.seed)
     size = ModelConfig(dim=options.dim, encoder_depth=2, decoder_depth=2, heads=4)
     model, objective = Transformer(size, modalities.layout), MaskedLoss(modalities.layout)

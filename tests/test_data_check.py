@@ -13,10 +13,11 @@ from PIL import Image
 from small_runs import command, model_config
 
 from anymodal.crops import Crop
-from anymodal.data.check import TokenStatistics, check_dataset
+from anymodal.data.check import check_dataset
 from anymodal.data.config import DataConfig
 from anymodal.data.jobs.tokenize import tokenize_dataset
-from anymodal.data.sources.base import open_source
+from anymodal.data.report import TokenStatistics
+from anymodal.data.sources.open import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -180,4 +181,4 @@ def test_pictures_in_rows_are_cut_to_the_square(tmp_path, vocabulary):
     expected = few["rgb"].patches(few["rgb"].crop(picture, Crop.center(60, 40)))
     assert np.array_equal(source.sample(0, np.random.default_rng(0))["rgb.pixels"], expected)
     report = check_dataset(str(tmp_path / "saved"))
-    assert report.counts == {"rgb": 1} and not len(report.findings)
+    assert report.counts == {"rgb": 1} and not len(report.problems)

@@ -16,8 +16,10 @@ from datasets_made import FEW, contents, write_config, write_pictures
 from small_runs import ALONE, command, torchrun
 from worker_parts import dies, doubles, raises
 
-from anymodal.data.jobs import executors as engines
-from anymodal.data.jobs.manifest import differences, locked
+from anymodal.data.digest import differences
+from anymodal.data.jobs import executors
+from anymodal.data.jobs.executors import EXECUTORS, find_executor, results
+from anymodal.data.jobs.manifest import locked
 from anymodal.data.store.reader import TokenStore
 from anymodal.errors import ConfigError, DataError, PluginError
 
@@ -52,7 +54,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 900) -> tuple[int, s
     return process.returncode, out + err
 
 
-def receipts(out: Path) -> list[Path]:
+def records(out: Path) -> list[Path]:
     return list((out / ".jobs").glob("*-*.json"))
 
 
@@ -66,10 +68,10 @@ def wait_for(condition, process: subprocess.Popen[str], seconds: float = 600) ->
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(work, tmp_path, capsys):
     out = tmp_path / "out"
     killed = start(tokenizing(work, out, "--workers", 2))
-    wait_for(lambda: len(receipts(out)) >= 12, killed)
+    wait_for(lambda: len(records(out)) >= 12, killed)
     os.kill(killed.pid, signal.SIGKILL)
     assert finish(killed)[0] == -signal.SIGKILL
-    made = {path: path.stat().st_mtime_ns for path in receipts(out)}
+    made = {path: path.stat().st_mtime_ns for path in records(out)}
     shards = {int(path.stem.rpartition("-")[2]) for path in made}
     assert not (out / "manifest.json").exists() and len(shards) < PICTURES / 2
     with pytest.raises(DataError, match="is not finished"):
@@ -101,7 +103,7 @@ def test_lost_and_damaged_shards_are_made_again_and_no_others(work, tmp_path, ca
 
 def test_processes_of_torchrun_make_the_same_bytes(work, tmp_path):
     out = tmp_path / "out"
-    code, said = finish(start(tokenizing(work, out, "--engine", "torchrun"), *torchrun(2)))
+    code, said = finish(start(tokenizing(work, out, "--executor", "torchrun"), *torchrun(2)))
     assert code == 0 and contents(out) == contents(work / "whole"), said
     assert said.count("made 12 of 12 shards") == 1
 
@@ -110,7 +112,7 @@ def test_processes_of_torchrun_make_the_same_bytes(work, tmp_path):
 def test_ray_makes_the_same_bytes(work, tmp_path):
     few = ("--count", 4)
     assert command(*tokenizing(work, tmp_path / "one", *few)) == 0
-    code, said = finish(start(tokenizing(work, tmp_path / "ray", *few, "--engine", "ray", "--workers", 2)))
+    code, said = finish(start(tokenizing(work, tmp_path / "ray", *few, "--executor", "ray", "--workers", 2)))
     assert code == 0 and contents(tmp_path / "ray") == contents(tmp_path / "one"), said
     assert "4 samples in" in said and "made 2 of 2 shards" in said
 
@@ -139,24 +141,24 @@ def test_two_runs_do_not_share_a_folder(work, tmp_path, capsys):
 
 
 def test_processes_that_die_or_raise_end_the_work(tmp_path):
-    assert sorted(engines.results("local", doubles, range(7), 2)) == [(k, 2 * k) for k in range(7)]
+    assert sorted(results(EXECUTORS["local"], doubles, range(7), 2)) == [(k, 2 * k) for k in range(7)]
     with pytest.raises(DataError, match="a worker process died"):
-        list(engines.results("local", dies, range(4), 2))
+        list(results(EXECUTORS["local"], dies, range(4), 2))
     with pytest.raises(DataError, match="job 3 has a problem"):
-        list(engines.results("local", raises, range(4), 2))
+        list(results(EXECUTORS["local"], raises, range(4), 2))
     with pytest.raises(RuntimeError, match="ZeroDivisionError in a worker process"):
-        list(engines.results("local", raises, range(-1, 3), 2))
+        list(results(EXECUTORS["local"], raises, range(-1, 3), 2))
 
 
-def test_engines_that_cannot_be_used_say_so(monkeypatch):
-    with pytest.raises(ConfigError, match="no engine 'locl'; did you mean 'local'"):
-        engines.check("locl")
+def test_executors_that_cannot_be_used_say_so(monkeypatch):
+    with pytest.raises(ConfigError, match="no executor 'locl'; did you mean 'local'"):
+        find_executor("locl")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match="torchrun --nproc-per-node"):
-        engines.check("torchrun")
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+        find_executor("torchrun")
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match=r"pip install 'anymodal\[ray\]'"):
-        engines.check("ray")
+        find_executor("ray")
 
 
 def test_differences_are_told_by_place():

@@ -50,7 +50,7 @@ def test_labels_are_those_of_the_labelers(photos, labeled):
     for index in (0, 6):
         picture = registry().modality("rgb")().read(photos / f"{index:04d}.png")
         assert np.array_equal(made.read_file("rgb", index), picture)
-        assert made.members.read("rgb", index) == (photos / f"{index:04d}.png").read_bytes()
+        assert made.files.read("rgb", index) == (photos / f"{index:04d}.png").read_bytes()
         for name in EXACT:
             (label,) = registry().labeler(name)().label([{"rgb": picture}])
             assert np.array_equal(made.read_file(name, index), label) or made.read_file(name, index) == label
@@ -111,10 +111,10 @@ def test_plain_folders(photos, labeled, tmp_path):
     assert {path.name for path in (out / "canny_edge").iterdir()} == {f"{k:04d}.png" for k in range(7)}
     made, tars = (open_values(place, modalities("rgb", *EXACT)) for place in (out, labeled))
     for name in ("rgb", *EXACT):
-        assert made.members.read(name, 5) == tars.members.read(name, 5)
+        assert made.files.read(name, 5) == tars.files.read(name, 5)
     (out / "canny_edge/0004.png").write_bytes(b"")
     summary = label_dataset(photos, EXACT, out, layout="folder", shard_size=3)
-    assert summary.jobs == 1 and made.members.read("canny_edge", 4) == tars.members.read("canny_edge", 4)
+    assert summary.jobs == 1 and made.files.read("canny_edge", 4) == tars.files.read("canny_edge", 4)
 
 
 class Shout(am.Labeler):
@@ -140,7 +140,7 @@ def test_tars_keep_their_shards_and_what_labels_are_made_from_is_carried(monkeyp
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"rgb", "caption", "web_text"}
     made = open_values(out, modalities("rgb", "caption", "web_text"))
     assert made.read_file("web_text", 4) == made.read_file("caption", 4).upper() == "A BLUE CUP ON A TABLE"
-    assert made.names[1] == "0001" and not made.members.holds("web_text", 1) and made.members.holds("rgb", 1)
+    assert made.names[1] == "0001" and not made.files.holds("web_text", 1) and made.files.holds("rgb", 1)
 
 
 def test_labelers_come_after_those_that_make_their_sources():
@@ -220,7 +220,7 @@ def test_bad_pictures_and_labels_are_left_out_alone(guessing, photos, tmp_path):
     assert "RuntimeError: too dark" in said["0001"] and "NaN" in said["0002"] and "0004.png" in said["0004"]
     made = open_values(out, [registry().modality("depth")(high=6.0), *modalities("rgb", "canny_edge")])
     dark, fine = made.names.index("0001"), made.names.index("0006")
-    assert len(made) == 6 and not made.members.holds("canny_edge", dark) and made.members.holds("rgb", dark)
+    assert len(made) == 6 and not made.files.holds("canny_edge", dark) and made.files.holds("rgb", dark)
     depth = made.read_file("depth", fine)
     assert np.array_equal(made.read_file("canny_edge", fine) > 0, depth > depth.mean())
 
@@ -242,7 +242,7 @@ def test_labels_that_files_would_cut_off_are_refused(guessing, photos, tmp_path)
     assert not list((tmp_path / "out").glob("depth/*"))
 
 
-def test_what_was_labeled_otherwise_is_refused(photos, labeled, tmp_path):
+def test_what_was_labeled_with_other_settings_is_refused(photos, labeled, tmp_path):
     with pytest.raises(DataError, match=r"settings.layout was .tars., is .folder."):
         label_dataset(photos, EXACT, labeled, layout="folder", shard_size=3)
     with pytest.raises(DataError, match=r"settings.samples was 7, is 2"):

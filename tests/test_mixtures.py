@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anymodal.config import structure
+from anymodal.data.batches import Batch, MaskedBatches, MixtureEntry
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.data.mixture import Mixture, block_length, shares
-from anymodal.data.order import Shuffled
-from anymodal.data.sources.base import Source, open_source
+from anymodal.data.order import Share, Shuffled
+from anymodal.data.sources.base import Source
+from anymodal.data.sources.open import open_source
 from anymodal.errors import ConfigError, DataError, ValueProblem
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout
 from anymodal.training.multimodal.config import TrainConfig
-from anymodal.training.multimodal.data import Batch, MaskedBatches, Share, Supply, build_batches
+from anymodal.training.multimodal.data import open_batches
 
 weights = st.lists(st.sampled_from([0.05, 0.2, 0.3, 1 / 3, 0.5, 1.0, 2.0, 7.0]), min_size=1, max_size=5)
 
@@ -106,12 +108,12 @@ class Numbered(Source):
 def mixed(share: Share = Share(), batch_size: int = 24, bad: frozenset[int] = frozenset()) -> MaskedBatches:  # noqa: B008
     masker = Masker(LAYOUT, BOTH)
     text = Masker(LAYOUT, MaskingConfig(4, 4, (Component({"t": 1}, {"t": 1}),)))
-    supplies = [
-        Supply("x", Numbered("x", 50, "abt", bad), Shuffled(50, 1), masker),
-        Supply("y", Numbered("y", 30, "ab", bad), Shuffled(30, 2), masker),
-        Supply("z", Numbered("z", 20, "t"), Shuffled(20, 3), text, own=True),
+    entries = [
+        MixtureEntry("x", Numbered("x", 50, "abt", bad), Shuffled(50, 1), masker),
+        MixtureEntry("y", Numbered("y", 30, "ab", bad), Shuffled(30, 2), masker),
+        MixtureEntry("z", Numbered("z", 20, "t"), Shuffled(20, 3), text, own=True),
     ]
-    return MaskedBatches(supplies, Mixture([0.5, 0.3, 0.2], 5), batch_size, 5, share)
+    return MaskedBatches(entries, Mixture([0.5, 0.3, 0.2], 5), batch_size, 5, share)
 
 
 def rows(batch: Batch) -> list[tuple]:
@@ -180,8 +182,8 @@ def test_a_failing_plugin_is_a_bad_sample():
             return super().sample(index, rng)
 
     masker = Masker(LAYOUT, BOTH)
-    supply = Supply("x", Broken("x", 9, "abt"), Shuffled(9, 1), masker)
-    batch = MaskedBatches([supply], Mixture([1.0], 0), 9, 0)(0)
+    entry = MixtureEntry("x", Broken("x", 9, "abt"), Shuffled(9, 1), masker)
+    batch = MaskedBatches([entry], Mixture([1.0], 0), 9, 0)(0)
     assert (
         batch.problems and batch.problems[0].startswith("7 of x: KeyError: 'nothing") and "\n" not in batch.problems[0]
     )
@@ -245,7 +247,7 @@ def config(tmp_path, monkeypatch):
 
 def test_datasets_with_other_modalities_and_masking_train_together(config, vocabulary, tmp_path):
     modalities = build_set(["rgb", "depth", "caption"], vocabulary)
-    batches = build_batches(structure(config, TrainConfig, "here"), modalities)
+    batches = open_batches(structure(config, TrainConfig, "here"), modalities)
     index = modalities.layout.index
     kinds = [set(row) - {-1} for step in range(8) for row in batches(step).packed.inputs.streams.tolist()]
     assert sum(kind == {index["rgb.pixels"]} for kind in kinds) == pytest.approx(96, abs=12)
@@ -260,5 +262,5 @@ def test_streams_that_no_dataset_has_are_named(config, vocabulary):
     config["data"][0].pop("masking")
     modalities = build_set(["rgb", "depth", "caption"], vocabulary)
     with pytest.raises(DataError, match=r"text has no stream 'rgb\.pixels'; add it to the data"):
-        build_batches(structure(config, TrainConfig, "here"), modalities)
+        open_batches(structure(config, TrainConfig, "here"), modalities)
     assert open_source(DataConfig(path=config["data"][0]["path"]), modalities).streams == {"caption"}

@@ -18,7 +18,7 @@ from anymodal.data.files import tar_index as tars
 from anymodal.data.files.tar_index import table
 from anymodal.data.files.values import open_values
 from anymodal.data.order import ShuffledRuns, step_batches
-from anymodal.data.sources.base import open_source
+from anymodal.data.sources.open import open_source
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
 
 COUNT = 12
@@ -217,7 +217,7 @@ def test_a_truncated_shard_is_noticed_and_its_rest_is_bad(tmp_path, small):
     for index in (7, 8, 9):
         with pytest.raises(AnymodalError, match=r"depth/shard-00001.tar.* cut short"):
             tokens(found, index)
-    (finding,) = found.files.members.findings
+    (finding,) = found.dataset.files.problems
     assert finding.kind == "damaged shard" and "after 3 members" in finding.examples[0]
 
 

@@ -25,7 +25,7 @@ from anymodal.data.config import DataConfig
 from anymodal.data.crops import Crops
 from anymodal.data.files.values import open_values
 from anymodal.data.jobs.tokenize import tokenize_dataset
-from anymodal.data.sources.base import open_source
+from anymodal.data.sources.open import open_source
 from anymodal.data.store.arrays import Spec, map_arrays, write_arrays
 from anymodal.data.store.reader import TokenStore
 from anymodal.errors import AnymodalError, ConfigError, DataError
@@ -251,7 +251,7 @@ def test_a_modality_that_is_added_later_is_as_if_it_had_been_there(made, tmp_pat
     assert kept.jobs == 0 and len(TokenStore(out).streams) == 6
 
 
-def test_what_was_made_otherwise_is_refused_and_says_how(made, tmp_path):
+def test_what_was_made_with_other_settings_is_refused_and_says_how(made, tmp_path):
     def refused(words: str, **options) -> None:
         defaults = {"crops": CROPS, "shard_size": 4}
         with pytest.raises(DataError, match=words):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_runs import ALONE, torchrun
 
+from anymodal.data.batches import Batch
 from anymodal.errors import ConfigError, DataError
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
@@ -28,7 +29,6 @@ from anymodal.tokens import Layout, collate
 from anymodal.training.checkpoint import CheckpointConfig, best_checkpoint
 from anymodal.training.engine import Engine
 from anymodal.training.log import read_log
-from anymodal.training.multimodal.data import Batch
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings

@@ -177,7 +177,7 @@ def test_damaged_and_missing_data_is_named(line, scenes, tmp_path):
         open_values(tmp_path / "empty", [rgb])
     with pytest.raises(DataError, match="not a tokenized dataset"):
         TokenStore(scenes)
-    with pytest.raises(DataError, match="was made otherwise"):
+    with pytest.raises(DataError, match="was made with other settings"):
         tokenize_dataset(scenes, lambda: am.ModalitySet([rgb]), line / "tokens")
     assert set(TokenStore(line / "tokens").streams) == {
         "depth",

@@ -46,7 +46,7 @@ def check(
     anymodal data check published --config model.yaml --name depth=tok_depth@224
     anymodal data check texts.parquet --name caption=text
     """
-    from anymodal.data.check import as_json, check_dataset
+    from anymodal.data.check import check_dataset
 
     modalities = None
     if config is not None:
@@ -62,18 +62,18 @@ def check(
             return stack.enter_context(output.progress(samples, "checking"))
 
         report = check_dataset(path, modalities, folders, count, begin)
-    output.data(as_json(report, path))
+    output.data(report.as_json(path))
     output.line(f"{path}: {report.samples} samples ({report.kind}), {', '.join(report.notes) or 'all complete'}")
     output.table(["part", "samples"], report.counts.items())
     if report.tokens:
         columns = ["ids", "usage", "perplexity", "shortest", "mean_length", "longest"]
         rows = ((name, statistics.summary()) for name, statistics in report.tokens.items())
         output.table(["stream", *columns], ([name, *(f"{row[c]:.5g}" for c in columns)] for name, row in rows))
-    for finding in report.findings:
-        output.line(f"{finding.part}: {finding.kind}: {finding.count}")
-        for example in finding.examples:
+    for problem in report.problems:
+        output.line(f"{problem.part}: {problem.kind}: {problem.count}")
+        for example in problem.examples:
             output.line(f"    {example}")
-    if len(report.findings):
+    if len(report.problems):
         raise click.exceptions.Exit(1)
     output.line("no problems")
 

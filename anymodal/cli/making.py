@@ -19,7 +19,7 @@ OPTIONS = (
         "--shard-size", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Samples a file."
     ),
     click.option(
-        "--engine",
+        "--executor",
         type=click.Choice(["local", "ray", "torchrun"]),
         default="local",
         show_default=True,
@@ -41,7 +41,7 @@ def making_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(*arguments: Any, **options: Any) -> Any:
-        run = {name: options.pop(name) for name in ("shard_size", "engine", "workers", "max_bad")}
+        run = {name: options.pop(name) for name in ("shard_size", "executor", "workers", "max_bad")}
         return function(*arguments, run=run, **options)
 
     return functools.reduce(lambda inner, option: option(inner), reversed(OPTIONS), command)

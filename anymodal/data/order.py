@@ -7,8 +7,11 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
+
+from anymodal.errors import ConfigError
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
@@ -56,6 +59,27 @@ class ShuffledRuns(Shuffled):
         runs = rng.permutation(len(begin))
         begin, lengths = begin[runs], lengths[runs]
         return np.repeat(begin - (np.cumsum(lengths) - lengths), lengths) + np.arange(base)
+
+
+@attrs.frozen
+class Share:
+    """Which part of every batch is made here: process `rank` of `world`, each of which takes its share in `parts`."""
+
+    rank: int = 0
+    world: int = 1
+    parts: int = 1
+
+    def check(self, batch_size: int) -> None:
+        """Raise ConfigError if a batch has fewer samples than there are parts."""
+        if batch_size < self.world * self.parts:
+            raise ConfigError(
+                f"a batch of {batch_size} samples cannot be shared by {self.world} processes in {self.parts} parts"
+            )
+
+    def rows(self, batch_size: int, part: int) -> range:
+        """The rows of the whole batch that make up a part of ours; contiguous, and all equally long if that fits."""
+        piece, pieces = self.rank * self.parts + part, self.world * self.parts
+        return range(batch_size * piece // pieces, batch_size * (piece + 1) // pieces)
 
 
 class EpochOrder:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from anymodal.data.jobs.manifest import changes
+from anymodal.data.digest import changes
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.training.settings import TrainingSettings
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from anymodal.anymodel import AnyModel
+from anymodal.data.batches import Batch
 from anymodal.data.order import EpochOrder, step_batches
 from anymodal.errors import ConfigError
 from anymodal.masking import Component, Masker, MaskingConfig
@@ -19,7 +20,6 @@ from anymodal.tokenizers.config import plain_config
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet, collate
 from anymodal.training.engine import Engine
-from anymodal.training.multimodal.data import Batch
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.run import train_tokenizer

@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 
 from anymodal.crops import Crop, center_crops
-from anymodal.data.files.index import Members, Shard, Wanted, open_members
+from anymodal.data.files.index import FileIndex, Shard, Wanted
+from anymodal.data.files.open import open_files
 from anymodal.errors import DataError, PluginError, ValueProblem, one_line
 from anymodal.modality import Modality
 
@@ -21,36 +22,36 @@ DrawCrop = Callable[[Extent | None], Crop]
 class ValueSource:
     """Samples in the order of their names. A sample may lack modalities; see `open_values`."""
 
-    def __init__(self, members: Members, modalities: Mapping[str, Modality]) -> None:
-        self.members, self.modalities = members, dict(modalities)
+    def __init__(self, files: FileIndex, modalities: Mapping[str, Modality]) -> None:
+        self.files, self.modalities = files, dict(modalities)
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self.files)
 
     @property
     def names(self) -> Sequence[str]:
         """The names of the samples; in tars they need only be different within a shard."""
-        return _Names(self.members)
+        return _Names(self.files)
 
     @property
     def shards(self) -> tuple[Shard, ...]:
         """The shards in their order, none for folders."""
-        return self.members.shards
+        return self.files.shards
 
     @property
     def found(self) -> list[str]:
         """The modalities that have files, and those that are derived from such."""
-        stored = {name for name in self.modalities if name in self.members.folders}
+        stored = {name for name in self.modalities if name in self.files.folders}
         return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
 
     def held(self, index: int) -> list[str]:
         """The modalities that a sample has files of, and those that are derived from such."""
-        stored = {name for name in self.modalities if self.members.holds(name, index)}
+        stored = {name for name in self.modalities if self.files.holds(name, index)}
         return [name for name, m in self.modalities.items() if name in stored or _derivable(m, stored)]
 
     def describe(self, index: int) -> str:
         """Where a sample lies, for people."""
-        return self.members.describe(index)
+        return self.files.describe(index)
 
     def read(self, index: int, crop: Crop | DrawCrop | None = None) -> dict[str, Any]:
         """Natural values of one sample by modality, cut to `crop` and resized.
@@ -59,7 +60,7 @@ class ValueSource:
         default is the centerd square; a value that does not know the picture's shape takes that of another one.
         Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity.
         """
-        parts = {name: name for name in self.modalities if self.members.holds(name, index)}
+        parts = {name: name for name in self.modalities if self.files.holds(name, index)}
         return self.derive(self.cut(self.read_files(index, parts), crop))
 
     def read_files(self, index: int, parts: Mapping[str, str]) -> dict[str, Any]:
@@ -84,13 +85,13 @@ class ValueSource:
 
     def read_file(self, name: str, index: int, part: str | None = None) -> Any:
         """The whole natural value of one modality of a sample, from the part of its name by default. As `read`."""
-        place = self.members.place(part or name, index)
-        with self.members.path(part or name, index) as path:
+        place = self.files.place(part or name, index)
+        with self.files.path(part or name, index) as path:
             try:
                 value = self.modalities[name].read(path)
             except ValueProblem as error:
-                said = str(error).replace(str(path), place)
-                raise ValueProblem(said if place in said else f"{place}: {said}") from None
+                reason = str(error).replace(str(path), place)
+                raise ValueProblem(reason if place in reason else f"{place}: {reason}") from None
             except (DataError, PluginError):
                 raise
             except (Exception, SystemExit) as error:  # of a plugin that meets a damaged file
@@ -107,14 +108,22 @@ def open_values(
     names: Mapping[str, str] | None = None,
     count: int | None = None,
 ) -> ValueSource:
-    """An aligned dataset: root/MODALITY/[CLASS/]NAME.ext, or root/MODALITY/shard-00000.tar with such members.
+    """An aligned dataset: files of the same name in folders, or in sharded tars, or tars of whole samples.
 
-    `path` is a folder or an address that fsspec knows. `modalities` are those to be read; one without files is derived
-    from others where its plugin can do that exactly. `names` maps modalities to folders that are named otherwise.
-    `count` keeps only the first samples. Raises DataError if there is no file of any of the modalities.
+    Args:
+        path: a folder, a tar, or an address that fsspec knows.
+        modalities: those to be read; one without files is derived from others where its plugin can do that exactly.
+        names: the folders (in tars of whole samples, the extensions) of modalities that are named otherwise.
+        count: only the first samples.
+
+    Returns:
+        The natural values of the samples, in the order of their names.
+
+    Raises:
+        DataError: there is no such place, or no file of any of the modalities.
     """
-    members = {m.name: m for m in modalities}
-    return ValueSource(open_members(str(path), wanted_values(members, names or {}), count), members)
+    by_name = {m.name: m for m in modalities}
+    return ValueSource(open_files(str(path), wanted_values(by_name, names or {}), count), by_name)
 
 
 def wanted_values(modalities: Mapping[str, Modality], names: Mapping[str, str]) -> dict[str, Wanted]:
@@ -130,16 +139,16 @@ def _derivable(modality: Modality, given: Collection[str]) -> bool:
 
 
 class _Names(Sequence[str]):
-    def __init__(self, members: Members) -> None:
-        self._members = members
+    def __init__(self, files: FileIndex) -> None:
+        self._files = files
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._files)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._members.key(k) for k in range(*index.indices(len(self)))]
-        return self._members.key(range(len(self))[index])
+            return [self._files.key(k) for k in range(*index.indices(len(self)))]
+        return self._files.key(range(len(self))[index])
 
 
 def unfinite(value: Any) -> str:

@@ -16,11 +16,14 @@ import attrs
 import numpy as np
 
 from anymodal import __version__
-from anymodal.data.files import storage
+from anymodal.data.digest import digest
+from anymodal.data.files.open import names_of_parts
 from anymodal.data.files.values import ValueSource, open_values, unfinite
 from anymodal.data.jobs.labelers import Chosen, find_labeler, load_labeler, ordered
-from anymodal.data.jobs.manifest import MANIFEST, Plan, Problem, digest, mark
+from anymodal.data.jobs.manifest import MANIFEST, Plan
 from anymodal.data.jobs.outputs import ShardFiles, check_layout, file_of, member_name, paths, write_files
+from anymodal.data.jobs.problems import Problem
+from anymodal.data.jobs.receipts import checksum
 from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, nearest, one_line
 from anymodal.files import read_json
@@ -44,17 +47,33 @@ def label_dataset(
     shard_size: int = 1000,
     count: int | None = None,
     batch: int = 8,
-    engine: str = "local",
+    executor: str = "local",
     workers: int | None = 1,
     max_bad: float = 0.01,
     progress: Progress = no_progress,
 ) -> Summary | None:
     """Label the pictures of `data` into `out`, or go on with it, or add modalities to it.
 
-    `data` is an aligned dataset or a bare folder of pictures. `labelers` maps names of labelers or of modalities to
-    checkpoints (None: their own). `settings` are those of modalities, such as the range that their files hold. `batch`
-    samples are labeled together. The value is None in processes of torchrun that do not lead. Raises DataError as
-    `tokenize_dataset`, and ConfigError if a labeler needs what neither the data nor another labeler has.
+    Args:
+        data: an aligned dataset with pictures, or a bare folder of them.
+        labelers: names of labelers, or of the modalities that they make, with checkpoints (None: their own).
+        out: the folder of the dataset.
+        settings: those of modalities, such as the range that their files hold.
+        layout: "tars" for sharded tars, "folder" for a file a sample.
+        shard_size: samples a shard, of data in folders; tars keep their shards.
+        count: only the first pictures.
+        batch: samples that are labeled together.
+        executor: who works: "local", "ray", or "torchrun".
+        workers: how many processes; None for one a GPU, or else a core.
+        max_bad: the share of samples, in [0, 1], that may have problems.
+        progress: called with the number of samples and the name of the work.
+
+    Returns:
+        How the run ended; None in processes of torchrun that do not lead.
+
+    Raises:
+        DataError: as `tokenize_dataset`.
+        ConfigError: a labeler needs what neither the data nor another labeler has, or a name or setting is unknown.
     """
     check_layout(layout)
     open_pictures.cache_clear()  # the folder may have changed
@@ -82,7 +101,7 @@ def label_dataset(
         work,
         work.plan,
         lambda manifest: {"shards": [{"samples": samples} for samples in work.counts]},
-        engine=engine,
+        executor=executor,
         workers=workers,
         max_bad=max_bad,
         progress=progress,
@@ -133,7 +152,7 @@ class Labeling:
     def _check_sources(self) -> None:
         """Raise ConfigError if the data lacks what labels are made from."""
         for name in self.carried:
-            if name not in open_pictures(self).source.members.folders:
+            if name not in open_pictures(self).source.files.folders:
                 users = [each.name for each in self.labelers if name in each.sources]
                 raise ConfigError(f"{users[0]} needs {name!r}, which {self.data} does not have; add --with {name}")
 
@@ -152,7 +171,7 @@ class Labeling:
             checkpoint = registry().labeler(each.name).checkpoint
         place = Path(str(checkpoint))
         files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
-        weights = attrs.asdict(mark(files)) if place.exists() and files else None
+        weights = attrs.asdict(checksum(files)) if place.exists() and files else None
         return {
             "labeler": each.name,
             "checkpoint": checkpoint,
@@ -198,7 +217,7 @@ class Pictures:
 def open_pictures(work: Labeling) -> Pictures:
     """The pictures of an aligned dataset, or of a folder that holds nothing else."""
     modalities = [work.modality(name) for name in work.carried]
-    storage.entries(work.data)  # there has to be such a folder
+    names_of_parts(work.data)  # there has to be such a place
     none = DataError(
         f"{work.data} has no pictures: neither a folder {PICTURE} nor files {', '.join(modalities[0].suffixes)}"
     )
@@ -213,7 +232,7 @@ def open_pictures(work: Labeling) -> Pictures:
             source = open_values(root, modalities, names={PICTURE: last})
         except DataError:
             raise none from None
-    have = [row for row in range(len(source)) if source.members.holds(PICTURE, row)][: work.count]
+    have = [row for row in range(len(source)) if source.files.holds(PICTURE, row)][: work.count]
     if not have:
         raise none
     if not source.shards:
@@ -241,15 +260,15 @@ class ShardLabeler:
     def _copies(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
         """The files of the data that can be read, as they are."""
         pictures = open_pictures(self.work)
-        source, members = pictures.source, pictures.source.members
+        source, files = pictures.source, pictures.source.files
         for row in pictures.rows[job.shard]:
             sample = source.names[row]
-            if not members.holds(name, row):
+            if not files.holds(name, row):
                 continue
             try:
                 with blame(source.modalities[name], "read"):
                     source.read_file(name, row)
-                yield sample, members.suffix(name, row), members.read(name, row)
+                yield sample, files.suffix(name, row), files.read(name, row)
             except AnymodalError as error:
                 problems.append(Problem(sample, name, one_line(error)))
 

@@ -1,7 +1,7 @@
 """Making a dataset shard by shard: resumable, idempotent, and whole files only.
 
 A job is what is to be made of one shard. What it makes is a function of the data and the settings alone, so that it
-does not matter who does it, when, and how often. `anymodal.data.jobs.manifest` keeps the books.
+does not matter who does it, when, and how often. `anymodal.data.jobs.manifest` knows what is made.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 import attrs
 
-from anymodal.data.jobs import executors as engines
-from anymodal.data.jobs.manifest import Ledger, Plan, Problem, locked, write_receipt
-from anymodal.data.report import too_many
-from anymodal.errors import AnymodalError, ConfigError, DataError
+from anymodal.data.files.layout import FileLayout
+from anymodal.data.files.open import FILE_LAYOUTS
+from anymodal.data.jobs.executors import find_executor, results
+from anymodal.data.jobs.manifest import Manifest, Plan, locked
+from anymodal.data.jobs.problems import BadShare, Problem
+from anymodal.data.jobs.receipts import write_record
+from anymodal.errors import AnymodalError
 
 
 @attrs.frozen
@@ -65,7 +68,7 @@ class Work(Protocol):
 
 
 class Worker:
-    """Does jobs: makes their parts and writes the receipts."""
+    """Does jobs: makes their parts and writes their completion records."""
 
     def __init__(self, work: Work, device: str | None) -> None:
         self.work, self.make = work, work.open(device)
@@ -74,48 +77,18 @@ class Worker:
         """What was left out, as JSON can hold it."""
         problems: list[Problem] = []
         for part, found in self.make(job):
-            write_receipt(self.work.out, self.work.outputs, job.shard, part, found)
+            write_record(self.work.out, self.work.outputs, job.shard, part, found)
             problems += found
         return [attrs.asdict(problem) for problem in problems]
 
 
-def make_worker(work: Work, number: int) -> Worker:
-    """A worker on a GPU of its own, if there are any."""
+def make_worker(work: Work, layouts: Mapping[str, FileLayout], number: int) -> Worker:
+    """A worker on a GPU of its own, if there are any; it knows the layouts of files that the first process knows."""
     import torch
 
+    FILE_LAYOUTS.update(layouts)
     gpus = torch.cuda.device_count()
     return Worker(work, f"cuda:{number % gpus}" if gpus else None)
-
-
-class BadShare:
-    """Counts samples with problems. Raises DataError when there are more than the share `most`."""
-
-    def __init__(self, most: float, out: Path) -> None:
-        if not 0 <= most <= 1:
-            raise ConfigError(f"--max-bad must be a share between 0 and 1, got {most}")
-        self.most, self.out = most, out
-        self.seen, self.bad, self.first = 0, 0, ""
-
-    def add(self, samples: int, problems: Sequence[Problem]) -> None:
-        self.seen += samples
-        self.bad += len({p.sample for p in problems})
-        if problems and not self.first:
-            self.first = f"{problems[0].sample}: {problems[0].problem}"
-        if too_many(self.bad, self.seen, self.most):
-            raise self._error()
-
-    def finish(self, samples: int, problems: Sequence[Problem]) -> None:
-        """Count anew, over the whole dataset, however small it is."""
-        self.seen = self.bad = 0
-        self.add(samples, problems)
-        if self.bad > self.most * samples:
-            raise self._error()
-
-    def _error(self) -> DataError:
-        return DataError(
-            f"{self.bad} of {self.seen} samples have problems, more than --max-bad {self.most:g} allows"
-            f" ({self.first}); all are in {self.out / 'problems.jsonl'}"
-        )
 
 
 def make_dataset(
@@ -123,50 +96,65 @@ def make_dataset(
     plan: Callable[[], Plan],
     extra: Callable[[dict[str, Any]], Mapping[str, Any]],
     *,
-    engine: str,
+    executor: str,
     workers: int | None,
     max_bad: float,
     progress: Progress,
     what: str,
 ) -> Summary | None:
-    """Make what is missing of a dataset in `work.out`; None in a process that does not lead.
+    """Make what is missing of a dataset in `work.out`.
 
-    `plan` is asked for once, `extra` adds to the manifest in the end. Raises DataError if the dataset was made
-    otherwise, if another run is at work, if the disk is full, or if too many samples are bad; what is finished stays.
+    Args:
+        work: what there is to do, and where.
+        plan: asked for once, by the process that leads.
+        extra: what the manifest says beside, made from the manifest in the end.
+        executor: who does the jobs, by its name in the table `EXECUTORS`.
+        workers: how many processes; None for as many as there are GPUs, or else cores.
+        max_bad: the share of samples, in [0, 1], that may have problems.
+        progress: called with the number of samples and with `what`.
+        what: the name of the work, for people.
+
+    Returns:
+        How the run ended; None in a process that does not lead.
+
+    Raises:
+        DataError: the dataset was made with other settings, another run is at work, the disk is full, or too many
+            samples are bad; what is finished stays.
+        ConfigError: the executor is unknown or not usable here, or `max_bad` is no share.
     """
-    engines.check(engine)
+    chosen = find_executor(executor)
     out, bad = work.out, BadShare(max_bad, work.out)
-    with engines.crew(engine) as crew, locked(out) if crew.leads else nullcontext():
-        books: list[Ledger] = []
+    with chosen.group() as group, locked(out) if group.leads else nullcontext():
+        manifests: list[Manifest] = []
 
         def decide() -> tuple[list[Job], int, int]:
-            ledger = Ledger(out, plan(), work.outputs)
-            books.append(ledger)
-            jobs = [Job(k, ledger.plan.counts[k], tuple(parts)) for k, parts in ledger.missing().items()]
-            if jobs or not ledger.is_complete:
-                ledger.begin()
-            return jobs, sum(ledger.plan.counts), len(ledger.plan.counts)
+            manifest = Manifest(out, plan(), work.outputs)
+            manifests.append(manifest)
+            jobs = [Job(k, manifest.plan.counts[k], tuple(parts)) for k, parts in manifest.missing().items()]
+            if jobs or not manifest.is_complete:
+                manifest.begin()
+            return jobs, sum(manifest.plan.counts), len(manifest.plan.counts)
 
-        jobs, samples, shards = crew.agree(decide)
+        jobs, samples, shards = group.agree(decide)
         finished = shards - len(jobs)
         try:
             with progress(samples, what) as advance:
                 advance(samples - sum(job.samples for job in jobs))
-                for job, problems in engines.results(engine, partial(make_worker, work), jobs, workers):
+                for job, problems in results(chosen, partial(make_worker, work, dict(FILE_LAYOUTS)), jobs, workers):
                     finished += 1
                     advance(job.samples)
                     bad.add(job.samples, [Problem(**each) for each in problems])
-            crew.wait()
-            if not crew.leads:
+            group.wait()
+            if not group.leads:
                 return None
-            (ledger,) = books
-            if jobs or not ledger.is_complete:
-                bad.finish(samples, ledger.write_problems())
-                ledger.finish(extra)
+            (manifest,) = manifests
+            if jobs or not manifest.is_complete:
+                bad.finish(samples, manifest.write_problems())
+                manifest.finish(extra)
         except AnymodalError as error:
-            for ledger in books:
+            for manifest in manifests:
                 with suppress(AnymodalError):  # on a full disk
-                    ledger.write_problems()
+                    manifest.write_problems()
             rest = f"{finished} of {shards} shards are finished and stay; the same command goes on from there"
             raise type(error)(f"{error}. {rest}") from error
-    return Summary(samples, shards, len(jobs), ledger.manifest["problems"])
+    return Summary(samples, shards, len(jobs), manifest.known["problems"])

@@ -1,26 +1,25 @@
-"""Folders and sharded tars of natural values, tokenized on the fly, and of tokens where these are stored."""
+"""Files of natural values, in any layout of files, tokenized on the fly, and of tokens where these are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import attrs
 import numpy as np
 
 from anymodal.crops import Crop
-from anymodal.data.arrays import stored_array
 from anymodal.data.config import DataConfig
 from anymodal.data.crops import random_crop, stored_crop
-from anymodal.data.files import storage
-from anymodal.data.files.index import Members, Wanted, open_members
+from anymodal.data.files.index import FileIndex, Wanted
+from anymodal.data.files.open import names_of_parts, open_files
 from anymodal.data.files.values import DrawCrop, Extent, ValueSource, wanted_values
-from anymodal.data.sources.base import Source, Tokens
+from anymodal.data.sources.base import Source, Tokens, streams_of, tokenized
 from anymodal.errors import ConfigError, DataError, ValueProblem, nearest
+from anymodal.files import parse_array
 from anymodal.modality import Modality
 from anymodal.tokens import Layout
-from anymodal.tokens.checks import checked_tokens, unfit_tokens
+from anymodal.tokens.checks import unfit_tokens
 
 CROP_SETTINGS = "crop_settings"
 
@@ -34,7 +33,7 @@ class Part:
     streams: frozenset[str]
 
 
-class AlignedFiles:
+class AlignedDataset:
     """The parts of an aligned dataset: which files of a sample are tokens, and which natural values.
 
     Tokens are .npy arrays (crops, length) as published with 4M: a further folder `crop_settings` of arrays (crops, 5),
@@ -46,16 +45,16 @@ class AlignedFiles:
         self.layout = layout
         self.parts = named_parts(modalities, layout, config.names)
         settings = config.names.get(CROP_SETTINGS, CROP_SETTINGS)
-        self.has_settings = settings in {each.name for each in storage.entries(config.path) if each.is_folder}
+        self.has_settings = settings in names_of_parts(config.path)
         wanted = wanted_values({name: part.modality for name, part in self.parts.items()}, config.names)
         if self.has_settings:
             wanted = {name: attrs.evolve(want, suffixes=(*want.suffixes, ".npy")) for name, want in wanted.items()}
             wanted[CROP_SETTINGS] = Wanted((settings,), (".npy",))
-        self.members: Members = open_members(config.path, wanted, config.count)
+        self.files: FileIndex = open_files(config.path, wanted, config.count)
         for part, folder in config.names.items():
-            if part not in self.members.folders:
+            if part not in self.files.folders:
                 raise DataError(f"{config.path} has no folder {folder!r}, which is to hold {part!r}")
-        if not self.members.folders.keys() - {CROP_SETTINGS}:
+        if not self.files.folders.keys() - {CROP_SETTINGS}:
             raise DataError(f"{config.path} has no files for {', '.join(modalities)}")
 
     def tokens_of(self, index: int) -> dict[str, Part]:
@@ -68,16 +67,16 @@ class AlignedFiles:
 
     def parts_of(self, index: int) -> dict[str, Part]:
         """The parts that a sample has."""
-        return {name: part for name, part in self.parts.items() if self.members.holds(name, index)}
+        return {name: part for name, part in self.parts.items() if self.files.holds(name, index)}
 
     def _is_tokens(self, name: str, index: int) -> bool:
         dense = self.layout[self.parts[name].stream].is_dense
-        return self.has_settings and not dense and self.members.suffix(name, index) == ".npy"
+        return self.has_settings and not dense and self.files.suffix(name, index) == ".npy"
 
     def crop_settings(self, index: int) -> np.ndarray:
         """The crops (crops, 5) of a sample. Raises ValueProblem or DataError."""
-        if not self.members.holds(CROP_SETTINGS, index):
-            raise ValueProblem(f"{self.members.describe(index)} has no {CROP_SETTINGS}: its crops are not known")
+        if not self.files.holds(CROP_SETTINGS, index):
+            raise ValueProblem(f"{self.files.describe(index)} has no {CROP_SETTINGS}: its crops are not known")
         settings, place = self._array(CROP_SETTINGS, index)
         if settings.ndim != 2 or settings.shape[1] != 5 or not len(settings) or not np.isfinite(settings).all():
             raise ValueProblem(f"{place} has shape {settings.shape}, and is to have rows of 5 finite numbers")
@@ -97,8 +96,8 @@ class AlignedFiles:
         return ids
 
     def _array(self, name: str, index: int) -> tuple[np.ndarray, str]:
-        place = self.members.place(name, index)
-        return stored_array(self.members.read(name, index), place), place
+        place = self.files.place(name, index)
+        return parse_array(self.files.read(name, index), place), place
 
 
 class AlignedSource(Source):
@@ -106,39 +105,39 @@ class AlignedSource(Source):
 
     def __init__(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> None:
         self.layout, self.crop = layout, config.crop
-        self.files = AlignedFiles(config, modalities, layout)
-        self.values = ValueSource(self.files.members, modalities)
-        if self.files.has_settings and self.crop is not None:
+        self.dataset = AlignedDataset(config, modalities, layout)
+        self.values = ValueSource(self.dataset.files, modalities)
+        if self.dataset.has_settings and self.crop is not None:
             raise ConfigError(f"{config.path} has {CROP_SETTINGS}: its crops are drawn from those, so leave out crop")
-        found = [part for name, part in self.files.parts.items() if name in self.files.members.folders]
+        found = [part for name, part in self.dataset.parts.items() if name in self.dataset.files.folders]
         derived = [streams_of(modalities[name], layout) for name in self.values.found]
         self.streams = frozenset().union(*(part.streams for part in found), *derived)
 
     def __len__(self) -> int:
-        return len(self.files.members)
+        return len(self.dataset.files)
 
     def describe(self, index: int) -> str:
-        return self.files.members.describe(index)
+        return self.dataset.files.describe(index)
 
     def order(self, seed: int) -> Callable[[int], int]:
-        return self.files.members.order(seed)
+        return self.dataset.files.order(seed)
 
     def sample(self, index: int, rng: np.random.Generator) -> Tokens:
         tokens: Tokens = {}
         draw: DrawCrop | None = None if self.crop is None else partial(self._random_crop, rng)
-        if self.files.has_settings:
-            settings = self.files.crop_settings(index)
+        if self.dataset.has_settings:
+            settings = self.dataset.crop_settings(index)
             row = int(rng.integers(len(settings)))
             draw = partial(stored_crop, settings, row)
-            for name, part in self.files.tokens_of(index).items():
-                tokens[part.stream] = self.files.stored(name, index, len(settings))[row]
+            for name, part in self.dataset.tokens_of(index).items():
+                tokens[part.stream] = self.dataset.stored(name, index, len(settings))[row]
         return tokens | self._tokenized(index, draw, frozenset(tokens), rng)
 
     def _tokenized(self, index: int, crop: DrawCrop | None, known: frozenset[str], rng: np.random.Generator) -> Tokens:
         """Tokens of the natural values of a sample, but for the streams that are `known`."""
         places: dict[str, str] = {}
         asked: dict[str, frozenset[str]] = {}
-        for name, part in self.files.values_of(index).items():
+        for name, part in self.dataset.values_of(index).items():
             places.setdefault(part.modality.name, name)
             asked[part.modality.name] = asked.get(part.modality.name, frozenset()) | part.streams - known
         values = self.values.cut(self.values.read_files(index, {m: places[m] for m, s in asked.items() if s}), crop)
@@ -153,23 +152,6 @@ class AlignedSource(Source):
     def _random_crop(self, rng: np.random.Generator, extent: Extent | None) -> Crop:
         assert self.crop is not None
         return random_crop(self.crop, *(extent or (1.0, 1.0)), rng)
-
-
-def tokenized(
-    modality: Modality, value: Any, streams: Collection[str], layout: Layout, rng: np.random.Generator
-) -> Tokens:
-    """Tokens of a natural value, at least of `streams`; of many spellings, one is drawn. Raises PluginError."""
-    if modality.draws:
-        tokens = modality.tokenize([value], rng)  # type: ignore[call-arg]
-        return checked_tokens(modality, layout, "tokenize", tokens)
-    if streams == streams_of(modality, layout):
-        return checked_tokens(modality, layout, "tokenize", modality.tokenize([value]))
-    return checked_tokens(modality, layout, "condition", modality.condition([value], streams))
-
-
-def streams_of(modality: Modality, layout: Layout) -> frozenset[str]:
-    """The streams of a modality in the layout."""
-    return frozenset(s.name for s in layout.streams if s.modality == modality.name)
 
 
 def named_parts(modalities: Mapping[str, Modality], layout: Layout, names: Mapping[str, str]) -> dict[str, Part]:

@@ -6,27 +6,25 @@ of that generator. What cannot be used raises an error that names the place.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import attrs
 import numpy as np
 
 from anymodal.data.config import DataConfig
-from anymodal.data.files import storage
-from anymodal.data.jobs.manifest import digest
 from anymodal.data.order import Shuffled
-from anymodal.data.store.reader import TokenStore, read_manifest
-from anymodal.errors import AnymodalError, ConfigError, DataError, nearest
-from anymodal.files import read_json
+from anymodal.data.report import Report, problem_line
+from anymodal.errors import ConfigError
 from anymodal.modality import Modality
-from anymodal.text import Vocabulary
-from anymodal.tokens import Layout, ModalitySet
+from anymodal.plugins.registry import registry
+from anymodal.tokens import Layout
+from anymodal.tokens.checks import checked_tokens
 
 Tokens = dict[str, np.ndarray]
-BOOKS = ("manifest.json", ".jobs/plan.json")  # of a dataset that was made shard by shard, or is being made
+Advance = Callable[[int], object]
+Begin = Callable[[int], Advance]
 
 
 class Source(ABC):
@@ -50,110 +48,75 @@ class Source(ABC):
         return Shuffled(len(self), seed)
 
 
-def open_source(config: DataConfig, modalities: ModalitySet) -> Source:
-    """The samples of a dataset. Raises DataError or ConfigError if it does not fit the modalities."""
-    for name in config.modalities:
-        if name not in modalities:
-            raise ConfigError(
-                f"{config.path} asks for the modality {name!r}, which is not in the set"
-                f"{nearest(name, modalities.modalities)}"
-            )
-    from anymodal.data.sources.aligned import AlignedSource
-    from anymodal.data.sources.huggingface import RowSource
+@attrs.frozen
+class DataLayout(ABC):
+    """A way in which a dataset may lie on disk or behind an address. `description` is one line for people.
 
-    kinds: dict[str, Callable[..., Source]] = {"rows": RowSource, "tokens": StoreSource, "files": AlignedSource}
-    chosen = {m.name: m for m in modalities if not config.modalities or m.name in config.modalities}
-    return kinds[kind_of_dataset(config.path)](config, chosen, modalities.layout)
+    `anymodal.data.sources.open.DATA_LAYOUTS` is the table of all of them. Where only the arrangement of files is new,
+    a `FileLayout` is enough.
+    """
 
+    description: str = ""
 
-def kind_of_dataset(path: str) -> str:
-    """Which kind of dataset a path is: "rows" of Hugging Face datasets, "tokens", or "files" in folders and tars."""
-    if path.startswith("hf:") and not path.startswith("hf://"):
-        return "rows"
-    if storage.is_remote(path):
-        return "files"
-    saved = any(Path(path, name).is_file() for name in ("dataset_dict.json", "dataset_info.json"))
-    if saved or path.endswith((".parquet", ".json", ".jsonl")):
-        return "rows"
-    books = [book for name in BOOKS if (book := Path(path, name)).is_file()]
-    return "tokens" if books and not _labeled(books[0]) else "files"
+    @abstractmethod
+    def recognizes(self, path: str) -> bool:
+        """Whether a path, or an address, is a dataset of this layout."""
 
+    @abstractmethod
+    def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
+        """Its samples, as far as they are of the modalities. Raises DataError or ConfigError if they do not fit."""
 
-def _labeled(book: Path) -> bool:
-    """Whether the books of a dataset that was made shard by shard say that it holds values, not tokens."""
-    try:
-        known = read_json(book)
-    except AnymodalError:
-        return False
-    return isinstance(known, dict) and known.get("kind") == "values"
+    def check(self, config: DataConfig, modalities: Mapping[str, Modality] | None, begin: Begin) -> Report:
+        """Read all of it, as `anymodal.data.check.check_dataset` says.
 
-
-class StoreSource(Source):
-    """A tokenized dataset, with one of its crops at random."""
-
-    def __init__(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> None:
-        if config.crop is not None or config.names:
-            raise ConfigError(f"{config.path} is tokenized: its crops are drawn from those stored, its names are fixed")
-        self.store = TokenStore(config.path)
-        known = read_manifest(Path(config.path))["modalities"]
-        self.count = min(len(self.store), config.count or len(self.store))
-        self.path, self.layout = config.path, layout
-        wanted = [s for s in layout.streams if s.modality in modalities]
-        self.streams = frozenset(s.name for s in wanted if s.name in self.store.streams)
-        if not self.streams:
-            raise DataError(
-                f"{config.path} has no stream {' or '.join(repr(s.name) for s in wanted[:5])}; it has"
-                f" {', '.join(self.store.streams)}"
-            )
-        for name in sorted({layout[stream].modality for stream in self.streams}):
-            _check_meaning(config.path, modalities[name], known.get(name, {}))
-        for name in sorted(self.streams):
-            stored, space = self.store.streams[name]["space"], layout[name].space
-            same = ("size", "width") if layout[name].is_sequence else ("size", "width", "length")
-            for key in same:
-                if hasattr(space, key) and stored.get(key) != getattr(space, key):
-                    raise DataError(
-                        f"{config.path} has another {key} of {name!r} ({stored.get(key)}, not {getattr(space, key)}):"
-                        " tokenize it with these tokenizers"
-                    )
-
-    def __len__(self) -> int:
-        return self.count
-
-    def describe(self, index: int) -> str:
-        return f"sample {index} of {self.path}"
-
-    def sample(self, index: int, rng: np.random.Generator) -> Tokens:
-        tokens = self.store.sample(index, crop=int(rng.integers(self.store.crops)))
-        return {name: _cut(self.layout, name, array) for name, array in tokens.items() if name in self.streams}
+        This one makes the tokens of every sample, with the modalities given. Raises DataError or ConfigError.
+        """
+        if modalities is None:
+            raise ConfigError(f"{config.path} is checked with the modalities of a run; say which: --config MODEL.yaml")
+        layout = layout_of(modalities)
+        source = self.open(config, modalities, layout)
+        report = Report(type(self).__name__, len(source), dict.fromkeys(sorted(source.streams), 0))
+        advance, rng = begin(len(source)), np.random.default_rng(0)
+        for index in range(len(source)):
+            try:
+                tokens = source.sample(index, rng)
+            except Exception as error:  # damaged files make libraries and plugins fail in many ways
+                report.problems.add("samples", "not usable", problem_line(source.describe(index), error))
+            else:
+                for name, array in tokens.items():
+                    report.counts[name] += 1
+                    report.add_tokens(layout, name, array, source.describe(index))
+            advance(1)
+        return report
 
 
-def _check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> None:
-    """Raise DataError if the ids of a modality were made with other codes, words or settings than it has now."""
-    if known.get("tokenizer") and modality.tokenizer and modality.tokenizer.fingerprint() != known["tokenizer"]:
-        raise DataError(
-            f"{path} was tokenized with another tokenizer of {modality.name!r} (another encoder or codebook):"
-            " train with the one that made it, or tokenize it with this one"
-        )
-    vocabulary = modality.vocabulary
-    if known.get("vocabulary") and vocabulary is not None and _hash(vocabulary) != known["vocabulary"]:
-        raise DataError(
-            f"{path} was tokenized with another vocabulary, in which the ids of {modality.name!r} are other words:"
-            " train with the tokenizers that made it, or tokenize it with these"
-        )
-    if other := modality.other_tokens(known.get("settings", {})):
-        raise DataError(
-            f"{path} was tokenized with {other}: train with the settings that made it, or tokenize it with these"
-        )
-    for name, member in modality.members.items():
-        _check_meaning(path, member, known.get(name, {}))
+def no_progress(total: int) -> Advance:
+    """What is called with the number of samples of a dataset, where nobody watches."""
+    return lambda done: None
 
 
-@functools.lru_cache(2)
-def _hash(vocabulary: Vocabulary) -> str:
-    return digest(vocabulary.to_json())
+def installed() -> dict[str, Modality]:
+    """All installed modalities with their default settings."""
+    return {name: registry().modality(name)() for name in registry().modalities()}
 
 
-def _cut(layout: Layout, name: str, tokens: np.ndarray) -> np.ndarray:
-    """The tokens, as many as a sequence of the layout may have."""
-    return tokens[: layout[name].space.length] if layout[name].is_sequence else tokens
+def layout_of(modalities: Mapping[str, Modality]) -> Layout:
+    """The streams of some modalities side by side."""
+    return Layout(stream for modality in modalities.values() for stream in modality.streams())
+
+
+def streams_of(modality: Modality, layout: Layout) -> frozenset[str]:
+    """The streams of a modality in the layout."""
+    return frozenset(s.name for s in layout.streams if s.modality == modality.name)
+
+
+def tokenized(
+    modality: Modality, value: Any, streams: Collection[str], layout: Layout, rng: np.random.Generator
+) -> Tokens:
+    """Tokens of a natural value, at least of `streams`; of many spellings, one is drawn. Raises PluginError."""
+    if modality.draws:
+        tokens = modality.tokenize([value], rng)  # type: ignore[call-arg]
+        return checked_tokens(modality, layout, "tokenize", tokens)
+    if streams == streams_of(modality, layout):
+        return checked_tokens(modality, layout, "tokenize", modality.tokenize([value]))
+    return checked_tokens(modality, layout, "condition", modality.condition([value], streams))

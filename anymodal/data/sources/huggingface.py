@@ -6,18 +6,74 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 
 from anymodal.crops import center_crops
 from anymodal.data.config import DataConfig
+from anymodal.data.files import storage
 from anymodal.data.files.values import unfinite
-from anymodal.data.sources.aligned import streams_of, tokenized
-from anymodal.data.sources.base import Source, Tokens
+from anymodal.data.report import Report, problem_line
+from anymodal.data.sources.base import (
+    Begin,
+    DataLayout,
+    Source,
+    Tokens,
+    installed,
+    layout_of,
+    streams_of,
+    tokenized,
+)
 from anymodal.errors import ConfigError, DataError, ValueProblem, nearest, one_line
 from anymodal.modality import Modality
 from anymodal.tokens import Layout
 
 READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
+SAVED = ("dataset_dict.json", "dataset_info.json")  # in a folder that `save_to_disk` wrote
+
+
+@attrs.frozen
+class HuggingFaceRows(DataLayout):
+    """A dataset of the Hub, a file of rows, or a saved folder."""
+
+    description: str = "rows of Hugging Face datasets: hf:NAME, a .parquet, .json or .jsonl file, a saved folder"
+
+    def recognizes(self, path: str) -> bool:
+        if path.startswith("hf:") and not path.startswith("hf://"):
+            return True
+        here = not storage.is_remote(path)
+        return here and (path.endswith(tuple(READERS)) or any(Path(path, name).is_file() for name in SAVED))
+
+    def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
+        return RowSource(config, modalities, layout)
+
+    def check(self, config: DataConfig, modalities: Mapping[str, Modality] | None, begin: Begin) -> Report:
+        """Read the columns that belong to a modality; tokens are counted where it has what makes them."""
+        chosen = modalities or installed()
+        layout = layout_of(chosen)
+        source = RowSource(config, chosen, layout)
+        report = Report("rows", len(source), dict.fromkeys(source.columns, 0))
+        advance, rng = begin(len(source)), np.random.default_rng(0)
+        for index in range(len(source)):
+            try:
+                values = source.values(index)
+                tokens = source.tokens({n: v for n, v in values.items() if _makes_tokens(chosen[n])}, rng)
+            except Exception as error:  # of a damaged file that is told of in many ways
+                report.problems.add("rows", "not usable", problem_line(source.describe(index), error))
+            else:
+                for name in values:
+                    report.counts[name] += 1
+                for name, array in tokens.items():
+                    report.add_tokens(layout, name, array, source.describe(index))
+                if not values:
+                    report.problems.add("rows", "nothing in it", source.describe(index))
+            advance(1)
+        report.notes.append(f"read as {', '.join(f'{name} from {column}' for name, column in source.columns.items())}")
+        return report
+
+
+def _makes_tokens(modality: Modality) -> bool:
+    return modality.spelled and modality.vocabulary is not None
 
 
 class RowSource(Source):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from anymodal.data.batches import Batch
 from anymodal.model import Transformer
 from anymodal.tokens import NO_LABEL, Layout
-from anymodal.training.multimodal.data import Batch
 from anymodal.training.objective import Metrics, Objective
 
 

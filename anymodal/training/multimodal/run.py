@@ -10,8 +10,8 @@ import torch
 
 from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.state import outlined_transformer
-from anymodal.data.jobs.manifest import digest
-from anymodal.data.order import step_batches
+from anymodal.data.digest import digest
+from anymodal.data.order import Share, step_batches
 from anymodal.errors import ConfigError
 from anymodal.files import write_json
 from anymodal.model import Transformer
@@ -20,7 +20,7 @@ from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine
 from anymodal.training.multimodal import warm_start as start
 from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
-from anymodal.training.multimodal.data import Share, build_batches
+from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.validation import Evaluation
 from anymodal.training.parallel import World, splits, world
@@ -44,7 +44,7 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     for name in config.stream_weights:
         if name not in modalities.layout:
             raise ConfigError(f"stream_weights names {name!r}, which is not in the set")
-    make = build_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
+    make = open_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
     evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
     transformer = _new_model(config, modalities, world, out)
     followers = trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else []

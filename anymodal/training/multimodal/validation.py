@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from anymodal.anymodel import AnyModel
+from anymodal.data.batches import MaskedBatches
+from anymodal.data.order import Share
 from anymodal.errors import AnymodalError, ConfigError
 from anymodal.files import replacing
 from anymodal.model import Transformer
@@ -18,7 +20,7 @@ from anymodal.outputs import stacked
 from anymodal.tokens import ModalitySet
 from anymodal.training.engine import Engine, to_device
 from anymodal.training.multimodal.config import TrainConfig
-from anymodal.training.multimodal.data import MaskedBatches, Share, build_batches
+from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.warm_start import rebuilt
 from anymodal.training.parallel import World
@@ -36,8 +38,8 @@ class Evaluation:
         self.plan, self.config, self.modalities = config.evaluation, config, modalities
         self.out, self.world = out, world
         held_out = attrs.evolve(config, data=self.plan.data)
-        self.batches: MaskedBatches = build_batches(held_out, modalities, Share(world.rank, world.size), complete=False)
-        if self.plan.pictures > (known := len(self.batches.supplies[0].source)):
+        self.batches: MaskedBatches = open_batches(held_out, modalities, Share(world.rank, world.size), complete=False)
+        if self.plan.pictures > (known := len(self.batches.entries[0].source)):
             raise ConfigError(
                 f"evaluation.pictures is {self.plan.pictures}, but {self.plan.data[0].path} has {known} samples;"
                 " ask for fewer"

@@ -14,15 +14,14 @@ from anymodal.checkpoints.weights import dtype_of
 from anymodal.crops import Crop
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
-from anymodal.data.report import problem_line
-from anymodal.errors import ConfigError, DataError
+from anymodal.data.replacing import Replacing
+from anymodal.errors import ConfigError
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine
-from anymodal.training.multimodal.data import TRIES
 from anymodal.training.objective import MeanOf
 from anymodal.training.parallel import world
 from anymodal.training.settings import TrainingSettings
@@ -100,20 +99,16 @@ class Samples:
     def _sample(
         self, step: int, row: int, index: int, rng: np.random.Generator, problems: list[str]
     ) -> dict[str, np.ndarray]:
-        others, tries = generator(self.run.training.seed, "row", step, row), 0
-        for _ in range(len(self.source) + TRIES):
+        others = generator(self.run.training.seed, "row", step, row)
+
+        def read(index: int, _: np.random.Generator) -> dict[str, np.ndarray] | None:
             if not set(self.modalities) <= set(self.source.held(index)):
-                index = (index + 1) % len(self.source)
-                continue
-            try:
-                return self._views(index, rng) if self.run.objective == "distillation" else self._pair(index)
-            except Exception as error:  # damaged files make libraries and plugins fail in many ways
-                tries += 1
-                problems.append(problem_line(self.source.describe(index), error))
-                if tries == TRIES:
-                    raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
-                index = int(others.integers(len(self.source)))
-        raise DataError(f"{self.run.data} has no sample with all of {', '.join(self.modalities)}")
+                return None
+            return self._views(index, rng) if self.run.objective == "distillation" else self._pair(index)
+
+        nothing = f"{self.run.data} has no sample with all of {', '.join(self.modalities)}"
+        replacing = Replacing(str(self.run.data), len(self.source), self.source.describe, nothing)
+        return replacing.read(read, index, lambda failed: others, problems)
 
     def _pair(self, index: int) -> dict[str, np.ndarray]:
         """What the towers read of a sample."""

@@ -13,12 +13,10 @@ from anymodal.crops import Crop
 from anymodal.data.config import CropConfig
 from anymodal.data.crops import random_crop
 from anymodal.data.files.values import ValueSource, open_values
-from anymodal.data.order import generator
-from anymodal.data.report import problem_line
-from anymodal.errors import DataError
+from anymodal.data.order import Share, generator
+from anymodal.data.replacing import Replacing
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
-from anymodal.training.multimodal.data import TRIES, Share
 
 MEMORY = 2 * 1024**3  # bytes of values that a run keeps, so that files are read and resized once
 UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for
@@ -76,7 +74,7 @@ class Values:
         if index in self._kept:
             return self._kept[index]
         if self.crop is not None:
-            held = {name: name for name in self.source.modalities if self.source.members.holds(name, index)}
+            held = {name: name for name in self.source.modalities if self.source.files.holds(name, index)}
             values = self.source.read_files(index, held)
         else:
             name = self.modality.name
@@ -101,7 +99,7 @@ class PreparedBatches:
         share.check(batch_size)
         self.values, self.seed, self.flip = values, seed, flip
         self.batch_size, self.share = batch_size, share
-        self.order = values[0].source.members.order(seed)
+        self.order = values[0].source.files.order(seed)
 
     def __call__(self, n: int) -> Inputs:
         step, part = divmod(n, self.share.parts)
@@ -111,22 +109,14 @@ class PreparedBatches:
         return Inputs(torch.from_numpy(np.stack(rows)), tuple(problems))
 
     def _row(self, values: Values, step: int, row: int, problems: list[str]) -> np.ndarray:
-        index, rng = self.order(step * self.batch_size + row), generator(self.seed, "row", step, row)
-        tries = 0
-        for _ in range(len(values) + TRIES):
-            try:
-                tensor = values.tensor(index, rng, self.flip)
-            except Exception as error:  # damaged files make libraries and plugins fail in many ways
-                tries += 1
-                problems.append(problem_line(values.source.describe(index), error))
-                if tries == TRIES:
-                    raise DataError(f"{TRIES} samples in a row cannot be used; the last one: {problems[-1]}") from None
-                index = int(rng.integers(len(values)))  # not a neighbor: a damaged shard is bad in a row
-                continue
-            if tensor is not None:
-                return tensor
-            index = (index + 1) % len(values)
-        raise DataError(f"the dataset has no {values.modality.name} for a tokenizer to learn from")
+        source, rng = values.source, generator(self.seed, "row", step, row)
+        nothing = f"{source.files.root} has no {values.modality.name} for a tokenizer to learn from"
+        return Replacing(source.files.root, len(values), source.describe, nothing).read(
+            lambda index, numbers: values.tensor(index, numbers, self.flip),
+            self.order(step * self.batch_size + row),
+            lambda failed: rng,
+            problems,
+        )
 
 
 def source_of(data: str, modality: Modality) -> ValueSource:

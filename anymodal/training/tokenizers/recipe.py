@@ -15,7 +15,7 @@ import torch
 from anymodal.checkpoints.tokenizer import AnyTokenizer, load_any, save_tokenizer, tokenizer_record
 from anymodal.data.config import CropConfig
 from anymodal.data.files.values import ValueSource
-from anymodal.data.order import step_batches
+from anymodal.data.order import Share, step_batches
 from anymodal.data.report import problem_line, too_many
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
 from anymodal.files import write_text
@@ -33,7 +33,6 @@ from anymodal.tokenizers.config import (
 )
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.training.checkpoint import claimed
-from anymodal.training.multimodal.data import Share
 from anymodal.training.parallel import World, world
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of

@@ -1,0 +1,105 @@
+"""Packed batches of a mixture of datasets, as a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+import torch
+
+from anymodal.data.mixture import Mixture
+from anymodal.data.order import Share, generator
+from anymodal.data.replacing import Replacing
+from anymodal.data.sources.base import Source
+from anymodal.masking import Masker
+from anymodal.tokens import Packed, collate
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """A packed batch, and a line for each sample that could not be used: where it lies and what is wrong with it."""
+
+    packed: Packed
+    problems: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(self.packed.to(device), self.problems)
+
+
+@attrs.frozen(eq=False)
+class MixtureEntry:
+    """A dataset of a mixture: its samples, their order, and their masking; an `own` one draws its own components."""
+
+    path: str
+    source: Source
+    order: Callable[[int], int]
+    masker: Masker
+    own: bool = False
+
+
+class MaskedBatches:
+    """Packed batches of a mixture of datasets: `batches(n)` is part n % parts of our share in step n // parts.
+
+    What a step is made of depends on the seed and the step alone, not on the number of processes and parts. All samples
+    of a step share the component of the masking, so that they are of similar length; one that the component finds
+    nothing to read or to predict in draws another. A sample that cannot be used is replaced by another one of its
+    dataset, and told of in the batch.
+
+    Args:
+        entries: the datasets; they share a layout of tokens.
+        mixture: which of them stands at a position, with weights in the order of `entries`.
+        batch_size: samples of a step, over all processes and parts.
+        seed: what orders, crops and masks are drawn from.
+        share: the part of a step that this process makes.
+
+    Raises:
+        ConfigError: a batch has fewer samples than there are parts.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[MixtureEntry],
+        mixture: Mixture,
+        batch_size: int,
+        seed: int,
+        share: Share = Share(),  # noqa: B008
+    ) -> None:
+        share.check(batch_size)
+        self.entries, self.mixture, self.seed = list(entries), mixture, seed
+        self.batch_size, self.share = batch_size, share
+        self.layout = self.entries[0].masker.layout
+        self._replacing = [
+            Replacing(each.path, len(each.source), each.source.describe, f"{each.path} has no samples")
+            for each in self.entries
+        ]
+
+    def __call__(self, n: int, component: int | None = None) -> Batch:
+        """Part `n`, by the component of the masking that is drawn for its step, or by the given one."""
+        step, part = divmod(n, self.share.parts)
+        components = [self._component(entry, k, step, component) for k, entry in enumerate(self.entries)]
+        problems: list[str] = []
+        packed = [self._row(step, row, components, problems) for row in self.share.rows(self.batch_size, part)]
+        return Batch(collate(packed, self.layout), tuple(problems))
+
+    def sample(self, index: int) -> dict[str, np.ndarray]:
+        """Tokens by stream of a sample of the first dataset, the same every time."""
+        return self.entries[0].source.sample(index, generator(self.seed, "sample", index))
+
+    def _component(self, entry: MixtureEntry, number: int, step: int, given: int | None) -> int:
+        if entry.own:
+            return entry.masker.component(generator(self.seed, "masking", step, number + 1))
+        return entry.masker.component(generator(self.seed, "masking", step)) if given is None else given
+
+    def _row(self, step: int, row: int, components: Sequence[int], problems: list[str]) -> Packed:
+        """The sample in a row of the whole batch of a step."""
+        dataset, rank = self.mixture(step * self.batch_size + row)
+        entry = self.entries[dataset]
+
+        def read(index: int, rng: np.random.Generator) -> Packed:
+            sample = entry.source.sample(index, rng)
+            return entry.masker(sample, rng, entry.masker.fitting(sample, components[dataset], rng))
+
+        return self._replacing[dataset].read(
+            read, entry.order(rank), lambda failed: generator(self.seed, "row", step, row, failed), problems
+        )

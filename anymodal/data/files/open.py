@@ -1,0 +1,55 @@
+"""The layouts of files, and which of them a dataset has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from anymodal.data.files.folders import Folders
+from anymodal.data.files.index import FileIndex, Wanted
+from anymodal.data.files.layout import FileLayout, Place
+from anymodal.data.files.tars import AlignedTars
+from anymodal.data.files.webdataset import WebDataset
+from anymodal.errors import DataError
+
+# The one that was added last is asked first, so that a layout of your own comes before these.
+FILE_LAYOUTS: dict[str, FileLayout] = {"folders": Folders(), "tars": AlignedTars(), "webdataset": WebDataset()}
+
+
+def layout_of_files(path: str) -> FileLayout:
+    """The layout of the files at a path, as far as it shows without looking for parts. Raises DataError."""
+    return FILE_LAYOUTS[_recognized(Place(path))]
+
+
+def names_of_parts(path: str) -> set[str]:
+    """The names under which the parts of a dataset lie, such as its folders. Raises DataError."""
+    place = Place(path)
+    return FILE_LAYOUTS[_recognized(place)].names(place)
+
+
+def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None) -> FileIndex:
+    """The files of an aligned dataset.
+
+    Args:
+        path: a folder, a tar, or an address that fsspec knows.
+        wanted: the parts to look for, each with the names under which it may lie.
+        count: only the first samples.
+
+    Returns:
+        The index of the files that were found.
+
+    Raises:
+        DataError: there is no such place, or it has none of the files.
+    """
+    place = Place(path, wanted)
+    name = _recognized(place)
+    layout = FILE_LAYOUTS[name]
+    files = layout.open(place, count)
+    files.layout = name
+    if not len(files):
+        found = ", ".join(sorted(layout.names(place))) or "none"
+        raise DataError(f"{path} has no files for {', '.join(wanted)}; its {layout.units}: {found}")
+    return files
+
+
+def _recognized(place: Place) -> str:
+    return next(name for name, layout in reversed(FILE_LAYOUTS.items()) if layout.recognizes(place))
