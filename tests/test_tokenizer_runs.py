@@ -28,7 +28,7 @@ from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.training.log import read_log
-from anymodal.training.tokenizers.batches import PreparedBatches, Values, at_size, source_of
+from anymodal.training.tokenizers.batches import PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.recipe import TokenizerRun, run
 
 MLP = {"width": 16, "blocks": 1}
@@ -232,7 +232,7 @@ def test_usage_and_perplexity_are_on_the_line_for_people(
 
 def values_of(scenes: Path, *sizes: int, memory: int = 2**20) -> list[Values]:
     modality = registry().modality("rgb")(**GRID)
-    made = [at_size(modality, size) for size in sizes]
+    made = [modality.at_size(size) for size in sizes]
     return [Values(source_of(str(scenes), each), each, memory) for each in made]
 
 
