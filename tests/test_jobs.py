@@ -18,7 +18,7 @@ from worker_parts import dies, doubles, raises
 
 from anymodal.data.digest import differences
 from anymodal.data.jobs import executors
-from anymodal.data.jobs.executors import EXECUTORS, find_executor, results
+from anymodal.data.jobs.executors import Local, find_executor, results
 from anymodal.data.jobs.manifest import locked
 from anymodal.data.store.reader import TokenStore
 from anymodal.errors import ConfigError, DataError, PluginError
@@ -141,13 +141,13 @@ def test_two_runs_do_not_share_a_folder(work, tmp_path, capsys):
 
 
 def test_processes_that_die_or_raise_end_the_work(tmp_path):
-    assert sorted(results(EXECUTORS["local"], doubles, range(7), 2)) == [(k, 2 * k) for k in range(7)]
+    assert sorted(results(Local(), doubles, range(7), 2)) == [(k, 2 * k) for k in range(7)]
     with pytest.raises(DataError, match="a worker process died"):
-        list(results(EXECUTORS["local"], dies, range(4), 2))
+        list(results(Local(), dies, range(4), 2))
     with pytest.raises(DataError, match="job 3 has a problem"):
-        list(results(EXECUTORS["local"], raises, range(4), 2))
+        list(results(Local(), raises, range(4), 2))
     with pytest.raises(RuntimeError, match="ZeroDivisionError in a worker process"):
-        list(results(EXECUTORS["local"], raises, range(-1, 3), 2))
+        list(results(Local(), raises, range(-1, 3), 2))
 
 
 def test_executors_that_cannot_be_used_say_so(monkeypatch):

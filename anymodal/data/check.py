@@ -8,7 +8,7 @@ from pathlib import Path
 from anymodal.data.config import DataConfig
 from anymodal.data.report import Report
 from anymodal.data.sources.base import Begin, no_progress
-from anymodal.data.sources.open import DATA_LAYOUTS, kind_of_dataset
+from anymodal.data.sources.open import layout_of_dataset
 from anymodal.modality import Modality
 
 
@@ -36,4 +36,4 @@ def check_dataset(
         ConfigError: `names` does not fit the modalities.
     """
     config = DataConfig(path=str(path), names=names or {}, count=count)
-    return DATA_LAYOUTS[kind_of_dataset(config.path)].check(config, modalities, begin)
+    return layout_of_dataset(config.path).check(config, modalities, begin)

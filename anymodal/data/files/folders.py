@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 
@@ -17,7 +18,8 @@ from anymodal.data.files.layout import FileLayout, Place
 class Folders(FileLayout):
     """A folder for each part, a file for each sample."""
 
-    description: str = "a folder for each modality, a file for each sample: rgb/0001.png"
+    name: str = attrs.field(init=False, default="folders")
+    description: ClassVar[str] = "a folder for each modality, a file for each sample: rgb/0001.png"
 
     def recognizes(self, place: Place) -> bool:
         return True

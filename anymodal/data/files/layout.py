@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 import attrs
 
@@ -40,12 +41,13 @@ class Place:
 class FileLayout(ABC):
     """How the files of an aligned dataset are arranged.
 
-    `description` is one line for people, `units` what its parts are called. `anymodal.data.files.open.FILE_LAYOUTS` is
-    the table of all of them.
+    A class derived from it states its `name`, `description`, one line for people, and `units`, what its parts are
+    called. `anymodal.data.files.open.FILE_LAYOUTS` is the table of all of them.
     """
 
-    description: str = ""
-    units: str = "folders"
+    name: str = attrs.field(init=False)
+    description: ClassVar[str] = ""
+    units: ClassVar[str] = "folders"
 
     @abstractmethod
     def recognizes(self, place: Place) -> bool:

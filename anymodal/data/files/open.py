@@ -1,4 +1,8 @@
-"""The layouts of files, and which of them a dataset has."""
+"""The layouts of files, and which of them a dataset has.
+
+A layout is added by a class derived from `FileLayout`, with `FILE_LAYOUTS.add`, or by an entry point in the group
+"anymodal.file_layouts". The one that was added last is asked first, so that layouts of your own come before ours.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,23 @@ from anymodal.data.files.layout import FileLayout, Place
 from anymodal.data.files.tars import AlignedTars
 from anymodal.data.files.webdataset import WebDataset
 from anymodal.errors import DataError
+from anymodal.validators import Table
 
-# The one that was added last is asked first, so that a layout of your own comes before these.
-FILE_LAYOUTS: dict[str, FileLayout] = {"folders": Folders(), "tars": AlignedTars(), "webdataset": WebDataset()}
+FILE_LAYOUTS = Table(FileLayout, "file layout")  # type: ignore[type-abstract]
+FILE_LAYOUTS.add(Folders)
+FILE_LAYOUTS.add(AlignedTars)
+FILE_LAYOUTS.add(WebDataset)
 
 
 def layout_of_files(path: str) -> FileLayout:
     """The layout of the files at a path, as far as it shows without looking for parts. Raises DataError."""
-    return FILE_LAYOUTS[_recognized(Place(path))]
+    return _recognized(Place(path))
 
 
 def names_of_parts(path: str) -> set[str]:
     """The names under which the parts of a dataset lie, such as its folders. Raises DataError."""
     place = Place(path)
-    return FILE_LAYOUTS[_recognized(place)].names(place)
+    return _recognized(place).names(place)
 
 
 def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None) -> FileIndex:
@@ -41,15 +48,15 @@ def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None
         DataError: there is no such place, or it has none of the files.
     """
     place = Place(path, wanted)
-    name = _recognized(place)
-    layout = FILE_LAYOUTS[name]
+    layout = _recognized(place)
     files = layout.open(place, count)
-    files.layout = name
+    files.layout = layout.name
     if not len(files):
         found = ", ".join(sorted(layout.names(place))) or "none"
         raise DataError(f"{path} has no files for {', '.join(wanted)}; its {layout.units}: {found}")
     return files
 
 
-def _recognized(place: Place) -> str:
-    return next(name for name, layout in reversed(FILE_LAYOUTS.items()) if layout.recognizes(place))
+def _recognized(place: Place) -> FileLayout:
+    layouts = (FILE_LAYOUTS[name]() for name in reversed(list(FILE_LAYOUTS)))
+    return next(layout for layout in layouts if layout.recognizes(place))

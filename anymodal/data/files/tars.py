@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -23,6 +24,7 @@ RUN = 16  # neighbors in a remote tar that are read together
 AHEAD = 8 * 1024**2  # bytes that may be read for them at once
 KEPT = 64  # such reads that a process keeps
 SHARDS_AT_ONCE = 16
+FIELDS = ("offsets", "sizes")
 
 Tars = Mapping[str, tuple[str, ...]]  # the tars of a shard, and the parts that each may hold
 Member = tuple[int, int, int]  # offset, size and number of the ending
@@ -32,7 +34,8 @@ Member = tuple[int, int, int]  # offset, size and number of the ending
 class AlignedTars(FileLayout):
     """A folder of sharded tars for each part, the same shards for all."""
 
-    description: str = "a folder for each modality, the same sharded tars in all: rgb/shard-00000.tar"
+    name: str = attrs.field(init=False, default="tars")
+    description: ClassVar[str] = "a folder for each modality, the same sharded tars in all: rgb/shard-00000.tar"
 
     def recognizes(self, place: Place) -> bool:
         return any(_sharded(place).values())
@@ -128,6 +131,8 @@ class TarIndex(FileIndex):
             for tar, parts in tars.items():
                 members |= self._members(tar, parts, read[tar])
             keys = list(dict.fromkeys(key for rows in members.values() for key in rows))
+            if len(tars) == 1:  # in the order of the tar, also where samples lack parts
+                keys.sort(key=lambda key: min(rows[key] for rows in members.values() if key in rows))
             tar_of = {part: tar for tar, parts in tars.items() for part in parts}
             damage = {part: read[tar].damage if self.rest_is_known() else "" for part, tar in tar_of.items()}
             columns = {part: _column(tar_of[part], rows, keys, damage[part]) for part, rows in members.items()}
@@ -196,17 +201,20 @@ class TarIndex(FileIndex):
             raise DataError(column.damage)
         if self._is_remote:
             with suppress(DataError):
-                return self._read_ahead(column, row)
+                return self._read_ahead(self._rows[shard], column, row)
         return storage.read(column.tar, int(column.offsets[row]), int(column.sizes[row]))
 
-    def _read_ahead(self, column: _Column, row: int) -> bytes:
-        """The member, read together with those that follow it, unless that was done before."""
+    def _read_ahead(self, rows: _Rows, column: _Column, row: int) -> bytes:
+        """The member, read together with those of its sample and of those that follow, unless that was done before."""
         start, size = int(column.offsets[row]), int(column.sizes[row])
         begin, data = self._ahead.get(column.tar, (0, b""))
         if not begin <= start <= start + size <= begin + len(data):
-            ends = (column.offsets + column.sizes)[row : row + RUN]
-            ends = ends[(column.sizes[row : row + RUN] >= 0) & (ends >= start + size) & (ends <= start + AHEAD)]
-            begin, data = start, storage.read(column.tar, start, max(size, int(max(ends, default=0)) - start))
+            same = [each for each in rows.columns.values() if each.tar == column.tar]
+            offsets, sizes = (np.stack([getattr(c, field)[row : row + RUN] for c in same]) for field in FIELDS)
+            begin = max(int(offsets[:, 0][sizes[:, 0] >= 0].min()), start + size - AHEAD)
+            ends = (offsets + sizes)[sizes >= 0]
+            end = max(start + size, int(ends[ends <= begin + AHEAD].max(initial=0)))
+            data = storage.read(column.tar, begin, end - begin)
             self._ahead[column.tar] = begin, data
             if len(self._ahead) > KEPT:
                 self._ahead.popitem(last=False)

@@ -8,6 +8,7 @@ several pieces names the part before its ending (0001.rgb.png, 0001.caption.json
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import attrs
 
@@ -22,8 +23,9 @@ from anymodal.data.files.tars import SHARDS_AT_ONCE, TarIndex
 class WebDataset(FileLayout):
     """One tar, or a folder with tars and without folders; the extensions of the first 16 shards name the parts."""
 
-    description: str = "tars of whole samples, as webdataset writes them: shard-00000.tar with 0001.rgb.png"
-    units: str = "extensions"
+    name: str = attrs.field(init=False, default="webdataset")
+    description: ClassVar[str] = "tars of whole samples, as webdataset writes them: shard-00000.tar with 0001.rgb.png"
+    units: ClassVar[str] = "extensions"
 
     def recognizes(self, place: Place) -> bool:
         if place.path.endswith(".tar"):

@@ -19,11 +19,12 @@ from functools import cached_property
 from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
-from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, nearest
+from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError
+from anymodal.validators import Table
 
 Worker = Callable[[Any], Any]
 MakeWorker = Callable[[int], Worker]
@@ -45,9 +46,10 @@ class Group:
 
 @attrs.frozen
 class Executor(ABC):
-    """Who does the jobs. `description` is one line for people."""
+    """Who does the jobs. A class derived from it states its `name`, and `description`, one line for people."""
 
-    description: str = ""
+    name: str = attrs.field(init=False)
+    description: ClassVar[str] = ""
 
     def check(self) -> None:  # noqa: B027  # most can be used everywhere
         """Raise ConfigError or PluginError where it cannot be used."""
@@ -66,7 +68,8 @@ class Executor(ABC):
 class Local(Executor):
     """Processes of this machine; with one worker, this process itself."""
 
-    description: str = "processes of this machine"
+    name: str = attrs.field(init=False, default="local")
+    description: ClassVar[str] = "processes of this machine"
 
     def results(self, make: MakeWorker, jobs: Sequence[Any], workers: int) -> Results:
         return _here(make(0), jobs) if workers == 1 else _processes(make, jobs, workers)
@@ -76,7 +79,8 @@ class Local(Executor):
 class Ray(Executor):
     """Ray Data on the cluster of RAY_ADDRESS or `ray start`, or on one started here; all must see the same files."""
 
-    description: str = "a Ray cluster"
+    name: str = attrs.field(init=False, default="ray")
+    description: ClassVar[str] = "a Ray cluster"
 
     def check(self) -> None:
         if find_spec("ray") is None:
@@ -112,7 +116,8 @@ class Ray(Executor):
 class Torchrun(Executor):
     """The processes that torchrun started, each with its share of the jobs."""
 
-    description: str = "the processes of torchrun"
+    name: str = attrs.field(init=False, default="torchrun")
+    description: ClassVar[str] = "the processes of torchrun"
 
     def check(self) -> None:
         if "RANK" not in os.environ:
@@ -132,15 +137,17 @@ class Torchrun(Executor):
         return _here(make(int(os.environ.get("LOCAL_RANK", "0"))), jobs[rank::world])
 
 
-EXECUTORS: dict[str, Executor] = {"local": Local(), "ray": Ray(), "torchrun": Torchrun()}
+EXECUTORS = Table(Executor, "executor")  # type: ignore[type-abstract]
+EXECUTORS.add(Local)
+EXECUTORS.add(Ray)
+EXECUTORS.add(Torchrun)
 
 
 def find_executor(name: str) -> Executor:
     """The executor of that name. Raises ConfigError for an unknown one, PluginError for one that is not installed."""
-    if name not in EXECUTORS:
-        raise ConfigError(f"no executor {name!r}{nearest(name, EXECUTORS)}; there are: {', '.join(EXECUTORS)}")
-    EXECUTORS[name].check()
-    return EXECUTORS[name]
+    executor = EXECUTORS(name)
+    executor.check()
+    return executor
 
 
 def results(executor: Executor, make: MakeWorker, jobs: Sequence[Any], workers: int | None) -> Results:

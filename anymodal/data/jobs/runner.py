@@ -82,11 +82,12 @@ class Worker:
         return [attrs.asdict(problem) for problem in problems]
 
 
-def make_worker(work: Work, layouts: Mapping[str, FileLayout], number: int) -> Worker:
+def make_worker(work: Work, layouts: Sequence[type[FileLayout]], number: int) -> Worker:
     """A worker on a GPU of its own, if there are any; it knows the layouts of files that the first process knows."""
     import torch
 
-    FILE_LAYOUTS.update(layouts)
+    for layout in layouts:
+        FILE_LAYOUTS.add(layout)
     gpus = torch.cuda.device_count()
     return Worker(work, f"cuda:{number % gpus}" if gpus else None)
 
@@ -123,6 +124,7 @@ def make_dataset(
         ConfigError: the executor is unknown or not usable here, or `max_bad` is no share.
     """
     chosen = find_executor(executor)
+    make = partial(make_worker, work, [FILE_LAYOUTS[name] for name in FILE_LAYOUTS])
     out, bad = work.out, BadShare(max_bad, work.out)
     with chosen.group() as group, locked(out) if group.leads else nullcontext():
         manifests: list[Manifest] = []
@@ -140,7 +142,7 @@ def make_dataset(
         try:
             with progress(samples, what) as advance:
                 advance(samples - sum(job.samples for job in jobs))
-                for job, problems in results(chosen, partial(make_worker, work, dict(FILE_LAYOUTS)), jobs, workers):
+                for job, problems in results(chosen, make, jobs, workers):
                     finished += 1
                     advance(job.samples)
                     bad.add(job.samples, [Problem(**each) for each in problems])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -24,7 +25,8 @@ from anymodal.tokens import Layout
 class AlignedFiles(DataLayout):
     """Files in one of the layouts of `anymodal.data.files.open.FILE_LAYOUTS`."""
 
-    description: str = "files of values, in folders or tars, here or behind an address"
+    name: str = attrs.field(init=False, default="files")
+    description: ClassVar[str] = "files of values, in folders or tars, here or behind an address"
 
     def recognizes(self, path: str) -> bool:
         return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -50,13 +50,15 @@ class Source(ABC):
 
 @attrs.frozen
 class DataLayout(ABC):
-    """A way in which a dataset may lie on disk or behind an address. `description` is one line for people.
+    """A way in which a dataset may lie on disk or behind an address.
 
+    A class derived from it states its `name`, and `description`, one line for people.
     `anymodal.data.sources.open.DATA_LAYOUTS` is the table of all of them. Where only the arrangement of files is new,
     a `FileLayout` is enough.
     """
 
-    description: str = ""
+    name: str = attrs.field(init=False)
+    description: ClassVar[str] = ""
 
     @abstractmethod
     def recognizes(self, path: str) -> bool:
@@ -75,7 +77,7 @@ class DataLayout(ABC):
             raise ConfigError(f"{config.path} is checked with the modalities of a run; say which: --config MODEL.yaml")
         layout = layout_of(modalities)
         source = self.open(config, modalities, layout)
-        report = Report(type(self).__name__, len(source), dict.fromkeys(sorted(source.streams), 0))
+        report = Report(self.name, len(source), dict.fromkeys(sorted(source.streams), 0))
         advance, rng = begin(len(source)), np.random.default_rng(0)
         for index in range(len(source)):
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -36,7 +36,8 @@ SAVED = ("dataset_dict.json", "dataset_info.json")  # in a folder that `save_to_
 class HuggingFaceRows(DataLayout):
     """A dataset of the Hub, a file of rows, or a saved folder."""
 
-    description: str = "rows of Hugging Face datasets: hf:NAME, a .parquet, .json or .jsonl file, a saved folder"
+    name: str = attrs.field(init=False, default="rows")
+    description: ClassVar[str] = "rows of Hugging Face datasets: hf:NAME, a .parquet or .json file, a saved folder"
 
     def recognizes(self, path: str) -> bool:
         if path.startswith("hf:") and not path.startswith("hf://"):

@@ -1,4 +1,8 @@
-"""The layouts of datasets, and which of them a path is."""
+"""The layouts of datasets, and which of them a path has.
+
+A layout is added by a class derived from `DataLayout`, with `DATA_LAYOUTS.add`, or by an entry point in the group
+"anymodal.data_layouts". The one that was added last is asked first, so that layouts of your own come before ours.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ from anymodal.data.sources.huggingface import HuggingFaceRows
 from anymodal.data.sources.tokenized import TokenizedDataset
 from anymodal.errors import ConfigError, nearest
 from anymodal.tokens import ModalitySet
+from anymodal.validators import Table
 
-# The one that was added last is asked first, so that a layout of your own comes before these.
-DATA_LAYOUTS: dict[str, DataLayout] = {"files": AlignedFiles(), "tokens": TokenizedDataset(), "rows": HuggingFaceRows()}
+DATA_LAYOUTS = Table(DataLayout, "data layout")  # type: ignore[type-abstract]
+DATA_LAYOUTS.add(AlignedFiles)
+DATA_LAYOUTS.add(TokenizedDataset)
+DATA_LAYOUTS.add(HuggingFaceRows)
 
 
 def open_source(config: DataConfig, modalities: ModalitySet) -> Source:
@@ -35,9 +42,10 @@ def open_source(config: DataConfig, modalities: ModalitySet) -> Source:
                 f"{nearest(name, modalities.modalities)}"
             )
     chosen = {m.name: m for m in modalities if not config.modalities or m.name in config.modalities}
-    return DATA_LAYOUTS[kind_of_dataset(config.path)].open(config, chosen, modalities.layout)
+    return layout_of_dataset(config.path).open(config, chosen, modalities.layout)
 
 
-def kind_of_dataset(path: str) -> str:
-    """The layout of the dataset at a path or an address, by its name in the table."""
-    return next(name for name, layout in reversed(DATA_LAYOUTS.items()) if layout.recognizes(path))
+def layout_of_dataset(path: str) -> DataLayout:
+    """The layout of the dataset at a path or an address."""
+    layouts = (DATA_LAYOUTS[name]() for name in reversed(list(DATA_LAYOUTS)))
+    return next(layout for layout in layouts if layout.recognizes(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -29,7 +29,8 @@ MANIFESTS = ("manifest.json", ".jobs/plan.json")  # of a dataset that was made s
 class TokenizedDataset(DataLayout):
     """A folder with a manifest that says that it holds tokens."""
 
-    description: str = "tokens made by anymodal tokenize"
+    name: str = attrs.field(init=False, default="tokens")
+    description: ClassVar[str] = "tokens made by anymodal tokenize"
 
     def recognizes(self, path: str) -> bool:
         if storage.is_remote(path):

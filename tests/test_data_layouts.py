@@ -1,0 +1,371 @@
+"""Layouts of datasets: tars as webdataset writes them, and layouts that others add."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import fsspec
+import numpy as np
+import pytest
+import webdataset
+from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples, served
+from conftest import build_set
+from datasets_made import contents, write_pictures
+from small_runs import GRID, STEPS, command, model_config
+
+import anymodal as am
+from anymodal.data.config import DataConfig
+from anymodal.data.files import storage
+from anymodal.data.files.index import FileIndex, key_and_suffix
+from anymodal.data.files.layout import FileLayout, Place
+from anymodal.data.files.open import FILE_LAYOUTS, layout_of_files
+from anymodal.data.files.values import open_values
+from anymodal.data.files.webdataset import split_member
+from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data.sources.base import DataLayout, Source
+from anymodal.data.sources.open import DATA_LAYOUTS, layout_of_dataset, open_source
+from anymodal.data.store.reader import TokenStore
+from anymodal.errors import AnymodalError, DataError
+from anymodal.plugins.registry import registry
+from anymodal.validators import Table
+
+NAMES = {"rgb": "rgb@224", "depth": "tok_depth@224"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def small(vocabulary) -> am.ModalitySet:
+    """Pictures, depth and captions."""
+    return build_set(["rgb", "depth", "caption"], vocabulary)
+
+
+def as_webdataset(root: Path, files: Mapping[str, Mapping[str, bytes]], shard: int = 5) -> Path:
+    """Shards of so many samples, written by the package webdataset."""
+    by_key: dict[str, dict[str, object]] = {}
+    for folder, inside in files.items():
+        for name, data in inside.items():
+            key, _, ending = name.rpartition(".")
+            by_key.setdefault(key, {"__key__": key})[f"{folder}.{ending}"] = data
+    root.mkdir(parents=True)
+    with webdataset.ShardWriter(str(root / "shard-%05d.tar"), maxcount=shard, verbose=0) as sink:
+        for key in sorted(by_key):
+            sink.write(by_key[key])
+    return root
+
+
+def source(path, members, **options) -> Source:
+    return open_source(DataConfig(path=str(path), **options), members)
+
+
+def tokens(found: Source, index: int, seed: int = 0) -> dict[str, np.ndarray]:
+    return found.sample(index, np.random.default_rng(seed))
+
+
+def assert_same(left, right) -> None:
+    assert left.keys() == right.keys()
+    for name in left:
+        assert np.array_equal(left[name], right[name]), name
+
+
+# Tars of whole samples.
+
+
+def test_tars_of_webdataset_here_and_behind_addresses_give_what_folders_give(tmp_path, small):
+    folder, shards = as_folder(tmp_path / "folder", samples(12)), as_webdataset(tmp_path / "shards", samples(12))
+    one = as_webdataset(tmp_path / "one", samples(12), shard=100) / "shard-00000.tar"
+    fsspec.filesystem("memory").put(str(shards), "/layouts-shards", recursive=True)
+    first = source(folder, small)
+    with served(tmp_path) as address:
+        places = [shards, one, "memory://layouts-shards", "memory://layouts-shards/shard-00000.tar", f"{address}/one"]
+        for place in places:
+            other = source(place, small)
+            assert len(other) == (5 if str(place).endswith("shards/shard-00000.tar") else 12)
+            assert other.streams == first.streams == {"rgb", "rgb.pixels", "depth", "caption"}
+            for index in range(0, len(other), 4):
+                assert_same(tokens(first, index), tokens(other, index))
+    assert layout_of_files(str(shards)).name == "webdataset"
+    assert open_values(shards, small).describe(6) == f"0006 in shard-00001 of {shards}"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_webdataset_reads_the_same_samples(tmp_path, small):
+    shards = as_webdataset(tmp_path / "shards", samples(7))
+    values = open_values(shards, small)
+    theirs = list(webdataset.WebDataset([str(p) for p in sorted(shards.iterdir())], shardshuffle=False))
+    assert list(values.names) == [sample["__key__"] for sample in theirs]
+    for index, sample in enumerate(theirs):
+        for name, ending in (("rgb", "png"), ("depth", "npy"), ("caption", "txt")):
+            assert values.files.read(name, index) == sample[f"{name}.{ending}"]
+
+
+def test_names_are_split_as_webdataset_splits_them():
+    for member in ("a.rgb.png", "./b/c.d/0001.Caption.JSON", "x.jpg", "v1.0/a.seg.mask.png", "README"):
+        key, extension = webdataset.tariterators.base_plus_ext(member.removeprefix("./"))
+        part, name, suffix = split_member(member)
+        assert name == (key or "")
+        if key:
+            assert extension.lower() in (f"{part}{suffix}", part)
+    assert split_member("0001.jpg") == ("jpg", "0001", ".jpg")
+    assert split_member("dogs/0001.rgb.png") == ("rgb", "dogs/0001", ".png")
+
+
+def test_plain_extensions_are_named_in_the_configuration(tmp_path, small, capsys):
+    files = samples(4)
+    shards = as_webdataset(tmp_path / "shards", {"photo": files["rgb"], "words": files["caption"]})
+    with tarfile.open(shards / "shard-00001.tar", "w") as tar:
+        for k in (4, 5):
+            for name, data in ((f"{k:04d}.png", picture(k)), (f"{k:04d}.txt", b"a red car"), (f"{k:04d}.json", b"{}")):
+                path = tmp_path / name
+                path.write_bytes(data)
+                tar.add(path, name)
+    with pytest.raises(DataError, match="has no files for rgb, depth, caption; its extensions: json, photo, png, txt"):
+        source(shards, small)
+    found = source(shards, small, names={"rgb": "png", "caption": "txt"})
+    assert len(found) == 2 and set(tokens(found, 1)) == {"rgb", "rgb.pixels", "caption"}
+    assert command("data", "check", shards, "--name", "rgb=png", "--name", "caption=txt", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["kind"] == "webdataset" and report["counts"] == {"rgb": 2, "caption": 2}
+    assert command("data", "check", shards) == 2
+    assert "has no extension of an installed modality; its extensions: json" in capsys.readouterr().err
+
+
+def test_stored_grids_in_tars_of_webdataset_share_the_crop(tmp_path, small):
+    folder, shards = as_folder(tmp_path / "folder", grids(6)), as_webdataset(tmp_path / "shards", grids(6))
+    left, right = source(folder, small, names=NAMES), source(shards, small, names=NAMES)
+    for seed in range(6):
+        assert_same(tokens(left, 4, seed), tokens(right, 4, seed))
+
+
+def test_what_is_wrong_with_a_tar_of_webdataset_is_reported(tmp_path, capsys, small):
+    files = samples(10)
+    files["depth"]["0002.npy"] = npy(np.full((4, 4), np.inf, np.float32))
+    files["caption"]["0001.json"] = b'"twice"'
+    files["rgb"]["0003.pdf"] = files["rgb"].pop("0003.png")
+    shards = as_webdataset(tmp_path / "shards", files)
+    shard = shards / "shard-00001.tar"
+    with tarfile.open(shard) as tar:
+        cut = next(m for m in tar.getmembers() if m.name.startswith("0008.rgb")).offset_data + 20
+    shard.write_bytes(shard.read_bytes()[:cut])
+    assert command("data", "check", shards, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    found = {(p["part"], p["kind"]): p["count"] for p in report["problems"]}
+    damaged = {(name, "damaged shard"): 1 for name in ("rgb", "depth", "caption")}
+    assert found == {
+        **damaged,
+        ("depth", "not finite"): 1,
+        ("caption", "name used twice"): 1,
+        ("rgb", "not read"): 1,
+        ("rgb", "not readable"): 1,
+    }
+    assert report["samples"] == 9
+    values = open_values(shards, small)
+    assert "rgb" not in values.held(3) and values.held(6) == ["rgb", "depth", "caption"]
+    with pytest.raises(AnymodalError, match=r"shard-00001.tar.* cut short"):
+        values.read(8)
+
+
+def test_neighbors_in_a_remote_tar_of_webdataset_are_read_together(tmp_path, small, monkeypatch):
+    system = fsspec.filesystem("memory")
+    system.put(str(as_webdataset(tmp_path / "ahead", samples(10))), "/layouts-ahead", recursive=True)
+    found = open_values("memory://layouts-ahead", small)
+    reads, read = [], storage.read
+    monkeypatch.setattr(storage, "read", lambda *what: reads.append(what) or read(*what))
+    for index in range(10):
+        assert len(found.read(index)) == 3
+    assert len(reads) == 2  # of 30 members in two shards
+
+
+def test_tars_beside_folders_are_not_tars_of_webdataset(tmp_path, small):
+    root = as_folder(tmp_path / "data", samples(3))
+    (root / "backup.tar").write_bytes(b"")
+    assert layout_of_files(str(root)).name == "folders" and len(source(root, small)) == 3
+    shards = as_tars(tmp_path / "tars", samples(3))
+    assert command("label", shards / "rgb", "--with", "canny_edge", "--out", tmp_path / "labeled") == 0
+
+
+def test_tars_of_webdataset_are_labeled_and_tokenized(tmp_path, small):
+    shards = as_webdataset(tmp_path / "shards", samples(7))
+    assert command("label", shards, "--with", "canny_edge", "--out", tmp_path / "labeled") == 0
+    assert sorted(p.name for p in (tmp_path / "labeled/canny_edge").iterdir()) == ["shard-00000.tar", "shard-00001.tar"]
+    tokenize_dataset(shards, lambda: small, tmp_path / "tokens")
+    tokenize_dataset(as_folder(tmp_path / "folder", samples(7)), lambda: small, tmp_path / "same")
+    assert contents(tmp_path / "tokens") == contents(tmp_path / "same")
+
+
+# Layouts that others add.
+
+
+@attrs.frozen
+class Zip(FileLayout):
+    """A zip of PART/NAME.ext."""
+
+    name: str = attrs.field(init=False, default="zip")
+    description: ClassVar[str] = "a zip with a folder for each modality"
+
+    def recognizes(self, place: Place) -> bool:
+        return place.path.endswith(".zip")
+
+    def names(self, place: Place) -> set[str]:
+        with zipfile.ZipFile(place.path) as archive:
+            return {name.split("/")[0] for name in archive.namelist()}
+
+    def open(self, place: Place, count: int | None) -> FileIndex:
+        return ZipIndex(place, place.chosen(self.names(place)), count)
+
+
+class ZipIndex(FileIndex):
+    def __init__(self, place: Place, folders: dict[str, str], count: int | None) -> None:
+        super().__init__(place.path, folders)
+        with zipfile.ZipFile(self.root) as archive:
+            names = archive.namelist()
+        self.names = {
+            part: {key_and_suffix(name.partition("/")[2])[0]: name for name in names if name.startswith(f"{folder}/")}
+            for part, folder in folders.items()
+        }
+        self.keys = sorted(set().union(*self.names.values()))[:count]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key(self, index: int) -> str:
+        return self.keys[index]
+
+    def holds(self, part: str, index: int) -> bool:
+        return self.keys[index] in self.names.get(part, ())
+
+    def place(self, part: str, index: int) -> str:
+        return f"{self.root}: {self.names[part][self.keys[index]]}"
+
+    def suffix(self, part: str, index: int) -> str:
+        return Path(self.names[part][self.keys[index]]).suffix
+
+    def read(self, part: str, index: int) -> bytes:
+        with zipfile.ZipFile(self.root) as archive:
+            return archive.read(self.names[part][self.keys[index]])
+
+
+@attrs.frozen
+class Colors(DataLayout):
+    """So many captions about colors, made up: colors:COUNT."""
+
+    name: str = attrs.field(init=False, default="colors")
+
+    def recognizes(self, path: str) -> bool:
+        return path.startswith("colors:")
+
+    def open(self, config, modalities, layout) -> Source:
+        return MadeUp(int(config.path.partition(":")[2]), modalities["caption"])
+
+
+class MadeUp(Source):
+    streams = frozenset(["caption"])
+
+    def __init__(self, count: int, caption: am.Modality) -> None:
+        self.count, self.caption = count, caption
+
+    def __len__(self) -> int:
+        return self.count
+
+    def describe(self, index: int) -> str:
+        return f"color {index}"
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        if index == 3:
+            raise ValueError("no such color")
+        return {"caption": self.caption.tokenize([f"a car of color {index}"])["caption"][0]}
+
+
+@pytest.fixture
+def added():
+    """Two layouts of this file in their tables."""
+    pairs: list[tuple[Table, type]] = [(FILE_LAYOUTS, Zip), (DATA_LAYOUTS, Colors)]
+    for table, cls in pairs:
+        table.add(cls)
+    yield
+    FILE_LAYOUTS.remove("zip")
+    DATA_LAYOUTS.remove("colors")
+
+
+def zipped(path: Path, root: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(p for p in root.rglob("*") if p.is_file()):
+            archive.write(file, file.relative_to(root))
+    return path
+
+
+def pixels_alone() -> am.ModalitySet:
+    """A set that another process can make: pixels of pictures, and depth without a tokenizer is left out."""
+    return am.ModalitySet([registry().modality("rgb")(size=32, patch=8)])
+
+
+@pytest.mark.usefixtures("added")
+def test_a_layout_of_files_that_is_added_is_tokenized_labeled_and_checked(tmp_path, capsys, small):
+    folder = write_pictures(tmp_path / "folder", 6)
+    path = zipped(tmp_path / "data.zip", folder)
+    tokenize_dataset(path, lambda: small, tmp_path / "tokens", shard_size=2)
+    tokenize_dataset(folder, lambda: small, tmp_path / "same", shard_size=2)
+    assert contents(tmp_path / "tokens") == contents(tmp_path / "same")
+    assert command("data", "check", path, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["kind"] == "zip" and report["counts"] == {"rgb": 6, "depth": 6, "caption": 6}
+    assert command("label", path, "--with", "canny_edge", "--out", tmp_path / "labeled") == 0
+    assert len(open_values(tmp_path / "labeled", [registry().modality("canny_edge")()])) == 6
+
+
+@pytest.mark.usefixtures("added")
+def test_an_added_layout_travels_to_worker_processes(tmp_path):
+    path = zipped(tmp_path / "data.zip", write_pictures(tmp_path / "folder", 4, modalities=("rgb",)))
+    summary = tokenize_dataset(path, pixels_alone, tmp_path / "tokens", shard_size=2, workers=2)
+    assert summary.jobs == 2 and TokenStore(tmp_path / "tokens").names == ["0000", "0001", "0002", "0003"]
+
+
+@pytest.mark.usefixtures("added")
+def test_models_train_on_layouts_that_are_added(tmp_path, vocabulary):
+    vocabulary.save(tmp_path / "tokenizers/vocabulary.json")
+    path = zipped(tmp_path / "data.zip", write_pictures(tmp_path / "folder", 6, modalities=("rgb", "caption")))
+    model_config(
+        tmp_path / "model.yaml",
+        {"rgb": GRID, "caption": {"length": 24}},
+        [
+            {"inputs": {"rgb.pixels": 1}, "targets": {"caption": 1}},
+            {"inputs": {"caption": 1}, "targets": {"caption": 1}},
+        ],
+        data=[str(path), {"path": "colors:9", "modalities": ["caption"]}],
+        training={**STEPS, "batch_size": 6},
+        workers=1,
+    )
+    assert command("train", tmp_path / "model.yaml", "--out", tmp_path / "run") == 0
+    assert (tmp_path / "run/model/config.json").exists()
+
+
+@pytest.mark.usefixtures("added")
+def test_a_layout_of_datasets_that_is_added_is_checked(tmp_path, capsys, vocabulary):
+    vocabulary.save(tmp_path / "tokenizers/vocabulary.json")
+    config = model_config(
+        tmp_path / "model.yaml", {"caption": {"length": 24}}, [{"inputs": {"caption": 1}, "targets": {"caption": 1}}]
+    )
+    assert layout_of_dataset("colors:9").name == "colors"
+    assert command("data", "check", "colors:9", "--config", config, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["kind"] == "colors" and report["counts"] == {"caption": 8}
+    assert report["tokens"]["caption"]["longest"] > 4
+    assert report["problems"] == [
+        {
+            "part": "samples",
+            "kind": "not usable",
+            "count": 1,
+            "examples": ["color 3: ValueError: no such color"],
+        }
+    ]
+    assert command("data", "check", "colors:9") == 2
+    assert "say which: --config MODEL.yaml" in capsys.readouterr().err
