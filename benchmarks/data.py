@@ -26,10 +26,7 @@ from anymodal_scenes import write
 
 import anymodal as am
 from anymodal.config import load_config
-from anymodal.data.batches import MaskedBatches
-from anymodal.data.config import DataConfig
-from anymodal.data.crops import Crops
-from anymodal.data.jobs.tokenize import tokenize_dataset
+from anymodal.data import Crops, DataConfig, MaskedBatches, tokenize_dataset
 from anymodal.data.order import generator
 from anymodal.tokens import ModalitySet, collate
 from anymodal.training.multimodal.config import TrainConfig, build_set
