@@ -7,6 +7,11 @@ Shapes: T rows of this process, C width, K rows wanted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -58,3 +63,30 @@ def rows_at(rows_TC: Tensor, places_K: Tensor, counts: list[int]) -> Tensor:
     found_KC = rows_TC.new_zeros(len(places_K), rows_TC.shape[1])
     found_KC[own_K] = rows_TC[places_K[own_K] - start]
     return total(found_KC)
+
+
+@contextmanager
+def patient_group() -> Iterator[bool]:
+    """Join the processes of torchrun without accelerators, for as long as the block runs, however long one waits.
+
+    The value says whether this process is the first one.
+    """
+    dist.init_process_group("gloo", timeout=timedelta(days=99))
+    try:
+        yield dist.get_rank() == 0
+    finally:
+        dist.destroy_process_group()
+
+
+def first_object(value: Any) -> Any:
+    """What the first process has, a value of any kind that can be pickled; the processes of a run trust each other."""
+    values = [value]
+    if processes() > 1:
+        dist.broadcast_object_list(values, 0)
+    return values[0]
+
+
+def meet() -> None:
+    """Wait until all processes are here."""
+    if processes() > 1:
+        dist.barrier()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -369,3 +371,28 @@ def test_a_layout_of_datasets_that_is_added_is_checked(tmp_path, capsys, vocabul
     ]
     assert command("data", "check", "colors:9") == 2
     assert "say which: --config MODEL.yaml" in capsys.readouterr().err
+
+
+def test_an_installed_distribution_adds_a_layout(tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    facts = site / "zips-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (site / "zips.py").write_text(f"from {__name__} import Zip\n")
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zips\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[anymodal.file_layouts]\nzip = zips:Zip\n")
+    path = zipped(tmp_path / "data.zip", write_pictures(tmp_path / "folder", 2, modalities=("rgb",)))
+    with pytest.raises(DataError, match="no such folder"):
+        layout_of_files(str(path))
+    monkeypatch.syspath_prepend(site)
+    try:
+        assert layout_of_files(str(path)).name == "zip"
+    finally:
+        FILE_LAYOUTS.remove("zip")
+
+
+def test_the_public_face_is_cheap_and_whole():
+    code = (
+        "import sys, anymodal.data as data; assert not {'numpy', 'torch', 'attrs'} & set(sys.modules);"
+        "assert all(getattr(data, name) is not None for name in data.__all__) and 'check_dataset' in data.__all__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,6 +15,7 @@ from anymodal.data.batches import Batch, MaskedBatches, MixtureEntry
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.data.mixture import Mixture, block_length, shares
 from anymodal.data.order import Share, Shuffled
+from anymodal.data.replacing import Replacing
 from anymodal.data.sources.base import Source
 from anymodal.data.sources.open import open_source
 from anymodal.errors import ConfigError, DataError, ValueProblem
@@ -187,6 +188,30 @@ def test_a_failing_plugin_is_a_bad_sample():
     assert (
         batch.problems and batch.problems[0].startswith("7 of x: KeyError: 'nothing") and "\n" not in batch.problems[0]
     )
+
+
+def test_samples_are_replaced_by_the_next_or_by_any_other():
+    def read(index: int, rng: np.random.Generator) -> int | None:
+        tried.append(index)
+        if index in bad:
+            raise KeyError(index)
+        return None if index in lacking else 10 * index
+
+    def found(index: int) -> int:
+        return replacing.read(read, index, lambda failed: np.random.default_rng(failed), problems)
+
+    replacing = Replacing("x", 8, lambda index: f"{index} of x", "x has none")
+    tried, problems, bad, lacking = [], [], {2}, {6, 7, 0}
+    assert found(3) == 30 and not problems
+    assert found(6) == 10 and tried[-4:] == [6, 7, 0, 1] and not problems
+    other = int(np.random.default_rng(1).integers(8))
+    assert found(2) and tried[-2:] == [2, other] and problems == ["2 of x: KeyError: 2"]
+    bad, lacking = set(), set(range(8))
+    with pytest.raises(DataError, match=r"^x has none$"):
+        found(5)
+    bad = set(range(8))
+    with pytest.raises(DataError, match=r"20 samples of x in a row cannot be used; the last one: . of x: KeyError"):
+        found(5)
 
 
 # From configurations.

@@ -142,7 +142,7 @@ def test_random_crops_cover_their_share_and_fit_the_picture():
         assert 0.5 - 1e-6 <= crop.width * 80 / (crop.height * 50) <= 2 + 1e-6
     assert np.mean([crop.flip for crop in drawn]) == pytest.approx(0.3, abs=0.08)
     narrow = random_crop(CropConfig(scale=(1, 1), ratio=(1, 1)), 100, 10, np.random.default_rng(0))
-    assert (narrow.width * 100, narrow.height * 10) == (10, 10)  # nothing fits: the centerd square
+    assert (narrow.width * 100, narrow.height * 10) == (10, 10)  # nothing fits: the centered square
 
 
 def test_stored_crops_follow_from_the_center_where_no_picture_is_known():

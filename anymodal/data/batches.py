@@ -44,7 +44,7 @@ class MaskedBatches:
     What a step is made of depends on the seed and the step alone, not on the number of processes and parts. All samples
     of a step share the component of the masking, so that they are of similar length; one that the component finds
     nothing to read or to predict in draws another. A sample that cannot be used is replaced by another one of its
-    dataset, and told of in the batch.
+    dataset, and named in the batch.
 
     Args:
         entries: the datasets; they share a layout of tokens.

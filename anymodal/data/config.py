@@ -10,10 +10,7 @@ import attrs
 
 from anymodal.errors import ConfigError
 from anymodal.masking import MaskingConfig
-
-
-def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(names)
+from anymodal.validators import as_tuple
 
 
 @attrs.frozen(kw_only=True)
@@ -46,12 +43,12 @@ class DataConfig:
     file, or a folder written by `save_to_disk`). `weight`: its share of the samples, among the weights of all.
     `modalities`: those to be used, all if empty. `names`: the folders, or columns, of modalities or streams that are
     named otherwise there. `masking`: a mixture of its own. `crop`: random crops of values that are tokenized while the
-    model trains; without it, the centerd square. `count`: only the first samples.
+    model trains; without it, the centered square. `count`: only the first samples.
     """
 
     path: str = attrs.field(metadata={"short": True})
     weight: float = 1.0
-    modalities: tuple[str, ...] = attrs.field(factory=tuple, converter=_as_tuple)
+    modalities: tuple[str, ...] = attrs.field(factory=tuple, converter=as_tuple)
     names: Mapping[str, str] = attrs.field(factory=dict)
     masking: MaskingConfig | None = None
     crop: CropConfig | None = None

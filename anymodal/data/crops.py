@@ -18,7 +18,7 @@ TRIES = 10
 def random_crop(config: CropConfig, width: float, height: float, rng: np.random.Generator) -> Crop:
     """A crop of a picture of that size, drawn as by torchvision's RandomResizedCrop.
 
-    Area and the logarithm of the ratio are uniform; after ten that do not fit, the largest centerd one whose ratio is
+    Area and the logarithm of the ratio are uniform; after ten that do not fit, the largest centered one whose ratio is
     within its range.
     """
     low, high = (math.log(bound) for bound in config.ratio)
@@ -38,7 +38,7 @@ def random_crop(config: CropConfig, width: float, height: float, rng: np.random.
 def stored_crop(settings: np.ndarray, row: int, extent: tuple[float, float] | None) -> Crop:
     """Row `row` of crop settings (crops, 5), each (top, left, height, width, flip) in pixels of the picture.
 
-    `extent` is the picture's (width, height); without it, it follows from row 0, which is the centerd crop.
+    `extent` is the picture's (width, height); without it, it follows from row 0, which is the centered crop.
     Raises ValueProblem for a crop that is not within the picture.
     """
     top, left, height, width, flip = (float(number) for number in settings[row])
@@ -56,7 +56,7 @@ def stored_crop(settings: np.ndarray, row: int, extent: tuple[float, float] | No
 
 @attrs.frozen
 class Crops:
-    """`count` crops of every sample, the first of which is the centerd square as it is.
+    """`count` crops of every sample, the first of which is the centered square as it is.
 
     The others cover a share of the picture's area drawn from `scale`, with width / height in pixels drawn from `ratio`
     (evenly in its logarithm), and half of them are mirrored with `flip` (Szegedy et al. 2015, section 6).

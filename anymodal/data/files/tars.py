@@ -48,8 +48,8 @@ class AlignedTars(FileLayout):
         folders = place.chosen(self.names(place))
         if not all(sharded.values()):
             tars, plain = (", ".join(folders[p] for p, s in sharded.items() if s is kind) for kind in (True, False))
-            said = f"{place.path} mixes tars ({tars}) with plain files ({plain})"
-            raise DataError(f"{said}; give each a dataset of its own")
+            mixed = f"{place.path} mixes tars ({tars}) with plain files ({plain})"
+            raise DataError(f"{mixed}; give each a dataset of its own")
         shards: dict[str, dict[str, tuple[str, ...]]] = {}
         others: list[tuple[str, str]] = []
         for part, folder in folders.items():

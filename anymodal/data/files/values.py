@@ -57,7 +57,7 @@ class ValueSource:
         """Natural values of one sample by modality, cut to `crop` and resized.
 
         `crop` may be a function of the picture's extent (width, height), None where none of the values has one. The
-        default is the centerd square; a value that does not know the picture's shape takes that of another one.
+        default is the centered square; a value that does not know the picture's shape takes that of another one.
         Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity.
         """
         parts = {name: name for name in self.modalities if self.files.holds(name, index)}

@@ -126,11 +126,10 @@ class Torchrun(Executor):
 
     @contextmanager
     def group(self) -> Iterator[Group]:
-        together = TorchrunGroup()
-        try:
-            yield together
-        finally:
-            together.leave()
+        from anymodal.distributed import patient_group
+
+        with patient_group() as leads:
+            yield TorchrunGroup(leads)
 
     def results(self, make: MakeWorker, jobs: Sequence[Any], workers: int) -> Results:
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -238,41 +237,36 @@ class _RayWorker:
 
 
 class TorchrunGroup(Group):
-    """The processes of torchrun; the first one leads."""
+    """The processes of torchrun."""
 
-    def __init__(self) -> None:
-        from datetime import timedelta
-
-        from torch import distributed
-
-        self.distributed = distributed
-        distributed.init_process_group("gloo", timeout=timedelta(days=99))  # jobs may be long
-        self.leads = distributed.get_rank() == 0
+    def __init__(self, leads: bool) -> None:
+        self.leads = leads
 
     def agree(self, decide: Callable[[], Any]) -> Any:
-        message: list[Any] = [None, None]  # an error, or what was decided
+        from anymodal.distributed import first_object
+
+        error, decided = None, None
         if self.leads:
             try:
-                message[1] = decide()
-            except AnymodalError as error:
-                message[0] = error
-        with self._together():
-            self.distributed.broadcast_object_list(message, 0)
-        if message[0] is not None:
-            raise message[0]
-        return message[1]
+                decided = decide()
+            except AnymodalError as found:
+                error = found
+        with _together():
+            error, decided = first_object((error, decided))
+        if error is not None:
+            raise error
+        return decided
 
     def wait(self) -> None:
-        with self._together():
-            self.distributed.barrier()
+        from anymodal.distributed import meet
 
-    def leave(self) -> None:
-        """Leave the group of processes."""
-        self.distributed.destroy_process_group()
+        with _together():
+            meet()
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            raise DataError(f"another process of this run stopped; its message says why ({error:.80})") from None
+
+@contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise DataError(f"another process of this run stopped; its message says why ({error:.80})") from None

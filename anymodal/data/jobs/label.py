@@ -79,24 +79,13 @@ def label_dataset(
     open_pictures.cache_clear()  # the folder may have changed
     out = Path(out)
     chosen = ordered([find_labeler(name, checkpoint) for name, checkpoint in labelers.items()])
-    made = {labeler.modality for labeler in chosen}
-    sources = {source for labeler in chosen for source in labeler.sources}
-    others = sources - made - labeled_earlier(out) - {PICTURE}
-    carried = (PICTURE, *sorted(others))  # pictures come first, for they give the order of the samples
-    work = Labeling(
-        data=str(data),
-        out=out,
-        carried=carried,
-        labelers=tuple(chosen),
-        settings=tuple((n, tuple(sorted(each.items()))) for n, each in sorted((settings or {}).items())),
-        layout=layout,
-        shard_size=shard_size,
-        count=count,
-        batch=batch,
-    )
+    carried = _carried(chosen, out)
+    named = {*carried, *(labeler.modality for labeler in chosen)}
     for name in settings or {}:
-        if name not in {*made, *carried}:
-            raise ConfigError(f"settings are given for {name!r}, which is not made{nearest(name, {*made, *carried})}")
+        if name not in named:
+            raise ConfigError(f"settings are given for {name!r}, which is not made{nearest(name, named)}")
+    given = tuple((name, tuple(sorted(each.items()))) for name, each in sorted((settings or {}).items()))
+    work = Labeling(str(data), out, carried, tuple(chosen), given, layout, shard_size, count, batch)
     return make_dataset(
         work,
         work.plan,
@@ -107,6 +96,13 @@ def label_dataset(
         progress=progress,
         what="labeling",
     )
+
+
+def _carried(labelers: Sequence[Chosen], out: Path) -> tuple[str, ...]:
+    """The modalities that are copied: pictures, which give the order of the samples, and what else labels are from."""
+    sources = {source for labeler in labelers for source in labeler.sources}
+    made = {labeler.modality for labeler in labelers}
+    return (PICTURE, *sorted(sources - made - labeled_earlier(out) - {PICTURE}))
 
 
 def labeled_earlier(out: Path) -> set[str]:

@@ -92,6 +92,19 @@ def make_worker(work: Work, layouts: Sequence[type[FileLayout]], number: int) ->
     return Worker(work, f"cuda:{number % gpus}" if gpus else None)
 
 
+STAYS = "{finished} of {shards} shards are finished and stay; the same command goes on from there"
+
+
+def _begin(work: Work, plan: Plan, manifests: list[Manifest]) -> tuple[list[Job], int, int]:
+    """What is to be done, and how many samples and shards the dataset has; its manifest, begun, goes to `manifests`."""
+    manifest = Manifest(work.out, plan, work.outputs)
+    manifests.append(manifest)
+    jobs = [Job(k, plan.counts[k], tuple(parts)) for k, parts in manifest.missing().items()]
+    if jobs or not manifest.is_complete:
+        manifest.begin()
+    return jobs, sum(plan.counts), len(plan.counts)
+
+
 def make_dataset(
     work: Work,
     plan: Callable[[], Plan],
@@ -129,15 +142,7 @@ def make_dataset(
     with chosen.group() as group, locked(out) if group.leads else nullcontext():
         manifests: list[Manifest] = []
 
-        def decide() -> tuple[list[Job], int, int]:
-            manifest = Manifest(out, plan(), work.outputs)
-            manifests.append(manifest)
-            jobs = [Job(k, manifest.plan.counts[k], tuple(parts)) for k, parts in manifest.missing().items()]
-            if jobs or not manifest.is_complete:
-                manifest.begin()
-            return jobs, sum(manifest.plan.counts), len(manifest.plan.counts)
-
-        jobs, samples, shards = group.agree(decide)
+        jobs, samples, shards = group.agree(lambda: _begin(work, plan(), manifests))
         finished = shards - len(jobs)
         try:
             with progress(samples, what) as advance:
@@ -157,6 +162,5 @@ def make_dataset(
             for manifest in manifests:
                 with suppress(AnymodalError):  # on a full disk
                     manifest.write_problems()
-            rest = f"{finished} of {shards} shards are finished and stay; the same command goes on from there"
-            raise type(error)(f"{error}. {rest}") from error
+            raise type(error)(f"{error}. {STAYS.format(finished=finished, shards=shards)}") from error
     return Summary(samples, shards, len(jobs), manifest.known["problems"])

@@ -136,15 +136,15 @@ class AlignedSource(Source):
     def _tokenized(self, index: int, crop: DrawCrop | None, known: frozenset[str], rng: np.random.Generator) -> Tokens:
         """Tokens of the natural values of a sample, but for the streams that are `known`."""
         places: dict[str, str] = {}
-        asked: dict[str, frozenset[str]] = {}
+        requested: dict[str, frozenset[str]] = {}
         for name, part in self.dataset.values_of(index).items():
             places.setdefault(part.modality.name, name)
-            asked[part.modality.name] = asked.get(part.modality.name, frozenset()) | part.streams - known
-        values = self.values.cut(self.values.read_files(index, {m: places[m] for m, s in asked.items() if s}), crop)
+            requested[part.modality.name] = requested.get(part.modality.name, frozenset()) | part.streams - known
+        values = self.values.cut(self.values.read_files(index, {m: places[m] for m, s in requested.items() if s}), crop)
         tokens: Tokens = {}
         for name, value in self.values.derive(values, leave={self.layout[stream].modality for stream in known}).items():
             modality = self.values.modalities[name]
-            streams = asked.get(name, streams_of(modality, self.layout))
+            streams = requested.get(name, streams_of(modality, self.layout))
             found = tokenized(modality, value, streams, self.layout, rng)
             tokens |= {stream: array for stream, array in found.items() if stream in streams}
         return tokens

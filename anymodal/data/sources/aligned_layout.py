@@ -92,9 +92,9 @@ def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, 
 def found_modalities(path: str, names: Mapping[str, str]) -> dict[str, Modality]:
     """The installed modalities that have files in a dataset, or to which `names` gives some. Raises DataError."""
     present = names_of_parts(path)
-    asked = {name.partition(".")[0] for name in names} - {CROP_SETTINGS}
+    named = {name.partition(".")[0] for name in names} - {CROP_SETTINGS}
     classes = {name: registry().modality(name) for name in registry().modalities()}
-    found = {name: cls() for name, cls in classes.items() if name in asked or present & {name, *cls.folders}}
+    found = {name: cls() for name, cls in classes.items() if name in named or present & {name, *cls.folders}}
     if not found:
         units, seen = layout_of_files(path).units, ", ".join(sorted(present)) or "none"
         raise DataError(

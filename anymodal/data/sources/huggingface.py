@@ -59,7 +59,7 @@ class HuggingFaceRows(DataLayout):
             try:
                 values = source.values(index)
                 tokens = source.tokens({n: v for n, v in values.items() if _makes_tokens(chosen[n])}, rng)
-            except Exception as error:  # of a damaged file that is told of in many ways
+            except Exception as error:  # damaged files make libraries and plugins fail in many ways
                 report.problems.add("rows", "not usable", problem_line(source.describe(index), error))
             else:
                 for name in values:
@@ -94,8 +94,8 @@ class RowSource(Source):
                 raise ConfigError(f"names has {name!r}, which is no modality of the set{nearest(name, modalities)}")
             if column not in columns:
                 raise DataError(f"{config.path} has no column {column!r}{nearest(column, columns)} (for {name})")
-        asked = {name: config.names.get(name, name) for name in modalities}
-        self.columns = {name: column for name, column in asked.items() if column in columns}
+        wanted = {name: config.names.get(name, name) for name in modalities}
+        self.columns = {name: column for name, column in wanted.items() if column in columns}
         if not self.columns:
             texts = [name for name, modality in modalities.items() if modality.is_text]
             raise DataError(
@@ -142,7 +142,7 @@ class RowSource(Source):
         return self.tokens(self.values(index), rng)
 
     def tokens(self, values: Mapping[str, Any], rng: np.random.Generator) -> Tokens:
-        """The tokens of natural values, of pictures the centerd square."""
+        """The tokens of natural values, of pictures the centered square."""
         crops = center_crops({name: self.modalities[name].extent(value) for name, value in values.items()})
         tokens: Tokens = {}
         for name, value in values.items():
