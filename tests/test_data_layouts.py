@@ -373,19 +373,20 @@ def test_a_layout_of_datasets_that_is_added_is_checked(tmp_path, capsys, vocabul
     assert "say which: --config MODEL.yaml" in capsys.readouterr().err
 
 
-def test_an_installed_distribution_adds_a_layout(tmp_path, monkeypatch):
+def test_an_installed_distribution_adds_a_layout(tmp_path, monkeypatch, caplog):
     site = tmp_path / "site"
     facts = site / "zips-1.0.dist-info"
     facts.mkdir(parents=True)
     (site / "zips.py").write_text(f"from {__name__} import Zip\n")
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zips\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[anymodal.file_layouts]\nzip = zips:Zip\n")
+    (facts / "entry_points.txt").write_text("[anymodal.file_layouts]\nzip = zips:Zip\nbroken = nothing:Here\n")
     path = zipped(tmp_path / "data.zip", write_pictures(tmp_path / "folder", 2, modalities=("rgb",)))
     with pytest.raises(DataError, match="no such folder"):
         layout_of_files(str(path))
     monkeypatch.syspath_prepend(site)
     try:
         assert layout_of_files(str(path)).name == "zip"
+        assert "the file layout 'broken' (nothing:Here) cannot be used" in caplog.text
     finally:
         FILE_LAYOUTS.remove("zip")
 

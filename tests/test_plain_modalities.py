@@ -165,7 +165,7 @@ def test_they_are_checked(made, vocabulary):
     assert files.counts == {"plate": COUNT, "tiles": COUNT} and not len(files.problems)
     tokens = check_dataset(made / "tokens")
     assert tokens.counts == {"plate": COUNT, "tiles": COUNT} and not len(tokens.problems)
-    assert tokens.tokens["tiles"].size == 16 and tokens.tokens["plate"].longest == 9
+    assert tokens.tokens["tiles"].size == 16 and tokens.tokens["plate"].longest == 5
 
 
 @pytest.mark.parametrize(

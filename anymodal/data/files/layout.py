@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import attrs
 
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, Wanted
+from anymodal.errors import PluginError
+from anymodal.validators import Table
+
+T = TypeVar("T")
+log = logging.getLogger("anymodal")
 
 
 class Place:
@@ -60,6 +66,17 @@ class FileLayout(ABC):
     @abstractmethod
     def open(self, place: Place, count: int | None) -> FileIndex:
         """The files of the parts that are looked for, of the first `count` samples. Raises DataError."""
+
+
+def usable(table: Table[T]) -> Iterator[T]:
+    """One of each layout of a table, the last one added first; those that cannot be imported are left out."""
+    for name in reversed(list(table)):
+        try:
+            layout = table[name]
+        except PluginError as error:
+            log.warning("%s", error)
+        else:
+            yield layout()
 
 
 def is_tar(entry: storage.Entry) -> bool:

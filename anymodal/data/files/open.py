@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from anymodal.data.files.folders import Folders
 from anymodal.data.files.index import FileIndex, Wanted
-from anymodal.data.files.layout import FileLayout, Place
+from anymodal.data.files.layout import FileLayout, Place, usable
 from anymodal.data.files.tars import AlignedTars
 from anymodal.data.files.webdataset import WebDataset
 from anymodal.errors import DataError
@@ -58,5 +58,4 @@ def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None
 
 
 def _recognized(place: Place) -> FileLayout:
-    layouts = (FILE_LAYOUTS[name]() for name in reversed(list(FILE_LAYOUTS)))
-    return next(layout for layout in layouts if layout.recognizes(place))
+    return next(layout for layout in usable(FILE_LAYOUTS) if layout.recognizes(place))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from anymodal.data.files.layout import FileLayout
+from anymodal.data.files.layout import FileLayout, usable
 from anymodal.data.files.open import FILE_LAYOUTS
 from anymodal.data.jobs.executors import find_executor, results
 from anymodal.data.jobs.manifest import Manifest, Plan, locked
@@ -137,11 +137,10 @@ def make_dataset(
         ConfigError: the executor is unknown or not usable here, or `max_bad` is no share.
     """
     chosen = find_executor(executor)
-    make = partial(make_worker, work, [FILE_LAYOUTS[name] for name in FILE_LAYOUTS])
+    make = partial(make_worker, work, [type(layout) for layout in reversed(list(usable(FILE_LAYOUTS)))])
     out, bad = work.out, BadShare(max_bad, work.out)
     with chosen.group() as group, locked(out) if group.leads else nullcontext():
         manifests: list[Manifest] = []
-
         jobs, samples, shards = group.agree(lambda: _begin(work, plan(), manifests))
         finished = shards - len(jobs)
         try:

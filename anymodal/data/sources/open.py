@@ -7,6 +7,7 @@ A layout is added by a class derived from `DataLayout`, with `DATA_LAYOUTS.add`,
 from __future__ import annotations
 
 from anymodal.data.config import DataConfig
+from anymodal.data.files.layout import usable
 from anymodal.data.sources.aligned_layout import AlignedFiles
 from anymodal.data.sources.base import DataLayout, Source
 from anymodal.data.sources.huggingface import HuggingFaceRows
@@ -47,5 +48,4 @@ def open_source(config: DataConfig, modalities: ModalitySet) -> Source:
 
 def layout_of_dataset(path: str) -> DataLayout:
     """The layout of the dataset at a path or an address."""
-    layouts = (DATA_LAYOUTS[name]() for name in reversed(list(DATA_LAYOUTS)))
-    return next(layout for layout in layouts if layout.recognizes(path))
+    return next(layout for layout in usable(DATA_LAYOUTS) if layout.recognizes(path))
