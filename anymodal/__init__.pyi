@@ -2,6 +2,9 @@ from .anymodel import AnyModel as AnyModel
 from .checkpoints.card import About as About
 from .checkpoints.load import load as load
 from .crops import Crop as Crop
+from .data import check_dataset as check_dataset
+from .data import label_dataset as label_dataset
+from .data import tokenize_dataset as tokenize_dataset
 from .errors import AnymodalError as AnymodalError
 from .errors import CheckpointError as CheckpointError
 from .errors import ConfigError as ConfigError

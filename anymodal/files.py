@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one_line
 
@@ -101,33 +101,42 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def parse_array(data: bytes, place: str) -> np.ndarray:
-    """The numeric array in the content of an .npy file. Raises ValueProblem, which names the place."""
-    return _array(io.BytesIO(data), len(data), place)
+    """The numeric array (read-only) in the content of an .npy file. Raises ValueProblem, which names the place."""
+    try:
+        end = _header_end(data[:12])
+        dtype, shape, order, needed = _array_header(data[:end])
+        _check_length(needed, len(data) - end, shape)
+        return np.ndarray(shape, dtype, data, end, order=order)
+    except Exception as error:  # the reader of headers raises whatever damage leads it to
+        raise _no_array(place, error) from None
 
 
 def _array(file: IO[bytes], size: int, place: str) -> np.ndarray:
     """The array at the beginning of `size` bytes, which is not read where they are too few. Raises ValueProblem."""
     try:
         start = file.read(12)
-        long = start[6:7] == b"\2"  # version 2 has four bytes for the length of the header
-        end = (12 if long else 10) + int.from_bytes(start[8:12] if long else start[8:10], "little")
-        if end > MAX_ARRAY_HEADER:
-            raise ValueError(f"a header of {end} bytes")
-        dtype, shape, fortran = _array_header(start + file.read(max(0, end - len(start))))
-        needed, there = math.prod(shape) * dtype.itemsize, size - end
-        if min(shape, default=0) < 0 or needed > there:
-            raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
+        end = _header_end(start)
+        dtype, shape, order, needed = _array_header(start[:end] + file.read(max(0, end - len(start))))
+        _check_length(needed, size - end, shape)
         content = bytearray(needed)  # unlike bytes, an array may write to it
-        if file.readinto(content) != needed:  # type: ignore[attr-defined]
-            raise ValueError("cut short")
-        return np.ndarray(shape, dtype, content, order="F" if fortran else "C")
-    except Exception as error:  # the reader of headers raises whatever damage leads it to
-        raise ValueProblem(f"{place} is not a numeric .npy array: {_said(error)}") from None
+        _check_length(needed, file.readinto(content), shape)  # type: ignore[attr-defined]
+        return np.ndarray(shape, dtype, content, order=order)
+    except Exception as error:
+        raise _no_array(place, error) from None
+
+
+def _header_end(start: bytes) -> int:
+    """Where the header ends, from the first 12 bytes; version 2 has four bytes for its length."""
+    first, last = (8, 12) if start[6:7] == b"\2" else (8, 10)
+    end = last + int.from_bytes(start[first:last], "little")
+    if end > MAX_ARRAY_HEADER:
+        raise ValueError(f"a header of {end} bytes")
+    return end
 
 
 @lru_cache(256)
-def _array_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool]:
-    """Type, shape, and whether columns are stored one by one; the files of a dataset share a few headers."""
+def _array_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], Literal["C", "F"], int]:
+    """Type, shape, order and bytes of an array; the files of a dataset share a few headers. Raises any error."""
     import warnings
 
     file = io.BytesIO(header)
@@ -140,7 +149,18 @@ def _array_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool]:
         shape, fortran, dtype = read(file)
     if dtype.kind not in "buif":
         raise ValueError(f"it holds {dtype}")
-    return dtype, shape, fortran
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the shape {shape}")
+    return dtype, shape, "F" if fortran else "C", math.prod(shape) * dtype.itemsize
+
+
+def _check_length(needed: int, there: int, shape: tuple[int, ...]) -> None:
+    if needed > there:
+        raise ValueError(f"cut short: {there} bytes, and {needed} are needed for the shape {shape}")
+
+
+def _no_array(place: str, error: Exception) -> ValueProblem:
+    return ValueProblem(f"{place} is not a numeric .npy array: {_said(error)}")
 
 
 def _said(error: Exception) -> str:

@@ -25,7 +25,7 @@ from anymodal_scenes.write import write
 from PIL import Image
 
 import anymodal as am
-from anymodal.data.files.values import open_values
+from anymodal.data import open_values
 from anymodal.plugins.registry import registry
 
 HELD_OUT_SEED = 1_000_003

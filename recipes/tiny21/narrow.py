@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from anymodal.checkpoints.tokenizer import load_any, read_object, save_tokenizer
-from anymodal.data.files.values import open_values
+from anymodal.data import open_values
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.losses import loss_named
 from anymodal.tokenizers.tokenizer import VQTokenizer
