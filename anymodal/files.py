@@ -11,6 +11,7 @@ import math
 import os
 import stat
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of details of pictures that are damaged, while the pixels are not
+
 MAX_PIXELS = 128 * 1024 * 1024
 MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
 MAX_ARRAY_HEADER = 10_000  # as numpy
 MAX_TEXT_BYTES = 16 * 1024**2
+PNG_MARK = b"\x89PNG\r\n\x1a\n"
 PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
 
 
@@ -60,22 +64,28 @@ def _checked(path: Path, limit: int) -> Path:
     return path
 
 
-def read_picture(path: Path) -> Image:
-    """A decoded picture with its EXIF rotation applied. Raises ValueProblem for what is not one, or is too large."""
-    import warnings
+SOURCE_FORMAT, SAMPLE_SCALE = "anymodal:format", "anymodal:scale"  # keys of `info` of pictures from `upright`
 
-    from PIL import Image, ImageOps, UnidentifiedImageError
+
+def read_picture(path: Path) -> Image:
+    """A decoded picture with its EXIF rotation applied. Raises ValueProblem for what is not one, or is too large.
+
+    Text beside the pixels is not read, however long it is.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     _checked(path, MAX_BYTES)
     Image.init()
+    formats = [each for each in PICTURES if each in Image.OPEN]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of details that are damaged, while the pixels are not
-            with Image.open(path, formats=[each for each in PICTURES if each in Image.OPEN]) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueProblem(_too_large(path, f"{picture.width} x {picture.height} pixels"))
-                picture.load()
-                return ImageOps.exif_transpose(picture)
+        try:
+            with Image.open(path, formats=formats) as picture:
+                return upright(picture, str(path))
+        except ValueError as error:
+            if isinstance(error, ValueProblem) or (plain := _without_text(path)) is None:
+                raise
+            with Image.open(plain, formats=formats) as picture:
+                return upright(picture, str(path))
     except Image.DecompressionBombError:
         raise ValueProblem(_too_large(path, "too many pixels")) from None
     except UnidentifiedImageError:
@@ -86,8 +96,61 @@ def read_picture(path: Path) -> Image:
         raise ValueProblem(f"{path} cannot be decoded, it may be damaged or cut short: {_said(error)}") from None
 
 
-def _too_large(path: Path, what: str) -> str:
+def upright(picture: Image, name: str = "the picture") -> Image:
+    """The decoded picture with its EXIF rotation applied, and what its file said of samples in `info`.
+
+    `info[SOURCE_FORMAT]` is the format of the file, `info[SAMPLE_SCALE]` what Pillow multiplied samples of less than 8
+    bits by (256: it kept the high byte of 16 bits). Raises ValueProblem for one that is too large.
+    """
+    from PIL import ImageOps
+
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ValueProblem(_too_large(name, f"{picture.width} x {picture.height} pixels"))
+    about = {SOURCE_FORMAT: picture.format or picture.info.get(SOURCE_FORMAT)}
+    if (scale := picture.info.get(SAMPLE_SCALE) or _sample_scale(picture)) != 1:
+        about[SAMPLE_SCALE] = scale
+    picture.load()
+    turned = ImageOps.exif_transpose(picture)
+    turned.info.update(about)
+    return turned
+
+
+def _sample_scale(picture: Image) -> float:
+    """What Pillow multiplies stored samples by, as the decoder it is about to use says."""
+    for decoder, _, _, arguments in getattr(picture, "tile", ()):
+        words = arguments if isinstance(arguments, tuple) else (arguments,)
+        raw = next((word for word in words if isinstance(word, str)), "")
+        if decoder.startswith("ppm") and len(words) > 1 and isinstance(words[1], int):
+            return (65535 if picture.mode == "I" else 255) / words[1]
+        if raw.startswith(("LA;16", "RGB;16", "RGBA;16", "RGBX;16")):
+            return 256
+        return {"L;2": 85, "L;4": 17}.get(raw, 1)
+    return 1
+
+
+def _without_text(path: Path) -> IO[bytes] | None:
+    """A PNG file without its text, which Pillow refuses beyond 1 MiB; None for another file."""
+    import io
+
+    data = path.read_bytes()
+    if not data.startswith(PNG_MARK):
+        return None
+    kept, place = [PNG_MARK], len(PNG_MARK)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(data[place:end])
+        place = end
+    return io.BytesIO(b"".join(kept))
+
+
+def _too_large(path: Path | str, what: str) -> str:
     return f"{path} has {what}, more than the limit of {MAX_PIXELS // 1024**2} megapixels; make it smaller first"
+
+
+def is_npy(path: Path) -> bool:
+    """Whether the name of a file says that it is a .npy array."""
+    return path.suffix.lower() == ".npy"
 
 
 def read_array(path: Path) -> np.ndarray:

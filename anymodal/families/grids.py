@@ -73,7 +73,11 @@ class CroppedGrid(Modality):
     def at(self, value: np.ndarray, size: int) -> np.ndarray:
         """A cropped value at one of the sizes."""
         cells, (height, width) = self.cells_at(size), value.shape[:2]
-        return value if (height, width) == (cells, cells) else resize(value, cells, (0, 0, width, height), self.nearest)
+        return value if (height, width) == (cells, cells) else self.resized(value, cells, (0, 0, width, height))
+
+    def resized(self, value: np.ndarray, cells: int, box: tuple[float, float, float, float]) -> np.ndarray:
+        """Part `box` (left, top, right, bottom in pixels) of a value at cells x cells."""
+        return resize(value, cells, box, self.nearest)
 
     def other_tokens(self, stored: Mapping[str, Any]) -> str:
         """As the base says; the tokens of one size do not depend on the others."""
@@ -109,7 +113,7 @@ class CroppedGrid(Modality):
             min((crop.top + crop.height) * height, height),
         )
         if box != (0, 0, width, height) or (height, width) != (self.cells, self.cells):
-            value = resize(value, self.cells, box, self.nearest)
+            value = self.resized(value, self.cells, box)
         return self.mirror(value) if crop.flip else value
 
     def mirror(self, value: np.ndarray) -> np.ndarray:

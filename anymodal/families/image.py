@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.errors import ConfigError, PluginError, ValueProblem
 from anymodal.families.arrays import as_array
 from anymodal.families.grids import CroppedGrid
-from anymodal.files import naming, read_array, read_picture, replacing, write_array
+from anymodal.families.pictures import colors_of, is_picture, samples_of
+from anymodal.files import is_npy, naming, read_array, read_picture, replacing, upright, write_array
 from anymodal.modality import NAME
 
 if TYPE_CHECKING:
@@ -59,36 +60,42 @@ class ImageModality(CroppedGrid):
     def read(self, path: Path) -> Any:
         path = Path(path)
         with naming(path):
-            if path.suffix.lower() == ".npy":
-                return self._checked(read_array(path))
-            return self._from_picture(read_picture(path), str(path))
+            return self._checked(read_array(path)) if is_npy(path) else self._from_picture(read_picture(path))
 
-    def _from_picture(self, picture: Image, name: str) -> np.ndarray:
+    def accept(self, value: Any) -> np.ndarray:
+        if isinstance(value, (str, Path)):
+            return self.read(Path(value))
+        if is_picture(value):
+            return self._from_picture(upright(value))
+        array = as_array(value)
+        if self.dtype != "uint8" and array.dtype.kind in "ui" and array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < self.low or high > self.high:
+                raise ValueProblem(
+                    f"{self.name} takes values from {self.low:g} to {self.high:g}, got whole numbers from {low} to"
+                    f" {high}; if they are samples of a picture pass PIL.Image.fromarray(value), if they are natural"
+                    " values value.astype('float32')"
+                )
+        return self._checked(array)
+
+    def _from_picture(self, picture: Image) -> np.ndarray:
         if self.channels == 3:
-            picture = converted(picture, "RGB")
-        elif self.channels == 1 and picture.mode not in ("L", "F") and not picture.mode.startswith("I"):
-            picture = converted(picture, "L")
-        array = np.asarray(picture)
-        if array.ndim == 3 and array.shape[2] != self.channels:
-            raise ValueProblem(f"{name} has {array.shape[2]} channels, {self.name} needs {self.channels}")
-        if array.dtype.kind == "f":
+            array: np.ndarray = colors_of(picture, self.photographic)
+            top: float | None = 255.0
+        elif self.channels == 1:
+            array, top = samples_of(picture)
+        else:
+            array, top = np.asarray(picture), 255.0
+        if top is None:
             return self._checked(array)
-        if self.dtype == "uint8" and array.dtype == np.uint8:
+        if self.dtype == "uint8" and top == 255 and array.dtype == np.uint8:
             return self._checked(array)
-        top = 255 if array.dtype == np.uint8 else 65535
         low, high = self.file_range
         numbers = array.astype(np.float32)
         numbers /= top  # in place: pictures may be large
         numbers *= high - low
         numbers += low
-        return self._checked(numbers)
-
-    def accept(self, value: Any) -> np.ndarray:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
-        if hasattr(value, "getbands") and hasattr(value, "load"):
-            return self._from_picture(value, "the picture")
-        return self._checked(value)
+        return self._checked(np.rint(numbers).astype(np.uint8) if self.dtype == "uint8" else numbers)
 
     def _checked(self, value: Any) -> np.ndarray:
         expected = f"numbers of shape (H, W{'' if self.channels == 1 else f', {self.channels}'})"
@@ -162,14 +169,6 @@ class ImageModality(CroppedGrid):
         squared = float(np.mean([(gap**2).mean() for gap in gaps]))
         psnr = 10 * np.log10((self.high - self.low) ** 2 / max(squared, 1e-20))
         return {"mae": error, "psnr": float(psnr)}
-
-
-def converted(picture: Image, mode: str) -> Image:
-    """The picture in another mode, such as RGB. Raises ValueProblem where there is no way."""
-    try:
-        return picture.convert(mode)
-    except ValueError:
-        raise ValueProblem(f"pictures of the mode {picture.mode} are not read; save it as RGB or gray") from None
 
 
 def enlarge(picture: Image, size: int) -> Image:

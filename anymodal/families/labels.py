@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
 from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
-from anymodal.families.image import converted, enlarge
-from anymodal.files import naming, read_array, read_picture, replacing, write_array
+from anymodal.families.image import enlarge
+from anymodal.families.pictures import ids_of, is_picture
+from anymodal.files import is_npy, naming, read_array, read_picture, replacing, upright, write_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,27 +58,25 @@ class LabelMapModality(CroppedGrid):
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)
         with naming(path):
-            if path.suffix.lower() == ".npy":
-                return self._checked(read_array(path))
-            picture = read_picture(path)
-            whole = picture.mode in ("L", "P") or picture.mode.startswith("I")
-            return self._checked(np.asarray(picture if whole else converted(picture, "L")))
+            return self._checked(read_array(path) if is_npy(path) else ids_of(read_picture(path)))
 
     def accept(self, value: Any) -> np.ndarray:
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
-        return self._checked(value)
+        return self._checked(ids_of(upright(value)) if is_picture(value) else value)
 
     def _checked(self, value: Any) -> np.ndarray:
-        array = as_array(value)
-        if (
-            array.ndim != 2
-            or array.dtype.kind not in "bui"
-            or 0 in array.shape
-            or array.min() < 0
-            or array.max() > NONE
-        ):
-            raise self.problem(value, f"class ids of shape (H, W), 0..{len(self.classes) - 1} or {NONE} for none")
+        array, count = as_array(value), len(self.classes)
+        if array.ndim != 2 or array.dtype.kind not in "bui" or 0 in array.shape:
+            raise self.problem(value, f"class ids of shape (H, W), 0..{count - 1} or {NONE} for none")
+        if array.dtype == bool:
+            return array.astype(np.uint8)
+        strange = array[(array < 0) | ((array >= count) & (array != NONE))]
+        if strange.size:
+            raise ValueProblem(
+                f"{self.name} has class ids 0..{count - 1} and {NONE} for none, got {int(strange.flat[0])}; map the ids"
+                " of another numbering to these"
+            )
         return array.astype(np.uint8)
 
     def write(self, value: Any, path: Path) -> None:

@@ -17,6 +17,8 @@ else:
     from anymodal.lazy import np
 
 COUNTS = tuple("1234567")
+SAMPLED = 1024  # pixels that colors are clustered from
+GOLDEN = 0.6180339887498949
 
 
 class ColorPalette(StructuredModality):
@@ -83,7 +85,7 @@ class ColorPalette(StructuredModality):
 
     def derive(self, values: dict[str, Any]) -> "np.ndarray":
         pixels = values["rgb"].reshape(-1, 3)
-        pixels = pixels[:: max(1, len(pixels) // 1024)]
+        pixels = spread(pixels, SAMPLED)
         lab = to_lab(pixels)
         labels = k_means(lab, self.colors)
         groups = [pixels[labels == k] for k in range(self.colors)]
@@ -137,6 +139,13 @@ def k_means(points: "np.ndarray", count: int, rounds: int = 10) -> "np.ndarray":
         labels = np.linalg.norm(points[:, None] - centers[None], axis=-1).argmin(1)
         centers = np.stack([points[labels == k].mean(0) if (labels == k).any() else centers[k] for k in range(count)])
     return labels
+
+
+def spread(pixels: "np.ndarray", count: int) -> "np.ndarray":
+    """At most `count` of the pixels (n, 3), from all over the picture: multiples of the golden ratio have no period."""
+    if len(pixels) <= count:
+        return pixels
+    return pixels[(np.arange(count) * GOLDEN % 1 * len(pixels)).astype(np.int64)]
 
 
 class ColorPaletteLabeler(DerivedLabeler):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError
+from anymodal.families.holes import filled_holes
 from anymodal.families.image import enlarge
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ COLORS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114,
 
 
 class Depth(ImageModality):
-    """Depth along the optical axis: float32 arrays (H, W), 0 to `high` (meters where a checkpoint is metric).
+    """Depth along the optical axis: float32 arrays (H, W), up to `high` (meters where a checkpoint is metric).
 
-    Files: 16-bit PNG, 65535 stands for `high`, or .npy in natural units. With `scaling` 'log' the logarithm between
+    0 means "not measured", and so does what is not finite; such places are left out of scores, and networks see them as
+    deep as their neighbors. Files: gray PNG of 8 or 16 bits, whose highest number stands for `high`, or .npy in natural
+    units. With `scaling` 'log' the logarithm between
     `low` and `high` is tokenized and depth is metric; with 'standardize' it is freed of scale and shift by the mean and
     variance of its 10..90 % values (4M, arXiv 2312.06647), and what comes back is relative.
     """
@@ -42,8 +45,24 @@ class Depth(ImageModality):
     def file_range(self) -> tuple[float, float]:
         return 0.0, self.high
 
+    def _checked(self, value: Any) -> "np.ndarray":
+        depth = super()._checked(value)
+        return np.where(self.measured(depth), depth, np.float32(0))
+
+    def measured(self, depth: "np.ndarray") -> "np.ndarray":
+        """Where a depth map (H, W) holds a depth, bool (H, W); relative depth may be below 0."""
+        return np.isfinite(depth) & ((depth > 0) if self.scaling == "log" else (depth != 0))
+
+    def _as_in_files(self, depth: "np.ndarray") -> "np.ndarray":
+        """Depth rounded as files round it, so that holes are filled alike before and after a map was written."""
+        steps = np.rint(depth / self.high * 65535).astype(np.float32)
+        return steps / 65535 * np.float32(self.high)
+
     def preprocess(self, value: Any) -> "np.ndarray":
-        depth = np.nan_to_num(np.asarray(value, np.float32), nan=self.high, posinf=self.high, neginf=self.low)
+        depth = np.asarray(value, np.float32)
+        known = self.measured(depth)
+        filled = filled_holes(depth, known, (self.low + self.high) / 2)
+        depth = np.where(known, depth, self._as_in_files(filled))
         if self.scaling == "log":
             unit = np.log(depth.clip(self.low, self.high) / self.low) / np.log(self.high / self.low)
             return (2 * unit - 1)[None].astype(np.float32)
@@ -62,7 +81,7 @@ class Depth(ImageModality):
         from PIL import Image
 
         depth = np.asarray(value, np.float32)
-        depth = np.where(np.isfinite(depth), depth, np.nan)
+        depth = np.where(self.measured(depth), depth, np.nan)
         known = depth[~np.isnan(depth)]
         if self.scaling == "log" and known.size and known.min() >= 0:
             depth, known = (np.log(d.clip(1e-3, None)) for d in (depth, known))

@@ -15,12 +15,18 @@ else:
 class Normal(ImageModality):
     """Unit surface normals: float32 arrays (H, W, 3), x right, y up, z towards the camera; (0, 0, 0) where none.
 
-    Files: 8-bit RGB PNG of (n + 1) / 2, or .npy. A mirrored picture mirrors x as well.
+    Files: 8-bit RGB PNG of (n + 1) / 2, or .npy; what is far from a unit vector there, such as black, is no surface. A
+    mirrored picture mirrors x as well.
     """
 
     channels, low, high = 3, -1.0, 1.0
     loss = "mse"
     repository = "EPFL-VILAB/4M_tokenizers_normal_8k_224-448"
+
+    def _checked(self, value: Any) -> "np.ndarray":
+        normals = super()._checked(value)
+        length = np.linalg.norm(normals, axis=-1, keepdims=True)
+        return np.where((length > 0.5) & (length < 1.5), normals, np.float32(0))
 
     def mirror(self, value: "np.ndarray") -> "np.ndarray":
         return super().mirror(value) * np.array([-1, 1, 1], np.float32)
@@ -47,7 +53,7 @@ class Normal(ImageModality):
             norms = np.maximum(np.linalg.norm(p, axis=-1), 1e-9) * np.maximum(np.linalg.norm(t, axis=-1), 1e-9)
             cosine = (p * t).sum(-1) / norms
             angles.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
-        joined = np.concatenate(angles)
+        joined = np.concatenate(angles) if angles else np.zeros(0)
         if not joined.size:
             return {"mean_angle": 0.0, "within_11.25": 1.0}
         return {"mean_angle": float(joined.mean()), "within_11.25": float((joined < 11.25).mean())}

@@ -12,7 +12,8 @@ from anymodal.errors import ValueProblem, one_line
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
-from anymodal.files import naming, read_json, read_picture
+from anymodal.families.pictures import ids_of, is_picture
+from anymodal.files import naming, read_json, read_picture, upright
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ else:
     from anymodal.lazy import np, torch
 
 SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
+MOST = 1000  # instances of a picture
 SCORED = 128  # pixels a side at which overlaps are measured
 SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
 
@@ -54,6 +56,12 @@ class Instance:
         return self.pixels(224, 224)
 
 
+def _rows_of_numbers(value: Any) -> bool:
+    """Whether a list is a map of instances, row by row, as table columns give it."""
+    rows = isinstance(value, list) and bool(value) and isinstance(value[0], list) and bool(value[0])
+    return rows and all(isinstance(number, int) for number in value[0])
+
+
 class SamInstance(CodedModality):
     """Instances: a list of `Instance`, outlines without class names, as Segment Anything finds (Kirillov et al. 2023).
 
@@ -83,10 +91,14 @@ class SamInstance(CodedModality):
             return self.read(Path(value))
         if isinstance(value, Mapping):
             value = value.get("instances")
-        if hasattr(value, "dtype"):
+        if is_picture(value):
+            return self._from_map(ids_of(upright(value)))
+        if hasattr(value, "dtype") or _rows_of_numbers(value):
             return self._from_map(as_array(value))
         if not isinstance(value, (list, tuple)):
             raise self.problem(value, "a list of Instance, or a map (H, W) of whole numbers, 0 for nothing")
+        if len(value) > MOST:
+            raise ValueProblem(f"{self.name} takes up to {MOST} instances, got {len(value)}; keep the largest")
         return [self._instance(item) for item in value]
 
     def _instance(self, item: Any) -> Instance:
@@ -112,9 +124,15 @@ class SamInstance(CodedModality):
         return Instance(tuple(o.clip(0, 1) for o in outlines), ids.astype(np.int64))
 
     def _from_map(self, labels: "np.ndarray") -> list[Instance]:
-        if labels.ndim != 2 or labels.dtype.kind not in "bui" or 0 in labels.shape:
-            raise self.problem(labels, "a map of whole numbers of shape (H, W), 0 for nothing")
-        found = [Instance(outlines) for k in np.unique(labels[labels != 0]) if (outlines := traced(labels == k))]
+        if labels.ndim != 2 or labels.dtype.kind not in "bui" or 0 in labels.shape or labels.min() < 0:
+            lowest = f", the lowest of them {labels.min()}" if labels.dtype.kind == "i" and labels.size else ""
+            raise self.problem(labels, f"a map of whole numbers of shape (H, W), 0 for nothing{lowest}")
+        numbers = np.unique(labels[labels != 0])
+        if len(numbers) > MOST:
+            raise ValueProblem(
+                f"{self.name} takes maps of up to {MOST} instances, got {len(numbers)}; is it another kind of picture?"
+            )
+        found = [Instance(outlines) for k in numbers if (outlines := traced(labels == k))]
         return sorted(found, key=lambda i: -area(i))
 
     def read(self, path: Path) -> list[Instance]:
@@ -122,10 +140,7 @@ class SamInstance(CodedModality):
         with naming(path):
             if path.suffix.lower() == ".json":
                 return self.accept(read_json(path))
-            picture = read_picture(path)
-            if picture.mode not in ("L", "P", "1") and not picture.mode.startswith("I"):
-                raise self.problem(picture, f"a gray picture of one number an instance, not {picture.mode}")
-            return self._from_map(np.asarray(picture))
+            return self._from_map(ids_of(read_picture(path)))
 
     def plain(self, value: list[Instance]) -> dict[str, Any]:
         shapes = [[o.round(6).tolist() for o in i.outlines] for i in value]
