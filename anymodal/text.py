@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,9 @@ else:
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
 CONTINUED = "##"
 VALUE_NAMES = 4
+MARK = re.compile(r"\[(PAD|UNK|SOS|EOS|S_[0-9]+)\]")  # as it stands in a text
+LONGEST_TOKEN = 128  # letters that one token may stand for: WordPiece gives up on words of more than 100
+LONGEST_LESSON = 100_000  # letters of one text that a vocabulary is learned from
 
 
 class Vocabulary:
@@ -94,7 +98,7 @@ class Vocabulary:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece(prefix=CONTINUED)
-        texts = list(texts)
+        texts = [text[:LONGEST_LESSON] for text in texts]
         letters = _continued_letters(tokenizer, texts)
         if len(special) + len(letters) > size:
             raise ConfigError(
@@ -134,9 +138,15 @@ class Vocabulary:
             counts.append(count)
         return tuple(counts)
 
-    def encode(self, text: str) -> np.ndarray:
-        """Ids (n,) int64 of a text, without [EOS]."""
-        return np.asarray(self._tokenizer.encode(text).ids, np.int64)
+    def encode(self, text: str, most: int | None = None) -> np.ndarray:
+        """Ids (n,) int64 of a text, without [EOS]; at most `most` of them, for which no longer text is looked at.
+
+        Words that look like marks, such as [EOS] or [S_1], stay plain text; the ids of marks are those of `words`.
+        """
+        if most is not None and len(text) > most * LONGEST_TOKEN:
+            text = " ".join(text.split(None, most)[:most])[: most * LONGEST_TOKEN]
+        ids = self._tokenizer.encode(MARK.sub(r"[ \1]", text)).ids
+        return np.asarray(ids[:most], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of ids up to the first [EOS], without padding and sentinels."""
@@ -185,6 +195,15 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text as the vocabulary cuts it: small letters without accents, marks of punctuation alone.
+
+    Two texts that are the same to a model have the same words, so scores compare these.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(c) != "Mn")
+    return tuple(re.findall(r"[^\W_]+|[^\w\s]|_", plain))
 
 
 _VALUE = re.compile(r"v([0-3])=([0-9]{1,9})")

@@ -249,11 +249,31 @@ def test_the_vocabulary_knows_values_sentinels_and_survives_saving(tmp_path):
     VOCABULARY.save(tmp_path / "v.json")
     again = Vocabulary.load(tmp_path / "v.json")
     assert again.bins == (256,) * 4 and again.sentinels[1] == 16
-    text = "v0=0 v1=12 v2=255 v3=7 [S_1] a"
+    text = "v0=0 v1=12 v2=255 v3=7 a"
     assert again.encode(text).tolist() == VOCABULARY.encode(text).tolist()
     assert len(again.encode("v0=0 v1=12 v2=255 v3=7")) == 4 and len(again.encode("v0=256")) > 1
     space = again.space(10)
-    assert space.sentinel(1) == again.encode("[S_1]")[0] and space.end == again.end
+    assert space.sentinel(1) == again.words()["[S_1]"] and space.end == again.end
+
+
+@pytest.mark.parametrize("text", ["a car [EOS] on a road", "[S_1] a [S_15]", "[PAD]", "[SOS][UNK]"])
+def test_marks_in_a_text_stay_plain_text(text):
+    marks = {VOCABULARY.words()[mark] for mark in ("[PAD]", "[UNK]", "[SOS]", "[EOS]", "[S_1]", "[S_15]")} - {
+        VOCABULARY.words()["[UNK]"]
+    }
+    assert not marks & set(VOCABULARY.encode(text).tolist())
+
+
+def test_a_long_text_costs_what_its_tokens_cost():
+    text = "a cup " * 3
+    assert VOCABULARY.encode(text + "a " * 10**6, 6).tolist() == VOCABULARY.encode(text).tolist()
+
+
+@pytest.mark.parametrize("text", ["a man's t-shirt, 3.5 m.", "a dog's bowl", "café on a street"])
+def test_texts_that_are_the_same_to_a_model_score_as_the_same(text):
+    words = Vocabulary.train([text] * 9, size=4600)
+    caption = next(iter(am.ModalitySet(["caption"], words)))
+    assert caption.score(caption.detokenize(caption.tokenize([text])["caption"]), [text]) == {"word_f1": 1.0}
 
 
 def test_a_vocabulary_too_small_for_its_special_tokens_is_refused():

@@ -12,7 +12,7 @@ from anymodal.files import naming, read_json, read_text, write_json, write_text
 from anymodal.modality import Modality
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
-from anymodal.text import is_text
+from anymodal.text import is_text, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +91,11 @@ class StructuredModality(Modality):
         """Natural values -> ids; `rng` as in `spell`."""
         vocabulary = self._ready()
         texts = [self.spell(v) if rng is None else self.spell(v, rng) for v in values]
-        return {self.name: [np.append(vocabulary.encode(text), vocabulary.end)[: self.length] for text in texts]}
+        return {
+            self.name: [
+                np.append(vocabulary.encode(text, self.length), vocabulary.end)[: self.length] for text in texts
+            ]
+        }
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return [self.parse(self._ready().decode(ids)) for ids in tokens]
@@ -142,14 +146,17 @@ class TextModality(StructuredModality):
         return text_page(value, size) if value.strip() else note(paper(size), "no words")
 
     def score(self, predictions: list[str], truths: list[str]) -> dict[str, float]:
-        """F1 of the words, each counted as often as it occurs, averaged over the texts."""
+        """F1 of the words, each counted as often as it occurs, averaged over the texts.
+
+        Words are cut as the vocabulary does it: in small letters, without accents, punctuation apart.
+        """
         return {"word_f1": float(np.mean([_word_f1(p, t) for p, t in zip(predictions, truths, strict=True)]))}
 
 
 def _word_f1(prediction: str, truth: str) -> float:
     from collections import Counter
 
-    said, meant = Counter(prediction.lower().split()), Counter(truth.lower().split())
+    said, meant = Counter(words_of(prediction)), Counter(words_of(truth))
     common = sum((said & meant).values())
     total = sum(said.values()) + sum(meant.values())
     return 2 * common / total if total else 1.0

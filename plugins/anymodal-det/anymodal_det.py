@@ -11,7 +11,7 @@ from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.files import naming, read_json
-from anymodal.text import is_text, parse_value
+from anymodal.text import is_text, parse_value, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ else:
     from anymodal.lazy import np
 
 ORDERS = ("origin", "area", "score", "random")
+MOST_BOXES = 10_000  # of one picture
 MOST_DETECTIONS = 100  # of one picture that COCO's evaluation counts
 
 
@@ -74,6 +75,8 @@ class Det(StructuredModality):
             value = from_coco(value) if "annotations" in value else value.get("instances")
         if not isinstance(value, (list, tuple)):
             raise self.problem(value, "a list of Box, or 4M's or COCO's dict")
+        if len(value) > MOST_BOXES:
+            raise ValueProblem(f"{self.name} takes up to {MOST_BOXES} boxes, got {len(value)}; keep the surest")
         return [self._box(item) for item in value]
 
     def _box(self, item: Any) -> Box:
@@ -178,25 +181,34 @@ class Det(StructuredModality):
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """COCO's average precision over IoU 0.50 to 0.95 in steps of 0.05, at 0.50, and at 0.75 (Lin et al. 2014).
 
-        Averaged over the classes of the truth; precision is interpolated at 101 levels of recall. 0 without any truth.
+        Averaged over the classes of the truth, whose names are compared as words, without case; precision is
+        interpolated at 101 levels of recall, as pycocotools does. 0 without any truth.
         """
-        classes = sorted({b.class_name for truth in truths for b in truth})
+        classes = sorted({class_of(b) for truth in truths for b in truth})
         steps = np.linspace(0.5, 0.95, 10)
         table = [average_precision(predictions, truths, name, steps) for name in classes] or [np.zeros(10)]
         mean = np.mean(table, 0)
         return {"ap": float(mean.mean()), "ap50": float(mean[0]), "ap75": float(mean[5])}
 
 
+def class_of(box: Box) -> tuple[str, ...]:
+    """What class names are compared by: their words, as a model writes them."""
+    return words_of(box.class_name)
+
+
 def average_precision(
-    predictions: Sequence[Sequence[Box]], truths: Sequence[Sequence[Box]], class_name: str, steps: "np.ndarray"
+    predictions: Sequence[Sequence[Box]],
+    truths: Sequence[Sequence[Box]],
+    class_name: tuple[str, ...],
+    steps: "np.ndarray",
 ) -> "np.ndarray":
     """Average precision (n,) of one class at each IoU threshold of `steps` (n,)."""
     scores: list[float] = []
     hits: list[np.ndarray] = []
     total = 0
     for predicted, true in zip(predictions, truths, strict=True):
-        known = [b.corners for b in true if b.class_name == class_name]
-        best = sorted((b for b in predicted if b.class_name == class_name), key=lambda b: -b.score)[:MOST_DETECTIONS]
+        known = [b.corners for b in true if class_of(b) == class_name]
+        best = sorted((b for b in predicted if class_of(b) == class_name), key=lambda b: -b.score)[:MOST_DETECTIONS]
         total += len(known)
         overlaps = box_iou([b.corners for b in best], known)
         taken = np.zeros((len(steps), len(known)), bool)
@@ -218,21 +230,27 @@ def average_precision(
 
 
 def _at_recall(recall: "np.ndarray", precision: "np.ndarray", levels: "np.ndarray") -> "np.ndarray":
-    where = np.searchsorted(recall, levels - 1e-12, side="left")
+    where = np.searchsorted(recall, levels, side="left")
     return np.where(where < len(recall), precision[np.minimum(where, len(recall) - 1)], 0.0)
 
 
 def from_coco(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """4M's instances of a COCO dict with one picture; its boxes are [x, y, width, height] in pixels."""
+    """4M's instances of a COCO dict with one picture; its boxes are [x, y, width, height] in pixels.
+
+    Boxes that reach over the edge are clipped. Crowds, which are no single object, and annotations of other pictures
+    are left out.
+    """
     try:
         (picture,) = value["images"]
         names = {c["id"]: c["name"] for c in value["categories"]}
         width, height = float(picture["width"]), float(picture["height"])
         found = []
         for a in value["annotations"]:
+            if a.get("iscrowd") or a.get("image_id", picture.get("id")) != picture.get("id"):
+                continue
             x, y, w, h = map(float, a["bbox"])
-            corners = [x / width, y / height, (x + w) / width, (y + h) / height]
-            found.append({"boxes": corners, "class_name": names[a["category_id"]], "score": a.get("score", 1.0)})
+            corners = clip_box([x / width, y / height, (x + w) / width, (y + h) / height])
+            found.append({"boxes": list(corners), "class_name": names[a["category_id"]], "score": a.get("score", 1.0)})
         return found
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueProblem(f"not a COCO file of one picture: {type(error).__name__}: {error}") from None

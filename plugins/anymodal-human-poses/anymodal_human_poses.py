@@ -22,6 +22,7 @@ else:
     from anymodal.lazy import np
 
 JOINTS, POSE, SHAPES, CODES = 24, 207, 10, 8
+MOST_PEOPLE = 1000  # of one picture
 MOST = 1e6  # of any number of a person; all are about 1 in size
 BLOCKS = ("pose", "global", "camera", "shape")
 NAMES_IN_FILES = {"codes": "pose_tokenized"}
@@ -85,6 +86,8 @@ class HumanPoses(CodedModality):
             return self._from_humans(value)
         if not isinstance(value, (list, tuple)) or not all(isinstance(p, Person) for p in value):
             raise self.problem(value, "a list of Person, or the dict of 4D-Humans")
+        if len(value) > MOST_PEOPLE:
+            raise ValueProblem(f"{self.name} takes up to {MOST_PEOPLE} people, got {len(value)}; keep the largest")
         return [self._checked(p) for p in value]
 
     def _checked(self, person: Person) -> Person:
@@ -104,6 +107,8 @@ class HumanPoses(CodedModality):
                     f"{self.name}: {key} of a person is {shape} numbers up to {MOST:g}, got {one_line(repr(given), 80)}"
                 )
             values[key] = array
+            if key in ("global_orient", "body_pose") and not are_rotations(array):
+                raise ValueProblem(f"{self.name}: {key} of a person is made of rotations, these matrices are none")
         x0, y0, x1, y1 = values["box"].tolist()
         if x0 > x1 or y0 > y1:
             raise ValueProblem(f"{self.name}: a box is (xmin, ymin, xmax, ymax), got {(x0, y0, x1, y1)}")
@@ -366,6 +371,12 @@ def rotations(matrices: "np.ndarray") -> "np.ndarray":
     u, _, v = np.linalg.svd(np.nan_to_num(matrices))
     u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
     return u @ v
+
+
+def are_rotations(matrices: "np.ndarray") -> bool:
+    """Whether matrices (..., 3, 3) are rotations, up to rounding: orthogonal within a tenth, and no mirrors."""
+    products = matrices @ np.swapaxes(matrices, -1, -2)
+    return bool((np.abs(products - np.eye(3)) < 0.1).all() and (np.linalg.det(matrices) > 0).all())
 
 
 def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
