@@ -18,12 +18,13 @@ import attrs
 import cattrs
 import yaml
 
-from anymodal.errors import AnymodalError, ConfigError, ValueProblem, nearest, one_line
+from anymodal.errors import AnymodalError, ConfigError, ValueProblem, brief, nearest, one_line
 from anymodal.files import read_text
 
 T = TypeVar("T")
 
 BASE = "base"
+MOST_NODES = 100_000  # values in a file, aliases written out
 
 
 def load_config(path: Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
@@ -83,11 +84,25 @@ for each in (_YamlLoader, _YamlDumper):
 def parse_yaml(text: str) -> Any:
     """The plain data in YAML text. Raises ConfigError with the reason."""
     try:
-        return yaml.load(text, _YamlLoader)  # a safe one
+        data = yaml.load(text, _YamlLoader)  # a safe one
     except RecursionError:
         raise ConfigError("it is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:  # of a day in a thirteenth month
         raise ConfigError(one_line(str(error).replace('in "<unicode string>", ', "in "), 300)) from None
+    if _unfolded(data, {}) > MOST_NODES:
+        raise ConfigError(f"its aliases unfold to more than {MOST_NODES} values")
+    return data
+
+
+def _unfolded(data: Any, known: dict[int, int]) -> int:
+    """How many values there are when every alias is written out; `known` holds the counts of those seen by id."""
+    if not isinstance(data, (dict, list)):
+        return 1
+    if id(data) not in known:
+        known[id(data)] = MOST_NODES + 1  # one that holds itself has no end
+        parts = data.values() if isinstance(data, dict) else data
+        known[id(data)] = min(1 + sum(_unfolded(part, known) for part in parts), MOST_NODES + 1)
+    return known[id(data)]
 
 
 def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -109,7 +124,7 @@ def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if base is None:
         return raw
     if not isinstance(base, str):
-        raise ConfigError(f"{path}: {BASE!r} must be the path of another file, got {base!r}")
+        raise ConfigError(f"{path}: {BASE!r} must be the path of another file, got {brief(base)}")
     return _merged(read_config(path.parent / base, (*above, place)), raw)
 
 
@@ -139,7 +154,7 @@ def override_value(raw: dict[str, Any], override: str) -> None:
         inside = inside[key]
         if not isinstance(inside, (dict, list)):
             held = ".".join(parents[: k + 1])
-            raise ConfigError(f"{override!r} goes through {held!r}, which holds the plain value {inside!r}")
+            raise ConfigError(f"{override!r} goes through {held!r}, which holds the plain value {brief(inside)}")
     inside[_key(inside, last, override)] = value
 
 
@@ -220,7 +235,7 @@ class _Unfit(ValueError):
     """A value of another kind than its place wants."""
 
     def __init__(self, wanted: str, value: Any) -> None:
-        super().__init__(f"must be {wanted}, got {value!r:.200}")
+        super().__init__(f"must be {wanted}, got {brief(value, 200)}")
 
 
 def _options(schema: Any) -> tuple[Any, ...]:

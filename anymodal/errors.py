@@ -13,11 +13,21 @@ AnymodalError                    catch this one to catch them all
 
 from __future__ import annotations
 
+import reprlib
+import unicodedata
 from collections.abc import Iterable
+
+LONGEST = 1200  # characters of a message, whatever a file put into it
 
 
 class AnymodalError(Exception):
-    """Base of all errors that a user can cause; the message says what, where and what to do."""
+    """Base of all errors that a user can cause; the message says what, where and what to do.
+
+    It is one line of bounded length, and what a terminal would obey in it is spelled out.
+    """
+
+    def __init__(self, message: object = "", *more: object) -> None:
+        super().__init__(legible(message), *more)
 
 
 class UnknownModality(AnymodalError, LookupError):
@@ -50,6 +60,32 @@ class ConfigError(AnymodalError):
 
 class GenerationError(AnymodalError):
     """A generation request that the loaded model cannot answer."""
+
+
+def legible(said: object, most: int = LONGEST) -> str:
+    """A text on one line, cut in its middle if it is longer than `most`, its control characters as escapes."""
+    text = said if isinstance(said, str) else one_line(said)
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]} ... {text[len(text) - most // 3 :]}"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return text
+
+
+def _escaped(character: str) -> str:
+    if character.isspace() or unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode()
+
+
+def brief(value: object, most: int = 80) -> str:
+    """`repr` of a value of any size, of which no more is looked at than is shown."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel, shortener.maxstring, shortener.maxother, shortener.maxlong = 3, most, most, 40
+    try:
+        return shortener.repr(value)[:most]
+    except Exception:  # of a value by a careless author
+        return f"a {type(value).__name__}"
 
 
 def one_line(said: object, most: int | None = None) -> str:

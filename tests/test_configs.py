@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import command
 
-from anymodal.config import dump_config, load_config, override_value, structure
+from anymodal.config import dump_config, load_config, override_value, parse_yaml, structure
 from anymodal.errors import ConfigError
 from anymodal.masking import Component, MaskingConfig
 from anymodal.masking.config import spelled_out
@@ -283,3 +283,19 @@ def test_without_a_star_nothing_is_added_and_unknown_names_are_refused():
     assert spelled_out(MaskingConfig(components=[plain]), layout()).components == (plain,)
     with pytest.raises(ConfigError, match=r"'rgbs', which is not in the set; did you mean 'rgb'"):
         spelled_out(MaskingConfig(components=[Component({"*": 1.0, "rgbs": 1.0}, {})]), layout())
+
+
+def test_aliases_that_unfold_without_end_are_refused_at_once():
+    lines = ["&m0 [x, x]", *(f"&m{i} [*m{i - 1}, *m{i - 1}]" for i in range(1, 40))]
+    with pytest.raises(ConfigError, match="unfold to more than 100000 values"):
+        parse_yaml(f"workers: [{', '.join(lines)}]")
+    with pytest.raises(ConfigError, match="unfold"):
+        parse_yaml("a: &a [*a]")
+    assert parse_yaml("a: &a [1, 2]\nb: [*a, *a]") == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+
+
+def test_messages_are_one_line_of_bounded_length():
+    message = str(ConfigError("x" * 10**6 + "\x1b[2J\n" + "end"))
+    assert len(message) < 2000 and message.endswith("end") and "\n" not in message and "\x1b" not in message
+    assert str(ConfigError("a\x1b]0;b\x07\u202e")) == "a\\x1b]0;b\\x07\\u202e"
+    assert str(ConfigError("größer 漢字 🙂")) == "größer 漢字 🙂"
