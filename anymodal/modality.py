@@ -15,6 +15,7 @@ import inspect
 import json
 import math
 import re
+import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from anymodal.tokenizers.config import TokenizerConfig
 
 API = (1, 0)
+_LOADING = threading.RLock()
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -149,7 +151,9 @@ class Modality:
     def tokenizer(self) -> Any:
         """The tokenizer, or None; `pending` makes it when it is first asked for."""
         if self._tokenizer is None and self.pending is not None:
-            self.tokenizer = self.pending()
+            with _LOADING:  # other threads wait for the one that loads
+                if self._tokenizer is None and self.pending is not None:
+                    self.tokenizer = self.pending()
         return self._tokenizer
 
     @tokenizer.setter

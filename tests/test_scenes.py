@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymodal.errors import ValueProblem
+from anymodal.errors import DataError, ValueProblem
+from anymodal.files import only_writer
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "scenes.json").read_text())
 SKY = class_id("sky-other-merged")
@@ -288,7 +290,7 @@ def test_any_text_is_survived(text: str) -> None:
 
 def test_files_hold_the_scene(tmp_path: Path) -> None:
     write(tmp_path, 4, seed=11, size=32, workers=1, start=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
         "camera", "caption", "depth", "det", "human_poses", "instance", "normal", "rgb", "scene", "semseg",
     ]  # fmt: skip
     for index in range(2, 6):
@@ -327,7 +329,19 @@ def test_writing_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert kept.read_bytes() == b"finished long ago"
     assert lost.exists()
     assert sum(done) == 3
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+    assert not list(tmp_path.glob("*/.*"))
+
+
+@pytest.mark.parametrize("other", [{"seed": 2}, {"size": 32}, {"kinds": BASIC}])
+def test_other_scenes_are_not_put_among_those_of_a_folder(tmp_path: Path, other: dict[str, Any]) -> None:
+    write(tmp_path, 2, seed=1, size=16, workers=1)
+    (tmp_path / "rgb" / ".00000007.png.123").write_bytes(b"left by a killed run")
+    with pytest.raises(DataError, match=f"holds scenes of {next(iter(other))}.*choose another folder"):
+        write(tmp_path, 2, **{"seed": 1, "size": 16, "workers": 1, **other})
+    write(tmp_path, 3, seed=1, size=16, workers=1)
+    assert not list(tmp_path.glob("*/.*"))
+    with only_writer(tmp_path), pytest.raises(DataError, match="another run is writing"):
+        write(tmp_path, 3, seed=1, size=16, workers=1)
 
 
 def test_many_workers_write_the_same_files(tmp_path: Path) -> None:

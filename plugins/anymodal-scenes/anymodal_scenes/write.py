@@ -6,6 +6,7 @@ import ctypes
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymodal.errors import DataError, cause
+from anymodal.errors import DataError, brief, cause
+from anymodal.files import only_writer, read_json, write_json
 
 from .catalog import select
 from .coco import CLASSES, is_thing
@@ -27,6 +29,8 @@ FOLDERS = {
     "human_poses": "json", "camera": "json", "caption": "txt", "scene": "json",
 }  # fmt: skip
 """Folders and file endings; `scene` is written last and marks a finished scene."""
+RECORD = ".scenes.json"  # of what all scenes of a folder have in common
+_UNFINISHED = re.compile(r"\..*\.[0-9]+")  # names of files that are being written
 _CHUNK = 32
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
@@ -45,18 +49,47 @@ def write(
 
     Scenes whose `scene/NAME.json` exists are skipped, so a run that was stopped can be taken up again.
     `workers` processes share the work (all cores when None, no extra process for 1); `progress` is called with the
-    number of scenes finished since its last call. Raises DataError where the folder cannot be written.
+    number of scenes finished since its last call. Raises DataError where the folder cannot be written, holds other
+    scenes, or is being written by another run.
     """
     root = Path(root)
     names = None if kinds is None else tuple(kinds)
     select(names)
+    with only_writer(root):
+        _begin(root, {"version": VERSION, "seed": seed, "size": size, "kinds": names and sorted(names)})
+        _write_all(root, range(start, start + count), seed, size, workers, progress or (lambda done: None), names)
+
+
+def _begin(root: Path, wanted: dict[str, Any]) -> None:
+    """Make the folders, remove what killed runs left, and note what the scenes are. Raises DataError for others."""
     try:
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
+            for path in (root / folder).glob(".*"):
+                if _UNFINISHED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"cannot create folders below {root}: {cause(error)}; choose another folder") from error
-    chunks = [range(first, min(first + _CHUNK, start + count)) for first in range(start, start + count, _CHUNK)]
-    report = progress or (lambda done: None)
+    there = root / RECORD
+    first = next((root / "scene").glob("*.json"), None)
+    found = read_json(there) if there.exists() else read_json(first) if first else wanted
+    for key, value in wanted.items():
+        held = found.get(key, value) if isinstance(found, dict) else None
+        if held != value:
+            raise DataError(f"{root} holds scenes of {key} {brief(held)}, not {value}; choose another folder for these")
+    write_json(wanted, there)
+
+
+def _write_all(
+    root: Path,
+    indices: range,
+    seed: int,
+    size: int,
+    workers: int | None,
+    report: Callable[[int], None],
+    names: tuple[str, ...] | None,
+) -> None:
+    chunks = [indices[first : first + _CHUNK] for first in range(0, len(indices), _CHUNK)]
     workers = workers or os.cpu_count() or 1
     if workers == 1 or len(chunks) < 2:
         for chunk in chunks:
