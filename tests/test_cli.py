@@ -256,3 +256,22 @@ def test_names_that_utf_8_cannot_hold_are_printed(monkeypatch):
     with pytest.raises(SystemExit):
         main(["modalities"])
     assert sys.stdout.errors == "backslashreplace"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import subprocess; subprocess.run(['echo', 'hello'])",
+        "import os; os.write(1, b'hello\\n')",
+        "import atexit; atexit.register(print, 'bye')",
+    ],
+)
+def test_json_is_one_object_whatever_a_plugin_prints(tmp_path, body):
+    info = tmp_path / "anymodal_sloppy-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: anymodal-sloppy\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[anymodal]\nsloppy = sloppy_mod:Sloppy\n")
+    source = f"{body}\nfrom anymodal import TextModality\nclass Sloppy(TextModality):\n    'sloppy'\n"
+    (tmp_path / "sloppy_mod.py").write_text(source)
+    joined = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    assert one_object(run("modalities", "sloppy", "--json", PYTHONPATH=joined))

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -26,12 +26,13 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
+        self._result = _own_stdout() if as_json else None
         self.silent = os.environ.get("RANK", "0") != "0"
 
     def data(self, value: Mapping[str, Any]) -> None:
         """Print the result for programs: one JSON object, once in a command; nothing without `--json`."""
         if self.as_json and not self.silent:
-            click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+            click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), self._result)
 
     def line(self, text: str) -> None:
         """Print a line of the result for people."""
@@ -79,6 +80,19 @@ class Output:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda steps: bar.advance(task, steps)
+
+
+def _own_stdout() -> TextIO | None:
+    """The standard output for one JSON object alone; whatever else the process prints goes to stderr from now on.
+
+    None where it is not the one that the process was started with.
+    """
+    if sys.stdout is not sys.__stdout__ or sys.stdout is None:
+        return None
+    sys.stdout.flush()
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
 
 
 def with_output(function: Callable[..., Any]) -> Callable[..., Any]:
