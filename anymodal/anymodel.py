@@ -54,7 +54,7 @@ class AnyModel:
     # Values and tokens.
 
     def accept(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Natural values at the model's size: files are read, pictures cut to their centerd square.
+        """Natural values at the model's size: files are read, pictures cut to their centered square.
 
         A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
         """

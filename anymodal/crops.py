@@ -19,13 +19,13 @@ class Crop:
 
     @classmethod
     def center(cls, width: float, height: float) -> Crop:
-        """The largest centerd square of a picture of that size in pixels."""
+        """The largest centered square of a picture of that size in pixels."""
         side = min(width, height)
         return cls((1 - side / width) / 2, (1 - side / height) / 2, side / width, side / height)
 
 
 def center_crops(extents: Mapping[str, tuple[float, float] | None]) -> dict[str, Crop]:
-    """The centerd square for each value of one sample by the extents of the values, (width, height) or None.
+    """The centered square for each value of one sample by the extents of the values, (width, height) or None.
 
     A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
     """

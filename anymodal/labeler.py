@@ -155,7 +155,7 @@ class FeatureLabeler(PictureLabeler):
     """Features of a vision transformer: override `features`.
 
     Pictures are resized so that their shorter side has about `size` pixels and both sides are multiples of `patch`;
-    with `square` only the centerd square is seen. They are standardized by `mean` and `std`, ImageNet's by default.
+    with `square` only the centered square is seen. They are standardized by `mean` and `std`, ImageNet's by default.
     """
 
     size: ClassVar[int] = 224

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -80,6 +82,16 @@ def modalities() -> str:
     return "\n\n".join([overview, *map(_modality, classes.values())])
 
 
+def kinds_of_files() -> str:
+    """What the image-like modalities read from files of every kind: the files and the table are those of the tests."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    import file_kinds
+
+    names = ["rgb", "depth", "normal", "semseg", "canny_edge", "sam_instance"]
+    with tempfile.TemporaryDirectory() as folder:
+        return _table(["file", *names], file_kinds.table(names, folder))
+
+
 def configurations() -> str:
     """What configuration files may hold: a section for each class that they fill."""
     return "\n\n".join(map(_configuration, CONFIGURATIONS))
@@ -151,6 +163,7 @@ PARTS = {
     "commands": commands,
     "configurations": configurations,
     "error_tree": error_tree,
+    "kinds_of_files": kinds_of_files,
     "modalities": modalities,
     "recipes": recipes,
     "rules": rules,

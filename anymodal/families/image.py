@@ -60,14 +60,17 @@ class ImageModality(CroppedGrid):
     def read(self, path: Path) -> Any:
         path = Path(path)
         with naming(path):
-            return self._checked(read_array(path)) if is_npy(path) else self._from_picture(read_picture(path))
+            return self._natural(read_array(path)) if is_npy(path) else self._from_picture(read_picture(path))
 
     def accept(self, value: Any) -> np.ndarray:
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
         if is_picture(value):
             return self._from_picture(upright(value))
-        array = as_array(value)
+        return self._natural(as_array(value))
+
+    def _natural(self, array: np.ndarray) -> np.ndarray:
+        """Natural values. Raises ValueProblem for whole numbers that can only be samples of a picture."""
         if self.dtype != "uint8" and array.dtype.kind in "ui" and array.size:
             low, high = int(array.min()), int(array.max())
             if low < self.low or high > self.high:

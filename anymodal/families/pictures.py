@@ -67,9 +67,11 @@ def samples_of(picture: Image) -> tuple[np.ndarray, float | None]:
 def colors_of(picture: Image, photographic: bool) -> np.ndarray:
     """Three channels (H, W, 3) uint8: sRGB where the picture is a photograph, else the samples as they are.
 
-    Gray of every depth becomes three equal channels. Of photographs, color profiles are applied, and what is
-    transparent lies over white. Raises ValueProblem for floats, and for transparency where it has no meaning.
+    Of photographs, gray of every depth becomes three equal channels, color profiles are applied, and what is
+    transparent lies over white. Raises ValueProblem for floats, and of others for gray and transparency.
     """
+    if not photographic and len(picture.getbands()) < 3 and picture.mode not in ("P", "PA"):
+        raise ValueProblem(f"it has one channel (mode {picture.mode}) where three are needed")
     if picture.mode == "F" or picture.mode.startswith("I"):
         samples, top = samples_of(picture)
         if top is None:

@@ -17,7 +17,7 @@ class Dinov2Global(VectorModality):
 
 
 class Dinov2GlobalLabeler(FeatureLabeler):
-    """DINOv2 ViT-B/14 (Oquab et al. 2023) on the centerd square: the class token after the last norm."""
+    """DINOv2 ViT-B/14 (Oquab et al. 2023) on the centered square: the class token after the last norm."""
 
     modality, checkpoint, architecture = "dinov2_global", "facebook/dinov2-base", "Dinov2Model"
     patch, square = 14, True

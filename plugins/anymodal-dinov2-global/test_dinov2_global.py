@@ -41,7 +41,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
-def test_the_labeler_sees_the_centerd_square(checkpoint):
+def test_the_labeler_sees_the_centered_square(checkpoint):
     labeler = am.registry().labeler("dinov2_global")(checkpoint, device="cpu")
     wide = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
     whole, part = labeler.label([{"rgb": wide}, {"rgb": wide[:, 50:150]}])

@@ -48,7 +48,7 @@ class Contrastive(nn.Module):
 class Distillation(nn.Module):
     """A tower that says of one view of a picture what its own average says of another: DINO (Caron et al. 2021).
 
-    The average is centerd and sharpened, so that neither can answer the same for every picture. The places of two
+    The average is centered and sharpened, so that neither can answer the same for every picture. The places of two
     views of the same crop are compared too when half of the patches are hidden from the tower (iBOT, Zhou et al. 2022).
     """
 

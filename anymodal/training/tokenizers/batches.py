@@ -34,7 +34,7 @@ class Inputs:
 
 
 class Values:
-    """Natural values of one modality in the samples of a dataset, each the centerd square or a random `crop`.
+    """Natural values of one modality in the samples of a dataset, each the centered square or a random `crop`.
 
     As many as fit into `memory` bytes are kept: the squares, or the files that crops are cut from.
     """

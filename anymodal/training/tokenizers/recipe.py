@@ -76,7 +76,7 @@ class TokenizerRun:
 
     `settings` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
     tokenizer's config. `loss` defaults to the modality's own; `perceptual` adds a second one to it. Pictures are the
-    centerd square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
+    centered square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
     for each step; without them all have the modality's size.
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the

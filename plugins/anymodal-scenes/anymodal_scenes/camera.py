@@ -21,7 +21,7 @@ def look(pitch: float, yaw: float) -> Floats:
 
 
 def frame(points: Floats, fov: float, pitch: float, yaw: float, fill: float) -> Camera:
-    """The nearest camera in which points (n, 3) fill at most the share `fill` of the picture, centerd.
+    """The nearest camera in which points (n, 3) fill at most the share `fill` of the picture, centered.
 
     Args:
         points: what must be seen.

@@ -25,7 +25,7 @@ GAP = 0.08
 
 @attrs.frozen(eq=False)
 class Item:
-    """A thing before it has a place: its mesh stands on y = 0, centerd on the vertical axis."""
+    """A thing before it has a place: its mesh stands on y = 0, centered on the vertical axis."""
 
     kind: Kind
     color: str | None
