@@ -106,8 +106,7 @@ def test_what_is_no_plain_file_is_refused(name, tmp_path):
 
 def test_numbers_that_float32_does_not_reach_are_infinite(tmp_path):
     np.save(tmp_path / "far.npy", np.full((4, 4), 1e300))
-    assert np.isposinf(am.image("far", channels=1)().read(tmp_path / "far.npy")).all()
-    assert not registry().modality("depth")().read(tmp_path / "far.npy").any()  # not measured
+    assert np.isposinf(registry().modality("depth")().read(tmp_path / "far.npy")).all()
 
 
 def test_arrays_keep_their_order(tmp_path):
@@ -115,7 +114,7 @@ def test_arrays_keep_their_order(tmp_path):
         for order in ("C", "F"):
             expected = np.arange(24).reshape(4, 6).astype(kind, order=order)
             np.save(tmp_path / "a.npy", expected)
-            assert np.array_equal(am.image("heights", channels=1)().read(tmp_path / "a.npy"), expected)
+            assert np.array_equal(am.image("heights", channels=1, high=23)().read(tmp_path / "a.npy"), expected)
 
 
 def test_class_maps_are_written_as_arrays_too(tmp_path):

@@ -45,10 +45,6 @@ class Depth(ImageModality):
     def file_range(self) -> tuple[float, float]:
         return 0.0, self.high
 
-    def _checked(self, value: Any) -> "np.ndarray":
-        depth = super()._checked(value)
-        return np.where(self.measured(depth), depth, np.float32(0))
-
     def measured(self, depth: "np.ndarray") -> "np.ndarray":
         """Where a depth map (H, W) holds a depth, bool (H, W); relative depth may be below 0."""
         return np.isfinite(depth) & ((depth > 0) if self.scaling == "log" else (depth != 0))
