@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from parity.command import main, verify
 from parity.recipes import closed_form
 from parity.results import Result, gap
+from recordings import FULL, SMALL, needs_full_sets
 from safetensors.torch import load_file, save_file
 
 from anymodal.checkpoints.formats.fourm.config import parse_config
@@ -21,8 +22,6 @@ from anymodal.checkpoints.formats.fourm.tokenizer_config import parse_tokenizer_
 from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_keys
 from anymodal.model import Transformer
 from anymodal.tokenizers.diffusion import build as build_tokenizer
-
-SHARED = Path(__file__).parents[2] / "shared"
 
 
 def test_closed_form_values():
@@ -33,9 +32,13 @@ def test_closed_form_values():
     )
 
 
-@pytest.mark.skipif(not (SHARED / "golden2/shapes").is_dir(), reason="needs the recorded sets")
-def test_every_published_key_is_accounted_for():
-    for path in sorted((SHARED / "golden2/shapes").glob("4M*.json")):
+@pytest.mark.parametrize(
+    ("folder", "count"), [(SMALL, 4), pytest.param(FULL / "golden2", 19, marks=needs_full_sets)], ids=["small", "full"]
+)
+def test_every_published_key_is_accounted_for(folder: Path, count: int):
+    paths = sorted((folder / "shapes").glob("4M*.json"))
+    assert len(paths) == count
+    for path in paths:
         recorded = json.loads(path.read_text())
         expected = {name: tuple(shape) for name, (shape, _) in recorded["tensors"].items()}
         with torch.device("meta"):
@@ -49,9 +52,7 @@ def test_every_published_key_is_accounted_for():
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     """A copy of the smallest cases of a recorded set."""
-    source = SHARED / "golden2/fm"
-    if not source.is_dir():
-        pytest.skip("needs the recorded sets")
+    source = FULL / "golden2/fm"
     (tmp_path / "set/fm").mkdir(parents=True)
     for path in [*source.glob("gelu_bias*"), *source.glob("qknorm_single*"), *source.glob("input_*.npz")]:
         copy = shutil.copytree if path.is_dir() else shutil.copy
@@ -59,26 +60,28 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
+@needs_full_sets
 def test_recorded_cases_pass_and_a_perturbed_copy_fails(recorded: Path):
-    done = CliRunner().invoke(main, ["verify", str(recorded)])
+    done = CliRunner().invoke(main, [str(recorded)])
     assert done.exit_code == 0, done.output
     assert "3 passed, 0 failed" in done.output
     path = recorded / "fm/gelu_bias/model.safetensors"
     state = load_file(path)
     state["encoder.1.mlp.fc2.weight"][0].add_(0.02)
     save_file(state, path)
-    done = CliRunner().invoke(main, ["verify", str(recorded)])
+    done = CliRunner().invoke(main, [str(recorded)])
     assert done.exit_code == 1
     assert "FAIL  fm/gelu_bias.case0" in done.output
 
 
+@needs_full_sets
 def test_a_damaged_case_fails_and_nothing_to_compare_is_no_success(recorded: Path, tmp_path: Path):
     (recorded / "fm/gelu_bias/model.safetensors").write_bytes(b"short")
     results = {result.case: result for result in verify(recorded)}
     assert results["fm/gelu_bias.case0"].failed
     assert results["fm/qknorm_single.case0"].passed
     (tmp_path / "empty").mkdir()
-    assert CliRunner().invoke(main, ["verify", str(tmp_path / "empty")]).exit_code == 1
+    assert CliRunner().invoke(main, [str(tmp_path / "empty")]).exit_code == 1
 
 
 def test_results_never_take_nonsense_for_agreement():

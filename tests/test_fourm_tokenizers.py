@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from parity.command import verify
 from parity.results import Result
+from recordings import FULL, needs_full_sets
 from safetensors.torch import load_file, save_file
 
-SHARED = Path(__file__).parents[2] / "shared"
-pytestmark = pytest.mark.skipif(not (SHARED / "golden2/tok").is_dir(), reason="needs the recorded sets")
+pytestmark = needs_full_sets
 
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     """A copy of the small cases of one set: folder tok/ below the path returned."""
-    source, target = SHARED / "golden2/tok", tmp_path / "set/tok"
+    source, target = FULL / "golden2/tok", tmp_path / "set/tok"
     (target / "closed_form").mkdir(parents=True)
     for pattern in ("presets.json", "schedulers.*", "divae_rgb*", "vqvae_rgb*", "closed_form/divae_uvit_tiny*"):
         for path in source.glob(pattern):
@@ -117,6 +117,6 @@ def test_an_array_that_nothing_is_compared_with_is_no_success(recorded: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "only"), [("golden", "tokenizers"), ("golden2", "tok")])
 def test_whole_sets_pass_and_none_is_skipped(name: str, only: str) -> None:
-    found = list(verify(SHARED / name, only))
+    found = list(verify(FULL / name, only))
     assert len(found) >= 9
     assert all(result.passed for result in found), [result.line() for result in found]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from parity.command import verify
+from recordings import FULL, needs_full_sets
 from safetensors.numpy import load_file, save_file
 
-SHARED = Path(__file__).parents[2] / "shared"
-pytestmark = pytest.mark.skipif(not (SHARED / "golden2").is_dir(), reason="needs the recorded sets")
+pytestmark = needs_full_sets
 RUNS = ("maskgit_cosine_t0", "roar_linear_t0", "guided_ar_det_t0", "multi_guided_maskgit_confidence")
 
 
@@ -22,7 +22,7 @@ def linked(folder: Path, source: str, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(SHARED / source / name)
+        path.symlink_to(FULL / source / name)
     return folder
 
 
@@ -76,7 +76,7 @@ def masks(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("only", ["generate", "masking"])
 @pytest.mark.parametrize("name", ["golden", "golden2"])
 def test_whole_sets_pass_and_nothing_is_skipped(name: str, only: str):
-    assert failed(SHARED / name, only) == []
+    assert failed(FULL / name, only) == []
 
 
 def test_other_sizes_of_a_set_pass(generation: Path):

@@ -23,7 +23,6 @@ from anymodal.errors import CheckpointError, UnknownModality
 from anymodal.model import Transformer
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
-SHARED = Path(__file__).parents[2] / "shared"
 EVERY = [
     *("caption", "t5_caption", "det", "metadata", "human_poses", "color_palette", "sam_instance", "rgb@224", *GRIDS),
     *("tok_clip@224", "tok_dinov2@224", "tok_dinov2_global", "tok_imagebind@224", "tok_imagebind_global"),

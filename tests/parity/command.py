@@ -34,15 +34,10 @@ def verify(folder: Path, only: str = "*") -> Iterator[Result]:
             yield from suite(folder / name)
 
 
-@click.group()
-def main() -> None:
-    """Tools for the published 4M checkpoints."""
-
-
-@main.command("verify")
+@click.command("parity")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", default="*", help="A pattern of suites: fm, generate, text, masking, tok, tokenizers.")
-def verify_command(folder: Path, only: str) -> None:
+def main(folder: Path, only: str) -> None:
     """Compare our numbers with those recorded in FOLDER; exit 1 if any is out of tolerance, or none was compared."""
     results = []
     try:

@@ -98,7 +98,7 @@ def _hashed_case(case: str, expected: Mapping[str, Any], outputs: Path) -> Resul
     errors = {
         "latents": _relative(mine["latents"], recorded["latents"]),
         "tokens": gap(mine["tokens"].numpy()[clear], recorded["tokens"][clear]),
-        "codes": _relative(_codes(tokenizer, ids), recorded["quantized"]),
+        "codes": _relative(_codes(tokenizer, ids), recorded["quantised"]),
     }
     if isinstance(tokenizer, DiffusionTokenizer):
         about = expected["input"]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymodal.checkpoints.formats.fourm.domains import END, SENTINELS, TEXT_SIZE
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream, TokenSpace
 from anymodal.text import Vocabulary
-
-
-def text_space(length: int) -> TokenSpace:
-    return TokenSpace.sequence(TEXT_SIZE, length, sentinels=SENTINELS, end=END)
+from parity.vocabulary import text_space
 
 
 def is_grid(name: str) -> bool:

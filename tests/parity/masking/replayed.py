@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from anymodal.checkpoints.formats.fourm.domains import END
 from anymodal.files import read_json
 from anymodal.masking import Roles, Selection, hide_spans, select_grid, select_rows, select_sequence, whole_chunks
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout
 from parity.batches import stored_grid, stored_sequence
-from parity.masking.recorded import encoded, is_grid, recorded_stream, text_space
+from parity.masking.recorded import encoded, is_grid, recorded_stream
 from parity.results import Result, attempt, gap, skip
+from parity.vocabulary import text_space
 
 
-def verify_examples(folder: Path, vocabulary: Vocabulary) -> Iterator[Result]:
+def verify_examples(folder: Path, vocabulary: Vocabulary | None) -> Iterator[Result]:
+    """Recorded calls; where there is no vocabulary, texts are taken as the ids that were recorded for them."""
     kinds = {
         "sequence_mask": _sequence_example,
         "sequence_token_mask": _sequence_example,
@@ -34,15 +37,18 @@ def verify_examples(folder: Path, vocabulary: Vocabulary) -> Iterator[Result]:
         yield from attempt(name, partial(_example, name, kinds[case["function"]], case, vocabulary))
 
 
-def _example(name: str, run: Any, case: Mapping[str, Any], vocabulary: Vocabulary) -> Result:
+def _example(name: str, run: Any, case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Result:
     return Result(name, float(max(run(case, vocabulary))), 0, f"{len(case.get('draws', [None]))} draws replayed")
 
 
-def _sequence_example(case: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[float]:
+def _sequence_example(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Iterator[float]:
     arguments, rng = case["arguments"], _replay(case)
     most = arguments["max_tokens"]
     if "sequence" in arguments:
-        ids, sizes = encoded(arguments["sequence"], vocabulary)
+        if vocabulary is None:
+            ids, sizes = _recorded_ids(case["sequence_ids"])
+        else:
+            ids, sizes = encoded(arguments["sequence"], vocabulary)
         if isinstance(arguments["sequence"], str):
             yield gap(ids[:-1], case["sequence_ids"])
         sizes = whole_chunks(sizes, most)
@@ -57,7 +63,13 @@ def _sequence_example(case: Mapping[str, Any], vocabulary: Vocabulary) -> Iterat
     yield float(rng.left())
 
 
-def _rows_example(case: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[float]:
+def _recorded_ids(ids: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """As `encoded`, from the ids of a text, or those of its chunks."""
+    sizes = [len(chunk) if isinstance(chunk, list) else 1 for chunk in ids]
+    return np.array([*np.hstack([np.zeros(0, np.int64), *ids]), END], np.int64), np.array([*sizes, 1])
+
+
+def _rows_example(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Iterator[float]:
     arguments, rng = case["arguments"], _replay(case)
     rows = np.array(arguments["emb_tensor"], np.float32)[: arguments["max_tokens"]]
     read = select_rows(rows, arguments["input_budget"], arguments["keep_scheme"], rng)
@@ -75,14 +87,14 @@ def _rows_example(case: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[f
     yield float(rng.left())
 
 
-def _grid_example(case: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[float]:
+def _grid_example(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Iterator[float]:
     arguments = case["arguments"]
     rng = Recorded([np.argsort(case["ids_shuffle"])])
     read, asked = select_grid(arguments["num_tokens"], arguments["input_budget"], arguments["target_budget"], rng)
     yield from _fields_error(stored_grid(np.array(case["out"]["tensor"]), read, asked), case["out"])
 
 
-def _spans_example(case: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[float]:
+def _spans_example(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Iterator[float]:
     ids, space = np.array(case["sequence"], np.int64), text_space(len(case["sequence"]))
     sizes = {"simple": np.ones(len(ids), np.int64), "chunk": np.array([len(c) for c in case["chunks"]])}
     for draw in case["draws"]:
@@ -145,7 +157,7 @@ def verify_roles(folder: Path, vocabulary: Vocabulary) -> Iterator[Result]:
     )
 
 
-def _roles(case: Mapping[str, Any], vocabulary: Vocabulary) -> Result:
+def _roles(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Result:
     streams = [recorded_stream(n, "img" if is_grid(n) else "seq", most) for n, most in case["max_tokens"].items()]
     sample = {
         s.name: np.append(vocabulary.encode(case[s.name]), vocabulary.end)[: s.space.length]

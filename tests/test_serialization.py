@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from parity import serialization
 from parity.vocabulary import find_vocabulary, verify_text
+from recordings import FULL, SMALL, needs_full_sets
 
 from anymodal.errors import UnknownModality
 from anymodal.text import Vocabulary
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
-pytestmark = pytest.mark.skipif(not (SHARED / "golden2/text").is_dir(), reason="needs the recorded sets")
+TRANSFORMS = json.loads((SMALL / "text/transforms.json").read_text())
 
 
+@needs_full_sets
 @pytest.mark.parametrize(("folder", "count"), [("golden", 6), ("golden2", 10)])
 def test_every_recorded_value_is_spelled_as_recorded(folder, count):
-    results = list(verify_text(SHARED / folder / "text"))
+    results = list(verify_text(FULL / folder / "text"))
     assert [r.line() for r in results if r.failed] == []
     assert sum(r.passed for r in results) == count
 
 
-def test_a_difference_is_noticed():
-    vocabulary = Vocabulary.load(find_vocabulary(SHARED / "golden/text"))
-    cases = json.loads((SHARED / "golden2/text/transforms.json").read_text())
-    changed = [case | {"string": case.get("string", "") + " cup"} if "ids" in case else case for case in cases]
+NAMES = ("det", "caption", "metadata", "human_poses", "color_palette", "sam_instance")
+
+
+def test_another_string_is_noticed():
+    changed = [case | {"string": case.get("string", "") + " cup"} if "ids" in case else case for case in TRANSFORMS]
+    failed = {r.case for r in serialization.verify_transforms(changed, None) if r.failed}
+    assert failed == {f"text/transforms/{name}" for name in NAMES}
+
+
+@needs_full_sets
+def test_other_ids_are_noticed():
+    vocabulary = Vocabulary.load(find_vocabulary(FULL / "golden/text"))
+    changed = [case | {"ids": [7, *case["ids"][1:]]} if case.get("ids") else case for case in TRANSFORMS]
     failed = {r.case for r in serialization.verify_transforms(changed, vocabulary) if r.failed}
-    names = ("det", "caption", "metadata", "human_poses", "color_palette", "sam_instance")
-    assert failed >= {f"text/transforms/{name}" for name in names if name != "metadata"}
+    assert failed == {f"text/transforms/{name}" for name in NAMES}
 
 
 def test_a_plugin_that_is_missing_is_named(monkeypatch):
@@ -38,6 +46,5 @@ def test_a_plugin_that_is_missing_is_named(monkeypatch):
             raise UnknownModality(f"no installed plugin provides {name!r}")
 
     monkeypatch.setattr(serialization, "registry", Empty)
-    cases = json.loads((SHARED / "golden2/text/transforms.json").read_text())
-    results = list(serialization.verify_transforms(cases, None))
+    results = list(serialization.verify_transforms(TRANSFORMS, None))
     assert results and all("no installed plugin" in r.skipped for r in results if "tok_rgb" not in r.case)
