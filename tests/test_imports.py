@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -152,19 +151,8 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def import_costs() -> dict[str, int]:
-    """Microseconds that `import anymodal` takes in a fresh interpreter, by module."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import anymodal"], capture_output=True, text=True, check=True
-    )
-    lines = [line.split("|") for line in done.stderr.splitlines()]
-    return {name.strip(): int(total) for _, total, name in lines if re.fullmatch(r"\s*\d+\s*", total)}
-
-
 def test_importing_the_package_costs_nothing():
-    tries = [import_costs() for _ in range(3)]
-    assert not {"numpy", "torch", "attrs", "pluggy", "click"} & set(tries[0])
-    assert min(cost["anymodal"] for cost in tries) < 50_000, "microseconds"
+    assert len(loaded_after("import anymodal") - loaded_after("")) < 20
 
 
 @pytest.mark.parametrize(

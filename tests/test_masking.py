@@ -104,20 +104,23 @@ def test_no_token_is_input_and_target_at_once_and_grids_fill_their_budgets(input
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "words"),
     [
-        lambda: Masker(LAYOUT, MaskingConfig()),
-        lambda: Masker(LAYOUT, MaskingConfig(components=(Component({"c": 1}, {}),))),
-        lambda: Component({"a": 1}, {}, keep={"a": "some"}),
-        lambda: Component({"a": -1}, {}),
-        lambda: Component({"a": 1}, {}, input_tokens=(5, 2)),
-        lambda: MaskingConfig(scheme="4m"),
-        lambda: MaskingConfig(chunks={"a": 0}),
-        lambda: Masker(LAYOUT, MaskingConfig(components=(Component({"a": 1}, {}),), chunks={"c": 2})),
+        (lambda: Masker(LAYOUT, MaskingConfig()), "at least one component"),
+        (lambda: Masker(LAYOUT, MaskingConfig(components=(Component({"c": 1}, {}),))), "names the stream 'c'"),
+        (lambda: Component({"a": 1}, {}, keep={"a": "some"}), "keep of 'a' .* 'some'"),
+        (lambda: Component({"a": -1}, {}), "inputs .* a: -1"),
+        (lambda: Component({"a": 1}, {}, input_tokens=(5, 2)), r"input_tokens .* \(5, 2\)"),
+        (lambda: MaskingConfig(scheme="4m"), "scheme .* '4m'"),
+        (lambda: MaskingConfig(chunks={"a": 0}), "chunk of 'a' .* 0"),
+        (
+            lambda: Masker(LAYOUT, MaskingConfig(components=(Component({"a": 1}, {}),), chunks={"c": 2})),
+            "names the stream 'c'",
+        ),
     ],
 )
-def test_impossible_mixtures_are_refused(make):
-    with pytest.raises(ConfigError):
+def test_impossible_mixtures_are_refused(make, words):
+    with pytest.raises(ConfigError, match=words):
         make()
 
 

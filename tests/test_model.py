@@ -175,7 +175,15 @@ def test_missing_and_misshapen_weights_are_named():
         )
 
 
-@pytest.mark.parametrize("wrong", [{"dim": 30}, {"heads": 5}, {"activation": "relu"}, {"encoder_depth": 0}])
-def test_impossible_configs_are_refused(wrong):
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"dim": 30}, "dim .* 30"),
+        ({"heads": 5}, "dim 32 .* 5 heads"),
+        ({"activation": "relu"}, "activation .* 'relu'"),
+        ({"encoder_depth": 0}, "encoder_depth .* from 1"),
+    ],
+)
+def test_impossible_configs_are_refused(wrong, words):
+    with pytest.raises(ConfigError, match=words):
         ModelConfig(**({"dim": 32, "heads": 2} | wrong))

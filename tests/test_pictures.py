@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from processor_time import slowness
 
 import anymodal as am
 from anymodal.errors import ConfigError, ValueProblem
@@ -158,8 +159,9 @@ def test_a_sheet_keeps_the_proportions_of_pictures():
     assert rows[0] == GAP + TITLE + 25 and columns[0] == GAP
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("text", ["a b " * 50_000, "x" * 200_000, "\u200b " * 20_000, "家" * 20_000])
 def test_a_page_of_a_long_text_is_drawn_at_once(text):
     start = time.process_time()
     assert text_page(text, 256).size == (256, 256)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 2 * slowness()

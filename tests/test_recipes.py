@@ -15,7 +15,7 @@ from anymodal.errors import ConfigError
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
-from anymodal.tokens import Layout, Packer, collate
+from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.estimate import activations, plan, sample_load, training_flops
 from anymodal.training.parallel import ParallelConfig
@@ -99,12 +99,17 @@ def small(checkpointed: bool = False) -> tuple[TrainConfig, Layout]:
     return config, Layout(streams)
 
 
-def test_operations_are_those_that_are_executed():
-    config, layout = small()
+def one_sample(layout: Layout) -> Packed:
+    """A batch of one sample that fills both budgets."""
     packer = Packer(layout)
     packer.add_dense("a.pixels", torch.randn(9, 12).numpy(), torch.arange(9).numpy())
     packer.add_grid_target("b", torch.arange(6).numpy(), torch.arange(6).numpy())
-    batch = collate([packer.pack()], layout)
+    return collate([packer.pack()], layout)
+
+
+def test_operations_are_those_that_are_executed():
+    config, layout = small()
+    batch = one_sample(layout)
     model = Transformer(config.model, layout)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         loss = model(batch)["b"]
@@ -115,6 +120,21 @@ def test_operations_are_those_that_are_executed():
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-6)
     again = training_flops(small(checkpointed=True)[0], load)
     assert 1.2 < again / training_flops(config, load) < 4 / 3
+
+
+def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps():
+    config, layout = small()
+    model, kept = Transformer(config.model, layout), {}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(one_sample(layout))
+    counted = sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+    assert activations(config, sample_load(config.masking, layout)) == pytest.approx(counted, rel=0.05)
 
 
 def test_recomputing_keeps_less():

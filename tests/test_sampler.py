@@ -207,7 +207,7 @@ def test_texts_of_a_batch_end_when_they_end_and_leave_the_rest_as_alone(small_mo
         (alone,) = run(small_model, [KnownTokens(layout, inputs[k])], plan, [7 + k])
         for name in ("caption", "normal"):
             assert np.array_equal(alone.streams[name].values, sample.streams[name].values), (k, name)
-    assert lengths
+    assert len(lengths) > 1
 
 
 # Several draws, merged.

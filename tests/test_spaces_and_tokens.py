@@ -27,21 +27,21 @@ LAYOUT = Layout(
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "words"),
     [
-        lambda: TokenSpace(0, 4),
-        lambda: TokenSpace(4, 5, shape=(2, 2)),
-        lambda: TokenSpace(4, 4, order="backwards"),
-        lambda: TokenSpace.sequence(10, 5, sentinels=(8, 5), end=3),
-        lambda: TokenSpace.sequence(10, 5, sentinels=(2, 5), end=3),
-        lambda: TokenSpace(10, 5, order="left-to-right"),
-        lambda: Stream("p", "p", DenseSpace(3, 4)),
-        lambda: Stream("p", "p", TokenSpace(3, 4), input=False, target=False),
-        lambda: Layout([Stream("p", "p", TokenSpace(3, 4)), Stream("p", "p", TokenSpace(3, 4))]),
+        (lambda: TokenSpace(0, 4), "'size', got 0"),
+        (lambda: TokenSpace(4, 5, shape=(2, 2)), r"shape \(2, 2\) .* 5 positions"),
+        (lambda: TokenSpace(4, 4, order="backwards"), "'backwards'"),
+        (lambda: TokenSpace.sequence(10, 5, sentinels=(8, 5), end=3), r"sentinels \(8, 5\) .* outside the 10 ids"),
+        (lambda: TokenSpace.sequence(10, 5, sentinels=(2, 5), end=3), "end 3 is one of the sentinels"),
+        (lambda: TokenSpace(10, 5, order="left-to-right"), "needs sentinels and an end"),
+        (lambda: Stream("p", "p", DenseSpace(3, 4)), "'p' is dense"),
+        (lambda: Stream("p", "p", TokenSpace(3, 4), input=False, target=False), "'p' is neither"),
+        (lambda: Layout([Stream("p", "p", TokenSpace(3, 4)), Stream("p", "p", TokenSpace(3, 4))]), "'p'"),
     ],
 )
-def test_impossible_spaces_are_refused(make):
-    with pytest.raises(SpaceError):
+def test_impossible_spaces_are_refused(make, words):
+    with pytest.raises(SpaceError, match=words):
         make()
 
 

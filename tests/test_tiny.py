@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from anymodal_scenes import BASIC, render
+from processor_time import slowness
 
 import anymodal as am
 from anymodal.checkpoints.load import locate
+from anymodal.testing.tiny import one_thread
+from benchmarks import quality
 
 ROOT = Path(__file__).parent.parent
 MEGABYTES = 24
@@ -25,20 +26,12 @@ def tiny() -> am.AnyModel:
     return am.load("tiny")
 
 
-@pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_all_weights_together_are_small():
     sizes = [p.stat().st_size for p in locate("tiny").parent.rglob("*.safetensors")]
     assert 0 < sum(sizes) <= MEGABYTES * 1e6
 
 
-def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny, quality):
+def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny):
     scenes = [render(quality.HELD_OUT_SEED, i, 64, BASIC) for i in range(1000, 1040)]
     constants = quality.fit_constants([render(quality.TRAIN_SEED, i, 64, BASIC) for i in range(60)])
     result = quality.from_pictures(tiny, scenes, constants)
@@ -48,7 +41,7 @@ def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny, quality):
     assert result["caption"]["f1"] >= 0.6
 
 
-def test_captions_steer_pictures(tiny, quality):
+def test_captions_steer_pictures(tiny):
     scenes = [render(quality.HELD_OUT_SEED, i, 64, BASIC) for i in range(1000, 1040)]
     judged = quality.from_captions(tiny, scenes)
     assert judged["kinds_found"]["own"] > 2 * judged["kinds_found"]["shuffled"]
@@ -56,12 +49,14 @@ def test_captions_steer_pictures(tiny, quality):
     assert judged["pairs_read"]["own"] > judged["pairs_read"]["shuffled"]
 
 
+@pytest.mark.timing
 def test_everything_from_one_picture_in_seconds(tiny):
     picture = render(5, 5).rgb
-    tiny.generate({"rgb": picture}, "depth")
-    began = time.perf_counter()
-    out = tiny.generate({"rgb": picture})
-    assert len(out) == 19 and time.perf_counter() - began < 9  # about 1.5 s on two idle cores
+    with one_thread():
+        tiny.generate({"rgb": picture}, "depth")
+        began = time.process_time()
+        out = tiny.generate({"rgb": picture})
+        assert len(out) == 19 and time.process_time() - began < 6 * slowness()  # about 1.5 s on an idle core
 
 
 def test_many_values_are_shown_in_several_lines(tiny):

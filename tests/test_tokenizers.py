@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
@@ -11,12 +12,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from parity.checkpoints import InMemory
+from recordings import SMALL
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
+from anymodal.checkpoints.formats.fourm.tokenizer_config import parse_tokenizer_config
+from anymodal.checkpoints.formats.fourm.tokenizers import read_tokenizer, tokenizer_keys
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.diffusion import outlined_tokenizer
 from anymodal.tokenizers.losses import LOSSES
 from anymodal.tokenizers.networks.vit import attend, patchify, position_table, unpatchify
 from anymodal.tokenizers.tokenizer import VQTokenizer
@@ -231,56 +237,29 @@ def test_an_unknown_loss_names_the_nearest() -> None:
 
 # --- closed-form values of the published architectures ---
 
-VIT_RENAMES = [
-    ("encoder.positions", "encoder.pos_emb"),
-    ("decoder.positions", "decoder.pos_emb"),
-    ("quantize.codes", "quantize._codebook.embed"),
-    ("quantize.cluster_size", "quantize._codebook.cluster_size"),
-    ("quantize.initialised", "quantize._codebook.initted"),
-]
-MLP_RENAMES = [
-    (".norm.", ".layernorm."),
-    (".fc1.", ".block.0."),
-    (".fc2.", ".block.2."),
-    ("to_k", "to_k.weight"),
-    ("to_v", "to_v.weight"),
-]
-UNTOUCHED = ("pos_emb", "initted", "cluster_size")
+UNTOUCHED = ("initted", "cluster_size")
 
 
-def published_name(name: str, renames: list[tuple[str, str]]) -> str:
-    for ours, theirs in renames:
-        name = name.replace(ours, theirs)
-    if ".layernorm." in name:
-        side, _, index, _, kind = name.split(".")
-        name = f"{side}.layernorms.{index}.{kind}"
-    return name
-
-
-def filled(config: TokenizerConfig, renames: list[tuple[str, str]]) -> VQTokenizer:
-    """The tokenizer with tensor number n (in the order of published names) filled with sin(0.37 i + 0.11 n)."""
-    with torch.device("meta"):
-        tokenizer = VQTokenizer(config).eval()
-    tensors = dict(tokenizer.state_dict())
-    tables = [f"{side}.positions" for side in ("encoder", "decoder")] if config.kind == "vit" else []
-    ordered = sorted([*tensors, *tables], key=lambda name: published_name(name, renames))
+def sine_filled(name: str) -> VQTokenizer:
+    """A published tokenizer: of its recorded tensors, number n in the order of names holds sin(0.37 i + 0.11 n)."""
+    recorded = json.loads((SMALL / "shapes" / f"{name}.json").read_text())
+    config = parse_tokenizer_config(recorded["config"], name)
+    fixed = {key.name: key.fixed for key in tokenizer_keys(outlined_tokenizer(config)) if key.fixed}
     state = {}
-    for number, name in enumerate(ordered):
-        public = published_name(name, renames)
-        if any(word in public for word in UNTOUCHED):
-            if name in tensors:
-                state[name] = torch.zeros(tensors[name].shape, dtype=tensors[name].dtype)
+    for number, (key, (shape, _)) in enumerate(sorted(recorded["tensors"].items())):
+        if key in fixed:
+            state[key] = fixed[key]().view(shape)
             continue
-        shape = tensors[name].shape
-        index = torch.arange(shape.numel(), dtype=torch.float64)
-        if public.endswith("embed"):
+        index = torch.arange(math.prod(shape), dtype=torch.float64)
+        if key.endswith(UNTOUCHED):
+            values = torch.zeros_like(index)
+        elif key.endswith("embed"):
             values = (0.7 * index + 0.3).sin_()
         else:
             values = (0.37 * index + 0.11 * number).sin_() * (0.02 if len(shape) > 1 else 0.1)
-            values += float(len(shape) == 1 and public.endswith("weight"))
-        state[name] = values.float().view(shape)
-    tokenizer.load_state_dict(state, assign=True)
-    return tokenizer
+            values += float(len(shape) == 1 and key.endswith("weight"))
+        state[key] = values.float().view(shape)
+    return read_tokenizer(InMemory(state), config, name)
 
 
 def assert_start(values: Tensor, *expected: float) -> None:
@@ -288,9 +267,7 @@ def assert_start(values: Tensor, *expected: float) -> None:
 
 
 def test_mask_tokenizer_agrees_with_the_published_architecture() -> None:
-    vit = ViTConfig(dim=768, depth=12, heads=12, patch=16)
-    config = TokenizerConfig("vit", 1, vit, vit, QuantizerConfig("cosine", 1024, 1024), image_size=64, refine=True)
-    tokenizer = filled(config, VIT_RENAMES)
+    tokenizer = sine_filled("4M_tokenizers_sam-instance_1k_64")
     assert sum(p.numel() for p in tokenizer.parameters()) == 181_550_468 - 2 * 768 * 16
     x = torch.sin(0.05 * torch.arange(64 * 64, dtype=torch.float64)).float().view(1, 1, 64, 64)
     with torch.no_grad():
@@ -311,8 +288,7 @@ def test_mask_tokenizer_agrees_with_the_published_architecture() -> None:
 
 
 def test_pose_tokenizer_agrees_with_the_published_architecture() -> None:
-    mlp = MLPConfig(width=1024, blocks=6)
-    tokenizer = filled(TokenizerConfig("mlp", 207, mlp, mlp, QuantizerConfig("product", 1024, 1024, 8)), MLP_RENAMES)
+    tokenizer = sine_filled("4M_tokenizers_human-poses_1k_8")
     assert sum(p.numel() for p in tokenizer.parameters()) == 106_683_599
     x = torch.sin(0.3 * torch.arange(207, dtype=torch.float64)).float()[None]
     with torch.no_grad():

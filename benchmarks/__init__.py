@@ -1,0 +1,1 @@
+"""What is measured, as scripts: `python benchmarks/NAME.py`."""
