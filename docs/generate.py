@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,7 +25,8 @@ from anymodal.config import load_config
 from anymodal.data.config import CropConfig, DataConfig
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig
-from anymodal.testing.rule import TOPICS, Rule
+from anymodal.plugins.public import PUBLIC_MODULES
+from anymodal.testing.definition import TOPICS, Rule
 from anymodal.testing.rules import RULES
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.training.multimodal.config import TrainConfig
@@ -159,12 +161,24 @@ def tokenizer_recipes() -> str:
     return _table(columns, rows)
 
 
+def public_modules() -> str:
+    """The modules that a plugin may import from, and what each holds."""
+    return _table(
+        ["module", "what"],
+        [
+            [f"`anymodal.{name}`", (import_module(f"anymodal.{name}").__doc__ or "").partition("\n\n")[0]]
+            for name in PUBLIC_MODULES
+        ],
+    )
+
+
 PARTS = {
     "commands": commands,
     "configurations": configurations,
     "error_tree": error_tree,
     "kinds_of_files": kinds_of_files,
     "modalities": modalities,
+    "public_modules": public_modules,
     "recipes": recipes,
     "rules": rules,
     "tokenizer_recipes": tokenizer_recipes,

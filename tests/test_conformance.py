@@ -21,7 +21,7 @@ from anymodal.errors import PluginError, UnknownModality
 from anymodal.families import CodedModality
 from anymodal.testing import RULES, check, conformance
 from anymodal.testing.choose import find
-from anymodal.testing.rule import TOPICS, rule
+from anymodal.testing.definition import TOPICS, rule
 from anymodal.testing.run import Inspection
 from anymodal.testing.strategies import modality_sets, packed_batches
 
@@ -280,6 +280,19 @@ def test_a_tiny_model_generates(tiny_model, sample_values):
     model = tiny_model("depth", "caption", Thermal)
     out = model.generate({"thermal": sample_values(Thermal)[0]}, ["depth", "caption"], seed=0)
     assert out["depth"].shape == (32, 32) and isinstance(out["caption"], str)
+
+
+def test_public_names_are_never_modules():
+    """The names of `anymodal.testing` are resolved late: a module of the same name would take their place."""
+    code = (
+        "import importlib, pkgutil, anymodal.testing as testing\n"
+        "for found in pkgutil.iter_modules(testing.__path__):\n"
+        "    importlib.import_module(f'anymodal.testing.{found.name}')\n"
+        "from anymodal.testing import *\n"
+        "print(*(type(getattr(testing, name)).__name__ for name in testing.__all__))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "function" in done.stdout and "module" not in done.stdout.split()
 
 
 def test_there_is_no_network(no_network):

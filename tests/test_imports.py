@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import anymodal
-from anymodal.testing.rules.package import PUBLIC
+from anymodal.plugins.public import PUBLIC_MODULES
 
 ROOT = Path(anymodal.__file__).parent
 PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((ROOT.parent / "plugins").glob("*/*/*.py"))
@@ -127,7 +127,7 @@ def test_plugins_import_only_what_is_public(path):
     for name in imports(path):
         package, _, rest = name.partition(".")
         if package == "anymodal":
-            assert rest in anymodal.__all__ or rest.partition(".")[0] in PUBLIC, f"{path.name} imports {name}"
+            assert rest in anymodal.__all__ or rest.partition(".")[0] in PUBLIC_MODULES, f"{path.name} imports {name}"
             assert not any(part.startswith("_") for part in rest.split(".")), f"{path.name} imports {name}"
         own = (path.parent / f"{package}.py").exists() or package == path.parent.name
         assert own or not package.startswith("anymodal_"), f"{path.name} imports another plugin, {package}"

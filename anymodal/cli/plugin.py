@@ -47,9 +47,9 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     anymodal plugin check . --profile full
     anymodal plugin check anymodal-depth --json
     """
-    from anymodal.testing.run import inspections, numbers
+    from anymodal.testing.run import inspections, rule_numbers
 
-    chosen, results = numbers(profile), []
+    chosen, results = rule_numbers(profile), []
     for inspection in inspections(target):
         name = inspection.subject.target.name
         with output.progress(len(chosen), name) as advance:

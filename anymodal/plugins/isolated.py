@@ -1,6 +1,7 @@
-"""`python -m anymodal.plugins.isolated KEY...`: load plugins and print their problems; meant for a child process.
+"""Work in a process of its own, which may hang or bring the interpreter down, and loading plugins in such a one.
 
-`probed` runs it and survives what a plugin may do: hang, or bring the interpreter down.
+`ask` runs `python -m MODULE`, which reads a request from stdin and answers by `answer` in the last line of stdout.
+`python -m anymodal.plugins.isolated` is one such module: it loads plugins and says what is wrong with them.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import attrs
 
 from anymodal.plugins.discovery import Candidate, Problem
-from anymodal.plugins.registry import Registry, registry
+from anymodal.plugins.registry import registry
 
+KEY = "anymodal"  # under which the answer stands in the last line
 TOGETHER = 10.0  # seconds in which all plugins load when none of them hangs
 
 
@@ -33,7 +37,7 @@ def probed(candidates: Sequence[Candidate], seconds: float) -> list[Finding]:
     """What loading each plugin shows: all in one child process, or, where that one ends badly, each in its own."""
     try:
         return _reported(candidates, min(seconds, TOGETHER))
-    except (subprocess.TimeoutExpired, _EndedBadlyError):
+    except (subprocess.TimeoutExpired, EndedBadlyError):
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             return list(pool.map(lambda candidate: probe(candidate, seconds), candidates))
 
@@ -45,39 +49,63 @@ def probe(candidate: Candidate, seconds: float) -> Finding:
     except subprocess.TimeoutExpired:
         message = f"is not loaded after {seconds:g} seconds"
         return Finding((candidate.problem("load", message, "look for an endless loop, or raise --timeout"),))
-    except _EndedBadlyError as ended:
+    except EndedBadlyError as ended:
         hint = "look at its native code, and at what it does at import and at exit"
         return Finding((candidate.problem("load", f"the process that loads it {ended}", hint),))
     return finding
 
 
-class _EndedBadlyError(Exception):
-    """A child process ended otherwise than by a report; the message says how."""
+class EndedBadlyError(Exception):
+    """A child process ended otherwise than by an answer; the message says how."""
+
+
+def ask(
+    module: str, request: object, *, seconds: float, environ: Mapping[str, str], folder: Path | None = None
+) -> dict[str, Any]:
+    """The answer of a child process that runs `python -m module` in a folder (default: the current one).
+
+    Raises subprocess.TimeoutExpired after that many seconds, and EndedBadlyError.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=json.dumps(request),
+        cwd=folder,
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    try:
+        return dict(json.loads(done.stdout.splitlines()[-1])[KEY])
+    except (LookupError, ValueError, TypeError):
+        if done.returncode < 0:
+            raise EndedBadlyError(f"dies of {signal.Signals(-done.returncode).name}") from None
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise EndedBadlyError(f"exits with {done.returncode}, {last:.200}") from None
+
+
+def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
+    """In the child: do the work that is asked for, and print what it gives as the last line of stdout."""
+    given = work(json.loads(sys.stdin.read()))
+    sys.stdout.write("\n" + json.dumps({KEY: given}) + "\n")
 
 
 def _reported(candidates: Sequence[Candidate], seconds: float) -> list[Finding]:
-    """What a child process says of plugins. Raises TimeoutExpired or _EndedBadlyError."""
+    """What a child process says of plugins. Raises TimeoutExpired or EndedBadlyError."""
     environ = {key: value for key, value in os.environ.items() if key not in ("ANYMODAL_STRICT", "ANYMODAL_TRACE")}
-    command = [sys.executable, "-m", "anymodal.plugins.isolated", *(candidate.key for candidate in candidates)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=seconds)
-    try:
-        report = json.loads(done.stdout.splitlines()[-1])
-        found = [report[candidate.key] for candidate in candidates]
-        return [Finding(tuple(Problem(**facts) for facts in each["problems"]), each["place"]) for each in found]
-    except (LookupError, ValueError, TypeError):
-        if done.returncode < 0:
-            raise _EndedBadlyError(f"dies of {signal.Signals(-done.returncode).name}") from None
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise _EndedBadlyError(f"exits with {done.returncode}, {last:.200}") from None
+    keys = [candidate.key for candidate in candidates]
+    report = ask("anymodal.plugins.isolated", keys, seconds=seconds, environ=environ)
+    found = [report[key] for key in keys]
+    return [Finding(tuple(Problem(**facts) for facts in each["problems"]), each["place"]) for each in found]
 
 
-def main(keys: Sequence[str]) -> None:
-    """Print what the plugins with those keys show, by key, as the last line of stdout."""
-    found = {key: attrs.asdict(_found(registry(), key)) for key in keys}
-    sys.stdout.write("\n" + json.dumps(found) + "\n")
+def load(keys: Sequence[str]) -> dict[str, Any]:
+    """In the child: what loading the plugins with those keys shows, by key."""
+    return {key: attrs.asdict(_found(key)) for key in keys}
 
 
-def _found(plugins: Registry, key: str) -> Finding:
+def _found(key: str) -> Finding:
+    plugins = registry()
     candidate = plugins.catalog.usable[key]
     problems, place = plugins.check(candidate), ""
     if candidate.kind == "preset" and not any(problem.fatal for problem in problems):
@@ -86,4 +114,4 @@ def _found(plugins: Registry, key: str) -> Finding:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    answer(load)

@@ -1,15 +1,13 @@
 """What loading a modality does in a process of its own, which may hang, or bring the interpreter down.
 
-`python -m anymodal.testing.fresh` is that process: it reads JSON from stdin and writes JSON to the end of stdout.
+`python -m anymodal.testing.fresh` is that process.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal.testing.rule import Broken
+from anymodal.plugins.isolated import EndedBadlyError, answer, ask
+from anymodal.testing.outcome import Broken
 
 if TYPE_CHECKING:
     from anymodal.testing.choose import Target
@@ -61,25 +60,11 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     environ["PYTHONPATH"] = os.pathsep.join([*map(os.path.abspath, filter(None, sys.path))])
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "anymodal.testing.fresh"],
-                input=json.dumps(request),
-                cwd=folder,
-                env=environ,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-            )
+            return ask("anymodal.testing.fresh", request, seconds=LIMIT, environ=environ, folder=Path(folder))
         except subprocess.TimeoutExpired:
             raise Broken(f"the process that loads it is not done after {LIMIT:g} seconds") from None
-    try:
-        return dict(json.loads(done.stdout.splitlines()[-1]))
-    except (IndexError, ValueError, TypeError):
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        ended = f"exits with {done.returncode}, {last:.200}"
-        if done.returncode < 0:
-            ended = f"dies of {signal.Signals(-done.returncode).name}"
-        raise Broken(f"the process that loads it {ended}") from None
+        except EndedBadlyError as ended:
+            raise Broken(f"the process that loads it {ended}") from None
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
@@ -131,5 +116,4 @@ def _note(touched: list[str], event: str, arguments: tuple[Any, ...]) -> None:
 
 
 if __name__ == "__main__":
-    answer = main(json.loads(sys.stdin.read()))
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    answer(main)

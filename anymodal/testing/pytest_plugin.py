@@ -32,8 +32,8 @@ def sample_values() -> Callable[..., list[Any]]:
     def values(which: str | type[Modality] | Modality, seed: int = 0) -> list[Any]:
         from anymodal.modality import Modality
         from anymodal.plugins.registry import registry
-        from anymodal.testing.examples import examples
         from anymodal.testing.tiny import shrunk
+        from anymodal.testing.values import examples
 
         instance = which if isinstance(which, Modality) else shrunk(registry().modality(which))
         return [example.value for example in examples(instance, seed)]

@@ -11,7 +11,8 @@ import attrs
 from anymodal.errors import one_line
 from anymodal.modality import Modality
 from anymodal.testing.choose import Target, find
-from anymodal.testing.rule import PROFILES, Broken, Rule
+from anymodal.testing.definition import PROFILES, Rule
+from anymodal.testing.outcome import Broken
 from anymodal.testing.rules import RULES
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import one_thread
@@ -67,7 +68,7 @@ class Inspection:
 
     def all(self, profile: str = "quick") -> list[Result]:
         """What all rules of a profile say."""
-        return [self.judge(number) for number in numbers(profile)]
+        return [self.judge(number) for number in rule_numbers(profile)]
 
     def _judge(self, rule: Rule) -> Result:
         name, reason = self.subject.target.name, self.expected.get(rule.number)
@@ -105,7 +106,7 @@ def _told(rule: Rule, error: BaseException, module: str) -> str:
     return ", ".join(words)
 
 
-def numbers(profile: str) -> list[str]:
+def rule_numbers(profile: str) -> list[str]:
     """The rules of a profile in order; 'full' holds those of 'quick'."""
     if profile not in PROFILES:
         raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {profile!r}")

@@ -9,9 +9,9 @@ from anymodal.families import CodedModality, ImageModality, StructuredModality
 from anymodal.families.grids import CroppedGrid
 from anymodal.modality import Modality
 from anymodal.testing.choose import Target
-from anymodal.testing.examples import Example, examples, odd_examples
 from anymodal.testing.fresh import Facts, inspect
 from anymodal.testing.tiny import companion, equip, model_over, shrunk, vocabulary
+from anymodal.testing.values import Example, examples, odd_examples
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel

@@ -1,6 +1,6 @@
 """The rules, by topic; importing this package fills `RULES`."""
 
-from anymodal.testing.rule import RULES
+from anymodal.testing.definition import RULES
 from anymodal.testing.rules import augmentation, files, model, package, presentation, space, tokenizer, values, words
 
 MODULES = (package, values, files, words, space, tokenizer, augmentation, model, presentation)

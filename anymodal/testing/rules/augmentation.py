@@ -6,7 +6,8 @@ import numpy as np
 
 from anymodal.crops import Crop
 from anymodal.modality import Modality
-from anymodal.testing.rule import expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import expect
 from anymodal.testing.rules.compare import grids, label_maps, same
 from anymodal.testing.subject import Subject
 

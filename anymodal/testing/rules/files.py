@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from anymodal.families import TextModality
-from anymodal.testing.rule import Broken, expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import same, with_files
 from anymodal.testing.subject import Subject
 

@@ -9,11 +9,12 @@ import torch
 
 from anymodal.checkpoints.state import fill_state, parts
 from anymodal.masking import Component, Masker, MaskingConfig, Roles
-from anymodal.testing.examples import examples
-from anymodal.testing.rule import expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import expect
 from anymodal.testing.rules.compare import same, with_tokens
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import COMPANION, companion, model_over, vocabulary
+from anymodal.testing.values import examples
 from anymodal.tokens import ModalitySet, Packed, collate
 
 READ, ASKED = 12, 12

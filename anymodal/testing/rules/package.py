@@ -16,17 +16,18 @@ from typing import Any
 import anymodal
 from anymodal.hookspecs import GROUP
 from anymodal.plugins.discovery import canonical
+from anymodal.plugins.public import PUBLIC_MODULES
 from anymodal.plugins.registry import Registry
 from anymodal.testing.choose import owned
+from anymodal.testing.definition import rule
 from anymodal.testing.fresh import revived
-from anymodal.testing.rule import expect, rule
+from anymodal.testing.outcome import expect
 from anymodal.testing.rules.compare import distributed
 from anymodal.testing.subject import Subject
 
 SECONDS = 0.1  # of one core
 LARGEST = 50 * 1024**2  # bytes
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
-PUBLIC = {"cli", "errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text"}
 
 
 @rule(
@@ -133,7 +134,7 @@ def quiet(subject: Subject) -> None:
 @rule(
     "AM007",
     "Only public names of anymodal are imported",
-    fix="import from `anymodal` itself, or from its modules " + ", ".join(sorted(PUBLIC)),
+    fix="import from `anymodal` itself, or from its modules " + ", ".join(PUBLIC_MODULES),
     applies=distributed,
 )
 def public(subject: Subject) -> None:
@@ -142,7 +143,7 @@ def public(subject: Subject) -> None:
         for name in imported(source):
             package, _, rest = name.partition(".")
             if package == "anymodal" and rest:
-                known = rest in dir(anymodal) or rest.partition(".")[0] in PUBLIC or rest == "*"
+                known = rest in dir(anymodal) or rest.partition(".")[0] in PUBLIC_MODULES or rest == "*"
                 private = any(part.startswith("_") for part in rest.split("."))
                 expect(known and not private, f"the module {module} imports {name}")
             if package.startswith("anymodal_"):

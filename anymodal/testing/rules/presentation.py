@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anymodal.testing.rule import Broken, expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import with_files, with_tokens
 from anymodal.testing.subject import Subject
 

@@ -9,7 +9,8 @@ import attrs
 import numpy as np
 
 from anymodal.spaces import ANY, DenseSpace, TokenSpace
-from anymodal.testing.rule import expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import expect
 from anymodal.testing.rules.compare import grids, sequences
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import vocabulary

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from anymodal.testing.examples import examples
-from anymodal.testing.rule import Broken, expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import with_codes, with_tokenizer, with_tokens
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import equip, shrunk
+from anymodal.testing.values import examples
 from anymodal.tokenizers.losses import loss_named
 
 STEPS = 30

@@ -21,11 +21,12 @@ from anymodal.families import (
     VectorModality,
 )
 from anymodal.plugins.registry import registry
-from anymodal.testing.examples import examples
-from anymodal.testing.rule import Broken, expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import arrays, float_images, grids, images, same
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import shrunk
+from anymodal.testing.values import examples
 
 UNITS = re.compile(
     r"\d|meter|meter|kelvin|celsius|degree|pixel|second|unit|range|hertz|share|fraction|probabilit|logit|0\.\.|between",

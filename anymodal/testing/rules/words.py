@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from anymodal.families import TextModality
-from anymodal.testing.rule import Broken, expect, rule
+from anymodal.testing.definition import rule
+from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import sequences
 from anymodal.testing.subject import Subject
 

@@ -26,7 +26,7 @@ def conformance(
     """
     import pytest
 
-    from anymodal.testing.run import checked, numbers
+    from anymodal.testing.run import checked, rule_numbers
 
     checked(expected_failures or {})
 
@@ -39,7 +39,7 @@ def conformance(
         assert len(targets) == 1, f"{what} is {len(targets)} modalities; name one"
         return Inspection(targets[0], expected_failures)
 
-    @pytest.mark.parametrize("rule", numbers(profile))
+    @pytest.mark.parametrize("rule", rule_numbers(profile))
     def test(rule: str) -> None:
         result: Any = inspection().judge(rule)
         if result.status == "failed":

@@ -17,10 +17,6 @@ LEVELS, PROFILES = ("must", "should"), ("quick", "full")
 PAGE = "docs/reference/rules.md"
 
 
-class Broken(Exception):
-    """A rule is broken; the message says by what, and on which example."""
-
-
 def always(subject: Subject) -> bool:
     """Every modality."""
     return True
@@ -82,9 +78,3 @@ def rule(
         return check
 
     return register
-
-
-def expect(holds: object, message: str) -> None:
-    """Raise Broken with the message unless it holds."""
-    if not holds:
-        raise Broken(message)

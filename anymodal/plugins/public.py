@@ -1,0 +1,6 @@
+"""What a plugin may import: the public names of `anymodal` itself, and what is in these modules of it.
+
+All else may change in any release. A rule of conformance (AM007) holds plugins to it.
+"""
+
+PUBLIC_MODULES = ("cli", "errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text")
