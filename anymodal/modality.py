@@ -69,8 +69,8 @@ class Modality:
     `folders` further names of the folder that holds its files in a dataset.
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
-    vocabulary, and it has `spell` and `parse`; `is_text`: its values are str; `is_picture`: its tensors are pictures in
-    -1..1. `has_tokenizer` and `draws` follow from what it defines.
+    vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
+    pictures (channels, H, W), in -1..1 if of three channels. `has_tokenizer` and `draws` follow from what it defines.
     """
 
     name: ClassVar[str] = ""

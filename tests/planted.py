@@ -302,9 +302,17 @@ class Silent(Thermal):
     channels = 1
 
 
+class Stubborn(Thermal):
+    """Kelvin at one size, whatever is asked for."""
+
+    def at_size(self, size: int) -> am.Modality:
+        return self
+
+
 PLANTED = {
     "AM002": Silent,
     "AM003": Locked,
+    "AM011": Stubborn,
     "AM101": Channel,
     "AM102": Raw,
     "AM103": Celsius,

@@ -190,6 +190,13 @@ class Ordered(Letters):
         return super().spell(value)
 
 
+class Unmixed(Letters):
+    """Counts 0 to 99 by letter; tokens are always in one order."""
+
+    def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
+        return super().tokenize(values)
+
+
 class Losing(Letters):
     """Counts 0 to 99 by letter; one is lost when the order is drawn."""
 
@@ -324,6 +331,7 @@ class Fine(am.NumbersModality):
 
 # Of each: the rule meant for it, and what its message says.
 MORE = {
+    "AM011": (Unmixed, "spell draws from an rng, and tokenize takes none"),
     "AM403": (UpsideDown, "mirrored, is not the right part"),
     "AM601": (Flat, "show of example 'constant' of seed 0, shape (32, 32) computes what has no value"),
     "AM601 size": (Oversized, "is (1024, 1024), asked for about 64"),

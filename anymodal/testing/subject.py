@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anymodal.families import CodedModality, ImageModality, StructuredModality
-from anymodal.families.grids import CroppedGrid
 from anymodal.modality import Modality
 from anymodal.testing.choose import Target
 from anymodal.testing.fresh import Facts, inspect
@@ -71,19 +69,26 @@ class Subject:
 
     @property
     def is_image(self) -> bool:
-        return issubclass(self.cls, ImageModality)
+        return self.cls.is_picture
 
     @property
     def is_grid(self) -> bool:
-        return issubclass(self.cls, CroppedGrid)
+        """Whether values cover the picture, in pixels a side."""
+        return bool(self.modality.sizes)
+
+    @property
+    def cells(self) -> int:
+        """Numbers along one side of a cropped value, which is a pixel each unless the modality says otherwise."""
+        return int(getattr(self.modality, "cells", max(self.modality.sizes)))
 
     @property
     def is_sequence(self) -> bool:
-        return issubclass(self.cls, StructuredModality)
+        return self.cls.spelled
 
     @property
     def is_coded(self) -> bool:
-        return issubclass(self.cls, CodedModality)
+        """Whether parts of a spelled value are tokens of a tokenizer."""
+        return self.cls.spelled and self.cls.has_tokenizer
 
     @property
     def is_target(self) -> bool:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from anymodal.families import ImageModality, StructuredModality, image
+from anymodal.families import ImageModality, image
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 
@@ -53,7 +53,7 @@ def shrunk(modality: type[Modality] | Modality, length: int | None = None) -> An
 
 def equip(modality: Any, seed: int = 0) -> Any:
     """Give an instance a small tokenizer of random weights and a vocabulary, where it needs them."""
-    if isinstance(modality, StructuredModality):
+    if modality.spelled:
         modality.vocabulary = vocabulary()
     if modality.has_tokenizer:
         from anymodal.tokenizers.config import plain_config

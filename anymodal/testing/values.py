@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal.errors import AnymodalError
-from anymodal.families import ImageModality, LabelMapModality, NumbersModality, StructuredModality, TextModality
-from anymodal.families.grids import CroppedGrid
+from anymodal.families import LabelMapModality, NumbersModality
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -53,18 +52,18 @@ def examples(modality: Modality, seed: int = 0) -> list[Example]:
 
 def odd_examples(modality: Modality, seed: int = 0) -> list[Example]:
     """Values that cover the picture in unusual shapes: one pixel, very wide, very tall; none of other modalities."""
-    if not isinstance(modality, CroppedGrid):
+    if not modality.sizes:
         return []
     rng, rest = np.random.default_rng(seed), _shape(modality)[2:]
     return [Example(kind, seed, _array(modality, "noise", rng, (*shape, *rest))) for kind, shape in ODD.items()]
 
 
 def _by_family(modality: Any, rng: np.random.Generator) -> dict[str, Any]:
-    if isinstance(modality, TextModality):
+    if modality.is_text:
         return dict(TEXTS)
     if isinstance(modality, NumbersModality):
         return _numbers(modality, rng)
-    if isinstance(modality, StructuredModality):
+    if modality.spelled:
         return _parsed(modality, rng)
     return {kind: _array(modality, kind, rng, _shape(modality)) for kind in KINDS}
 
@@ -75,10 +74,15 @@ def _array(modality: Any, kind: str, rng: np.random.Generator, shape: tuple[int,
     if isinstance(modality, LabelMapModality):
         known = np.array(modality.known, np.uint8)
         return known[(unit * (len(known) - 1)).round().astype(int)]
-    if isinstance(modality, ImageModality):
-        value = modality.low + unit * (modality.high - modality.low)
-        return value.round().astype(np.uint8) if modality.dtype == "uint8" else value.astype(np.float32)
+    if modality.is_picture:
+        low, high = modality.file_range or (0.0, 1.0)
+        value = low + unit * (high - low)
+        return value.round().astype(np.uint8) if _is_uint8(modality) else value.astype(np.float32)
     return (2 * unit - 1).astype(np.float32)
+
+
+def _is_uint8(modality: Any) -> bool:
+    return getattr(modality, "dtype", "") == "uint8"
 
 
 def _unit(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -96,8 +100,8 @@ def _shape(modality: Any) -> tuple[int, ...]:
     """The shape of a value at the model's size."""
     if isinstance(modality, LabelMapModality):
         return modality.size, modality.size
-    if isinstance(modality, ImageModality):
-        return (modality.size, modality.size) + ((modality.channels,) if modality.channels > 1 else ())
+    if modality.is_picture:
+        return (*modality.sizes[:1] * 2, *((modality.channels,) if modality.channels > 1 else ()))
     space = modality.streams()[0].space
     if width := getattr(space, "width", None):
         return min(space.length, 8), width
@@ -120,7 +124,7 @@ def _numbers(modality: NumbersModality, rng: np.random.Generator) -> dict[str, A
     }
 
 
-def _parsed(modality: StructuredModality, rng: np.random.Generator) -> dict[str, Any]:
+def _parsed(modality: Any, rng: np.random.Generator) -> dict[str, Any]:
     """What the modality reads in texts of random value tokens, as far as it takes it."""
     found = {}
     for count in (4, 16, 40):

@@ -1,8 +1,19 @@
 """The rules, by topic; importing this package fills `RULES`."""
 
 from anymodal.testing.definition import RULES
-from anymodal.testing.rules import augmentation, files, model, package, presentation, space, tokenizer, values, words
+from anymodal.testing.rules import (
+    augmentation,
+    capabilities,
+    files,
+    model,
+    package,
+    presentation,
+    space,
+    tokenizer,
+    values,
+    words,
+)
 
-MODULES = (package, values, files, words, space, tokenizer, augmentation, model, presentation)
+MODULES = (package, capabilities, values, files, words, space, tokenizer, augmentation, model, presentation)
 
 __all__ = ["MODULES", "RULES"]

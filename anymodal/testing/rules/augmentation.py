@@ -106,5 +106,6 @@ def sized(subject: Subject) -> None:
         shaped = extent is not None and abs(extent[0] * height - extent[1] * width) < 1e-3 * extent[0] * height
         expect(shaped, f"the extent of {example} is {extent}, not (width, height) in pixels")
         cut = m.crop(example.value, PART)
-        expect(cut.shape[:2] == (m.cells, m.cells), f"a crop of {example} has shape {cut.shape}, not {m.cells} a side")
+        cells = subject.cells
+        expect(cut.shape[:2] == (cells, cells), f"a crop of {example} has shape {cut.shape}, not {cells} a side")
         expect(cut.dtype == example.value.dtype, f"a crop of {example} has dtype {cut.dtype}")

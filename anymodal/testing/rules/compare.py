@@ -34,13 +34,13 @@ def same(a: Any, b: Any, within: float = 0.0) -> bool:
 
 
 def images(subject: Subject) -> bool:
-    """Modalities of the image family and those that build on it."""
+    """Modalities whose tensors are pictures: the image family, and what does as it does."""
     return subject.is_image
 
 
 def float_images(subject: Subject) -> bool:
-    """Modalities of the image family whose values are floats."""
-    return subject.is_image and getattr(subject.cls, "dtype", "") == "float32"
+    """Modalities whose tensors are pictures and whose values are floats."""
+    return subject.is_image and getattr(subject.cls, "dtype", "float32") == "float32"
 
 
 def grids(subject: Subject) -> bool:

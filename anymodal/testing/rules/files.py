@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from anymodal.families import TextModality
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import same, with_files
@@ -41,14 +40,14 @@ def files(subject: Subject) -> None:
             except FileNotFoundError:
                 raise Broken(f"write of {example} does not make the folder of the file") from None
             back = m.read(path)
-            if subject.is_image:
+            if m.file_range is not None:
                 expect(back.shape == example.value.shape, f"{example} is read with shape {back.shape}")
                 expect(back.dtype == example.value.dtype, f"{example} is read with dtype {back.dtype}")
                 low, high = m.file_range
                 gap = float(np.abs(back.astype(float) - example.value.astype(float)).max())
                 limit = 0.51 * (high - low) / 255
                 expect(gap <= limit, f"{example} is read {gap:.3g} away from what was written, more than {limit:.3g}")
-            elif isinstance(m, TextModality):
+            elif m.is_text:
                 expect(back == example.value.strip(), f"{example} is read as {back!r:.40}")
             else:
                 close = same(back, m.accept(example.value), 1e-4)
@@ -90,7 +89,7 @@ def damaged(subject: Subject) -> None:
         b"[[[[",
         b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}",
     )
-    plain_text = issubclass(subject.cls, TextModality)
+    plain_text = subject.cls.is_text
     with tempfile.TemporaryDirectory() as folder:
         missing = Path(folder) / f"missing{subject.cls.suffixes[0]}"
         for path, content in [*((Path(folder) / f"value{missing.suffix}", c) for c in contents), (missing, None)]:

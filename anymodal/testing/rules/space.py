@@ -30,9 +30,11 @@ def consistent(subject: Subject) -> None:
             if isinstance(space, DenseSpace):
                 continue
             if subject.is_grid:
-                right = space.shape is not None and space.size == m.codebook and space.order == ANY
-                expect(right, f"stream {stream.name!r} is {space}, no grid of {m.codebook} ids")
-                expect(m.size % m.patch == 0, f"size {m.size} is not a multiple of patch {m.patch}")
+                ids = getattr(m, "codebook", space.size)
+                right = space.shape is not None and space.size == ids and space.order == ANY
+                expect(right, f"stream {stream.name!r} is {space}, no grid of {ids} ids")
+                patch = getattr(m, "patch", 1)
+                expect(m.sizes[0] % patch == 0, f"size {m.sizes[0]} is not a multiple of patch {patch}")
             elif subject.is_sequence:
                 expect(stream.is_sequence, f"stream {stream.name!r} of a sequence has the order {space.order!r}")
                 expect(space.length == m.length, f"stream {stream.name!r} has length {space.length}, not {m.length}")

@@ -59,7 +59,7 @@ def shapes(subject: Subject) -> None:
             expect(right, f"preprocess of {len(longer)} rows has shape {read}; the model reads {m.length}")
             wanted, kind = (min(len(example.value), m.length), m.width), "f"
         elif subject.is_image:
-            wanted, kind = (m.channels, m.size, m.size), "f"
+            wanted, kind = (m.channels, *m.sizes[:1] * 2), "f"
         else:
             wanted, kind = tensor.shape, "fiu"
         expect(isinstance(tensor, np.ndarray), f"preprocess of {example} returns {type(tensor).__name__}, no array")
@@ -196,7 +196,7 @@ def random_state(subject: Subject) -> None:
 def not_finite(subject: Subject) -> None:
     """Sensors leave holes, and files hold anything; one bad pixel may cost itself, not the whole picture."""
     m = subject.modality
-    for bad in (np.nan, np.inf, -np.inf, 10 * m.high + 1):
+    for bad in (np.nan, np.inf, -np.inf, 10 * (m.file_range or (0, 1))[1] + 1):
         value = subject.examples[0].value.copy()
         value.flat[0] = bad
         try:
@@ -244,7 +244,8 @@ def extreme_shapes(subject: Subject) -> None:
     for example in subject.odd:
         value = m.accept(example.value)
         cut = m.crop(value, Crop.center(*m.extent(value)))
-        expect(cut.shape[:2] == (m.cells, m.cells), f"{example} is cropped to {cut.shape}, not {m.cells} a side")
+        cells = subject.cells
+        expect(cut.shape[:2] == (cells, cells), f"{example} is cropped to {cut.shape}, not {cells} a side")
         m.preprocess(cut)
     empty = np.zeros((0, 4, *subject.odd[0].value.shape[2:]), subject.odd[0].value.dtype)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymodal.families import TextModality
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import sequences
@@ -40,7 +39,7 @@ def spellings(subject: Subject) -> None:
 
 def spelled(subject: Subject) -> bool:
     """Structured sequences; plain text may lose its capitals and what the vocabulary does not know."""
-    return subject.is_sequence and not issubclass(subject.cls, TextModality)
+    return subject.is_sequence and not subject.cls.is_text
 
 
 @rule(
