@@ -107,7 +107,7 @@ class HumanPoses(CodedModality):
                     f"{self.name}: {key} of a person is {shape} numbers up to {MOST:g}, got {one_line(repr(given), 80)}"
                 )
             values[key] = array
-            if key in ("global_orient", "body_pose") and not are_rotations(array):
+            if key in ("global_orient", "body_pose") and not self.are_rotations(array):
                 raise ValueProblem(f"{self.name}: {key} of a person is made of rotations, these matrices are none")
         x0, y0, x1, y1 = values["box"].tolist()
         if x0 > x1 or y0 > y1:
@@ -133,6 +133,12 @@ class HumanPoses(CodedModality):
         value = read_json(path)
         with naming(path):
             return self.accept(value if value else [])
+
+    @staticmethod
+    def are_rotations(matrices: "np.ndarray") -> bool:
+        """Whether matrices (..., 3, 3) are rotations, up to rounding: orthogonal within a tenth, and no mirrors."""
+        products = matrices @ np.swapaxes(matrices, -1, -2)
+        return bool((np.abs(products - np.eye(3)) < 0.1).all() and (np.linalg.det(matrices) > 0).all())
 
     def _from_humans(self, value: Mapping[str, Any]) -> list[Person]:
         """People in the layout of 4D-Humans. Raises ValueProblem."""
@@ -371,12 +377,6 @@ def rotations(matrices: "np.ndarray") -> "np.ndarray":
     u, _, v = np.linalg.svd(np.nan_to_num(matrices))
     u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
     return u @ v
-
-
-def are_rotations(matrices: "np.ndarray") -> bool:
-    """Whether matrices (..., 3, 3) are rotations, up to rounding: orthogonal within a tenth, and no mirrors."""
-    products = matrices @ np.swapaxes(matrices, -1, -2)
-    return bool((np.abs(products - np.eye(3)) < 0.1).all() and (np.linalg.det(matrices) > 0).all())
 
 
 def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
