@@ -138,14 +138,14 @@ class Vocabulary:
             counts.append(count)
         return tuple(counts)
 
-    def encode(self, text: str, most: int | None = None) -> np.ndarray:
+    def encode(self, text: str, most: int | None = None, *, marks: bool = False) -> np.ndarray:
         """Ids (n,) int64 of a text, without [EOS]; at most `most` of them, for which no longer text is looked at.
 
-        Words that look like marks, such as [EOS] or [S_1], stay plain text; the ids of marks are those of `words`.
+        Words that look like marks, such as [EOS] or [S_1], stay plain text, unless `marks` says that they are meant.
         """
         if most is not None and len(text) > most * LONGEST_TOKEN:
             text = " ".join(text.split(None, most)[:most])[: most * LONGEST_TOKEN]
-        ids = self._tokenizer.encode(MARK.sub(r"[ \1]", text)).ids
+        ids = self._tokenizer.encode(text if marks else MARK.sub(r"[ \1]", text)).ids
         return np.asarray(ids[:most], np.int64)
 
     def decode(self, ids: np.ndarray) -> str:

@@ -107,7 +107,7 @@ def _full_input(arrays: Fields) -> Iterator[float]:
 
 
 def _custom_text(vocabulary: Vocabulary, arguments: Mapping[str, Any], theirs: Fields) -> Iterator[float]:
-    ids = vocabulary.encode(arguments["text"])
+    ids = vocabulary.encode(arguments["text"], marks=True)
     visible, slots = (theirs["tensor"][0][~theirs[mask][0]] for mask in ("input_mask", "target_mask"))
     layout = _layout("caption")
     yield gap(_inputs(KnownTokens(layout, {"caption": ids}), layout.streams[0]), visible)

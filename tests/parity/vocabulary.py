@@ -67,7 +67,7 @@ def _ids(case: str, vocabulary: Vocabulary | None, pairs: list[tuple[str, list[i
 
 
 def _encoded(case: str, vocabulary: Vocabulary, pairs: list[tuple[str, list[int]]]) -> Result:
-    wrong = [text for text, ids in pairs if vocabulary.encode(text).tolist() != ids]
+    wrong = [text for text, ids in pairs if vocabulary.encode(text, marks=True).tolist() != ids]
     note = f"of {len(pairs)} strings; first: {wrong[0]!r}" if wrong else f"of {len(pairs)} strings"
     return Result(case, len(wrong), 0, note)
 
