@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,19 @@ import numpy as np
 import torch
 
 from anymodal.checkpoints.card import About
-from anymodal.crops import center_crops
 from anymodal.errors import GenerationError, nearest
-from anymodal.generation import KnownTokens, Sampler, Target
-from anymodal.generation.plan import FINER, chosen_targets, entrances, make_plan, modality_of
-from anymodal.model import ModelConfig, Transformer
+from anymodal.generation import GenerationStep, SampleState
+from anymodal.generation.batch import Batch, batches
+from anymodal.generation.plan import FINER, make_plan
+from anymodal.model import Features, ModelConfig, Transformer
+from anymodal.model.features import features_of
 from anymodal.outputs import Outputs
-from anymodal.plugins.guard import blame
-from anymodal.tokens import ModalitySet
-from anymodal.tokens.checks import checked_tokens
+from anymodal.tokens import ModalitySet, collate
 
 RETRIEVAL: dict[str, Any] = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
+
+Progress = Callable[[GenerationStep], None]
+Options = Mapping[str, Mapping[str, Any]]
 
 
 class AnyModel:
@@ -54,51 +55,51 @@ class AnyModel:
     # Values and tokens.
 
     def accept(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Natural values at the model's size: files are read, pictures cut to their centered square.
-
-        A value that does not know the picture's shape, such as boxes, is cut like the first one that does.
-        """
-        values, extents = {}, {}
-        for name, value in inputs.items():
-            modality = self.modalities[name]
-            with blame(modality, "accept", value):
-                values[name] = modality.accept(value)
-            with blame(modality, "extent", value):
-                extents[name] = extent = modality.extent(values[name])
-                if extent is not None and not (len(extent) == 2 and min(extent) > 0):
-                    raise ValueError(f"returns {extent!r:.80}, not (width, height) above 0, or None")
-        for name, crop in center_crops(extents).items():
-            modality, value = self.modalities[name], values[name]
-            with blame(modality, "crop", value):
-                values[name] = modality.crop(value, crop)
-        return values
+        """Natural values at the model's size of plain ones: see `ModalitySet.accept`."""
+        return self.modalities.accept(inputs)
 
     def tokenize(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Tokens of plain values by stream name: ids (n,) int64, or rows (n, width) float32 of dense streams."""
-        tokens: dict[str, np.ndarray] = {}
-        for name, value in self.accept(inputs).items():
-            modality = self.modalities[name]
-            with blame(modality, "tokenize", value):
-                tokens |= checked_tokens(modality, self.modalities.layout, "tokenize", modality.tokenize([value]))
-        return tokens
+        """Tokens of plain values by stream name: see `ModalitySet.tokenize`."""
+        return self.modalities.tokenize(inputs)
 
     def detokenize(self, tokens: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Natural values of tokens by stream name; dense streams are passed over: they are only read."""
-        layout = self.modalities.layout
-        return {
-            name: self._detokenized(name, [np.asarray(ids)])[0]
-            for name, ids in tokens.items()
-            if not layout[name].is_dense
-        }
+        """Natural values of tokens by stream name: see `ModalitySet.detokenize`."""
+        return self.modalities.detokenize(tokens)
 
-    def _detokenized(self, name: str, tokens: list[np.ndarray]) -> list[Any]:
-        """Natural values of the ids (n,) of a stream, all at once."""
-        modality = modality_of(self.modalities, name)
-        with blame(modality, "detokenize", tokens[0]):
-            values = modality.detokenize_stream(name, tokens)
-            if len(values) != len(tokens):
-                raise ValueError(f"it returns {len(values)} values of {len(tokens)}")
-        return values
+    # Features.
+
+    def features(
+        self,
+        inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        layers: Sequence[int] | None = None,
+        pool: str | None = None,
+    ) -> Features:
+        """What the encoder says of inputs: the normed states that the decoder reads, one for each input token.
+
+        Gradients flow to the model's weights unless the caller turns them off (``with torch.no_grad()``).
+
+        Args:
+            inputs: plain values by modality name, or a list of those of several samples, which may differ in what they
+                have.
+            layers: states after these blocks of the encoder, from 0, or from -1 backwards; each is normed by the last
+                norm, so that ``layers=[-1]`` is the default.
+            pool: 'mean' for one vector a sample, the mean over its tokens, without padding.
+
+        Returns:
+            The states and the place of each token; ``features(inputs).map("rgb")`` is a grid of them (H, W, D).
+
+        Raises:
+            UnknownModality: an input is not in the set.
+            ConfigError: there is no such block or pool.
+            AnymodalError: a value cannot be read, or a plugin failed.
+        """
+        samples = [inputs] if isinstance(inputs, Mapping) else inputs
+        layout = self.modalities.layout
+        states = [SampleState(layout, self.modalities.condition(self.accept(sample))) for sample in samples]
+        batch = collate([state.pack() for state in states], layout, input_tokens=1).to(self.device)
+        found = features_of(self.transformer, batch.inputs, layers, pool)
+        return found.sample(0) if isinstance(inputs, Mapping) else found
 
     # Generation.
 
@@ -109,23 +110,61 @@ class AnyModel:
         *,
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-        progress: Callable[[str], None] | None = None,
+        options: Options | None = None,
+        progress: Progress | None = None,
         **common: Any,
     ) -> Outputs:
-        """Generate `targets` (default: all that are not given), each from the inputs and the targets before it.
+        """Generate targets, each from the inputs and the targets before it.
 
-        `inputs` are plain values by modality name: a path, picture, array or text. `common` sampling options (`steps`,
-        `temperature`, `top_p`, `top_k`, `guidance`, `scheme`, `schedule`, `anneal`, `samples`) go to every target,
-        `options` to single ones: ``options={"depth": {"steps": 8}}``. `weights` guides by several inputs at once:
-        ``weights={"rgb": 1.0, "caption": 2.5}``. The same `seed` gives the same result. `progress` is called with the
-        name of the target after every step. A target may also be a finer stream of a modality (``rgb.448``). With
-        ``samples`` several values are drawn and merged, for modalities that can. Raises an AnymodalError for anything a
-        user can cause.
+        Args:
+            inputs: plain values by modality name: a path, picture, array or text.
+            targets: modalities, or finer streams of one (``rgb.448``); by default all that are not given.
+            seed: the same one gives the same result.
+            weights: guide by several inputs at once: ``{"rgb": 1.0, "caption": 2.5}``.
+            options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
+            progress: is called with the `GenerationStep` after every step.
+            common: sampling options of every target: `steps`, `temperature`, `top_p`, `top_k`, `guidance`, `scheme`,
+                `schedule`, `anneal`, and `samples` for modalities that can merge several draws; see `Sampling`.
+
+        Returns:
+            Natural values by name.
+
+        Raises:
+            UnknownModality: a name is not in the set.
+            ConfigError: a sampling option does not exist or cannot have its value.
+            GenerationError: the request does not fit the model.
+            AnymodalError: a value cannot be read, or a plugin failed.
         """
         return self.generate_batch(
             [inputs], targets, seed=seed, weights=weights, options=options, progress=progress, **common
         )[0]
+
+    def stream(
+        self,
+        inputs: Mapping[str, Any],
+        targets: str | Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        weights: Mapping[str, float] | None = None,
+        options: Options | None = None,
+        **common: Any,
+    ) -> Iterator[GenerationStep]:
+        """`generate`, step by step: ``for step in model.stream(inputs, "rgb"): show(step.partial)``.
+
+        Nothing is computed between the steps, so leaving the loop ends the generation. A value is decoded when it is
+        asked for; that of a target's last step is the one that `generate` returns for the same seed.
+
+        Args:
+            inputs: as for `generate`, like all the others.
+
+        Returns:
+            An iterator of what each step did.
+
+        Raises:
+            AnymodalError: as `generate`; what is wrong with the request is raised at once.
+        """
+        (batch,) = batches(self.modalities, [inputs], targets, [seed], weights, options, common)
+        return batch.steps(self.transformer)
 
     def generate_batch(
         self,
@@ -134,43 +173,37 @@ class AnyModel:
         *,
         seed: int | Sequence[int] = 0,
         weights: Mapping[str, float] | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-        progress: Callable[[str], None] | None = None,
+        options: Options | None = None,
+        progress: Progress | None = None,
         **common: Any,
     ) -> list[Outputs]:
         """`generate` for several samples in one batch; each gets what it would get alone.
 
-        Sample i uses the seed `seed` + i, or the i-th of a list.
+        Args:
+            inputs: those of each sample.
+            seed: sample i uses `seed` + i, or the i-th of a list.
+            progress: is called after every step for each sample that took part in it; `step.sample` is its number.
+
+        Returns:
+            The outputs of each sample.
+
+        Raises:
+            GenerationError: not as many seeds as samples; else as `generate`.
         """
         seeds = [seed + i for i in range(len(inputs))] if isinstance(seed, int) else list(seed)
         if len(seeds) != len(inputs):
             raise GenerationError(f"{len(seeds)} seeds for {len(inputs)} samples; give one each, or a single number")
-        groups: dict[frozenset[str], list[int]] = {}
-        for index, sample in enumerate(inputs):
-            groups.setdefault(frozenset(sample), []).append(index)
         results: dict[int, Outputs] = {}
-        for given, indices in groups.items():
-            names = chosen_targets(self.modalities, targets, given)
-            plan = make_plan(self.modalities, names, given, weights, options, common)
-            values = [self.accept(inputs[index]) for index in indices]
-            known = [KnownTokens(self.modalities.layout, self._conditions(sample)) for sample in values]
-            self._run(known, plan, [seeds[index] for index in indices], progress)
-            made = {name: self._values(name, known) for name in names}
-            for k, index in enumerate(indices):
-                ids = {name: known[k].streams[name].values for name in names}
-                results[index] = Outputs(self.modalities, {name: made[name][k] for name in names}, values[k], ids)
-        return [results[index] for index in range(len(inputs))]
+        for batch in batches(self.modalities, inputs, targets, seeds, weights, options, common):
+            results |= self._finished(batch, progress)
+        return [results[number] for number in range(len(inputs))]
 
-    def _run(
-        self,
-        known: Sequence[KnownTokens],
-        plan: Sequence[Target],
-        seeds: Sequence[int],
-        progress: Callable[[str], None] | None,
-    ) -> None:
-        for stream in Sampler(self.transformer).run(known, plan, seeds):
+    def _finished(self, batch: Batch, progress: Progress | None) -> dict[int, Outputs]:
+        """The outputs of a batch by the numbers of its samples."""
+        for step in batch.steps(self.transformer):
             if progress is not None:
-                progress(stream)
+                progress(step)
+        return {number: Outputs(self.modalities, *made) for number, *made in batch.results()}
 
     def upscale(
         self,
@@ -178,15 +211,22 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int = 1,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-        progress: Callable[[str], None] | None = None,
+        options: Options | None = None,
+        progress: Progress | None = None,
         **common: Any,
     ) -> Outputs:
         """Finer values of what another model generated, by this one's finer streams (4M, arXiv 2312.06647).
 
         ``am.load("4m-7-sr-l").upscale(outputs)`` reads the inputs and tokens of `outputs`, as far as it knows their
-        modalities, and generates `targets` (default: all of the outputs that it has finer streams of) at the size of
-        these, pictures last. Options as in `generate`. Raises an AnymodalError for anything a user can cause.
+        modalities, and generates the targets at the size of its finer streams, pictures last.
+
+        Args:
+            outputs: what another model generated.
+            targets: by default all of the outputs that this model has finer streams of.
+            seed: this one and the others are as for `generate`.
+
+        Raises:
+            GenerationError: there is nothing to upscale, or a target has no finer stream; else as `generate`.
         """
         layout = self.modalities.layout
         finer = {s.modality: s.name for s in layout.streams if s.target and s.name != s.modality}
@@ -202,16 +242,14 @@ class AnyModel:
                 f"{', '.join(outputs)}"
             )
         values = self.accept({n: v for n, v in outputs.inputs.items() if n in self.modalities})
-        tokens = self._conditions(values) | self._shared_tokens(outputs)
+        tokens = self.modalities.condition(values) | self._shared_tokens(outputs)
         plan = [
             attrs.evolve(target, stream=finer[target.stream])
             for target in make_plan(self.modalities, names, list(values), None, options, common, FINER)
         ]
-        sample = KnownTokens(layout, tokens)
-        self._run([sample], plan, [seed], progress)
-        ids = {finer[name]: sample.streams[finer[name]].values for name in names}
-        made = {name: self._detokenized(finer[name], [ids[finer[name]]])[0] for name in names}
-        return Outputs(self.modalities, made, values, ids)
+        batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], [seed])
+        made = self._finished(batch, progress)[0]
+        return Outputs(self.modalities, {name: made[finer[name]] for name in names}, values, made.tokens)
 
     def _shared_tokens(self, outputs: Outputs) -> dict[str, np.ndarray]:
         """The generated tokens that this model reads too, in the same space."""
@@ -225,11 +263,23 @@ class AnyModel:
     def embed(
         self, inputs: Mapping[str, Any], to: str, *, seed: int = 0, normalize: bool = False, **options: Any
     ) -> np.ndarray:
-        """A vector (channels,) float32 for retrieval: the value of the modality `to` predicted from any inputs.
+        """A vector for retrieval: the value of a modality predicted from any inputs.
 
         ``model.embed({"caption": "a dog"}, to="dinov2_global")``. Drawn as published (4M-21, arXiv 2406.09406): all
-        tokens in one step at temperature 0.1, the same for the same seed. `normalize` scales it to length 1, so that
-        dot products are cosines. Sampling `options` as in `generate`. Raises GenerationError if `to` is no vector.
+        tokens in one step at temperature 0.1, the same for the same seed.
+
+        Args:
+            inputs: as for `generate`.
+            to: a modality whose values are vectors.
+            seed: as for `generate`.
+            normalize: scale it to length 1, so that dot products are cosines.
+            options: sampling options as for `generate`.
+
+        Returns:
+            (channels,) float32.
+
+        Raises:
+            GenerationError: `to` is no vector; else as `generate`.
         """
         return self.embed_batch([inputs], to, seed=seed, normalize=normalize, **options)[0]
 
@@ -252,28 +302,6 @@ class AnyModel:
         if not normalize:
             return stacked
         return stacked / np.maximum(np.linalg.norm(stacked, axis=-1, keepdims=True), 1e-12)
-
-    def _conditions(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Tokens of the inputs for the encoder; a modality with a dense stream enters through it alone."""
-        tokens: dict[str, np.ndarray] = {}
-        for name, value in values.items():
-            modality = self.modalities[name]
-            with blame(modality, "condition", value):
-                streams = modality.condition([value], entrances(self.modalities, name))
-                tokens |= checked_tokens(modality, self.modalities.layout, "condition", streams)
-        return tokens
-
-    def _values(self, name: str, known: Sequence[KnownTokens]) -> list[Any]:
-        """Natural values of a target, one each: of the mean codes if it was estimated, merged if several were drawn."""
-        modality = modality_of(self.modalities, name)
-        if all(name in tokens.beliefs for tokens in known):
-            with blame(modality, "expect"):
-                return modality.expect([tokens.beliefs[name] for tokens in known])
-        if all(name in tokens.drawn for tokens in known):
-            drawn = iter(self._detokenized(name, [ids for tokens in known for ids in tokens.drawn[name]]))
-            with blame(modality, "merge"):
-                return [modality.merge(list(islice(drawn, len(tokens.drawn[name])))) for tokens in known]
-        return self._detokenized(name, [tokens.streams[name].values for tokens in known])
 
     # Checkpoints.
 

@@ -1,29 +1,262 @@
-"""How a target is generated."""
+"""How a target is generated: the scheme, how many tokens each step decides, and at which temperature.
+
+Three tables hold the choices, and third parties can add to them: `SCHEMES`, `TOKEN_SCHEDULES` and `ANNEALS`. Schedules
+and anneals are small classes with their own numbers; users write them as NAME or NAME:NUMBER:.., with the numbers in
+the order of the fields. The published ones are those of 4M (arXiv 2312.06647).
+"""
 
 from __future__ import annotations
 
+import importlib
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import attrs
 
-from anymodal.validators import at_least, at_most, integer, one_of, real
+from anymodal.errors import ConfigError
+from anymodal.tables import Table
+from anymodal.validators import at_least, at_most, integer, real
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
+
+T = TypeVar("T")
+
+HIGHEST = 1000.0  # of temperatures and powers in an anneal
+COLDEST = 1e-9  # of the linear anneal
+
+
+def _spelled(value: object, table: Table[Any]) -> str:
+    """NAME or NAME:NUMBER:.. of an entry; its class where the table does not have it."""
+    name = next((name for name, kind in table.items() if kind is type(value)), type(value).__name__)
+    return ":".join([name, *(f"{number:g}" for number in attrs.astuple(value))])  # type: ignore[arg-type]
+
+
+def _form(name: str, kind: Any) -> str:
+    return ":".join([name, *(field.name.upper() for field in attrs.fields(kind))])
+
+
+def _parsed(value: object, table: Table[type[T]], base: type[T]) -> T:
+    """An entry from NAME or NAME:NUMBER:..; entries stay as they are. Raises ConfigError."""
+    if isinstance(value, base):
+        return value
+    name, *parts = value.split(":") if isinstance(value, str) else [""]
+    if name not in table:
+        forms = ", ".join(_form(*entry) for entry in table.items())
+        raise ConfigError(f"there is no {table.kind} {value!r:.80}; known: {forms}")
+    kind: Any = table[name]
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not len(numbers) == len(parts) == len(attrs.fields(kind)):
+        raise ConfigError(f"{value!r:.80} is not of the form {_form(name, kind)}, with numbers")
+    return kind(*numbers)
+
+
+# Token schedules.
+
+
+@attrs.frozen
+class TokenSchedule(ABC):
+    """How many tokens of a grid each forward pass decides.
+
+    Add your own: a frozen attrs class whose fields are numbers, under ``@TOKEN_SCHEDULES.register("name")``.
+    """
+
+    @abstractmethod
+    def counts(self, total: int, steps: int) -> list[int]:
+        """Tokens of each step, which sum to `total` (at least 1), in at most `steps` steps; none may be negative."""
+
+    def __str__(self) -> str:
+        return _spelled(self, TOKEN_SCHEDULES)
+
+
+@attrs.frozen
+class LinearSchedule(TokenSchedule):
+    """Even, the larger steps first."""
+
+    def counts(self, total: int, steps: int) -> list[int]:
+        return sorted(np.diff(np.linspace(0, total, steps + 1).astype(int)).tolist(), reverse=True)
+
+
+@attrs.frozen
+class CosineSchedule(TokenSchedule):
+    """The differences of (1 + cos(pi i / steps)) / 2: few tokens at the start and at the end."""
+
+    def counts(self, total: int, steps: int) -> list[int]:
+        left = [0.5 * (1 + math.cos(math.pi * i / steps)) for i in range(steps)] + [0.0]
+        counts: list[int] = []
+        for i in range(steps):
+            wanted = round(total * (left[i] - left[i + 1])) if i < steps - 1 else total
+            counts.append(min(wanted, total - sum(counts)))
+        return counts
+
+
+TOKEN_SCHEDULES: Table[type[TokenSchedule]] = Table(
+    "token schedule", {"linear": LinearSchedule, "cosine": CosineSchedule}
+)
+
+
+# Anneals of the temperature.
+
+
+@attrs.frozen
+class Anneal(ABC):
+    """How the temperature of a grid changes from step to step.
+
+    Add your own: a frozen attrs class whose fields are numbers, under ``@ANNEALS.register("name")``.
+    """
+
+    @abstractmethod
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        """A temperature of at least 0 for each step; `counts` are the tokens of the steps, at least 1 each."""
+
+    def __str__(self) -> str:
+        return _spelled(self, ANNEALS)
+
+
+@attrs.frozen
+class ConstantAnneal(Anneal):
+    """Always the same."""
+
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        return [temperature] * len(counts)
+
+
+@attrs.frozen
+class LinearAnneal(Anneal):
+    """In proportion to the tokens that are left before the step."""
+
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        done = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        return np.maximum(temperature * (1 - done / sum(counts)), COLDEST).tolist()
+
+
+@attrs.frozen
+class InverseAnneal(Anneal):
+    """Falls like x ** -power for x from 1 to 100, times the share of tokens left, to `minimum`."""
+
+    minimum: float = attrs.field(converter=real, validator=[at_least(0), at_most(HIGHEST)])
+    power: float = attrs.field(converter=real, validator=[at_least(0), at_most(HIGHEST)])
+
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        total = sum(counts)
+        curve = np.linspace(1, 100, total) ** -self.power
+        span = curve[0] - curve[-1]
+        unit = (curve - curve[-1]) / span if span > 0 else np.ones(total)
+        left = 1 - np.cumsum(counts) / total
+        return (self.minimum + (temperature - self.minimum) * unit[: len(counts)] * left).tolist()
+
+
+@attrs.frozen
+class FallingAnneal(Anneal):
+    """Straight down to `minimum` with the share of tokens decided after the step."""
+
+    minimum: float = attrs.field(converter=real, validator=[at_least(0), at_most(HIGHEST)])
+
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        return (temperature + (self.minimum - temperature) * np.cumsum(counts) / sum(counts)).tolist()
+
+
+ANNEALS: Table[type[Anneal]] = Table(
+    "temperature anneal",
+    {"constant": ConstantAnneal, "linear": LinearAnneal, "onex": InverseAnneal, "down": FallingAnneal},
+)
+
+
+# Schemes.
+
+
+@attrs.frozen
+class Scheme:
+    """A way of decoding: of sequences or of grids, and the class that does it.
+
+    `implementation` is a subclass of `anymodal.generation.GenerationScheme`, or where it is ("module:Class"), so that
+    describing how something is sampled imports no torch.
+    """
+
+    sequences: bool
+    implementation: str | type
+
+    def load(self) -> Any:
+        """The class that decodes."""
+        if isinstance(self.implementation, type):
+            return self.implementation
+        module, _, name = self.implementation.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+SCHEMES: Table[Scheme] = Table(
+    "scheme",
+    {
+        "maskgit": Scheme(False, "anymodal.generation.grids:MostConfident"),
+        "roar": Scheme(False, "anymodal.generation.grids:RandomOrder"),
+        "mean": Scheme(False, "anymodal.generation.grids:MeanCode"),
+        "autoregressive": Scheme(True, "anymodal.generation.sequences:Autoregressive"),
+    },
+)
+
+
+def _scheme(instance: object, attribute: attrs.Attribute, value: object) -> None:
+    SCHEMES.choose(value)
+
+
+def _schedule(value: TokenSchedule | str) -> TokenSchedule:
+    return _parsed(value, TOKEN_SCHEDULES, TokenSchedule)  # type: ignore[type-abstract]
+
+
+def _anneal(value: Anneal | str) -> Anneal:
+    return _parsed(value, ANNEALS, Anneal)  # type: ignore[type-abstract]
+
+
+@attrs.frozen
+class Step:
+    """One forward pass of a grid: how many of its tokens it decides, and the temperature they are drawn at."""
+
+    count: int
+    temperature: float
 
 
 @attrs.frozen(kw_only=True)
 class Sampling:
-    """How a target is generated; `anymodal.generation` explains the schemes and schedules.
+    """How a target is generated.
 
     Grids: `scheme` 'maskgit' (predict all, keep the most confident) or 'roar' (random order), in `steps` forward passes
     whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code
     under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive'. `temperature`
-    0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MIN:POWER' or 'down:MIN'. `top_k` and `top_p`
-    0 mean off, `guidance` 1 means none. `samples` sequences are drawn and merged where the modality can (`merge`).
+    0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MINIMUM:POWER' or 'down:MINIMUM'. `top_k` and
+    `top_p` 0 mean off, `guidance` 1 means none. `samples` sequences are drawn and merged where the modality can
+    (`merge`). Raises ConfigError for values that cannot be.
     """
 
-    scheme: str = attrs.field(default="roar", validator=one_of("maskgit", "roar", "mean", "autoregressive"))
+    scheme: str = attrs.field(default="roar", validator=_scheme)
     steps: int = attrs.field(default=8, converter=integer, validator=at_least(1))
-    schedule: str = attrs.field(default="linear", validator=one_of("linear", "cosine"))
+    schedule: TokenSchedule = attrs.field(default=LinearSchedule(), converter=_schedule)
     temperature: float = attrs.field(default=1.0, converter=real, validator=at_least(0))
-    anneal: str = "constant"
+    anneal: Anneal = attrs.field(default=ConstantAnneal(), converter=_anneal)
     top_k: int = attrs.field(default=0, converter=integer, validator=at_least(0))
     top_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
     guidance: float = attrs.field(default=1.0, converter=real)
     samples: int = attrs.field(default=1, converter=integer, validator=at_least(1))
+
+    def plan(self, total: int) -> list[Step]:
+        """The steps that decide `total` positions of a grid; steps without tokens are left out.
+
+        Raises ConfigError if the schedule or the anneal, of a third party, returns something that cannot be.
+        """
+        if not total:
+            return []
+        counts = [int(count) for count in self.schedule.counts(total, self.steps)]
+        if sum(counts) != total or min(counts) < 0:
+            raise ConfigError(f"the token schedule {self.schedule} gives {counts!r:.80}, which are not {total} tokens")
+        counts = [count for count in counts if count]
+        temperatures = self.anneal.temperatures(self.temperature, counts)
+        if len(temperatures) != len(counts) or not all(t >= 0 for t in temperatures):
+            raise ConfigError(
+                f"the temperature anneal {self.anneal} gives {temperatures!r:.80} for {len(counts)} steps"
+            )
+        return list(map(Step, counts, temperatures))

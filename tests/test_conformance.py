@@ -307,14 +307,14 @@ def test_there_is_no_network(no_network):
 def test_packed_batches_hold_tokens_of_their_set(drawn):
     modalities, packed = drawn
     layout = modalities.layout
-    assert int(packed.inputs.ids.max()) < layout.rows("inputs")
+    assert int(packed.inputs.ids.max()) < layout.inputs.size
     assert int(packed.inputs.streams.max()) < len(layout.streams)
 
 
 @settings(max_examples=25)
 @given(modality_sets())
 def test_sets_lay_their_streams_side_by_side(modalities):
-    assert 1 <= len(modalities) <= 4 and modalities.layout.rows("outputs") >= 2
+    assert 1 <= len(modalities) <= 4 and modalities.layout.outputs.size >= 2
 
 
 def test_the_pytest_plugin_imports_nothing_heavy():

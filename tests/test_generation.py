@@ -9,11 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, SpaceError, UnknownModality
-from anymodal.generation import Known, KnownTokens, Sampler, Target
+from anymodal.generation import Sampler, SampleState, StreamTokens, Target
 from anymodal.generation.logits import combine, draw, filter_logits
-from anymodal.generation.schedules import temperature_schedule, token_schedule
 from anymodal.sampling import Sampling
 from anymodal.tokenizers.tokenizer import VQTokenizer
+
+
+def token_schedule(kind: str, total: int, steps: int) -> list[int]:
+    return [step.count for step in Sampling(schedule=kind, steps=steps).plan(total)]
+
+
+def temperature_schedule(kind: str, temperature: float, counts: list[int]) -> list[float]:
+    return Sampling(anneal=kind).anneal.temperatures(temperature, counts)
 
 
 @given(st.sampled_from(["linear", "cosine"]), st.integers(1, 1024), st.integers(1, 120))
@@ -62,7 +69,9 @@ def test_guidance_adds_weighted_differences():
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_every_position_is_filled_exactly_once(small_model, scheme, guidance):
     layout = small_model.modalities.layout
-    known = KnownTokens(layout, {"caption": np.array([40, 41, 3]), "depth": Known(np.array([5, 6]), np.array([3, 9]))})
+    known = SampleState(
+        layout, {"caption": np.array([40, 41, 3]), "depth": StreamTokens(np.array([5, 6]), np.array([3, 9]))}
+    )
     how = Sampling(scheme=scheme, steps=5, temperature=1.0, guidance=guidance)
     sizes = [2]
     for _ in Sampler(small_model.transformer).run([known], [Target("depth", how)], [0]):
@@ -75,10 +84,13 @@ def test_every_position_is_filled_exactly_once(small_model, scheme, guidance):
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_a_mean_is_decoded_from_all_ids_and_known_positions_keep_theirs(small_model, temperature):
     layout, depth = small_model.modalities.layout, small_model.modalities["depth"]
-    known = KnownTokens(layout, {"caption": np.array([40, 3]), "depth": Known(np.array([5, 6]), np.array([3, 9]))})
+    known = SampleState(
+        layout, {"caption": np.array([40, 3]), "depth": StreamTokens(np.array([5, 6]), np.array([3, 9]))}
+    )
     how = Sampling(scheme="mean", temperature=temperature)
-    assert list(Sampler(small_model.transformer).run([known], [Target("depth", how)], [0])) == ["depth"]
-    belief, ids = known.beliefs["depth"], known.streams["depth"].values
+    (step,) = Sampler(small_model.transformer).run([known], [Target("depth", how)], [0])
+    assert (step.target, step.step, step.total, step.done) == ("depth", 1, 1, True)
+    belief, ids = known.streams["depth"].probabilities, known.streams["depth"].values
     assert belief.shape == (16, layout["depth"].space.size) and np.allclose(belief.sum(1), 1, atol=1e-5)
     assert ids.tolist() == belief.argmax(1).tolist() and ids[[3, 9]].tolist() == [5, 6] and belief[3, 5] == 1
     sharp, mean = depth.detokenize([ids])[0], depth.expect([belief])[0]
@@ -210,4 +222,4 @@ def test_tokens_outside_their_space_are_refused(small_model):
     layout = small_model.modalities.layout
     for values, positions in (([32], [0]), ([-1], [0]), ([1], [16]), ([1, 2], [0])):
         with pytest.raises(SpaceError, match="'depth'"):
-            KnownTokens(layout, {"depth": Known(np.array(values), np.array(positions))})
+            SampleState(layout, {"depth": StreamTokens(np.array(values), np.array(positions))})

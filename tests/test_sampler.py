@@ -9,17 +9,26 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from parity.runs import RecordedText
 
 import anymodal as am
 from anymodal.checkpoints.formats.fourm.config import parse_config
 from anymodal.errors import ConfigError, GenerationError
 from anymodal.families import VectorModality
-from anymodal.generation import Draws, Known, KnownTokens, Pass, Sampler, Step, Target
+from anymodal.generation import (
+    GuidedModel,
+    Pass,
+    Sampler,
+    SampleRng,
+    SampleState,
+    StreamTokens,
+    Target,
+    guidance_passes,
+)
 from anymodal.generation.infill import Text
 from anymodal.generation.logits import draw
-from anymodal.generation.schedules import remaining, steps_of, temperature_schedule, token_schedule
 from anymodal.model import ModelConfig, Transformer
-from anymodal.sampling import Sampling
+from anymodal.sampling import Sampling, TokenSchedule
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
@@ -27,21 +36,13 @@ GREEDY = Sampling(scheme="maskgit", steps=3, temperature=0.0)
 WRITE = Sampling(scheme="autoregressive", temperature=1.0)
 
 
-def run(model: am.AnyModel, samples: list[KnownTokens], plan: list[Target], draws: list[Any]) -> list[KnownTokens]:
+def run(model: am.AnyModel, samples: list[SampleState], plan: list[Target], draws: list[Any]) -> list[SampleState]:
     for _ in Sampler(model.transformer).run(samples, plan, draws):
         pass
     return samples
 
 
 # Schedules.
-
-
-@given(st.sampled_from(["linear", "cosine"]), st.integers(0, 1024), st.integers(1, 120), st.data())
-def test_what_is_left_of_a_schedule_covers_what_is_not_done(kind, total, steps, data):
-    counts = token_schedule(kind, total, steps) if total else []
-    done = data.draw(st.integers(0, total))
-    left = remaining(counts, done)
-    assert sum(left) == total - done and all(count > 0 for count in left) and left == left[: len(counts)]
 
 
 @given(
@@ -51,29 +52,29 @@ def test_what_is_left_of_a_schedule_covers_what_is_not_done(kind, total, steps, 
     st.integers(1, 60),
 )
 def test_every_step_has_a_temperature_between_the_first_and_none(anneal, temperature, total, steps):
-    plan = steps_of(Sampling(scheme="roar", steps=steps, temperature=temperature, anneal=anneal), total)
-    heats = [step.temperature for step in plan]
+    plan = Sampling(scheme="roar", steps=steps, temperature=temperature, anneal=anneal).plan(total)
+    temperatures = [step.temperature for step in plan]
     assert sum(step.count for step in plan) == total
-    assert all(0 <= heat <= temperature + 1e-9 for heat in heats)
-    assert heats == sorted(heats, reverse=True)
+    assert all(0 <= each <= temperature + 1e-9 for each in temperatures)
+    assert temperatures == sorted(temperatures, reverse=True)
 
 
 def test_schedules_that_are_misspelt_show_the_form():
     for kind in ("down", "down:x", "onex:1", "up:1"):
-        with pytest.raises(ConfigError, match=r"onex:|down:"):
-            temperature_schedule(kind, 1.0, [1, 2])
+        with pytest.raises(ConfigError, match=r"onex:MINIMUM:POWER|down:MINIMUM"):
+            Sampling(anneal=kind)
 
 
-# Draws.
+# SampleRng.
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=8), st.integers(0, 2**31))
-def test_positions_with_their_own_temperatures_are_drawn_as_if_alone(heats, seed):
+def test_positions_with_their_own_temperatures_are_drawn_as_if_alone(temperatures, seed):
     g = torch.Generator().manual_seed(seed)
-    logits, uniform = torch.randn(len(heats), 20, generator=g) * 3, torch.rand(len(heats), generator=g)
-    together = draw(logits, uniform, torch.tensor(heats), 5, 0.9)
-    for k, heat in enumerate(heats):
-        alone = draw(logits[k : k + 1], uniform[k : k + 1], heat, 5, 0.9)
+    logits, uniform = torch.randn(len(temperatures), 20, generator=g) * 3, torch.rand(len(temperatures), generator=g)
+    together = draw(logits, uniform, torch.tensor(temperatures), 5, 0.9)
+    for k, temperature in enumerate(temperatures):
+        alone = draw(logits[k : k + 1], uniform[k : k + 1], temperature, 5, 0.9)
         assert alone[0][0] == together[0][k] and torch.allclose(alone[1][0], together[1][k])
 
 
@@ -81,22 +82,20 @@ def test_positions_are_ranked_by_confidence_at_temperature_zero_too():
     logits = torch.tensor([[0.0, 1.0], [0.0, 5.0], [3.0, 0.0]])
     ids, confidence = draw(logits, torch.zeros(3), 0.0)
     assert ids.tolist() == [1, 1, 0]
-    assert Draws(0).choose(ids.numpy(), confidence.numpy(), 2).tolist() == [1, 2]
-    assert Draws(0).choose(ids.numpy(), np.ones(3), 2).tolist() == [0, 1]
+    assert SampleRng(0).choose(ids.numpy(), confidence.numpy(), 2).tolist() == [1, 2]
+    assert SampleRng(0).choose(ids.numpy(), np.ones(3), 2).tolist() == [0, 1]
 
 
 def test_branches_differ_and_repeat():
-    numbers = lambda draws: [d.uniform(3).tolist() for d in draws]  # noqa: E731
-    first, again = numbers(Draws(4).branch(3)), numbers(Draws(4).branch(3))
+    numbers = lambda rngs: [rng.uniform(3).tolist() for rng in rngs]  # noqa: E731
+    first, again = numbers(SampleRng(4).branch(3)), numbers(SampleRng(4).branch(3))
     assert first == again and len({tuple(n) for n in first}) == 3
-    alone = Draws(4)
+    alone = SampleRng(4)
     assert alone.branch(1) == [alone]
 
 
-class Prescribed(Draws):
-    """Fills a grid from its last position on, greedily."""
-
-    greedy = True
+class Prescribed(SampleRng):
+    """Fills a grid from its last position on."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -110,57 +109,61 @@ class Prescribed(Draws):
         return np.arange(len(ids))[-count:]
 
 
+class FiveThenRest(TokenSchedule):
+    def counts(self, total: int, steps: int) -> list[int]:
+        return [5, total - 5]
+
+
 @pytest.mark.parametrize("scheme", ["maskgit", "roar"])
 def test_choices_may_be_prescribed(small_model, scheme):
-    layout, draws = small_model.modalities.layout, Prescribed()
-    known = KnownTokens(layout, {"caption": np.array([40, 3])})
-    steps = [Step(5, 1.0), Step(11, 2.0)]
-    target = Target("depth", Sampling(scheme=scheme), steps=steps)
+    layout, choices = small_model.modalities.layout, Prescribed()
+    known = SampleState(layout, {"caption": np.array([40, 3])})
+    target = Target("depth", Sampling(scheme=scheme, schedule=FiveThenRest()))
     sampler = Sampler(small_model.transformer)
     sizes = []
-    for _ in sampler.run([known], [target], [draws]):
+    for _ in sampler.run([known], [target], [choices]):
         sizes.append(known.streams["depth"].positions.tolist())
     assert sizes == [list(range(11, 16)), list(range(16))]
-    assert draws.seen == ([16, 11] if scheme == "maskgit" else [])
+    assert choices.seen == ([16, 11] if scheme == "maskgit" else [])
 
 
 # Guidance.
 
 
 def test_guided_logits_are_those_of_single_passes_added_by_weight(small_model):
-    layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
+    layout, guided_model = small_model.modalities.layout, GuidedModel(small_model.transformer)
     depth = layout["depth"]
     tokens = {"caption": np.array([40, 41, 3]), "normal": np.arange(16) % 30}
-    known, asked = [KnownTokens(layout, tokens)], [np.arange(16)]
+    known, asked = [SampleState(layout, tokens)], [np.arange(16)]
     target = Target("depth", GREEDY, weights={"caption": 2.0, "normal": -0.5})
-    logits = lambda passes: sampler.grid_logits(known, depth, asked, passes)  # noqa: E731
+    logits = lambda passes: guided_model.grid_logits(known, depth, asked, passes)  # noqa: E731
     with torch.inference_mode():
         given = frozenset(tokens)
         none, caption, normal = (
             logits([Pass(absent=given - kept)]) for kept in (frozenset[str](), {"caption"}, {"normal"})
         )
-        guided = logits(sampler.passes(known, target))
+        guided = logits(guidance_passes(known, target))
         assert torch.allclose(guided, none + 2 * (caption - none) - 0.5 * (normal - none), atol=1e-4)
-        scaled = logits(sampler.passes(known, Target("depth", Sampling(guidance=3.0))))
+        scaled = logits(guidance_passes(known, Target("depth", Sampling(guidance=3.0))))
         hidden, seen = logits([Pass(hidden=given)]), logits([Pass()])
         assert torch.allclose(scaled, hidden + 3 * (seen - hidden), atol=1e-4)
 
 
 def test_guidance_may_leave_conditions_alone(small_model):
-    layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
-    known = [KnownTokens(layout, {"caption": np.array([40, 3]), "normal": np.zeros(16, np.int64)})]
+    layout = small_model.modalities.layout
+    known = [SampleState(layout, {"caption": np.array([40, 3]), "normal": np.zeros(16, np.int64)})]
     how = Sampling(guidance=2.0)
-    assert sampler.passes(known, Target("depth", how, conditions=["normal", "rgb"]))[0].hidden == {"normal"}
-    assert sampler.passes(known, Target("depth", how, conditions=[])) == [Pass()]
+    assert guidance_passes(known, Target("depth", how, conditions=["normal", "rgb"]))[0].hidden == {"normal"}
+    assert guidance_passes(known, Target("depth", how, conditions=[])) == [Pass()]
 
 
 def test_a_sample_without_inputs_reads_nothing_from_its_neighbors(small_model):
     """Padding of a batch is no input: the same logits whether it is long or short."""
-    layout, sampler = small_model.modalities.layout, Sampler(small_model.transformer)
-    empty, full = KnownTokens(layout, {}), KnownTokens(layout, {"normal": np.arange(16) % 30})
+    layout, guided_model = small_model.modalities.layout, GuidedModel(small_model.transformer)
+    empty, full = SampleState(layout, {}), SampleState(layout, {"normal": np.arange(16) % 30})
     with torch.inference_mode():
-        alone = sampler.grid_logits([empty], layout["depth"], [np.arange(16)], [Pass()])
-        beside = sampler.grid_logits([empty, full], layout["depth"], [np.arange(16)] * 2, [Pass()])
+        alone = guided_model.grid_logits([empty], layout["depth"], [np.arange(16)], [Pass()])
+        beside = guided_model.grid_logits([empty, full], layout["depth"], [np.arange(16)] * 2, [Pass()])
     assert torch.allclose(alone[0], beside[0], atol=1e-5)
     assert not torch.allclose(beside[0], beside[1], atol=1e-3)
 
@@ -180,7 +183,7 @@ def test_a_text_is_written_into_its_holes(vocabulary):
     for token in (50, 51, end, 52):
         whole.add(token)
     assert whole.value(24).tolist() == [50, 51, end]
-    marked = Text(np.array([one]), space, until=7)
+    marked = RecordedText(np.array([one]), space, until=7)
     for token in (50, end, two, 51, 7, 52):
         marked.add(token)
     assert marked.done and marked.value(24).tolist() == [50, end]
@@ -189,7 +192,7 @@ def test_a_text_is_written_into_its_holes(vocabulary):
 def test_words_around_a_hole_stay(small_model, vocabulary):
     layout, space = small_model.modalities.layout, vocabulary.space(24)
     prompt = np.array([40, 41, space.sentinel(1), 42, space.end])
-    (known,) = run(small_model, [KnownTokens(layout, {"caption": prompt})], [Target("caption", WRITE)], [3])
+    (known,) = run(small_model, [SampleState(layout, {"caption": prompt})], [Target("caption", WRITE)], [3])
     ids = known.streams["caption"].values.tolist()
     assert ids[:2] == [40, 41] and ids[-1] == space.end and (ids[-2] == 42 or len(ids) == 24)
     assert not space.is_sentinel(np.array(ids)).any()
@@ -201,10 +204,10 @@ def test_texts_of_a_batch_end_when_they_end_and_leave_the_rest_as_alone(small_mo
     inputs = [{"depth": np.full(16, k)} for k in (1, 9, 17, 30)]
     hot = Sampling(scheme="autoregressive", temperature=3.0)
     plan = [Target("caption", hot), Target("normal", Sampling(scheme="roar", steps=3, temperature=1.0))]
-    together = run(small_model, [KnownTokens(layout, i) for i in inputs], plan, [7, 8, 9, 10])
+    together = run(small_model, [SampleState(layout, i) for i in inputs], plan, [7, 8, 9, 10])
     lengths = {len(sample.streams["caption"].values) for sample in together}
     for k, sample in enumerate(together):
-        (alone,) = run(small_model, [KnownTokens(layout, inputs[k])], plan, [7 + k])
+        (alone,) = run(small_model, [SampleState(layout, inputs[k])], plan, [7 + k])
         for name in ("caption", "normal"):
             assert np.array_equal(alone.streams[name].values, sample.streams[name].values), (k, name)
     assert len(lengths) > 1
@@ -303,7 +306,7 @@ def test_the_published_layout_goes_from_224_to_448_pixels():
     depth = np.random.default_rng(0).random((224, 224)).astype(np.float32)
     out = base.generate({"depth": depth}, "rgb", steps=1)
     seen: list[str] = []
-    up = finer.upscale(out, progress=seen.append)
+    up = finer.upscale(out, progress=lambda step: seen.append(step.target))
     assert out["rgb"].shape == (224, 224, 3) and up["rgb"].shape == (448, 448, 3)
     assert seen == ["rgb.448"] * 8 and list(up.inputs) == ["depth"]
     both = base.generate({}, ["rgb", "depth"], steps=1)
@@ -364,7 +367,7 @@ def test_tokens_of_every_kind_of_stream_become_values_again(many, seed, words):
 
 def test_known_parts_of_a_copy_are_its_own(small_model):
     layout = small_model.modalities.layout
-    known = KnownTokens(layout, {"depth": Known(np.array([5]), np.array([3]))})
+    known = SampleState(layout, {"depth": StreamTokens(np.array([5]), np.array([3]))})
     copy = known.copy()
     copy.extend("depth", np.array([6]), np.array([4]))
     assert len(known.streams["depth"].values) == 1 and len(copy.streams["depth"].values) == 2

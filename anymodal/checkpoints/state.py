@@ -32,13 +32,13 @@ class _Part(NamedTuple):
 def parts(model: Transformer) -> Iterator[_Part]:
     """Every weight under its name in a file, as views: writing to a part writes to the model."""
     layout = model.layout
-    for table, parameter in (
-        ("inputs", model.input_table),
-        ("queries", model.query_table),
-        ("outputs", model.output_table),
+    for name, table, parameter in (
+        ("inputs", layout.inputs, model.input_table),
+        ("queries", layout.queries, model.query_table),
+        ("outputs", layout.outputs, model.output_table),
     ):
-        for block in layout.blocks(table):
-            yield _Part(f"{table}.{block.key}", parameter.data[block.rows])
+        for block in table.blocks:
+            yield _Part(f"{name}.{block.key}", parameter.data[block.rows])
     yield _Part("query", model.query_table.data[0])
     for side in ("input_streams", "target_streams"):
         parameter = getattr(model, side)

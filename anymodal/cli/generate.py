@@ -63,14 +63,13 @@ def generate(
         raise GenerationError("--to names no modality; give names with commas between, or all")
     wanted = loaded.modalities.targets if names == "all" else names
     with output.progress(len(wanted), "generating") as advance:
-        seen: set[str] = set()
-
-        def progress(stream: str) -> None:
-            if stream not in seen:
-                seen.add(stream)
-                advance(1)
-
-        result = loaded.generate(values, names, seed=seed, options=options, progress=progress)
+        result = loaded.generate(
+            values,
+            names,
+            seed=seed,
+            options=options,
+            progress=lambda step: advance(int(step.done), f"{step.target} {step.step}/{step.total}"),
+        )
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
     for name in result:

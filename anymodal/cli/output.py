@@ -68,10 +68,13 @@ class Output:
             click.echo(f"next: {command}", err=True)
 
     @contextlib.contextmanager
-    def progress(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
-        """A bar on stderr, when that is a terminal; the value is called with the number of steps just done."""
+    def progress(self, total: int, what: str) -> Iterator[Callable[..., None]]:
+        """A bar on stderr, when that is a terminal; the value is called with the number of steps just done.
+
+        A second argument says what is being done from now on.
+        """
         if not sys.stderr.isatty():
-            yield lambda steps: None
+            yield lambda steps, what=None: None
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -79,7 +82,7 @@ class Output:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda steps: bar.advance(task, steps)
+            yield lambda steps, what=None: bar.update(task, advance=steps, description=what)
 
 
 def _own_stdout() -> TextIO | None:

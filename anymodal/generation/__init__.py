@@ -1,8 +1,38 @@
-"""Generation: plans of targets, schedules, and the sampler that fills them (4M, arXiv 2312.06647)."""
+"""Generation: a plan of targets, and the sampler that decodes one after the other (4M, arXiv 2312.06647).
 
-from anymodal.generation.logits import Draws
-from anymodal.generation.sampler import Pass, Sampler, Target
-from anymodal.generation.schedules import Step
-from anymodal.generation.state import Known, KnownTokens
+plan.py       targets: what is generated, and how
+state.py      what is known of a sample
+rng.py        the random choices of a sample
+logits.py     from logits to tokens
+guidance.py   guided logits from several passes
+run.py        a target while it is generated: its steps, and what a scheme is
+grids.py      schemes of grids
+sequences.py  the scheme of sequences
+infill.py     a text while it is written
+sampler.py    the loop over a plan
+values.py     natural values of tokens
+batch.py      the samples of a request that are generated together
 
-__all__ = ["Draws", "Known", "KnownTokens", "Pass", "Sampler", "Step", "Target"]
+The tables of schemes, token schedules and anneals are in `anymodal.sampling`.
+"""
+
+from anymodal.generation.guidance import GuidedModel, Pass, guidance_passes
+from anymodal.generation.plan import Target
+from anymodal.generation.rng import SampleRng
+from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
+from anymodal.generation.sampler import Sampler
+from anymodal.generation.state import SampleState, StreamTokens
+
+__all__ = [
+    "GenerationScheme",
+    "GenerationStep",
+    "GuidedModel",
+    "Pass",
+    "SampleRng",
+    "SampleState",
+    "Sampler",
+    "StreamTokens",
+    "Target",
+    "TargetRun",
+    "guidance_passes",
+]

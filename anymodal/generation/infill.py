@@ -12,37 +12,45 @@ class Text:
     """A sequence in the making: `prompt` (n,) are known ids with a sentinel for each hole, all unknown is [S_1].
 
     The holes are written in order, each after its sentinel. It is done at the end mark, or at a sentinel that opens no
-    hole of the prompt; with `until` at that id alone.
+    hole of the prompt.
     """
 
-    def __init__(self, prompt: np.ndarray, space: TokenSpace, until: int | None = None) -> None:
-        self.space, self.until, self.done = space, until, False
-        self._prompt = prompt
-        self._written = [space.sentinel(1)]
-        self._holes = set(prompt[space.is_sentinel(prompt)].tolist()) - set(self._written)
+    def __init__(self, prompt: np.ndarray, space: TokenSpace) -> None:
+        self.space, self.done = space, False
+        self.prompt = prompt
+        self.written = [space.sentinel(1)]
+        self._holes = set(prompt[space.is_sentinel(prompt)].tolist()) - set(self.written)
 
     @property
     def last(self) -> int:
-        return self._written[-1]
+        """The id written last; at first the sentinel of the first hole."""
+        return self.written[-1]
 
     def add(self, token: int) -> None:
         """Go on with a token; after the end it is passed over."""
-        if self.done:
-            return
-        self._written.append(token)
-        if self.until is not None:
-            self.done = token == self.until
-        elif token in self._holes:
-            self._holes.remove(token)
-        else:
-            self.done = token == self.space.end or bool(self.space.is_sentinel(np.array(token)))
+        if not self.done:
+            self.written.append(token)
+            self.done = self.ends(token)
 
-    def value(self, length: int) -> np.ndarray:
-        """The ids (n,) with the holes filled in. They close with the end mark and are at most `length`, unless `until`
-        made the end: it stays if it is no sentinel."""
-        if self.until is not None:
-            return merge_spans(self._prompt, np.array(self._written, np.int64), self.space)
-        written = self._written[:-1] if self.done else self._written
-        merged = merge_spans(self._prompt, np.array(written, np.int64), self.space)
+    def ends(self, token: int) -> bool:
+        """Whether the text is done with a token that was just written."""
+        if token in self._holes:
+            self._holes.remove(token)
+            return False
+        return token == self.space.end or bool(self.space.is_sentinel(np.array(token)))
+
+    def value(self, length: int, count: int | None = None) -> np.ndarray:
+        """The ids with the holes filled in.
+
+        Args:
+            length: how many there may be.
+            count: how many of the written ids count, the sentinel at the start among them; None: all.
+
+        Returns:
+            (n,) int64, closed by the end mark.
+        """
+        count = len(self.written) if count is None else count
+        written = self.written[: count - 1 if self.done and count == len(self.written) else count]
+        merged = merge_spans(self.prompt, np.array(written, np.int64), self.space)
         kept = merged[merged != self.space.end][: length - 1].tolist()
         return np.array([*kept, self.space.end], np.int64)

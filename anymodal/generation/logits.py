@@ -5,7 +5,6 @@ Shapes: (n, V) logits of n positions over V ids.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,63 +37,36 @@ def probabilities(logits: Tensor, temperature: float, top_k: int = 0, top_p: flo
 
 
 def draw(
-    logits: Tensor,
-    uniform: Tensor,
-    temperature: float | Tensor,
-    top_k: int = 0,
-    top_p: float = 0.0,
-    greedy: bool = False,
+    logits: Tensor, uniform: Tensor, temperature: float | Tensor, top_k: int = 0, top_p: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Ids (n,) and the probability of each (n,); `uniform` (n,) in [0, 1) are the random numbers it uses.
+    """Draw an id for each position.
 
-    Filters are applied before the temperature, which is one number or one a position (n,). At temperature 0 the most
-    likely ids are taken, with their probability at temperature 1 as confidence, so that positions can still be ranked;
-    `greedy` takes them at any temperature.
+    At temperature 0 the most likely ids are taken, with their probability at temperature 1 as confidence, so that
+    positions can still be ranked.
+
+    Args:
+        logits: (n, V).
+        uniform: (n,) random numbers in [0, 1).
+        temperature: one, or one a position (n,); filters are applied before it.
+        top_k: as for `filter_logits`.
+        top_p: as for `filter_logits`.
+
+    Returns:
+        Ids (n,), and the probability of each (n,).
     """
     logits = filter_logits(logits.float(), top_k, top_p)
-    heat = torch.as_tensor(temperature, dtype=torch.float32).expand(len(logits))
-    greedy = greedy or bool((heat <= COLD).all())
-    heat = heat.to(logits.device)
-    cold = heat <= COLD
-    shares = (logits / heat.masked_fill(cold, 1)[:, None]).softmax(-1)
-    highest, best = shares.max(-1)
+    temperatures = torch.as_tensor(temperature, dtype=torch.float32).expand(len(logits))
+    greedy = bool((temperatures <= COLD).all())
+    temperatures = temperatures.to(logits.device)
+    cold = temperatures <= COLD
+    likely = (logits / temperatures.masked_fill(cold, 1)[:, None]).softmax(-1)
+    highest, best = likely.max(-1)
     if greedy:
         return best, highest
-    cumulative = shares.cumsum(-1)
+    cumulative = likely.cumsum(-1)
     ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)[:, 0]
     ids = torch.where(cold, best, ids.clamp_max(logits.shape[-1] - 1))
-    return ids, shares.gather(-1, ids[:, None])[:, 0]
-
-
-class Draws:
-    """The random choices of one sample, from a generator of its own: what others in the batch do changes nothing.
-
-    A subclass may make them otherwise, such as replaying recorded ones; `greedy` takes the most likely ids whatever the
-    temperature is.
-    """
-
-    greedy = False
-
-    def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def order(self, positions: np.ndarray) -> np.ndarray:
-        """The positions of a grid in the order in which they are filled."""
-        return positions[torch.randperm(len(positions), generator=self._generator).numpy()]
-
-    def uniform(self, count: int) -> Tensor:
-        """Numbers (count,) in [0, 1) on the CPU, with which ids are drawn."""
-        return torch.rand(count, generator=self._generator)
-
-    def choose(self, ids: np.ndarray, confidence: np.ndarray, count: int) -> np.ndarray:
-        """Which `count` of the predicted ids (n,) are kept: the most confident, the first of equals."""
-        return np.argsort(-confidence, kind="stable")[:count]
-
-    def branch(self, count: int) -> list[Draws]:
-        """Independent choices for several draws from the same inputs."""
-        if count == 1:
-            return [self]
-        return [Draws(int(s)) for s in torch.randint(2**62, (count,), generator=self._generator)]
+    return ids, likely.gather(-1, ids[:, None])[:, 0]
 
 
 def combine(branches: Tensor, weights: Tensor) -> Tensor:

@@ -8,41 +8,39 @@ from typing import Any
 import attrs
 
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
-from anymodal.generation.sampler import Target
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
-from anymodal.sampling import Sampling
+from anymodal.sampling import SCHEMES, Sampling
 from anymodal.tokens import ModalitySet
 
 OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
 FINER = Sampling(scheme="maskgit", steps=8, schedule="cosine", temperature=1.0, guidance=2.0)  # 4M, arXiv 2312.06647
 
 
-def modality_of(modalities: ModalitySet, name: str) -> Modality:
-    """The modality of a name, which may be that of one of its streams. Raises UnknownModality."""
-    layout = modalities.layout
-    return modalities[layout[name].modality if name in layout else name]
+@attrs.frozen
+class Target:
+    """One target of a plan.
 
-
-def entrances(modalities: ModalitySet, name: str) -> list[str]:
-    """The streams through which a modality's values enter the encoder: the dense ones if there are any.
-
-    Of several sizes it is the smallest: what is made of a value at a larger size may not be more than it.
+    stream: what is generated.
+    sampling: how.
+    weights: of conditions by stream name, each of which then guides alone.
+    conditions: the streams that guidance by one scale hides; None: all others.
     """
-    streams = [s for s in modalities.streams(name) if s.input]
-    chosen = [s for s in streams if s.is_dense] or streams
-    least = min((s.space.length for s in chosen), default=0)
-    return [s.name for s in chosen if s.space.shape is None or s.space.length == least]
+
+    stream: str
+    sampling: Sampling
+    weights: Mapping[str, float] | None = None
+    conditions: Collection[str] | None = None
 
 
-def chosen_targets(modalities: ModalitySet, asked: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
-    """The names of the targets: those asked for, by default all that are not given. Raises GenerationError."""
+def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
+    """The names of the targets: those requested, by default all that are not given. Raises GenerationError."""
     possible, layout = modalities.targets, modalities.layout
-    if asked is None or asked == "all":
+    if requested is None or requested == "all":
         return [name for name in possible if name not in given]
-    names = [asked] if isinstance(asked, str) else list(asked)
+    names = [requested] if isinstance(requested, str) else list(requested)
     for name in names:
-        modality = modality_of(modalities, name)
+        modality = modalities.owner(name)
         if name not in possible and not (name in layout and layout[name].target):
             raise GenerationError(
                 f"{modality.name!r} is input-only and cannot be generated; targets: {', '.join(possible)}"
@@ -63,20 +61,30 @@ def make_plan(
     common: Mapping[str, Any],
     default: Sampling | None = None,
 ) -> list[Target]:
-    """A target for each of `names`, after what is `given`.
+    """A target for each name.
 
-    Sampling starts from `default`, or from what the plugin and the checkpoint say; `common` options change it for every
-    target and `options` for single ones. `weights` are those of inputs that guide. Raises ConfigError,
-    UnknownModality or GenerationError.
+    Args:
+        modalities: those of the model.
+        names: the targets in order, modalities or streams.
+        given: the names of the inputs.
+        weights: of inputs that guide.
+        options: sampling options of single targets.
+        common: sampling options of all targets; those that do not fit a target are left out for it.
+        default: where sampling starts from; None: what the plugin and the checkpoint say.
+
+    Raises:
+        ConfigError: an option does not exist or cannot have its value.
+        UnknownModality: a name is not in the set, or options name what is no target.
+        GenerationError: weights name what is not given, or a target cannot merge several samples.
     """
-    grounded = any(modality_of(modalities, name).photographic for name in given)
+    grounded = any(modalities.owner(name).photographic for name in given)
     for name in options or {}:
         if name not in names:
             raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, names)}")
     by_stream = _weights_by_stream(modalities, weights, given) if weights else None
     plan = []
     for name in names:
-        modality = modality_of(modalities, name)
+        modality = modalities.owner(name)
         with blame(modality, "sampling"):
             start = default or (modality.tuned_sampling(grounded) if name == modality.name else FINER)
         plan.append(Target(name, _changed(start, modality, name, common, (options or {}).get(name, {})), by_stream))
@@ -90,7 +98,7 @@ def _weights_by_stream(
     for name, weight in weights.items():
         if name not in given:
             raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
-        result |= dict.fromkeys(entrances(modalities, name), float(weight))
+        result |= dict.fromkeys(modalities.input_streams(name), float(weight))
     return result
 
 
@@ -104,7 +112,7 @@ def _changed(
                 f"there is no sampling option {key!r}{nearest(key, OPTIONS)}; options: {', '.join(OPTIONS)}"
             )
     fitting = dict(common)
-    if "scheme" in common and (start.scheme == "autoregressive") != (common["scheme"] == "autoregressive"):
+    if "scheme" in common and SCHEMES.choose(start.scheme).sequences != SCHEMES.choose(common["scheme"]).sequences:
         del fitting["scheme"]
     if type(modality).merge is Modality.merge:
         fitting.pop("samples", None)

@@ -5,6 +5,8 @@ Shapes: B batch, N input tokens, M target tokens, T tokens so far, D width, H he
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,26 +21,21 @@ def layer_norm(width: int, config: ModelConfig) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=NORM_EPS, bias=config.norm_bias)
 
 
-class Cache:
-    """Keys and values of one decoder block: self-attention's grow token by token, the context's are computed once."""
+class Cache(NamedTuple):
+    """Keys and values of one decoder block, never changed in place: decoding returns a new one.
 
-    def __init__(self, context_k: Tensor, context_v: Tensor, capacity: int) -> None:
-        batch, heads, _, width = context_k.shape
-        self.context = (context_k, context_v)
-        self.k = context_k.new_empty(batch, heads, capacity, width)
-        self.v = torch.empty_like(self.k)
-        self.used = 0
+    k, v (B, H, T, K): of the tokens so far, in self-attention.
+    context_k, context_v (B, H, N, K): of the encoder's output, in cross-attention.
+    """
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        end = self.used + k.shape[2]
-        self.k[:, :, self.used : end], self.v[:, :, self.used : end] = k, v
-        self.used = end
-        return self.k[:, :, :end], self.v[:, :, :end]
+    k: Tensor
+    v: Tensor
+    context_k: Tensor
+    context_v: Tensor
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep only the given rows of the batch."""
-        self.context = (self.context[0][rows], self.context[1][rows])
-        self.k, self.v = self.k[rows], self.v[rows]
+    def keep(self, rows: Tensor) -> Cache:
+        """The cache of the given rows of the batch alone."""
+        return Cache(*(part[rows] for part in self))
 
 
 class _Heads(nn.Module):
@@ -72,11 +69,15 @@ class SelfAttention(_Heads):
         self.qkv = nn.Linear(config.dim, 3 * config.dim, bias=config.qkv_bias)
         self.proj = nn.Linear(config.dim, config.dim, bias=config.proj_bias)
 
-    def forward(self, x_BND: Tensor, bias: Tensor | None, cache: Cache | None = None) -> Tensor:
+    def forward(self, x_BND: Tensor, bias: Tensor | None) -> Tensor:
+        q, k, v = self.queries_keys_values(x_BND)
+        return self.attended(q, k, v, bias)
+
+    def queries_keys_values(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = self.split(self.qkv(x_BND), 3)
-        q, k = self.normed(q, k)
-        if cache is not None:
-            k, v = cache.append(k, v)
+        return *self.normed(q, k), v
+
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         return self.proj(self.merge(attend(q, k, v, bias)))
 
 
@@ -142,23 +143,22 @@ class DecoderBlock(nn.Module):
         context_bias: Tensor | None,
     ) -> Tensor:
         keys_values = self.cross_attn.keys_values(self.context_norm(context_BND), alive_B)
-        return self._rest(x_BMD, keys_values, self_bias, context_bias, None)
+        return self._rest(x_BMD + self.self_attn(self.norm1(x_BMD), self_bias), keys_values, context_bias)
 
-    def start(self, context_BND: Tensor, alive_B: Tensor, capacity: int) -> Cache:
-        """The cache for decoding up to `capacity` tokens one after the other."""
-        return Cache(*self.cross_attn.keys_values(self.context_norm(context_BND), alive_B), capacity)
+    def start(self, context_BND: Tensor, alive_B: Tensor) -> Cache:
+        """The cache before the first token."""
+        context_k, context_v = self.cross_attn.keys_values(self.context_norm(context_BND), alive_B)
+        none = context_k[:, :, :0]
+        return Cache(none, none, context_k, context_v)
 
-    def step(self, x_BTD: Tensor, cache: Cache, context_bias: Tensor | None) -> Tensor:
-        return self._rest(x_BTD, cache.context, None, context_bias, cache)
+    def step(self, x_B1D: Tensor, cache: Cache, context_bias: Tensor | None) -> tuple[Tensor, Cache]:
+        """The state of the next token, and the cache with it."""
+        q, k, v = self.self_attn.queries_keys_values(self.norm1(x_B1D))
+        cache = cache._replace(k=torch.cat([cache.k, k], 2), v=torch.cat([cache.v, v], 2))
+        x_B1D = x_B1D + self.self_attn.attended(q, cache.k, cache.v, None)
+        return self._rest(x_B1D, (cache.context_k, cache.context_v), context_bias), cache
 
-    def _rest(
-        self,
-        x: Tensor,
-        keys_values: tuple[Tensor, Tensor],
-        self_bias: Tensor | None,
-        context_bias: Tensor | None,
-        cache: Cache | None,
-    ) -> Tensor:
-        x = x + self.self_attn(self.norm1(x), self_bias, cache)
+    def _rest(self, x: Tensor, keys_values: tuple[Tensor, Tensor], context_bias: Tensor | None) -> Tensor:
+        """What follows self-attention."""
         x = x + self.cross_attn(self.query_norm(x), keys_values, context_bias)
         return x + self.mlp(self.norm2(x))

@@ -47,7 +47,7 @@ class PositionTable(nn.Module):
 def position_codes(layout: Layout, dim: int) -> PositionCodes:
     """The codes of a layout, always on the CPU, so that they have values even in a model built on the meta device."""
     with torch.device("cpu"):
-        parts, trained_row = [], torch.zeros(layout.rows("positions"), dtype=torch.long)
+        parts, trained_row = [], torch.zeros(layout.positions.size, dtype=torch.long)
         count = 0
         for stream in layout.streams:
             space, block = stream.space, layout.positions[stream.name]

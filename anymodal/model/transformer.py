@@ -8,13 +8,14 @@ Shapes: B batch, N input tokens, M target tokens, R rows of a dense stream, D wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anymodal.errors import GenerationError
+from anymodal.errors import ConfigError, GenerationError
 from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, layer_norm
 from anymodal.model.config import ModelConfig
 from anymodal.model.positions import PositionTable, position_codes
@@ -52,9 +53,9 @@ class Transformer(nn.Module):
         self.config, self.layout = config, layout
         self.sparse_lookups = False
         dim, streams = config.dim, len(layout.streams)
-        self.input_table = nn.Parameter(normal(layout.rows("inputs"), dim, std=INIT_STD))
-        self.query_table = nn.Parameter(normal(layout.rows("queries"), dim, std=INIT_STD))
-        self.output_table = nn.Parameter(torch.empty(layout.rows("outputs"), dim))
+        self.input_table = nn.Parameter(normal(layout.inputs.size, dim, std=INIT_STD))
+        self.query_table = nn.Parameter(normal(layout.queries.size, dim, std=INIT_STD))
+        self.output_table = nn.Parameter(torch.empty(layout.outputs.size, dim))
         self.input_streams = nn.Parameter(normal(streams, dim, std=INIT_STD))
         self.target_streams = None if config.tied_streams else nn.Parameter(normal(streams, dim, std=INIT_STD))
         codes = position_codes(layout, dim)
@@ -101,14 +102,15 @@ class Transformer(nn.Module):
         for name, dense in inputs.dense.items():
             x_BND = self._place(x_BND, self.projections[_key(name)](dense.values.to(x_BND.dtype)), dense.slots)
         if self.training:
-            x_BND = x_BND + self._idle(inputs)
+            x_BND = x_BND + self._unused_parameters(inputs)
         place_BND = self.input_positions(inputs.positions) + self.input_streams[inputs.streams.clamp_min(0)]
         return x_BND * attended[..., None], place_BND * attended[..., None], attended
 
-    def _idle(self, inputs: Inputs) -> Tensor:
-        """Zero, made of the projections that the inputs do not use."""
-        idle = [p for key, p in self.projections.items() if key not in {_key(name) for name in inputs.dense}]
-        zeros = [weight.sum() * 0 for module in idle for weight in module.parameters()]
+    def _unused_parameters(self, inputs: Inputs) -> Tensor:
+        """Zero, made of the projections that the inputs do not use, so that these get gradients too."""
+        used = {_key(name) for name in inputs.dense}
+        unused = [module for key, module in self.projections.items() if key not in used]
+        zeros = [weight.sum() * 0 for module in unused for weight in module.parameters()]
         return torch.stack(zeros).sum() if zeros else self.input_table.new_zeros(())
 
     @staticmethod
@@ -118,8 +120,8 @@ class Transformer(nn.Module):
         index = slots_BR[..., None].expand(-1, -1, x_BND.shape[2])
         return padded.scatter(1, index, rows_BRD.to(padded.dtype))[:, :-1]
 
-    def encode(self, inputs: Inputs) -> Context:
-        """Run the encoder on packed inputs and project for the decoder."""
+    def _encoded(self, inputs: Inputs, layers: Sequence[int] = ()) -> tuple[list[Tensor], Tensor, Tensor]:
+        """States (B, R + N, D) after `layers` and the last block, places, and attended tokens; registers first."""
         x, place, attended = self.embed_inputs(inputs)
         x = x + place
         if self.registers is not None:
@@ -128,9 +130,41 @@ class Transformer(nn.Module):
             place = F.pad(place, (0, 0, count, 0))
             attended = F.pad(attended, (count, 0), value=True)
         bias = blocked_bias(attended[:, None, None], x)
-        for block in self.encoder:
+        after = {}
+        for number, block in enumerate(self.encoder):
             x = block(x, bias)
+            if number in layers:
+                after[number] = x
+        return [*(after[number] for number in layers), x], place, attended
+
+    def encode(self, inputs: Inputs) -> Context:
+        """Run the encoder on packed inputs and project for the decoder."""
+        (x,), place, attended = self._encoded(inputs)
         return Context(self.context_proj(self.encoder_norm(x)) + place, attended)
+
+    def features(self, inputs: Inputs, layers: Sequence[int] | None = None) -> Tensor:
+        """Encoder states, each normed by the encoder's last norm; the last ones are what `encode` projects.
+
+        Args:
+            inputs: packed inputs (B, N).
+            layers: which blocks, from 0, or from -1 backwards; by default the last one alone.
+
+        Returns:
+            (B, R + N, D), the R registers first; with `layers` (layers, B, R + N, D).
+
+        Raises:
+            ConfigError: there is no such block, or `layers` is empty.
+        """
+        depth = len(self.encoder)
+        if layers is not None and not layers:
+            raise ConfigError("layers names no block; leave it out for the last one")
+        for layer in layers or ():
+            if not -depth <= layer < depth:
+                raise ConfigError(f"the encoder has {depth} blocks, from 0 to {depth - 1}; there is no block {layer}")
+        states, _, _ = self._encoded(inputs, [layer % depth for layer in layers or ()])
+        if layers is None:
+            return self.encoder_norm(states[-1])
+        return torch.stack([self.encoder_norm(state) for state in states[:-1]])
 
     # Decoder.
 
@@ -159,16 +193,28 @@ class Transformer(nn.Module):
     def _decoder_blocks(self) -> list[DecoderBlock]:
         return cast("list[DecoderBlock]", list(self.decoder))
 
-    def start(self, context: Context, capacity: int) -> list[Cache]:
-        """Caches for decoding a sequence of up to `capacity` tokens with `step`."""
-        return [block.start(context.tokens, context.alive, capacity) for block in self._decoder_blocks()]
+    def start(self, context: Context) -> list[Cache]:
+        """The cache of each decoder block before the first token of sequences that `step` decodes."""
+        return [block.start(context.tokens, context.alive) for block in self._decoder_blocks()]
 
-    def step(self, targets: Targets, context_bias: Tensor | None, caches: list[Cache]) -> Tensor:
-        """Decoder states (B, 1, D) of the next token of each sequence; extends the caches."""
-        x = self.embed_targets(targets)
+    def step(
+        self, targets: Targets, context_bias: Tensor | None, caches: Sequence[Cache]
+    ) -> tuple[Tensor, list[Cache]]:
+        """Decode one token of each sequence.
+
+        Args:
+            targets: the next token of each (B, 1).
+            context_bias: attention bias (B, 1, 1, N) of the context, or None where all of it is attended.
+            caches: those of the tokens before; they stay as they are.
+
+        Returns:
+            Decoder states (B, 1, D), and the caches with the token.
+        """
+        x, extended = self.embed_targets(targets), []
         for block, cache in zip(self._decoder_blocks(), caches, strict=True):
-            x = block.step(x, cache, context_bias)
-        return self.decoder_norm(x)
+            x, cache = block.step(x, cache, context_bias)
+            extended.append(cache)
+        return self.decoder_norm(x), extended
 
     def logits(self, states: Tensor, stream: str) -> Tensor:
         """Scores (..., V) of the ids of one stream from decoder states (..., D)."""
@@ -186,7 +232,7 @@ class Transformer(nn.Module):
         assert packed.targets is not None
         targets = packed.targets
         states = self.decode(targets, self.encode(packed.inputs))
-        blocks = self.layout.blocks("outputs")
+        blocks = self.layout.outputs.blocks
         # One split, for the gradient of every slice would be as large as the whole table.
         heads = dict(zip(blocks, self.output_table.split([block.size for block in blocks]), strict=True))
         losses = {}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import PluginError
 from anymodal.modality import Modality
 from anymodal.plugins.guard import describe, provenance
 from anymodal.spaces import DenseSpace
-from anymodal.tokens import Layout
+from anymodal.tokens.layout import Layout
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
 
 
 def checked_tokens(modality: Modality, layout: Layout, verb: str, tokens: Any) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,8 +29,36 @@ class Block:
         return slice(self.start, self.start + self.size)
 
 
-def _stack(streams: Iterable[Stream], start: int) -> dict[str, Block]:
-    """Blocks by stream name, one after the other; streams of one vocabulary share a block."""
+@attrs.frozen(eq=False)
+class JointTable(Mapping[str, Block]):
+    """The blocks of a joint table by stream name; `first` is the row where the first block starts."""
+
+    by_stream: Mapping[str, Block]
+    first: int = 0
+
+    def __getitem__(self, name: str) -> Block:
+        return self.by_stream[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_stream)
+
+    def __len__(self) -> int:
+        return len(self.by_stream)
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return max((block.start + block.size for block in self.by_stream.values()), default=self.first)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The distinct blocks in order; streams of one vocabulary share one."""
+        return sorted(set(self.by_stream.values()), key=lambda block: block.start)
+
+
+def _stack(streams: Iterable[Stream], start: int) -> JointTable:
+    """Blocks one after the other from the row `start` on; streams of one vocabulary share a block."""
+    first = start
     blocks: dict[str, Block] = {}
     by_key: dict[str, Block] = {}
     for stream in streams:
@@ -46,7 +74,7 @@ def _stack(streams: Iterable[Stream], start: int) -> dict[str, Block]:
                 f"streams that share the vocabulary {key!r} disagree on its size: {block.size}, {space.size}"
             )
         blocks[stream.name] = block
-    return blocks
+    return JointTable(blocks, first)
 
 
 def _as_tuple(streams: Iterable[Stream]) -> tuple[Stream, ...]:
@@ -57,19 +85,25 @@ def _as_tuple(streams: Iterable[Stream]) -> tuple[Stream, ...]:
 class Layout:
     """Streams side by side, in a fixed order; see the module's docstring.
 
-    `inputs`, `queries` and `outputs` are blocks of three joint tables: embeddings of input tokens (row 0 is the empty
-    token that padding and dense rows use), embeddings that the decoder is fed (row 0 is the learned query of every
-    grid), and the output matrix. `positions` are the rows of the position table. `position_rows` gives single sequences
-    a longer table than their length needs; their targets past the length share its first row, as in 4M.
+    Four joint tables have a block of rows for each stream that is in them:
+
+    inputs: embeddings of input tokens; row 0 is the empty token that padding and dense rows use.
+    queries: embeddings that the decoder is fed; row 0 is the learned query of every grid.
+    outputs: the output matrix.
+    positions: the codes of positions.
+
+    `index` numbers the streams. `position_rows` gives single sequences a longer table of positions than their length
+    needs; their targets past the length share its first row, as in 4M. Raises SpaceError for streams of one name, or of
+    one vocabulary and several sizes.
     """
 
     streams: Sequence[Stream] = attrs.field(converter=_as_tuple)
     position_rows: Mapping[str, int] = attrs.field(factory=dict, hash=False)
     index: dict[str, int] = attrs.field(init=False, eq=False, repr=False)
-    inputs: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
-    queries: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
-    outputs: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
-    positions: dict[str, Block] = attrs.field(init=False, eq=False, repr=False)
+    inputs: JointTable = attrs.field(init=False, eq=False, repr=False)
+    queries: JointTable = attrs.field(init=False, eq=False, repr=False)
+    outputs: JointTable = attrs.field(init=False, eq=False, repr=False)
+    positions: JointTable = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
@@ -81,13 +115,14 @@ class Layout:
         put("inputs", _stack((s for s in tokens if s.input), 1))
         put("queries", _stack((s for s in tokens if s.target and s.is_sequence), 1))
         put("outputs", _stack((s for s in tokens if s.target), 0))
-        positions, start = {}, 0
+        positions: dict[str, Block] = {}
+        start = 0
         for s in self.streams:
             # Span masking adds at most two sentinels to a sequence (one span more than runs, and the last mark).
             rows = self.position_rows.get(s.name, s.space.length + (2 if s.is_sequence else 0))
             positions[s.name] = Block(s.name, start, rows)
             start += rows
-        put("positions", positions)
+        put("positions", JointTable(positions))
 
     def __getitem__(self, name: str) -> Stream:
         try:
@@ -97,16 +132,6 @@ class Layout:
 
     def __contains__(self, name: object) -> bool:
         return name in self.index
-
-    def rows(self, table: str) -> int:
-        """Number of rows of the table 'inputs', 'queries', 'outputs' or 'positions'."""
-        blocks: dict[str, Block] = getattr(self, table)
-        first = 0 if table in ("outputs", "positions") else 1
-        return max((b.start + b.size for b in blocks.values()), default=first)
-
-    def blocks(self, table: str) -> list[Block]:
-        """The distinct blocks of a table in order."""
-        return sorted(set(getattr(self, table).values()), key=lambda b: b.start)
 
     def target_rows(self, name: str, ranks: np.ndarray) -> np.ndarray:
         """Rows of the position table for the target tokens of a sequence by their rank in it (0, 1, ..)."""

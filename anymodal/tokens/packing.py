@@ -25,7 +25,11 @@ NO_LABEL = -100
 
 @attrs.frozen(eq=False)
 class DenseRows:
-    """Rows of a dense stream: `values` (…, R, width) float32, and `slots` (…, R), their places among the inputs."""
+    """Rows of a dense stream.
+
+    values (B, R, width) float32: the numbers; (R, width) in a single sample.
+    slots (B, R) int64: which of the N input tokens each row is; N for padding.
+    """
 
     values: Any
     slots: Any
@@ -33,7 +37,13 @@ class DenseRows:
 
 @attrs.frozen(eq=False)
 class Inputs:
-    """Packed input tokens: rows of the input table, rows of the position table, stream indices (-1 is padding)."""
+    """Packed input tokens: tensors (B, N) int64, or arrays (N,) in a single sample.
+
+    ids: rows of the input table (`Layout.inputs`), not ids of the stream; 0 for dense rows and padding.
+    positions: rows of the position table (`Layout.positions`), not places in the stream.
+    streams: indices of streams (`Layout.index`); -1 is padding.
+    dense: the rows of dense streams by stream name.
+    """
 
     ids: Any
     positions: Any
@@ -43,10 +53,14 @@ class Inputs:
 
 @attrs.frozen(eq=False)
 class Targets:
-    """Packed target tokens: what the decoder is fed (`ids`), where, for which stream, and the id it should say.
+    """Packed target tokens: tensors (B, M) int64, or arrays (M,) in a single sample.
 
-    `labels` are ids within the stream's own space (-100: none). `reach` bounds self-attention: position i attends to
-    positions j < reach[i] of its own stream, which is "all of them" for grids and "up to itself" for sequences.
+    ids: what the decoder is fed: rows of the query table (`Layout.queries`); 0 is the learned query of grids.
+    positions: rows of the position table (`Layout.positions`).
+    streams: indices of streams (`Layout.index`); -1 is padding.
+    reach: bounds self-attention: token i attends to tokens j < reach[i] of its own stream, which is "all of them" for
+        grids and "up to itself" for sequences.
+    labels: the ids to predict, within the stream's own space; -100 for none.
     """
 
     ids: Any

@@ -44,8 +44,7 @@ def fit(
         raise ConfigError("fit needs at least one sample")
     torch.manual_seed(seed)
     config = ModelConfig(dim=dim, encoder_depth=2, decoder_depth=2, heads=4)
-    draft = AnyModel(modalities, ModelConfig(dim=8, encoder_depth=1, decoder_depth=1, heads=1))
-    values = [draft.accept(sample) for sample in samples]
+    values = [modalities.accept(sample) for sample in samples]
     settings = TrainingSettings(steps, batch_size, 2e-3, warmup_steps=steps // 10, precision="float32")
     for modality in modalities:
         if modality.tokenizer is None and modality.has_tokenizer:

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from anymodal.checkpoints.formats.fourm.domains import domain_of
-from anymodal.generation import Known, KnownTokens
+from anymodal.generation import SampleState, StreamTokens
 from anymodal.spaces import Stream
 from anymodal.tokens import NO_LABEL, DenseRows, Inputs, Layout, Packed, Targets, collate
 
@@ -126,10 +126,10 @@ def _unused(length: int) -> dict[str, np.ndarray]:
     return masks | {"decoder_attention_mask": np.zeros(length, np.int64)}
 
 
-def known_samples(layout: Layout, batch: Mapping[str, Arrays]) -> list[KnownTokens]:
+def known_samples(layout: Layout, batch: Mapping[str, Arrays]) -> list[SampleState]:
     """What each sample of a generation batch knows: its selected inputs. Domains of other streams are passed over."""
     streams = {domain_of(s.name).name: s for s in layout.streams}
-    samples = [KnownTokens(layout, {}) for _ in next(iter(batch.values()))["input_mask"]]
+    samples = [SampleState(layout, {}) for _ in next(iter(batch.values()))["input_mask"]]
     for name, arrays in batch.items():
         stream = streams.get(name)
         for b, sample in enumerate(samples if stream is not None else []):
@@ -139,7 +139,7 @@ def known_samples(layout: Layout, batch: Mapping[str, Arrays]) -> list[KnownToke
             values = dense_rows(tensor, stream) if stream.is_dense else tensor.reshape(-1).astype(np.int64)
             if len(selected):
                 places = np.arange(len(selected)) if stream.is_sequence else selected
-                sample.put(stream.name, Known(values[selected], places))
+                sample.put(stream.name, StreamTokens(values[selected], places))
     return samples
 
 

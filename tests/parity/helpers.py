@@ -10,7 +10,7 @@ import numpy as np
 
 from anymodal.checkpoints.formats.fourm.domains import DOMAINS, END
 from anymodal.files import read_json
-from anymodal.generation import KnownTokens
+from anymodal.generation import SampleState
 from anymodal.masking import merge_spans
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.text import Vocabulary
@@ -66,7 +66,7 @@ def _layout(name: str, width: int | None = None) -> Layout:
     return Layout([stream])
 
 
-def _inputs(known: KnownTokens, stream: Stream, **what: Any) -> np.ndarray:
+def _inputs(known: SampleState, stream: Stream, **what: Any) -> np.ndarray:
     """The ids (n,) or rows (n, width) that the encoder gets."""
     packed = known.pack(**what).inputs
     if stream.is_dense:
@@ -80,7 +80,7 @@ def _empty_target(name: str, theirs: Fields) -> Iterator[float]:
     layout = _layout(name)
     stream = layout.streams[0]
     for tensor, hidden, silent in zip(theirs["tensor"], theirs["input_mask"], theirs["target_mask"], strict=True):
-        known = KnownTokens(layout, {})
+        known = SampleState(layout, {})
         if stream.is_sequence:
             assert isinstance(stream.space, TokenSpace)
             known.open(stream)
@@ -100,17 +100,17 @@ def _full_input(arrays: Fields) -> Iterator[float]:
         given = arrays["in"][b] if "in" in arrays else theirs["tensor"][b][theirs["mask_valid"][b]]
         expected, ends = theirs["tensor"][b][~hidden], np.flatnonzero(given == END)
         if not stream.is_sequence or stream.is_dense:
-            yield gap(_inputs(KnownTokens(layout, {stream.name: given}), stream), expected)
+            yield gap(_inputs(SampleState(layout, {stream.name: given}), stream), expected)
         elif len(ends) and len(expected) == ends[0] + 1:
             text = given[: ends[0] + 1]
-            yield gap(_inputs(KnownTokens(layout, {stream.name: text}), stream), expected)
+            yield gap(_inputs(SampleState(layout, {stream.name: text}), stream), expected)
 
 
 def _custom_text(vocabulary: Vocabulary, arguments: Mapping[str, Any], theirs: Fields) -> Iterator[float]:
     ids = vocabulary.encode(arguments["text"], marks=True)
     visible, slots = (theirs["tensor"][0][~theirs[mask][0]] for mask in ("input_mask", "target_mask"))
     layout = _layout("caption")
-    yield gap(_inputs(KnownTokens(layout, {"caption": ids}), layout.streams[0]), visible)
+    yield gap(_inputs(SampleState(layout, {"caption": ids}), layout.streams[0]), visible)
     yield gap([vocabulary.sentinels[0] + 1, vocabulary.end], slots[[0, -1]])
     yield gap(len(slots), arguments["target_max_len"])
 
@@ -121,14 +121,14 @@ def _hidden(arrays: Fields) -> Iterator[float]:
     layout = _layout(name, theirs["tensor"].shape[-1])
     stream = layout.streams[0]
     for tensor, hidden in zip(theirs["tensor"], theirs["input_mask"], strict=True):
-        known = KnownTokens(layout, {stream.name: tensor})
+        known = SampleState(layout, {stream.name: tensor})
         yield gap(_inputs(known, stream, hidden={stream.name}), tensor[~hidden])
 
 
 def _copies(arrays: Fields, count: int) -> Iterator[float]:
     name = next(iter(arrays)).split("/")[0]
     theirs, layout = _fields(arrays, name), _layout(name)
-    stream, known = layout.streams[0], KnownTokens(layout, {})
+    stream, known = layout.streams[0], SampleState(layout, {})
     yield gap(len(theirs["tensor"]), count)
     for hidden, silent in zip(theirs["input_mask"], theirs["target_mask"], strict=True):
         yield gap(_inputs(known.copy(), stream), theirs["tensor"][0][~hidden])

@@ -11,10 +11,17 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from torch import Tensor
 
 from anymodal.checkpoints.formats.fourm.domains import DOMAINS, END
-from anymodal.generation import Draws, KnownTokens, Sampler, Step, Target
-from anymodal.sampling import Sampling
+from anymodal.generation import Sampler, SampleRng, SampleState, Target, TargetRun
+from anymodal.generation.grids import MostConfident, RandomOrder
+from anymodal.generation.infill import Text
+from anymodal.generation.logits import COLD, filter_logits
+from anymodal.generation.sequences import Autoregressive
+from anymodal.masking import merge_spans
+from anymodal.sampling import SCHEMES, Anneal, Sampling, Scheme, TokenSchedule
+from anymodal.spaces import TokenSpace
 from parity.batches import known_samples
 from parity.results import Result, attempt
 from parity.transformer import nested, stored_model
@@ -22,7 +29,94 @@ from parity.transformer import nested, stored_model
 Arrays = dict[str, dict[str, np.ndarray]]
 
 
-class Replayed(Draws):
+@attrs.frozen
+class RecordedTarget(Target):
+    """A target with the most tokens of a sequence, the id that ends it, and whether the most likely ids are taken."""
+
+    length: int | None = None
+    until: int | None = None
+    greedy: bool = False
+
+
+class RecordedText(Text):
+    """A text that ends at one id alone, as in the original; it stays if it is no sentinel."""
+
+    def __init__(self, prompt: np.ndarray, space: TokenSpace, until: int) -> None:
+        super().__init__(prompt, space)
+        self.until = until
+
+    def ends(self, token: int) -> bool:
+        return token == self.until
+
+    def value(self, length: int, count: int | None = None) -> np.ndarray:
+        return merge_spans(self.prompt, np.array(self.written[:count], np.int64), self.space)
+
+
+class _Greedy:
+    """Takes the most likely ids at any temperature where the target says so."""
+
+    greedy = False
+
+    def run(self, run: TargetRun) -> Any:
+        self.greedy = getattr(run.target, "greedy", False)
+        return super().run(run)  # type: ignore[misc]
+
+    def pick(self, logits: Tensor, uniform: Tensor, temperature: Any, how: Sampling) -> tuple[Tensor, Tensor]:
+        if not self.greedy:
+            return super().pick(logits, uniform, temperature, how)  # type: ignore[misc]
+        temperatures = torch.as_tensor(temperature, dtype=torch.float32).expand(len(logits)).clone()
+        temperatures[temperatures <= COLD] = 1
+        likely = (filter_logits(logits.float(), how.top_k, how.top_p) / temperatures[:, None]).softmax(-1).max(-1)
+        return likely.indices, likely.values
+
+
+class RecordedMostConfident(_Greedy, MostConfident):
+    pass
+
+
+class RecordedOrder(_Greedy, RandomOrder):
+    pass
+
+
+class RecordedSequences(_Greedy, Autoregressive):
+    """Texts of a recorded length that end at a recorded id."""
+
+    def text(self, run: TargetRun, prompt: np.ndarray) -> Text:
+        until = getattr(run.target, "until", None)
+        assert isinstance(run.stream.space, TokenSpace)
+        return super().text(run, prompt) if until is None else RecordedText(prompt, run.stream.space, until)
+
+    def length(self, run: TargetRun) -> int:
+        length = getattr(run.target, "length", None)
+        return super().length(run) if length is None else length
+
+
+SCHEMES["recorded_maskgit"] = Scheme(False, RecordedMostConfident)
+SCHEMES["recorded_roar"] = Scheme(False, RecordedOrder)
+SCHEMES["recorded_autoregressive"] = Scheme(True, RecordedSequences)
+
+
+@attrs.frozen
+class RecordedCounts(TokenSchedule):
+    """The tokens of each recorded step."""
+
+    recorded: Sequence[int]
+
+    def counts(self, total: int, steps: int) -> list[int]:
+        return list(self.recorded)
+
+
+@attrs.frozen
+class RecordedTemperatures(Anneal):
+    """The temperature of each recorded step."""
+
+    recorded: Sequence[float]
+
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        return list(self.recorded)
+
+
+class Replayed(SampleRng):
     """The choices of one sample in a recorded run.
 
     `orders` are those of its grids in random order, one a target; `kept` the recorded choices of its parallel steps by
@@ -31,14 +125,12 @@ class Replayed(Draws):
 
     def __init__(
         self,
-        greedy: bool,
         orders: list[np.ndarray],
         predicted: Sequence[np.ndarray],
         kept: Sequence[np.ndarray],
         prescribed: bool,
     ) -> None:
         super().__init__(0)
-        self.greedy = greedy
         self._orders, self._predicted, self._kept, self._prescribed = iter(orders), predicted, kept, prescribed
         self._step = 0
         self.wrong = 0
@@ -56,7 +148,7 @@ class Replayed(Draws):
         self.wrong += len(set(mine.tolist()) ^ set(kept.tolist()))
         return mine
 
-    def branch(self, count: int) -> list[Draws]:
+    def branch(self, count: int) -> list[SampleRng]:
         return [self] * count
 
 
@@ -87,14 +179,13 @@ def _run(case: Mapping[str, Any], load: Any, flat: Mapping[str, np.ndarray], sha
             fields["tensor"] = np.roll(tensor, case["rgb_roll"], -1) if name == "rgb@224" else tensor
     samples = known_samples(model.layout, given)
     plan = _plan(case, given)
-    draws = _draws(case, given, flat, len(samples))
-    only_first = case["call"] == "generate_multi_guided" and plan[0].sampling.scheme == "roar"
-    if only_first:
-        assert plan[0].steps is not None
-        plan = [attrs.evolve(plan[0], steps=plan[0].steps[:1])]
-    for _ in Sampler(model).run(samples, plan, draws):
-        pass
-    wrong, total = float(sum(d.wrong for d in draws)), 0
+    rngs = _draws(case, given, flat, len(samples))
+    only_first = case["call"] == "generate_multi_guided" and plan[0].sampling.scheme == "recorded_roar"
+    plan = plan[:1] if only_first else plan
+    for step in Sampler(model).run(samples, plan, rngs):
+        if only_first and step.sample == len(samples) - 1:
+            break
+    wrong, total = float(sum(d.wrong for d in rngs)), 0
     for name in case["targets"][: len(plan)]:
         theirs = arrays[f"out/{name}"]
         for b, sample in enumerate(samples):
@@ -112,9 +203,9 @@ def _run(case: Mapping[str, Any], load: Any, flat: Mapping[str, np.ndarray], sha
     return Result(f"generate/{case['name']}", wrong, 0, note)
 
 
-def _difference(sample: KnownTokens, stream: str, expected: np.ndarray) -> float:
+def _difference(sample: SampleState, stream: str, expected: np.ndarray) -> float:
     """How many tokens differ, with texts compared up to the end mark: ours stop there."""
-    mine = np.concatenate(sample.drawn.get(stream) or [sample.streams[stream].values])
+    mine = np.concatenate(sample.streams[stream].draws or [sample.streams[stream].values])
     if sample.layout[stream].is_sequence:
         mine, expected = _before_end(mine), _before_end(expected)
     return float((mine != expected).sum()) if len(mine) == len(expected) else float(max(len(mine), len(expected), 1))
@@ -137,25 +228,27 @@ def _plan(case: Mapping[str, Any], given: Mapping[str, Mapping[str, np.ndarray]]
         steps, stream = list(group), DOMAINS[name].stream
         scheme, scale = steps[0]["scheme"], steps[0]["cfg_scale"]
         several = isinstance(scale, list)
+        sequence = _is_sequence(name)
         how = Sampling(
-            scheme=scheme,
+            scheme=f"recorded_{scheme}",
+            schedule="linear" if sequence else RecordedCounts([s["num_tokens"] for s in steps]),
+            anneal="constant" if sequence else RecordedTemperatures([s["temperature"] for s in steps]),
             temperature=steps[0]["temperature"],
             guidance=1.0 if several else scale,
             top_k=int(case["top_k"]),
             top_p=case["top_p"],
             samples=case["batch_size"] or 1,
         )
-        sequence = _is_sequence(name)
         slots = np.flatnonzero(~given[name]["target_mask"][0])
         plan.append(
-            Target(
+            RecordedTarget(
                 stream,
                 how,
                 dict(zip([*weighed, *(t.stream for t in plan)], scale, strict=True)) if several else None,
                 [DOMAINS[c].stream for c in steps[0]["cfg_cond_domains"]],
-                None if sequence else [Step(s["num_tokens"], s["temperature"]) for s in steps],
                 len(slots) if sequence else None,
                 int(given[name]["tensor"][0, slots[-1]]) if sequence else None,
+                case["draws"].startswith("argmax"),
             )
         )
     return plan
@@ -167,12 +260,10 @@ def _draws(
     flat: Mapping[str, np.ndarray],
     batch: int,
 ) -> list[Replayed]:
-    greedy = case["draws"].startswith("argmax")
     parallel = [i for i, step in enumerate(case["schedule"]) if step["scheme"] == "maskgit"]
     orders = list(_orders(case, given))
     return [
         Replayed(
-            greedy,
             [order[b] for order in orders],
             [flat[f"step{i}/argmax_all_masked"][b] for i in parallel],
             [flat[f"step{i}/selected_index_among_masked"][b] for i in parallel],

@@ -13,9 +13,8 @@ from safetensors.numpy import load_file
 
 from anymodal.checkpoints.formats.fourm.domains import DOMAINS, END
 from anymodal.files import read_json
-from anymodal.generation import Known, KnownTokens, Sampler, Target
+from anymodal.generation import GuidedModel, Sampler, SampleState, StreamTokens, Target, guidance_passes
 from anymodal.generation.logits import filter_logits
-from anymodal.generation.schedules import remaining, steps_of, temperature_schedule, token_schedule
 from anymodal.model import Transformer
 from anymodal.sampling import Sampling
 from anymodal.text import Vocabulary
@@ -23,7 +22,7 @@ from parity.batches import dense_rows
 from parity.helpers import verify_helpers
 from parity.recipes import dense
 from parity.results import Result, attempt, gap, skip, worst
-from parity.runs import verify_runs
+from parity.runs import RecordedTarget, verify_runs
 from parity.transformer import hashed_model
 from parity.vocabulary import find_vocabulary
 
@@ -49,21 +48,31 @@ def _schedules(path: Path) -> Result:
     recorded, error, broken = read_json(path), 0.0, 0
     for kind in ("cosine", "linear"):
         for steps, total, counts in _token_cases(recorded, kind):
-            mine = token_schedule(kind, total, steps)
+            mine = [step.count for step in Sampling(schedule=kind, steps=steps).plan(total)]
             if min(counts) < 0:
                 broken += 1
                 error = max(error, gap(sum(mine), total), float(min(mine) < 1))
             else:
                 error = max(error, gap(mine, [c for c in counts if c]))
     for kind, temperature, counts, expected in _temperature_cases(recorded):
-        error = max(error, gap(temperature_schedule(kind, temperature, counts), expected))
+        error = max(error, gap(Sampling(anneal=kind).anneal.temperatures(temperature, counts), expected))
     for case in recorded.get("continue_schedule", []):
         left = [count for count in case["out"] if count]
-        error = max(error, gap(remaining(case["schedule"], case["num_current_tokens"]), left))
+        error = max(error, gap(_remaining(case["schedule"], case["num_current_tokens"]), left))
     for case in recorded.get("build_chained_generation_schedules", []):
         error = max(error, _chain_error(case["kwargs"], case["out"]))
     note = f"{broken} cosine schedules end in a negative count in the original and are only checked to be valid"
     return Result("generate/schedules", error, TOLERANCE, note if broken else "")
+
+
+def _remaining(counts: list[int], done: int) -> list[int]:
+    """What is left of a token schedule once its first `done` tokens are known."""
+    left = []
+    for count in counts:
+        skipped = min(count, done)
+        done -= skipped
+        left.append(count - skipped)
+    return [count for count in left if count]
 
 
 def _token_cases(recorded: dict[str, Any], kind: str) -> list[tuple[int, int, list[int]]]:
@@ -100,7 +109,7 @@ def _chain_error(how: dict[str, Any], recorded: list[dict[str, Any]]) -> float:
             temperature=how["temps"][i],
             anneal=how["temp_schedules"][i],
         )
-        mine += [(name, step.count, step.temperature) for step in steps_of(sampling, how["tokens_per_target"][i])]
+        mine += [(name, step.count, step.temperature) for step in sampling.plan(how["tokens_per_target"][i])]
     theirs = [(step["target_domain"], step["num_tokens"], step["temperature"]) for step in recorded]
     if [step[:2] for step in mine] != [step[:2] for step in theirs]:
         return float("inf")
@@ -156,14 +165,14 @@ def _grid_step(name: str, recorded: dict[str, Any], case: dict[str, Any], folder
     arrays = {k.removeprefix(prefix): v for k, v in load_file(folder / "grid.safetensors").items()}
     arrays = {k: v for k, v in arrays.items() if "." not in k}
     target, asked = model.layout[DOMAINS[case["target"]].stream], arrays["target_positions"]
-    samples = [KnownTokens(model.layout, given) for given in _grid_inputs(model, case, folder, len(asked))]
+    samples = [SampleState(model.layout, given) for given in _grid_inputs(model, case, folder, len(asked))]
     for sample, ids in zip(samples, arrays["known_ids"], strict=True):
-        sample.put(target.name, Known(ids, arrays["known_positions"]))
-    sampler = Sampler(model)
-    passes = sampler.passes(samples, Target(target.name, Sampling(guidance=case["guidance"])))
+        sample.put(target.name, StreamTokens(ids, arrays["known_positions"]))
+    guided_model = GuidedModel(model)
+    passes = guidance_passes(samples, Target(target.name, Sampling(guidance=case["guidance"])))
     with torch.inference_mode():
         cond, uncond, guided = (
-            sampler.grid_logits(samples, target, list(asked), part) for part in (passes[1:], passes[:1], passes)
+            guided_model.grid_logits(samples, target, list(asked), part) for part in (passes[1:], passes[:1], passes)
         )
     errors = {
         "conditional logits": gap(cond[..., :64], arrays["cond_logits64"]),
@@ -202,9 +211,9 @@ def _greedy(name: str, recorded: dict[str, Any], case: dict[str, Any]) -> Result
     target = DOMAINS[case["target"]].stream
     pixels = dense(case["dense_seed"], (len(expected), 3, 224, 224))
     stream = model.layout["rgb.pixels"]
-    known = [KnownTokens(model.layout, {stream.name: dense_rows(picture, stream)}) for picture in pixels]
-    how = Sampling(scheme="autoregressive", temperature=0.0, guidance=case["guidance"])
-    plan = [Target(target, how, length=case["target_length"] - 1, until=case["stop_id"])]
+    known = [SampleState(model.layout, {stream.name: dense_rows(picture, stream)}) for picture in pixels]
+    how = Sampling(scheme="recorded_autoregressive", temperature=0.0, guidance=case["guidance"])
+    plan = [RecordedTarget(target, how, length=case["target_length"] - 1, until=case["stop_id"])]
     for _ in Sampler(model).run(known, plan, range(len(known))):
         pass
     wrong = sum(

@@ -50,11 +50,8 @@ class States:
 def run(model: Transformer, packed: Packed) -> States:
     """Run a model on a packed batch and keep what the recorded cases hold."""
     assert packed.targets is not None
-    seen: list[Tensor] = []
-    handle = model.encoder_norm.register_forward_hook(lambda module, given, out: seen.append(out))
     context = model.encode(packed.inputs)
-    handle.remove()
-    return States(seen[0], model.decode(packed.targets, context), model(packed))
+    return States(model.features(packed.inputs), model.decode(packed.targets, context), model(packed))
 
 
 def hashed_model(raw: Mapping[str, Any], salt: str, source: str) -> Transformer:

@@ -1,0 +1,70 @@
+"""Samples that are generated together: those that were given the same modalities, and so have the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from anymodal.generation.plan import Target, chosen_targets, make_plan
+from anymodal.generation.run import GenerationStep
+from anymodal.generation.sampler import Sampler
+from anymodal.generation.state import SampleState
+from anymodal.generation.values import values_of
+from anymodal.model import Transformer
+from anymodal.tokens import ModalitySet
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """Samples of one plan.
+
+    numbers: which samples of the request they are.
+    plan: the targets in order.
+    inputs: accepted values of each sample.
+    states: what is known of each sample, into which the targets are generated.
+    seeds: one a sample.
+    """
+
+    modalities: ModalitySet
+    numbers: Sequence[int]
+    plan: Sequence[Target]
+    inputs: Sequence[Mapping[str, Any]]
+    states: Sequence[SampleState]
+    seeds: Sequence[int]
+
+    def steps(self, transformer: Transformer) -> Iterator[GenerationStep]:
+        """Generate the targets, step by step."""
+        for step in Sampler(transformer).run(self.states, self.plan, self.seeds):
+            yield attrs.evolve(step, sample=self.numbers[step.sample], modalities=self.modalities)
+
+    def results(self) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
+        """The number of each sample, its values, inputs and ids; values of one target are decoded together."""
+        known = {t.stream: [state.streams[t.stream] for state in self.states] for t in self.plan}
+        made = {name: values_of(self.modalities, name, tokens) for name, tokens in known.items()}
+        for k, number in enumerate(self.numbers):
+            ids = {name: tokens[k].values for name, tokens in known.items()}
+            yield number, {name: values[k] for name, values in made.items()}, self.inputs[k], ids
+
+
+def batches(
+    modalities: ModalitySet,
+    inputs: Sequence[Mapping[str, Any]],
+    targets: str | Sequence[str] | None,
+    seeds: Sequence[int],
+    weights: Mapping[str, float] | None,
+    options: Mapping[str, Mapping[str, Any]] | None,
+    common: Mapping[str, Any],
+) -> Iterator[Batch]:
+    """The batches of a request, whose arguments are those of `AnyModel.generate_batch`. Raises as it does."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for number, sample in enumerate(inputs):
+        groups.setdefault(frozenset(sample), []).append(number)
+    for given, numbers in groups.items():
+        names = chosen_targets(modalities, targets, given)
+        plan = make_plan(modalities, names, given, weights, options, common)
+        values = [modalities.accept(inputs[number]) for number in numbers]
+        states = [SampleState(modalities.layout, modalities.condition(sample)) for sample in values]
+        yield Batch(modalities, numbers, plan, values, states, [seeds[number] for number in numbers])

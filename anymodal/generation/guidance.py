@@ -1,0 +1,137 @@
+"""Guided logits: several passes, each with other conditions, run as more rows of one batch and are combined.
+
+Shapes: B samples, G passes (1, or 1 + number of conditions), M positions, N input tokens, V ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from anymodal.errors import GenerationError
+from anymodal.generation.logits import combine
+from anymodal.generation.plan import Target
+from anymodal.generation.state import SampleState
+from anymodal.model import Context, Transformer
+from anymodal.model.blocks import Cache
+from anymodal.spaces import Stream
+from anymodal.tokens import NO_LABEL, Layout, Targets, collate
+
+
+@attrs.frozen
+class Pass:
+    """One guidance pass: what it does not see, and the weight of its logits (0 for the unconditional one).
+
+    `hidden` streams show what stands for "not given", `absent` ones are left out.
+    """
+
+    weight: float = 1.0
+    hidden: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+
+
+def guidance_passes(states: Sequence[SampleState], target: Target) -> list[Pass]:
+    """The passes whose logits are combined: one without guidance, else the unconditional one first.
+
+    A single scale weighs "everything" against "the conditions hidden"; several weights weigh each condition alone
+    against none of them (4M-21, arXiv 2406.09406). Raises GenerationError for weights of what is not given.
+    """
+    given = frozenset(name for state in states for name in state.streams if name != target.stream)
+    if target.weights:
+        if missing := sorted(set(target.weights) - given):
+            raise GenerationError(f"weights name {missing[0]!r}, which is not among the given inputs")
+        alone = [Pass(weight, absent=given - {name}) for name, weight in target.weights.items()]
+        return [Pass(0.0, absent=given), *alone]
+    conditions = given if target.conditions is None else given & frozenset(target.conditions)
+    if target.sampling.guidance == 1 or not conditions:
+        return [Pass()]
+    return [Pass(0.0, hidden=conditions), Pass(target.sampling.guidance)]
+
+
+class GuidedModel:
+    """A Transformer that is asked for guided logits of samples. Not a module: it holds no weights of its own."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self.transformer = transformer
+        self.layout: Layout = transformer.layout
+
+    def encode(self, states: Sequence[SampleState], passes: Sequence[Pass]) -> Context:
+        """One encoder run over all passes, the passes outermost (G * B rows)."""
+        packed = [state.pack(each.hidden, each.absent) for each in passes for state in states]
+        batch = collate(packed, self.layout, input_tokens=1).to(self.transformer.input_table.device)
+        return self.transformer.encode(batch.inputs)
+
+    def grid_logits(
+        self,
+        states: Sequence[SampleState],
+        stream: Stream,
+        requested: Sequence[np.ndarray],
+        passes: Sequence[Pass],
+    ) -> Tensor:
+        """Guided logits of positions of a grid.
+
+        Args:
+            states: B samples.
+            stream: the grid.
+            requested: positions (n,) of each sample.
+            passes: as `guidance_passes` has them.
+
+        Returns:
+            (B, M, V), padded to the longest list of positions.
+        """
+        context = self.encode(states, passes)
+        first, most = self.layout.positions[stream.name].start, max(map(len, requested))
+        positions = np.zeros((len(requested), most), np.int64)
+        streams = np.full((len(requested), most), -1, np.int64)
+        for row, each in enumerate(requested):
+            positions[row, : len(each)] = each + first
+            streams[row, : len(each)] = self.layout.index[stream.name]
+        targets = self._targets(np.zeros_like(positions), positions, streams, len(passes))
+        return self._guided(self.transformer.decode(targets, context), stream, passes)
+
+    def next_logits(
+        self,
+        stream: Stream,
+        last: np.ndarray,
+        rank: int,
+        passes: Sequence[Pass],
+        bias: Tensor,
+        caches: Sequence[Cache],
+    ) -> tuple[Tensor, list[Cache]]:
+        """Guided logits of the next token of sequences.
+
+        Args:
+            stream: the sequence.
+            last: ids (B,) of the tokens before, of rank `rank`.
+            rank: how many tokens came before them.
+            passes: as `guidance_passes` has them.
+            bias: attention bias (G * B, 1, 1, N) of the context.
+            caches: those of the tokens before.
+
+        Returns:
+            (B, V), and the caches with the tokens.
+        """
+        ids = (last + self.layout.queries[stream.name].start)[:, None]
+        where = np.full_like(ids, self.layout.target_rows(stream.name, np.array([rank]))[0])
+        targets = self._targets(ids, where, np.full_like(ids, self.layout.index[stream.name]), len(passes))
+        states, caches = self.transformer.step(targets, bias, caches)
+        return self._guided(states, stream, passes)[:, 0], caches
+
+    def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
+        """Targets (G * B, M) that see all others of their stream; the same for every pass."""
+        device = self.transformer.input_table.device
+        fed, where, which = (torch.from_numpy(a).to(device).repeat(passes, 1) for a in (ids, positions, streams))
+        reach = torch.full_like(fed, ids.shape[1])
+        return Targets(fed, where, which, reach, torch.full_like(fed, NO_LABEL))
+
+    def _guided(self, decoded: Tensor, stream: Stream, passes: Sequence[Pass]) -> Tensor:
+        """Logits (B, M, V) of decoder states (G * B, M, D)."""
+        logits = self.transformer.logits(decoded, stream.name)
+        if len(passes) == 1:
+            return logits
+        stacked = logits.view(len(passes), -1, *logits.shape[1:]).float()
+        return combine(stacked, torch.tensor([each.weight for each in passes[1:]]))

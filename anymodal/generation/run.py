@@ -1,0 +1,113 @@
+"""One target while it is generated: what a scheme gets, what it is, and what it tells after every step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import attrs
+import numpy as np
+from torch import Tensor
+
+from anymodal.generation.guidance import GuidedModel, Pass
+from anymodal.generation.logits import draw
+from anymodal.generation.plan import Target
+from anymodal.generation.rng import SampleRng
+from anymodal.generation.state import SampleState, StreamTokens
+from anymodal.generation.values import completed, values_of
+from anymodal.sampling import Sampling
+from anymodal.spaces import Stream
+from anymodal.tokens import ModalitySet
+
+
+@attrs.frozen(eq=False)
+class GenerationStep:
+    """How far one sample is after a step.
+
+    target: the name of the target, or of its stream if that is a finer one.
+    sample: the number of the sample in its batch.
+    step: how many steps of the target are done, from 1.
+    total: how many there are; for a sequence the most there can be, for it ends where it ends.
+    done: whether this was the last step of the target.
+    decided: the positions (k,) that this step decided; in a sequence the ranks of the tokens in what was written.
+    """
+
+    target: str
+    sample: int
+    step: int
+    total: int
+    done: bool
+    decided: np.ndarray
+    _known: Callable[[], StreamTokens] = attrs.field(repr=False)
+    _modalities: ModalitySet | None = attrs.field(default=None, repr=False)
+
+    @cached_property
+    def known(self) -> StreamTokens:
+        """The tokens of the target at this step."""
+        return self._known()
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """The ids (n,) so far: those of a grid at `positions`, or what is written of a sequence, and the end mark."""
+        return self.known.values
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The positions (n,) of `tokens`."""
+        return self.known.positions
+
+    @cached_property
+    def partial(self) -> Any:
+        """The natural value so far, decoded when it is first asked for; after the last step it is the final one.
+
+        Open positions of a grid look like the nearest decided one. Raises PluginError if the modality fails.
+        """
+        assert self._modalities is not None, "a sampler knows no modalities"
+        known = completed(self._modalities.layout[self.target], self.known)
+        return values_of(self._modalities, self.target, [known])[0]
+
+
+@attrs.frozen(eq=False)
+class TargetRun:
+    """One target of a plan, and the samples of a batch for which it is generated.
+
+    model: gives guided logits.
+    states: B samples, into which the target is written.
+    target: what is generated, and how.
+    stream: that of the target.
+    passes: of guidance.
+    rngs: the choices of each sample.
+    """
+
+    model: GuidedModel
+    states: Sequence[SampleState]
+    target: Target
+    stream: Stream
+    passes: Sequence[Pass]
+    rngs: Sequence[SampleRng]
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.target.sampling
+
+
+class GenerationScheme(ABC):
+    """A way of decoding; `anymodal.sampling.SCHEMES` has them by name.
+
+    To add one, subclass it, or a scheme of grids.py, and register a `Scheme` that names the class.
+    """
+
+    @abstractmethod
+    def run(self, run: TargetRun) -> Iterator[GenerationStep]:
+        """Decode the target into `run.states`.
+
+        Yields after every step, once for each sample that took part in it, when all of them are written to.
+        """
+
+    def pick(
+        self, logits: Tensor, uniform: Tensor, temperature: float | Tensor, how: Sampling
+    ) -> tuple[Tensor, Tensor]:
+        """Ids (n,) from logits (n, V), and the probability of each (n,); see `anymodal.generation.logits.draw`."""
+        return draw(logits, uniform, temperature, how.top_k, how.top_p)
