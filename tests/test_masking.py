@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from anymodal.errors import ConfigError
 from anymodal.masking import (
+    SCHEMES,
     Component,
     Masker,
     MaskingConfig,
+    MaskingScheme,
     Roles,
     budgets,
     chunk_sizes,
@@ -122,6 +125,28 @@ def test_no_token_is_input_and_target_at_once_and_grids_fill_their_budgets(input
 def test_impossible_mixtures_are_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_third_parties_add_schemes(monkeypatch):
+    class FirstCome(MaskingScheme):
+        """Inputs are dealt out in the order of the streams, and every grid that is not read is predicted."""
+
+        def budgets(self, sample, concentrations, inputs, targets, rng):
+            lengths = np.array([len(sample.get(s.name, ())) for s in self.streams])
+            given = np.clip(inputs - np.concatenate([[0], lengths.cumsum()[:-1]]), 0, lengths)
+            return given, np.where(self.sequences | (given > 0), 0, lengths)
+
+        def select(self, sample, concentrations, input_budgets, target_budgets, select, rng):
+            pairs = zip(self.streams, input_budgets, target_budgets, strict=True)
+            return [select(s, int(n), int(m)) for s, n, m in pairs if s.name in sample]
+
+    monkeypatch.setitem(SCHEMES, "first-come", FirstCome)
+    config = MaskingConfig(20, 0, (Component({}, {"a": 1.0}),), scheme="first-come")
+    sample = {"a": np.arange(16) % 9, "b": np.arange(16) % 9}
+    packed = Masker(LAYOUT, config)(sample, np.random.default_rng(0))
+    assert packed.inputs.streams.tolist() == [0] * 16 + [1] * 4 and not len(packed.targets.ids)
+    packed = Masker(LAYOUT, attrs.evolve(config, input_tokens=5))(sample, np.random.default_rng(0))
+    assert packed.inputs.streams.tolist() == [0] * 5 and packed.targets.streams.tolist() == [1] * 16
 
 
 # The default wastes nothing.

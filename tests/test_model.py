@@ -10,6 +10,7 @@ from anymodal.checkpoints.state import fill_state, split_state
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
+from anymodal.model.blocks import Cache
 from anymodal.nn.sincos import sincos_1d, sincos_2d
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Inputs, Layout, Packed, Packer, Targets, collate
@@ -124,6 +125,42 @@ def test_decoding_step_by_step_equals_decoding_at_once():
         )
         states, caches = net.step(one, None, caches)
         assert torch.allclose(states[:, 0], whole[:, column], atol=1e-5)
+
+
+def test_caches_are_returned_and_stay_as_they_are():
+    net = model()
+    batch = collate([sample(0), sample(1)], LAYOUT)
+    caches = net.start(net.encode(batch.inputs))
+    one = Targets(*[getattr(batch.targets, k)[:, 4:5] for k in ("ids", "positions", "streams", "reach", "labels")])
+    first, more = net.step(one, None, caches)
+    again, _ = net.step(one, None, caches)
+    assert torch.equal(first, again)
+    assert [cache.k.shape[2] for cache in caches] == [0, 0] and [cache.k.shape[2] for cache in more] == [1, 1]
+    kept = [cache.keep(torch.tensor([1])) for cache in more]
+    alone = Targets(*[getattr(one, k)[1:] for k in ("ids", "positions", "streams", "reach", "labels")])
+    assert torch.allclose(net.step(alone, None, kept)[0][0], net.step(one, None, more)[0][1], atol=1e-5)
+
+
+def test_a_step_of_the_decoder_can_be_exported_for_any_length():
+    class Step(torch.nn.Module):
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x, k, v, context_k, context_v):
+            state, cache = self.block.step(x, Cache(k, v, context_k, context_v), None)
+            return state, cache.k, cache.v
+
+    block = model().decoder[0]
+    tensors = lambda length: (torch.randn(2, 1, 32), *torch.randn(2, 2, 2, length, 16), *torch.randn(2, 2, 2, 5, 16))  # noqa: E731
+    length = torch.export.Dim("length", min=2, max=256)
+    shapes = ({}, {2: length}, {2: length}, {}, {})
+    exported = torch.export.export(Step(block), tensors(4), dynamic_shapes=shapes).module()
+    for length in (3, 30):
+        given = tensors(length)
+        expected = Step(block)(*given)
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(exported(*given), expected, strict=True))
+        assert expected[1].shape[2] == length + 1
 
 
 def test_only_streams_in_the_batch_get_gradients():

@@ -47,10 +47,10 @@ def test_impossible_spaces_are_refused(make, words):
 
 def test_streams_of_one_vocabulary_share_rows_and_others_do_not_overlap():
     assert LAYOUT.inputs["t"] == LAYOUT.inputs["u"]
-    for table in ("inputs", "queries", "outputs", "positions"):
-        blocks = LAYOUT.blocks(table)
-        assert all(a.start + a.size <= b.start for a, b in itertools.pairwise(blocks))
-        assert LAYOUT.rows(table) == blocks[-1].start + blocks[-1].size
+    for table in (LAYOUT.inputs, LAYOUT.queries, LAYOUT.outputs, LAYOUT.positions):
+        assert all(a.start + a.size <= b.start for a, b in itertools.pairwise(table.blocks))
+        assert table.size == table.blocks[-1].start + table.blocks[-1].size
+    assert Layout([]).inputs.size == 1 and Layout([]).outputs.size == 0 and not Layout([]).positions.blocks
 
 
 def test_an_unknown_stream_names_the_nearest():

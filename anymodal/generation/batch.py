@@ -38,7 +38,7 @@ class Batch:
     def steps(self, transformer: Transformer) -> Iterator[GenerationStep]:
         """Generate the targets, step by step."""
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds):
-            yield attrs.evolve(step, sample=self.numbers[step.sample], modalities=self.modalities)
+            yield step.of(self.numbers[step.sample], self.modalities)
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
         """The number of each sample, its values, inputs and ids; values of one target are decoded together."""

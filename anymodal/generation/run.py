@@ -43,6 +43,11 @@ class GenerationStep:
     _known: Callable[[], StreamTokens] = attrs.field(repr=False)
     _modalities: ModalitySet | None = attrs.field(default=None, repr=False)
 
+    def of(self, sample: int, modalities: ModalitySet) -> GenerationStep:
+        """The step by another number of its sample, and with modalities that decode its value."""
+        done = (self.target, sample, self.step, self.total, self.done, self.decided)
+        return GenerationStep(*done, self._known, modalities)
+
     @cached_property
     def known(self) -> StreamTokens:
         """The tokens of the target at this step."""

@@ -3,15 +3,19 @@
 A mixture component is drawn, then token budgets from two Dirichlet distributions, then tokens: grids at random
 positions, sequences by span masking. The result is packed: only selected tokens leave this package.
 
-mixture.py   the numbers of a recipe
-budgets.py   how many tokens of each stream
-spans.py     span masking of sequences
-masker.py    selecting, by a mixture or by fixed roles
+config.py     the numbers of a recipe
+schemes.py    the table of schemes: how budgets are dealt out and spent
+budgets.py    how many tokens of each stream
+selection.py  choosing tokens of one stream
+spans.py      span masking of sequences
+masker.py     masking samples, by a mixture or by fixed roles
 """
 
 from anymodal.masking.budgets import budgets, published_budgets
 from anymodal.masking.config import Component, MaskingConfig
-from anymodal.masking.masker import Masker, Roles, Selection, pack, select_grid
+from anymodal.masking.masker import Masker, Roles
+from anymodal.masking.schemes import SCHEMES, Concentrations, MaskingScheme
+from anymodal.masking.selection import Selection, pack, select_grid, select_stream
 from anymodal.masking.spans import (
     chunk_sizes,
     hide_spans,
@@ -22,9 +26,12 @@ from anymodal.masking.spans import (
 )
 
 __all__ = [
+    "SCHEMES",
     "Component",
+    "Concentrations",
     "Masker",
     "MaskingConfig",
+    "MaskingScheme",
     "Roles",
     "Selection",
     "budgets",
@@ -36,5 +43,6 @@ __all__ = [
     "select_grid",
     "select_rows",
     "select_sequence",
+    "select_stream",
     "whole_chunks",
 ]

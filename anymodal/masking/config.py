@@ -9,13 +9,13 @@ from typing import TypeVar
 import attrs
 
 from anymodal.errors import ConfigError, nearest
+from anymodal.masking.schemes import SCHEMES
 from anymodal.tokens import Layout
 
 T = TypeVar("T")
 
 OTHERS = "*"
 KEEPS = ("random", "all", "none", "binary")
-SCHEMES = ("full", "fourm")
 
 
 @attrs.frozen
@@ -61,8 +61,8 @@ class MaskingConfig:
     """How samples are masked: numbers of input and target tokens, and the mixture of Dirichlet components.
 
     `scheme` 'full' fills the budgets whenever a sample has enough tokens; 'fourm' masks exactly as published, where
-    what a stream has no room for is lost. `chunks` says for streams whose tokens belong together how many do: each
-    chunk is hidden or kept as a whole, the end mark is one of its own.
+    what a stream has no room for is lost; `anymodal.masking.SCHEMES` has all of them. `chunks` says for streams whose
+    tokens belong together how many do: each chunk is hidden or kept as a whole, the end mark is one of its own.
     """
 
     input_tokens: int = 128
@@ -72,8 +72,7 @@ class MaskingConfig:
     chunks: Mapping[str, int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        if self.scheme not in SCHEMES:
-            raise ConfigError(f"the masking scheme must be one of {', '.join(SCHEMES)}, got {self.scheme!r}")
+        SCHEMES.choose(self.scheme)
         if min(self.input_tokens, self.target_tokens) < 0:
             raise ConfigError(
                 f"masking needs input_tokens and target_tokens of at least 0, got {self.input_tokens} and"

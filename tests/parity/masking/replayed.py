@@ -178,9 +178,9 @@ def _roles(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> Result:
 
 def _role_errors(chosen: Selection, value: np.ndarray, theirs: Mapping[str, Any]) -> Iterator[float]:
     if chosen.stream.is_sequence:
-        mine = stored_sequence(chosen.read, chosen.asked, chosen.stream.space.length, len(theirs["tensor"]))
+        mine = stored_sequence(chosen.inputs, chosen.targets, chosen.stream.space.length, len(theirs["tensor"]))
     else:
-        mine = stored_grid(value, chosen.read_at, chosen.asked_at)
+        mine = stored_grid(value, chosen.input_positions, chosen.target_positions)
     yield from _fields_error(mine, {k: v for k, v in theirs.items() if k != "tensor" or not chosen.stream.is_dense})
 
 

@@ -1,0 +1,185 @@
+"""Masking schemes: how budgets are dealt out to the streams of a sample and spent. `SCHEMES` has them by name.
+
+Arrays have one entry for each stream of the layout, in its order.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import numpy as np
+
+from anymodal.masking.budgets import budgets, published_budgets
+from anymodal.masking.selection import Selection
+from anymodal.spaces import Stream
+from anymodal.tables import Table
+
+Sample = Mapping[str, np.ndarray]
+Select = Callable[[Stream, int, int], Selection]  # tokens of a stream within its input and target budget
+
+
+@attrs.frozen(eq=False)
+class Concentrations:
+    """Dirichlet concentrations of a component of the mixture; 0 for streams that never get any.
+
+    inputs, targets: (streams,) float64.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+class MaskingScheme(ABC):
+    """How one sample is masked.
+
+    Add your own: a subclass under ``@SCHEMES.register("name")``, which a recipe then names. `streams` are those of the
+    layout, `sequences` (streams,) says which are sequences.
+    """
+
+    usable_only = True  # whether streams get budgets only for what they can be, an input or a target
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self.streams = streams
+        self.sequences = np.array([s.is_sequence for s in streams])
+
+    @abstractmethod
+    def budgets(
+        self,
+        sample: Sample,
+        concentrations: Concentrations,
+        inputs: int,
+        targets: int,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Deal out a sample's tokens.
+
+        Args:
+            sample: ids or rows by stream name; it may lack streams.
+            concentrations: the concentrations of the component.
+            inputs: how many tokens are read in all.
+            targets: how many tokens are predicted in all.
+            rng: the only source of randomness.
+
+        Returns:
+            Input and target budgets (streams,) int64; 0 for streams that the sample lacks.
+        """
+
+    @abstractmethod
+    def select(
+        self,
+        sample: Sample,
+        concentrations: Concentrations,
+        input_budgets: np.ndarray,
+        target_budgets: np.ndarray,
+        select: Select,
+        rng: np.random.Generator,
+    ) -> list[Selection]:
+        """Choose tokens of a sample within its budgets.
+
+        Args:
+            sample: ids or rows by stream name.
+            concentrations: the concentrations of the component.
+            input_budgets: input budgets (streams,).
+            target_budgets: target budgets (streams,).
+            select: chooses tokens of one stream within its input and target budget.
+            rng: the only source of randomness.
+        """
+
+    def _lengths(self, sample: Sample) -> np.ndarray:
+        """Numbers of tokens (streams,) of a sample."""
+        return np.array([len(sample[s.name]) if s.name in sample else 0 for s in self.streams])
+
+
+class FullBudgets(MaskingScheme):
+    """Budgets are filled whenever a sample has enough tokens: what a stream has no room for goes to the others."""
+
+    def budgets(
+        self,
+        sample: Sample,
+        concentrations: Concentrations,
+        inputs: int,
+        targets: int,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        lengths = self._lengths(sample)
+        input_budgets = budgets(concentrations.inputs, inputs, lengths, rng)
+        room = np.where(self.sequences, np.where(lengths > 0, lengths + 2, 0), lengths - input_budgets)
+        return input_budgets, budgets(concentrations.targets, targets, room, rng)
+
+    def select(
+        self,
+        sample: Sample,
+        concentrations: Concentrations,
+        input_budgets: np.ndarray,
+        target_budgets: np.ndarray,
+        select: Select,
+        rng: np.random.Generator,
+    ) -> list[Selection]:
+        """Sequences first; what they do not use of their budgets goes to the grids by the concentrations of these."""
+        input_budgets, target_budgets, sequences = input_budgets.copy(), target_budgets.copy(), self.sequences
+        inputs, targets = int(input_budgets.sum()), int(target_budgets.sum())
+        chosen: dict[int, Selection] = {}
+        for i, stream in enumerate(self.streams):
+            if stream.is_sequence and (input_budgets[i] or target_budgets[i]):
+                chosen[i] = select(stream, int(input_budgets[i]), int(target_budgets[i]))
+        input_budgets[sequences] = target_budgets[sequences] = 0
+        more = inputs - int(input_budgets.sum()) - sum(len(part.inputs) for part in chosen.values())
+        further = targets - int(target_budgets.sum()) - sum(part.predictions for part in chosen.values())
+        if more > 0 or further > 0:
+            lengths = self._lengths(sample)
+            target_budgets += budgets(
+                np.where(sequences, 0, concentrations.targets), further, lengths - input_budgets - target_budgets, rng
+            )
+            input_budgets += budgets(
+                np.where(sequences, 0, concentrations.inputs), more, lengths - input_budgets - target_budgets, rng
+            )
+        for i, stream in enumerate(self.streams):
+            if input_budgets[i] or target_budgets[i]:
+                chosen[i] = select(stream, int(input_budgets[i]), int(target_budgets[i]))
+        return [chosen[i] for i in sorted(chosen)]
+
+
+class PublishedBudgets(MaskingScheme):
+    """Exactly as published (4M, arXiv 2312.06647): what a stream has no room for is lost.
+
+    A part of the targets is spent on streams that cannot be one.
+    """
+
+    usable_only = False
+
+    def budgets(
+        self,
+        sample: Sample,
+        concentrations: Concentrations,
+        inputs: int,
+        targets: int,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        here = np.flatnonzero([s.name in sample for s in self.streams])
+        room = np.array([s.space.length for s in self.streams])
+        input_budgets, target_budgets = np.zeros(len(self.streams), np.int64), np.zeros(len(self.streams), np.int64)
+        input_budgets[here] = published_budgets(concentrations.inputs[here], inputs, room[here], rng)
+        left = np.where(self.sequences, room, room - input_budgets)
+        target_budgets[here] = published_budgets(concentrations.targets[here], targets, left[here], rng)
+        return input_budgets, target_budgets
+
+    def select(
+        self,
+        sample: Sample,
+        concentrations: Concentrations,
+        input_budgets: np.ndarray,
+        target_budgets: np.ndarray,
+        select: Select,
+        rng: np.random.Generator,
+    ) -> list[Selection]:
+        """Every stream of the sample within its own budgets."""
+        return [
+            select(stream, int(input_budgets[i]), int(target_budgets[i]))
+            for i, stream in enumerate(self.streams)
+            if stream.name in sample
+        ]
+
+
+SCHEMES: Table[type[MaskingScheme]] = Table("masking scheme", {"full": FullBudgets, "fourm": PublishedBudgets})

@@ -1,0 +1,205 @@
+"""Generation step by step: what each step tells, what it decodes, and that leaving early leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+from anymodal.errors import ConfigError, GenerationError, UnknownModality
+from anymodal.generation import Sampler, SampleState, Target
+from anymodal.generation.grids import RandomOrder
+from anymodal.sampling import ANNEALS, SCHEMES, TOKEN_SCHEDULES, Anneal, Sampling, Scheme, TokenSchedule
+from anymodal.tables import Table
+
+CAR = {"caption": "a red car"}
+HOW = {"temperature": 1.0, "seed": 4, "options": {"depth": {"steps": 5}}}
+
+
+@pytest.mark.parametrize("scheme", ["roar", "maskgit", "mean"])
+def test_the_last_step_of_a_grid_is_what_generate_returns(small_model, scheme):
+    steps = list(small_model.stream(CAR, "depth", scheme=scheme, **HOW))
+    out = small_model.generate(CAR, "depth", scheme=scheme, **HOW)
+    assert np.array_equal(steps[-1].partial, out["depth"]) and np.array_equal(steps[-1].tokens, out.tokens["depth"])
+    assert [(s.target, s.sample, s.step, s.total) for s in steps] == [
+        ("depth", 0, k + 1, len(steps)) for k in range(len(steps))
+    ]
+    assert [s.done for s in steps] == [False] * (len(steps) - 1) + [True] and len(steps) == (
+        1 if scheme == "mean" else 5
+    )
+    decided = np.concatenate([s.decided for s in steps])
+    assert sorted(decided.tolist()) == list(range(16))
+    for k, step in enumerate(steps):
+        assert sorted(step.positions) == sorted(np.concatenate([s.decided for s in steps[: k + 1]]))
+        assert step.partial.shape == (32, 32) and step.partial.dtype == np.float32
+
+
+def test_partial_texts_grow_to_the_one_that_generate_returns(small_model):
+    steps = list(small_model.stream({"depth": np.ones((32, 32))}, "caption", temperature=1.5, seed=2))
+    out = small_model.generate({"depth": np.ones((32, 32))}, "caption", temperature=1.5, seed=2)
+    assert steps[-1].partial == out["caption"] and steps[-1].done and not steps[0].done
+    assert {s.total for s in steps} == {24} and [s.step for s in steps] == list(range(1, len(steps) + 1))
+    written = [s.tokens[:-1].tolist() for s in steps]
+    assert all(longer[: len(shorter)] == shorter for shorter, longer in zip(written, written[1:], strict=False))
+    assert len({len(w) for w in written}) > 1 and all(isinstance(s.partial, str) for s in steps)
+
+
+def test_targets_follow_one_another_and_a_batch_numbers_its_samples(small_model, picture):
+    targets = [s.target for s in small_model.stream(CAR, ["depth", "caption"], **HOW)]
+    assert targets == sorted(targets, key=["depth", "caption"].index) and set(targets) == {"depth", "caption"}
+    seen, inputs = [], [CAR, {"rgb": picture}, {"caption": "a cup"}]
+    outs = small_model.generate_batch(inputs, "depth", progress=seen.append, **HOW)
+    assert [s.sample for s in seen] == [0, 2] * 5 + [1] * 5
+    for step in seen:
+        if step.done:
+            assert np.allclose(step.partial, outs[step.sample]["depth"], atol=1e-4)
+
+
+def test_nothing_is_decoded_unless_it_is_asked_for(small_model, monkeypatch):
+    calls, depth = [], type(small_model.modalities["depth"])
+    decode = depth.detokenize_stream
+    monkeypatch.setattr(depth, "detokenize_stream", lambda self, *a: calls.append(1) or decode(self, *a))
+    steps = list(small_model.stream(CAR, "depth", **HOW))
+    assert not calls
+    assert steps[2].partial is steps[2].partial and len(calls) == 1
+
+
+def test_open_positions_of_a_preview_look_like_the_nearest_decided_one(small_model):
+    step = next(small_model.stream(CAR, "depth", **HOW))
+    space = small_model.modalities.layout["depth"].space
+    cells = np.stack(np.divmod(np.arange(16), space.shape[1]), 1)
+    near = np.abs(cells[:, None] - cells[step.positions][None]).sum(-1).argmin(1)
+    expected = small_model.modalities["depth"].detokenize([step.tokens[near]])[0]
+    assert len(step.tokens) < 16 and np.array_equal(step.partial, expected)
+
+
+def test_leaving_early_leaves_nothing_running(small_model):
+    torch.set_grad_enabled(True)
+    stream = small_model.stream(CAR, "depth", **HOW)
+    next(stream)
+    assert not torch.is_inference_mode_enabled()
+    stream.close()
+    assert list(stream) == [] and not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+    gone = weakref.ref(stream)
+    del stream
+    gc.collect()
+    assert gone() is None
+    out = small_model.generate(CAR, "depth", **HOW)
+    assert np.array_equal(out["depth"], small_model.generate(CAR, "depth", **HOW)["depth"])
+
+
+def test_wrong_requests_are_refused_before_the_first_step(small_model):
+    with pytest.raises(UnknownModality, match="did you mean 'depth'"):
+        small_model.stream(CAR, "dpeth")
+    with pytest.raises(ConfigError, match="did you mean 'steps'"):
+        small_model.stream(CAR, "depth", stesp=3)
+
+
+# Tables that third parties add to.
+
+
+@attrs.frozen
+class Halving(TokenSchedule):
+    """Each step decides a share of what is left."""
+
+    share: float = attrs.field(converter=float)
+
+    def counts(self, total: int, steps: int) -> list[int]:
+        counts: list[int] = []
+        for _ in range(steps - 1):
+            counts.append(int((total - sum(counts)) * self.share))
+        return [*counts, total - sum(counts)]
+
+
+@attrs.frozen
+class Cold(Anneal):
+    """The last step takes the most likely ids."""
+
+    def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+        return [temperature] * (len(counts) - 1) + [0.0]
+
+
+class Reading(RandomOrder):
+    """From the first position to the last."""
+
+    def order(self, unknown, rng):
+        return unknown
+
+
+@pytest.fixture
+def added(monkeypatch):
+    monkeypatch.setitem(TOKEN_SCHEDULES, "halving", Halving)
+    monkeypatch.setitem(ANNEALS, "cold", Cold)
+    monkeypatch.setitem(SCHEMES, "reading", Scheme(False, f"{__name__}:Reading"))
+
+
+def test_third_parties_add_schedules_anneals_and_schemes(small_model, added):
+    how = {"scheme": "reading", "schedule": "halving:0.5", "anneal": "cold", "steps": 4}
+    steps = list(small_model.stream(CAR, "depth", **how))
+    assert [s.decided.tolist() for s in steps] == [
+        list(range(8)), list(range(8, 12)), list(range(12, 14)), [14, 15]
+    ]  # fmt: skip
+    sampling = Sampling(**how)
+    assert [s.temperature for s in sampling.plan(16)] == [1.0, 1.0, 1.0, 0.0]
+    assert str(sampling.schedule) == "halving:0.5" and sampling == Sampling(**how)
+    with pytest.raises(ConfigError, match="'halving' is not of the form halving:SHARE"):
+        Sampling(schedule="halving")
+    with pytest.raises(GenerationError, match="use the scheme 'autoregressive'"):
+        small_model.generate({"depth": np.ones((32, 32))}, "caption", options={"caption": {"scheme": "reading"}})
+
+
+def test_a_schedule_that_forgets_tokens_is_refused(small_model, added):
+    class Forgetful(TokenSchedule):
+        def counts(self, total: int, steps: int) -> list[int]:
+            return [1, 2]
+
+    class Unsure(Anneal):
+        def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
+            return [float("nan")] * len(counts)
+
+    with pytest.raises(ConfigError, match=r"the token schedule Forgetful gives \[1, 2\], which are not 16 tokens"):
+        small_model.generate(CAR, "depth", schedule=Forgetful())
+    with pytest.raises(ConfigError, match="the temperature anneal Unsure gives .*nan"):
+        small_model.generate(CAR, "depth", anneal=Unsure())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scheme": "rora"}, "there is no scheme 'rora'; did you mean 'roar'"),
+        ({"schedule": "cubic"}, "there is no token schedule 'cubic'; known: linear, cosine"),
+        ({"schedule": 3}, "there is no token schedule 3"),
+        ({"schedule": "linear:2"}, "'linear:2' is not of the form linear, with numbers"),
+        ({"anneal": "onex:0.5:x"}, "'onex:0.5:x' is not of the form onex:MINIMUM:POWER"),
+        ({"anneal": "onex:-1:1"}, "minimum must be at least 0, got -1"),
+        ({"anneal": "down:nan"}, "minimum must be at least 0, got nan"),
+        ({"anneal": "down:inf"}, "minimum must be at most 1000"),
+    ],
+)
+def test_choices_that_do_not_exist_are_refused_where_they_are_written(options, words):
+    with pytest.raises(ConfigError, match=words):
+        Sampling(**options)
+
+
+@pytest.mark.parametrize("text", ["constant", "linear", "onex:0.5:0.25", "down:2"])
+def test_anneals_are_written_as_they_are_read(text):
+    assert str(Sampling(anneal=text).anneal) == text
+    assert attrs.evolve(Sampling(anneal=text), steps=2).anneal == Sampling(anneal=text).anneal
+
+
+def test_two_providers_of_one_name_are_refused():
+    table: Table[type] = Table("thing", {})
+    table.register("one")(int)
+    assert table.register("one")(int) is int
+    with pytest.raises(ConfigError, match="there is a thing 'one' already"):
+        table.register("one")(float)
+
+
+def test_a_sampler_alone_counts_too(small_model):
+    state = SampleState(small_model.modalities.layout, {"caption": np.array([40, 3])})
+    steps = list(Sampler(small_model.transformer).run([state], [Target("depth", Sampling(steps=3))], [0]))
+    assert [s.step for s in steps] == [1, 2, 3] and len(steps[-1].tokens) == 16
