@@ -118,26 +118,23 @@ class FullBudgets(MaskingScheme):
         rng: np.random.Generator,
     ) -> list[Selection]:
         """Sequences first; what they do not use of their budgets goes to the grids by the concentrations of these."""
-        input_budgets, target_budgets, sequences = input_budgets.copy(), target_budgets.copy(), self.sequences
-        inputs, targets = int(input_budgets.sum()), int(target_budgets.sum())
+        read, predicted, sequences = input_budgets.copy(), target_budgets.copy(), self.sequences
+        inputs, targets = int(read.sum()), int(predicted.sum())
         chosen: dict[int, Selection] = {}
         for i, stream in enumerate(self.streams):
-            if stream.is_sequence and (input_budgets[i] or target_budgets[i]):
-                chosen[i] = select(stream, int(input_budgets[i]), int(target_budgets[i]))
-        input_budgets[sequences] = target_budgets[sequences] = 0
-        more = inputs - int(input_budgets.sum()) - sum(len(part.inputs) for part in chosen.values())
-        further = targets - int(target_budgets.sum()) - sum(part.predictions for part in chosen.values())
+            if stream.is_sequence and (read[i] or predicted[i]):
+                chosen[i] = select(stream, int(read[i]), int(predicted[i]))
+        read[sequences] = predicted[sequences] = 0
+        more = inputs - int(read.sum()) - sum(len(part.inputs) for part in chosen.values())
+        further = targets - int(predicted.sum()) - sum(part.predictions for part in chosen.values())
         if more > 0 or further > 0:
             lengths = self._lengths(sample)
-            target_budgets += budgets(
-                np.where(sequences, 0, concentrations.targets), further, lengths - input_budgets - target_budgets, rng
-            )
-            input_budgets += budgets(
-                np.where(sequences, 0, concentrations.inputs), more, lengths - input_budgets - target_budgets, rng
-            )
+            grids = [np.where(sequences, 0, each) for each in (concentrations.inputs, concentrations.targets)]
+            predicted += budgets(grids[1], further, lengths - read - predicted, rng)
+            read += budgets(grids[0], more, lengths - read - predicted, rng)
         for i, stream in enumerate(self.streams):
-            if input_budgets[i] or target_budgets[i]:
-                chosen[i] = select(stream, int(input_budgets[i]), int(target_budgets[i]))
+            if read[i] or predicted[i]:
+                chosen[i] = select(stream, int(read[i]), int(predicted[i]))
         return [chosen[i] for i in sorted(chosen)]
 
 
