@@ -274,9 +274,10 @@ def _sampling(modality: am.Modality) -> str:
 
 def _settings(sampling: am.Sampling) -> str:
     """The scheme, and what is not at its default."""
-    off = attrs.asdict(am.Sampling())
-    values = {k: v for k, v in attrs.asdict(sampling).items() if k == "scheme" or v != off[k]}
-    return ", ".join(f"{key}={value!r}" for key, value in values.items())
+    off = attrs.asdict(am.Sampling(), recurse=False)
+    values = {k: v for k, v in attrs.asdict(sampling, recurse=False).items() if k == "scheme" or v != off[k]}
+    plain = {k: v if isinstance(v, (int, float)) else str(v) for k, v in values.items()}
+    return ", ".join(f"{key}={value!r}" for key, value in plain.items())
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

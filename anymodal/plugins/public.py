@@ -3,4 +3,7 @@
 All else may change in any release. A rule of conformance (AM007) holds plugins to it.
 """
 
-PUBLIC_MODULES = ("cli", "errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text")
+TABLES = ("generation", "masking", "sampling")  # tables to which a plugin may add
+PUBLIC_MODULES = (
+    "cli", "errors", "families", "files", "hookspecs", "lazy", "spaces", "teachers", "testing", "text", *TABLES,
+)  # fmt: skip
