@@ -81,16 +81,24 @@ class Outputs(Mapping[str, Any]):
         return _picture(modality, picture)
 
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
-        """One picture: the inputs, then every output, at most eight in a line; with `truth`, true values below each."""
-        known = truth or {}
+        """One picture of the inputs and then every output, at most eight in a line.
+
+        Args:
+            truth: true values by name, shown below each.
+            tile: width and height of each picture in pixels.
+
+        Raises:
+            PluginError: a modality failed.
+        """
+        truths = truth or {}
         columns = [*self.inputs, *self.values_by_name]
         scene = self._scene(tile)
         given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
         made = [(n, self._shown(n, v, scene, tile)) for n, v in self.values_by_name.items()]
         rows: list[list[tuple[str, Image] | None]] = [[*given, *made]]
-        if any(n in known for n in columns):
+        if any(n in truths for n in columns):
             rows.append(
-                [(f"{n}: truth", self._shown(n, known[n], scene, tile)) if n in known else None for n in columns]
+                [(f"{n}: truth", self._shown(n, truths[n], scene, tile)) if n in truths else None for n in columns]
             )
         across = -(-len(columns) // -(-len(columns) // ACROSS))  # lines of equal length
         lines = [row[start : start + across] for start in range(0, len(columns), across) for row in rows]
@@ -102,9 +110,18 @@ class Outputs(Mapping[str, Any]):
         return buffer.getvalue()
 
     def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`; returns their paths.
+        """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`, each whole or absent.
 
-        Raises DataError if the folder cannot be written, or PluginError; every file is whole or absent.
+        Args:
+            folder: where to, made if there is none.
+            truth: true values by name, for a second row of `grid.png`.
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            DataError: the folder cannot be written.
+            PluginError: a modality failed.
         """
         from safetensors.numpy import save_file
 

@@ -42,10 +42,10 @@ class Batch:
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
         """The number of each sample, its values, inputs and ids; values of one target are decoded together."""
-        known = {t.stream: [state.streams[t.stream] for state in self.states] for t in self.plan}
-        made = {name: values_of(self.modalities, name, tokens) for name, tokens in known.items()}
+        generated = {t.stream: [state.streams[t.stream] for state in self.states] for t in self.plan}
+        made = {name: values_of(self.modalities, name, tokens) for name, tokens in generated.items()}
         for k, number in enumerate(self.numbers):
-            ids = {name: tokens[k].values for name, tokens in known.items()}
+            ids = {name: tokens[k].values for name, tokens in generated.items()}
             yield number, {name: values[k] for name, values in made.items()}, self.inputs[k], ids
 
 

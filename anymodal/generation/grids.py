@@ -119,5 +119,5 @@ class MeanCode(GenerationScheme):
 
 
 def _step(run: TargetRun, sample: int, step: int, total: int, decided: np.ndarray) -> GenerationStep:
-    known = run.states[sample].streams[run.stream.name]
-    return GenerationStep(run.stream.name, sample, step, total, step == total, decided, lambda: known)
+    tokens = run.states[sample].streams[run.stream.name]
+    return GenerationStep(run.stream.name, sample, step, total, step == total, decided, lambda: tokens)

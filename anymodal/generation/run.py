@@ -40,28 +40,28 @@ class GenerationStep:
     total: int
     done: bool
     decided: np.ndarray
-    _known: Callable[[], StreamTokens] = attrs.field(repr=False)
+    _take: Callable[[], StreamTokens] = attrs.field(repr=False)
     _modalities: ModalitySet | None = attrs.field(default=None, repr=False)
 
     def of(self, sample: int, modalities: ModalitySet) -> GenerationStep:
         """The step by another number of its sample, and with modalities that decode its value."""
         done = (self.target, sample, self.step, self.total, self.done, self.decided)
-        return GenerationStep(*done, self._known, modalities)
+        return GenerationStep(*done, self._take, modalities)
 
     @cached_property
-    def known(self) -> StreamTokens:
+    def snapshot(self) -> StreamTokens:
         """The tokens of the target at this step."""
-        return self._known()
+        return self._take()
 
     @property
     def tokens(self) -> np.ndarray:
         """The ids (n,) so far: those of a grid at `positions`, or what is written of a sequence, and the end mark."""
-        return self.known.values
+        return self.snapshot.values
 
     @property
     def positions(self) -> np.ndarray:
         """The positions (n,) of `tokens`."""
-        return self.known.positions
+        return self.snapshot.positions
 
     @cached_property
     def partial(self) -> Any:
@@ -70,8 +70,8 @@ class GenerationStep:
         Open positions of a grid look like the nearest decided one. Raises PluginError if the modality fails.
         """
         assert self._modalities is not None, "a sampler knows no modalities"
-        known = completed(self._modalities.layout[self.target], self.known)
-        return values_of(self._modalities, self.target, [known])[0]
+        tokens = completed(self._modalities.layout[self.target], self.snapshot)
+        return values_of(self._modalities, self.target, [tokens])[0]
 
 
 @attrs.frozen(eq=False)

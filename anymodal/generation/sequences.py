@@ -66,9 +66,9 @@ class Autoregressive(GenerationScheme):
 
 
 def _step(run: TargetRun, sample: int, texts: Sequence[Text], rank: int, length: int) -> GenerationStep:
-    known = partial(_written, texts, [len(text.written) for text in texts], length)
+    take = partial(_written, texts, [len(text.written) for text in texts], length)
     done = rank + 1 == length or all(text.done for text in texts)
-    return GenerationStep(run.stream.name, sample, rank + 1, length, done, np.array([rank]), known)
+    return GenerationStep(run.stream.name, sample, rank + 1, length, done, np.array([rank]), take)
 
 
 def _written(texts: Sequence[Text], counts: Sequence[int], length: int) -> StreamTokens:
