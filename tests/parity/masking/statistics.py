@@ -71,7 +71,7 @@ def _stats_case(name: str, case: Mapping[str, Any], raw: list[Mapping[str, Any]]
         component = masker.component(rng)
         given, wanted = masker.budgets(sample, rng, component)
         chosen = {s.stream.name: s for s in masker.select(sample, given, wanted, component, rng)}
-        read, asked = ([len(getattr(chosen[n], side)) for n in names] for side in ("read", "asked"))
+        read, asked = ([len(getattr(chosen[n], side)) for n in names] for side in ("inputs", "targets"))
         rows.append([read, asked, given.tolist(), wanted.tolist()])
     kinds = ("input_tokens", "target_tokens", "input_budget", "target_budget")
     drawn = dict(zip(kinds, np.array(rows).swapaxes(0, 1), strict=True))
