@@ -20,6 +20,7 @@ import yaml
 
 from anymodal.errors import AnymodalError, ConfigError, ValueProblem, brief, nearest, one_line
 from anymodal.files import read_text
+from anymodal.validators import Table, table_of
 
 T = TypeVar("T")
 
@@ -211,6 +212,8 @@ def _spelled_out(raw: Any, schema: Any, source: str, place: str) -> Any:
     schema = _attrs_class(schema)
     if schema is None:
         return raw
+    if (table := table_of(schema)) is not None:
+        return _chosen(raw, table, source, place)
     raw = {} if raw is None else raw
     if not isinstance(raw, Mapping):
         if isinstance(raw, list) or not (short := _short(schema)):
@@ -229,6 +232,18 @@ def _spelled_out(raw: Any, schema: Any, source: str, place: str) -> Any:
         where = ", ".join(f"{place}.{name}".lstrip(".") for name in missing)
         raise ConfigError(f"{source}: {where} must be given")
     return whole
+
+
+def _chosen(raw: Any, table: Table[Any], source: str, place: str) -> dict[str, Any]:
+    """A block that names one of the classes of a table, spelled out as that class has it."""
+    raw = {} if raw is None else raw
+    try:
+        name = table.name_of(raw)
+        schema = table[name]
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {place or 'it'}: {error}") from None
+    fields = {key: value for key, value in raw.items() if key != table.tag} if isinstance(raw, Mapping) else {}
+    return {table.tag: name, **_spelled_out(fields, schema, source, place)}
 
 
 class _Unfit(ValueError):
@@ -300,11 +315,17 @@ def _make_converter() -> cattrs.Converter:
             raise _Unfit(f"one of {', '.join(map(str, get_args(kind)))}", value)
         return value
 
+    def chosen(value: Any, kind: type) -> Any:
+        table = table_of(kind)
+        assert table is not None
+        return converter.structure({k: v for k, v in value.items() if k != table.tag}, table[value[table.tag]])
+
     converter.register_structure_hook(int, number)
     converter.register_structure_hook(float, number)
     converter.register_structure_hook(str, exactly)
     converter.register_structure_hook(bool, exactly)
     converter.register_structure_hook(Path, lambda value, _: Path(exactly(value, str)))
+    converter.register_structure_hook_func(lambda kind: table_of(kind) is not None, chosen)
     converter.register_structure_hook_func(lambda kind: getattr(kind, "__origin__", None) is typing.Literal, one_of)
     return converter
 

@@ -17,14 +17,15 @@ import torch
 from anymodal_scenes import render
 from torch import Tensor
 
-from anymodal.tokenizers.config import NoiseConfig, QuantizerConfig, TokenizerConfig, UNetConfig, ViTConfig
+from anymodal.tokenizers.config import NoiseConfig, TokenizerConfig, UNetConfig, ViTConfig
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.run import train_tokenizer
 
 VIT = ViTConfig(dim=96, depth=2, heads=4, patch=8, post_mlp=False)
-CODES = TokenizerConfig("vit", 3, VIT, VIT, QuantizerConfig("cosine", 512, 16), image_size=32)
+CODES = TokenizerConfig("vit", 3, VIT, VIT, CosineConfig(size=512, latent=16), image_size=32)
 UNET = UNetConfig(patch=2, channels=32, multipliers=(1, 2), blocks=1, attention=(2,))
 RUNS = {"ddim": (5, 10, 25, 50), "dpm++": (5, 10, 25, 50), "ddpm": (25, 250)}
 HELD_OUT = 1_000_000

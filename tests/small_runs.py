@@ -60,3 +60,12 @@ def model_config(
     places = {"tokenizers": str(path.parent / "tokenizers"), "data": str(path.parent / "tokens")}
     usual = {**places, "model": MODEL, "training": STEPS}
     return write_yaml(path, modalities=modalities, masking=masking, **{**usual, **keys})
+
+
+def installed(folder: Path, name: str, group: str, entry: str, code: str) -> None:
+    """A distribution in a folder, as pip leaves it."""
+    (folder / f"{name}.py").write_text(code)
+    facts = folder / f"{name}-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(f"[{group}]\n{entry} = {name}:Added\n")

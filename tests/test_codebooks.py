@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from anymodal.tokenizers.quantizers.base import CosineCodebook, ProductQuantizer, count_ids
+import anymodal as am
+from anymodal.tokenizers.quantizers.base import count_ids
+from anymodal.tokenizers.quantizers.cosine import CosineCodebook
+from anymodal.tokenizers.quantizers.product import ProductQuantizer
 from anymodal.tokenizers.quantizers.usage import perplexity, usage
 
 
@@ -106,3 +109,10 @@ def test_statistics_keep_codebooks_apart() -> None:
     counts = count_ids(torch.tensor([[0, 1], [0, 0]]), 2, 2).numpy()
     assert counts.tolist() == [[2, 0], [1, 1]]
     assert perplexity(counts) == pytest.approx(1.5)
+
+
+def test_tokens_of_the_packaged_tokenizers_still_mean_the_same() -> None:
+    """Their fingerprints, which tokenized datasets and runs remember, are those of before quantizers had classes."""
+    model = am.load("tiny", modalities=["depth", "dinov2_global"])
+    prints = {m.name: m.tokenizer.fingerprint()[:16] for m in model.modalities}
+    assert prints == {"depth": "82394a3066f56c77", "dinov2_global": "2f290c169b42fbd6"}

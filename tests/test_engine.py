@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import cattrs
 import pytest
 import torch
 from hypothesis import given
@@ -23,8 +22,10 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, DataError
-from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
+from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.checkpoint import (
     CheckpointConfig,
@@ -124,7 +125,7 @@ class TestResume:
 
         def run(out: Path, steps: int, resume: bool) -> VQTokenizer:
             torch.manual_seed(5)
-            tokenizer = VQTokenizer(TokenizerConfig("vit", 1, vit, vit, QuantizerConfig("cosine", 8, 4), image_size=8))
+            tokenizer = VQTokenizer(TokenizerConfig("vit", 1, vit, vit, CosineConfig(size=8, latent=4), image_size=8))
             settings = attrs.evolve(SETTINGS, steps=steps, schedule="constant", ema=0.0)
             return train_tokenizer(tokenizer, images, "l1", settings, out, resume=resume)
 
@@ -381,7 +382,7 @@ def test_impossible_settings_name_the_field(field: str, value: object) -> None:
 
 def test_settings_are_plain_data() -> None:
     plain = json.loads(json.dumps(attrs.asdict(SETTINGS)))
-    assert cattrs.Converter(forbid_extra_keys=True).structure(plain, TrainingSettings) == SETTINGS
+    assert structure(plain, TrainingSettings, "a test") == SETTINGS
 
 
 @pytest.mark.parametrize("background", [True, False])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import ALONE, GRID, STEPS, VIT, command, model_config, torchrun, trained_tokenizer
+from small_runs import ALONE, GRID, STEPS, VIT, command, installed, model_config, torchrun, trained_tokenizer
 
 import anymodal as am
 from anymodal.checkpoints.native import ModalityRecord, load_modality
@@ -27,6 +27,7 @@ from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.log import read_log
 from anymodal.training.tokenizers.batches import PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.recipe import TokenizerRun, run
@@ -159,7 +160,7 @@ def test_a_vocabulary_is_learned_from_the_texts_that_can_be_read(tmp_path: Path)
 
 # Quantizers.
 
-QUANTIZERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+CHOSEN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fsq": ({"codebook": 240}, {"kind": "fsq", "levels": [8, 6, 5]}),
     "lfq": ({"codebook": 256}, {"kind": "lfq"}),
     "residual": ({"codebook": 32, "codebooks": 2}, {"kind": "residual"}),
@@ -167,9 +168,9 @@ QUANTIZERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", QUANTIZERS)
+@pytest.mark.parametrize("kind", CHOSEN)
 def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Path, tmp_path: Path) -> None:
-    settings, quantizer = QUANTIZERS[kind]
+    settings, quantizer = CHOSEN[kind]
     steps = {**STEPS, "steps": 80, "batch_size": 16, "lr": 3e-3, "warmup_steps": 5, "log_every": 10}
     keys = {"settings": {**GRID, **settings}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT, "training": steps}
     modality = loaded(trained_tokenizer(scenes, tmp_path, modality="rgb", **keys))
@@ -191,7 +192,7 @@ def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Pa
 
 
 def test_a_dataset_is_tokenized_with_several_ids_a_place(scenes: Path, tmp_path: Path) -> None:
-    settings, quantizer = QUANTIZERS["residual"]
+    settings, quantizer = CHOSEN["residual"]
     keys = {"settings": {**GRID, **settings}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT}
     trained_tokenizer(scenes, tmp_path, modality="rgb", **keys)
     components = [{"inputs": {"rgb": 1}, "targets": {"rgb": 1}}]
@@ -203,6 +204,63 @@ def test_a_dataset_is_tokenized_with_several_ids_a_place(scenes: Path, tmp_path:
     assert generated.shape == (32, 32, 3)
     values = {"rgb": generated}
     assert loaded_model.detokenize(loaded_model.tokenize(values))["rgb"].shape == (32, 32, 3)
+
+
+SIGNS = '''
+"""A quantizer of another distribution: the id is the signs of a latent, read as bits."""
+
+import attrs
+import torch
+
+from anymodal.tokenizers.quantizers.base import Quantized, Quantizer
+from anymodal.tokenizers.quantizers.config import QuantizerConfig
+
+
+@attrs.frozen(kw_only=True)
+class Added(QuantizerConfig):
+    kind: str = attrs.field(init=False, default="signs")
+    pull: float = 0.25
+
+    def build(self):
+        return Signs(self.latent, self.pull)
+
+
+class Signs(Quantizer):
+    def __init__(self, latent, pull):
+        super().__init__()
+        self.size, self.pull = 2**latent, pull
+        self.register_buffer("bits", 2 ** torch.arange(latent))
+
+    def forward(self, z):
+        ids = ((z > 0) * self.bits).sum(-1)
+        codes = self.lookup(ids)
+        return Quantized(z + (codes - z).detach(), ids, self.pull * (z - codes).square().mean())
+
+    def lookup(self, ids):
+        return ((ids[..., None] & self.bits) > 0).float() * 2 - 1
+
+    def mean(self, shares):
+        return shares.float() @ self.lookup(torch.arange(self.size, device=shares.device))
+'''
+
+
+def test_another_distribution_adds_a_quantizer(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, "signs", "anymodal.quantizers", "signs", SIGNS)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        keys = {"settings": {**GRID, "codebook": 256, "latent": 8}, "encoder": VIT, "decoder": VIT}
+        folder = trained_tokenizer(scenes, tmp_path, modality="rgb", **keys, quantizer={"kind": "signs", "pull": 0.5})
+        modality = loaded(folder)
+        made = modality.tokenizer.config.quantizer
+        assert (made.kind, made.pull, made.size) == ("signs", 0.5, 256)
+        ids = modality.tokenize([np.zeros((32, 32, 3), np.uint8)])["rgb"]
+        assert 0 <= ids[0].min() <= ids[0].max() < 256 and modality.detokenize(ids)[0].shape == (32, 32, 3)
+        with pytest.raises(ConfigError, match="the kind 'signs' has no 'push'; did you mean 'pull'"):
+            config(scenes, modality="rgb", quantizer={"kind": "signs", "push": 1})
+        with pytest.raises(ConfigError, match="size is among the settings of the modality"):
+            config(scenes, modality="rgb", quantizer={"kind": "signs", "size": 256})
+    finally:
+        QUANTIZERS.remove("signs")
 
 
 def test_levels_that_do_not_fit_the_codebook_say_what_would(scenes: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def load_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
     """The tokenizer in a folder of our format, such as ``modalities/NAME/``; float32, in evaluation mode."""
     path = files.path(f"{part}config.json")
     try:
-        config = structure(read_object(path).get("tokenizer"), TokenizerConfig, str(path))
+        config = structure(tokenizer_record(path).get("tokenizer"), TokenizerConfig, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     tokenizer = blank(outlined_tokenizer(config))

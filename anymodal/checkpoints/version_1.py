@@ -15,7 +15,17 @@ def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
     plain = {KEYS.get(key, key): value for key, value in record.items()}
     if isinstance(settings := plain.get("settings"), Mapping):
         plain["settings"] = {SETTINGS.get(name, name): _value(value) for name, value in settings.items()}
+    if isinstance(tokenizer := plain.get("tokenizer"), Mapping):
+        plain["tokenizer"] = _without_empty_levels(tokenizer)
     return plain
+
+
+def _without_empty_levels(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer's config whose quantizer has `levels` only where its kind does: once all kinds had them."""
+    quantizer = tokenizer.get("quantizer")
+    if not isinstance(quantizer, Mapping) or quantizer.get("levels"):
+        return dict(tokenizer)
+    return {**tokenizer, "quantizer": {key: value for key, value in quantizer.items() if key != "levels"}}
 
 
 def _value(value: Any) -> Any:

@@ -37,7 +37,8 @@ class CodedModality(StructuredModality):
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
         """The tokenizer of the parts: vision transformers with a grid, MLPs without."""
-        from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig, ViTConfig
+        from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
+        from anymodal.tokenizers.quantizers.config import CosineConfig, ProductConfig
 
         if self.grid is None:
             return TokenizerConfig(
@@ -45,7 +46,7 @@ class CodedModality(StructuredModality):
                 channels=self.channels,
                 encoder=MLPConfig(**encoder),
                 decoder=MLPConfig(**decoder),
-                quantizer=QuantizerConfig(kind="product", size=self.codebook, latent=self.latent, codebooks=self.codes),
+                quantizer=ProductConfig(size=self.codebook, latent=self.latent, codebooks=self.codes),
                 **options,
             )
         return TokenizerConfig(
@@ -53,7 +54,7 @@ class CodedModality(StructuredModality):
             channels=self.channels,
             encoder=ViTConfig(patch=self.patch, **encoder),
             decoder=ViTConfig(patch=self.patch, **decoder),
-            quantizer=QuantizerConfig(kind="cosine", size=self.codebook, latent=self.latent),
+            quantizer=CosineConfig(size=self.codebook, latent=self.latent),
             image_size=self.patch * self.grid[0],
             **options,
         )

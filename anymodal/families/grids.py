@@ -122,19 +122,16 @@ class CroppedGrid(Modality):
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
         """The tokenizer that fits the modality's settings, with the given widths and depths."""
-        from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
+        from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
+        from anymodal.tokenizers.quantizers.config import CosineConfig, ProductConfig
 
+        kind = CosineConfig if self.codebooks == 1 else ProductConfig
         return TokenizerConfig(
             kind="vit",
             channels=self.channels,
             encoder=ViTConfig(patch=self.patch, **encoder),
             decoder=ViTConfig(patch=self.patch, **decoder),
-            quantizer=QuantizerConfig(
-                kind="cosine" if self.codebooks == 1 else "product",
-                size=self.codebook,
-                latent=self.latent,
-                codebooks=self.codebooks,
-            ),
+            quantizer=kind(size=self.codebook, latent=self.latent, codebooks=self.codebooks),
             image_size=self.size,
             **options,
         )

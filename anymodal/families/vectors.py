@@ -46,14 +46,15 @@ class VectorModality(ArrayModality):
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
         """The tokenizer that fits the modality's numbers, with the given widths and blocks."""
-        from anymodal.tokenizers.config import MLPConfig, QuantizerConfig, TokenizerConfig
+        from anymodal.tokenizers.config import MLPConfig, TokenizerConfig
+        from anymodal.tokenizers.quantizers.config import ProductConfig
 
         return TokenizerConfig(
             kind="mlp",
             channels=self.channels,
             encoder=MLPConfig(**encoder),
             decoder=MLPConfig(**decoder),
-            quantizer=QuantizerConfig(kind="product", size=self.codebook, latent=self.latent, codebooks=self.codebooks),
+            quantizer=ProductConfig(size=self.codebook, latent=self.latent, codebooks=self.codebooks),
             **options,
         )
 

@@ -1,4 +1,4 @@
-"""What a tokenizer is made of, in numbers: this file decides the fields of a tokenizer's config and what they may hold.
+"""What a tokenizer is made of: this file decides the fields of a tokenizer's config and what they may hold.
 
 A config names no preset and holds only JSON values, so ``attrs.asdict(config)`` is what a checkpoint stores. One that
 cannot be built is refused here, with a `ConfigError`, before any weight is allocated.
@@ -6,34 +6,21 @@ cannot be built is refused here, with a `ConfigError`, before any weight is allo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen
 
 from anymodal.errors import ConfigError
+from anymodal.tokenizers.quantizers.config import QuantizerConfig
+from anymodal.validators import as_tuple, at_least, count, each, finite, one_of
 
 GROUPS = 32  # of all group norms
-LARGEST, DEEPEST = 2**24, 1000  # of any number, and of blocks one after the other: more is a damaged file
 SHIFTED = "shifted_cosine"
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
 SOLVERS = ("ddim", "ddpm", "dpm++")
-QUANTIZERS = ("cosine", "product", "residual", "fsq", "lfq")
-
-
-def _as_tuple(values: Iterable[int]) -> tuple[int, ...]:
-    return tuple(values)
-
-
-def _positive(owner: Any, attribute: attrs.Attribute[Any], value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        _refuse(owner, f"{attribute.name} is {value!r:.80}; give a whole number of at least 1")
-    most = DEEPEST if attribute.name in ("depth", "blocks") else LARGEST
-    if value > most:
-        _refuse(owner, f"{attribute.name} is {value:.3g}; give at most {most}")
+DEEP = count(1000)  # blocks one after the other: more is a damaged file
 
 
 def _refuse(owner: Any, reason: str) -> None:
@@ -52,13 +39,13 @@ class ViTConfig:
     expansion: width inside the MLPs, in units of dim.
     """
 
-    dim: int = field(validator=_positive)
-    depth: int = field(validator=_positive)
-    heads: int = field(validator=_positive)
-    patch: int = field(validator=_positive)
+    dim: int = field(validator=count())
+    depth: int = field(validator=DEEP)
+    heads: int = field(validator=count())
+    patch: int = field(validator=count())
     patch_projection: bool = True
     post_mlp: bool = True
-    expansion: int = field(default=4, validator=_positive)
+    expansion: int = field(default=4, validator=count())
 
     def __attrs_post_init__(self) -> None:
         if self.dim % self.heads:
@@ -76,9 +63,9 @@ class ViTConfig:
 class MLPConfig:
     """A residual MLP on one side of the codebook, for vectors: `blocks` of width -> expansion * width -> width."""
 
-    width: int = field(validator=_positive)
-    blocks: int = field(validator=_positive)
-    expansion: int = field(default=4, validator=_positive)
+    width: int = field(validator=count())
+    blocks: int = field(validator=DEEP)
+    expansion: int = field(default=4, validator=count())
 
 
 @frozen
@@ -91,14 +78,13 @@ class UNetConfig:
     attention: factors of down-sampling, from the finest level's grid, at which every block is followed by attention.
     """
 
-    patch: int = field(validator=_positive)
-    channels: int = field(validator=_positive)
-    multipliers: tuple[int, ...] = field(converter=_as_tuple)
-    blocks: int = field(validator=_positive)
-    attention: tuple[int, ...] = field(default=(), converter=_as_tuple)
+    patch: int = field(validator=count())
+    channels: int = field(validator=count())
+    multipliers: tuple[int, ...] = field(converter=as_tuple, validator=each(count(), least=1))
+    blocks: int = field(validator=DEEP)
+    attention: tuple[int, ...] = field(default=(), converter=as_tuple, validator=each(count()))
 
     def __attrs_post_init__(self) -> None:
-        _all_positive(self, "multipliers", self.multipliers)
         if self.channels % GROUPS:
             _refuse(self, f"channels is {self.channels}; group norms need a multiple of {GROUPS}")
 
@@ -120,18 +106,17 @@ class UViTConfig:
     side: of the square for which the transformer's position table is laid out; it is resized to the grid at hand.
     """
 
-    patch: int = field(validator=_positive)
-    widths: tuple[int, ...] = field(converter=_as_tuple)
-    blocks: int = field(validator=_positive)
-    dim: int = field(validator=_positive)
-    depth: int = field(validator=_positive)
-    heads: int = field(validator=_positive)
-    expansion: int = field(default=4, validator=_positive)
+    patch: int = field(validator=count())
+    widths: tuple[int, ...] = field(converter=as_tuple, validator=each(count(), least=1))
+    blocks: int = field(validator=DEEP)
+    dim: int = field(validator=count())
+    depth: int = field(validator=DEEP)
+    heads: int = field(validator=count())
+    expansion: int = field(default=4, validator=count())
     halved: bool = True
-    side: int = field(default=32, validator=_positive)
+    side: int = field(default=32, validator=count())
 
     def __attrs_post_init__(self) -> None:
-        _all_positive(self, "widths", self.widths)
         if any(width % GROUPS for width in self.widths):
             _refuse(self, f"widths are {self.widths}; group norms need multiples of {GROUPS}")
         if self.dim % self.heads or self.dim % 4:
@@ -156,13 +141,13 @@ class NoiseConfig:
     """
 
     schedule: str = "linear"
-    prediction: Literal["sample", "epsilon", "v_prediction"] = "sample"
-    timesteps: int = field(default=1000, validator=_positive)
+    prediction: Literal["sample", "epsilon", "v_prediction"] = field(default="sample", validator=one_of(*PREDICTIONS))
+    timesteps: int = field(default=1000, validator=[count(), at_least(2)])
     zero_terminal: bool = True
     clip: bool = True
     threshold: bool = False
-    ceiling: float = 1.0
-    solver: Literal["ddim", "ddpm", "dpm++"] = "ddim"
+    ceiling: float = field(default=1.0, validator=[at_least(1), finite])
+    solver: Literal["ddim", "ddpm", "dpm++"] = field(default="ddim", validator=one_of(*SOLVERS))
 
     def __attrs_post_init__(self) -> None:
         name, _, shift = self.schedule.partition(":")
@@ -170,13 +155,6 @@ class NoiseConfig:
             _refuse_shift(self, shift)
         elif self.schedule not in SCHEDULES:
             _refuse(self, f"schedule is {self.schedule!r}; give one of {', '.join(SCHEDULES)} or '{SHIFTED}:0.5'")
-        for name, choices in (("prediction", PREDICTIONS), ("solver", SOLVERS)):
-            if getattr(self, name) not in choices:
-                _refuse(self, f"{name} is {getattr(self, name)!r}; give one of {', '.join(choices)}")
-        if self.timesteps < 2:
-            _refuse(self, f"timesteps is {self.timesteps}; give at least 2")
-        if not 1 <= self.ceiling < float("inf"):
-            _refuse(self, f"ceiling is {self.ceiling}; give a number of at least 1")
 
 
 def _refuse_shift(owner: NoiseConfig, text: str) -> None:
@@ -186,67 +164,6 @@ def _refuse_shift(owner: NoiseConfig, text: str) -> None:
         shift = 0.0
     if not 0 < shift < float("inf"):
         _refuse(owner, f"schedule is {owner.schedule!r}; the shift must be a positive number, as in '{SHIFTED}:0.5'")
-
-
-def _all_positive(owner: Any, name: str, values: tuple[int, ...]) -> None:
-    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-        _refuse(owner, f"{name} are {values!r}; give whole numbers of at least 1")
-
-
-@frozen
-class QuantizerConfig:
-    """A codebook: `size` codes of `latent` numbers.
-
-    kind: "cosine", one codebook searched by cosine similarity; "product", the latent cut into `codebooks` parts, each
-        with `size` codes of its own, so that one latent becomes `codebooks` ids; "residual", `codebooks` of them one
-        after the other, each for what those before it left over; "fsq", each number rounded to one of `levels` values;
-        "lfq", each number rounded to its sign. Codes of the last two are fixed, and several codebooks cut the latent
-        into parts. The last three need the library vector-quantize-pytorch.
-    levels: of "fsq", one number of at least 3 for each number of a part.
-    """
-
-    kind: Literal["cosine", "product", "residual", "fsq", "lfq"]
-    size: int = field(validator=_positive)
-    latent: int = field(validator=_positive)
-    codebooks: int = field(default=1, validator=_positive)
-    levels: tuple[int, ...] = field(default=(), converter=_as_tuple)
-
-    def __attrs_post_init__(self) -> None:
-        if self.kind not in QUANTIZERS:
-            _refuse(self, f"kind is {self.kind!r}; give one of {', '.join(QUANTIZERS)}")
-        if self.levels and self.kind != "fsq":
-            _refuse(self, f"levels belong to kind 'fsq', not {self.kind!r}; leave them out")
-        match self.kind:
-            case "cosine" if self.codebooks != 1:
-                _refuse(self, f"a cosine quantizer has one codebook, not {self.codebooks}; use kind 'product'")
-            case "residual" if self.codebooks < 2:
-                _refuse(self, "a residual quantizer needs at least 2 codebooks; use kind 'cosine' for one")
-            case "product" if self.latent % self.codebooks:
-                _refuse(self, f"latent {self.latent} does not split into {self.codebooks} codebooks; choose a multiple")
-            case "fsq":
-                self._check_levels()
-            case "lfq":
-                if self.size < 2 or self.size & (self.size - 1):
-                    _refuse(self, f"size is {self.size}; signs make a power of two, for example 1024")
-                self._check_latent(f"{self.size} codes of signs")
-
-    def _check_levels(self) -> None:
-        if not self.levels or any(isinstance(v, bool) or not isinstance(v, int) or v < 3 for v in self.levels):
-            _refuse(self, f"levels are {self.levels!r}; give whole numbers of at least 3, for example [8, 5, 5, 5]")
-        if math.prod(self.levels) != self.size:
-            product = " x ".join(map(str, self.levels))
-            _refuse(self, f"levels {product} make {math.prod(self.levels)} codes, not the size {self.size}")
-        self._check_latent(f"{len(self.levels)} levels")
-
-    def _check_latent(self, what: str) -> None:
-        width = lattice_width(self.kind, self.size, self.levels) * self.codebooks
-        if self.latent != width:
-            _refuse(self, f"latent is {self.latent}; {what} in each of {self.codebooks} codebooks need {width}")
-
-
-def lattice_width(kind: str, size: int, levels: tuple[int, ...]) -> int:
-    """How many numbers a code of kind "fsq" or "lfq" has; 0 for kinds that leave the choice."""
-    return {"fsq": len(levels), "lfq": size.bit_length() - 1}.get(kind, 0)
 
 
 @frozen
@@ -262,20 +179,18 @@ class TokenizerConfig:
     encoder_size: side at which the encoder's position table is laid out, where that is not `image_size`.
     """
 
-    kind: Literal["vit", "mlp"]
-    channels: int = field(validator=_positive)
+    kind: Literal["vit", "mlp"] = field(validator=one_of("vit", "mlp"))
+    channels: int = field(validator=count())
     encoder: ViTConfig | MLPConfig
     decoder: ViTConfig | MLPConfig | UNetConfig | UViTConfig
-    quantizer: QuantizerConfig
-    image_size: int = field(default=224, validator=_positive)
-    labels: int | None = field(default=None, validator=attrs.validators.optional(_positive))
+    quantizer: QuantizerConfig = field(validator=attrs.validators.instance_of(QuantizerConfig))
+    image_size: int = field(default=224, validator=count())
+    labels: int | None = field(default=None, validator=attrs.validators.optional(count()))
     refine: bool = False
     noise: NoiseConfig | None = None
-    encoder_size: int | None = field(default=None, validator=attrs.validators.optional(_positive))
+    encoder_size: int | None = field(default=None, validator=attrs.validators.optional(count()))
 
     def __attrs_post_init__(self) -> None:
-        if self.kind not in ("vit", "mlp"):
-            _refuse(self, f"kind is {self.kind!r}; give 'vit' or 'mlp'")
         if (self.noise is not None) != isinstance(self.decoder, UNetConfig | UViTConfig):
             _refuse(self, "noise belongs to a decoder that denoises (UNetConfig, UViTConfig), and to no other")
         if self.kind == "mlp":

@@ -24,7 +24,7 @@ from anymodal.nn.init import embedding
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.networks.mlp import BottleneckMLP
 from anymodal.tokenizers.networks.vit import ViTDecoder, ViTEncoder
-from anymodal.tokenizers.quantizers.base import Quantized, build_quantizer
+from anymodal.tokenizers.quantizers.base import Quantized
 
 
 class Reconstruction(NamedTuple):
@@ -58,7 +58,7 @@ class Tokenizer(nn.Module, ABC):
             encoded, self.stride = config.encoder.width, 1
         self.decoder = self._make_decoder()
         self.quant_proj = nn.Linear(encoded, latent)
-        self.quantize = build_quantizer(config.quantizer)
+        self.quantize = config.quantizer.build()
 
     @abstractmethod
     def _make_decoder(self) -> nn.Module: ...
@@ -125,7 +125,8 @@ class Tokenizer(nn.Module, ABC):
     def fingerprint(self) -> str:
         """The sha256 of all that ids depend on: the encoder and the codebook, not the decoder."""
         config = attrs.asdict(self.config)
-        settings = {name: config[name] for name in ("kind", "channels", "labels", "encoder", "quantizer")}
+        settings = {name: config[name] for name in ("kind", "channels", "labels", "encoder")}
+        settings["quantizer"] = self.config.quantizer.identity()
         size = self.config.encoder_size or self.config.image_size
         content = hashlib.sha256(json.dumps({**settings, "size": size}, sort_keys=True).encode())
         for part in filter(None, (self.label_embedding, self.encoder, self.quant_proj, self.quantize)):

@@ -8,39 +8,34 @@ Shapes: B batch, N latents per sample, C latent width, K codes, G ids per latent
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymodal import distributed as gather
+from anymodal import distributed
 from anymodal.errors import ConfigError
-from anymodal.tokenizers.config import QuantizerConfig
 from anymodal.tokenizers.quantizers.base import Quantized, Quantizer, pick
 
 PACKAGE, EXTRA = "vector_quantize_pytorch", "anymodal[quantizers]"
 SCORES_AT_ONCE = 2**24  # bounds the memory of LFQ's entropies, for which latents are compared with all codes
-COMMITMENT, ENTROPY = 0.25, 0.1  # of LFQ (Yu et al. 2023, arXiv 2310.05737)
 STANDARD_DECAY = 0.95  # of what standardizes latents
-DECAY, DEAD_SHARE = 0.99, 1 / 32  # of residual quantizers, as of the cosine codebook
+
+Q = TypeVar("Q", bound=Quantizer)
 
 
-def build_library_quantizer(config: QuantizerConfig) -> Quantizer:
-    """The quantizer of kind "fsq", "lfq" or "residual" that a config describes. Raises ConfigError without the library.
+def with_library(kind: str, make: Callable[[], Q]) -> Q:
+    """What `make` makes with the library. Raises ConfigError without it, naming the `kind` of quantizer.
 
     Always made on the CPU, so that what the library does not save has values even in a model on the meta device.
     """
     if find_spec(PACKAGE) is None:
-        raise ConfigError(f"a quantizer of kind {config.kind!r} needs {PACKAGE}; pip install '{EXTRA}'.")
+        raise ConfigError(f"a quantizer of kind {kind!r} needs {PACKAGE}; pip install '{EXTRA}'.")
     with torch.device("cpu"):
-        match config.kind:
-            case "fsq":
-                return FiniteScalarQuantizer(config.levels, config.codebooks)
-            case "lfq":
-                return LookupFreeQuantizer(config.size, config.codebooks)
-        return ResidualQuantizer(config.size, config.latent, config.codebooks)
+        return make()
 
 
 def _library() -> Any:
@@ -84,9 +79,9 @@ class LatticeQuantizer(Quantizer):
 
     def _moments(self, latents_TC: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance over the latents of all processes, with gradients to those of this one."""
-        count = sum(gather.counts(latents_TC))
-        mean_C = gather.total(latents_TC.sum(0)) / count
-        return mean_C, gather.total((latents_TC - mean_C).square().sum(0)) / count
+        count = sum(distributed.counts(latents_TC))
+        mean_C = distributed.total(latents_TC.sum(0)) / count
+        return mean_C, distributed.total((latents_TC - mean_C).square().sum(0)) / count
 
     def _follow(self, mean_C: Tensor, variance_C: Tensor) -> None:
         """Move the averages; the first batch sets them, and one that is not finite is left out."""
@@ -132,15 +127,16 @@ class LookupFreeQuantizer(LatticeQuantizer):
     The loss pulls latents to their signs and rewards entropy: little for each latent, much over all of them.
     """
 
-    def __init__(self, size: int, codebooks: int) -> None:
-        weights = {"commitment_loss_weight": COMMITMENT, "entropy_loss_weight": ENTROPY}
+    def __init__(self, size: int, codebooks: int, commitment: float = 0.25, entropy: float = 0.1) -> None:
+        """`commitment` and `entropy` are the weights of the two losses (Yu et al. 2023)."""
+        weights = {"commitment_loss_weight": commitment, "entropy_loss_weight": entropy}
         super().__init__(_library().LFQ(codebook_size=size, num_codebooks=codebooks, **weights), size, codebooks)
 
     def _round(self, z_BNC: Tensor) -> Quantized:
         scores = z_BNC[..., 0].numel() * self.codebooks * self.size
         self.layer.frac_per_sample_entropy = min(1.0, SCORES_AT_ONCE / scores)
         # The library divides the shares by the number of processes, and with them the weight of their entropy.
-        self.layer.diversity_gamma = float(gather.processes())
+        self.layer.diversity_gamma = float(distributed.processes())
         codes_BNC, ids, loss = self.layer(z_BNC)
         return Quantized(codes_BNC, ids.long(), loss)
 
@@ -149,19 +145,19 @@ class ResidualQuantizer(Quantizer):
     """G codebooks one after the other, each for what those before it left over (Zeghidour et al. 2021, algorithm 1).
 
     A latent gets one id of each; its code is the sum of theirs. The first training batch places the codes by k-means;
-    then each moves, by moving averages, towards the mean of what chose it. One chosen less often than `DEAD_SHARE` of
-    an even share restarts at random.
+    then each moves, by moving averages with `decay`, towards the mean of what chose it. One chosen less often than
+    `dead_share` of an even share restarts at random.
     """
 
-    def __init__(self, size: int, latent: int, codebooks: int) -> None:
+    def __init__(self, size: int, latent: int, codebooks: int, decay: float = 0.99, dead_share: float = 1 / 32) -> None:
         super().__init__()
-        self.size, self.codebooks = size, codebooks
+        self.size, self.codebooks, self.dead_share = size, codebooks, dead_share
         self.layer = _library().ResidualVQ(
             dim=latent,
             num_quantizers=codebooks,
             codebook_size=size,
             kmeans_init=True,
-            decay=DECAY,
+            decay=decay,
             sync_codebook=False,
             rotation_trick=False,  # gradients would explode where almost nothing is left over
         )
@@ -175,14 +171,14 @@ class ResidualQuantizer(Quantizer):
         with torch.autocast(z_BNC.device.type, enabled=False):
             z_BNC = z_BNC.float()
             # A batch with a non-finite latent teaches nothing: it would stay in the averages for ever.
-            if self.training and bool(torch.isfinite(gather.total(z_BNC.detach().sum()))):
+            if self.training and bool(torch.isfinite(distributed.total(z_BNC.detach().sum()))):
                 return self._learn(z_BNC)
             return self._search(z_BNC)
 
     def _learn(self, z_BNC: Tensor) -> Quantized:
-        latents = sum(gather.counts(z_BNC.flatten(0, 1)))
+        latents = sum(distributed.counts(z_BNC.flatten(0, 1)))
         for codebook in self._codebooks():
-            codebook.threshold_ema_dead_code = codebook.reset_cluster_size = DEAD_SHARE * latents / self.size
+            codebook.threshold_ema_dead_code = codebook.reset_cluster_size = self.dead_share * latents / self.size
         codes_BNC, ids_BNG, losses = self.layer(z_BNC)
         return Quantized(codes_BNC, ids_BNG, losses.sum())
 
@@ -216,7 +212,7 @@ class ResidualQuantizer(Quantizer):
 
 def _add_up(values: Tensor) -> None:
     """Replaces the values, in place, by their sum over all processes."""
-    values.copy_(gather.total(values))
+    values.copy_(distributed.total(values))
 
 
 def _sample(rows_1TC: Tensor, count: int) -> Tensor:

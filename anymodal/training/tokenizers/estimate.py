@@ -14,9 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from anymodal.checkpoints.tokenizer import tokenizer_record
 from anymodal.config import structure
 from anymodal.errors import ConfigError
-from anymodal.files import read_object
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
@@ -100,7 +100,7 @@ def _described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not there yet; give encoder and decoder too, as they will be, for a dry run")
     path: Path = folder / "config.json"
-    made = structure(read_object(path).get("tokenizer"), TokenizerConfig, str(path))
+    made = structure(tokenizer_record(path).get("tokenizer"), TokenizerConfig, str(path))
     denoiser = config.unet or config.uvit
     return made if denoiser is None else attrs.evolve(made, decoder=denoiser, noise=config.noise, refine=False)
 

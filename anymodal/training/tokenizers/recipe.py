@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -29,16 +29,18 @@ from anymodal.tokenizers.config import (
     UNetConfig,
     UViTConfig,
     ViTConfig,
-    lattice_width,
 )
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
+from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.checkpoint import claimed
 from anymodal.training.parallel import World, world
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.training.tokenizers.run import train_tokenizer
+from anymodal.validators import init_fields
 
+SIZES = ("size", "latent", "codebooks")  # of a quantizer, settings of the modality
 MAX_BAD = 0.01  # share of texts that may be unreadable, as `TrainingSettings.max_bad`
 
 
@@ -61,23 +63,17 @@ class VocabularyConfig:
 
 
 @attrs.frozen(kw_only=True)
-class QuantizerChoice:
-    """Another quantizer than the modality's own: a kind of `QuantizerConfig`, and `levels` for "fsq"."""
-
-    kind: Literal["cosine", "product", "residual", "fsq", "lfq"]
-    levels: tuple[int, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
 class TokenizerRun:
     """Trains the tokenizer of `modality` on `data`, or the vocabulary on its texts.
 
     `data` is an aligned folder or a folder of sharded tars, also behind an address such as s3://bucket/data.
 
     `settings` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
-    tokenizer's config. `loss` defaults to the modality's own; `perceptual` adds a second one to it. Pictures are the
-    centered square, mirrored half of the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn
-    for each step; without them all have the modality's size.
+    tokenizer's config. `quantizer` takes the place of the modality's own: its `kind`, and settings of that kind
+    (`anymodal.tokenizers.quantizers.config`) besides its sizes, which are the modality's. `loss` defaults to the
+    modality's own; `perceptual` adds a second one to it. Pictures are the centered square, mirrored half of the time
+    with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn for each step; without them all have the
+    modality's size.
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
@@ -97,7 +93,7 @@ class TokenizerRun:
     noise: NoiseConfig = attrs.field(factory=NoiseConfig)
     codes: Path | None = None
     start: Path | None = None
-    quantizer: QuantizerChoice | None = None
+    quantizer: dict[str, Any] | None = None
     options: dict[str, Any] = attrs.field(factory=dict)
     training: TrainingSettings | None = None
     loss: str | None = None
@@ -111,6 +107,21 @@ class TokenizerRun:
     def __attrs_post_init__(self) -> None:
         if self.workers < 0:
             raise ConfigError(f"workers must be at least 0, got {self.workers}")
+        if self.quantizer is not None:
+            _check_quantizer(self.quantizer)
+
+
+def _check_quantizer(block: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a kind that does not exist, and for keys that it does not have."""
+    known = [name for name in init_fields(QUANTIZERS[QUANTIZERS.name_of(block)]) if name not in SIZES]
+    for key in block:
+        if key in SIZES:
+            raise ConfigError(f"quantizer: {key} is among the settings of the modality; give it there")
+        if key not in (QUANTIZERS.tag, *known):
+            kind = QUANTIZERS.name_of(block)
+            raise ConfigError(
+                f"quantizer: the kind {kind!r} has no {key!r}{nearest(key, known)}; it has {', '.join(known) or 'none'}"
+            )
 
 
 def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
@@ -228,13 +239,15 @@ def _one_decoder(config: TokenizerRun) -> UNetConfig | UViTConfig | None:
     return config.unet or config.uvit
 
 
-def _with_quantizer(plan: TokenizerConfig, choice: QuantizerChoice, modality: Modality) -> TokenizerConfig:
+def _with_quantizer(plan: TokenizerConfig, block: Mapping[str, Any], modality: Modality) -> TokenizerConfig:
     """The plan with another quantizer; where that leaves no choice of a latent, the modality takes it over."""
     own = plan.quantizer
-    latent = lattice_width(choice.kind, own.size, choice.levels) * own.codebooks or own.latent
-    quantizer = attrs.evolve(own, kind=choice.kind, levels=choice.levels, latent=latent)
+    sizes = {"size": own.size, "codebooks": own.codebooks}
+    if attrs.fields_dict(QUANTIZERS[QUANTIZERS.name_of(block)])["latent"].default is attrs.NOTHING:
+        sizes["latent"] = own.latent
+    quantizer = QUANTIZERS({**sizes, **block})
     if "latent" in modality.settings:
-        modality.latent = latent  # type: ignore[attr-defined]
+        modality.latent = quantizer.latent  # type: ignore[attr-defined]
     return attrs.evolve(plan, quantizer=quantizer)
 
 

@@ -15,12 +15,12 @@ from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.tokenizers.config import (
     MLPConfig,
     NoiseConfig,
-    QuantizerConfig,
     TokenizerConfig,
     UNetConfig,
     UViTConfig,
     ViTConfig,
 )
+from anymodal.tokenizers.quantizers.config import QUANTIZERS as KINDS
 
 MLP_NAME = re.compile(r"BottleneckMLP/B_(\d{1,3})-Wi_(\d{1,5})(?:-E_(\d{1,3}))?")
 # Defaults of the original classes: a config that leaves out a key means these, not what other configs say.
@@ -105,11 +105,13 @@ def parse_tokenizer_config(
             channels=values["n_channels"],
             encoder=_mlp(values["enc_type"], source) if mlp else _vit(values, "enc", known, source),
             decoder=_decoder(values, mlp, diffusion, known, source),
-            quantizer=QuantizerConfig(
-                kind=QUANTIZERS[values["quant_type"]],  # type: ignore[arg-type]
-                size=values["codebook_size"],
-                latent=values["latent_dim"],
-                codebooks=values["num_codebooks"],
+            quantizer=KINDS(
+                {
+                    "kind": QUANTIZERS[values["quant_type"]],
+                    "size": values["codebook_size"],
+                    "latent": values["latent_dim"],
+                    "codebooks": values["num_codebooks"],
+                }
             ),
             image_size=224 if mlp else values["image_size"],
             labels=values["n_labels"],
