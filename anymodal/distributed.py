@@ -1,20 +1,77 @@
-"""The processes of a run as one: sums, values and rows over all of them. Without a process group nothing happens.
+"""The processes that torchrun starts: who they are, and sums, values and rows over all of them.
 
-Every process must make the same calls in the same order.
+Every process must make the same calls in the same order. Without a process group there is one process, and nothing
+happens.
 
 Shapes: T rows of this process, C width, K rows wanted.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
+from attrs import frozen
 from torch import Tensor
 from torch import distributed as dist
+
+
+@frozen
+class World:
+    """The processes of a run: this one's number, how many there are, and the device it computes on."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and talks for all."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, on this process's device; without gradients."""
+        return tensor if self.size == 1 else total(tensor.detach().to(self.device))
+
+    def agree(self, number: int) -> int:
+        """The number that the first process has."""
+        return number if self.size == 1 else int(first(torch.tensor(number, device=self.device)))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def alone(device: str | torch.device | None = None) -> World:
+    """The world of a single process, on the first GPU if there is one and `device` does not say otherwise."""
+    return World(0, 1, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """The processes that torchrun started, joined for as long as the block runs; one process without it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+        yield joined() if dist.is_initialized() else alone()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield joined()
+        dist.barrier()  # who leaves first must not cut the others off
+    finally:
+        dist.destroy_process_group()
+
+
+def joined() -> World:
+    """The world of a process group that exists already."""
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    return World(dist.get_rank(), dist.get_world_size(), device)
 
 
 def processes() -> int:

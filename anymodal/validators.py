@@ -13,6 +13,7 @@ A `Table` holds a choice among several classes of settings, to which other distr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -174,7 +175,7 @@ class Table(Generic[T]):
     def __init__(self, base: type[T], what: str, tag: str = "name", default: str | None = None) -> None:
         """A table without classes; `what` says in messages and in `group` what one of them is, such as "schedule"."""
         self.base, self.what, self.tag, self.default = base, what, tag, default
-        self.group = f"anymodal.{what.replace(' ', '_')}s"
+        self.group = "anymodal." + re.sub(r"\W+", "_", what) + "s"
         self._classes: dict[str, type[T]] = {}
         _TABLES[base] = self
 

@@ -44,7 +44,9 @@ def train(tokenizer: VQTokenizer | DiffusionTokenizer, x: Tensor, steps: int) ->
         for step in range(start, steps):
             yield x[torch.from_numpy(np.random.default_rng(step).integers(len(x), size=32))]
 
-    settings = TrainingSettings(steps=steps, batch_size=32, lr=1e-3, warmup_steps=steps // 10, precision="float32")
+    settings = TrainingSettings(
+        steps=steps, batch_size=32, lr=1e-3, schedule={"warmup_steps": steps // 10}, precision="float32"
+    )
     train_tokenizer(tokenizer, batches, "mse", settings)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from anymodal.cli.main import main
 
@@ -69,3 +70,8 @@ def installed(folder: Path, name: str, group: str, entry: str, code: str) -> Non
     facts.mkdir()
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text(f"[{group}]\n{entry} = {name}:Added\n")
+
+
+def stored_tensors(checkpoint: Path) -> dict[str, Any]:
+    """All tensors by name of a checkpoint of a run with one process."""
+    return {name: tensor for file in checkpoint.glob("*.safetensors") for name, tensor in load_file(file).items()}

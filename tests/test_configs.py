@@ -54,7 +54,7 @@ def test_any_mixture_survives_being_printed(tmp_path_factory, inputs, weight, ke
 def test_print_config_fills_in_defaults_and_overrides(capsys):
     assert command("train", RECIPES / "model.yaml", "--print-config", "--json", "--set", "training.steps=7") == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["training"]["steps"] == 7 and printed["training"]["betas"] == [0.9, 0.95]
+    assert printed["training"]["steps"] == 7 and printed["training"]["optimizer"]["betas"] == [0.9, 0.95]
     assert printed["parallel"] == {"strategy": "ddp", "checkpoint_activations": False, "compile": False}
 
 
@@ -129,10 +129,10 @@ def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
     [
         ("training.lr=fast", "training.lr must be a number, got 'fast'"),
         ("training.lr=", "training.lr must be a number, got None"),
-        ("training.betas=0.9", "training.betas must be a list, got 0.9"),
-        ("training.betas=[0.9]", "training.betas must be a list of 2, got [0.9]"),
-        ("training.betas=[0.9, x]", "training.betas[1] must be a number, got 'x'"),
-        ("training.optimizer=sgd", "training.optimizer must be one of adamw, muon, got 'sgd'"),
+        ("training.optimizer={betas: 0.9}", "training.optimizer.betas must be a list, got 0.9"),
+        ("training.optimizer={betas: [0.9]}", "training.optimizer.betas must be a list of 2, got [0.9]"),
+        ("training.optimizer={betas: [0.9, x]}", "training.optimizer.betas[1] must be a number, got 'x'"),
+        ("training.optimizer=sgd", "training.optimizer: there is no optimizer 'sgd'; choose from adamw, muon"),
         ("training=5", "training must be keys and values, got 5"),
         ("modalities=[rgb]", "modalities must be keys and values, got ['rgb']"),
         ("modalities.rgb=5", "modalities.rgb must be keys and values, got 5"),
@@ -146,7 +146,7 @@ def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
         ("evaluation=out", "evaluation must be keys and values, got 'out'"),
         ("evaluation={every: 5}", "evaluation.data must be given"),
         ("start={model: tiny, freeze: encoder}", "start.freeze must be a list, got 'encoder'"),
-        ("workers=-1", "workers must be at least 0, got -1"),
+        ("workers=-1", "TrainConfig.workers must be at least 0, got -1"),
         ("masking.input_tokens=-3", "masking needs input_tokens and target_tokens of at least 0, got -3 and 160"),
         ("masking.target_tokens=0", "masking.target_tokens must be at least 1, got 0"),
         (

@@ -295,7 +295,9 @@ def test_training_on_a_frozen_encoder_lowers_the_loss_and_keeps_the_codes(tmp_pa
     tokenizer.adopt(feed_forward)
     x = (torch.rand(16, 3, 1, 1) * 2 - 1).expand(-1, -1, 32, 32).contiguous()
     ids = feed_forward.encode(x)
-    run = TrainingSettings(steps=80, batch_size=16, lr=2e-3, warmup_steps=5, log_every=10, precision="float32")
+    run = TrainingSettings(
+        steps=80, batch_size=16, lr=2e-3, schedule={"warmup_steps": 5}, log_every=10, precision="float32"
+    )
     trained = train_tokenizer(tokenizer, lambda start: iter(lambda: x, None), "mse", run, tmp_path)
     records = read_log(tmp_path / "log.jsonl")
     assert records[-1]["reconstruction"] < 0.8 * records[0]["reconstruction"]

@@ -19,33 +19,44 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from small_runs import stored_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymodal.config import structure
+from anymodal.distributed import alone
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.training.average import WeightAverage
 from anymodal.training.checkpoint import (
-    CheckpointConfig,
     CheckpointFolder,
+    SavingConfig,
     best_checkpoint,
     claimed,
     newest_checkpoint,
     read_state,
-    read_tensors,
 )
-from anymodal.training.engine import Engine, TrainingDiverged, to_device
+from anymodal.training.device import to_device
+from anymodal.training.engine import Engine, Runtime, TrainingDiverged
 from anymodal.training.log import TrainingLog, _Bar, read_log
-from anymodal.training.optim import WeightAverage, build_optimizers, constant, cosine, parameter_groups, trapezoid
-from anymodal.training.parallel import alone
+from anymodal.training.optim import OPTIMIZERS, MuonConfig, OptimizerConfig, parameter_groups
+from anymodal.training.schedules import SCHEDULES, ConstantSchedule, CosineSchedule, Schedule, TrapezoidSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
 from anymodal.training.tokenizers.run import train_tokenizer
 
+CPU = Runtime(device="cpu")
 SETTINGS = TrainingSettings(
-    steps=10, batch_size=4, lr=1e-2, warmup_steps=3, ema=0.9, precision="float32", log_every=2, save_every=5
+    steps=10,
+    batch_size=4,
+    lr=1e-2,
+    schedule=CosineSchedule(warmup_steps=3),
+    ema=0.9,
+    precision="float32",
+    log_every=2,
+    save_every=5,
 )
 
 
@@ -65,6 +76,18 @@ class Noisy(nn.Module):
         return self.second(self.drop(self.norm(self.first(x))))
 
 
+class Tables(nn.Module):
+    """A table that is looked up, a matrix and a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.linear = nn.Parameter(torch.ones(6, 4)), nn.Linear(4, 3)
+        self.lookups, self.sparse_lookups = (self.table,), False
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.linear(F.embedding(ids, self.table, sparse=self.sparse_lookups))
+
+
 def batches_from(start: int) -> Iterator[Tensor]:
     for index in itertools.count(start):
         yield torch.randn(4, 3, generator=torch.Generator().manual_seed(index))
@@ -78,7 +101,7 @@ def squared(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 def trained(
     out: Path | None = None, resume: bool = False, batches: Any = batches_from, **changes: Any
 ) -> Engine[Noisy]:
-    engine = Engine(Noisy(), attrs.evolve(SETTINGS, **changes), out, device="cpu")
+    engine = Engine(Noisy(), attrs.evolve(SETTINGS, **changes), out, runtime=CPU)
     engine.run(batches, squared, resume=resume)
     return engine
 
@@ -196,7 +219,7 @@ class TestResume:
     def test_another_model_is_refused(self, tmp_path: Path) -> None:
         trained(tmp_path)
         with pytest.raises(CheckpointError, match="another model"):
-            Engine(nn.Linear(3, 3), SETTINGS, tmp_path, device="cpu").resume()
+            Engine(nn.Linear(3, 3), SETTINGS, tmp_path, runtime=CPU).resume()
 
 
 class TestStopping:
@@ -231,7 +254,7 @@ class TestNonFinite:
         def sometimes_nan(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
             return {"loss": model(x).sum() * (math.nan if engine.step == 4 else 1.0)}
 
-        engine = Engine(nn.Linear(3, 1), SETTINGS, tmp_path, device="cpu")
+        engine = Engine(nn.Linear(3, 1), SETTINGS, tmp_path, runtime=CPU)
         engine.run(batches_from, sometimes_nan)
         assert engine.skipped == 1
         assert all(p.isfinite().all() for p in engine.model.parameters())
@@ -240,7 +263,7 @@ class TestNonFinite:
         assert all(math.isfinite(record["loss"]) for record in records)
 
     def test_twenty_in_a_row_end_the_run(self) -> None:
-        engine = Engine(nn.Linear(3, 1), attrs.evolve(SETTINGS, steps=50), device="cpu")
+        engine = Engine(nn.Linear(3, 1), attrs.evolve(SETTINGS, steps=50), runtime=CPU)
         weight = engine.model.weight.clone()
         with pytest.raises(TrainingDiverged, match="up to step 20 "):
             engine.run(batches_from, lambda model, x: {"loss": model(x).sum() * math.inf})
@@ -250,7 +273,7 @@ class TestNonFinite:
 
 class TestLog:
     def test_lines(self, tmp_path: Path) -> None:
-        engine = Engine(Noisy(), SETTINGS, tmp_path, device="cpu")
+        engine = Engine(Noisy(), SETTINGS, tmp_path, runtime=CPU)
         engine.run(batches_from, squared, report=lambda: {"answer": 42.0})
         records = read_log(tmp_path / "log.jsonl")
         assert [record["step"] for record in records] == [2, 4, 6, 8, 10]
@@ -286,7 +309,7 @@ class TestLog:
     def test_lines_on_standard_error_only_if_asked(self, capsys: pytest.CaptureFixture[str]) -> None:
         trained()
         assert capsys.readouterr() == ("", "")
-        engine = Engine(Noisy(), SETTINGS, device="cpu", verbose=True)
+        engine = Engine(Noisy(), SETTINGS, runtime=Runtime(device="cpu", verbose=True))
         engine.run(batches_from, squared)
         written = capsys.readouterr()
         assert written.out == "" and "step 10/10" in written.err and "loss" in written.err
@@ -294,17 +317,30 @@ class TestLog:
 
 class TestOptimization:
     def test_schedule_values(self) -> None:
-        assert [cosine(step, 14, 4) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
-        assert cosine(9, 14, 4) == pytest.approx(0.5)
-        assert cosine(14, 14, 4) == pytest.approx(0)
-        assert [constant(step, 14, 2) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
-        assert [trapezoid(step, 10, 2) for step in (0, 1, 7, 8, 9, 10)] == [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
-        assert constant(0, 5, 0) == cosine(0, 5, 0) == 1.0
+        cosine, constant = CosineSchedule(warmup_steps=4), ConstantSchedule(warmup_steps=2)
+        trapezoid = TrapezoidSchedule(warmup_steps=2)
+        assert [cosine.share(step, 14) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+        assert cosine.share(9, 14) == pytest.approx(0.5)
+        assert cosine.share(14, 14) == pytest.approx(0)
+        assert [constant.share(step, 14) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+        assert [trapezoid.share(step, 10) for step in (0, 1, 7, 8, 9, 10)] == [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+        assert ConstantSchedule().share(0, 5) == CosineSchedule().share(0, 5) == 1.0
 
-    @pytest.mark.parametrize("schedule", [cosine, trapezoid])
+    def test_schedules_end_at_their_minimum(self) -> None:
+        cosine, trapezoid = CosineSchedule(minimum=0.1), TrapezoidSchedule(minimum=0.25, decay=0.5)
+        assert [cosine.share(step, 10) for step in (0, 5, 10)] == pytest.approx([1.0, 0.55, 0.1])
+        assert [trapezoid.share(step, 8) for step in (4, 6, 8)] == pytest.approx([1.0, 0.625, 0.25])
+
+    @given(steps=st.integers(1, 10**7))
+    def test_a_trapezoid_falls_over_a_fifth(self, steps: int) -> None:
+        for left in {1, steps // 10, max(1, steps // 5)}:
+            assert TrapezoidSchedule().share(steps - left, steps) == min(1.0, left / max(1, steps // 5))
+
+    @pytest.mark.parametrize("kind", [CosineSchedule, TrapezoidSchedule])
     @given(steps=st.integers(1, 200), warmup=st.integers(0, 50))
-    def test_schedules_rise_then_fall_within_bounds(self, schedule: Any, steps: int, warmup: int) -> None:
-        shares = [schedule(step, steps, warmup) for step in range(steps)]
+    def test_schedules_rise_then_fall_within_bounds(self, kind: Any, steps: int, warmup: int) -> None:
+        schedule = kind(warmup_steps=warmup)
+        shares = [schedule.share(step, steps) for step in range(steps)]
         assert all(0 < share <= 1 for share in shares)
         peak = shares.index(max(shares))
         assert shares[:peak] == sorted(shares[:peak])
@@ -319,10 +355,51 @@ class TestOptimization:
 
     def test_muon_trains_the_matrices_of_linear_layers_and_adamw_the_rest(self) -> None:
         model = nn.ModuleDict({"table": nn.Embedding(4, 3), "linear": nn.Linear(3, 2), "norm": nn.LayerNorm(2)})
-        adamw, muon = build_optimizers(model, "muon", 1e-3, 0.05, (0.9, 0.95))
+        adamw, muon = MuonConfig().build(model, 1e-3)
         assert [p for group in muon.param_groups for p in group["params"]] == [model["linear"].weight]
         rest = {id(p) for group in adamw.param_groups for p in group["params"]}
         assert rest == {id(p) for p in model.parameters()} - {id(model["linear"].weight)}
+
+    @pytest.mark.parametrize("block", ["adamw", "muon", {"tables": "rows"}, {"name": "muon", "tables": "rows"}])
+    def test_the_bytes_of_an_optimizer_are_those_it_comes_to_hold(self, block: Any) -> None:
+        config = OPTIMIZERS(block)
+        engine = Engine(Tables(), attrs.evolve(SETTINGS, optimizer=config, steps=1), runtime=CPU)
+        engine.run(itertools.repeat(torch.tensor([1, 3])), lambda model, ids: {"loss": model(ids).sum()})
+        slots = [slot for o in engine.optimizers for held in o.state.values() for slot in held.values()]
+        with torch.device("meta"):
+            outline = Tables()
+        assert config.state_bytes(outline) == sum(slot.nbytes for slot in slots if slot.ndim)
+
+    def test_another_distribution_adds_an_optimizer_and_a_schedule(self, tmp_path: Path) -> None:
+        @OPTIMIZERS.add
+        @attrs.frozen(kw_only=True)
+        class Momentum(OptimizerConfig):
+            name: str = attrs.field(init=False, default="momentum")
+            decay: float = 0.5
+
+            def build(self, model: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+                return [torch.optim.SGD(model.parameters(), lr=lr, momentum=self.decay)]
+
+        @SCHEDULES.add
+        @attrs.frozen(kw_only=True)
+        class Halved(Schedule):
+            name: str = attrs.field(init=False, default="halved")
+
+            def share(self, step: int, steps: int) -> float:
+                return 1.0 if step < steps // 2 else 0.5
+
+        try:
+            block = {"optimizer": {"name": "momentum", "decay": 0.25}, "schedule": "halved", "steps": 4, "lr": 0.01}
+            settings = structure({**block, "batch_size": 4, "log_every": 1}, TrainingSettings, "a file")
+            engine = Engine(nn.Linear(3, 3), settings, tmp_path, CPU)
+            engine.run(batches_from, squared)
+            assert [line["lr"] for line in read_log(tmp_path / "log.jsonl")] == [0.01, 0.01, 0.005, 0.005]
+            assert settings.optimizer.state_bytes(nn.Linear(3, 3, device="meta")) == 4 * 12
+            with pytest.raises(ConfigError, match=r"was started with optimizer.decay = 0.25, not 0.5"):
+                Engine(nn.Linear(3, 3), attrs.evolve(settings, optimizer="momentum"), tmp_path, CPU).resume()
+        finally:
+            OPTIMIZERS.remove("momentum")
+            SCHEDULES.remove("halved")
 
     def test_average_formula(self) -> None:
         model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
@@ -340,7 +417,7 @@ class TestOptimization:
         def run(accumulate: int, split: int) -> nn.Module:
             torch.manual_seed(0)
             settings = attrs.evolve(SETTINGS, accumulate=accumulate, steps=3)
-            engine = Engine(nn.Linear(3, 3), settings, device="cpu")
+            engine = Engine(nn.Linear(3, 3), settings, runtime=CPU)
             engine.run((part for x in batches_from(0) for part in x.chunk(split)), squared)
             return engine.model
 
@@ -353,7 +430,7 @@ class TestOptimization:
             norms.append(None if model.weight.grad is None else model.weight.grad.norm())
             return {"loss": 1e6 * model(x).sum()}
 
-        engine = Engine(nn.Linear(3, 1, bias=False), attrs.evolve(SETTINGS, steps=1, clip=0.5), device="cpu")
+        engine = Engine(nn.Linear(3, 1, bias=False), attrs.evolve(SETTINGS, steps=1, clip=0.5), runtime=CPU)
         engine.optimizers[0].register_step_pre_hook(lambda *_: norms.append(engine.model.weight.grad.norm()))
         engine.run(batches_from, steep)
         assert norms[0] is None and norms[1] == pytest.approx(0.5, rel=1e-3)
@@ -371,12 +448,12 @@ class TestOptimization:
         ("ema", 1.0),
         ("schedule", "step"),
         ("precision", "float16"),
-        ("betas", (0.9, 1.0)),
+        ("optimizer", {"betas": (0.9, 1.0)}),
         ("max_minutes", 0),
     ],
 )
 def test_impossible_settings_name_the_field(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=field):
+    with pytest.raises(ConfigError, match=field if field != "optimizer" else "betas"):
         attrs.evolve(SETTINGS, **{field: value})
 
 
@@ -387,22 +464,22 @@ def test_settings_are_plain_data() -> None:
 
 @pytest.mark.parametrize("background", [True, False])
 def test_the_newest_and_the_best_checkpoints_stay(tmp_path: Path, background: bool) -> None:
-    folder = CheckpointFolder(tmp_path, CheckpointConfig(keep=2, best=1, background=background), alone("cpu"))
+    folder = CheckpointFolder(tmp_path, SavingConfig(keep=2, best=1, background=background), alone("cpu"))
     for step, score in ((1, 0.9), (2, 0.1), (3, 0.5), (9, None), (10, None)):
         folder.save(step, {"model/x": torch.full((2,), float(step))}, {"score": score})
     folder.finish()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:08d}" for step in (2, 9, 10)]
     newest = newest_checkpoint(tmp_path)
-    assert read_state(newest)["step"] == 10 and read_tensors(newest)["model/x"].tolist() == [10, 10]
+    assert read_state(newest)["step"] == 10 and stored_tensors(newest)["model/x"].tolist() == [10, 10]
     assert best_checkpoint(tmp_path).name == "step-00000002"
 
 
 def test_a_checkpoint_holds_what_was_there_when_it_began(tmp_path: Path) -> None:
-    folder, x = CheckpointFolder(tmp_path, CheckpointConfig(), alone("cpu")), torch.ones(1000, 1000)
+    folder, x = CheckpointFolder(tmp_path, SavingConfig(), alone("cpu")), torch.ones(1000, 1000)
     folder.save(1, {"model/x": x}, {})
     x.zero_()
     folder.finish()
-    assert read_tensors(newest_checkpoint(tmp_path))["model/x"].mean() == 1
+    assert stored_tensors(newest_checkpoint(tmp_path))["model/x"].mean() == 1
 
 
 def test_batches_of_any_structure_reach_the_device() -> None:

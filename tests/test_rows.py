@@ -16,8 +16,8 @@ from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.checkpoint import optimizer_tensors
-from anymodal.training.engine import Engine
-from anymodal.training.optim import build_optimizers
+from anymodal.training.engine import Engine, Runtime
+from anymodal.training.optim import OPTIMIZERS, AdamWConfig
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.sparse_adamw import RowAdamW, check_rows, clip_gradients, touched
 
@@ -29,8 +29,16 @@ LAYOUT = Layout(
     ]
 )
 CONFIG = ModelConfig(dim=16, encoder_depth=1, decoder_depth=1, heads=2)
+CPU = Runtime(device="cpu")
 SETTINGS = TrainingSettings(
-    steps=6, batch_size=4, lr=1e-2, precision="float32", tables="rows", save_every=3, log_every=1, ema=0.9
+    steps=6,
+    batch_size=4,
+    lr=1e-2,
+    precision="float32",
+    optimizer=AdamWConfig(tables="rows"),
+    save_every=3,
+    log_every=1,
+    ema=0.9,
 )
 seeds = st.integers(0, 2**32)
 
@@ -138,7 +146,7 @@ def test_a_dense_gradient_touches_the_rows_where_it_is_not_zero():
 def test_a_step_of_a_model_moves_the_rows_it_looks_up_and_no_others(kind):
     net, packed = model(), batch(0)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    optimizers = build_optimizers(net, kind, 1e-2, 0.05, (0.9, 0.95), "rows")
+    optimizers = OPTIMIZERS({"name": kind, "tables": "rows"}).build(net, 1e-2)
     loss(net, packed).backward()
     assert net.input_table.grad.is_sparse and net.query_table.grad.is_sparse
     for optimizer in optimizers:
@@ -165,12 +173,12 @@ def test_lookups_and_one_split_of_the_heads_have_the_gradients_of_plain_indexing
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
-    whole = Engine(model(), SETTINGS, tmp_path / "whole", device="cpu")
+    whole = Engine(model(), SETTINGS, tmp_path / "whole", runtime=CPU)
     whole.run(batches, step)
-    first = Engine(model(), SETTINGS, tmp_path / "cut", device="cpu")
+    first = Engine(model(), SETTINGS, tmp_path / "cut", runtime=CPU)
     with pytest.raises(StopIteration):
         first.run(batches, interrupted(4))
-    again = Engine(model(), SETTINGS, tmp_path / "cut", device="cpu")
+    again = Engine(model(), SETTINGS, tmp_path / "cut", runtime=CPU)
     assert again.resume() == 3
     again.run(batches, step, resume=True)
     for name, tensor in whole.weights().items():
@@ -195,7 +203,9 @@ def test_by_rows_and_dense_learn_alike():
     losses = []
     for tables in ("dense", "rows"):
         net = model()
-        engine = Engine(net, attrs.evolve(SETTINGS, steps=30, tables=tables, ema=0.0), device="cpu")
+        engine = Engine(
+            net, attrs.evolve(SETTINGS, steps=30, optimizer=AdamWConfig(tables=tables), ema=0.0), runtime=CPU
+        )
         engine.run(lambda start: (batch(number % 3) for number in range(start, 99)), step)
         losses.append(loss(net, batch(0)).item())
     assert losses[0] < 3 and losses[1] == pytest.approx(losses[0], rel=0.1)
@@ -207,6 +217,6 @@ def test_where_rows_cannot_be_trained_the_error_says_so():
     check_rows("dense", 2)
     check_rows("rows", 1)
     with pytest.raises(ConfigError, match="Linear trains no tables by rows"):
-        build_optimizers(nn.Linear(2, 2), "adamw", 1e-3, 0.0, (0.9, 0.95), "rows")
-    with pytest.raises(ConfigError, match="tables is 'sparse'; it must be one of dense, rows"):
-        attrs.evolve(SETTINGS, tables="sparse")
+        AdamWConfig(tables="rows").build(nn.Linear(2, 2), 1e-3)
+    with pytest.raises(ConfigError, match="tables must be one of dense, rows, got 'sparse'"):
+        attrs.evolve(SETTINGS, optimizer={"tables": "sparse"})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_runs import stored_tensors
 
 import anymodal as am
 from anymodal.checkpoints.state import parts
@@ -23,10 +24,10 @@ from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet
-from anymodal.training.checkpoint import read_tensors
 from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.multimodal.lora import LoraConfig, with_adapters
 from anymodal.training.multimodal.run import train
-from anymodal.training.multimodal.warm_start import LoraConfig, StartConfig, idle, prepare, with_adapters
+from anymodal.training.multimodal.warm_start import StartConfig, prepare, unused_parameters
 
 SIZE = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2)
 GRID = {"size": 16, "patch": 8, "codebook": 24, "latent": 8}
@@ -106,7 +107,7 @@ def test_frozen_weights_need_no_gradient_and_waiting_ones_are_idle(old):
     model, config = build_model("rgb"), StartConfig(model=str(old), freeze=("encoder.*",), freeze_steps=3)
     prepare(model.transformer, config)
     assert all(p.requires_grad for p in model.transformer.parameters())
-    waiting = idle(model.transformer, config)
+    waiting = unused_parameters(model.transformer, config)
     assert len(list(waiting(2))) == len(list(model.transformer.encoder.parameters())) and not list(waiting(3))
 
 
@@ -116,7 +117,7 @@ def test_frozen_weights_need_no_gradient_and_waiting_ones_are_idle(old):
         ({"freeze": ["*"]}, "leaves nothing to train"),
         ({"freeze": ["blocks.*"]}, "fits no weight"),
         ({"lora": {"targets": ["fc4"]}}, "layers: fc1, fc2, fc3, kv, proj, q, qkv"),
-        ({"lora": {"rank": 0}}, "rank 0"),
+        ({"lora": {"rank": 0}}, "LoraConfig.rank must be at least 1, got 0"),
         ({"lora": {}, "freeze": ["encoder.*"]}, "leave out freeze"),
         ({"freeze_steps": 3}, "freeze beside it"),
     ],
@@ -184,7 +185,7 @@ def test_weights_that_wait_move_later_and_resuming_is_exact(dataset, tmp_path):
     start = {"model": str(dataset / "old"), "freeze": ["encoder.*", "decoder.*"], "freeze_steps": 3}
     whole = train(configured(dataset, SET, start=start, training={"ema": 0.5}), tmp_path / "whole")
     before = weights(am.load(dataset / "old", device="cpu"))
-    early = read_tensors(tmp_path / "whole" / "checkpoints" / "step-00000002")
+    early = stored_tensors(tmp_path / "whole" / "checkpoints" / "step-00000002")
     name = "encoder.0.attn.qkv.weight"
     assert torch.equal(early[f"model/{name}"], before[name]) and not torch.equal(weights(whole)[name], before[name])
     first = configured(dataset, SET, start=start, training={"ema": 0.5, "max_minutes": 1e-6})
@@ -202,7 +203,7 @@ def test_frozen_weights_stay_and_are_not_in_checkpoints(dataset, tmp_path):
     assert (
         still >= {name for name in before if name.startswith(("encoder.", "decoder."))} and "outputs.rgb" not in still
     )
-    stored = read_tensors(tmp_path / "checkpoints" / "step-00000004")
+    stored = stored_tensors(tmp_path / "checkpoints" / "step-00000004")
     assert not [name for name in stored if name.split("/")[1].startswith(("encoder.", "decoder."))]
     assert (tmp_path / "start.json").exists()
 
@@ -212,7 +213,7 @@ def test_adapters_are_small_and_merged(dataset, tmp_path):
     start = {"model": str(dataset / "old"), "lora": lora}
     two = {"depth": {}, "rgb": {}}
     model = train(configured(dataset, two, start=start), tmp_path)
-    stored = read_tensors(tmp_path / "checkpoints" / "step-00000004")
+    stored = stored_tensors(tmp_path / "checkpoints" / "step-00000004")
     assert stored and all("lora_" in name for name in stored)
     before, after = weights(am.load(dataset / "old", device="cpu")), weights(am.load(tmp_path / "model", device="cpu"))
     assert before.keys() == after.keys() and torch.equal(before["outputs.rgb"], after["outputs.rgb"])

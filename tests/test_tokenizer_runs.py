@@ -171,7 +171,7 @@ CHOSEN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", CHOSEN)
 def test_every_quantizer_learns_pictures_inside_a_modality(kind: str, scenes: Path, tmp_path: Path) -> None:
     settings, quantizer = CHOSEN[kind]
-    steps = {**STEPS, "steps": 80, "batch_size": 16, "lr": 3e-3, "warmup_steps": 5, "log_every": 10}
+    steps = {**STEPS, "steps": 80, "batch_size": 16, "lr": 3e-3, "schedule": {"warmup_steps": 5}, "log_every": 10}
     keys = {"settings": {**GRID, **settings}, "quantizer": quantizer, "encoder": VIT, "decoder": VIT, "training": steps}
     modality = loaded(trained_tokenizer(scenes, tmp_path, modality="rgb", **keys))
     records = lines(tmp_path, "rgb")
@@ -364,7 +364,9 @@ def test_a_run_for_other_values_is_not_taken_up(scenes: Path, tmp_path: Path) ->
     keys: dict[str, Any] = {"modality": "depth", "data": str(scenes), "encoder": VIT, "decoder": VIT, "training": STEPS}
     near, far = ({**keys, "settings": {**GRID, "high": high}} for high in (20.0, 30.0))
     assert run(structure(near, TokenizerRun, "near"), tmp_path) == tmp_path / "modalities/depth"
-    with pytest.raises(ConfigError, match=r"made otherwise: settings.high was 20.0, is 30.0; resume it as it was"):
+    with pytest.raises(
+        ConfigError, match=r"made with other settings: settings.high was 20.0, is 30.0; resume it as it was"
+    ):
         run(structure(far, TokenizerRun, "far"), tmp_path, resume=True)
 
 
@@ -410,7 +412,7 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
 
 
 def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> None:
-    steps = {**STEPS, "steps": 4, "batch_size": 8, "warmup_steps": 2}
+    steps = {**STEPS, "steps": 4, "batch_size": 8, "schedule": {"warmup_steps": 2}}
     alone = trained_tokenizer(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
     words = [
         "-m",

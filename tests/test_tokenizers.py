@@ -221,7 +221,9 @@ def test_training_lowers_the_loss(name: str, loss: str, tmp_path) -> None:
     batch = example(name, batch=16)
     if name != "vector":  # one color or label per picture: something that fits through a codebook
         batch = batch[..., :1, :1].expand_as(batch).contiguous()
-    run = TrainingSettings(steps=60, batch_size=16, lr=3e-3, warmup_steps=5, log_every=10, ema=0.9, precision="float32")
+    run = TrainingSettings(
+        steps=60, batch_size=16, lr=3e-3, schedule={"warmup_steps": 5}, log_every=10, ema=0.9, precision="float32"
+    )
     tokenizer = VQTokenizer(attrs.evolve(CONFIGS[name], refine=False))
     trained = train_tokenizer(tokenizer, lambda start: iter(lambda: batch, None), loss, run, tmp_path)
     records = read_log(tmp_path / "log.jsonl")

@@ -19,15 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from small_runs import ALONE, torchrun
+from torch import Tensor
 
 from anymodal.data.batches import Batch
-from anymodal.errors import ConfigError, DataError
+from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout, collate
-from anymodal.training.checkpoint import CheckpointConfig, best_checkpoint
-from anymodal.training.engine import Engine
+from anymodal.training.checkpoint import SavingConfig, best_checkpoint
+from anymodal.training.engine import Engine, Runtime
 from anymodal.training.log import read_log
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.parallel import ParallelConfig
@@ -50,6 +51,7 @@ MASKING = MaskingConfig(
         Component(inputs={"a": 1}, targets={"b": 1, "t": 0.1}),
     ),
 )
+CPU = Runtime(device="cpu")
 SETTINGS = TrainingSettings(steps=6, batch_size=4, lr=1e-2, precision="float32", log_every=1, save_every=3)
 
 
@@ -123,7 +125,7 @@ class TestTheSameResult:
     )
     def test_however_blocks_are_run(self, parallel: dict[str, bool], tmp_path: Path) -> None:
         def run(**options: bool) -> dict[str, torch.Tensor]:
-            engine = Engine(model(), SETTINGS, device="cpu", parallel=ParallelConfig(**options))
+            engine = Engine(model(), SETTINGS, runtime=Runtime(device="cpu", parallel=ParallelConfig(**options)))
             engine.run(batches, MaskedLoss(LAYOUT))
             return engine.weights()
 
@@ -160,7 +162,7 @@ class TestSkippedSteps:
         def run(out: Path) -> Engine[torch.nn.Linear]:
             torch.manual_seed(0)
             plan = attrs.evolve(SETTINGS, steps=40, clip=0.0)
-            engine = Engine(torch.nn.Linear(3, 2), plan, out, device="cpu", verbose=True)
+            engine = Engine(torch.nn.Linear(3, 2), plan, out, runtime=Runtime(device="cpu", verbose=True))
             engine.run(numbered, spoiled(kind, (25, 30)))
             return engine
 
@@ -173,7 +175,9 @@ class TestSkippedSteps:
         assert all(v.isfinite().all() for v in first.weights().values())
 
     def test_are_said_to_people(self, capsys: pytest.CaptureFixture[str]) -> None:
-        engine = Engine(torch.nn.Linear(3, 2), attrs.evolve(SETTINGS, steps=8), device="cpu", verbose=True)
+        engine = Engine(
+            torch.nn.Linear(3, 2), attrs.evolve(SETTINGS, steps=8), runtime=Runtime(device="cpu", verbose=True)
+        )
         engine.run(numbered, spoiled("nan", (5,)))
         assert "step 6 skipped: loss nan" in capsys.readouterr().err
 
@@ -189,7 +193,7 @@ class TestUnusableSamples:
                     return
 
         plan = attrs.evolve(SETTINGS, steps=steps, max_bad=share, log_every=10, save_every=10, schedule="constant")
-        engine = Engine(model(), plan, out, device="cpu")
+        engine = Engine(model(), plan, out, runtime=CPU)
         engine.run(some_bad, MaskedLoss(LAYOUT), resume=resume)
         return engine
 
@@ -210,12 +214,28 @@ class TestEvaluation:
     def test_best_checkpoints_are_those_of_the_lowest_loss(self, tmp_path: Path) -> None:
         losses = iter([0.5, 0.3, 0.1, 0.2, 0.4, 0.6])
         plan = attrs.evolve(SETTINGS, save_every=100)
-        engine = Engine(model(), plan, tmp_path, device="cpu", checkpoints=CheckpointConfig(keep=1, best=1))
+        engine = Engine(model(), plan, tmp_path, runtime=Runtime(device="cpu", saving=SavingConfig(keep=1, best=1)))
         engine.run(batches, MaskedLoss(LAYOUT), evaluate=lambda _: {"loss": next(losses)}, evaluate_every=1)
         assert best_checkpoint(tmp_path / "checkpoints").name == "step-00000003"
         kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
         assert kept == ["step-00000003", "step-00000006"]
         assert [r["loss"] for r in read_log(tmp_path / "evaluation.jsonl")] == [0.5, 0.3, 0.1, 0.2, 0.4, 0.6]
+
+    def test_a_run_goes_back_to_its_best_weights(self, tmp_path: Path) -> None:
+        seen: list[Tensor] = []
+
+        def rising(engine: Engine[Transformer]) -> dict[str, float]:
+            seen.append(engine.model.context_proj.weight.clone())
+            return {"loss": float(engine.step)}
+
+        plan = attrs.evolve(SETTINGS, ema=0.5)
+        engine = Engine(model(), plan, tmp_path, runtime=Runtime(device="cpu", saving=SavingConfig(best=1)))
+        engine.run(batches, MaskedLoss(LAYOUT), evaluate=rising, evaluate_every=2)
+        assert not torch.equal(engine.weights()["context_proj.weight"], seen[0])
+        engine.take_best()
+        assert torch.equal(engine.weights()["context_proj.weight"], seen[0])
+        with pytest.raises(CheckpointError, match="keeps no checkpoint that was evaluated"):
+            Engine(model(), plan, tmp_path / "new", CPU).take_best()
 
     def test_sees_the_averaged_weights_and_leaves_the_others(self) -> None:
         seen = {}
@@ -225,7 +245,7 @@ class TestEvaluation:
             seen["training"] = engine.model.training
             return {"loss": 0.0}
 
-        engine = Engine(model(), attrs.evolve(SETTINGS, ema=0.9), device="cpu")
+        engine = Engine(model(), attrs.evolve(SETTINGS, ema=0.9), runtime=CPU)
         engine.run(batches, MaskedLoss(LAYOUT), evaluate=look, evaluate_every=6)
         assert torch.equal(seen["weight"], engine.weights()["context_proj.weight"]) and not seen["training"]
         assert not torch.equal(seen["weight"], engine.model.context_proj.weight) and engine.model.training
@@ -236,7 +256,7 @@ class TestTracking:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         (tracker,) = trackers(TrackingConfig(tensorboard=True), tmp_path, {})
-        engine = Engine(model(), SETTINGS, tmp_path / "run", device="cpu", trackers=[tracker])
+        engine = Engine(model(), SETTINGS, tmp_path / "run", runtime=Runtime(device="cpu", trackers=(tracker,)))
         engine.run(batches, MaskedLoss(LAYOUT), evaluate=lambda _: {"loss": 0.25}, evaluate_every=3)
         tracker.picture(6, "samples", Image.new("RGB", (8, 4), (255, 0, 0)))
         tracker.close()
@@ -256,8 +276,9 @@ class TestTracking:
 MEMORY = """
 import torch
 from torch import nn
-from anymodal.training.engine import Engine
-from anymodal.training.parallel import ParallelConfig, world
+from anymodal.training.engine import Engine, Runtime
+from anymodal.distributed import world
+from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 
 class Net(nn.Module):
@@ -273,7 +294,7 @@ with world() as processes:
     with torch.device("cpu" if processes.is_first else "meta"):
         net = Net()
     plan = TrainingSettings(3, 8, 1e-3, precision="float32", ema=0.9)
-    engine = Engine(net, plan, world=processes, parallel=ParallelConfig(strategy="fsdp"))
+    engine = Engine(net, plan, runtime=Runtime(world=processes, parallel=ParallelConfig(strategy="fsdp")))
     engine.run(iter(lambda: torch.ones(8 // processes.size, 1024), None), lambda m, x: {"loss": m(x).square().mean()})
     peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
     if processes.rank == processes.size - 1:

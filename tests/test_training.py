@@ -8,8 +8,9 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+import torch
 from anymodal_scenes import write
-from small_runs import GRID, STEPS, VIT, WORDS, command, model_config, trained_tokenizer
+from small_runs import GRID, STEPS, VIT, WORDS, command, model_config, stored_tensors, trained_tokenizer
 
 import anymodal as am
 from anymodal.config import load_config, structure
@@ -100,14 +101,31 @@ def test_a_run_keeps_its_folder_to_itself_and_its_modalities_in_order(line, tmp_
         train(config, out)
     assert not out.exists()
     train(config, out)
-    with pytest.raises(ConfigError, match=r"was made otherwise: model\.heads was 2, is 4; resume it as it was"):
+    with pytest.raises(ConfigError, match=r"with other settings: model\.heads was 2, is 4; resume it as it was"):
         train(attrs.evolve(config, model=attrs.evolve(config.model, heads=4)), out, resume=True)
     turned = attrs.evolve(config, modalities=dict(reversed(config.modalities.items())))
-    with pytest.raises(ConfigError, match=r"was made otherwise: streams was .*; resume it as it was"):
+    with pytest.raises(ConfigError, match=r"was made with other settings: streams was .*; resume it as it was"):
         train(turned, out, resume=True)
     with pytest.raises(CheckpointError, match="already holds a run"):
         train(turned, out)
     assert [path.name for path in out.iterdir() if path.name.startswith("start")] == []
+
+
+def test_the_result_may_be_the_best_of_the_run(line, tmp_path):
+    keys = [f"evaluation={{data: {line / 'tokens'}, every: 1, samples: 4}}", "training.lr=0.3", "training.steps=4"]
+    best = ["checkpoints.best=1", "checkpoints.result=best"]
+    model = train(load_config(line / "model.yaml", TrainConfig, [*keys, *best]), tmp_path)
+    losses = [record["loss"] for record in read_log(tmp_path / "evaluation.jsonl")]
+    assert min(losses) < losses[-1]
+    step = losses.index(min(losses)) + 1
+    stored = stored_tensors(tmp_path / "checkpoints" / f"step-{step:08d}")
+    averages = {name.removeprefix("average/"): t for name, t in stored.items() if name.startswith("average/")}
+    assert all(torch.equal(tensor, averages[name]) for name, tensor in model.transformer.state_dict().items())
+    read = am.load(tmp_path / "model", device="cpu").transformer.context_proj.weight
+    assert torch.equal(read, averages["context_proj.weight"])
+    for missing, hint in ((keys, "set checkpoints.best to 1"), (best[:1], "add evaluation")):
+        with pytest.raises(ConfigError, match=hint):
+            load_config(line / "model.yaml", TrainConfig, [*missing, best[1]])
 
 
 def test_held_out_data_may_lack_modalities_and_be_damaged(line, scenes, tmp_path):

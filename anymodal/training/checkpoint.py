@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import attrs
 import torch
@@ -34,9 +34,10 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
+from anymodal.distributed import World
 from anymodal.errors import CheckpointError, ConfigError, cause
 from anymodal.files import only_writer
-from anymodal.training.parallel import World
+from anymodal.validators import at_least, one_of, whole
 
 STATE_FILE = "state.json"
 STATE_LIMIT = 2**24  # bytes
@@ -46,19 +47,21 @@ FINISHED = re.compile(r"step-\d{8,12}")
 
 
 @attrs.frozen(kw_only=True)
-class CheckpointConfig:
+class SavingConfig:
     """Which checkpoints stay: the newest `keep`, and the `best` ones by the loss of the evaluation.
 
-    `background`: whether training goes on while a checkpoint is written.
+    result: what a finished run writes: the weights of the "last" step, or those of the "best" checkpoint.
+    background: whether training goes on while a checkpoint is written.
     """
 
-    keep: int = 2
-    best: int = 0
+    keep: int = attrs.field(default=2, validator=[whole, at_least(1)])
+    best: int = attrs.field(default=0, validator=[whole, at_least(0)])
+    result: Literal["last", "best"] = attrs.field(default="last", validator=one_of("last", "best"))
     background: bool = True
 
     def __attrs_post_init__(self) -> None:
-        if self.keep < 1 or self.best < 0:
-            raise ConfigError(f"checkpoints: keep is {self.keep} and best {self.best}; give at least 1 and 0")
+        if self.result == "best" and not self.best:
+            raise ConfigError("checkpoints.result is best, and none is kept; set checkpoints.best to 1")
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def claimed(out: Path, world: World, resume: bool) -> Iterator[None]:
 class CheckpointFolder:
     """Writes, finds and removes the checkpoints of a run. All processes call the same methods in the same order."""
 
-    def __init__(self, folder: Path, config: CheckpointConfig, world: World) -> None:
+    def __init__(self, folder: Path, config: SavingConfig, world: World) -> None:
         self.folder, self.config, self.world = folder, config, world
         self._writing: Future[Any] | None = None
         self._state: dict[str, Any] = {}
@@ -209,17 +212,6 @@ def fill_tensors(path: Path, tensors: Mapping[str, Tensor], world: World) -> Non
         raise CheckpointError(
             f"a file of the checkpoint {path} is damaged ({error}); delete it to fall back on an older one."
         ) from error
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by name, whole, on the CPU."""
-    stored = HuggingFaceStorageReader(str(path)).read_metadata().state_dict_metadata
-    tensors = {
-        name: torch.empty(entry.size, dtype=entry.properties.dtype)  # type: ignore[union-attr]
-        for name, entry in stored.items()
-    }
-    fill_tensors(path, tensors, World(0, 1, torch.device("cpu")))
-    return tensors
 
 
 def optimizer_tensors(optimizers: Iterable[Optimizer], model: nn.Module) -> dict[str, Tensor]:

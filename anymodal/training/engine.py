@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,25 +16,28 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.config import structure
-from anymodal.data.report import too_many
-from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
+from anymodal.distributed import World, alone
+from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.training.average import WeightAverage
 from anymodal.training.checkpoint import (
-    CheckpointConfig,
     CheckpointFolder,
+    SavingConfig,
+    best_checkpoint,
     fill_tensors,
     newest_checkpoint,
     optimizer_tensors,
     read_state,
 )
+from anymodal.training.device import to_device
 from anymodal.training.fingerprint import check_same_run
 from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
-from anymodal.training.objective import MeanOf, Objective, StepFunction
-from anymodal.training.optim import SCHEDULES, WeightAverage, build_optimizers
-from anymodal.training.parallel import ParallelConfig, World, alone, gradients_kept, lay_out, whole
+from anymodal.training.objective import MeanOf, Metrics, Objective, StepFunction
+from anymodal.training.parallel import ParallelConfig, gradients_kept, lay_out, whole
+from anymodal.training.progress import SKIPS_IN_A_ROW, Progress, TrainingDiverged
 from anymodal.training.seeding import seed_everything
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
-from anymodal.training.sparse_adamw import check_rows, clip_gradients
+from anymodal.training.sparse_adamw import clip_gradients
 from anymodal.training.trackers import Tracker
 
 M = TypeVar("M", bound=nn.Module)
@@ -43,35 +46,49 @@ Batches = Iterable[B] | Callable[[int], Iterable[B]]
 Ends = Callable[[], bool]
 Evaluate = Callable[["Engine[Any]"], Mapping[str, float]]
 
-SKIPS_IN_A_ROW = 20
-USUAL = 0.98  # decay of the average that tells how long a gradient usually is
+
+@attrs.frozen(kw_only=True)
+class Runtime:
+    """Where and how a run trains; its result does not depend on it.
+
+    world: the processes that train together, each with its share of the batches; by default this one alone, on
+        `device` (the first GPU if there is one).
+    parallel, saving: how a model is laid over processes, and which checkpoints stay.
+    trackers: told of numbers and pictures besides the log.
+    verbose: print a line now and then where there is no terminal for a progress bar.
+    """
+
+    world: World | None = None
+    device: str | torch.device | None = None
+    parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
+    saving: SavingConfig = attrs.field(factory=SavingConfig)
+    trackers: tuple[Tracker, ...] = ()
+    verbose: bool = False
 
 
-class TrainingDiverged(AnymodalError):
-    """The loss or its gradient was not finite, or exploded, for many steps in a row."""
+@attrs.frozen(kw_only=True)
+class WeightFacts:
+    """What is known of the weights of a model beyond their values.
 
+    frozen: names of weights that never change; checkpoints and averages leave them out.
+    unused: says which parameters a step (from 0) leaves alone.
+    fingerprint: what the weights are for, as JSON can hold it; a run for which that differs cannot be resumed.
+    """
 
-@attrs.define
-class Progress:
-    """Where a run stands: steps done, steps skipped, unusable samples, and the usual length of a gradient."""
-
-    step: int = 0
-    skipped: int = 0
-    bad: int = 0
-    usual: float = 0.0
+    frozen: Collection[str] = ()
+    unused: Callable[[int], Iterable[Tensor]] = lambda step: ()
+    fingerprint: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class Engine(Generic[M]):
     """Trains one model: optimizer, mixed precision, clipping, averaged weights, checkpoints and a log.
 
-    model: moved to the device and trained in place.
-    out: folder for checkpoints/ and log.jsonl; without it nothing is written and nothing can be resumed.
-    world: the processes that train together, each with its share of the batches; by default this one alone, on
-        `device` (the first GPU if there is one).
-    verbose: print a line now and then where there is no terminal for a progress bar.
-    fixed: names of weights that never change; checkpoints and averages leave them out.
-    idle: says which weights a step (from 0) leaves alone.
-    meaning: what the weights are for, as JSON can hold it; a run for which that differs cannot be resumed.
+    Args:
+        model: moved to the device and trained in place.
+        settings: of the training.
+        out: folder for checkpoints/ and log.jsonl; without it nothing is written and nothing can be resumed.
+        runtime: where and how the run trains.
+        weights: what is known of the model's weights.
     """
 
     def __init__(
@@ -79,37 +96,22 @@ class Engine(Generic[M]):
         model: M,
         settings: TrainingSettings,
         out: Path | None = None,
-        device: str | torch.device | None = None,
-        verbose: bool = False,
-        *,
-        world: World | None = None,
-        parallel: ParallelConfig | None = None,
-        checkpoints: CheckpointConfig | None = None,
-        trackers: Iterable[Tracker] = (),
-        fixed: Collection[str] = (),
-        idle: Callable[[int], Iterable[Tensor]] = lambda step: (),
-        meaning: Mapping[str, Any] | None = None,
+        runtime: Runtime | None = None,
+        weights: WeightFacts | None = None,
     ) -> None:
-        self.world = world or alone(device)
+        self.runtime, self._facts = runtime or Runtime(), weights or WeightFacts()
+        self.world = self.runtime.world or alone(self.runtime.device)
         self.device = self.world.device
-        self.model = model
-        self.settings = settings
-        self.out = out
-        self.verbose = verbose
-        self.trackers = tuple(trackers)
+        self.model, self.settings, self.out = model, settings, out
         self.progress = Progress()
-        self._fixed, self._idle, self._meaning = set(fixed), idle, dict(meaning or {})
-        check_rows(settings.tables, self.world.size)
-        self.called = lay_out(model, parallel or ParallelConfig(), self.world)
-        self.optimizers = build_optimizers(
-            self.model, settings.optimizer, settings.lr, settings.weight_decay, settings.betas, settings.tables
-        )
-        self._clip = clip_gradients if settings.tables == "rows" else nn.utils.clip_grad_norm_
+        settings.optimizer.check(self.world.size)
+        self.called = lay_out(model, self.runtime.parallel, self.world)
+        self.optimizers = settings.optimizer.build(self.model, settings.lr)
+        self._clip = clip_gradients if settings.optimizer.sparse else nn.utils.clip_grad_norm_
         self._trained = [p for group in self._groups() for p in group["params"]]
-        self._average = WeightAverage(self.model, settings.ema, self._fixed) if settings.ema else None
-        config = checkpoints or CheckpointConfig()
-        self._checkpoints = CheckpointFolder(out / "checkpoints", config, self.world) if out else None
-        self._keeps_best = config.best > 0
+        self._average = WeightAverage(self.model, settings.ema, self._facts.frozen) if settings.ema else None
+        saving = self.runtime.saving
+        self._checkpoints = CheckpointFolder(out / "checkpoints", saving, self.world) if out else None
         self._skips_in_a_row = 0
         self._score: tuple[int, float] = (-1, math.inf)
 
@@ -169,20 +171,25 @@ class Engine(Generic[M]):
     ) -> None:
         """Train until all steps are done, `max_minutes` are over, or the process is asked to end.
 
-        batches: endless batches, `accumulate` of them an update, or a function that makes them starting with batch
-            number n (from 0). With the function a resumed run repeats no work; other iterables are read again from the
-            start up to where the run stopped.
-        objective: an `Objective`, or a function (model, batch) -> metrics, scalar tensors that are means over a batch.
-            "loss" is minimized, all are logged as means.
-        report: called when a line is logged, for values that are not means over steps.
-        evaluate: called every `evaluate_every` steps and after the last; "loss" of its metrics chooses the best
-            checkpoints.
-        resume: continue from the newest checkpoint in `out`, if there is one, on any number of processes. With a
-            function of deterministic batches the result equals that of an uninterrupted run, bit for bit on a CPU.
-
         SIGINT and SIGTERM let the step finish and save; SIGINT then raises KeyboardInterrupt, and a second one ends at
-        once. Raises `DataError` if the batches run out or too many samples are unusable, `TrainingDiverged` after 20
-        steps in a row that had to be skipped.
+        once.
+
+        Args:
+            batches: endless batches, `accumulate` of them an update, or a function that makes them starting with batch
+                number n (from 0). With the function a resumed run repeats no work; other iterables are read again from
+                the start up to where the run stopped.
+            objective: an `Objective`, or a function (model, batch) -> metrics, scalar tensors that are means over a
+                batch. "loss" is minimized, all are logged as means.
+            report: called when a line is logged, for values that are not means over steps.
+            evaluate: called every `evaluate_every` steps and after the last; "loss" of its metrics chooses the best
+                checkpoints.
+            resume: continue from the newest checkpoint in `out`, if there is one, on any number of processes. With a
+                function of deterministic batches the result equals that of an uninterrupted run, bit for bit on a CPU.
+
+        Raises:
+            DataError: the batches ran out, or too many samples are unusable.
+            TrainingDiverged: 20 steps in a row had to be skipped.
+            CheckpointError: `out` holds a run that is not to be resumed, or a checkpoint cannot be read or written.
         """
         objective = objective if isinstance(objective, Objective) else MeanOf(objective)
         self._start(resume)
@@ -200,7 +207,7 @@ class Engine(Generic[M]):
                     self._evaluate(evaluate, log)
                 if self.step % self.settings.log_every == 0 or self.finished:
                     log.write({**means.take(self.world), **(report() if report else {}), **self._condition()})
-                if self.step % self.settings.save_every == 0 or stop or (evaluated and self._keeps_best):
+                if self.step % self.settings.save_every == 0 or stop or (evaluated and self.runtime.saving.best > 0):
                     self.save()
                 elif self._checkpoints is not None:
                     self._checkpoints.poll()
@@ -218,7 +225,7 @@ class Engine(Generic[M]):
         step, score = self._score
         state = {
             "settings": attrs.asdict(self.settings),
-            "meaning": self._meaning,
+            "fingerprint": dict(self._facts.fingerprint),
             "progress": attrs.asdict(self.progress),
             "score": score if step == self.step else None,
         }
@@ -226,7 +233,7 @@ class Engine(Generic[M]):
 
     def resume(self) -> int:
         """Take up the newest complete checkpoint in `out`, if any; the step the run stands at."""
-        path = self._newest()
+        path = self._found(newest_checkpoint)
         if path is None:
             return self.step
         state = read_state(path)
@@ -234,23 +241,30 @@ class Engine(Generic[M]):
             progress = structure(state.get("progress", "none"), Progress, "its progress")
         except ConfigError as error:
             raise CheckpointError(f"{path} is damaged: {error}; delete it to fall back on an older one.") from None
-        check_same_run(path, state, self.settings, self._meaning)
+        check_same_run(path, state, self.settings, self._facts.fingerprint)
         fill_tensors(path, self._tensors(), self.world)
         self.progress = progress
         if self._average is not None:
-            self._average.updates = self.step - self.progress.skipped
+            self._average.updates = self.progress.updates
         return self.step
 
-    def _newest(self) -> Path | None:
-        """The newest complete checkpoint, as the first process sees it."""
-        path = newest_checkpoint(self.out / "checkpoints") if self.out and self.world.is_first else None
+    def take_best(self) -> None:
+        """Go back to the weights with the lowest loss in the evaluation. Raises CheckpointError if none is kept."""
+        path = self._found(best_checkpoint)
+        if path is None:
+            raise CheckpointError(f"{self.out} keeps no checkpoint that was evaluated, so none is the best")
+        fill_tensors(path, self._tensors(), self.world)
+
+    def _found(self, find: Callable[[Path], Path | None]) -> Path | None:
+        """The checkpoint that the first process finds in the folder of checkpoints."""
+        path = find(self.out / "checkpoints") if self.out and self.world.is_first else None
         step = self.world.agree(int(path.name.removeprefix("step-")) if path else -1)
         return self.out / "checkpoints" / f"step-{step:08d}" if self.out and step >= 0 else None
 
     def _tensors(self) -> dict[str, Tensor]:
         """All that a checkpoint holds, by name; to fill them is to resume."""
         state = self.model.state_dict()
-        tensors = {f"model/{name}": tensor for name, tensor in state.items() if name not in self._fixed}
+        tensors = {f"model/{name}": tensor for name, tensor in state.items() if name not in self._facts.frozen}
         optimizers = optimizer_tensors(self.optimizers, self.model)
         tensors |= {f"optimizer/{name}": tensor for name, tensor in optimizers.items()}
         if self._average is not None:
@@ -260,7 +274,7 @@ class Engine(Generic[M]):
     def _start(self, resume: bool) -> None:
         if resume:
             self.resume()
-        elif self.step == 0 and self._newest():
+        elif self.step == 0 and self._found(newest_checkpoint):
             raise CheckpointError(f"{self.out} already holds a run; resume it, or choose another folder.")
 
     def _log(self) -> TrainingLog:
@@ -268,7 +282,9 @@ class Engine(Generic[M]):
         if not self.world.is_first:
             return TrainingLog(None, self.step, self.settings.steps, samples, quiet=True)
         path = self.out / "log.jsonl" if self.out else None
-        return TrainingLog(path, self.step, self.settings.steps, samples, self.verbose, trackers=self.trackers)
+        return TrainingLog(
+            path, self.step, self.settings.steps, samples, self.runtime.verbose, trackers=self.runtime.trackers
+        )
 
     def _advance(
         self, stream: Iterator[B], objective: Objective[M, B], means: MetricMeans, log: TrainingLog, ends: Ends
@@ -277,32 +293,17 @@ class Engine(Generic[M]):
 
         Returns whether any process was asked to stop.
         """
-        began = time.monotonic()
-        batches = list(islice(stream, self.settings.accumulate))
-        log.waited(time.monotonic() - began)
-        if len(batches) < self.settings.accumulate:
-            raise DataError(f"the batches ended at step {self.step} of {self.settings.steps}; give endless ones.")
+        batches = self._fetch(stream, log)
         seed_everything(self.settings.seed, self.step, self.world.rank)
         problems = [line for batch in batches for line in objective.problems(batch)]
-        totals = self.world.sum(objective.totals(batches).to(self.device))
-        shares: dict[str, Tensor] = {}
-        for number, batch in enumerate(batches, 1):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-                metrics = objective(self.called, to_device(batch, self.device), totals)  # type: ignore[arg-type]
-            with gradients_kept(self.called, number == len(batches)):
-                # Gradients are averaged over processes, shares are to be summed.
-                (metrics["loss"] * self.world.size).backward()
-            for name, value in metrics.items():
-                shares[name] = shares.get(name, torch.zeros_like(value)) + value.detach()
-        for parameter in self._idle(self.step):
-            parameter.grad = None
-        norm = whole(self._clip(self._trained, self.settings.clip or math.inf))
-        told = torch.tensor([shares["loss"], ends(), len(problems)], dtype=torch.float64, device=self.device)
-        loss, asked, bad = self.world.sum(told).tolist()
+        sums = self._backward(batches, objective)
+        norm = self._clipped()
+        own = torch.tensor([sums["loss"], ends(), len(problems)], dtype=torch.float64, device=self.device)
+        loss, asked, bad = self.world.sum(own).tolist()
         self._note_problems(problems, int(bad))
-        if self._usable(float(norm), loss):
+        if self.progress.usable(float(norm), loss, self.settings.explosion):
             self._update(float(norm))
-            means.add({**shares, "gradient_norm": norm / self.world.size})
+            means.add({**sums, "gradient_norm": norm / self.world.size})
         else:
             self._skip(float(norm), loss, log)
         for optimizer in self.optimizers:
@@ -310,10 +311,37 @@ class Engine(Generic[M]):
         self.progress.step += 1
         return asked > 0
 
-    def _usable(self, norm: float, loss: float) -> bool:
-        limit, usual = self.settings.explosion, self.progress.usual
-        settled = self.step - self.progress.skipped >= SKIPS_IN_A_ROW
-        return math.isfinite(norm + loss) and not (limit and settled and norm > limit * usual)
+    def _fetch(self, stream: Iterator[B], log: TrainingLog) -> list[B]:
+        """The batches of an update."""
+        began = time.monotonic()
+        batches = list(islice(stream, self.settings.accumulate))
+        log.waited(time.monotonic() - began)
+        if len(batches) < self.settings.accumulate:
+            raise DataError(f"the batches ended at step {self.step} of {self.settings.steps}; give endless ones.")
+        return batches
+
+    def _backward(self, batches: Sequence[B], objective: Objective[M, B]) -> dict[str, Tensor]:
+        """Leave the gradients of an update in the model; this process's part of each metric, summed over batches."""
+        totals = self.world.sum(objective.totals(batches).to(self.device))
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches, 1):
+            metrics = self._forward(batch, objective, totals)
+            with gradients_kept(self.called, number == len(batches)):
+                # Gradients are averaged over processes, metrics are to be summed.
+                (metrics["loss"] * self.world.size).backward()
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+        return sums
+
+    def _forward(self, batch: B, objective: Objective[M, B], totals: Tensor) -> Metrics:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            return objective(self.called, to_device(batch, self.device), totals)  # type: ignore[arg-type]
+
+    def _clipped(self) -> Tensor:
+        """Shorten the gradients to `clip`, without those of unused parameters; their length before."""
+        for parameter in self._facts.unused(self.step):
+            parameter.grad = None
+        return whole(self._clip(self._trained, self.settings.clip or math.inf))
 
     def _update(self, norm: float) -> None:
         for group in self._groups():
@@ -322,7 +350,7 @@ class Engine(Generic[M]):
             optimizer.step()
         if self._average is not None:
             self._average.update(self.model)
-        self.progress.usual = USUAL * self.progress.usual + (1 - USUAL) * norm if self.progress.usual else norm
+        self.progress.count_update(norm)
         self._skips_in_a_row = 0
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -344,14 +372,8 @@ class Engine(Generic[M]):
     def _note_problems(self, lines: list[str], everywhere: int) -> None:
         if lines and self.out:
             ProblemLog(self.out / "problems.jsonl").add(self.step + 1, lines)
-        self.progress.bad += everywhere
-        seen = (self.step + 1) * self.settings.batch_size
-        if too_many(self.progress.bad, seen, self.settings.max_bad):
-            last = f"; the last one: {lines[-1]}" if lines else ""
-            raise DataError(
-                f"{self.progress.bad} of {seen} samples could not be used, more than max_bad = {self.settings.max_bad}"
-                f" allows (see {self.out}/problems.jsonl){last}"
-            )
+        last = f"; the last one: {lines[-1]}" if lines else ""
+        self.progress.count_bad(everywhere, self.settings, f" (see {self.out}/problems.jsonl){last}")
 
     def _evaluate(self, evaluate: Evaluate, log: TrainingLog) -> None:
         with self.averaged():
@@ -368,24 +390,10 @@ class Engine(Generic[M]):
         }
 
     def _learning_rate(self, step: int) -> float:
-        settings = self.settings
-        return settings.lr * SCHEDULES[settings.schedule](step, settings.steps, settings.warmup_steps)
+        return self.settings.lr * self.settings.schedule.share(step, self.settings.steps)
 
     def _stream(self, batches: Batches[B]) -> Iterator[B]:
         done = self.step * self.settings.accumulate
         if callable(batches):
             return iter(batches(done))
         return islice(batches, done, None)
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch on the device: tensors, things with a `to` method, and dicts, lists and tuples of them."""
-    if hasattr(batch, "to"):
-        return batch.to(device, non_blocking=True) if isinstance(batch, Tensor) else batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,39 @@ MAY_CHANGE = {"steps", "log_every", "save_every", "max_minutes", "accumulate", "
 
 
 def check_same_run(
-    path: Path, state: Mapping[str, Any], settings: TrainingSettings, meaning: Mapping[str, Any]
+    path: Path, state: Mapping[str, Any], settings: TrainingSettings, fingerprint: Mapping[str, Any]
 ) -> None:
-    """Raise ConfigError if the checkpoint at `path` was made with other settings, or its weights mean something else.
+    """Make sure that a checkpoint is of the same run. What it does not know is as it is now: it did not exist then.
 
-    `state` is what the checkpoint holds beside tensors. What it does not know is as it is now: it did not exist then.
-    Raises CheckpointError if it is damaged.
+    Args:
+        path: of the checkpoint, for messages.
+        state: what the checkpoint holds beside tensors.
+        settings: of the run that takes it up.
+        fingerprint: what the weights of that run are for.
+
+    Raises:
+        ConfigError: it was made with other settings, or its weights mean something else.
+        CheckpointError: it is damaged.
     """
-    if not all(isinstance(state.get(part, {}), Mapping) for part in ("settings", "meaning")):
+    if not all(isinstance(state.get(part, {}), Mapping) for part in ("settings", "fingerprint")):
         raise CheckpointError(f"{path} is damaged: it has no settings; delete it to fall back on an older one.")
-    for name, value in attrs.asdict(settings).items():
-        before = state.get("settings", {}).get(name, value)
-        before = tuple(before) if isinstance(before, list) else before
-        if name not in MAY_CHANGE and value != before:
+    before = _flat(state.get("settings", {}))
+    for name, value in _flat(json.loads(json.dumps(attrs.asdict(settings)))).items():
+        if name not in MAY_CHANGE and value != (old := before.get(name, value)):
             raise ConfigError(
-                f"the run in {path} was started with {name} = {before!r}, not {value!r};"
+                f"the run in {path} was started with {name} = {old!r}, not {value!r};"
                 " resume it with the same value, or start anew in another folder."
             )
-    if told := changes(state.get("meaning", meaning), meaning):
+    if told := changes(state.get("fingerprint", fingerprint), fingerprint):
         raise ConfigError(
-            f"the run in {path} was made otherwise: {told}; resume it as it was, or start anew in another folder."
+            f"the run in {path} was made with other settings: {told}; resume it as it was, or start anew in another"
+            " folder."
         )
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings by dotted names, such as "optimizer.betas"."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return found

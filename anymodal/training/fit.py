@@ -21,6 +21,7 @@ from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet, collate
 from anymodal.training.engine import Engine
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.run import train_tokenizer
 
@@ -37,20 +38,32 @@ def fit(
 ) -> AnyModel:
     """A model that generates each modality of the set from the others, trained on samples that have all of them.
 
-    Values are plain ones, as `AnyModel.generate` takes them. Tokenizers and the vocabulary that the modalities lack are
-    trained first, small ones of width `dim`. The same `seed` gives the same model. Raises ConfigError without samples.
+    Tokenizers and the vocabulary that the modalities lack are trained first. The same `seed` gives the same model.
+
+    Args:
+        modalities: of the model, in the order in which it generates them.
+        samples: plain values by modality, as `AnyModel.generate` takes them.
+        steps: updates of the model. tokenizer_steps: of each tokenizer.
+        dim: width of the model and of its tokenizers.
+        batch_size: samples an update.
+        seed: of weights, masks and the order of samples.
+
+    Returns:
+        The model, ready to generate.
+
+    Raises:
+        ConfigError: there are no samples.
+        ValueProblem: a sample has a value that its modality cannot read.
     """
     if not samples:
         raise ConfigError("fit needs at least one sample")
     torch.manual_seed(seed)
     config = ModelConfig(dim=dim, encoder_depth=2, decoder_depth=2, heads=4)
     values = [modalities.accept(sample) for sample in samples]
-    settings = TrainingSettings(steps, batch_size, 2e-3, warmup_steps=steps // 10, precision="float32")
+    settings = _settings(steps, batch_size)
     for modality in modalities:
         if modality.tokenizer is None and modality.has_tokenizer:
-            plan = TrainingSettings(
-                tokenizer_steps, batch_size, 2e-3, warmup_steps=tokenizer_steps // 10, precision="float32"
-            )
+            plan = _settings(tokenizer_steps, batch_size)
             _fit_tokenizer(modality, [value[modality.name] for value in values], dim, plan, seed)
     vocabulary = modalities.vocabulary or _fit_vocabulary(modalities, values)
     together = ModalitySet(modalities, vocabulary)
@@ -67,6 +80,11 @@ def fit(
     Engine(model.transformer, settings).run(step_batches(batch, steps), MaskedLoss(together.layout))
     model.transformer.eval()
     return model
+
+
+def _settings(steps: int, batch_size: int) -> TrainingSettings:
+    schedule = CosineSchedule(warmup_steps=steps // 10)
+    return TrainingSettings(steps, batch_size, 2e-3, schedule=schedule, precision="float32")
 
 
 def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: TrainingSettings, seed: int) -> None:

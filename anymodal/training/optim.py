@@ -1,17 +1,129 @@
-"""What changes the weights: this file decides parameter groups, learning-rate schedules and weight averages."""
+"""What changes the weights: one small class of settings for each optimizer, which also builds it.
+
+An optimizer is added by a class derived from `OptimizerConfig`, in `OPTIMIZERS`. Another distribution adds its own with
+`OPTIMIZERS.add`, or by an entry point in the group "anymodal.optimizers".
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
+from attrs import field, frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from anymodal.training.sparse_adamw import RowAdamW, lookups
+from anymodal.training.sparse_adamw import RowAdamW, check_rows, lookups
+from anymodal.validators import Table, as_tuple, at_least, between, each, one_of, positive
+
+
+@frozen(kw_only=True)
+class OptimizerConfig:
+    """The settings of an optimizer, apart from the learning rate."""
+
+    name: str = field(init=False)
+
+    def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
+        """The optimizers of what is trained of a model, each parameter in one of them; `lr` is the peak rate."""
+        raise NotImplementedError
+
+    def check(self, processes: int) -> None:
+        """Raise ConfigError where the optimizer does not work with that many processes."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether gradients may be sparse."""
+        return False
+
+    def state_bytes(self, model: nn.Module) -> int:
+        """The bytes of what the optimizer remembers of a model on the meta device, found by a step there."""
+        total = 0
+        for optimizer in self.build(model, 0.0):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            for parameter in parameters:
+                parameter.grad = torch.empty_like(parameter)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            slots = [slot for parameter in parameters for slot in optimizer.state[parameter].values()]
+            total += sum(slot.nbytes for slot in slots if isinstance(slot, Tensor) and slot.ndim)
+        return total
+
+
+OPTIMIZERS = Table(OptimizerConfig, "optimizer", default="adamw")
+
+
+@OPTIMIZERS.add
+@frozen(kw_only=True)
+class AdamWConfig(OptimizerConfig):
+    """AdamW (Loshchilov & Hutter 2019), as one fused kernel where the device has it.
+
+    weight_decay: of matrices; biases, norms and all else of at most one dimension do not decay.
+    tables: "rows" updates of the embeddings of tokens those that a step looks up (`RowAdamW` says what that changes),
+        "dense" all of them. Rows need a single process.
+    """
+
+    name: str = field(init=False, default="adamw")
+    betas: tuple[float, float] = field(
+        default=(0.9, 0.95), converter=as_tuple, validator=each(between(0, 1, below=True), length=2)
+    )
+    eps: float = field(default=1e-8, validator=positive)
+    weight_decay: float = field(default=0.05, validator=at_least(0))
+    tables: Literal["dense", "rows"] = field(default="dense", validator=one_of("dense", "rows"))
+
+    def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
+        looked_up = lookups(model) if self.sparse else []
+        orthogonal = self._orthogonal(model, lr)
+        elsewhere = {p for optimizer in orthogonal for group in optimizer.param_groups for p in group["params"]}
+        rest = [p for p in model.parameters() if p not in {*elsewhere, *looked_up}]
+        optimizers: list[Optimizer] = []
+        if groups := parameter_groups(rest, self.weight_decay):
+            fused = {p.device.type for group in groups for p in group["params"]} <= {"cpu", "cuda"}
+            optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=self.betas, eps=self.eps, fused=fused))
+        optimizers += orthogonal
+        if looked_up:
+            optimizers.append(
+                RowAdamW(looked_up, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay)
+            )
+        return optimizers
+
+    def _orthogonal(self, model: nn.Module, lr: float) -> list[Optimizer]:
+        """Optimizers of matrices that AdamW does not train."""
+        return []
+
+    def check(self, processes: int) -> None:
+        check_rows(self.tables, processes)
+
+    @property
+    def sparse(self) -> bool:
+        return self.tables == "rows"
+
+
+@OPTIMIZERS.add
+@frozen(kw_only=True)
+class MuonConfig(AdamWConfig):
+    """Muon (Jordan et al. 2024) for the matrices of linear layers, AdamW with the same settings for the rest.
+
+    Muon's updates are scaled to AdamW's size, so that one learning rate serves both (Liu et al. 2025,
+    arXiv 2502.16982). momentum: of its average of gradients.
+    """
+
+    name: str = field(init=False, default="muon")
+    momentum: float = field(default=0.95, validator=between(0, 1, below=True))
+
+    def _orthogonal(self, model: nn.Module, lr: float) -> list[Optimizer]:
+        linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.weight.requires_grad}
+        if not (matrices := [p for p in model.parameters() if p in linear]):
+            return []
+        return [
+            torch.optim.Muon(
+                matrices,
+                lr=lr,
+                weight_decay=self.weight_decay,
+                momentum=self.momentum,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        ]
 
 
 def parameter_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
@@ -20,99 +132,3 @@ def parameter_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[
     decayed = {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay}
     kept = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}
     return [group for group in (decayed, kept) if group["params"]]
-
-
-def build_optimizers(
-    model: nn.Module,
-    kind: str,
-    lr: float,
-    weight_decay: float,
-    betas: tuple[float, float],
-    tables: str = "dense",
-) -> list[Optimizer]:
-    """The optimizers of a model, each parameter in one of them.
-
-    "adamw": AdamW (Loshchilov & Hutter 2019), as one fused kernel where the device has it. "muon": Muon (Jordan et al.
-    2024) for the matrices of linear layers, its updates scaled to AdamW's size so that one learning rate serves both
-    (Liu et al. 2025, arXiv 2502.16982); AdamW for tables, biases and norms. With `tables` "rows", tables that the model
-    looks rows up in have `RowAdamW` instead.
-    """
-    looked_up = lookups(model) if tables == "rows" else []
-    linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.weight.requires_grad}
-    orthogonal = [p for p in model.parameters() if p in linear] if kind == "muon" else []
-    elsewhere = {*orthogonal, *looked_up}
-    rest = [p for p in model.parameters() if p not in elsewhere]
-    optimizers: list[Optimizer] = []
-    if groups := parameter_groups(rest, weight_decay):
-        fused = {p.device.type for group in groups for p in group["params"]} <= {"cpu", "cuda"}
-        optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused))
-    if orthogonal:
-        optimizers.append(
-            torch.optim.Muon(orthogonal, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
-    if looked_up:
-        optimizers.append(RowAdamW(looked_up, lr=lr, betas=betas, weight_decay=weight_decay))
-    return optimizers
-
-
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at a step (from 0): linearly up over `warmup` steps, then half a cosine to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-
-def constant(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at a step (from 0): linear up over `warmup` steps, then all of it."""
-    return min(1.0, (step + 1) / max(1, warmup))
-
-
-def trapezoid(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate at a step (from 0): linearly up over `warmup` steps, all of it, and over the last
-    fifth linearly to 0 (Zhai et al. 2022, arXiv 2106.04560). A run may be prolonged until that fifth begins.
-    """
-    return min(constant(step, steps, warmup), (steps - step) / max(1, steps // 5))
-
-
-OPTIMIZERS = ("adamw", "muon")
-TABLES = ("dense", "rows")
-SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
-    "cosine": cosine,
-    "constant": constant,
-    "trapezoid": trapezoid,
-}
-
-
-class WeightAverage:
-    """Exponential moving average, in float32, of every floating-point entry of a model's state.
-
-    At update t (from 1) the decay is min(decay, (1 + t) / (10 + t)), so that the initial weights are soon forgotten.
-    Entries that are not floating-point (counters, flags) are copied. Those of `fixed` names, which never change, are
-    left out.
-    """
-
-    def __init__(self, model: nn.Module, decay: float, fixed: Collection[str] = ()) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.state = {
-            name: value.detach().to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
-            for name, value in model.state_dict().items()
-            if name not in fixed
-        }
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the model's present weights."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages: list[Tensor] = []
-        values: list[Tensor] = []
-        present = model.state_dict()
-        for name, average in self.state.items():
-            value = present[name]
-            if value.is_floating_point():
-                averages.append(average)
-                values.append(value.float())
-            else:
-                average.copy_(value)
-        get_ema_multi_avg_fn(decay)(averages, values, self.updates)

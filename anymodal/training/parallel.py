@@ -1,13 +1,11 @@
-"""Several processes train one model: who they are, what they agree on, and how the model is laid over them.
+"""How a model is laid over the processes that train it; `anymodal.distributed` knows who they are.
 
-Processes are started by `torchrun`; without it there is one. Nothing here changes what is computed: the same batch on
-any number of processes gives the same update, up to rounding.
+Nothing here changes what is computed: the same batch on any number of processes gives the same update, up to rounding.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +13,7 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -23,9 +21,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from anymodal.errors import ConfigError
-
-STRATEGIES = ("ddp", "fsdp")
+from anymodal.distributed import World
+from anymodal.validators import one_of
 
 
 @frozen(kw_only=True)
@@ -38,75 +35,9 @@ class ParallelConfig:
     compile: run the blocks through torch.compile.
     """
 
-    strategy: Literal["ddp", "fsdp"] = "ddp"
+    strategy: Literal["ddp", "fsdp"] = field(default="ddp", validator=one_of("ddp", "fsdp"))
     checkpoint_activations: bool = False
     compile: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise ConfigError(f"parallel.strategy is {self.strategy!r}; it must be one of {', '.join(STRATEGIES)}")
-
-
-@frozen
-class World:
-    """The processes of a run: this one's number, how many there are, and the device it computes on."""
-
-    rank: int
-    size: int
-    device: torch.device
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process writes and talks for all."""
-        return self.rank == 0
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over all processes."""
-        if self.size == 1:
-            return tensor
-        total = tensor.detach().to(self.device, copy=True)
-        dist.all_reduce(total)
-        return total
-
-    def agree(self, number: int) -> int:
-        """The number that the first process has."""
-        if self.size == 1:
-            return number
-        box = torch.tensor(number, device=self.device)
-        dist.broadcast(box, src=0)
-        return int(box)
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.size > 1:
-            dist.barrier()
-
-
-def alone(device: str | torch.device | None = None) -> World:
-    """The world of a single process, on the first GPU if there is one and `device` does not say otherwise."""
-    return World(0, 1, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-
-
-@contextmanager
-def world() -> Iterator[World]:
-    """The processes that torchrun started, joined for as long as the block runs; one process without it."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
-        yield joined() if dist.is_initialized() else alone()
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield joined()
-        dist.barrier()  # who leaves first must not cut the others off
-    finally:
-        dist.destroy_process_group()
-
-
-def joined() -> World:
-    """The world of a process group that exists already."""
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    return World(dist.get_rank(), dist.get_world_size(), device)
 
 
 def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module:

@@ -46,7 +46,9 @@ class RowAdamW(Optimizer):
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
-                    self._move(table, self._slots(table), group)
+                    slots = self._slots(table)
+                    if not table.is_meta:  # which rows moved is not known there
+                        self._move(table, slots, group)
         return loss
 
     def _slots(self, table: Tensor) -> dict[str, Tensor]:
@@ -108,7 +110,9 @@ def lookups(model: nn.Module) -> list[nn.Parameter]:
     """Let a model's lookups make sparse gradients; the tables they look into. Raises ConfigError without any."""
     tables: list[nn.Parameter] = [table for table in getattr(model, "lookups", ()) if table.requires_grad]
     if not tables:
-        raise ConfigError(f'tables is "rows", and {type(model).__name__} trains no tables by rows; use "dense"')
+        raise ConfigError(
+            f'optimizer.tables is "rows", and {type(model).__name__} trains no tables by rows; use "dense"'
+        )
     model.sparse_lookups = True  # type: ignore[assignment]
     return tables
 
@@ -117,5 +121,6 @@ def check_rows(tables: str, processes: int) -> None:
     """Raise ConfigError where tables cannot be trained by rows: processes exchange dense gradients only."""
     if tables == "rows" and processes > 1:
         raise ConfigError(
-            f'tables is "rows", which works with one process, and these are {processes}; use "dense", or one process'
+            f'optimizer.tables is "rows", which works with one process, and these are {processes};'
+            ' use "dense", or one process'
         )

@@ -7,7 +7,6 @@ A kind is added by a class derived from `QuantizerConfig`, in `QUANTIZERS`. Anot
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,7 +22,7 @@ LEARNING = {"learning": True}  # metadata of a setting that guides how codes lea
 
 
 @frozen(kw_only=True)
-class QuantizerConfig(ABC):
+class QuantizerConfig:
     """What all quantizers have: `codebooks` of `size` codes for latents of `latent` numbers; a latent becomes as many
     ids as there are codebooks."""
 
@@ -32,9 +31,9 @@ class QuantizerConfig(ABC):
     latent: int = field(validator=count())
     codebooks: int = field(default=1, validator=count())
 
-    @abstractmethod
     def build(self) -> Quantizer:
         """The quantizer, with fresh codes."""
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """The settings that ids depend on."""

@@ -18,11 +18,12 @@ from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
 from anymodal.text import Vocabulary
 from anymodal.tokens import ModalitySet
-from anymodal.training.checkpoint import CheckpointConfig
+from anymodal.training.checkpoint import SavingConfig
 from anymodal.training.multimodal.warm_start import StartConfig
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.trackers import TrackingConfig
+from anymodal.validators import at_least, whole
 
 SITUATIONS = ("grounded", "free")
 
@@ -35,17 +36,10 @@ class EvaluationConfig:
     """
 
     data: tuple[DataConfig, ...] = attrs.field(converter=as_datasets)
-    every: int = 1000
-    samples: int = 256
-    pictures: int = 0
+    every: int = attrs.field(default=1000, validator=[whole, at_least(1)])
+    samples: int = attrs.field(default=256, validator=[whole, at_least(1)])
+    pictures: int = attrs.field(default=0, validator=[whole, at_least(0)])
     given: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if min(self.every, self.samples) < 1 or self.pictures < 0:
-            raise ConfigError(
-                f"evaluation: every {self.every}, samples {self.samples} and pictures {self.pictures} must be at least"
-                " 1, 1 and 0"
-            )
 
 
 @attrs.frozen(kw_only=True)
@@ -69,16 +63,16 @@ class TrainConfig:
     training: TrainingSettings
     stream_weights: dict[str, float] = attrs.field(factory=dict)
     sampling: dict[str, dict[str, dict[str, Any]]] = attrs.field(factory=dict)
-    workers: int = 0
+    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
     parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
-    checkpoints: CheckpointConfig = attrs.field(factory=CheckpointConfig)
+    checkpoints: SavingConfig = attrs.field(factory=SavingConfig)
     start: StartConfig | None = None
     evaluation: EvaluationConfig | None = None
     tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
 
     def __attrs_post_init__(self) -> None:
-        if self.workers < 0:
-            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+        if self.checkpoints.result == "best" and self.evaluation is None:
+            raise ConfigError("checkpoints.result is best, but nothing says what is better; add evaluation")
         for masking in (self.masking, *(data.masking for data in self.data)):
             if masking is not None and masking.target_tokens < 1:
                 raise ConfigError(f"masking.target_tokens must be at least 1, got {masking.target_tokens}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anymodal.checkpoints.formats.fourm.config import write_config
 from anymodal.checkpoints.formats.fourm.model import transformer_keys
@@ -23,8 +23,8 @@ from anymodal.masking.config import MaskingConfig, spelled_out
 from anymodal.model import Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
-from anymodal.training.multimodal import warm_start as start
 from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.multimodal.warm_start import set_trainable
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
 UNITS = {"Z": 1e21, "E": 1e18, "P": 1e15, "T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
@@ -118,7 +118,7 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
     model = outlined_transformer(config.model, layout)
     counts = attrs.evolve(parameters(model), trained=0)
     if config.start is not None:
-        start.shape(model, config.start)
+        set_trainable(model, config.start)
     counts = attrs.evolve(counts, trained=_count(p for p in model.parameters() if p.requires_grad))
     load = sample_load(config.masking, layout)
     tokens = settings.batch_size * (load.most + load.targets)
@@ -203,22 +203,20 @@ def training_flops(config: TrainConfig, load: Load) -> float:
 def memory(config: TrainConfig, model: Transformer, load: Load, world: int) -> Memory:
     """Bytes of one of `world` GPUs.
 
-    Weights and, of what is trained, gradients and averages are float32; AdamW keeps two numbers a weight, Muon one of
-    a matrix. FSDP splits all of them, and gathers what lies outside of the blocks (the tables) for the whole step,
-    weights and gradients, and of blocks two at a time and the gradients of one.
+    Weights and, of what is trained, gradients and averages are float32; the optimizer says what it keeps. FSDP splits
+    all of them, and gathers what lies outside of the blocks (the tables) for the whole step, weights and gradients, and
+    of blocks two at a time and the gradients of one.
     """
     settings, split = config.training, world if config.parallel.strategy == "fsdp" else 1
     trained = [p for p in model.parameters() if p.requires_grad]
     count, whole = _count(trained), _count(model.parameters())
-    linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.weight.requires_grad}
-    orthogonal = _count(linear) if settings.optimizer == "muon" else 0
     blocks = [block for name in BLOCKS for block in model.get_submodule(name).children()]
     inside = sum(_count(block.parameters()) for block in blocks)
     largest = max(_count(block.parameters()) for block in blocks)
     return Memory(
         weights=FLOAT32 * whole // split,
         gradients=FLOAT32 * count // split,
-        optimizer=FLOAT32 * (2 * count - orthogonal) // split,
+        optimizer=settings.optimizer.state_bytes(model) // split,
         average=FLOAT32 * count // split if settings.ema else 0,
         gathered=FLOAT32 * (2 * (whole - inside) + 3 * largest) if split > 1 else 0,
         activations=round(-(-settings.batch_size // (world * settings.accumulate)) * activations(config, load)),

@@ -12,26 +12,42 @@ from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.state import outlined_transformer
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
+from anymodal.distributed import World, world
 from anymodal.errors import ConfigError
 from anymodal.files import write_json
 from anymodal.model import Transformer
 from anymodal.tokens import ModalitySet
 from anymodal.training.checkpoint import claimed
-from anymodal.training.engine import Engine
-from anymodal.training.multimodal import warm_start as start
+from anymodal.training.engine import Engine, Runtime, WeightFacts
 from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
 from anymodal.training.multimodal.data import open_batches
+from anymodal.training.multimodal.lora import save_adapters
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.validation import Evaluation
-from anymodal.training.parallel import World, splits, world
+from anymodal.training.multimodal.warm_start import frozen_names, prepare, rebuilt, set_trainable, unused_parameters
+from anymodal.training.parallel import splits
 from anymodal.training.trackers import trackers
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
-    """Train, and write the result to out/model. Interrupted runs are taken up with `resume`.
+    """Train, and write the result to out/model.
 
-    Run by `torchrun`, all its processes train together; the first one writes and has the result. None in others, and
-    for a run that ended early.
+    Run by `torchrun`, all its processes train together; the first one writes and has the result.
+
+    Args:
+        config: of the run.
+        out: folder for the model, checkpoints and logs.
+        resume: take up the newest checkpoint in `out`, if there is one.
+        verbose: print a line now and then where there is no terminal for a progress bar.
+
+    Returns:
+        The model; None in all processes but the first, and for a run that ended early.
+
+    Raises:
+        ConfigError: the configuration does not fit its modalities, or the run that is to be resumed.
+        DataError: the data lack what the modalities need, too much of them is unusable, or `out` is in use.
+        CheckpointError: tokenizers, the model to start from, or a checkpoint cannot be read or written.
+        TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
     with world() as processes, claimed(out, processes, resume):
         return _train(config, out, processes, resume, verbose)
@@ -47,19 +63,23 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     make = open_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
     evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
     transformer = _new_model(config, modalities, world, out)
-    followers = trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else []
+    followers = tuple(trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else ())
     engine = Engine(
         transformer,
         settings,
         out,
-        verbose=verbose and world.is_first,
-        world=world,
-        parallel=config.parallel,
-        checkpoints=config.checkpoints,
-        trackers=followers,
-        fixed=start.fixed(transformer),
-        idle=start.idle(transformer, config.start),
-        meaning=meaning(config, modalities),
+        Runtime(
+            world=world,
+            parallel=config.parallel,
+            saving=config.checkpoints,
+            trackers=followers,
+            verbose=verbose and world.is_first,
+        ),
+        WeightFacts(
+            frozen=frozen_names(transformer),
+            unused=unused_parameters(transformer, config.start),
+            fingerprint=fingerprint(config, modalities),
+        ),
     )
     try:
         engine.run(
@@ -74,13 +94,22 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
             follower.close()
     if not engine.finished:
         return None
-    weights = engine.weights()
-    model = start.rebuilt(config.model, config.start, modalities, weights) if world.is_first else None
-    if model is not None:
-        model.save_pretrained(out / "model")
-        if config.start is not None and config.start.lora is not None and config.start.lora.keep:
-            start.save_adapters(transformer, weights, config.start, out / "adapters")
+    if config.checkpoints.result == "best":
+        engine.take_best()
+    model = _written(config, modalities, engine, out)
     world.wait()
+    return model
+
+
+def _written(config: TrainConfig, modalities: ModalitySet, engine: Engine[Transformer], out: Path) -> AnyModel | None:
+    """The result, written to out/model by the first process; None in the others."""
+    weights = engine.weights()
+    if not engine.world.is_first:
+        return None
+    model = rebuilt(config.model, config.start, modalities, weights)
+    model.save_pretrained(out / "model")
+    if config.start is not None and (lora := config.start.lora) is not None and lora.keep:
+        save_adapters(engine.model, weights, lora, config.start.model, out / "adapters")
     return model
 
 
@@ -89,18 +118,18 @@ def _new_model(config: TrainConfig, modalities: ModalitySet, world: World, out: 
     if splits(config.parallel, world) and not world.is_first:
         outline = outlined_transformer(config.model, modalities.layout)
         if config.start is not None:
-            start.shape(outline, config.start)
+            set_trainable(outline, config.start)
         return outline
     torch.manual_seed(config.training.seed)
     model = Transformer(config.model, modalities.layout)
     if config.start is not None:
-        report = start.prepare(model, config.start, modalities.vocabulary)
+        report = prepare(model, config.start, modalities.vocabulary)
         if world.is_first:
             write_json(attrs.asdict(report), out / "start.json")
     return model
 
 
-def meaning(config: TrainConfig, modalities: ModalitySet) -> dict[str, Any]:
+def fingerprint(config: TrainConfig, modalities: ModalitySet) -> dict[str, Any]:
     """What the weights of a run are for, beyond their shapes: how they compute, and what rows of tables stand for."""
     streams, vocabulary = modalities.layout.streams, modalities.vocabulary
     lora = config.start.lora if config.start else None

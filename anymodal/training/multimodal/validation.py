@@ -13,17 +13,18 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.batches import MaskedBatches
 from anymodal.data.order import Share
+from anymodal.distributed import World
 from anymodal.errors import AnymodalError, ConfigError
 from anymodal.files import replacing
 from anymodal.model import Transformer
 from anymodal.outputs import stacked
 from anymodal.tokens import ModalitySet
-from anymodal.training.engine import Engine, to_device
+from anymodal.training.device import to_device
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.warm_start import rebuilt
-from anymodal.training.parallel import World
 
 
 class Evaluation:
@@ -101,7 +102,7 @@ class Evaluation:
         picture = stacked([sheet for sheet in sheets if sheet is not None])
         with replacing(self.out / "samples" / f"step-{engine.step:08d}.png") as path:
             picture.save(path)
-        for tracker in engine.trackers:
+        for tracker in engine.runtime.trackers:
             tracker.picture(engine.step, "samples", picture)
 
     def _sheet(self, model: AnyModel, index: int) -> Any:

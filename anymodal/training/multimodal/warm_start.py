@@ -6,9 +6,7 @@ to 4M-21). Of a vocabulary with other words, the rows of equal words are taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -18,41 +16,16 @@ from torch import Tensor, nn
 from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.load import load
 from anymodal.checkpoints.state import parts
-from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
-from anymodal.config import structure
-from anymodal.errors import CheckpointError, ConfigError, nearest
-from anymodal.files import read_object, write_json
+from anymodal.errors import CheckpointError, ConfigError
 from anymodal.model import ModelConfig, Transformer
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
+from anymodal.training.multimodal.lora import LoraConfig, add_adapters, merge_adapters
+from anymodal.training.multimodal.patterns import matching
 
 TABLES = ("inputs", "queries", "outputs")
 SHAPES = ("dim", "heads", "encoder_depth", "decoder_depth", "hidden", "gated", "activation", "qk_norm", "registers")
 BIASES = ("qkv_bias", "proj_bias", "mlp_bias", "norm_bias")
-
-
-@attrs.frozen(kw_only=True)
-class LoraConfig:
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): all that is trained are two thin matrices a linear layer.
-
-    `targets` are the layers that get them, by the last part of their names; an adapter's output is scaled by
-    alpha / rank. `also` are patterns of weights that are trained beside, such as "output_table". The result is merged
-    into the weights; with `keep`, OUT/adapters holds the adapters alone as well.
-    """
-
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] = ("qkv", "proj", "q", "kv", "fc1", "fc2", "fc3")
-    also: tuple[str, ...] = ()
-    keep: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"lora: rank {self.rank}, alpha {self.alpha} and dropout {self.dropout} must be at least 1, above 0 and"
-                " in [0, 1)"
-            )
 
 
 @attrs.frozen(kw_only=True)
@@ -93,24 +66,34 @@ class StartReport:
 
 
 def prepare(model: Transformer, config: StartConfig, vocabulary: Vocabulary | None = None) -> StartReport:
-    """Fill a new model with the weights of another one, and freeze what is to stay; `vocabulary` is the new model's.
+    """Fill a new model with the weights of another one, and freeze what is to stay.
 
-    Raises CheckpointError if the two do not have the same blocks.
+    Args:
+        model: the new one, changed in place.
+        config: which one to start from, and what stays.
+        vocabulary: the new model's.
+
+    Returns:
+        Which weights were taken.
+
+    Raises:
+        CheckpointError: the two do not have the same blocks.
+        ConfigError: patterns of names fit no weight, or nothing is left to train.
     """
     source = load(config.model, device="cpu")
     _check_blocks(source.transformer.config, model.config, config.model)
     report = take_over(model, vocabulary, source, config.model)
-    shape(model, config)
+    set_trainable(model, config)
     return report
 
 
-def shape(model: Transformer, config: StartConfig) -> None:
-    """Put adapters in place and mark what never changes; works on the meta device too."""
+def set_trainable(model: Transformer, config: StartConfig) -> None:
+    """Put adapters in place and mark what never changes; works on the meta device too.
+
+    Raises ConfigError for patterns that fit no weight, and where nothing is left to train.
+    """
     if config.lora is not None:
-        model.requires_grad_(False)
-        _add_adapters(model, config.lora)
-        for _, parameter in matching(model, config.lora.also, "start.lora.also"):
-            parameter.requires_grad_(True)
+        add_adapters(model, config.lora)
     frozen = list(matching(model, config.freeze, "start.freeze"))
     if config.freeze_steps is None:
         for _, parameter in frozen:
@@ -119,12 +102,12 @@ def shape(model: Transformer, config: StartConfig) -> None:
         raise ConfigError(f"start.freeze {', '.join(config.freeze)} leaves nothing to train; leave some of it out")
 
 
-def fixed(model: nn.Module) -> set[str]:
+def frozen_names(model: nn.Module) -> set[str]:
     """Names of the weights that never change."""
     return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 
-def idle(model: Transformer, config: StartConfig | None) -> Callable[[int], Iterable[nn.Parameter]]:
+def unused_parameters(model: Transformer, config: StartConfig | None) -> Callable[[int], Iterable[nn.Parameter]]:
     """A function that says which weights a step (from 0) leaves alone, although they are trained later."""
     if config is None or config.freeze_steps is None:
         return lambda step: ()
@@ -132,16 +115,6 @@ def idle(model: Transformer, config: StartConfig | None) -> Callable[[int], Iter
     until = config.freeze_steps
     # Looked up anew: processes that split the weights put others in their place.
     return lambda step: [model.get_parameter(name) for name in names] if step < until else ()
-
-
-def matching(model: nn.Module, patterns: Iterable[str], key: str) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters whose names fit one of the patterns. Raises ConfigError for a pattern that fits none."""
-    named = dict(model.named_parameters())
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in named):
-            known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in named))
-            raise ConfigError(f"{key} names {pattern!r}, which fits no weight; names begin with {known}")
-    return ((name, p) for name, p in named.items() if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def _check_blocks(theirs: ModelConfig, ours: ModelConfig, source: str) -> None:
@@ -159,7 +132,17 @@ def _check_blocks(theirs: ModelConfig, ours: ModelConfig, source: str) -> None:
 
 
 def take_over(model: Transformer, vocabulary: Vocabulary | None, source: AnyModel, name: str) -> StartReport:
-    """Copy what a model has of another one's weights; see the module's docstring."""
+    """Copy what a model has of another one's weights; see the module's docstring.
+
+    Args:
+        model: filled in place.
+        vocabulary: its vocabulary.
+        source: the model that weights are taken from.
+        name: of the source, for the report.
+
+    Returns:
+        Which weights were taken.
+    """
     theirs = {part.name: part.tensor for part in parts(source.transformer)}
     words = _equal_words(vocabulary, source.modalities.vocabulary)
     taken: list[str] = []
@@ -216,77 +199,21 @@ def _equal_words(ours: Vocabulary | None, theirs: Vocabulary | None) -> tuple[Te
     return columns[:, 0], columns[:, 1]
 
 
-# Adapters.
-
-
-def _add_adapters(model: nn.Module, config: LoraConfig) -> None:
-    try:
-        from peft import LoraConfig as Adapters
-        from peft import inject_adapter_in_model
-    except ImportError:
-        raise ConfigError("start.lora needs peft; pip install 'anymodal[lora]'") from None
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    known = {name.rpartition(".")[2] for name in linear if name.startswith(("encoder.", "decoder."))}
-    for target in config.targets:
-        if target not in known:
-            raise ConfigError(
-                f"start.lora.targets names {target!r}{nearest(target, known)}; layers: {', '.join(sorted(known))}"
-            )
-    adapters = Adapters(
-        r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]
-        lora_dropout=config.dropout,
-        target_modules=list(config.targets),
-    )
-    inject_adapter_in_model(adapters, model)
-
-
-def _adapted(model: nn.Module) -> list[tuple[str, Any]]:
-    from peft.tuners.lora import LoraLayer
-
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
-
-
-def finish(model: Transformer) -> Transformer:
-    """The model as one without adapters, which are merged into its weights."""
-    for name, layer in _adapted(model):
-        layer.merge()
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer.get_base_layer())
-    return model
-
-
 def rebuilt(
     model: ModelConfig, config: StartConfig | None, modalities: ModalitySet, weights: Mapping[str, Tensor]
 ) -> AnyModel:
-    """The model of a run from its weights, adapters merged."""
+    """The model of a run from its weights, adapters merged.
+
+    Args:
+        model: the transformer's configuration.
+        config: what the run started from, if it did.
+        modalities: of the model.
+        weights: by name, as `Engine.weights` gives them.
+    """
     transformer = Transformer(model, modalities.layout)
     if config is not None:
-        shape(transformer, config)
+        set_trainable(transformer, config)
     transformer.load_state_dict(weights)
     if config is not None and config.lora is not None:
-        finish(transformer)
+        merge_adapters(transformer)
     return AnyModel(modalities, transformer.requires_grad_(True))
-
-
-def save_adapters(model: nn.Module, weights: Mapping[str, Tensor], config: StartConfig, folder: Path) -> None:
-    """Write what a run with adapters trained of its weights, and its start; `with_adapters` reads it."""
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    save_weights([(name, weights[name]) for name in trained], folder)
-    write_json({"start": attrs.asdict(config)}, folder / "config.json")
-
-
-def with_adapters(model: AnyModel, folder: str | Path) -> AnyModel:
-    """The model that a run with adapters started from, changed by the adapters in a folder. Raises CheckpointError."""
-    folder = Path(folder)
-    raw = read_object(folder / "config.json").get("start")
-    try:
-        config = structure(raw, StartConfig, str(folder / "config.json"))
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from None
-    shape(model.transformer, config)
-    trained = {n: p.data for n, p in model.transformer.named_parameters() if p.requires_grad}
-    with WeightFile.single(folder / WEIGHTS) as file:
-        fill(trained.items(), file.rows, str(folder))
-    finish(model.transformer).requires_grad_(False)
-    return model

@@ -15,15 +15,15 @@ from anymodal.crops import Crop
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
 from anymodal.data.replacing import Replacing
+from anymodal.distributed import world
 from anymodal.errors import ConfigError
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
 from anymodal.training.checkpoint import claimed
-from anymodal.training.engine import Engine
+from anymodal.training.engine import Engine, Runtime
 from anymodal.training.objective import MeanOf
-from anymodal.training.parallel import world
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.teachers.objectives import Contrastive, Distillation
 
@@ -166,7 +166,7 @@ def _train(config: TeacherRun, out: Path, resume: bool, verbose: bool) -> Path |
     if not isinstance(first, PictureTower):
         raise ConfigError(f"a teacher reads values over the image plane; {next(iter(towers))!r} has none")
     model = Contrastive(towers) if config.objective == "contrastive" else Distillation(first)
-    engine = Engine(model, config.training, out / "run", verbose=verbose)
+    engine = Engine(model, config.training, out / "run", Runtime(verbose=verbose))
     batches = step_batches(Samples(source, modalities, config), config.training.steps, config.workers)
     engine.run(batches, Lesson(), resume=resume)
     if not engine.finished:

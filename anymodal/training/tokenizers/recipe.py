@@ -17,6 +17,7 @@ from anymodal.data.config import CropConfig
 from anymodal.data.files.values import ValueSource
 from anymodal.data.order import Share, step_batches
 from anymodal.data.report import problem_line, too_many
+from anymodal.distributed import World, world
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
 from anymodal.files import write_text
 from anymodal.modality import Modality
@@ -33,7 +34,7 @@ from anymodal.tokenizers.config import (
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.checkpoint import claimed
-from anymodal.training.parallel import World, world
+from anymodal.training.engine import Runtime
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
@@ -153,11 +154,10 @@ def _train(
         config.loss or modality.loss,  # type: ignore[attr-defined]
         settings,
         out / "runs" / modality.name,
+        runtime=Runtime(world=world, verbose=verbose and world.is_first),
         perceptual=_perceptual(config, modality),
-        world=world,
         resume=resume,
-        verbose=verbose and world.is_first,
-        meaning={
+        fingerprint={
             "modality": modality.name,
             "settings": modality.config(),
             "tokenizer": attrs.asdict(modality.tokenizer.config),

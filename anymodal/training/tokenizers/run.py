@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anymodal import distributed as gather
+from anymodal import distributed
 from anymodal.tokenizers.losses import Loss, loss_named
 from anymodal.tokenizers.quantizers.base import count_ids
 from anymodal.tokenizers.quantizers.usage import perplexity, usage
 from anymodal.tokenizers.tokenizer import Tokenizer
-from anymodal.training.engine import Batches, Engine
+from anymodal.training.engine import Batches, Engine, Runtime, WeightFacts
 from anymodal.training.objective import Objective
-from anymodal.training.parallel import World
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.batches import Inputs
 from anymodal.training.tokenizers.perceptual import PerceptualLoss
@@ -31,7 +30,7 @@ class CodeMeter:
         self.counts_GK: Tensor | int = 0
 
     def add(self, ids_BN: Tensor) -> None:
-        self.counts_GK = self.counts_GK + gather.total(count_ids(ids_BN, self.size, self.codebooks))
+        self.counts_GK = self.counts_GK + distributed.total(count_ids(ids_BN, self.size, self.codebooks))
 
     def report(self) -> dict[str, float]:
         """usage in [0, 1] and perplexity in [1, size], means over codebooks, of the ids since the last call."""
@@ -42,7 +41,7 @@ class CodeMeter:
         return {"usage": usage(counted_GK), "perplexity": perplexity(counted_GK)}
 
 
-class Reconstruction(Objective[Tokenizer, "Tensor | Inputs"]):
+class ReconstructionLoss(Objective[Tokenizer, "Tensor | Inputs"]):
     """How far outputs are from what they should be, how far latents from their codes, and, with it, `perceptual`."""
 
     def __init__(self, measure: Loss, code_weight: float, perceptual: PerceptualLoss | None, meter: CodeMeter) -> None:
@@ -79,32 +78,43 @@ def train_tokenizer(
     settings: TrainingSettings,
     out: Path | None = None,
     *,
+    runtime: Runtime | None = None,
     code_weight: float = 1.0,
     perceptual: PerceptualLoss | None = None,
-    device: str | torch.device | None = None,
-    world: World | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
     resume: bool = False,
-    verbose: bool = False,
-    meaning: Mapping[str, Any] | None = None,
 ) -> Tokenizer | None:
-    """Train a tokenizer to reconstruct its inputs; the result, averaged if `settings.ema` is on, is ready for use.
+    """Train a tokenizer to reconstruct its inputs.
 
-    None for a run that ended early, to be resumed.
+    Logged are loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual, its parts, and usage
+    and perplexity of the codes since the line before.
 
-    batches: inputs as `Tokenizer` reads them, or `Inputs`; see `Engine.run` for what makes a run resumable.
-    loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
-    world: the processes that train together; codebooks learn from the latents of all of them.
-    perceptual: compares pictures (B, 3, H, W) beside that loss.
-    meaning: what the tokenizer is for; see `Engine`.
-    Logged: loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual, its parts, and usage and
-        perplexity of the codes since the line before.
+    Args:
+        tokenizer: trained in place.
+        batches: inputs as `Tokenizer` reads them, or `Inputs`; see `Engine.run` for what makes a run resumable.
+        loss: a name in `losses.LOSSES`, or a function (output, input) -> scalar.
+        settings: of the training.
+        out: folder for checkpoints and the log; without it nothing is written.
+        runtime: where and how the run trains; codebooks learn from the latents of all processes.
+        code_weight: of the loss that pulls latents to their codes.
+        perceptual: compares pictures (B, 3, H, W) beside that loss.
+        fingerprint: what the tokenizer is for; see `WeightFacts`.
+        resume: continue from the newest checkpoint in `out`, if there is one.
+
+    Returns:
+        The tokenizer, averaged if `settings.ema` is on, in evaluation mode; None for a run that ended early, to be
+        resumed.
+
+    Raises:
+        ConfigError: there is no loss of that name, or the run to resume had other settings.
+        DataError, TrainingDiverged, CheckpointError: as `Engine.run`.
     """
     measure = loss_named(loss) if isinstance(loss, str) else loss
-    engine = Engine(tokenizer, settings, out, device=device, verbose=verbose, world=world, meaning=meaning)
+    engine = Engine(tokenizer, settings, out, runtime, WeightFacts(fingerprint=fingerprint or {}))
     meter = CodeMeter(tokenizer)
     if perceptual is not None:
         perceptual.to(engine.device)
-    objective = Reconstruction(measure, code_weight, perceptual, meter)
+    objective = ReconstructionLoss(measure, code_weight, perceptual, meter)
     engine.run(batches, objective, report=meter.report, resume=resume)
     if not engine.finished:
         return None
