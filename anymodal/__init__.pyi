@@ -42,5 +42,9 @@ from .spaces import DenseSpace as DenseSpace
 from .spaces import Stream as Stream
 from .spaces import TokenSpace as TokenSpace
 from .tokens import ModalitySet as ModalitySet
+from .training.in_memory import fit as fit
+from .training.multimodal.run import train as train
+from .training.teachers.run import train_teacher as train_teacher
+from .training.tokenizers.recipe import train_tokenizer as train_tokenizer
 
 __version__: str

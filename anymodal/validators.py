@@ -40,7 +40,8 @@ def one_of(*choices: str) -> Validator:
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value not in choices:
-            raise unfit(instance, attribute, value, f"one of {', '.join(choices)}")
+            error = unfit(instance, attribute, value, f"one of {', '.join(choices)}")
+            raise ConfigError(f"{error}{nearest(str(value), choices)}")
 
     return check
 
@@ -186,7 +187,8 @@ class Table(Generic[T]):
         field = attrs.fields_dict(cls).get(self.tag)  # type: ignore[arg-type]
         if field is None or field.init or not isinstance(field.default, str):
             raise ConfigError(f"{cls.__name__} needs a field {self.tag!r} with init=False and its name as the default")
-        if self._classes.get(field.default, cls) is not cls:
+        taken = self._classes.get(field.default, cls)
+        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):  # not a cell that runs again
             raise ConfigError(f"there is a {self.what} {field.default!r} already; choose another name")
         self._classes[field.default] = cls
         return cls

@@ -22,7 +22,7 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.tokenizers.run import train_tokenizer
+from anymodal.training.tokenizers.run import fit_tokenizer
 
 VIT = ViTConfig(dim=96, depth=2, heads=4, patch=8, post_mlp=False)
 CODES = TokenizerConfig("vit", 3, VIT, VIT, CosineConfig(size=512, latent=16), image_size=32)
@@ -47,7 +47,7 @@ def train(tokenizer: VQTokenizer | DiffusionTokenizer, x: Tensor, steps: int) ->
     settings = TrainingSettings(
         steps=steps, batch_size=32, lr=1e-3, schedule={"warmup_steps": steps // 10}, precision="float32"
     )
-    train_tokenizer(tokenizer, batches, "mse", settings)
+    fit_tokenizer(tokenizer, batches, "mse", settings)
 
 
 def main() -> None:

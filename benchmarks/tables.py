@@ -24,7 +24,7 @@ import torch
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
-from anymodal.training.optim import build_optimizers
+from anymodal.training.optim import AdamWConfig
 from anymodal.training.sparse_adamw import clip_gradients
 
 FLOAT = 4  # bytes
@@ -56,7 +56,7 @@ def measure(tables: str, options: argparse.Namespace) -> dict[str, float]:
     plan = layout(options.streams, options.ids)
     torch.manual_seed(0)
     model = Transformer(ModelConfig(dim=options.dim, encoder_depth=1, decoder_depth=1, heads=4), plan)
-    optimizers = build_optimizers(model, "adamw", 1e-3, 0.05, (0.9, 0.95), tables)
+    optimizers = AdamWConfig(tables=tables).build(model, 1e-3)
     parts: dict[str, list[float]] = {"forward": [], "backward": [], "clip": [], "update": [], "all": []}
     touched = 0
     for step in range(options.steps):
@@ -94,7 +94,7 @@ def loss(tables: str, options: argparse.Namespace) -> dict[str, Any]:
     from anymodal.training.multimodal.config import TrainConfig, build_set
     from anymodal.training.multimodal.data import open_batches
     from anymodal.training.multimodal.loss import MaskedLoss
-    from anymodal.training.optim import trapezoid
+    from anymodal.training.schedules import TrapezoidSchedule
 
     root = Path(__file__).parent.parent
     overrides = [f"data={options.loss}", f"tokenizers={options.tokenizers}", f"training.batch_size={options.samples}"]
@@ -105,17 +105,18 @@ def loss(tables: str, options: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(options.seed)
     size = ModelConfig(dim=options.dim, encoder_depth=2, decoder_depth=2, heads=4)
     model, objective = Transformer(size, modalities.layout), MaskedLoss(modalities.layout)
-    optimizers = build_optimizers(model, "adamw", options.lr, 0.05, (0.9, 0.95), tables)
+    optimizers = AdamWConfig(tables=tables).build(model, options.lr)
 
     def of(number: int) -> torch.Tensor:
         packed = make(number)
         return objective(model, packed, objective.totals([packed]))["loss"]
 
+    schedule = TrapezoidSchedule(warmup_steps=options.steps // 10)
     found = []
     for step in range(options.steps):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = options.lr * trapezoid(step, options.steps, options.steps // 10)
+                group["lr"] = options.lr * schedule.share(step, options.steps)
         value = of(step)
         value.backward()
         clip_gradients(model.parameters(), 1.0)

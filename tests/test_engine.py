@@ -45,7 +45,7 @@ from anymodal.training.optim import OPTIMIZERS, MuonConfig, OptimizerConfig, par
 from anymodal.training.schedules import SCHEDULES, ConstantSchedule, CosineSchedule, Schedule, TrapezoidSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
-from anymodal.training.tokenizers.run import train_tokenizer
+from anymodal.training.tokenizers.run import fit_tokenizer
 
 CPU = Runtime(device="cpu")
 SETTINGS = TrainingSettings(
@@ -150,7 +150,7 @@ class TestResume:
             torch.manual_seed(5)
             tokenizer = VQTokenizer(TokenizerConfig("vit", 1, vit, vit, CosineConfig(size=8, latent=4), image_size=8))
             settings = attrs.evolve(SETTINGS, steps=steps, schedule="constant", ema=0.0)
-            return train_tokenizer(tokenizer, images, "l1", settings, out, resume=resume)
+            return fit_tokenizer(tokenizer, images, "l1", settings, out, resume=resume)
 
         def images(start: int) -> Iterator[Tensor]:
             for index in itertools.count(start):

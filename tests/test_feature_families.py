@@ -16,7 +16,7 @@ from anymodal.model import ModelConfig
 from anymodal.tokenizers.losses import LOSSES
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.tokenizers.run import train_tokenizer
+from anymodal.training.tokenizers.run import fit_tokenizer
 
 
 class Map(am.FeatureMapModality):
@@ -190,7 +190,7 @@ def test_thirty_steps_lower_the_loss(modality):
     tokenizer = VQTokenizer(modality.tokenizer_config(*([MLP if modality.name == "vector" else VIT] * 2)))
     before = error(tokenizer)
     run = TrainingSettings(steps=30, batch_size=32, lr=3e-3, precision="float32")
-    trained = train_tokenizer(tokenizer.train(), map(batch, range(30)), modality.loss, run)
+    trained = fit_tokenizer(tokenizer.train(), map(batch, range(30)), modality.loss, run)
     assert error(trained) < 0.8 * before
 
 

@@ -9,7 +9,7 @@ import anymodal as am
 from anymodal.errors import ConfigError
 from anymodal.families import StructuredModality
 from anymodal.testing.tiny import shrunk
-from anymodal.training.fit import fit
+from anymodal.training.in_memory import fit
 
 
 def samples(count: int = 8) -> list[dict[str, object]]:

@@ -16,7 +16,7 @@ from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.training.log import read_log
 from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
-from anymodal.training.tokenizers.recipe import TokenizerRun, run
+from anymodal.training.tokenizers.recipe import TokenizerRun, train_tokenizer
 
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
 
@@ -98,7 +98,7 @@ def test_what_shows_no_pictures_is_refused(
     write(tmp_path / "scenes", 2, seed=1, size=32, workers=1)
     content = {"data": str(tmp_path / "scenes"), "training": STEPS, "encoder": VIT, "perceptual": second, **keys}
     with pytest.raises(ConfigError, match=hint):
-        run(structure(content, TokenizerRun, "a test"), tmp_path / "refused")
+        train_tokenizer(structure(content, TokenizerRun, "a test"), tmp_path / "refused")
 
 
 def test_a_network_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from anymodal.teachers import PictureTower, load_tower, save_tower
 from anymodal.teachers.towers import TextTower, TowerConfig
 from anymodal.text import Vocabulary
 from anymodal.training.teachers.objectives import Contrastive, Distillation
-from anymodal.training.teachers.run import TeacherRun, run
+from anymodal.training.teachers.run import TeacherRun, train_teacher
 
 SMALL = TowerConfig(size=16, patch=8, dim=16, depth=1, heads=2, embedding=8)
 
@@ -96,7 +96,7 @@ def test_a_run_from_a_configuration(tmp_path, objective, names):
         "training": {"steps": 3, "batch_size": 4, "lr": 1e-3, "ema": 0.9, "precision": "float32"},
         "vocabulary": str(tmp_path / "vocabulary.json"),
     }
-    folder = run(structure(raw, TeacherRun, "here"), tmp_path / "teacher")
+    folder = train_teacher(structure(raw, TeacherRun, "here"), tmp_path / "teacher")
     assert load_tower(folder).config == attrs.evolve(SMALL, channels=3)
     with pytest.raises(ConfigError, match="it takes one, contrastive more"):
         structure({**raw, "objective": "contrastive", "modalities": {"rgb": {}}}, TeacherRun, "here")
@@ -116,14 +116,14 @@ def test_samples_that_lack_something_are_passed_over_and_bad_ones_told_of(tmp_pa
         "training": {"steps": 2, "batch_size": 8, "lr": 1e-3, "precision": "float32", "max_bad": 0.5},
     }
     out = tmp_path / "teacher"
-    assert run(structure(raw, TeacherRun, "here"), out) == out
+    assert train_teacher(structure(raw, TeacherRun, "here"), out) == out
     lines = (out / "run" / "problems.jsonl").read_text().splitlines()
     assert len(lines) >= 2 and all(pictures[2].name in line for line in lines)
     for path in depths[2:]:
         path.unlink()
     depths[0].unlink()
     with pytest.raises(DataError, match=r"has no"):
-        run(structure(raw, TeacherRun, "here"), tmp_path / "none")
+        train_teacher(structure(raw, TeacherRun, "here"), tmp_path / "none")
 
 
 def test_several_processes_are_refused(tmp_path):

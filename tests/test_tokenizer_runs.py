@@ -30,7 +30,7 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.log import read_log
 from anymodal.training.tokenizers.batches import PreparedBatches, Values, source_of
-from anymodal.training.tokenizers.recipe import TokenizerRun, run
+from anymodal.training.tokenizers.recipe import TokenizerRun, train_tokenizer
 
 MLP = {"width": 16, "blocks": 1}
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
@@ -125,7 +125,7 @@ def test_damaged_files_are_told_of_and_replaced(scenes: Path, tmp_path: Path) ->
     for file in rest:
         file.write_bytes(b"")
     with pytest.raises(DataError, match=r"20 samples of .* in a row cannot be used"):
-        run(config(data, modality="depth", **FAMILIES["depth"]), tmp_path / "again")
+        train_tokenizer(config(data, modality="depth", **FAMILIES["depth"]), tmp_path / "again")
 
 
 def test_sharded_tars_train_like_folders(scenes: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_vocabulary_is_learned_from_the_texts_that_can_be_read(tmp_path: Path)
         path.write_bytes(b"\xff\xfe\x00")
     config = structure({"data": str(tmp_path / "texts"), **words}, TokenizerRun, "here")
     with pytest.raises(DataError, match=r"120 of 120 samples could not be used, 0 have a text; the last one: .*0119"):
-        run(config, tmp_path / "none")
+        train_tokenizer(config, tmp_path / "none")
     assert not (tmp_path / "none" / "vocabulary.json").exists()
 
 
@@ -266,7 +266,7 @@ def test_another_distribution_adds_a_quantizer(scenes: Path, tmp_path: Path, mon
 def test_levels_that_do_not_fit_the_codebook_say_what_would(scenes: Path, tmp_path: Path) -> None:
     keys: dict[str, Any] = {"settings": GRID, "quantizer": {"kind": "fsq", "levels": [8, 5, 5]}}
     with pytest.raises(ConfigError, match="8 x 5 x 5 make 200 codes, not the size 32"):
-        run(config(scenes, modality="rgb", encoder=VIT, decoder=VIT, **keys), tmp_path)
+        train_tokenizer(config(scenes, modality="rgb", encoder=VIT, decoder=VIT, **keys), tmp_path)
 
 
 def config(data: Path, **keys: Any) -> TokenizerRun:
@@ -363,11 +363,11 @@ def test_a_resumed_adaptation_equals_one_in_one_go(scenes: Path, tmp_path: Path)
 def test_a_run_for_other_values_is_not_taken_up(scenes: Path, tmp_path: Path) -> None:
     keys: dict[str, Any] = {"modality": "depth", "data": str(scenes), "encoder": VIT, "decoder": VIT, "training": STEPS}
     near, far = ({**keys, "settings": {**GRID, "high": high}} for high in (20.0, 30.0))
-    assert run(structure(near, TokenizerRun, "near"), tmp_path) == tmp_path / "modalities/depth"
+    assert train_tokenizer(structure(near, TokenizerRun, "near"), tmp_path) == tmp_path / "modalities/depth"
     with pytest.raises(
         ConfigError, match=r"made with other settings: settings.high was 20.0, is 30.0; resume it as it was"
     ):
-        run(structure(far, TokenizerRun, "far"), tmp_path, resume=True)
+        train_tokenizer(structure(far, TokenizerRun, "far"), tmp_path, resume=True)
 
 
 def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
     ]
     for number, (keys, error, hint) in enumerate(cases):
         with pytest.raises(error, match=hint):
-            run(config(scenes, **keys), tmp_path / str(number))
+            train_tokenizer(config(scenes, **keys), tmp_path / str(number))
 
 
 # Several processes.

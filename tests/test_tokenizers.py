@@ -29,7 +29,7 @@ from anymodal.tokenizers.quantizers.config import QUANTIZERS, CosineConfig, Prod
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.log import read_log
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.tokenizers.run import train_tokenizer
+from anymodal.training.tokenizers.run import fit_tokenizer
 
 VIT = ViTConfig(dim=16, depth=1, heads=2, patch=8)
 FEATURES = attrs.evolve(VIT, patch_projection=False)
@@ -225,7 +225,7 @@ def test_training_lowers_the_loss(name: str, loss: str, tmp_path) -> None:
         steps=60, batch_size=16, lr=3e-3, schedule={"warmup_steps": 5}, log_every=10, ema=0.9, precision="float32"
     )
     tokenizer = VQTokenizer(attrs.evolve(CONFIGS[name], refine=False))
-    trained = train_tokenizer(tokenizer, lambda start: iter(lambda: batch, None), loss, run, tmp_path)
+    trained = fit_tokenizer(tokenizer, lambda start: iter(lambda: batch, None), loss, run, tmp_path)
     records = read_log(tmp_path / "log.jsonl")
     assert records[-1]["reconstruction"] < 0.9 * records[0]["reconstruction"]
     assert 0 < records[-1]["usage"] <= 1 <= records[-1]["perplexity"] <= 32
@@ -237,7 +237,7 @@ def test_training_lowers_the_loss(name: str, loss: str, tmp_path) -> None:
 def test_an_unknown_loss_names_the_nearest() -> None:
     run = TrainingSettings(steps=1, batch_size=1, lr=1e-3)
     with pytest.raises(ConfigError, match="smooth_l1"):
-        train_tokenizer(build("image"), [], "smoothl1", run)
+        fit_tokenizer(build("image"), [], "smoothl1", run)
 
 
 # --- closed-form values of the published architectures ---

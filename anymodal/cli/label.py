@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from anymodal.cli.making import making_options, report
+from anymodal.cli.jobs import say_made
+from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
 
 
@@ -38,7 +39,7 @@ from anymodal.cli.output import Output, with_output
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first pictures of the data.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples labeled together.")
-@making_options
+@job_options
 @with_output
 def label(
     output: Output,
@@ -74,6 +75,6 @@ def label(
     summary = label_dataset(
         data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, progress=output.progress, **run
     )
-    report(output, summary, out)
+    say_made(output, summary, out)
     if summary is not None:
         output.next(f"anymodal tokenize {out} --config CONFIG --out tokens")

@@ -1,6 +1,10 @@
-"""An option that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -11,3 +15,56 @@ overrides_option = click.option(
     metavar="KEY.PART=VALUE",
     help="Override a value of the configuration; parts of lists are numbered from 0: data.0.weight=2.",
 )
+
+JOB_OPTIONS = (
+    click.option(
+        "--shard-size", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Samples a file."
+    ),
+    click.option(
+        "--executor",
+        type=click.Choice(["local", "ray", "torchrun"]),
+        default="local",
+        show_default=True,
+        help="Processes of this machine, a Ray cluster, or the processes of torchrun.",
+    ),
+    click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each GPU, or else core]"),
+    click.option(
+        "--max-bad",
+        type=click.FloatRange(0, 1),
+        default=0.01,
+        show_default=True,
+        help="Share of samples that may be bad.",
+    ),
+)
+
+TRAINING_OPTIONS = (
+    overrides_option,
+    click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder."),
+    click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML, and do nothing else."),
+)
+DRY_RUN_OPTIONS = (
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print what the run would take, from the configuration alone, and do nothing else.",
+    ),
+    click.option(
+        "--world", type=click.IntRange(1), default=1, show_default=True, help="With --dry-run: the number of GPUs."
+    ),
+)
+
+
+def with_options(function: Callable[..., Any], options: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
+    """The function with options of click, the first one on top of its help."""
+    return functools.reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a run, and pass them on in a dict `run`."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        run = {name: options.pop(name) for name in ("shard_size", "executor", "workers", "max_bad")}
+        return function(*arguments, run=run, **options)
+
+    return with_options(command, JOB_OPTIONS)

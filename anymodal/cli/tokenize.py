@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from anymodal.cli.making import making_options, report
-from anymodal.cli.options import overrides_option
+from anymodal.cli.jobs import say_made
+from anymodal.cli.options import job_options, overrides_option
 from anymodal.cli.output import Output, with_output
 
 
@@ -44,7 +44,7 @@ class Range(click.ParamType):
 )
 @click.option("--flip", is_flag=True, help="Mirror half of the crops but the first.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What crops are drawn from.")
-@making_options
+@job_options
 @with_output
 def tokenize(
     output: Output,
@@ -85,4 +85,4 @@ def tokenize(
         progress=output.progress,
         **run,
     )
-    report(output, summary, out)
+    say_made(output, summary, out)

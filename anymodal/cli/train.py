@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from anymodal.cli.output import Output, with_output
-from anymodal.cli.training import Request, training_options
+from anymodal.cli.request import Request, training_options
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from anymodal.cli.output import Output, with_output
-from anymodal.cli.training import Request, say_written, training_options
+from anymodal.cli.request import Request, say_written, training_options
 
 
 @click.command()
@@ -18,6 +18,7 @@ def train_teacher(output: Output, request: Request) -> None:
     anymodal train-teacher recipes/tiny/teachers/clip.yaml --out out/tiny/teachers/clip
     anymodal train-teacher recipes/tiny/teachers/dinov2.yaml --out out/tiny/teachers/dinov2 --set training.steps=200
     """
-    from anymodal.training.teachers.run import TeacherRun, run
+    from anymodal.training.teachers.run import TeacherRun
+    from anymodal.training.teachers.run import train_teacher as run
 
     request.carry_out(output, TeacherRun, run, say_written)

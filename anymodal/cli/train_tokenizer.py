@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from anymodal.cli.output import Output, with_output
-from anymodal.cli.training import Request, say_written, training_options
+from anymodal.cli.request import Request, say_written, training_options
 
 if TYPE_CHECKING:
     from anymodal.training.tokenizers.recipe import TokenizerRun
@@ -23,7 +23,8 @@ def train_tokenizer(output: Output, request: Request) -> None:
     anymodal train-tokenizer recipes/tiny/depth.yaml --out out/tokenizers
     anymodal train-tokenizer recipes/tiny/vocabulary.yaml --out out/tokenizers
     """
-    from anymodal.training.tokenizers.recipe import TokenizerRun, run
+    from anymodal.training.tokenizers.recipe import TokenizerRun
+    from anymodal.training.tokenizers.recipe import train_tokenizer as run
 
     request.carry_out(output, TokenizerRun, run, say_written, _show_plan)
 

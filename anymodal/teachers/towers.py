@@ -19,6 +19,7 @@ from anymodal.files import read_json, write_json
 from anymodal.nn.init import normal
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.networks.vit import Block, ViTEncoder
+from anymodal.validators import count
 
 FORMAT = "anymodal-teacher"
 
@@ -27,19 +28,15 @@ FORMAT = "anymodal-teacher"
 class TowerConfig:
     """A tower over values of `channels` x `size` x `size`, cut into patches; `embedding` is the width of its vector."""
 
-    channels: int = 3
-    size: int = 64
-    patch: int = 8
-    dim: int = 64
-    depth: int = 4
-    heads: int = 4
-    embedding: int = 64
+    channels: int = attrs.field(default=3, validator=count(2**16))
+    size: int = attrs.field(default=64, validator=count(2**16))
+    patch: int = attrs.field(default=8, validator=count(2**16))
+    dim: int = attrs.field(default=64, validator=count(2**16))
+    depth: int = attrs.field(default=4, validator=count(2**16))
+    heads: int = attrs.field(default=4, validator=count(2**16))
+    embedding: int = attrs.field(default=64, validator=count(2**16))
 
     def __attrs_post_init__(self) -> None:
-        for field in attrs.fields(type(self)):
-            value = getattr(self, field.name)
-            if not 1 <= value <= 2**16:
-                raise ConfigError(f"a tower needs {field.name} between 1 and {2**16}, got {value}")
         if self.size % self.patch:
             raise ConfigError(f"a tower of {self.size} pixels does not split into patches of {self.patch}")
 

@@ -1,20 +1,11 @@
 """Tokenizers: images, label maps, feature maps and vectors to ids of a codebook, and back.
 
-config.py     the numbers a tokenizer is made of
-vit.py        vision transformer encoder and decoder
-mlp.py        residual MLP encoder and decoder
-quantize.py   codebooks
-statistics.py how much of them is in use
-library.py    other quantizers, by a library
-gather.py     the processes of a run as one
-tokenizer.py  the three put together
-noise.py      noise schedules
-residual.py, unet.py, uvit.py   decoders that denoise
-solvers.py    the steps they take
-diffusion.py  a tokenizer with such a decoder
-losses.py     reconstruction losses by name
-perceptual.py a loss that compares pictures as a network sees them
-train.py      training of one tokenizer
-batches.py    what it is trained on
-recipe.py     all of it from a configuration
+config.py      what a tokenizer is made of
+tokenizer.py   encoder, quantizer and decoder put together; diffusion.py: one with a decoder that denoises
+quantizers/    codebooks, a table of kinds; how much of them is in use
+networks/      vision transformers, residual MLPs, and the denoisers
+noise.py       noise schedules; solvers.py: the steps that decoders take from noise to a picture
+losses.py      reconstruction losses by name
+
+They are trained in `anymodal.training.tokenizers`.
 """

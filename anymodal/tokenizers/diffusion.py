@@ -3,6 +3,8 @@
 The codes leave open what they do not say, and the decoder draws it: another seed gives another picture of the same
 tokens. The same seed gives the same picture, alone or in any batch.
 
+The library diffusers is not used: decoders equal published ones to the last digit, and need no dependency.
+
 Shapes: B batch, C channels, H W pixels, h w grid of tokens, N = h * w, L latent width.
 """
 

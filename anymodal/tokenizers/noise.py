@@ -83,11 +83,6 @@ class Noise:
         signal, rest = self._roots(x, timesteps_B)
         return signal * noise - rest * x
 
-    def noise_of(self, noisy: Tensor, velocity: Tensor, timesteps_B: Tensor) -> Tensor:
-        """The noise in noisy pictures of that velocity."""
-        signal, rest = self._roots(noisy, timesteps_B)
-        return signal * velocity + rest * noisy
-
     def target(self, x: Tensor, noise: Tensor, timesteps_B: Tensor) -> Tensor:
         """What the decoder should put out for `mix(x, noise, timesteps)`."""
         match self.config.prediction:
@@ -117,7 +112,8 @@ class Noise:
         return clean.clamp(-1, 1) if self.config.clip or self.config.threshold else clean
 
     def _roots(self, like: Tensor, timesteps_B: Tensor) -> tuple[Tensor, Tensor]:
-        shares = self.shares_T[timesteps_B.cpu()].view(-1, *[1] * (like.ndim - 1)).to(like.device, like.dtype)
+        shares_B = self.shares_T.to(like.device)[timesteps_B.to(like.device)]
+        shares = shares_B.view(-1, *[1] * (like.ndim - 1)).to(like.dtype)
         return shares.sqrt(), (1 - shares).sqrt()
 
 

@@ -10,11 +10,13 @@ from typing import Literal, get_args
 
 import attrs
 import torch
+from attrs.validators import optional
 from torch import Tensor
 
-from anymodal.errors import ConfigError, nearest
+from anymodal.errors import ConfigError
 from anymodal.tokenizers.config import SOLVERS
 from anymodal.tokenizers.noise import Noise, spaced
+from anymodal.validators import at_least, between, one_of, whole
 
 Spacing = Literal["trailing", "leading", "linspace", "even"]
 Draw = Callable[[], Tensor]
@@ -25,28 +27,16 @@ SPACING: dict[str, Spacing] = {"ddim": "trailing", "ddpm": "leading", "dpm++": "
 class Denoising:
     """How a diffusion decoder is run.
 
-    steps: forward passes.
+    steps: forward passes. eta: share of the noise that "ddpm" would draw, in [0, 1].
     solver: "ddim" (Song et al. 2021; deterministic unless `eta` is above 0), "ddpm" (Ho et al. 2020; draws noise at
         every step), "dpm++" (second-order DPM-Solver++, Lu et al. 2022), or None for the checkpoint's own.
     spacing: see `noise.spaced`; None for what is usual with the solver.
     """
 
-    steps: int = 25
-    solver: str | None = None
-    spacing: str | None = None
-    eta: float = 0.0
-
-    def __attrs_post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise ConfigError(f"steps of a diffusion decoder must be a whole number of at least 1, got {self.steps!r}.")
-        for name, choices in (("solver", SOLVERS), ("spacing", get_args(Spacing))):
-            value = getattr(self, name)
-            if value is not None and value not in choices:
-                raise ConfigError(
-                    f"there is no {name} {value!r}{nearest(str(value), choices)}; choose from {', '.join(choices)}."
-                )
-        if not 0 <= self.eta <= 1:
-            raise ConfigError(f"eta is the share of DDPM's noise, from 0 to 1, not {self.eta}.")
+    steps: int = attrs.field(default=25, validator=[whole, at_least(1)])
+    solver: str | None = attrs.field(default=None, validator=optional(one_of(*SOLVERS)))
+    spacing: str | None = attrs.field(default=None, validator=optional(one_of(*get_args(Spacing))))
+    eta: float = attrs.field(default=0.0, validator=between(0, 1))
 
 
 class Solver:

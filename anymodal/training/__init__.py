@@ -1,7 +1,16 @@
-"""Training: one loop for tokenizers and for the multimodal model.
+"""Training: one loop for tokenizers, teachers and the any-to-any model; the public names are listed in the stub.
 
-engine.py      settings and the loop: precision, clipping, skipped steps, saving, stopping
-optim.py       parameter groups, learning-rate schedules, averaged weights
-checkpoint.py  the resumable state as a folder
-log.py         the JSON-lines log and the progress bar
+engine.py, objective.py        the loop, and what it minimizes
+settings.py                    its settings; optim.py, schedules.py: tables of optimizers and of learning rates
+progress.py, average.py        which steps can be used; averaged weights
+checkpoint.py, fingerprint.py  the resumable state as a folder, and what a run has in common with the one it resumes
+parallel.py, device.py         how a model is laid over processes; batches on a device
+log.py, trackers.py            the JSON-lines log, the progress bar, TensorBoard and Weights & Biases
+seeding.py, signals.py         random numbers of a step; stop signals
+multimodal/ tokenizers/ teachers/   runs from a configuration; estimate.py says what they would take
+in_memory.py                   from values in memory to a model in one call
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,7 +18,7 @@ from anymodal.data import open_values
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.losses import loss_named
 from anymodal.tokenizers.tokenizer import VQTokenizer
-from anymodal.training.optim import cosine
+from anymodal.training.schedules import CosineSchedule
 
 DATA, COUNT, BATCH, PEAK, SHARPNESS = "out/tiny/scenes", 20_000, 64, 2e-3, 20.0
 
@@ -50,7 +50,7 @@ def main() -> None:
     codes = F.normalize(trained.quantize.codes, dim=-1)
     for step in range(int(steps)):
         for group in optimizer.param_groups:
-            group["lr"] = PEAK * cosine(step, int(steps), 50)
+            group["lr"] = PEAK * CosineSchedule(warmup_steps=50).share(step, int(steps))
         rows = torch.randint(len(values), (BATCH,)).tolist()
         for row in rows:
             if row not in kept:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor
@@ -77,5 +78,12 @@ def _mixing_errors(
     return {
         "add_noise": gap(noise.mix(x, e, t), arrays["add_noise"]),
         "get_velocity": gap(noise.velocity(x, e, t), arrays["get_velocity"]),
-        "get_noise": gap(noise.noise_of(x, tensors[case["velocity_for_get_noise"]], t), arrays["get_noise"]),
+        "get_noise": gap(_noise_in(case, x, tensors[case["velocity_for_get_noise"]], t), arrays["get_noise"]),
     }
+
+
+def _noise_in(case: Mapping[str, Any], noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+    """The noise in noisy pictures of that velocity, each of its own timestep."""
+    noise = Noise(attrs.evolve(_noise(case).config, prediction="v_prediction"))
+    samples = zip(noisy, velocity, timesteps.tolist(), strict=True)
+    return torch.stack([noise.parts(x, v, t)[1] for x, v, t in samples])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from anymodal.checkpoints.formats.fourm import files
 from anymodal.checkpoints.formats.fourm.tokenizer_config import Preset, ViTSize, parse_tokenizer_config
@@ -20,6 +22,7 @@ from anymodal.errors import CheckpointError
 from anymodal.files import read_json
 from anymodal.tokenizers.config import UNetConfig, UViTConfig
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, outlined_tokenizer
+from anymodal.tokenizers.networks.unet import UNet
 from anymodal.tokenizers.noise import spaced
 from anymodal.tokenizers.solvers import Denoising, Solver
 from parity.checkpoints import InMemory
@@ -205,6 +208,21 @@ def _stored_errors(
     return _compared(mine, recorded)
 
 
+def _without(tokenizer: DiffusionTokenizer, noisy: Tensor, timesteps: Tensor, codes: Tensor, hidden: Tensor) -> Tensor:
+    """What a decoder predicts without the codes of `hidden` tokens (B, h, w): zeros, or a learned token, for them."""
+    decoder = tokenizer.decoder
+    if isinstance(decoder, UNet):
+        return decoder(noisy, timesteps, codes.masked_fill(hidden[:, None], 0))
+
+    def mask(module: nn.Module, arguments: Any, told: Tensor) -> Tensor:
+        side = math.isqrt(told.shape[1])
+        rows = F.interpolate(hidden[:, None].float(), size=(side, side), mode="nearest").flatten(1) > 0
+        return torch.where(rows[..., None], decoder.middle.mask_token, told)
+
+    with decoder.middle.cond_proj.register_forward_hook(mask):
+        return decoder(noisy, timesteps, codes)
+
+
 @torch.no_grad()
 def _denoising_errors(
     tokenizer: DiffusionTokenizer, recorded: Mapping[str, np.ndarray], sampling: list[Mapping[str, Any]]
@@ -221,8 +239,7 @@ def _denoising_errors(
         mine[f"{name}/noisy"] = noisy
         mine[f"{name}/prediction"] = tokenizer.decoder(noisy, timesteps, codes)
         if any(key.startswith(f"{name}/prediction_cond_mask_even_rows") for key in recorded):
-            hidden = tokenizer.decoder(noisy, timesteps, codes, even)
-            mine[f"{name}/prediction_cond_mask_even_rows"] = hidden
+            mine[f"{name}/prediction_cond_mask_even_rows"] = _without(tokenizer, noisy, timesteps, codes, even)
     errors = {}
     for about in sampling:
         solver = {"DDPMScheduler": "ddpm", "DDIMScheduler": "ddim"}.get(about["scheduler"])

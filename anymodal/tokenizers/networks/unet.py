@@ -82,12 +82,7 @@ class UNet(nn.Module):
         self.norm_out = Norm(width)
         self.conv_out = zeroed(nn.Conv2d(width, pixels, 3, padding=1))
 
-    def forward(
-        self, x_BCHW: Tensor, timesteps_B: Tensor, codes_BLhw: Tensor, hidden_Bhw: Tensor | None = None
-    ) -> Tensor:
-        """`hidden`: tokens whose codes the decoder must do without."""
-        if hidden_Bhw is not None:
-            codes_BLhw = codes_BLhw.masked_fill(hidden_Bhw[:, None], 0)
+    def forward(self, x_BCHW: Tensor, timesteps_B: Tensor, codes_BLhw: Tensor) -> Tensor:
         patches_BCHW = F.pixel_unshuffle(x_BCHW, self.patch)
         codes_BLHW = F.interpolate(codes_BLhw, size=patches_BCHW.shape[-2:], mode="nearest")
         time_BE = self.time(timesteps_B)

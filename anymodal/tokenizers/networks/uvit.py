@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from anymodal.nn.init import normal
 from anymodal.tokenizers.config import UViTConfig
 from anymodal.tokenizers.networks.blocks import Double, Halve, Norm, ResidualBlock, TimeEmbedding, zeroed
-from anymodal.tokenizers.networks.vit import MLP, Attention, position_table, resized_positions
+from anymodal.tokenizers.networks.vit import Attention, FeedForward, position_table, resized_positions
 
 
 class TimedBlock(nn.Module):
@@ -25,7 +25,7 @@ class TimedBlock(nn.Module):
     def __init__(self, config: UViTConfig, time: int) -> None:
         super().__init__()
         self.norm1, self.attn = nn.LayerNorm(config.dim), Attention(config.dim, config.heads)
-        self.norm2, self.mlp = nn.LayerNorm(config.dim), MLP(config.dim, nn.GELU(), config.expansion)
+        self.norm2, self.mlp = nn.LayerNorm(config.dim), FeedForward(config.dim, nn.GELU(), config.expansion)
         self.modulation = nn.Linear(time, 4 * config.dim)
         self.gate = zeroed(nn.Linear(time, 2 * config.dim))
 
@@ -46,19 +46,16 @@ class Middle(nn.Module):
         super().__init__()
         width, time = config.widths[-1], 4 * config.widths[0]
         self.proj_in, self.cond_proj = nn.Linear(width, config.dim), nn.Linear(latent, config.dim)
-        self.mask_token = nn.Parameter(normal(config.dim, std=0.02))
+        self.mask_token = nn.Parameter(normal(config.dim, std=0.02))  # published models have it, for hidden codes
         self.register_buffer("positions", position_table(config.dim, config.side, config.side), persistent=False)
         self.blocks = nn.ModuleList(TimedBlock(config, time) for _ in range(config.depth))
         self.proj_out = nn.Linear(config.dim, width)
 
-    def forward(self, x_BCHW: Tensor, time_BE: Tensor, codes_BLhw: Tensor, hidden_Bhw: Tensor | None) -> Tensor:
+    def forward(self, x_BCHW: Tensor, time_BE: Tensor, codes_BLhw: Tensor) -> Tensor:
         H, W = x_BCHW.shape[-2:]
         codes_BNL = F.interpolate(codes_BLhw, size=(H, W), mode="nearest").flatten(2).mT
-        told_BND = self.cond_proj(codes_BNL)
-        if hidden_Bhw is not None:
-            hidden_BN = F.interpolate(hidden_Bhw[:, None].float(), size=(H, W), mode="nearest").flatten(1) > 0
-            told_BND = torch.where(hidden_BN[..., None], self.mask_token, told_BND)
-        tokens_BND = self.proj_in(x_BCHW.flatten(2).mT) + told_BND + resized_positions(self.positions, (H, W))
+        positions_ND = resized_positions(self.positions, (H, W))
+        tokens_BND = self.proj_in(x_BCHW.flatten(2).mT) + self.cond_proj(codes_BNL) + positions_ND
         for block in self.blocks:
             tokens_BND = block(tokens_BND, time_BE)
         return self.proj_out(tokens_BND).mT.reshape(x_BCHW.shape)
@@ -119,19 +116,16 @@ class UViT(nn.Module):
         self.norm_out = Norm(width)
         self.conv_out = nn.ConvTranspose2d(width, channels, config.patch, stride=config.patch)
 
-    def forward(
-        self, x_BCHW: Tensor, timesteps_B: Tensor, codes_BLhw: Tensor, hidden_Bhw: Tensor | None = None
-    ) -> Tensor:
-        """`hidden`: tokens whose codes the decoder must do without."""
+    def forward(self, x_BCHW: Tensor, timesteps_B: Tensor, codes_BLhw: Tensor) -> Tensor:
         time_BE = self.time(timesteps_B)
         h_BCHW = self.conv_in(x_BCHW)
         skips = [h_BCHW]
         for level in self.down:
             h_BCHW = level.down(h_BCHW, time_BE, skips)  # type: ignore[operator]
         if self.shrink is not None and self.grow is not None:
-            h_BCHW = self.grow(self.middle(self.shrink(h_BCHW), time_BE, codes_BLhw, hidden_Bhw))
+            h_BCHW = self.grow(self.middle(self.shrink(h_BCHW), time_BE, codes_BLhw))
         else:
-            h_BCHW = self.middle(h_BCHW, time_BE, codes_BLhw, hidden_Bhw)
+            h_BCHW = self.middle(h_BCHW, time_BE, codes_BLhw)
         for level in self.up:
             h_BCHW = level.up(h_BCHW, time_BE, skips)  # type: ignore[operator]
         return self.conv_out(F.silu(self.norm_out(h_BCHW)))

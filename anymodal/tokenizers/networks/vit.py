@@ -49,7 +49,7 @@ def resized_positions(table_Dhw: Tensor, grid: tuple[int, int]) -> Tensor:
     return table_Dhw.flatten(1).T
 
 
-class MLP(nn.Module):
+class FeedForward(nn.Module):
     """Linear, activation, linear, `expansion` times as wide inside."""
 
     def __init__(self, dim: int, activation: nn.Module, expansion: int = 4) -> None:
@@ -86,7 +86,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = MLP(dim, nn.GELU(), expansion)
+        self.mlp = FeedForward(dim, nn.GELU(), expansion)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         x_BND = x_BND + self.attn(self.norm1(x_BND))
@@ -104,7 +104,7 @@ class Trunk(nn.Module):
         self.register_buffer("positions", position_table(config.dim, side, side), persistent=False)
         self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.expansion) for _ in range(config.depth))
         self.norm_mlp = nn.LayerNorm(config.dim, eps=1e-6) if config.post_mlp else None
-        self.post_mlp = MLP(config.dim, nn.Tanh(), config.expansion) if config.post_mlp else None
+        self.post_mlp = FeedForward(config.dim, nn.Tanh(), config.expansion) if config.post_mlp else None
 
     def run_blocks(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
         x_BND = x_BND + resized_positions(self.positions, grid)

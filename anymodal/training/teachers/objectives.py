@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from anymodal.teachers.towers import PictureTower
 
-HOTTEST = 100.0  # largest factor of the similarities, as in CLIP
+LARGEST_SCALE = 100.0  # largest factor of the similarities, as in CLIP
 
 
 class Contrastive(nn.Module):
@@ -38,7 +38,7 @@ class Contrastive(nn.Module):
         )
         metrics, own = {}, torch.arange(len(first[1]), device=first[1].device)
         for name, vectors in others:
-            scores = first[1] @ vectors.T * self.log_scale.exp().clamp_max(HOTTEST)
+            scores = first[1] @ vectors.T * self.log_scale.exp().clamp_max(LARGEST_SCALE)
             metrics[f"loss.{name}"] = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
             metrics[f"found.{name}"] = (scores.T.argmax(1) == own).float().mean()
         losses = [value for key, value in metrics.items() if key.startswith("loss.")]
@@ -67,7 +67,7 @@ class Distillation(nn.Module):
         self.tower = tower
         self.head = nn.Sequential(nn.Linear(embedding, 4 * embedding), nn.GELU(), nn.Linear(4 * embedding, prototypes))
         self.place_head = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, prototypes))
-        self.momentum, self.heat, self.teacher_heat = momentum, student, teacher
+        self.momentum, self.temperature, self.teacher_temperature = momentum, student, teacher
         self.average = copy.deepcopy(nn.ModuleList([tower, self.head, self.place_head])).requires_grad_(False)
         self.hidden = nn.Parameter(torch.zeros(tower.config.channels, 1, 1))
         self.register_buffer("center", torch.zeros(2, prototypes))
@@ -82,29 +82,30 @@ class Distillation(nn.Module):
         self._follow()
         views = views_BVCHW.unbind(1)
         with torch.no_grad():
-            said = [self._said(view) for view in views]
-        heard = [self.tower.features(self._hide(view)) for view in views]
-        whole = [self.head(self.tower.project(f.mean(1))) for f in heard]
-        across = [self._cross(said[a][0], whole[b]) for a in range(len(views)) for b in range(len(views)) if a != b]
-        within = [self._cross(said[a][1], self.place_head(heard[a])) for a in range(len(views))]
-        answers = torch.cat([s[0] for s in said]).mean(0)
+            answered = [self._answer(view) for view in views]
+        features = [self.tower.features(self._hide(view)) for view in views]
+        whole = [self.head(self.tower.project(f.mean(1))) for f in features]
+        across = [self._cross(answered[a][0], whole[b]) for a in range(len(views)) for b in range(len(views)) if a != b]
+        within = [self._cross(answered[a][1], self.place_head(features[a])) for a in range(len(views))]
+        answers = torch.cat([s[0] for s in answered]).mean(0)
         across_loss, within_loss = torch.stack(across).mean(), torch.stack(within).mean()
         entropy = torch.special.entr(answers).sum()
         return {"loss": across_loss + within_loss, "views": across_loss, "places": within_loss, "entropy": entropy}
 
-    def _said(self, view: Tensor) -> tuple[Tensor, Tensor]:
+    def _answer(self, view: Tensor) -> tuple[Tensor, Tensor]:
         """What the average answers of a view and of its places; moves the centers."""
         tower, (_, head, place_head) = self.teacher, self.average.children()
         features = tower.features(view)
         answers = (head(tower.project(features.mean(1))).float(), place_head(features).float())
-        shares = tuple(((a - c) / self.teacher_heat).softmax(-1) for a, c in zip(answers, self.center, strict=True))
+        centered = [a - center for a, center in zip(answers, self.center, strict=True)]
+        shares = [(a / self.teacher_temperature).softmax(-1) for a in centered]
         means = torch.stack([a.flatten(0, -2).mean(0) for a in answers])
         if self.training:
             self.center.lerp_(means, 0.1)
         return shares[0], shares[1]
 
     def _cross(self, wanted: Tensor, scores: Tensor) -> Tensor:
-        return -(wanted * (scores.float() / self.heat).log_softmax(-1)).sum(-1).mean()
+        return -(wanted * (scores.float() / self.temperature).log_softmax(-1)).sum(-1).mean()
 
     def _hide(self, view: Tensor) -> Tensor:
         """Half of the patches replaced by one learned color."""

@@ -26,6 +26,7 @@ from anymodal.training.engine import Engine, Runtime
 from anymodal.training.objective import MeanOf
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.teachers.objectives import Contrastive, Distillation
+from anymodal.validators import at_least, between, whole
 
 
 @attrs.frozen(kw_only=True)
@@ -44,10 +45,10 @@ class TeacherRun:
     training: TrainingSettings
     vocabulary: Path | None = None
     count: int | None = None
-    views: int = 2
-    smallest: float = 0.3
+    views: int = attrs.field(default=2, validator=[whole, at_least(2)])
+    smallest: float = attrs.field(default=0.3, validator=between(0, 1, above=True))
     dtype: str = "float32"
-    workers: int = 0
+    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
 
     def __attrs_post_init__(self) -> None:
         several = len(self.modalities) > 1
@@ -55,12 +56,8 @@ class TeacherRun:
             raise ConfigError(
                 f"{self.objective} over {len(self.modalities)} modalities: it takes one, contrastive more"
             )
-        if self.views < 2 or not 0 < self.smallest <= 1:
-            raise ConfigError(f"give at least 2 views of a share in (0, 1], not {self.views} of {self.smallest}")
         if self.training.accumulate > 1:
             raise ConfigError("a teacher compares the samples of a batch with each other; leave accumulate at 1")
-        if self.workers < 0:
-            raise ConfigError(f"workers must be at least 0, got {self.workers}")
         dtype_of(self.dtype)
 
 
@@ -145,10 +142,22 @@ class Lesson(MeanOf):
         return batch.problems
 
 
-def run(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
-    """Train and write the teacher's folder; progress lies in out/run. Returns `out`, or None if the run ended early.
+def train_teacher(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+    """Train and write the teacher's folder; progress lies in out/run.
 
-    Raises ConfigError in processes of torchrun: a batch is compared as a whole, by one process.
+    Args:
+        config: of the run.
+        out: the teacher's folder.
+        resume: take up the newest checkpoint, if there is one.
+        verbose: print a line now and then where there is no terminal for a progress bar.
+
+    Returns:
+        `out`, or None if the run ended early, to be taken up with `resume`.
+
+    Raises:
+        ConfigError: the modalities do not fit the objective, or torchrun started several processes: a batch is compared
+            as a whole, by one of them.
+        DataError: the data lack a modality, or too much of them is unusable.
     """
     with world() as processes, claimed(out / "run", processes, resume):
         if processes.size > 1:

@@ -12,10 +12,12 @@ from importlib.util import find_spec
 
 import attrs
 import torch
+from attrs.validators import optional
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymodal.errors import CheckpointError, ConfigError, one_line
+from anymodal.validators import at_least, positive, whole
 
 EXTRA = "anymodal[label]"
 LAYERS = 4  # compared where none are named
@@ -34,14 +36,8 @@ class PerceptualConfig:
 
     network: str
     layers: tuple[int, ...] = ()
-    weight: float = 1.0
-    size: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if not 0 < self.weight < float("inf"):
-            raise ConfigError(f"perceptual.weight is {self.weight}; it must be above 0")
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"perceptual.size is {self.size}; it must be at least 1 pixel")
+    weight: float = attrs.field(default=1.0, validator=positive)
+    size: int | None = attrs.field(default=None, validator=optional([whole, at_least(1)]))
 
 
 class PerceptualLoss(nn.Module):

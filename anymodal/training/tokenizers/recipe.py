@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,11 @@ import torch
 
 from anymodal.checkpoints.tokenizer import AnyTokenizer, load_any, save_tokenizer, tokenizer_record
 from anymodal.data.config import CropConfig
-from anymodal.data.files.values import ValueSource
 from anymodal.data.order import Share, step_batches
-from anymodal.data.report import problem_line, too_many
 from anymodal.distributed import World, world
-from anymodal.errors import CheckpointError, ConfigError, DataError, nearest
-from anymodal.files import write_text
+from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
-from anymodal.text import VALUE_NAMES, Vocabulary
 from anymodal.tokenizers.config import (
     MLPConfig,
     NoiseConfig,
@@ -38,29 +33,11 @@ from anymodal.training.engine import Runtime
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
-from anymodal.training.tokenizers.run import train_tokenizer
-from anymodal.validators import init_fields
+from anymodal.training.tokenizers.run import fit_tokenizer
+from anymodal.training.tokenizers.vocabulary import VocabularyConfig, train_vocabulary
+from anymodal.validators import at_least, init_fields, whole
 
 SIZES = ("size", "latent", "codebooks")  # of a quantizer, settings of the modality
-MAX_BAD = 0.01  # share of texts that may be unreadable, as `TrainingSettings.max_bad`
-
-
-@attrs.frozen(kw_only=True)
-class VocabularyConfig:
-    """Size of a vocabulary: all ids, value tokens of each of v0..v3, sentinels; and words that stay whole.
-
-    `kinds` are the numbers of value tokens of v0, v1, v2 and v3 where they differ.
-    """
-
-    size: int = 30_000
-    bins: int = 1000
-    kinds: tuple[int, ...] = ()
-    sentinels: int = 200
-    words: tuple[str, ...] = ()
-
-    def __attrs_post_init__(self) -> None:
-        if self.kinds and (len(self.kinds) != VALUE_NAMES or min(self.kinds) < 1):
-            raise ConfigError(f"vocabulary: kinds must be {VALUE_NAMES} numbers of at least 1, got {list(self.kinds)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -102,12 +79,10 @@ class TokenizerRun:
     sizes: tuple[int, ...] = ()
     crop: CropConfig | None = None
     flip: bool = True
-    workers: int = 0
+    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
     vocabulary: VocabularyConfig | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.workers < 0:
-            raise ConfigError(f"workers must be at least 0, got {self.workers}")
         if self.quantizer is not None:
             _check_quantizer(self.quantizer)
 
@@ -125,15 +100,29 @@ def _check_quantizer(block: Mapping[str, Any]) -> None:
             )
 
 
-def run(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
-    """Train and write out/modalities/NAME or out/vocabulary.json; returns that path. Progress lies in out/runs/NAME.
+def train_tokenizer(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+    """Train and write out/modalities/NAME or out/vocabulary.json; progress lies in out/runs/NAME.
 
-    None for a run that ended early, to be taken up with `resume`. Run by `torchrun`, all its processes train a
-    tokenizer together; the first one writes.
+    Run by `torchrun`, all its processes train a tokenizer together; the first one writes.
+
+    Args:
+        config: of the run.
+        out: folder that collects tokenizers.
+        resume: take up the newest checkpoint of the run, if there is one.
+        verbose: print a line now and then where there is no terminal for a progress bar.
+
+    Returns:
+        The path of what was written; None for a run that ended early, to be taken up with `resume`.
+
+    Raises:
+        ConfigError: the configuration does not fit the modality, or the run that is to be resumed.
+        DataError: the data have nothing to learn from, or too much of them is unusable.
+        CheckpointError: a tokenizer to start from, or a checkpoint, cannot be read or written.
+        TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
-    modality = registry().modality(config.modality)(**_numbers(config))
+    modality = registry().modality(config.modality)(**_settings(config))
     if config.vocabulary is not None:
-        return _train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)
+        return train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)
     with world() as processes, claimed(out / "runs" / modality.name, processes, resume):
         return _train(config, modality, out, processes, resume, verbose)
 
@@ -148,7 +137,7 @@ def _train(
     modality.tokenizer = _untrained(config, modality)
     share = Share(world.rank, world.size, settings.accumulate)
     make = PreparedBatches(_values(config, modality), settings.batch_size, settings.seed, config.flip, share)
-    modality.tokenizer = train_tokenizer(
+    modality.tokenizer = fit_tokenizer(
         modality.tokenizer,
         step_batches(make, settings.steps * settings.accumulate, config.workers),
         config.loss or modality.loss,  # type: ignore[attr-defined]
@@ -172,7 +161,7 @@ def _train(
     return part
 
 
-def _numbers(config: TokenizerRun) -> dict[str, Any]:
+def _settings(config: TokenizerRun) -> dict[str, Any]:
     """The settings of the modality: those of the tokenizer to start from, and the run's own."""
     if config.start is None:
         return config.settings
@@ -310,30 +299,3 @@ def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | No
             " set noise.prediction to sample."
         )
     return PerceptualLoss(config.perceptual)
-
-
-def _train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Modality, out: Path) -> Path:
-    problems: list[str] = []
-    texts = list(_texts(source, modality, problems))
-    if problems:
-        lines = (json.dumps({"problem": problem}) + "\n" for problem in problems)
-        write_text("".join(lines), out / "runs" / modality.name / "problems.jsonl")
-    if too_many(len(problems), len(source), MAX_BAD) or not texts:
-        last = f"; the last one: {problems[-1]}" if problems else ""
-        raise DataError(f"{len(problems)} of {len(source)} samples could not be used, {len(texts)} have a text{last}")
-    bins = config.kinds or config.bins
-    vocabulary = Vocabulary.train(texts, config.size, bins=bins, sentinels=config.sentinels, words=config.words)
-    path = out / "vocabulary.json"
-    vocabulary.save(path)
-    return path
-
-
-def _texts(source: ValueSource, modality: Modality, problems: list[str]) -> Iterator[str]:
-    """The texts of the samples that have one; of those that cannot be read, `problems` tells."""
-    for index in range(len(source)):
-        try:
-            value = source.read(index).get(modality.name)
-            if value is not None:
-                yield modality.spell(value)  # type: ignore[attr-defined]
-        except Exception as error:  # damaged files make libraries and plugins fail in many ways
-            problems.append(problem_line(source.describe(index), error))

@@ -71,7 +71,7 @@ def _rows(batch: Tensor | Inputs) -> Tensor:
     return batch.rows if isinstance(batch, Inputs) else batch
 
 
-def train_tokenizer(
+def fit_tokenizer(
     tokenizer: Tokenizer,
     batches: Batches[Any],
     loss: str | Loss,

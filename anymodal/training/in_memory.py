@@ -23,7 +23,7 @@ from anymodal.training.engine import Engine
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.tokenizers.run import train_tokenizer
+from anymodal.training.tokenizers.run import fit_tokenizer
 
 
 def fit(
@@ -93,7 +93,7 @@ def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: Trainin
     order = EpochOrder(len(inputs), settings.batch_size, seed)
     batches = step_batches(lambda step: inputs[order(step)], settings.steps)
     tokenizer = build(plain_config(modality, dim, heads=4))
-    modality.tokenizer = train_tokenizer(tokenizer, batches, modality.loss, settings)
+    modality.tokenizer = fit_tokenizer(tokenizer, batches, modality.loss, settings)
 
 
 def _fit_vocabulary(modalities: ModalitySet, values: list[dict[str, Any]]) -> Vocabulary | None:

@@ -1,4 +1,4 @@
-"""What the commands that train from a configuration share: their options, and what they do with them."""
+"""What a user asks of a command that trains, and how it is carried out."""
 
 from __future__ import annotations
 
@@ -10,29 +10,14 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from anymodal.cli.options import overrides_option
+from anymodal.cli.options import DRY_RUN_OPTIONS, TRAINING_OPTIONS, with_options
 from anymodal.cli.output import Output
 from anymodal.errors import ConfigError
 
 C = TypeVar("C")
 R = TypeVar("R")
 
-MARKS = {"masking": "train", "modality": "train-tokenizer", "objective": "train-teacher"}  # keys, and who reads them
-OPTIONS = (
-    overrides_option,
-    click.option("--resume", is_flag=True, help="Take up the newest checkpoint in the folder."),
-    click.option("--print-config", is_flag=True, help="Print the whole configuration as YAML, and do nothing else."),
-)
-PLAN_OPTIONS = (
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Print what the run would take, from the configuration alone, and do nothing else.",
-    ),
-    click.option(
-        "--world", type=click.IntRange(1), default=1, show_default=True, help="With --dry-run: the number of GPUs."
-    ),
-)
+COMMANDS = {"masking": "train", "modality": "train-tokenizer", "objective": "train-teacher"}  # by a key they alone read
 
 
 @attrs.frozen
@@ -79,7 +64,7 @@ class Request:
 def _check_command(path: Path) -> None:
     from anymodal.config import read_config
 
-    readers = {MARKS[key]: key for key in read_config(path) if key in MARKS}
+    readers = {COMMANDS[key]: key for key in read_config(path) if key in COMMANDS}
     if readers and click.get_current_context().info_name not in readers:
         command, key = next(iter(readers.items()))
         raise ConfigError(f"{path} is for `anymodal {command}`: it has the key {key!r}")
@@ -93,8 +78,8 @@ def training_options(out: str, *, plans: bool = True) -> Callable[[Callable[...,
     options = (
         click.argument("config", type=click.Path(path_type=Path)),
         click.option("--out", type=click.Path(path_type=Path), help=out),
-        *OPTIONS,
-        *(PLAN_OPTIONS if plans else ()),
+        *TRAINING_OPTIONS,
+        *(DRY_RUN_OPTIONS if plans else ()),
     )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +88,7 @@ def training_options(out: str, *, plans: bool = True) -> Callable[[Callable[...,
             asked = {field.name for field in attrs.fields(Request)} & given.keys()
             return function(*arguments, request=Request(**{name: given.pop(name) for name in asked}), **given)
 
-        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+        return with_options(command, options)
 
     return decorate
 
