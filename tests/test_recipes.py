@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from small_runs import command
 from torch.utils.flop_counter import FlopCounterMode
 
+from anymodal.checkpoints.state import outlined_transformer
 from anymodal.config import load_config
+from anymodal.data.batches import Batch
 from anymodal.errors import ConfigError
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
+from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
+from anymodal.tokenizers.quantizers.config import CosineConfig, FSQConfig
+from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokens import Layout, Packed, Packer, collate
+from anymodal.training.engine import Engine, Runtime
 from anymodal.training.multimodal.config import TrainConfig
-from anymodal.training.multimodal.estimate import activations, plan, sample_load, training_flops
+from anymodal.training.multimodal.estimate import activations, memory, plan, sample_load, training_flops
+from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
-from anymodal.training.tokenizers.estimate import plan_tokenizer
+from anymodal.training.tokenizers.estimate import _forward, plan_tokenizer
 from anymodal.training.tokenizers.recipe import TokenizerRun
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -122,18 +131,22 @@ def test_operations_are_those_that_are_executed():
     assert 1.2 < again / training_flops(config, load) < 4 / 3
 
 
-def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps():
-    config, layout = small()
-    model, kept = Transformer(config.model, layout), {}
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+def kept_bytes(model: torch.nn.Module, value: object) -> int:
+    """What a forward pass keeps for the backward pass beside the weights."""
+    kept, weights = {}, {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(one_sample(layout))
-    counted = sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+        model(value)
+    return sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+
+
+def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps():
+    config, layout = small()
+    counted = kept_bytes(Transformer(config.model, layout), one_sample(layout))
     assert activations(config, sample_load(config.masking, layout)) == pytest.approx(counted, rel=0.05)
 
 
@@ -141,3 +154,30 @@ def test_recomputing_keeps_less():
     (config, layout), (other, _) = small(), small(checkpointed=True)
     load = sample_load(config.masking, layout)
     assert activations(other, load) < activations(config, load)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_holds_the_bytes_of_its_plan(optimizer):
+    """Weights, gradients, optimizer and average of a real step on a CPU."""
+    config, layout = small()
+    config = attrs.evolve(config, training=attrs.evolve(config.training, optimizer=optimizer, ema=0.9))
+    counted = memory(config, outlined_transformer(config.model, layout), sample_load(config.masking, layout), 1)
+    model, gradients = Transformer(config.model, layout), []
+    engine = Engine(model, config.training, runtime=Runtime(device="cpu"))
+    hook = lambda *_: gradients.extend(p.grad.nbytes for p in model.parameters() if p.grad is not None)  # noqa: E731
+    engine.optimizers[0].register_step_pre_hook(hook)
+    engine.run(itertools.repeat(Batch(one_sample(layout))), MaskedLoss(layout))
+    slots = [slot for each in engine.optimizers for held in each.state.values() for slot in held.values()]
+    assert counted.weights == sum(p.nbytes for p in model.parameters())
+    assert counted.gradients == sum(gradients)
+    assert counted.optimizer == sum(slot.nbytes for slot in slots if slot.ndim)
+    averages = sum(tensor.nbytes for tensor in engine._average.state.values())
+    assert counted.average == pytest.approx(averages, rel=0.01)  # it has buffers too
+
+
+@pytest.mark.parametrize("quantizer", [CosineConfig(size=32, latent=8), FSQConfig(size=64, levels=(4, 4, 4))])
+def test_what_a_tokenizer_keeps_is_what_autograd_keeps(quantizer):
+    sides = ViTConfig(dim=32, depth=2, heads=2, patch=8)
+    made = TokenizerConfig("vit", 3, sides, sides, quantizer, image_size=64)
+    measured = kept_bytes(VQTokenizer(made).eval(), torch.zeros(1, 3, 64, 64))
+    assert _forward(made, 64, bfloat16=False).kept == pytest.approx(measured, rel=0.1)

@@ -112,7 +112,15 @@ class Load:
 
 
 def plan(config: TrainConfig, world: int = 1) -> Plan:
-    """The plan of a run on `world` GPUs. Raises ConfigError for a configuration that cannot be trained."""
+    """The plan of a run.
+
+    Args:
+        config: of the run; tokenizers need not be there.
+        world: GPUs that it has.
+
+    Raises:
+        ConfigError: the configuration cannot be trained.
+    """
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     layout, settings = modalities.layout, config.training
     model = outlined_transformer(config.model, layout)

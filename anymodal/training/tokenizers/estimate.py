@@ -1,6 +1,8 @@
 """What training a tokenizer would take, counted from its configuration alone.
 
-A fake forward pass, which computes nothing, counts operations and what is kept for the backward pass.
+A fake forward pass, which computes nothing, counts operations and what is kept for the backward pass. Fake tensors are
+torch's own (docs.pytorch.org, "Fake tensor"); the meta device knows neither autocast nor fused attention, and so would
+count several times what is kept.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.diffusion import build, outlined_tokenizer
+from anymodal.tokenizers.quantizers.config import CosineConfig, ProductConfig
 from anymodal.training.multimodal.estimate import BFLOAT16, FLOAT32, Memory, short, shown_memory
 from anymodal.training.tokenizers.recipe import TokenizerRun, described
 
@@ -56,7 +59,15 @@ class TokenizerPlan:
 
 
 def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
-    """The plan of a run on `world` GPUs. Raises ConfigError for a configuration that cannot be trained."""
+    """The plan of a run.
+
+    Args:
+        config: of the run.
+        world: GPUs that it has.
+
+    Raises:
+        ConfigError: the configuration cannot be trained.
+    """
     settings = config.training
     if settings is None:
         raise ConfigError("a dry run needs training; a vocabulary is learned without")
@@ -66,8 +77,10 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     tokenizer = outlined_tokenizer(made)
     encoder, decoder, total = (_count(module) for module in (tokenizer.encoder, tokenizer.decoder, tokenizer))
     codebook = sum(buffer.numel() for buffer in tokenizer.quantize.buffers())
+    if config.codes is not None:
+        tokenizer.requires_grad_(False).decoder.requires_grad_(True)
     pass_ = _forward(made, size, settings.precision == "bfloat16")
-    trained = decoder if config.codes is not None else total
+    trained = sum(p.numel() for p in tokenizer.parameters() if p.requires_grad)
     return TokenizerPlan(
         modality=config.modality,
         tokens=pass_.tokens,
@@ -78,7 +91,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
         memory=Memory(
             weights=FLOAT32 * (total + codebook),
             gradients=FLOAT32 * trained,
-            optimizer=FLOAT32 * 2 * trained,
+            optimizer=settings.optimizer.state_bytes(tokenizer),
             average=FLOAT32 * (total + codebook) if settings.ema else 0,
             gathered=0,
             activations=-(-settings.batch_size // (world * settings.accumulate)) * pass_.kept,
@@ -116,7 +129,11 @@ class _Pass:
 
 def _forward(made: TokenizerConfig, size: int | None, bfloat16: bool) -> _Pass:
     """A forward pass of a value of the largest size; label maps as what the encoder reads of them."""
-    logits = 0
+    logits, quantizer = 0, made.quantizer
+    # A codebook stands in for kinds that ask for values when they are made, or are not ours.
+    kind = CosineConfig if quantizer.codebooks == 1 else ProductConfig
+    latent = -(-quantizer.latent // quantizer.codebooks) * quantizer.codebooks
+    made = attrs.evolve(made, quantizer=kind(size=quantizer.size, latent=latent, codebooks=quantizer.codebooks))
     if made.labels is not None:
         logits = 3 * FLOAT32 * made.labels * (size or made.image_size) ** 2  # as such, their softmax and gradient
         made = attrs.evolve(made, labels=None)
