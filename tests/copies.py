@@ -15,7 +15,8 @@ import anymodal as am
 from anymodal.families.codec import decoded, decoded_mean, encoded
 from anymodal.families.drawing import text_page
 from anymodal.files import naming, read_array, read_json, write_array, write_json
-from anymodal.tokenizers.config import QuantizerConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
+from anymodal.tokenizers.quantizers.config import CosineConfig
 
 
 class Tally(am.Modality):
@@ -145,7 +146,7 @@ class Heat(am.Modality):
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:
         sides = (ViTConfig(patch=self.patch, **each) for each in (encoder, decoder))
-        codes = QuantizerConfig(kind="cosine", size=self.codebook, latent=self.latent)
+        codes = CosineConfig(size=self.codebook, latent=self.latent)
         return TokenizerConfig("vit", self.channels, *sides, codes, image_size=self.size, **options)
 
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
