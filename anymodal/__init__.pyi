@@ -1,6 +1,6 @@
 from .anymodel import AnyModel as AnyModel
-from .checkpoints.card import About as About
-from .checkpoints.load import load as load
+from .anymodel import load as load
+from .checkpoints.record import About as About
 from .crops import Crop as Crop
 from .data import check_dataset as check_dataset
 from .data import label_dataset as label_dataset

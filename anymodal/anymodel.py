@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,11 @@ import attrs
 import numpy as np
 import torch
 
-from anymodal.checkpoints.card import About
+from anymodal.checkpoints.formats.base import Options
+from anymodal.checkpoints.load import load as load_bundle
+from anymodal.checkpoints.record import About, Bundle
+from anymodal.checkpoints.repository import Access
+from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import GenerationError, nearest
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, batches
@@ -32,14 +36,36 @@ class AnyModel:
     def __init__(
         self, modalities: ModalitySet, transformer: Transformer | ModelConfig, about: About | None = None
     ) -> None:
-        self.modalities = modalities
-        self.about = about or About()
         built = Transformer(transformer, modalities.layout) if isinstance(transformer, ModelConfig) else transformer
-        self.transformer = built.eval()
+        self.bundle = Bundle(modalities, built.eval(), about or About())
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> AnyModel:
+        """The model of what was loaded from a checkpoint."""
+        return cls(bundle.modalities, bundle.transformer, bundle.about)
 
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.transformer.parameters())
         return f"AnyModel({', '.join(self.modalities.modalities)}; {count / 1e6:.1f}M parameters)"
+
+    @property
+    def modalities(self) -> ModalitySet:
+        """The modalities in their token space."""
+        return self.bundle.modalities
+
+    @property
+    def transformer(self) -> Transformer:
+        """The Transformer over the streams of the modalities."""
+        return self.bundle.transformer
+
+    @property
+    def about(self) -> About:
+        """What the model card says beyond what the model knows."""
+        return self.bundle.about
+
+    @about.setter
+    def about(self, about: About) -> None:
+        self.bundle = attrs.evolve(self.bundle, about=about)
 
     @property
     def device(self) -> torch.device:
@@ -310,11 +336,25 @@ class AnyModel:
     ) -> Path:
         """Write config, weights, vocabulary, tokenizers and a model card into a folder that `anymodal.load` reads.
 
-        The card says what `about` says. Weights beyond `max_shard_size` are cut into shards.
-        """
-        from anymodal.checkpoints.native import save
+        The folder holds the model as a whole or what was there before, whatever interrupts it. An older model there is
+        replaced; other files stay.
 
-        return save(self, Path(folder), dtype, max_shard_size)
+        Args:
+            folder: The folder, made if need be.
+            dtype: "float32", "float16" or "bfloat16" for the weights in the files; None for what they are.
+            max_shard_size: Weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
+
+        Returns:
+            The folder.
+
+        Raises:
+            CheckpointError: If the folder holds files that would be replaced and are of no model of ours.
+            DataError: If it cannot be written.
+            ConfigError: For a dtype or a size that there is not.
+        """
+        from anymodal.checkpoints.formats.native.write import save
+
+        return save(self.bundle, Path(folder), dtype, max_shard_size)
 
     def push_to_hub(
         self,
@@ -326,10 +366,71 @@ class AnyModel:
         dtype: str | None = None,
         max_shard_size: str | int | None = "5GB",
     ) -> str:
-        """Upload what `save_pretrained` writes to a repository on the Hub, made if need be, and return its address.
+        """Upload what `save_pretrained` writes to a repository on the Hub.
 
-        Raises CheckpointError when the Hub refuses.
+        Args:
+            repository: Its name, such as "me/model"; made if need be.
+            private: Whether a repository that is made is private; None for the default of the account.
+            token: A token, True for the stored one, None for whatever is there.
+            commit_message: The title of the commit.
+            dtype: As for `save_pretrained`.
+            max_shard_size: As for `save_pretrained`.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            CheckpointError: When the Hub refuses, or for what is no name of a repository.
         """
-        from anymodal.checkpoints.load import push
+        from anymodal.checkpoints.upload import push
 
-        return push(self, repository, private, token, commit_message, dtype, max_shard_size)
+        return push(self.bundle, repository, private, token, commit_message, dtype, max_shard_size)
+
+
+def load(
+    name: str | Path,
+    *,
+    modalities: Iterable[str] | None = None,
+    revision: str | None = None,
+    dtype: str = "float32",
+    device: str | torch.device | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    tokenizers: Mapping[str, str | Path] | str | Path | None = None,
+    vocabulary: str | Path | None = None,
+) -> AnyModel:
+    """Load a model of ours or a published 4M model.
+
+    Args:
+        name: A preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
+        modalities: Load some alone; only their files and tensors are read. Of a published 4M model, modalities whose
+            plugin is not installed are left out with a warning, unless they are named here.
+        revision: A branch, tag or commit of a repository.
+        dtype: "float32", "float16" or "bfloat16", of the Transformer.
+        device: Where the model goes; by default the first GPU if there is one.
+        cache_dir: The cache of huggingface_hub.
+        local_files_only: Whether the cache must do.
+        token: A token for the Hub, True for the stored one, False for none, None for whatever is there.
+        tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality; they are
+            loaded when first needed.
+        vocabulary: The path of 4M's text tokenizer.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        CheckpointError: If there is no such model, or if it cannot be read.
+        UnknownModality: If a plugin is missing, or the model does not have a modality that is asked for.
+        ConfigError: For a revision of what has none, or a dtype that there is not.
+    """
+    options = Options(
+        modalities=modalities,
+        dtype=dtype,
+        access=Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token),
+        tokenizers=tokenizers,
+        vocabulary=vocabulary,
+        load_tokenizer=load_tokenizer,
+    )
+    model = AnyModel.of(load_bundle(name, options, revision))
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

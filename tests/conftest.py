@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,8 @@ from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import GRID
 
 import anymodal as am
-from anymodal.checkpoints.formats.fourm import read as published
 from anymodal.model import ModelConfig
-from anymodal.plugins.registry import Registry, registry
+from anymodal.plugins import Registry, registry, use
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
@@ -86,10 +86,10 @@ def published_copy(seven_published: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def without_depth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published models are read as if there were no plugin for depth."""
-    limited = Registry(environ={"ANYMODAL_DISABLE": "depth"})
-    monkeypatch.setattr(published, "registry", lambda: limited)
+def without_depth() -> Iterator[None]:
+    """As if there were no plugin for depth."""
+    with use(Registry(environ={"ANYMODAL_DISABLE": "depth"})):
+        yield
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.config import parse_model_config
+from anymodal.checkpoints.formats.fourm.layout import VOCABULARY as FILE
 from anymodal.checkpoints.formats.fourm.model import save_transformer
-from anymodal.checkpoints.formats.fourm.vocabulary import FILE
 from anymodal.checkpoints.state import parts
 from anymodal.model import Transformer
 
@@ -27,7 +27,7 @@ def config_of(domains: list[str], dim: int = 8, depth: int = 1, targets: list[st
 
 def write_model(folder: Path, config: dict) -> Path:
     torch.manual_seed(0)
-    save_transformer(Transformer(*parse_config(config, "the test")), folder)
+    save_transformer(Transformer(*parse_model_config(config, "the test")), folder)
     return folder
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import anymodal as am
 from anymodal.checkpoints.convert import convert
-from anymodal.checkpoints.tokenizer import save_bare
+from anymodal.checkpoints.formats.native.tokenizer import save_native_tokenizer
 from anymodal.cli.main import cli
 from anymodal.errors import CheckpointError
 from anymodal.tokenizers.tokenizer import VQTokenizer
@@ -39,9 +39,13 @@ def test_round_trip_between_the_formats_is_bit_equal(seven_published, published_
         assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_what_the_other_format_cannot_hold_is_refused(checkpoint, seven_published, without_depth, tmp_path):
+def test_what_the_other_format_cannot_hold_is_refused(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match="is not that of 4M's domain"):
         convert(checkpoint, tmp_path / "published")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_no_plugin_can_read_is_refused(seven_published, without_depth, tmp_path):
     with pytest.raises(am.AnymodalError, match="depth"):
         convert(seven_published, tmp_path / "ours")
     assert not list(tmp_path.iterdir())
@@ -50,7 +54,7 @@ def test_what_the_other_format_cannot_hold_is_refused(checkpoint, seven_publishe
 def test_tokenizers_are_converted_both_ways(tmp_path):
     modality = am.registry().modality("depth")()
     made = VQTokenizer(modality.tokenizer_config(*[{"dim": 512, "depth": 8, "heads": 8}] * 2)).eval()
-    save_bare(made, tmp_path / "ours")
+    save_native_tokenizer(made, tmp_path / "ours")
     convert(tmp_path / "ours", tmp_path / "published")
     assert json.loads((tmp_path / "published" / "config.json").read_text())["enc_type"] == "vit_s_enc"
     convert(tmp_path / "published", tmp_path / "again")

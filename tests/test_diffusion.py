@@ -20,7 +20,7 @@ from torch import Tensor
 import anymodal as am
 from anymodal.checkpoints.formats.fourm.tokenizer_config import PRESETS
 from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_keys
-from anymodal.checkpoints.tokenizer import load_any
+from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.config import structure
 from anymodal.errors import AnymodalError, ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import (
@@ -309,7 +309,7 @@ def test_the_command_trains_a_denoiser_for_a_trained_tokenizer(tmp_path: Path) -
     unet = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
     keys |= {"unet": unet, "noise": {"prediction": "v_prediction"}, "codes": str(codes)}
     trained_tokenizer(tmp_path / "scenes", tmp_path / "denoiser", **keys)
-    codes, denoising = (load_any(tmp_path / name / "modalities/depth") for name in ("codes", "denoiser"))
+    codes, denoising = (load_tokenizer(tmp_path / name / "modalities/depth") for name in ("codes", "denoiser"))
     assert isinstance(denoising, DiffusionTokenizer) and denoising.noise.config.prediction == "v_prediction"
     x = torch.rand(1, 1, 32, 32)
     assert torch.equal(codes.encode(x), denoising.encode(x))

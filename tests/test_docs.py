@@ -31,7 +31,7 @@ import yaml
 
 import anymodal
 from anymodal import errors
-from anymodal.checkpoints.load import locate
+from anymodal.checkpoints.presets import locate
 from anymodal.cli.main import Commands
 from anymodal.config import structure
 from anymodal.errors import AnymodalError

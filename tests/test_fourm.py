@@ -12,9 +12,8 @@ from parity.checkpoints import InMemory
 from parity.transformer import run
 from safetensors.torch import load_file, save_file
 
-from anymodal.checkpoints.formats.fourm.config import parse_config, write_config
+from anymodal.checkpoints.formats.fourm.config import parse_model_config, write_model_config
 from anymodal.checkpoints.formats.fourm.domains import BY_STREAM, DOMAINS
-from anymodal.checkpoints.formats.fourm.files import parse_value
 from anymodal.checkpoints.formats.fourm.model import (
     load_transformer,
     published_state,
@@ -23,7 +22,8 @@ from anymodal.checkpoints.formats.fourm.model import (
     transformer_keys,
 )
 from anymodal.checkpoints.formats.fourm.tokenizer_config import ViTSize, parse_tokenizer_config, write_tokenizer_config
-from anymodal.checkpoints.formats.fourm.tokenizers import load_tokenizer, save_tokenizer
+from anymodal.checkpoints.formats.fourm.tokenizers import load_published_tokenizer, save_published_tokenizer
+from anymodal.checkpoints.raw_config import parse_header_value
 from anymodal.checkpoints.state import parts
 from anymodal.errors import CheckpointError
 from anymodal.model import Transformer
@@ -85,7 +85,7 @@ VECTORS = {
 
 def build(**changes: object) -> Transformer:
     torch.manual_seed(0)
-    return Transformer(*parse_config(CONFIG | changes, "the test")).eval()
+    return Transformer(*parse_model_config(CONFIG | changes, "the test")).eval()
 
 
 def weights(module: torch.nn.Module) -> list[torch.Tensor]:
@@ -133,7 +133,7 @@ KNOWN = {
 
 def sine_filled(raw: dict) -> Transformer:
     """Weights that are sines of their place in the sorted list of keys."""
-    config, layout = parse_config(raw, "the test")
+    config, layout = parse_model_config(raw, "the test")
     with torch.device("meta"):
         keys = transformer_keys(Transformer(config, layout))
     state = {}
@@ -239,8 +239,8 @@ def test_a_subset_of_streams_gives_the_same_weights(folder: Path):
 
 
 def test_configs_survive_both_directions():
-    config, layout = parse_config(CONFIG, "the test")
-    assert parse_config(write_config(config, layout), "the test") == (config, layout)
+    config, layout = parse_model_config(CONFIG, "the test")
+    assert parse_model_config(write_model_config(config, layout), "the test") == (config, layout)
     assert len(BY_STREAM) == len(DOMAINS)
 
 
@@ -249,7 +249,7 @@ def test_configs_survive_both_directions():
     [("768", 768), ("False", False), ("None", None), ("['a', 'b@224']", ["a", "b@224"]), ("SiLU", "SiLU"), ("[", "[")],
 )
 def test_header_values(text: str, value: object):
-    assert parse_value(text) == value
+    assert parse_header_value(text) == value
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_tokenizer_round_trip(tmp_path: Path, raw: dict):
     assert parse_tokenizer_config(write_tokenizer_config(config, TOY), "the test", TOY) == config
     tokenizer = build_tokenizer(config)
     for name in ("folder", "single.safetensors"):
-        loaded = load_tokenizer(save_tokenizer(tokenizer, tmp_path / name, TOY), TOY)
+        loaded = load_published_tokenizer(save_published_tokenizer(tokenizer, tmp_path / name, TOY), TOY)
         assert loaded.config == config
         assert same(tokenizer, loaded)
 
@@ -317,13 +317,13 @@ def test_weights_that_do_not_fit_are_named(folder: Path, change, message: str):
 )
 def test_configs_that_cannot_be_built_are_refused(changes: dict, message: str):
     with pytest.raises(CheckpointError, match=message):
-        parse_config(CONFIG | changes, "the test")
+        parse_model_config(CONFIG | changes, "the test")
 
 
 def test_another_architecture_is_refused():
     with pytest.raises(CheckpointError, match="does not describe a 4M model"):
-        parse_config({"architectures": ["BertModel"], "hidden_size": 768}, "the test")
-    assert parse_config(CONFIG | {"format": "pt"}, "the test") == parse_config(CONFIG, "the test")
+        parse_model_config({"architectures": ["BertModel"], "hidden_size": 768}, "the test")
+    assert parse_model_config(CONFIG | {"format": "pt"}, "the test") == parse_model_config(CONFIG, "the test")
 
 
 def test_damaged_and_dangerous_files(folder: Path, tmp_path: Path):

@@ -16,7 +16,7 @@ from parity.results import Result, gap
 from recordings import FULL, SMALL, needs_full_sets
 from safetensors.torch import load_file, save_file
 
-from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.checkpoints.formats.fourm.model import transformer_keys
 from anymodal.checkpoints.formats.fourm.tokenizer_config import parse_tokenizer_config
 from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_keys
@@ -43,7 +43,7 @@ def test_every_published_key_is_accounted_for(folder: Path, count: int):
         expected = {name: tuple(shape) for name, (shape, _) in recorded["tensors"].items()}
         with torch.device("meta"):
             if "domains_in" in recorded["config"]:
-                keys = transformer_keys(Transformer(*parse_config(recorded["config"], path.name)))
+                keys = transformer_keys(Transformer(*parse_model_config(recorded["config"], path.name)))
             else:
                 keys = list(tokenizer_keys(build_tokenizer(parse_tokenizer_config(recorded["config"], path.name))))
         assert {key.name: key.shape for key in keys} == expected, path.name

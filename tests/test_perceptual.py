@@ -11,7 +11,7 @@ import torch
 from anymodal_scenes import write
 from small_runs import GRID, STEPS, VIT, trained_tokenizer
 
-from anymodal.checkpoints.tokenizer import load_any
+from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.training.log import read_log
@@ -77,7 +77,7 @@ def test_a_run_has_it_as_a_second_loss_and_keeps_none_of_the_network(
     for record in read_log(tmp_path / "runs/rgb/log.jsonl"):
         parts = record["reconstruction"] + record["commitment"] + 0.5 * record["perceptual"]
         assert record["perceptual"] > 0 and record["loss"] == pytest.approx(parts, rel=1e-5)
-    assert not [name for name in load_any(tokenizer).state_dict() if "network" in name]
+    assert not [name for name in load_tokenizer(tokenizer).state_dict() if "network" in name]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ import torch
 from published_made import GRIDS, SEVEN, config_of, same, write_model
 
 import anymodal as am
-from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.config import parse_model_config
+from anymodal.checkpoints.formats.fourm.format import PUBLISHED
+from anymodal.checkpoints.formats.fourm.layout import VOCABULARY as FILE
 from anymodal.checkpoints.formats.fourm.model import save_transformer
-from anymodal.checkpoints.formats.fourm.vocabulary import FILE
-from anymodal.checkpoints.load import PUBLISHED, presets, resolve
+from anymodal.checkpoints.formats.native.tokenizer import save_native_tokenizer
+from anymodal.checkpoints.presets import presets, resolve
 from anymodal.checkpoints.repository import Repository
-from anymodal.checkpoints.tokenizer import save_bare
 from anymodal.errors import CheckpointError, UnknownModality
 from anymodal.model import Transformer
 from anymodal.tokenizers.tokenizer import VQTokenizer
@@ -58,7 +59,7 @@ def test_a_part_of_it_has_the_same_weights_and_needs_no_vocabulary(published_cop
 
 
 def test_a_single_file_is_a_model(seven_published, published_words, tmp_path):
-    transformer = Transformer(*parse_config(config_of(SEVEN), "the test"))
+    transformer = Transformer(*parse_model_config(config_of(SEVEN), "the test"))
     path = save_transformer(transformer, tmp_path / "model.safetensors")
     model = am.load(path, vocabulary=published_words, modalities=["rgb", "caption"])
     assert same(model.transformer, transformer)
@@ -89,7 +90,7 @@ def test_a_model_at_two_sizes(tmp_path, published_words):
 
 
 def test_only_tokenizers_that_are_needed_are_loaded(seven_published, tmp_path, picture):
-    save_bare(tokenizer(), tmp_path / "4M_tokenizers_depth_8k_224-448")
+    save_native_tokenizer(tokenizer(), tmp_path / "4M_tokenizers_depth_8k_224-448")
     model = am.load(seven_published, tokenizers=tmp_path, local_files_only=True)
     assert model.modalities["depth"].pending is not None
     out = model.generate({"rgb": picture}, "depth")
@@ -100,7 +101,7 @@ def test_only_tokenizers_that_are_needed_are_loaded(seven_published, tmp_path, p
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(seven_published, tmp_path, picture, monkeypatch):
-    save_bare(tokenizer(16), tmp_path / "depth")
+    save_native_tokenizer(tokenizer(16), tmp_path / "depth")
     model = am.load(seven_published, modalities=["rgb", "depth"], tokenizers={"depth": tmp_path / "depth"})
     with pytest.raises(CheckpointError, match="has 16 ids, the model needs 8192 for 'depth'"):
         model.generate({"rgb": picture}, "depth")
@@ -189,7 +190,7 @@ def test_nothing_is_held_twice(tmp_path, published_words):
 def test_the_usage_of_the_card_works(small_model, tmp_path, monkeypatch):
     from PIL import Image
 
-    from anymodal.checkpoints.card import About
+    from anymodal.checkpoints.record import About
 
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save("photo.jpg")

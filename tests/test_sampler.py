@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from parity.runs import RecordedText
 
 import anymodal as am
-from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.errors import ConfigError, GenerationError
 from anymodal.families import VectorModality
 from anymodal.generation import (
@@ -287,7 +287,7 @@ def published(domains: list[str], targets: list[str], larger: tuple[int, ...]) -
     """A small random model with the streams of a published configuration."""
     torch.manual_seed(4)
     sizes = {"dim": 8, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2, "act_layer": "SiLU", "gated_mlp": True}
-    config, layout = parse_config({"domains_in": domains, "domains_out": targets} | sizes, "the test")
+    config, layout = parse_model_config({"domains_in": domains, "domains_out": targets} | sizes, "the test")
     members = []
     for name, codebook in (("rgb", 16384), ("depth", 8192)):
         modality = am.registry().modality(name)(codebook=codebook, latent=4, larger=larger)

@@ -13,7 +13,7 @@ from anymodal_scenes import BASIC, render
 from processor_time import slowness
 
 import anymodal as am
-from anymodal.checkpoints.load import locate
+from anymodal.checkpoints.presets import locate
 from anymodal.testing.tiny import one_thread
 from benchmarks import quality
 

@@ -14,9 +14,10 @@ import torch
 from small_runs import ALONE, GRID, STEPS, VIT, command, installed, model_config, torchrun, trained_tokenizer
 
 import anymodal as am
-from anymodal.checkpoints.native import ModalityRecord, load_modality
+from anymodal.checkpoints.formats.native.read import load_modality
+from anymodal.checkpoints.record import ModalityRecord
 from anymodal.checkpoints.repository import Folder
-from anymodal.checkpoints.tokenizer import load_any
+from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.config import structure
 from anymodal.data.config import CropConfig
 from anymodal.data.files.values import ValueSource
@@ -137,7 +138,7 @@ def test_sharded_tars_train_like_folders(scenes: Path, tmp_path: Path) -> None:
         trained_tokenizer(data, tmp_path / data.name, modality="rgb", **FAMILIES["rgb"])
         for data in (scenes, tmp_path / "tars")
     ]
-    first, second = (load_any(folder).state_dict() for folder in folders)
+    first, second = (load_tokenizer(folder).state_dict() for folder in folders)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
@@ -342,7 +343,7 @@ def test_a_trained_tokenizer_adapts_to_more_sizes(scenes: Path, tmp_path: Path) 
     keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48, 64], "training": steps}
     whole = loaded(trained_tokenizer(scenes, tmp_path / "whole", modality="rgb", **keys))
     assert whole.config() == loaded(base).config()
-    before, after = load_any(base), whole.tokenizer
+    before, after = load_tokenizer(base), whole.tokenizer
     assert before.config == after.config
     assert not torch.equal(before.encoder.proj.weight, after.encoder.proj.weight)
     large = torch.rand(1, 3, 64, 48)
@@ -353,9 +354,11 @@ def test_a_resumed_adaptation_equals_one_in_one_go(scenes: Path, tmp_path: Path)
     base = trained_tokenizer(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
     steps = {**STEPS, "steps": 6, "schedule": "constant", "save_every": 3}
     keys: dict[str, Any] = {"start": str(base), "sizes": [32, 48]}
-    whole = load_any(trained_tokenizer(scenes, tmp_path / "whole", modality="rgb", **keys, training=steps))
+    whole = load_tokenizer(trained_tokenizer(scenes, tmp_path / "whole", modality="rgb", **keys, training=steps))
     trained_tokenizer(scenes, tmp_path / "parts", modality="rgb", **keys, training={**steps, "steps": 3})
-    parts = load_any(trained_tokenizer(scenes, tmp_path / "parts", "--resume", modality="rgb", **keys, training=steps))
+    parts = load_tokenizer(
+        trained_tokenizer(scenes, tmp_path / "parts", "--resume", modality="rgb", **keys, training=steps)
+    )
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
 
@@ -375,11 +378,11 @@ def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -
     keys: dict[str, Any] = {"modality": "rgb", "codes": str(codes)}
     base = trained_tokenizer(scenes, tmp_path / "base", **keys, settings=GRID, unet=UNET)
     more = trained_tokenizer(scenes, tmp_path / "more", **keys, start=str(base), sizes=[32, 64])
-    first, last = load_any(codes), load_any(more)
+    first, last = load_tokenizer(codes), load_tokenizer(more)
     assert isinstance(last, DiffusionTokenizer)
     x = torch.rand(2, 3, 64, 64) * 2 - 1
     assert torch.equal(first.encode(x), last.encode(x))
-    free = load_any(trained_tokenizer(scenes, tmp_path / "free", modality="rgb", start=str(base)))
+    free = load_tokenizer(trained_tokenizer(scenes, tmp_path / "free", modality="rgb", start=str(base)))
     assert not torch.equal(free.quant_proj.weight, last.quant_proj.weight)
 
 
@@ -424,7 +427,7 @@ def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> No
     ]
     done = subprocess.run([*torchrun(2), *words], capture_output=True, text=True, timeout=200, env=ALONE)
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = load_any(alone), load_any(tmp_path / "two" / "modalities" / "rgb")
+    one, two = load_tokenizer(alone), load_tokenizer(tmp_path / "two" / "modalities" / "rgb")
     torch.testing.assert_close(two.quantize.codes, one.quantize.codes, rtol=0, atol=1e-5)
     for mine, theirs in zip(lines(tmp_path / "alone", "rgb"), lines(tmp_path / "two", "rgb"), strict=True):
         for key in ("loss", "usage", "perplexity"):

@@ -5,53 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import yaml
 
-from anymodal.errors import ConfigError
 from anymodal.files import write_text
 from anymodal.spaces import DenseSpace, Stream
 
 if TYPE_CHECKING:
-    from anymodal.anymodel import AnyModel
+    from anymodal.checkpoints.record import Bundle
 
 
-@attrs.frozen(kw_only=True)
-class About:
-    """What a model card says beyond what the model knows: plain text, data sets, an SPDX license such as apache-2.0."""
-
-    description: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    training_data: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    license: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-
-    def __attrs_post_init__(self) -> None:
-        if any(c.isspace() for c in self.license):
-            raise ConfigError(f"license is an identifier without spaces, such as apache-2.0, got {self.license!r}")
-
-
-def write_card(model: AnyModel, name: str, folder: Path) -> None:
+def write_card(bundle: Bundle, name: str, folder: Path) -> None:
     """Write README.md; `name` is what `anymodal.load` is called with."""
-    write_text(model_card(model, name), folder / "README.md")
+    write_text(model_card(bundle, name), folder / "README.md")
 
 
-def model_card(model: AnyModel, name: str) -> str:
+def model_card(bundle: Bundle, name: str) -> str:
     """The card of a model: front matter, modalities with their sizes, usage that works, data and license."""
-    about, config = model.about, model.transformer.config
+    about, config = bundle.about, bundle.transformer.config
     front: dict[str, Any] = {
         "library_name": "anymodal",
         "pipeline_tag": "any-to-any",
-        "tags": ["any-to-any", "multimodal", *model.modalities.modalities],
+        "tags": ["any-to-any", "multimodal", *bundle.modalities.modalities],
     }
     if about.license:
         front = {"license": about.license, **front}
-    rows = [_row(stream) for stream in model.modalities.layout.streams]
-    count = sum(p.numel() for p in model.transformer.parameters())
+    rows = [_row(stream) for stream in bundle.modalities.layout.streams]
+    count = sum(p.numel() for p in bundle.transformer.parameters())
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {name.rpartition('/')[2]}",
         about.description.strip() or "An any-to-any model: it generates each of its modalities from any others.",
         "## Use it\n\nInstall `anymodal` and the plugins of the modalities you want: "
-        + f"`pip install anymodal {' '.join(_packages(model))}`.\n\n```python\n{usage(model, name)}```",
+        + f"`pip install anymodal {' '.join(_packages(bundle))}`.\n\n```python\n{usage(bundle, name)}```",
         "## Modalities\n\n"
         + "\n".join(["| stream | holds | positions | used as |", "| --- | --- | --- | --- |", *rows]),
         f"## Size\n\n{count / 1e6:.1f} million parameters; width {config.dim}, {config.encoder_depth} encoder and "
@@ -62,9 +47,9 @@ def model_card(model: AnyModel, name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def usage(model: AnyModel, name: str) -> str:
+def usage(bundle: Bundle, name: str) -> str:
     """Python that loads the model and generates something with it; it reads photo.jpg if the model needs a picture."""
-    modalities = model.modalities
+    modalities = bundle.modalities
     readable = [m for m in modalities if any(s.input for s in modalities.streams(m.name))]
     picture = next((m.name for m in readable if m.photographic), None)
     text = next((m.name for m in readable if m.family == "text"), None)
@@ -78,10 +63,10 @@ def usage(model: AnyModel, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _packages(model: AnyModel) -> list[str]:
+def _packages(bundle: Bundle) -> list[str]:
     from anymodal.plugins.registry import registry
 
-    origins = [registry().origin(type(modality)) for modality in model.modalities]
+    origins = [registry().origin(type(modality)) for modality in bundle.modalities]
     return list(dict.fromkeys(origin.distribution for origin in origins if origin))
 
 

@@ -1,81 +1,56 @@
-"""Checkpoints from one format into the other: published 4M <-> ours, models and tokenizers."""
+"""Checkpoints from one format into another, models and tokenizers: read with one, written with the other."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from anymodal.anymodel import AnyModel
-from anymodal.checkpoints.formats.fourm import files
-from anymodal.checkpoints.formats.fourm.config import parse_config, write_config
-from anymodal.checkpoints.formats.fourm.model import save_transformer
-from anymodal.checkpoints.formats.fourm.read import Options, load_published
-from anymodal.checkpoints.formats.fourm.tokenizer_config import write_tokenizer_config
-from anymodal.checkpoints.formats.fourm.tokenizers import load_tokenizer as load_published_tokenizer
-from anymodal.checkpoints.formats.fourm.tokenizers import save_tokenizer as save_published_tokenizer
-from anymodal.checkpoints.formats.fourm.vocabulary import FILE
-from anymodal.checkpoints.native import FORMAT, load_checkpoint, save
-from anymodal.checkpoints.repository import Folder
-from anymodal.checkpoints.tokenizer import load_tokenizer, save_bare
+from anymodal.checkpoints.formats import FORMATS, format_named, format_of_model, format_of_tokenizer
+from anymodal.checkpoints.formats.base import Format, Options
+from anymodal.checkpoints.raw_config import read_raw_config
+from anymodal.checkpoints.repository import local_files
+from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import CheckpointError
 
 
-def convert(source: Path, target: Path, vocabulary: Path | None = None) -> list[str]:
-    """Read a folder or single file of one format, write `target` in the other, and return notes on what was left out.
+def convert(source: Path, target: Path, vocabulary: Path | None = None, to: str | None = None) -> list[str]:
+    """Read a checkpoint of one format and write it in another.
 
-    Published checkpoints are written as a folder, or as one file if `target` ends in .safetensors; ours are folders.
-    Everything must fit: an unknown domain, a modality without plugin, a stream or a tokenizer that 4M has no name for
-    is an error, and nothing is written then. Raises CheckpointError or UnknownModality.
+    Everything must fit: an unknown domain, a modality without plugin, a stream or a tokenizer that the other format has
+    no name for is an error, and nothing is written then.
+
+    Args:
+        source: A folder or a single file, of a model or a tokenizer.
+        target: What to write. Ours are folders; published checkpoints are one file if it ends in .safetensors.
+        vocabulary: The path of a text tokenizer that the source needs and does not hold.
+        to: The name of the format to write; None for the first of `FORMATS` that the source is not in.
+
+    Returns:
+        Notes on what was left out.
+
+    Raises:
+        CheckpointError: If the source cannot be read, or the other format cannot hold it.
+        UnknownModality: If a plugin is missing.
+        ConfigError: If there is no format `to`.
+        DataError: If `target` cannot be written.
     """
     if not source.exists():
         raise CheckpointError(f"no such file or folder: {source}")
     if target.exists() and target.resolve() == source.resolve():
         raise CheckpointError(f"{target} cannot be both the source and the target")
-    raw, where = files.read_config(source)
-    if "domains_in" in raw:
-        return _to_ours(source, raw, where, _folder(target), vocabulary)
-    if "enc_type" in raw:
-        save_bare(load_published_tokenizer(source), _folder(target))
+    files = local_files(source)
+    raw = read_raw_config(files)
+    if (format := format_of_model(raw.values)) is not None:
+        options = Options(complete=True, vocabulary=vocabulary, load_tokenizer=load_tokenizer)
+        return _other(format, to).save(format.load(files, raw, options), target)
+    if (format := format_of_tokenizer(raw.values)) is not None:
+        _other(format, to).save_tokenizer(format.load_tokenizer(files, raw), target)
         return []
-    if raw.get("format") == FORMAT:
-        return _to_published(load_checkpoint(Folder(source), raw), target)
-    if "tokenizer" in raw:
-        save_published_tokenizer(load_tokenizer(Folder(source)), target)
-        return []
-    raise CheckpointError(f"{where} is neither an anymodal checkpoint nor a published 4M model or tokenizer")
+    known = " nor ".join(format.title for format in FORMATS.values())
+    raise CheckpointError(f"{raw.source} is neither {known}, nor a tokenizer of one")
 
 
-def _folder(target: Path) -> Path:
-    if target.suffix == ".safetensors" or target.is_file():
-        raise CheckpointError(f"{target} must be a folder: a checkpoint of our own is one")
-    return target
-
-
-def _to_ours(source: Path, raw: dict[str, Any], where: str, target: Path, vocabulary: Path | None) -> list[str]:
-    _, layout = parse_config(raw, where)
-    names = list(dict.fromkeys(stream.modality for stream in layout.streams))
-    files_of = Folder(source) if source.is_dir() else source
-    model = load_published(files_of, raw, Options(modalities=names, vocabulary=vocabulary))
-    save(model, target)
-    later = [modality.name for modality in model.modalities if modality.pending is not None]
-    if not later:
-        return []
-    return [f"the tokenizers of {', '.join(later)} are named, not copied; they load from the Hub when first needed"]
-
-
-def _to_published(model: AnyModel, target: Path) -> list[str]:
-    notes = []
-    single = target.suffix == ".safetensors"
-    tokenizers = {m.name: m.tokenizer for m in model.modalities if m.pending is None and m.tokenizer is not None}
-    write_config(model.transformer.config, model.modalities.layout)  # raises before anything is written
-    for tokenizer in () if single else tokenizers.values():
-        write_tokenizer_config(tokenizer.config)
-    if not single:
-        for name, tokenizer in tokenizers.items():
-            save_published_tokenizer(tokenizer, target / "tokenizers" / name)
-    elif tokenizers:
-        notes.append(f"one file holds no tokenizers; those of {', '.join(tokenizers)} stay in the source")
-    if model.modalities.vocabulary is not None and not single:
-        model.modalities.vocabulary.save(target / FILE)
-    save_transformer(model.transformer, target)
-    return notes
+def _other(format: Format, to: str | None) -> Format:
+    """The format to write what is in `format`."""
+    if to is not None:
+        return format_named(to)
+    return next((other for other in FORMATS.values() if other.name != format.name), format)

@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint come from: a folder, or a repository on the Hugging Face Hub.
+"""Where the files of a checkpoint come from: a folder, a single file, or a repository on the Hugging Face Hub.
 
 Only files that are asked for are downloaded, into the Hub's own cache. All files of a repository come from one commit:
 that of the first. What was downloaded is compared with its hash once. Every failure is one sentence.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 
+from anymodal.checkpoints.hub_errors import Request, clear_errors
 from anymodal.errors import CheckpointError, one_line
+from anymodal.files import replacing, whole_folder
 
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+SHARDS = "model-*-of-*.safetensors"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 SHA256, SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 CHUNK = 8 * 1024**2
@@ -35,7 +37,7 @@ class Files(Protocol):
 
 @attrs.frozen
 class Folder:
-    """A checkpoint in a folder."""
+    """A checkpoint in a folder; while its files are being replaced, those of the new one count (`replacing_folder`)."""
 
     root: Path
 
@@ -51,8 +53,36 @@ class Folder:
 
     def find(self, name: str) -> Path | None:
         """As `Files.find`."""
-        path = self.root / name
-        return path if path.is_file() else None
+        *folders, file = name.split("/")
+        root = whole_folder(self.root)
+        for folder in folders:
+            root = whole_folder(root / folder)
+        return root / file if (root / file).is_file() else None
+
+
+@attrs.frozen
+class SingleFile:
+    """A checkpoint in one file of weights, with its config in the header."""
+
+    file: Path
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    def path(self, name: str) -> Path:
+        """As `Files.path`."""
+        if name != WEIGHTS:
+            raise CheckpointError(f"{self.file} is a single file and has no {name}")
+        return self.file
+
+    def find(self, name: str) -> Path | None:
+        """As `Files.find`."""
+        return self.file if name == WEIGHTS else None
+
+
+def local_files(path: Path) -> Folder | SingleFile:
+    """The checkpoint in a folder, or in the file at a path."""
+    return Folder(path) if path.is_dir() else SingleFile(path)
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +127,7 @@ class Repository:
         from huggingface_hub import hf_hub_download
 
         fresh = not isinstance(self._cached(name), str)
-        with clear_errors(self, name):
+        with clear_errors(self._request(name)):
             path = Path(
                 hf_hub_download(
                     self.name,
@@ -113,6 +143,10 @@ class Repository:
         if fresh:
             _verify(path, f"{name} of {self}")
         return path
+
+    def _request(self, name: str) -> Request:
+        access = self.access
+        return Request(self.name, name, self.revision, access.cache_dir, access.local_files_only)
 
     def _cached(self, name: str) -> Any:
         """The cached path as text, a mark for a file that is known not to exist, or None."""
@@ -154,86 +188,23 @@ def _verify(path: Path, what: str) -> None:
         raise CheckpointError(f"{what} was damaged on its way: its hash differs from the one the Hub states; try again")
 
 
-@contextmanager
-def clear_errors(repository: Repository | str, name: str = "") -> Iterator[None]:
-    """Turn what huggingface_hub raises into one CheckpointError; `name` is the file that is asked for."""
-    from huggingface_hub import constants, errors
-
-    access = repository.access if isinstance(repository, Repository) else Access()
-    plain = repository.name if isinstance(repository, Repository) else repository
-    place, file = constants.ENDPOINT, name or "the repository"
-
-    def absent(error: BaseException) -> str:
-        """Why a file that is not in the cache could not be had."""
-        switch = "local_files_only" if access.local_files_only else "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else ""
-        if switch:
-            cache = access.cache_dir or constants.HF_HUB_CACHE
-            return f"{file} of {repository} is not in the cache {cache}, and {switch} forbids to download it"
-        if isinstance(error.__cause__, errors.HfHubHTTPError):
-            return refused(error.__cause__)
-        if isinstance(error.__cause__, errors.FileMetadataError):
-            return f"{place} does not answer as the Hub does for {file} of {repository}; check HF_ENDPOINT and proxies"
-        return f"cannot reach {place} for {file} of {repository}, and it is not in the cache; check the connection"
-
-    def refused(error: errors.HfHubHTTPError) -> str:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            return f"{place} refuses access to {plain} ({status}); log in with a token that has the right to it"
-        return f"{place} failed with status {status} for {file} of {plain}; try again later"
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        message = (
-            f"{plain} is gated: ask for access at {place}/{plain}, then log in with `hf auth login` or set HF_TOKEN"
-        )
-        raise CheckpointError(message) from error
-    except errors.RepositoryNotFoundError as error:
-        hint = "check the name; a private one needs a token that may read it (`hf auth login` or HF_TOKEN)"
-        raise CheckpointError(f"there is no folder and no repository {plain!r} at {place}; {hint}") from error
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{plain} has no revision {_revision(repository)!r}; give a branch, tag or commit"
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise CheckpointError(absent(error)) from error
-    except errors.EntryNotFoundError as error:
-        raise CheckpointError(f"{repository} has no file {name!r}") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise CheckpointError(f"{plain} cannot be reached: HF_HUB_OFFLINE is set") from error
-    except errors.LocalTokenNotFoundError as error:
-        raise CheckpointError("no token for the Hub is stored; log in with `hf auth login` or set HF_TOKEN") from error
-    except errors.HfHubHTTPError as error:
-        raise CheckpointError(refused(error)) from error
-    except errors.HFValidationError as error:
-        raise CheckpointError(f"{plain!r} is not the name of a repository: {one_line(error, 200)}") from error
-    except (errors.HTTPError, ConnectionError, TimeoutError) as error:  # type: ignore[attr-defined]
-        reason = one_line(error, 200) or type(error).__name__
-        message = f"the download of {file} of {plain} from {place} broke off ({reason})"
-        raise CheckpointError(f"{message}; try again, finished files are kept") from error
-    except RuntimeError as error:  # what workers of an upload raise, around the reason
-        reason = f"{one_line(error, 200)} {one_line(error.__cause__ or '', 200)}"
-        raise CheckpointError(f"{plain}: {reason}; try again") from error
-    except OSError as error:
-        if "Consistency check failed" in str(error):
-            message = f"{file} of {plain} came with another size than {place} states; try again"
-        else:
-            message = f"cannot store {file} of {plain}: {one_line(error, 200)}"
-        raise CheckpointError(message) from error
-
-
-def _revision(repository: Repository | str) -> str:
-    return (repository.revision or "main") if isinstance(repository, Repository) else "main"
-
-
 def fetch(url: str, sha256: str, path: Path, limit: int, offline: bool = False) -> Path:
-    """A file at a fixed address, downloaded to `path` once; its size is bounded and its hash known.
+    """A file at a fixed address, downloaded to `path` once.
 
-    Raises CheckpointError when it cannot be reached or is not the expected one.
+    Args:
+        url: The address.
+        sha256: The hash of the file in hexadecimal digits; any other content is refused.
+        path: Where it is kept; a file there with that hash is taken as it is.
+        limit: Most bytes that are read.
+        offline: Whether the address must not be reached; HF_HUB_OFFLINE says so too.
+
+    Returns:
+        `path`.
+
+    Raises:
+        CheckpointError: When the file cannot be reached or is not the expected one.
     """
     import urllib.request
-
-    from anymodal.files import replacing
 
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
         return path

@@ -9,18 +9,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anymodal.checkpoints.repository import INDEX as INDEX
+from anymodal.checkpoints.repository import SHARDS
+from anymodal.checkpoints.repository import WEIGHTS as WEIGHTS
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.files import read_object, replacing, write_json
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+if TYPE_CHECKING:
+    from anymodal.checkpoints.repository import Files
+
 PIECE, MAPPED = 1024**2, 4 * 1024**2  # bytes copied at once, and before the file is mapped anew
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -115,6 +119,15 @@ class WeightFile:
         self._mapped += piece.nbytes
         self.read += piece.nbytes
         return piece
+
+
+def open_weights(files: Files) -> WeightFile:
+    """The weights of a checkpoint, one file or shards; a shard is fetched when it is needed. Raises CheckpointError."""
+    if (path := files.find(WEIGHTS)) is not None:
+        return WeightFile.single(path)
+    if (index := files.find(INDEX)) is not None:
+        return WeightFile.sharded(index, files.path)
+    raise CheckpointError(f"no such file: {files}/{WEIGHTS} (weights of other kinds, such as pickles, are not read)")
 
 
 class _Rows:
@@ -241,7 +254,7 @@ def save_weights(
             used = 0
         groups[-1].append((name, tensor))
         used, total = used + nbytes, total + nbytes
-    old = [*folder.glob("model-*-of-*.safetensors"), folder / INDEX, folder / WEIGHTS]
+    old = [*folder.glob(SHARDS), folder / INDEX, folder / WEIGHTS]
     names = [WEIGHTS] if len(groups) == 1 else [_shard(k, len(groups)) for k in range(len(groups))]
     index: dict[str, str] = {}
     for file, group in zip(names, groups, strict=True):

@@ -1,4 +1,4 @@
-"""`anymodal convert`: published 4M checkpoints and ours, from one format into the other."""
+"""`anymodal convert`: checkpoints from one format into another."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from anymodal.cli.output import Output, with_output
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--vocabulary", type=click.Path(path_type=Path), help="4M's text tokenizer file, instead of fetching it.")
+@click.option("--to", metavar="FORMAT", help="The format to write: anymodal, fourm; default: the one SRC is not in.")
 @with_output
-def convert(output: Output, source: Path, target: Path, vocabulary: Path | None) -> None:
+def convert(output: Output, source: Path, target: Path, vocabulary: Path | None, to: str | None) -> None:
     """Convert a checkpoint: a published 4M model or tokenizer into ours, ours into the published format.
 
     SRC is a folder or a .safetensors file and tells itself which of the two it is. DST is a folder or, in the published
@@ -23,10 +24,11 @@ def convert(output: Output, source: Path, target: Path, vocabulary: Path | None)
     \b
     anymodal convert 4M-21_B/ ours/
     anymodal convert ours/ published.safetensors
+    anymodal convert 4M-21_B/ 4M-21_B.safetensors --to fourm
     """
     from anymodal.checkpoints.convert import convert as run
 
-    notes = run(source, target, vocabulary)
+    notes = run(source, target, vocabulary, to)
     for note in notes:
         output.note(note)
     output.line(f"wrote {target}")

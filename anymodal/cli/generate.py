@@ -52,7 +52,7 @@ def generate(
     if out is not None:
         _check_folder(out)
 
-    from anymodal.checkpoints.load import load
+    from anymodal.anymodel import load
 
     began = time.perf_counter()
     loaded = load(model, revision=revision)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from anymodal.checkpoints.load import presets
+from anymodal.checkpoints.presets import presets
 from anymodal.cli.output import Output, with_output
 
 

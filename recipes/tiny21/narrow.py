@@ -13,7 +13,7 @@ import attrs
 import torch
 from torch.nn import functional as F
 
-from anymodal.checkpoints.tokenizer import load_any, read_object, save_tokenizer
+from anymodal.checkpoints.tokenizer import load_tokenizer, read_object, save_tokenizer
 from anymodal.data import open_values
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.losses import loss_named
@@ -40,7 +40,7 @@ def main() -> None:
     torch.manual_seed(0)
     source = Path(folder) / "modalities" / name
     modality = registry().modality(name)(**read_object(source / "config.json")["settings"])
-    trained = load_any(source)
+    trained = load_tokenizer(source)
     student = narrower(trained, int(encoder), int(decoder))
     values = open_values(DATA, [modality], count=COUNT)
     kept: dict[int, torch.Tensor] = {}

@@ -15,9 +15,11 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymodal.checkpoints.formats.fourm import files
 from anymodal.checkpoints.formats.fourm.tokenizer_config import Preset, ViTSize, parse_tokenizer_config
-from anymodal.checkpoints.formats.fourm.tokenizers import AnyTokenizer, read_tokenizer, tokenizer_keys
+from anymodal.checkpoints.formats.fourm.tokenizers import read_published_tokenizer, tokenizer_in, tokenizer_keys
+from anymodal.checkpoints.raw_config import read_raw_config
+from anymodal.checkpoints.repository import local_files
+from anymodal.checkpoints.tokenizer import AnyTokenizer
 from anymodal.errors import CheckpointError
 from anymodal.files import read_json
 from anymodal.tokenizers.config import UNetConfig, UViTConfig
@@ -93,7 +95,7 @@ def _schedulers_case(case: str, outputs: Path) -> Result:
 def _hashed_case(case: str, expected: Mapping[str, Any], outputs: Path) -> Result:
     config = parse_tokenizer_config(expected["config"], case)
     state = hashed_state(tokenizer_keys(outlined_tokenizer(config)), expected["weight_salt"], expected["kept_default"])
-    tokenizer = read_tokenizer(InMemory(state), config, case)
+    tokenizer = tokenizer_in(InMemory(state), config, case)
     recorded = {key: value.astype(np.float32) for key, value in load_file(outputs).items()}
     mine = _run(tokenizer, _input(expected["input"]))
     clear = recorded.get("margin", np.ones_like(recorded["tokens"])) > MARGIN
@@ -150,15 +152,15 @@ def _input(recipe: Mapping[str, Any]) -> Tensor:
 
 
 def _stored_case(case: str, outputs: Path, source: Path, presets: Mapping[str, Preset]) -> Result:
-    raw, place = files.read_config(source)
-    config = parse_tokenizer_config(raw, place, presets)
+    files = local_files(source)
+    raw = read_raw_config(files)
+    config = parse_tokenizer_config(raw.values, raw.source, presets)
     recipe = source / "weights_recipe.json"
     if source.is_dir() and recipe.is_file():
         state = closed_form_state(tokenizer_keys(outlined_tokenizer(config)), read_json(recipe), str(recipe))
-        tokenizer = read_tokenizer(InMemory(state), config, str(recipe))
+        tokenizer = tokenizer_in(InMemory(state), config, str(recipe))
     else:
-        with files.open_weights(files.weights_path(source)) as file:
-            tokenizer = read_tokenizer(file, config, place)
+        tokenizer = read_published_tokenizer(files, raw, presets)
     with np.load(outputs, allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     about = read_json(outputs.with_suffix(".json"))

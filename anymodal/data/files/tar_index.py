@@ -8,7 +8,6 @@ the tar.
 from __future__ import annotations
 
 import hashlib
-import os
 import tarfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ import numpy as np
 
 from anymodal.data.files import storage
 from anymodal.errors import DataError, one_line
-from anymodal.files import MAX_BYTES, read_arrays, replacing
+from anymodal.files import MAX_BYTES, cache_folder, read_arrays, replacing
 
 MAX_MEMBERS = 1_000_000
 MAX_HEADER = 1024**2  # bytes of a long name or of extended attributes
@@ -57,7 +56,7 @@ def table(place: str) -> Table:
     key = hashlib.sha256(
         f"{place if storage.is_remote(place) else Path(place).resolve()}\n{state}".encode()
     ).hexdigest()
-    kept = cache_folder() / f"{key}.npz"
+    kept = cache_folder() / "tars" / f"{key}.npz"
     with suppress(ValueError, KeyError):
         found = read_arrays(kept)
         return Table(found["names"].view(f"S{found['width']}"), found["offsets"], found["sizes"])
@@ -67,14 +66,6 @@ def table(place: str) -> Table:
         with suppress(DataError):
             _keep(table, kept)
     return table
-
-
-def cache_folder() -> Path:
-    """Where tables are kept: $ANYMODAL_CACHE, or anymodal in the user's folder of caches."""
-    base = os.environ.get("ANYMODAL_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "anymodal"
-    )
-    return Path(base) / "tars"
 
 
 def _keep(table: Table, path: Path) -> None:

@@ -155,14 +155,14 @@ def decodes(subject: Subject) -> None:
 )
 def saved(subject: Subject) -> None:
     """Tokens of a data set are read with the tokenizer of a checkpoint."""
-    from anymodal.checkpoints.tokenizer import load_any, save_tokenizer
+    from anymodal.checkpoints.tokenizer import load_tokenizer, save_tokenizer
 
     m = subject.tokenizing
     again = shrunk(subject.cls)
     again.vocabulary = m.vocabulary
     with tempfile.TemporaryDirectory() as folder:
         save_tokenizer(m, Path(folder))
-        again.tokenizer = load_any(folder)
+        again.tokenizer = load_tokenizer(folder)
     for example in subject.examples:
         first, second = (each.tokenize([example.value])[m.name][0] for each in (m, again))
         expect(np.array_equal(first, second), f"{example} has other tokens after the tokenizer was saved and loaded")

@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from anymodal.checkpoints.native import ModalityRecord, load_modality
+from anymodal.checkpoints.formats.native.read import load_modality
+from anymodal.checkpoints.record import ModalityRecord
 from anymodal.checkpoints.repository import Folder
 from anymodal.checkpoints.tokenizer import tokenizer_record
 from anymodal.data.config import DataConfig, as_datasets

@@ -15,7 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from anymodal.checkpoints.formats.fourm.config import write_config
+from anymodal.checkpoints.formats.fourm.config import write_model_config
 from anymodal.checkpoints.formats.fourm.model import transformer_keys
 from anymodal.checkpoints.state import outlined_transformer
 from anymodal.errors import CheckpointError
@@ -157,7 +157,7 @@ def parameters(model: Transformer) -> Parameters:
 
 def _published(model: Transformer) -> int | None:
     try:
-        write_config(model.config, model.layout)
+        write_model_config(model.config, model.layout)
     except CheckpointError:
         return None
     return sum(torch.Size(key.shape).numel() for key in transformer_keys(model) if key.fixed is None)

@@ -13,8 +13,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from anymodal.anymodel import AnyModel
-from anymodal.checkpoints.load import load
+from anymodal.anymodel import AnyModel, load
 from anymodal.checkpoints.state import parts
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.model import ModelConfig, Transformer

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import torch
 
-from anymodal.checkpoints.tokenizer import AnyTokenizer, load_any, save_tokenizer, tokenizer_record
+from anymodal.checkpoints.tokenizer import AnyTokenizer, load_tokenizer, save_tokenizer, tokenizer_record
 from anymodal.data.config import CropConfig
 from anymodal.data.order import Share, step_batches
 from anymodal.distributed import World, world
@@ -183,7 +183,7 @@ def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
         return build(described(config, modality))
     if denoiser is None:
         raise ConfigError("codes belong to a decoder that denoises; give unet or uvit in place of decoder")
-    trained = load_any(config.codes)
+    trained = load_tokenizer(config.codes)
     plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False)
     tokenizer = DiffusionTokenizer(plan)
     tokenizer.adopt(trained)
@@ -242,7 +242,7 @@ def _with_quantizer(plan: TokenizerConfig, block: Mapping[str, Any], modality: M
 
 def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokenizer:
     """The trained tokenizer in `start`, ready to go on learning."""
-    tokenizer = load_any(start)
+    tokenizer = load_tokenizer(start)
     plan = tokenizer.config
     fixed = ("encoder", "decoder", "unet", "uvit", "quantizer", "options")
     given = [name for name in fixed if getattr(config, name)]
@@ -267,7 +267,7 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
     if config.codes is not None:
         if not isinstance(tokenizer, DiffusionTokenizer):
             raise ConfigError(f"codes belong to a decoder that denoises; the tokenizer in {start} has another")
-        tokenizer.adopt(load_any(config.codes))
+        tokenizer.adopt(load_tokenizer(config.codes))
     return tokenizer
 
 

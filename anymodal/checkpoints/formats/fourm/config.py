@@ -31,7 +31,7 @@ SWITCHES = {
 }
 
 
-def parse_config(raw: Mapping[str, Any], source: str) -> tuple[ModelConfig, Layout]:
+def parse_model_config(raw: Mapping[str, Any], source: str) -> tuple[ModelConfig, Layout]:
     """Model and layout of a config; keys without influence on the weights are ignored.
 
     Raises CheckpointError for another architecture, an unknown domain or an impossible number.
@@ -66,7 +66,7 @@ def _layout(read: list[str], written: list[str], source: str) -> Layout:
     return Layout(streams, rows)
 
 
-def write_config(config: ModelConfig, layout: Layout) -> dict[str, Any]:
+def write_model_config(config: ModelConfig, layout: Layout) -> dict[str, Any]:
     """The config of a model whose streams are 4M's. Raises CheckpointError for a stream that 4M does not have."""
     names = {stream.name: domain_of(stream.name) for stream in layout.streams}
     for stream in layout.streams:

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anymodal.checkpoints.formats.fourm import files
-from anymodal.checkpoints.formats.fourm.config import parse_config, write_config
+from anymodal.checkpoints.formats.fourm.config import parse_model_config, write_model_config
 from anymodal.checkpoints.formats.fourm.domains import POSITION_ROWS, domain_of
+from anymodal.checkpoints.formats.fourm.files import write_published
 from anymodal.checkpoints.formats.fourm.keys import Key, Reader, written
+from anymodal.checkpoints.raw_config import read_raw_config
+from anymodal.checkpoints.repository import local_files
 from anymodal.checkpoints.state import empty_transformer, outlined_transformer, parts
+from anymodal.checkpoints.weights import open_weights
 from anymodal.errors import CheckpointError, nearest
 from anymodal.model import ModelConfig, Transformer
 from anymodal.nn.sincos import sincos_1d, sincos_2d
@@ -86,11 +89,11 @@ def load_transformer(path: str | Path, streams: Collection[str] | None = None) -
     `streams` names those to keep (ours, such as 'depth' or 'rgb.pixels'); only their tables are read, though all names
     in the file are checked. Raises CheckpointError.
     """
-    path = Path(path)
-    raw, source = files.read_config(path)
-    config, layout = parse_config(raw, source)
-    with files.open_weights(files.weights_path(path)) as file:
-        return read_transformer(file, config, layout, str(files.weights_path(path)), streams)
+    files = local_files(Path(path))
+    raw = read_raw_config(files)
+    config, layout = parse_model_config(raw.values, raw.source)
+    with open_weights(files) as file:
+        return read_transformer(file, config, layout, file.source, streams)
 
 
 def read_transformer(
@@ -141,10 +144,9 @@ def published_state(model: Transformer, unused: Mapping[str, Tensor] | None = No
 
 
 def save_transformer(model: Transformer, path: str | Path, unused: Mapping[str, Tensor] | None = None) -> Path:
-    """Write a model in the published format: a folder, or one file if `path` ends in .safetensors.
+    """Write the files of a model in the published format: into a folder, or one file if `path` ends in .safetensors.
 
     Raises CheckpointError for streams that 4M does not have.
     """
-    path, config = Path(path), write_config(model.config, model.layout)
-    write = files.write_single if path.suffix == ".safetensors" else files.write_folder
-    return write(published_state(model, unused), config, path)
+    config = write_model_config(model.config, model.layout)
+    return write_published(published_state(model, unused), config, Path(path))

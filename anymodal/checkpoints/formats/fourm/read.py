@@ -1,26 +1,24 @@
-"""A published 4M checkpoint as an AnyModel: its Transformer, installed plugins with 4M's settings, tokenizers later."""
+"""A published 4M checkpoint as a bundle: its Transformer, installed plugins with 4M's settings, tokenizers later."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import attrs
-
-from anymodal.anymodel import AnyModel
-from anymodal.checkpoints.card import About
-from anymodal.checkpoints.formats.fourm.config import parse_config
+from anymodal.checkpoints.deferred import defer, place_of
+from anymodal.checkpoints.formats.base import Options, chosen_modalities
+from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.checkpoints.formats.fourm.domains import BY_STREAM, ORDER, Domain
 from anymodal.checkpoints.formats.fourm.model import read_streams
-from anymodal.checkpoints.formats.fourm.vocabulary import words
-from anymodal.checkpoints.native import chosen, open_weights
-from anymodal.checkpoints.repository import Access, Files, Folder
-from anymodal.checkpoints.tokenizer import defer, place_of
-from anymodal.checkpoints.weights import WeightFile, dtype_of
+from anymodal.checkpoints.formats.fourm.vocabulary import find_vocabulary
+from anymodal.checkpoints.raw_config import RawConfig
+from anymodal.checkpoints.record import Bundle
+from anymodal.checkpoints.repository import Files, Folder
+from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.errors import CheckpointError, PluginError, UnknownModality, nearest
 from anymodal.families.shared import SharedModality
+from anymodal.files import whole_folder
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
@@ -28,43 +26,33 @@ from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 
 
-@attrs.frozen(kw_only=True)
-class Options:
-    """How to load a published checkpoint; see `anymodal.load`."""
-
-    modalities: list[str] | None = None
-    dtype: str = "float32"
-    access: Access = attrs.field(factory=Access)
-    tokenizers: Mapping[str, str | Path] | str | Path | None = None
-    vocabulary: str | Path | None = None
-
-
-def load_published(files: Files | Path, raw: Mapping[str, Any], options: Options) -> AnyModel:
-    """The model of a folder or repository, or of the single file at a path, on the CPU.
+def load_published_model(files: Files, raw: RawConfig, options: Options) -> Bundle:
+    """The model of a folder, single file or repository, on the CPU.
 
     Modalities whose plugin is missing are left out with one warning, unless `options` asks for them.
     """
     source = str(files)
-    config, layout = parse_config(raw, source if isinstance(files, Path) else f"{files}/config.json")
+    config, layout = parse_model_config(raw.values, raw.source)
     groups: dict[str, list[Stream]] = {}
     for stream in sorted(layout.streams, key=lambda s: ORDER.index(s.modality)):
         groups.setdefault(stream.modality, []).append(stream)
     _explain_members(options.modalities, groups, source)
-    names = chosen(options.modalities, groups, source)
-    members = {name: build(name, groups[name]) for name in groups if name in names} if options.modalities else {}
-    members = members or _installed(groups, source)
-    beside = files.root if isinstance(files, Folder) else None
+    names = chosen_modalities(options.modalities, groups, source)
+    strict = options.complete or options.modalities is not None
+    members = {n: build(n, groups[n]) for n in groups if n in names} if strict else _installed(groups, source)
+    beside = files if isinstance(files, Folder) else None
     spoken = any(s.is_sequence and not s.is_dense for name in members for s in groups[name])
-    vocabulary = Vocabulary.load(words(options.vocabulary, beside, options.access)) if spoken else None
+    vocabulary = Vocabulary.load(find_vocabulary(options.vocabulary, beside, options.access)) if spoken else None
     for name, modality in members.items():
         modality.vocabulary = vocabulary
         _check(modality, groups[name], source)
-        inside = beside / "tokenizers" if beside else None
-        defer(modality, place_of(name, modality.repository, options.tokenizers, inside), options.access)
+        inside = whole_folder(beside.root) / "tokenizers" if beside else None
+        place = place_of(name, modality.repository, options.tokenizers, inside)
+        defer(modality, place, options.access, options.load_tokenizer)
     kept = Layout([s for name in members for s in groups[name]], _rows(layout, members))
-    with WeightFile.single(files) if isinstance(files, Path) else open_weights(files) as file:
+    with open_weights(files) as file:
         transformer = read_streams(file, config, layout, kept, file.source, dtype_of(options.dtype))
-    return AnyModel(ModalitySet(members.values(), vocabulary, kept), transformer, About())
+    return Bundle(ModalitySet(members.values(), vocabulary, kept), transformer)
 
 
 def build(name: str, streams: Iterable[Stream]) -> Modality:

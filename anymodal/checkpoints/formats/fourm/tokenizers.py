@@ -11,15 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anymodal.checkpoints.formats.fourm import files
+from anymodal.checkpoints.deferred import AnyTokenizer
+from anymodal.checkpoints.formats.fourm.files import is_single_file, write_published
 from anymodal.checkpoints.formats.fourm.keys import Key, Reader, written
+from anymodal.checkpoints.formats.fourm.layout import TOKENIZER
 from anymodal.checkpoints.formats.fourm.tokenizer_config import Preset, parse_tokenizer_config, write_tokenizer_config
+from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
+from anymodal.checkpoints.repository import Files, local_files
+from anymodal.checkpoints.swap import replacing_checkpoint
+from anymodal.checkpoints.weights import open_weights
 from anymodal.tokenizers.config import TokenizerConfig, UNetConfig, UViTConfig, ViTConfig
-from anymodal.tokenizers.diffusion import DiffusionTokenizer, outlined_tokenizer
+from anymodal.tokenizers.diffusion import outlined_tokenizer
 from anymodal.tokenizers.networks.vit import position_table
-from anymodal.tokenizers.tokenizer import VQTokenizer
 
-AnyTokenizer = VQTokenizer | DiffusionTokenizer
 Renames = tuple[tuple[re.Pattern[str], str], ...]
 
 
@@ -112,17 +116,21 @@ def _position_keys(config: TokenizerConfig) -> Iterator[Key]:
         yield Key(name, (1, dim, side, side), fixed=partial(position_table, dim, side, side))
 
 
-def load_tokenizer(path: str | Path, presets: Mapping[str, Preset] | None = None) -> AnyTokenizer:
+def load_published_tokenizer(path: str | Path, presets: Mapping[str, Preset] | None = None) -> AnyTokenizer:
     """A published tokenizer in float32, from a folder or a single file, in evaluation mode. Raises CheckpointError."""
-    path = Path(path)
-    raw, source = files.read_config(path)
-    config = parse_tokenizer_config(raw, source, presets)
-    with files.open_weights(files.weights_path(path)) as file:
-        return read_tokenizer(file, config, str(files.weights_path(path)))
+    files = local_files(Path(path))
+    return read_published_tokenizer(files, read_raw_config(files), presets)
 
 
-def read_tokenizer(file: Any, config: TokenizerConfig, source: str) -> AnyTokenizer:
-    """The tokenizer in an open weight file of that config; see `load_tokenizer`."""
+def read_published_tokenizer(files: Files, raw: RawConfig, presets: Mapping[str, Preset] | None = None) -> AnyTokenizer:
+    """The tokenizer in `files` with that config; see `load_published_tokenizer`."""
+    config = parse_tokenizer_config(raw.values, raw.source, presets)
+    with open_weights(files) as file:
+        return tokenizer_in(file, config, file.source)
+
+
+def tokenizer_in(file: Any, config: TokenizerConfig, source: str) -> AnyTokenizer:
+    """The tokenizer in an open weight file of that config; see `load_published_tokenizer`."""
     tokenizer = outlined_tokenizer(config)
     reader = Reader(file, tokenizer_keys(tokenizer), source)
     reader.check_constants()
@@ -142,8 +150,34 @@ def published_tokenizer_state(tokenizer: AnyTokenizer) -> dict[str, Tensor]:
     return {name: value.float() if value.dtype == torch.bool else value for name, value in state.items()}
 
 
-def save_tokenizer(tokenizer: AnyTokenizer, path: str | Path, presets: Mapping[str, Preset] | None = None) -> Path:
-    """Write a tokenizer in the published format: a folder, or one file if `path` ends in .safetensors."""
-    path, config = Path(path), write_tokenizer_config(tokenizer.config, presets)
-    write = files.write_single if path.suffix == ".safetensors" else files.write_folder
-    return write(published_tokenizer_state(tokenizer), config, path)
+def write_published_tokenizer(
+    tokenizer: AnyTokenizer, target: Path, presets: Mapping[str, Preset] | None = None
+) -> Path:
+    """Write the files of a tokenizer into a folder, or one file if `target` ends in .safetensors."""
+    config = write_tokenizer_config(tokenizer.config, presets)
+    return write_published(published_tokenizer_state(tokenizer), config, target)
+
+
+def save_published_tokenizer(
+    tokenizer: AnyTokenizer, path: str | Path, presets: Mapping[str, Preset] | None = None
+) -> Path:
+    """Write a tokenizer in the published format, whole or not at all.
+
+    Args:
+        tokenizer: The tokenizer.
+        path: A folder, where an older one is replaced, or a file that ends in .safetensors.
+        presets: Names of encoders and decoders beside 4M's own.
+
+    Returns:
+        `path`.
+
+    Raises:
+        CheckpointError: Where 4M has no name for the architecture, or if the folder holds something else.
+        DataError: If it cannot be written.
+    """
+    path = Path(path)
+    if is_single_file(path):
+        return write_published_tokenizer(tokenizer, path, presets)
+    with replacing_checkpoint(path, TOKENIZER) as staging:
+        write_published_tokenizer(tokenizer, staging, presets)
+    return path

@@ -1,0 +1,89 @@
+"""Tokenizers that are loaded when they are first needed: where they are, and what is expected of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from anymodal.checkpoints.repository import CONFIG, Access, Folder
+from anymodal.errors import CheckpointError
+from anymodal.modality import Modality
+from anymodal.spaces import TokenSpace
+from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+PLACES = "ANYMODAL_TOKENIZERS"
+AnyTokenizer = VQTokenizer | DiffusionTokenizer
+Loader = Callable[[str, Access], AnyTokenizer]
+
+
+@attrs.frozen
+class Deferred:
+    """Loads the tokenizer of a modality from a folder, a single file or a repository; `size` ids are expected."""
+
+    modality: str
+    place: str
+    size: int | None
+    access: Access
+    load: Loader
+
+    def __call__(self) -> Any:
+        try:
+            tokenizer = self.load(self.place, self.access)
+        except CheckpointError as error:
+            hint = f"to load one of your own, pass tokenizers={{{self.modality!r}: PATH}}"
+            raise CheckpointError(f"the tokenizer of {self.modality!r}: {error}; {hint}") from error
+        found = tokenizer.config.quantizer.size
+        if self.size not in (None, found):
+            raise CheckpointError(
+                f"the tokenizer {self.place} has {found} ids, the model needs {self.size} for {self.modality!r}"
+            )
+        return tokenizer
+
+
+def defer(modality: Modality, place: str | None, access: Access, load: Loader) -> None:
+    """Let a modality load its tokenizer from `place` when it first needs it; nothing if there is no place."""
+    if place is not None:
+        space = next((s.space for s in modality.streams() if s.name == modality.name), None)
+        size = space.size if isinstance(space, TokenSpace) and not space.is_sequence else None
+        modality.pending = Deferred(modality.name, place, size, access, load)
+
+
+def place_of(
+    name: str, repository: str | None, given: Mapping[str, str | Path] | str | Path | None, beside: Path | None = None
+) -> str | None:
+    """Where the tokenizer of a modality is: as `given` says, in the folder `beside` a model, or on the Hub.
+
+    Args:
+        name: The modality.
+        repository: The repository on the Hub that has it, if there is one.
+        given: A folder, file or repository by the name of the modality; or a folder with one folder each, named like
+            the modality or like the repository. The environment variable ANYMODAL_TOKENIZERS names such a folder too.
+        beside: Such a folder as well, of the model itself.
+
+    Returns:
+        A path or the name of a repository, or None if there is neither.
+    """
+    if isinstance(given, Mapping):
+        if name in given:
+            return str(given[name])
+        given = None
+    folders = [Path(folder) for folder in (given, beside, os.environ.get(PLACES)) if folder]
+    for folder in folders:
+        for part in filter(None, (name, (repository or "").rpartition("/")[2])):
+            if Folder(folder).find(f"{part}/{CONFIG}"):
+                return str(folder / part)
+    return repository
+
+
+def remote_place(modality: Modality) -> str | None:
+    """The repository of a tokenizer that was not needed yet and lies on no disk here but in the Hub's cache, or None.
+
+    Checkpoints name such a tokenizer, the others are written.
+    """
+    pending = modality.pending
+    return pending.place if isinstance(pending, Deferred) and not Path(pending.place).exists() else None

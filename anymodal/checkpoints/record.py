@@ -1,0 +1,65 @@
+"""What a checkpoint holds: in memory a bundle, on disk the content of config.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from anymodal.errors import ConfigError
+from anymodal.model import ModelConfig, Transformer
+from anymodal.tokens import ModalitySet
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """What a model card says beyond what the model knows: plain text, data sets, an SPDX license such as apache-2.0."""
+
+    description: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    training_data: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    license: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+
+    def __attrs_post_init__(self) -> None:
+        if any(c.isspace() for c in self.license):
+            raise ConfigError(f"license is an identifier without spaces, such as apache-2.0, got {self.license!r}")
+
+
+@attrs.frozen(eq=False)
+class Bundle:
+    """A model as it is loaded and saved: the modalities with their tokenizers, the Transformer over them, and words."""
+
+    modalities: ModalitySet
+    transformer: Transformer
+    about: About = attrs.field(factory=About)
+
+
+@attrs.frozen(kw_only=True)
+class ModalityRecord:
+    """What a checkpoint says of one modality: who provided it, its settings, and the streams it has in the model.
+
+    `position_rows` are rows of the position table that go beyond what a stream needs. `sampling` holds the sampling
+    options that suit the model, 'grounded' (with a photographic input) and 'free'. `tokenizer` names the repository of
+    one that the checkpoint does not hold; `members` are modalities that share the stream.
+    """
+
+    distribution: str | None = None
+    version: str | None = None
+    settings: dict[str, Any] = attrs.field(factory=dict)
+    streams: list[dict[str, Any]] = attrs.field(factory=list)
+    position_rows: dict[str, int] = attrs.field(factory=dict)
+    sampling: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    tokenizer: str | None = None
+    members: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointConfig:
+    """The content of the config.json of a checkpoint of our own."""
+
+    format: str
+    format_version: int
+    model: ModelConfig
+    modalities: dict[str, ModalityRecord]
+    description: str = ""
+    training_data: str = ""
+    license: str = ""
