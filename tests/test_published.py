@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from published_made import GRIDS, SEVEN, config_of, same, write_model
 
 import anymodal as am
+from anymodal.checkpoints.formats.fourm import vocabulary
 from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.checkpoints.formats.fourm.format import PUBLISHED
 from anymodal.checkpoints.formats.fourm.layout import VOCABULARY as FILE
@@ -21,6 +24,7 @@ from anymodal.checkpoints.formats.native.tokenizer import save_native_tokenizer
 from anymodal.checkpoints.presets import presets, resolve
 from anymodal.checkpoints.repository import Repository
 from anymodal.errors import CheckpointError, UnknownModality
+from anymodal.files import cache_folder
 from anymodal.model import Transformer
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
@@ -118,8 +122,24 @@ def test_the_vocabulary_can_be_a_path(published_copy, published_words, monkeypat
     with pytest.raises(CheckpointError, match=r"no such file: nowhere\.json"):
         am.load(published_copy)
     monkeypatch.delenv("ANYMODAL_4M_VOCABULARY")
+    monkeypatch.delenv("ANYMODAL_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(published_copy))
     with pytest.raises(CheckpointError, match=r"4M's vocabulary: .*offline; pass vocabulary=PATH or set ANYMODAL_4M"):
+        am.load(published_copy, local_files_only=True)
+
+
+def test_the_vocabulary_is_kept_in_the_folder_of_caches(published_copy, published_words, tmp_path, monkeypatch):
+    (published_copy / FILE).unlink()
+    monkeypatch.delenv("ANYMODAL_4M_VOCABULARY", raising=False)
+    monkeypatch.setattr(vocabulary, "SHA256", hashlib.sha256(published_words.read_bytes()).hexdigest())
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "big disk"))
+    (tmp_path / "big disk").mkdir()
+    shutil.copy(published_words, tmp_path / "big disk")
+    assert "caption" in am.load(published_copy, local_files_only=True).modalities
+    monkeypatch.delenv("ANYMODAL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "anymodal"
+    with pytest.raises(CheckpointError, match=f"{tmp_path}/anymodal/.* is missing"):
         am.load(published_copy, local_files_only=True)
 
 
