@@ -13,12 +13,16 @@ from anymodal.cli.output import Output, with_output
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("target", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--vocabulary", type=click.Path(path_type=Path), help="4M's text tokenizer file, instead of fetching it.")
-@click.option("--to", metavar="FORMAT", help="The format to write: anymodal, fourm; default: the one SRC is not in.")
+@click.option(
+    "--to",
+    metavar="FORMAT",
+    help="Format to write, such as anymodal or fourm; default: the one SRC is not in.",
+)
 @with_output
 def convert(output: Output, source: Path, target: Path, vocabulary: Path | None, to: str | None) -> None:
     """Convert a checkpoint: a published 4M model or tokenizer into ours, ours into the published format.
 
-    SRC is a folder or a .safetensors file and tells itself which of the two it is. DST is a folder or, in the published
+    SRC is a folder or a .safetensors file and tells itself which format it has. DST is a folder or, in the published
     format, a .safetensors file.
 
     \b
