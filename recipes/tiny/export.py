@@ -15,4 +15,4 @@ model.about = am.About(
     license="apache-2.0",
 )
 model.save_pretrained(destination, dtype="float16")
-write_card(model, "tiny", Path(destination))
+write_card(model.bundle, "tiny", Path(destination))
