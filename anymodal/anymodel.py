@@ -39,11 +39,6 @@ class AnyModel:
         built = Transformer(transformer, modalities.layout) if isinstance(transformer, ModelConfig) else transformer
         self.bundle = Bundle(modalities, built.eval(), about or About())
 
-    @classmethod
-    def of(cls, bundle: Bundle) -> AnyModel:
-        """The model of what was loaded from a checkpoint."""
-        return cls(bundle.modalities, bundle.transformer, bundle.about)
-
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.transformer.parameters())
         return f"AnyModel({', '.join(self.modalities.modalities)}; {count / 1e6:.1f}M parameters)"
@@ -373,8 +368,7 @@ class AnyModel:
             private: Whether a repository that is made is private; None for the default of the account.
             token: A token, True for the stored one, None for whatever is there.
             commit_message: The title of the commit.
-            dtype: As for `save_pretrained`.
-            max_shard_size: As for `save_pretrained`.
+            dtype, max_shard_size: As for `save_pretrained`.
 
         Returns:
             The address of the repository.
@@ -400,7 +394,7 @@ def load(
     tokenizers: Mapping[str, str | Path] | str | Path | None = None,
     vocabulary: str | Path | None = None,
 ) -> AnyModel:
-    """Load a model of ours or a published 4M model.
+    """Load a model of ours or a published 4M model, in evaluation mode.
 
     Args:
         name: A preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
@@ -416,9 +410,6 @@ def load(
             loaded when first needed.
         vocabulary: The path of 4M's text tokenizer.
 
-    Returns:
-        The model, in evaluation mode.
-
     Raises:
         CheckpointError: If there is no such model, or if it cannot be read.
         UnknownModality: If a plugin is missing, or the model does not have a modality that is asked for.
@@ -432,5 +423,6 @@ def load(
         vocabulary=vocabulary,
         load_tokenizer=load_tokenizer,
     )
-    model = AnyModel.of(load_bundle(name, options, revision))
+    bundle = load_bundle(name, options, revision)
+    model = AnyModel(bundle.modalities, bundle.transformer, bundle.about)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -402,8 +402,8 @@ def _settle(folder: Path, owned: Callable[[Path], Iterable[str]], last: str) -> 
 
 
 def _remove(path: Path, folder: Path) -> None:
-    """Remove a file, and the folders that are empty then."""
-    if path.is_file():
+    """Remove a file, and the folders that are empty then; nothing where a link leads out of `folder`."""
+    if path.is_file() and path.parent.resolve().is_relative_to(folder.resolve()):
         path.unlink()
         for parent in path.parents:
             if parent == folder or any(parent.iterdir()):

@@ -107,8 +107,9 @@ def test_names_in_a_config_lead_nowhere_else(new, tmp_path):
     for place in (tmp_path / "config.json", folder / "modalities" / "mine" / "config.json"):
         place.parent.mkdir(exist_ok=True)
         place.write_text("mine")
+    (folder / "modalities" / "linked").symlink_to(tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    config["modalities"] |= {"../..": {}, "*": {}, str(tmp_path): {}}
+    config["modalities"] |= {"../..": {}, "*": {}, str(tmp_path): {}, "linked": {}}
     (folder / "config.json").write_text(json.dumps(config))
     new.save_pretrained(folder)
     assert (tmp_path / "config.json").read_text() == "mine"
