@@ -1,4 +1,4 @@
-"""Safe file access: files from outside are hostile, files and folders that we write are whole.
+"""Safe file access: files from outside are hostile, files we write are whole.
 
 Reading is bounded in size and never unpickles; writing goes to a temporary name beside the target and is renamed.
 """
@@ -9,12 +9,10 @@ import io
 import json
 import math
 import os
-import secrets
-import shutil
 import stat
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -324,115 +322,6 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
-
-
-PREFIX = ".anymodal-"  # of what is temporary in a folder that is being replaced
-SAVED = f"{PREFIX}saved"
-
-
-def whole_folder(folder: Path) -> Path:
-    """Where the files of a folder are read: in itself, or in SAVED if the last `replacing_folder` was cut short."""
-    saved = folder / SAVED
-    return saved if saved.is_dir() else folder
-
-
-@contextmanager
-def replacing_folder(folder: Path, owned: Callable[[Path], Iterable[str]], last: str = "config.json") -> Iterator[Path]:
-    """A temporary folder; its files take their places in `folder` when the block ends without an error, all or none.
-
-    They are written to disk and renamed to SAVED as one, which is the moment they count: `whole_folder` finds them
-    there until they are linked to their places, so a process that is killed leaves the old files or the new ones. Other
-    files in `folder` stay as they are. One process at a time may write to a folder.
-
-    Args:
-        folder: The folder, made if need be.
-        owned: Gives glob patterns of the files that what lies in a folder consists of; those that are not written anew
-            are removed.
-        last: The file that takes its place last.
-
-    Raises:
-        DataError: If the folder cannot be written.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    staging = folder / f"{PREFIX}saving-{secrets.token_hex(4)}"
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        _check_places(staging, folder)
-        for path in (*staging.rglob("*"), staging):
-            _sync(path)
-        _settle(folder, owned, last)  # of a process that was killed before
-        staging.rename(folder / SAVED)
-        _sync(folder)
-        _settle(folder, owned, last)
-        for path in folder.glob(f"{PREFIX}*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {cause(error)}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        with suppress(OSError):
-            for path in made:
-                path.rmdir()  # unless there is something in it
-
-
-def _check_places(staging: Path, folder: Path) -> None:
-    """Raise OSError if a file would have to take the place of a folder, or a folder that of a file."""
-    for path in staging.rglob("*"):
-        place = folder / path.relative_to(staging)
-        if place.exists() and place.is_dir() != path.is_dir():
-            raise FileExistsError(f"{place} is {'a folder' if place.is_dir() else 'a file'}")
-
-
-def _settle(folder: Path, owned: Callable[[Path], Iterable[str]], last: str) -> None:
-    """Link the files in SAVED to their places and remove those of before; may be cut short and done again."""
-    saved = folder / SAVED
-    if not saved.is_dir():
-        return
-    names = [path.relative_to(saved) for path in saved.rglob("*") if path.is_file()]
-    names.sort(key=lambda name: (name == Path(last), name))
-    patterns = {pattern for root in (folder, saved) for pattern in owned(root)}
-    for stale in {path for pattern in patterns for path in folder.glob(pattern)} - {folder / name for name in names}:
-        _remove(stale, folder)
-    for name in names:
-        _link(saved / name, folder / name, folder / f"{PREFIX}linking")
-    for place in {folder / name.parent for name in names}:
-        _sync(place)
-    saved.rename(folder / f"{PREFIX}done-{secrets.token_hex(4)}")
-
-
-def _remove(path: Path, folder: Path) -> None:
-    """Remove a file, and the folders that are empty then; nothing where a link leads out of `folder`."""
-    if path.is_file() and path.parent.resolve().is_relative_to(folder.resolve()):
-        path.unlink()
-        for parent in path.parents:
-            if parent == folder or any(parent.iterdir()):
-                return
-            parent.rmdir()
-
-
-def _link(source: Path, target: Path, temporary: Path) -> None:
-    """Make `target` the same file as `source`, or a copy where there are no links."""
-    if target.exists() and target.samefile(source):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, temporary)
-        _sync(temporary)
-    temporary.replace(target)
-
-
-def _sync(path: Path) -> None:
-    """Have a file or folder written to disk, where the system can."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 LOCK = ".lock"

@@ -14,7 +14,7 @@ import torch
 from published_made import same
 
 import anymodal as am
-from anymodal import files
+from anymodal.checkpoints import atomic
 from anymodal.checkpoints.tokenizer import load_tokenizer, save_tokenizer
 from anymodal.errors import CheckpointError
 from anymodal.model import ModelConfig
@@ -203,7 +203,7 @@ def test_where_there_are_no_links_files_are_copied(old, new, tmp_path, monkeypat
     def refused(*_: object) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr(files.Path, "hardlink_to", refused)
+    monkeypatch.setattr(atomic.Path, "hardlink_to", refused)
     folder = old.save_pretrained(tmp_path)
     assert holds(new.save_pretrained(folder), new) == [True]
     assert not list(folder.glob(".*"))

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import attrs
 
+from anymodal.checkpoints.atomic import whole_folder
 from anymodal.checkpoints.hub_errors import Request, clear_errors
 from anymodal.errors import CheckpointError, one_line
-from anymodal.files import replacing, whole_folder
+from anymodal.files import replacing
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 SHARDS = "model-*-of-*.safetensors"

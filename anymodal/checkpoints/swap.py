@@ -9,9 +9,10 @@ from typing import Any
 
 import attrs
 
+from anymodal.checkpoints.atomic import replacing_folder, whole_folder
 from anymodal.checkpoints.repository import CONFIG, INDEX, SHARDS, WEIGHTS
 from anymodal.errors import CheckpointError
-from anymodal.files import read_object, replacing_folder, whole_folder
+from anymodal.files import read_object
 
 WEIGHT_FILES = (WEIGHTS, INDEX, SHARDS)
 

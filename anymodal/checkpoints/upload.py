@@ -11,7 +11,8 @@ from anymodal.checkpoints.record import Bundle
 from anymodal.checkpoints.repository import REPOSITORY
 from anymodal.errors import CheckpointError
 
-STALE = ["*.safetensors", "*.index.json", "vocabulary.json", "modalities/*"]  # of an older upload, where the new one has none
+# Of an older upload, where the new one has none.
+STALE = ["*.safetensors", "*.index.json", "vocabulary.json", "modalities/*"]
 
 
 def push(

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anymodal.checkpoints.atomic import whole_folder
 from anymodal.checkpoints.deferred import defer, place_of
 from anymodal.checkpoints.formats.base import Options, chosen_modalities
 from anymodal.checkpoints.formats.fourm.config import parse_model_config
@@ -18,7 +19,6 @@ from anymodal.checkpoints.repository import Files, Folder
 from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.errors import CheckpointError, PluginError, UnknownModality, nearest
 from anymodal.families.shared import SharedModality
-from anymodal.files import whole_folder
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
