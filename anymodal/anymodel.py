@@ -15,10 +15,10 @@ from anymodal.checkpoints.load import load as load_bundle
 from anymodal.checkpoints.record import About, Bundle
 from anymodal.checkpoints.repository import Access
 from anymodal.checkpoints.tokenizer import load_tokenizer
-from anymodal.errors import GenerationError, nearest
+from anymodal.errors import GenerationError
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, batches
-from anymodal.generation.plan import FINER, make_plan
+from anymodal.generation.plan import FINER, finer_streams, make_plan
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.outputs import Outputs
@@ -27,7 +27,7 @@ from anymodal.tokens import ModalitySet, collate
 RETRIEVAL: dict[str, Any] = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
 
 Progress = Callable[[GenerationStep], None]
-Options = Mapping[str, Mapping[str, Any]]
+TargetOptions = Mapping[str, Mapping[str, Any]]
 
 
 class AnyModel:
@@ -131,7 +131,7 @@ class AnyModel:
         *,
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
-        options: Options | None = None,
+        options: TargetOptions | None = None,
         progress: Progress | None = None,
         **common: Any,
     ) -> Outputs:
@@ -167,7 +167,7 @@ class AnyModel:
         *,
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
-        options: Options | None = None,
+        options: TargetOptions | None = None,
         **common: Any,
     ) -> Iterator[GenerationStep]:
         """`generate`, step by step: ``for step in model.stream(inputs, "rgb"): show(step.partial)``.
@@ -194,7 +194,7 @@ class AnyModel:
         *,
         seed: int | Sequence[int] = 0,
         weights: Mapping[str, float] | None = None,
-        options: Options | None = None,
+        options: TargetOptions | None = None,
         progress: Progress | None = None,
         **common: Any,
     ) -> list[Outputs]:
@@ -232,7 +232,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int = 1,
-        options: Options | None = None,
+        options: TargetOptions | None = None,
         progress: Progress | None = None,
         **common: Any,
     ) -> Outputs:
@@ -243,43 +243,22 @@ class AnyModel:
 
         Args:
             outputs: what another model generated.
-            targets: by default all of the outputs that this model has finer streams of.
-            seed: this one and the others are as for `generate`.
+            targets: by default all of the outputs that this model has finer streams of; the others as for `generate`.
 
         Raises:
             GenerationError: there is nothing to upscale, or a target has no finer stream; else as `generate`.
         """
         layout = self.modalities.layout
-        finer = {s.modality: s.name for s in layout.streams if s.target and s.name != s.modality}
-        ordered = sorted(finer, key=lambda name: self.modalities[name].photographic)
-        names = [targets] if isinstance(targets, str) else list(targets or [n for n in ordered if n in outputs])
-        for name in names:
-            if name not in finer or name not in outputs:
-                known = ", ".join(n for n in ordered if n in outputs) or "none"
-                raise GenerationError(f"{name!r} cannot be upscaled{nearest(name, finer)}; can be: {known}")
-        if not names:
-            raise GenerationError(
-                f"nothing to upscale: this model has finer {', '.join(ordered) or 'nothing'}, the outputs hold "
-                f"{', '.join(outputs)}"
-            )
+        finer = finer_streams(self.modalities, list(outputs), targets)
         values = self.accept({n: v for n, v in outputs.inputs.items() if n in self.modalities})
-        tokens = self.modalities.condition(values) | self._shared_tokens(outputs)
+        tokens = self.modalities.condition(values) | outputs.tokens_for(layout)
         plan = [
             attrs.evolve(target, stream=finer[target.stream])
-            for target in make_plan(self.modalities, names, list(values), None, options, common, FINER)
+            for target in make_plan(self.modalities, list(finer), list(values), None, options, common, FINER)
         ]
         batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], [seed])
         made = self._finished(batch, progress)[0]
-        return Outputs(self.modalities, {name: made[finer[name]] for name in names}, values, made.tokens)
-
-    def _shared_tokens(self, outputs: Outputs) -> dict[str, np.ndarray]:
-        """The generated tokens that this model reads too, in the same space."""
-        mine, theirs = self.modalities.layout, outputs.modalities.layout
-        return {
-            name: ids
-            for name, ids in outputs.tokens.items()
-            if name in mine and mine[name].input and mine[name].space == theirs[name].space
-        }
+        return Outputs(self.modalities, {name: made[stream] for name, stream in finer.items()}, values, made.tokens)
 
     def embed(
         self, inputs: Mapping[str, Any], to: str, *, seed: int = 0, normalize: bool = False, **options: Any
@@ -290,11 +269,9 @@ class AnyModel:
         tokens in one step at temperature 0.1, the same for the same seed.
 
         Args:
-            inputs: as for `generate`.
+            inputs, seed, options: as for `generate`.
             to: a modality whose values are vectors.
-            seed: as for `generate`.
             normalize: scale it to length 1, so that dot products are cosines.
-            options: sampling options as for `generate`.
 
         Returns:
             (channels,) float32.
@@ -320,9 +297,7 @@ class AnyModel:
         if any(v.ndim != 1 or v.dtype.kind != "f" for v in vectors):
             raise GenerationError(f"{to!r} is not a vector: embed predicts modalities such as dinov2_global")
         stacked = np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
-        if not normalize:
-            return stacked
-        return stacked / np.maximum(np.linalg.norm(stacked, axis=-1, keepdims=True), 1e-12)
+        return stacked / np.maximum(np.linalg.norm(stacked, axis=-1, keepdims=True), 1e-12) if normalize else stacked
 
     # Checkpoints.
 
@@ -403,9 +378,7 @@ def load(
         revision: A branch, tag or commit of a repository.
         dtype: "float32", "float16" or "bfloat16", of the Transformer.
         device: Where the model goes; by default the first GPU if there is one.
-        cache_dir: The cache of huggingface_hub.
-        local_files_only: Whether the cache must do.
-        token: A token for the Hub, True for the stored one, False for none, None for whatever is there.
+        cache_dir, local_files_only, token: As of huggingface_hub.
         tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality; they are
             loaded when first needed.
         vocabulary: The path of 4M's text tokenizer.

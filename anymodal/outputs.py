@@ -11,7 +11,7 @@ from anymodal.errors import DataError, PluginError, UnknownModality, cause, near
 from anymodal.files import replacing
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame, describe, provenance
-from anymodal.tokens import ModalitySet
+from anymodal.tokens import Layout, ModalitySet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,15 @@ class Outputs(Mapping[str, Any]):
             raise UnknownModality(
                 f"{name!r} was not generated{nearest(name, self.values_by_name)} (made: {made})"
             ) from None
+
+    def tokens_for(self, layout: Layout) -> dict[str, np.ndarray]:
+        """The generated tokens that a model of that layout reads too, in the same space."""
+        mine = self.modalities.layout
+        return {
+            name: ids
+            for name, ids in self.tokens.items()
+            if name in layout and layout[name].input and layout[name].space == mine[name].space
+        }
 
     def __contains__(self, name: object) -> bool:
         return name in self.values_by_name

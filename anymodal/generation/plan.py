@@ -52,6 +52,27 @@ def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | Non
     return names
 
 
+def finer_streams(modalities: ModalitySet, made: Collection[str], asked: str | Sequence[str] | None) -> dict[str, str]:
+    """The finer stream of each of the targets asked for, by default of all that were `made`, pictures last.
+
+    Raises:
+        GenerationError: there is none, or a target that was not made or has no finer stream.
+    """
+    finer = {s.modality: s.name for s in modalities.layout.streams if s.target and s.name != s.modality}
+    possible = [n for n in sorted(finer, key=lambda name: modalities[name].photographic) if n in made]
+    names = [asked] if isinstance(asked, str) else list(asked or possible)
+    for name in names:
+        if name not in possible:
+            known = ", ".join(possible) or "none"
+            raise GenerationError(f"{name!r} cannot be upscaled{nearest(name, finer)}; can be: {known}")
+    if not names:
+        raise GenerationError(
+            f"nothing to upscale: this model has finer {', '.join(finer) or 'nothing'}, the outputs hold "
+            f"{', '.join(made)}"
+        )
+    return {name: finer[name] for name in names}
+
+
 def make_plan(
     modalities: ModalitySet,
     names: Sequence[str],
