@@ -203,7 +203,7 @@ class AnyModel:
         Args:
             inputs: those of each sample.
             seed: sample i uses `seed` + i, or the i-th of a list.
-            progress: is called after every step for each sample that took part in it; `step.sample` is its number.
+            progress: is called after every step for each sample in it; `step.sample` is its number.
 
         Returns:
             The outputs of each sample.
@@ -373,14 +373,13 @@ def load(
 
     Args:
         name: A preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
-        modalities: Load some alone; only their files and tensors are read. Of a published 4M model, modalities whose
-            plugin is not installed are left out with a warning, unless they are named here.
+        modalities: Load some alone; only their files and tensors are read. Published modalities without a plugin are
+            left out with a warning, unless they are named here.
         revision: A branch, tag or commit of a repository.
         dtype: "float32", "float16" or "bfloat16", of the Transformer.
         device: Where the model goes; by default the first GPU if there is one.
         cache_dir, local_files_only, token: As of huggingface_hub.
-        tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality; they are
-            loaded when first needed.
+        tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality.
         vocabulary: The path of 4M's text tokenizer.
 
     Raises:

@@ -11,6 +11,7 @@ import torch
 
 from anymodal.checkpoints.deferred import AnyTokenizer
 from anymodal.checkpoints.formats.native.layout import TOKENIZER
+from anymodal.checkpoints.formats.native.version_1 import renamed
 from anymodal.checkpoints.repository import CONFIG, WEIGHTS, Files
 from anymodal.checkpoints.swap import replacing_checkpoint
 from anymodal.checkpoints.weights import WeightFile, fill, save_weights
@@ -30,7 +31,7 @@ def read_native_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
     """
     path = files.path(f"{part}{CONFIG}")
     try:
-        config = structure(read_object(path).get("tokenizer"), TokenizerConfig, str(path))
+        config = structure(renamed(read_object(path)).get("tokenizer"), TokenizerConfig, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     tokenizer = blank(outlined_tokenizer(config))
