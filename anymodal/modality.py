@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from anymodal.config.validators import integer, real
 from anymodal.crops import Crop
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest, one_line
 from anymodal.hookspecs import hookimpl
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
-from anymodal.validators import integer, real
 
 if TYPE_CHECKING:
     import numpy as np

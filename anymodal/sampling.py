@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from anymodal.config.tables import Table
+from anymodal.config.validators import at_least, at_most, integer, real
 from anymodal.errors import ConfigError
-from anymodal.tables import Table
-from anymodal.validators import at_least, at_most, integer, real
 
 if TYPE_CHECKING:
     import numpy as np

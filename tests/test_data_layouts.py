@@ -22,6 +22,7 @@ from datasets_made import contents, write_pictures
 from small_runs import GRID, STEPS, command, model_config
 
 import anymodal as am
+from anymodal.config.tables import SettingsTable
 from anymodal.data.config import DataConfig
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, key_and_suffix
@@ -35,7 +36,6 @@ from anymodal.data.sources.open import DATA_LAYOUTS, layout_of_dataset, open_sou
 from anymodal.data.store.reader import TokenStore
 from anymodal.errors import AnymodalError, DataError
 from anymodal.plugins.registry import registry
-from anymodal.validators import Table
 
 NAMES = {"rgb": "rgb@224", "depth": "tok_depth@224"}
 
@@ -290,7 +290,7 @@ class MadeUp(Source):
 @pytest.fixture
 def added():
     """Two layouts of this file in their tables."""
-    pairs: list[tuple[Table, type]] = [(FILE_LAYOUTS, Zip), (DATA_LAYOUTS, Colors)]
+    pairs: list[tuple[SettingsTable, type]] = [(FILE_LAYOUTS, Zip), (DATA_LAYOUTS, Colors)]
     for table, cls in pairs:
         table.add(cls)
     yield

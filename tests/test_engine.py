@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymodal.config import structure
-from anymodal.distributed import alone
 from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.nn.distributed import alone
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer

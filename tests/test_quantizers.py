@@ -19,10 +19,10 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymodal import distributed as gather
 from anymodal.checkpoints.formats.fourm.tokenizer_config import write_tokenizer_config
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
+from anymodal.nn import distributed as gather
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.quantizers.base import count_ids
 from anymodal.tokenizers.quantizers.config import (

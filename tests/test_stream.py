@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from anymodal.config.tables import Table
 from anymodal.errors import ConfigError, GenerationError, UnknownModality
 from anymodal.generation import Sampler, SampleState, Target
 from anymodal.generation.grids import RandomOrder
 from anymodal.sampling import ANNEALS, SCHEMES, TOKEN_SCHEDULES, Anneal, Sampling, Scheme, TokenSchedule
-from anymodal.tables import Table
 
 CAR = {"caption": "a red car"}
 HOW = {"temperature": 1.0, "seed": 4, "options": {"depth": {"steps": 5}}}

@@ -10,8 +10,9 @@ import pytest
 from small_runs import installed
 
 from anymodal.config import structure
+from anymodal.config.tables import _TABLES, SettingsTable
+from anymodal.config.validators import between, count, each, positive, whole
 from anymodal.errors import ConfigError, PluginError
-from anymodal.validators import _TABLES, Table, between, count, each, positive, whole
 
 
 @attrs.frozen(kw_only=True)
@@ -22,8 +23,8 @@ class Shape:
 
 
 @pytest.fixture
-def shapes() -> Iterator[Table[Shape]]:
-    table = Table(Shape, "shape", default="circle")
+def shapes() -> Iterator[SettingsTable[Shape]]:
+    table = SettingsTable(Shape, "shape", default="circle")
 
     @table.add
     @attrs.frozen(kw_only=True)
@@ -46,7 +47,7 @@ class Drawing:
     shape: Shape = attrs.field()
 
 
-def test_a_block_a_name_and_nothing_make_settings(shapes: Table[Shape]) -> None:
+def test_a_block_a_name_and_nothing_make_settings(shapes: SettingsTable[Shape]) -> None:
     box = structure({"shape": {"name": "box", "sides": [2, 3]}}, Drawing, "a file").shape
     assert box.sides == (2, 3) and shapes(attrs.asdict(box)) == box and shapes(box) is box  # type: ignore[attr-defined]
     assert structure({"shape": "circle"}, Drawing, "a file") == structure({"shape": None}, Drawing, "a file")
@@ -67,12 +68,14 @@ def test_a_block_a_name_and_nothing_make_settings(shapes: Table[Shape]) -> None:
         ({"radius": -1}, "Circle.radius must be above 0 and finite, got -1"),
     ],
 )
-def test_what_does_not_fit_names_the_place(shapes: Table[Shape], block: object, message: str) -> None:
+def test_what_does_not_fit_names_the_place(shapes: SettingsTable[Shape], block: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         structure({"shape": block}, Drawing, "a file")
 
 
-def test_a_distribution_adds_a_choice(shapes: Table[Shape], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_distribution_adds_a_choice(
+    shapes: SettingsTable[Shape], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = f"""
 import attrs
 from {__name__} import Shape
@@ -90,7 +93,7 @@ class Added(Shape):
         shapes["torus"]
 
 
-def test_a_class_without_a_name_and_a_name_that_is_taken_are_refused(shapes: Table[Shape]) -> None:
+def test_a_class_without_a_name_and_a_name_that_is_taken_are_refused(shapes: SettingsTable[Shape]) -> None:
     @attrs.frozen(kw_only=True)
     class Nameless(Shape):
         name: str = "nameless"

@@ -277,7 +277,7 @@ MEMORY = """
 import torch
 from torch import nn
 from anymodal.training.engine import Engine, Runtime
-from anymodal.distributed import world
+from anymodal.nn.distributed import world
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 

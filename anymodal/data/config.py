@@ -8,9 +8,9 @@ from pathlib import Path
 
 import attrs
 
+from anymodal.config.validators import as_tuple
 from anymodal.errors import ConfigError
 from anymodal.masking import MaskingConfig
-from anymodal.validators import as_tuple
 
 
 @attrs.frozen(kw_only=True)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import numpy as np
 
+from anymodal.config.tables import Table
 from anymodal.masking.budgets import budgets, published_budgets
 from anymodal.masking.selection import Selection
 from anymodal.spaces import Stream
-from anymodal.tables import Table
 
 Sample = Mapping[str, np.ndarray]
 Select = Callable[[Stream, int, int], Selection]  # tokens of a stream within its input and target budget

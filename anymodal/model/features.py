@@ -11,10 +11,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from anymodal.config.tables import Table
 from anymodal.errors import GenerationError, nearest
 from anymodal.model.transformer import Transformer
 from anymodal.spaces import Stream
-from anymodal.tables import Table
 from anymodal.tokens import Inputs, Layout
 
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
+from anymodal.config.validators import count
 from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.files import read_json, write_json
 from anymodal.nn.init import normal
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.networks.vit import Block, ViTEncoder
-from anymodal.validators import count
 
 FORMAT = "anymodal-teacher"
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen
 
+from anymodal.config.validators import as_tuple, at_least, count, each, finite, one_of
 from anymodal.errors import ConfigError
 from anymodal.tokenizers.quantizers.config import QuantizerConfig
-from anymodal.validators import as_tuple, at_least, count, each, finite, one_of
 
 GROUPS = 32  # of all group norms
 SHIFTED = "shifted_cosine"

@@ -13,10 +13,10 @@ import torch
 from attrs.validators import optional
 from torch import Tensor
 
+from anymodal.config.validators import at_least, between, one_of, whole
 from anymodal.errors import ConfigError
 from anymodal.tokenizers.config import SOLVERS
 from anymodal.tokenizers.noise import Noise, spaced
-from anymodal.validators import at_least, between, one_of, whole
 
 Spacing = Literal["trailing", "leading", "linspace", "even"]
 Draw = Callable[[], Tensor]

@@ -34,10 +34,10 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
-from anymodal.distributed import World
+from anymodal.config.validators import at_least, one_of, whole
 from anymodal.errors import CheckpointError, ConfigError, cause
 from anymodal.files import only_writer
-from anymodal.validators import at_least, one_of, whole
+from anymodal.nn.distributed import World
 
 STATE_FILE = "state.json"
 STATE_LIMIT = 2**24  # bytes

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.config import structure
-from anymodal.distributed import World, alone
 from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.nn.distributed import World, alone
 from anymodal.training.average import WeightAverage
 from anymodal.training.checkpoint import (
     CheckpointFolder,

@@ -23,9 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 from torch import Tensor
 
-from anymodal.distributed import World
 from anymodal.errors import DataError, cause
 from anymodal.files import replacing
+from anymodal.nn.distributed import World
 from anymodal.training.trackers import Tracker
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal

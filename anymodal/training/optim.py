@@ -14,8 +14,9 @@ from attrs import field, frozen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from anymodal.config.tables import SettingsTable
+from anymodal.config.validators import as_tuple, at_least, between, each, one_of, positive
 from anymodal.training.sparse_adamw import RowAdamW, check_rows, lookups
-from anymodal.validators import Table, as_tuple, at_least, between, each, one_of, positive
 
 
 @frozen(kw_only=True)
@@ -50,7 +51,7 @@ class OptimizerConfig:
         return total
 
 
-OPTIMIZERS = Table(OptimizerConfig, "optimizer", default="adamw")
+OPTIMIZERS = SettingsTable(OptimizerConfig, "optimizer", default="adamw")
 
 
 @OPTIMIZERS.add

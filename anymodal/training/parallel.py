@@ -1,4 +1,4 @@
-"""How a model is laid over the processes that train it; `anymodal.distributed` knows who they are.
+"""How a model is laid over the processes that train it; `anymodal.nn.distributed` knows who they are.
 
 Nothing here changes what is computed: the same batch on any number of processes gives the same update, up to rounding.
 """
@@ -21,8 +21,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from anymodal.distributed import World
-from anymodal.validators import one_of
+from anymodal.config.validators import one_of
+from anymodal.nn.distributed import World
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,8 @@ import math
 
 from attrs import field, frozen
 
-from anymodal.validators import Table, at_least, between, whole
+from anymodal.config.tables import SettingsTable
+from anymodal.config.validators import at_least, between, whole
 
 
 @frozen(kw_only=True)
@@ -29,7 +30,7 @@ class Schedule:
         return min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
-SCHEDULES = Table(Schedule, "learning-rate schedule", default="cosine")
+SCHEDULES = SettingsTable(Schedule, "learning-rate schedule", default="cosine")
 
 
 @SCHEDULES.add

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from attrs import field, frozen
 from attrs.validators import optional
 
+from anymodal.config.validators import at_least, between, one_of, positive, whole
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig, OptimizerConfig
 from anymodal.training.schedules import SCHEDULES, CosineSchedule, Schedule
-from anymodal.validators import at_least, between, one_of, positive, whole
 
 COUNT = [whole, at_least(1)]
 

@@ -10,10 +10,10 @@ from typing import ClassVar, TypeVar
 
 import attrs
 
+from anymodal.config.tables import SettingsTable
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, Wanted
 from anymodal.errors import PluginError
-from anymodal.validators import Table
 
 T = TypeVar("T")
 log = logging.getLogger("anymodal")
@@ -68,7 +68,7 @@ class FileLayout(ABC):
         """The files of the parts that are looked for, of the first `count` samples. Raises DataError."""
 
 
-def usable(table: Table[T]) -> Iterator[T]:
+def usable(table: SettingsTable[T]) -> Iterator[T]:
     """One of each layout of a table, the last one added first; those that cannot be imported are left out."""
     for name in reversed(list(table)):
         try:

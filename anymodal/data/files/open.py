@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anymodal.config.tables import SettingsTable
 from anymodal.data.files.folders import Folders
 from anymodal.data.files.index import FileIndex, Wanted
 from anymodal.data.files.layout import FileLayout, Place, usable
 from anymodal.data.files.tars import AlignedTars
 from anymodal.data.files.webdataset import WebDataset
 from anymodal.errors import DataError
-from anymodal.validators import Table
 
-FILE_LAYOUTS = Table(FileLayout, "file layout")  # type: ignore[type-abstract]
+FILE_LAYOUTS = SettingsTable(FileLayout, "file layout")  # type: ignore[type-abstract]
 FILE_LAYOUTS.add(Folders)
 FILE_LAYOUTS.add(AlignedTars)
 FILE_LAYOUTS.add(WebDataset)

@@ -23,8 +23,8 @@ from typing import Any, ClassVar
 
 import attrs
 
+from anymodal.config.tables import SettingsTable
 from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError
-from anymodal.validators import Table
 
 Worker = Callable[[Any], Any]
 MakeWorker = Callable[[int], Worker]
@@ -126,7 +126,7 @@ class Torchrun(Executor):
 
     @contextmanager
     def group(self) -> Iterator[Group]:
-        from anymodal.distributed import patient_group
+        from anymodal.nn.distributed import patient_group
 
         with patient_group() as leads:
             yield TorchrunGroup(leads)
@@ -136,7 +136,7 @@ class Torchrun(Executor):
         return _here(make(int(os.environ.get("LOCAL_RANK", "0"))), jobs[rank::world])
 
 
-EXECUTORS = Table(Executor, "executor")  # type: ignore[type-abstract]
+EXECUTORS = SettingsTable(Executor, "executor")  # type: ignore[type-abstract]
 EXECUTORS.add(Local)
 EXECUTORS.add(Ray)
 EXECUTORS.add(Torchrun)
@@ -243,7 +243,7 @@ class TorchrunGroup(Group):
         self.leads = leads
 
     def agree(self, decide: Callable[[], Any]) -> Any:
-        from anymodal.distributed import first_object
+        from anymodal.nn.distributed import first_object
 
         error, decided = None, None
         if self.leads:
@@ -258,7 +258,7 @@ class TorchrunGroup(Group):
         return decided
 
     def wait(self) -> None:
-        from anymodal.distributed import meet
+        from anymodal.nn.distributed import meet
 
         with _together():
             meet()

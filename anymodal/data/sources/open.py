@@ -6,6 +6,7 @@ A layout is added by a class derived from `DataLayout`, with `DATA_LAYOUTS.add`,
 
 from __future__ import annotations
 
+from anymodal.config.tables import SettingsTable
 from anymodal.data.config import DataConfig
 from anymodal.data.files.layout import usable
 from anymodal.data.sources.aligned_layout import AlignedFiles
@@ -14,9 +15,8 @@ from anymodal.data.sources.huggingface import HuggingFaceRows
 from anymodal.data.sources.tokenized import TokenizedDataset
 from anymodal.errors import ConfigError, nearest
 from anymodal.tokens import ModalitySet
-from anymodal.validators import Table
 
-DATA_LAYOUTS = Table(DataLayout, "data layout")  # type: ignore[type-abstract]
+DATA_LAYOUTS = SettingsTable(DataLayout, "data layout")  # type: ignore[type-abstract]
 DATA_LAYOUTS.add(AlignedFiles)
 DATA_LAYOUTS.add(TokenizedDataset)
 DATA_LAYOUTS.add(HuggingFaceRows)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anymodal import distributed
+from anymodal.nn import distributed
 
 
 class Quantized(NamedTuple):

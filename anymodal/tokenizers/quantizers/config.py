@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import field, frozen
 
+from anymodal.config.tables import SettingsTable
+from anymodal.config.validators import as_tuple, at_least, between, count, each, whole
 from anymodal.errors import ConfigError
-from anymodal.validators import Table, as_tuple, at_least, between, count, each, whole
 
 if TYPE_CHECKING:
     from anymodal.tokenizers.quantizers.base import Quantizer
@@ -42,7 +43,7 @@ class QuantizerConfig:
         return {"levels": (), **attrs.asdict(self, filter=lambda a, _: a.name in told)}
 
 
-QUANTIZERS = Table(QuantizerConfig, "quantizer", tag="kind")
+QUANTIZERS = SettingsTable(QuantizerConfig, "quantizer", tag="kind")
 
 
 @QUANTIZERS.add

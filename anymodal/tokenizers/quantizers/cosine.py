@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymodal import distributed
+from anymodal.nn import distributed
 from anymodal.nn.init import directions
 from anymodal.tokenizers.quantizers.base import Quantized, Quantizer, pick
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymodal import distributed
 from anymodal.errors import ConfigError
+from anymodal.nn import distributed
 from anymodal.tokenizers.quantizers.base import Quantized, Quantizer, pick
 
 PACKAGE, EXTRA = "vector_quantize_pytorch", "anymodal[quantizers]"

@@ -12,6 +12,7 @@ from anymodal.checkpoints.formats.native.read import load_modality
 from anymodal.checkpoints.record import ModalityRecord
 from anymodal.checkpoints.repository import Folder
 from anymodal.checkpoints.tokenizer import tokenizer_record
+from anymodal.config.validators import at_least, whole
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.errors import ConfigError, nearest
 from anymodal.masking import MaskingConfig
@@ -24,7 +25,6 @@ from anymodal.training.multimodal.warm_start import StartConfig
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.trackers import TrackingConfig
-from anymodal.validators import at_least, whole
 
 SITUATIONS = ("grounded", "free")
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
+from anymodal.config.validators import at_least, between, positive, whole
 from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.files import read_object, write_json
 from anymodal.model import Transformer
 from anymodal.training.multimodal.patterns import matching
-from anymodal.validators import at_least, between, positive, whole
 
 
 @attrs.frozen(kw_only=True)

@@ -12,10 +12,10 @@ from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.state import outlined_transformer
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
-from anymodal.distributed import World, world
 from anymodal.errors import ConfigError
 from anymodal.files import write_json
 from anymodal.model import Transformer
+from anymodal.nn.distributed import World, world
 from anymodal.tokens import ModalitySet
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine, Runtime, WeightFacts

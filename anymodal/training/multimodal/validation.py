@@ -13,10 +13,10 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.batches import MaskedBatches
 from anymodal.data.order import Share
-from anymodal.distributed import World
 from anymodal.errors import AnymodalError, ConfigError
 from anymodal.files import replacing
 from anymodal.model import Transformer
+from anymodal.nn.distributed import World
 from anymodal.outputs import stacked
 from anymodal.tokens import ModalitySet
 from anymodal.training.device import to_device

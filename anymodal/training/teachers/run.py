@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.checkpoints.weights import dtype_of
+from anymodal.config.validators import at_least, between, whole
 from anymodal.crops import Crop
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
 from anymodal.data.replacing import Replacing
-from anymodal.distributed import world
 from anymodal.errors import ConfigError
 from anymodal.modality import Modality
+from anymodal.nn.distributed import world
 from anymodal.plugins.registry import registry
 from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
 from anymodal.text import Vocabulary
@@ -26,7 +27,6 @@ from anymodal.training.engine import Engine, Runtime
 from anymodal.training.objective import MeanOf
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.teachers.objectives import Contrastive, Distillation
-from anymodal.validators import at_least, between, whole
 
 
 @attrs.frozen(kw_only=True)

@@ -16,8 +16,8 @@ from attrs.validators import optional
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal.config.validators import at_least, positive, whole
 from anymodal.errors import CheckpointError, ConfigError, one_line
-from anymodal.validators import at_least, positive, whole
 
 EXTRA = "anymodal[label]"
 LAYERS = 4  # compared where none are named

@@ -12,11 +12,13 @@ import attrs
 import torch
 
 from anymodal.checkpoints.tokenizer import AnyTokenizer, load_tokenizer, save_tokenizer, tokenizer_record
+from anymodal.config.tables import init_fields
+from anymodal.config.validators import at_least, whole
 from anymodal.data.config import CropConfig
 from anymodal.data.order import Share, step_batches
-from anymodal.distributed import World, world
 from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.modality import Modality
+from anymodal.nn.distributed import World, world
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import (
     MLPConfig,
@@ -35,7 +37,6 @@ from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values
 from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
 from anymodal.training.tokenizers.run import fit_tokenizer
 from anymodal.training.tokenizers.vocabulary import VocabularyConfig, train_vocabulary
-from anymodal.validators import at_least, init_fields, whole
 
 SIZES = ("size", "latent", "codebooks")  # of a quantizer, settings of the modality
 

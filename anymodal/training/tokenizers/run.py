@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anymodal import distributed
+from anymodal.nn import distributed
 from anymodal.tokenizers.losses import Loss, loss_named
 from anymodal.tokenizers.quantizers.base import count_ids
 from anymodal.tokenizers.quantizers.usage import perplexity, usage

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import attrs
 
+from anymodal.config.validators import at_least, count, each, whole
 from anymodal.data.files.values import ValueSource
 from anymodal.data.report import problem_line, too_many
 from anymodal.errors import ConfigError, DataError
 from anymodal.files import write_text
 from anymodal.modality import Modality
 from anymodal.text import VALUE_NAMES, Vocabulary
-from anymodal.validators import at_least, count, each, whole
 
 MAX_BAD = 0.01  # share of texts that may be unreadable, as `TrainingSettings.max_bad`
 

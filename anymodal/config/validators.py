@@ -1,0 +1,152 @@
+"""Checks and converters for classes of settings; each error is a ConfigError with the field and its value.
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    steps: int = attrs.field(validator=[whole, at_least(1)])
+    decay: float = attrs.field(default=0.9, validator=between(0, 1, below=True))
+    sizes: tuple[int, ...] = attrs.field(default=(), converter=as_tuple, validator=each(whole, at_least(1)))
+    limit: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from anymodal.errors import ConfigError, nearest
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def unfit(instance: object, attribute: attrs.Attribute[Any], value: object, wanted: str) -> ConfigError:
+    """The error of a field with a value other than what is `wanted`, such as "at least 1"."""
+    return ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r:.80}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def one_of(*choices: str) -> Validator:
+    """The value is one of these."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in choices:
+            error = unfit(instance, attribute, value, f"one of {', '.join(choices)}")
+            raise ConfigError(f"{error}{nearest(str(value), choices)}")
+
+    return check
+
+
+def at_least(low: float) -> Validator:
+    """The number is `low` or more; NaN is not."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not _is_number(value) or not value >= low:
+            raise unfit(instance, attribute, value, f"at least {low}")
+
+    return check
+
+
+def at_most(high: float) -> Validator:
+    """The number is `high` or less; NaN is not."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not _is_number(value) or not value <= high:
+            raise unfit(instance, attribute, value, f"at most {high}")
+
+    return check
+
+
+def between(low: float, high: float, *, above: bool = False, below: bool = False) -> Validator:
+    """The number is in [low, high]; `above` leaves out the lower end, `below` the upper one."""
+    wanted = f"in {'(' if above else '['}{low}, {high}{')' if below else ']'}"
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        fits = _is_number(value) and low <= value <= high
+        if not fits or (above and value == low) or (below and value == high):
+            raise unfit(instance, attribute, value, wanted)
+
+    return check
+
+
+def positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The number is above 0 and finite."""
+    if not _is_number(value) or not 0 < value < math.inf:
+        raise unfit(instance, attribute, value, "above 0 and finite")
+
+
+def finite(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The number is neither infinite nor NaN."""
+    if not _is_number(value) or not math.isfinite(value):
+        raise unfit(instance, attribute, value, "finite")
+
+
+def whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The value is an int."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise unfit(instance, attribute, value, "a whole number")
+
+
+def count(most: int = 2**24) -> Validator:
+    """The value is a whole number from 1 to `most`; more than millions of parts are a damaged file."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        whole(instance, attribute, value)
+        if not 1 <= value <= most:
+            shown = f"{value:.3g}" if value > most else value
+            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be from 1 to {most}, got {shown}")
+
+    return check
+
+
+def multiple_of(factor: int) -> Validator:
+    """The whole number is a multiple of `factor`."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value % factor:
+            raise unfit(instance, attribute, value, f"a multiple of {factor}")
+
+    return check
+
+
+def each(*validators: Validator, length: int | None = None, least: int = 0) -> Validator:
+    """Every value of a tuple passes the validators; there are `length` of them, or at least `least`."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if length is not None and len(value) != length:
+            raise unfit(instance, attribute, value, f"{length} values")
+        if len(value) < least:
+            raise unfit(instance, attribute, value, f"at least {least} values")
+        for part in value:
+            for validator in validators:
+                validator(instance, attribute, part)
+
+    return check
+
+
+def as_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
+    """A converter of lists, as files have them; text is not taken apart."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"expected a list, got {values!r:.80}")
+    return tuple(values)
+
+
+def integer(value: float) -> int:
+    """A converter: a whole number, 3.0 too."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not real(value).is_integer():
+        raise ConfigError(f"expected a whole number, got {value!r:.80}")
+    return int(value)
+
+
+def real(value: float) -> float:
+    """A converter: a number that is no bool, as a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"expected a number, got {value!r:.80}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError("expected a number that fits 64 bits, got one of hundreds of digits") from None
