@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from anymodal_human_poses import JOINTS, PARENTS, SHAPES, Person, rest, skeleton
+from anymodal_smpl import JOINTS, PARENTS, SHAPES, Person, rest, skeleton
 
 from anymodal import CheckpointError, Labeler, PictureLabeler, PluginError, hookimpl
 from anymodal.families.boxes import box_iou, clip_box

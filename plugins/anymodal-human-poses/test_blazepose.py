@@ -23,7 +23,8 @@ from anymodal_blazepose import (
     pose,
     refined,
 )
-from anymodal_human_poses import MIRROR, HumanPoses, Person, geodesic, in_picture, rest, rotations, skeleton
+from anymodal_human_poses import HumanPoses
+from anymodal_smpl import MIRROR, Person, geodesic, in_picture, rest, rotations, skeleton
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,9 +6,10 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from anymodal_human_poses import HumanPoses, Person, geodesic, in_picture, rotations
+from anymodal_human_poses import HumanPoses
 from anymodal_scenes import render
 from anymodal_scenes.write import contents
+from anymodal_smpl import Person, geodesic, in_picture, rotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,0 +1,84 @@
+"""People as SMPL says them (Loper et al. 2015): a pose of rotations, and where its joints are."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
+
+JOINTS, POSE, SHAPES, CODES = 24, 207, 10, 8
+PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+MIRROR = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
+# A standing body of average shape in meters from the pelvis, x to its left, y up, z to its front; from the Anny body
+# model (Apache-2.0), as a skeleton for what has no joints of its own. SMPL's own template needs a license.
+REST = """0 0 0  .111 -.015 -.006  -.111 -.015 -.006  0 .076 -.037  .143 -.425 .026  -.143 -.425 .026  0 .148 -.023
+.186 -.852 -.010  -.186 -.852 -.010  0 .229 -.024  .156 -.899 .136  -.156 -.899 .136  0 .544 -.001  .023 .470 .017
+-.023 .470 .017  0 .643 .033  .173 .447 .009  -.173 .447 .009  .352 .250 .019  -.352 .250 .019  .474 .129 .184
+-.474 .129 .184  .518 .076 .264  -.518 .076 .264"""
+
+
+@attrs.frozen(eq=False)
+class Person:
+    """One person. Camera frame as in HMR2: x right, y DOWN, z away, meters.
+
+    `box` is (xmin, ymin, xmax, ymax) in fractions of the picture. `global_orient` (3, 3) turns the body into the camera
+    frame; `body_pose` (23, 3, 3) turns joints 1 to 23 of SMPL relative to their parents; `betas` (10,) shape the body,
+    about -3 to 3; `camera` (s, tx, ty) is the weak perspective of the square round the box. `joints` (24, 3) and
+    `joints_2d` (24, 2), in fractions of the picture, are there where they were measured; `codes` (8,) where the pose
+    has been tokenized, and `body_pose` may be None then.
+    """
+
+    box: tuple[float, float, float, float]
+    global_orient: "np.ndarray"
+    body_pose: "np.ndarray | None"
+    betas: "np.ndarray"
+    camera: "np.ndarray"
+    joints: "np.ndarray | None" = None
+    joints_2d: "np.ndarray | None" = None
+    codes: "np.ndarray | None" = None
+
+
+@cache
+def rest() -> "np.ndarray":
+    """The joints (24, 3) of the body at rest."""
+    return np.array([float(word) for word in REST.split()]).reshape(JOINTS, 3)
+
+
+def rotations(matrices: "np.ndarray") -> "np.ndarray":
+    """The rotations nearest to matrices (n, 3, 3) (orthogonal Procrustes; Schoenemann 1966)."""
+    u, _, v = np.linalg.svd(np.nan_to_num(matrices))
+    u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
+    return u @ v
+
+
+def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
+    """Angles (n,) in degrees that turn rotations a into b (n, 3, 3); accurate for small ones too."""
+    chord = np.linalg.norm(a - b, axis=(1, 2)) / (2 * np.sqrt(2))
+    return np.degrees(2 * np.arcsin(chord.clip(0, 1)))
+
+
+def skeleton(person: Person) -> "np.ndarray":
+    """The joints (24, 3) in meters: as measured, or those of a body of average shape in the person's pose."""
+    if person.joints is not None:
+        return person.joints
+    pose = np.eye(3)[None].repeat(23, 0) if person.body_pose is None else person.body_pose
+    base, turns, joints = rest(), [person.global_orient], [np.zeros(3)]
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        joints.append(joints[parent] + turns[parent] @ (base[joint] - base[parent]))
+        turns.append(turns[parent] @ pose[joint - 1])
+    return np.stack(joints)
+
+
+def in_picture(person: Person) -> "np.ndarray":
+    """The joints (24, 2) in fractions of the picture, by the weak perspective of the person's camera."""
+    if person.joints_2d is not None:
+        return person.joints_2d
+    x0, y0, x1, y1 = person.box
+    scale, *shift = person.camera
+    joints = skeleton(person)
+    offset = (joints - joints[0])[:, :2] + np.array(shift)
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + offset * (scale * max(x1 - x0, y1 - y0) / 2)
