@@ -1,8 +1,9 @@
 """How a target is generated: the scheme, how many tokens each step decides, and at which temperature.
 
-Three tables hold the choices, and third parties can add to them: `SCHEMES`, `TOKEN_SCHEDULES` and `ANNEALS`. Schedules
-and anneals are small classes with their own numbers; users write them as NAME or NAME:NUMBER:.., with the numbers in
-the order of the fields. The published ones are those of 4M (arXiv 2312.06647).
+Three tables hold the choices: `SCHEMES`, `TOKEN_SCHEDULES` and `ANNEALS`. Another distribution adds its own with their
+`add`, or by an entry point in the group "anymodal.sampling_schemes", "anymodal.token_schedules" or
+"anymodal.temperature_anneals". Schedules and anneals are small classes with their own numbers; users write them as NAME
+or NAME:NUMBER:.., with the numbers in the order of the fields. The published ones are those of 4M (arXiv 2312.06647).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import importlib
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.config.tables import Table
+from anymodal.config.tables import SettingsTable, init_fields
 from anymodal.config.validators import at_least, at_most, integer, real
 from anymodal.errors import ConfigError
 
@@ -23,38 +24,31 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
-T = TypeVar("T")
-
 HIGHEST = 1000.0  # of temperatures and powers in an anneal
 COLDEST = 1e-9  # of the linear anneal
 
 
-def _spelled(value: object, table: Table[Any]) -> str:
-    """NAME or NAME:NUMBER:.. of an entry; its class where the table does not have it."""
-    name = next((name for name, kind in table.items() if kind is type(value)), type(value).__name__)
-    return ":".join([name, *(f"{number:g}" for number in attrs.astuple(value))])  # type: ignore[arg-type]
+def _spelled(choice: Any) -> str:
+    """NAME or NAME:NUMBER:.. of an entry of a table."""
+    name = getattr(choice, "name", type(choice).__name__)  # without a name where it is in no table
+    return ":".join([name, *(f"{getattr(choice, field):g}" for field in init_fields(type(choice)))])
 
 
-def _form(name: str, kind: Any) -> str:
-    return ":".join([name, *(field.name.upper() for field in attrs.fields(kind))])
-
-
-def _parsed(value: object, table: Table[type[T]], base: type[T]) -> T:
-    """An entry from NAME or NAME:NUMBER:..; entries stay as they are. Raises ConfigError."""
-    if isinstance(value, base):
-        return value
-    name, *parts = value.split(":") if isinstance(value, str) else [""]
-    if name not in table:
-        forms = ", ".join(_form(*entry) for entry in table.items())
-        raise ConfigError(f"there is no {table.kind} {value!r:.80}; known: {forms}")
-    kind: Any = table[name]
+def _parsed(value: object, table: SettingsTable[Any]) -> Any:
+    """An entry from NAME or NAME:NUMBER:.., or what else the table takes. Raises ConfigError."""
+    if not isinstance(value, str):
+        return table(value)
+    name, *parts = value.split(":")
+    kind = table[name]
+    fields = init_fields(kind)
     try:
         numbers = [float(part) for part in parts]
     except ValueError:
         numbers = []
-    if not len(numbers) == len(parts) == len(attrs.fields(kind)):
-        raise ConfigError(f"{value!r:.80} is not of the form {_form(name, kind)}, with numbers")
-    return kind(*numbers)
+    if not len(numbers) == len(parts) == len(fields):
+        form = ":".join([name, *(field.upper() for field in fields)])
+        raise ConfigError(f"{value!r:.80} is not of the form {form}, with numbers")
+    return kind(**dict(zip(fields, numbers, strict=True)))
 
 
 # Token schedules.
@@ -64,28 +58,39 @@ def _parsed(value: object, table: Table[type[T]], base: type[T]) -> T:
 class TokenSchedule(ABC):
     """How many tokens of a grid each forward pass decides.
 
-    Add your own: a frozen attrs class whose fields are numbers, under ``@TOKEN_SCHEDULES.register("name")``.
+    Add your own: a frozen attrs class whose fields are numbers, under ``@TOKEN_SCHEDULES.add``.
     """
+
+    name: str = attrs.field(init=False)
 
     @abstractmethod
     def counts(self, total: int, steps: int) -> list[int]:
         """Tokens of each step, which sum to `total` (at least 1), in at most `steps` steps; none may be negative."""
 
     def __str__(self) -> str:
-        return _spelled(self, TOKEN_SCHEDULES)
+        return _spelled(self)
 
 
+TOKEN_SCHEDULES: SettingsTable[TokenSchedule] = SettingsTable(TokenSchedule, "token schedule", default="linear")  # type: ignore[type-abstract]
+
+
+@TOKEN_SCHEDULES.add
 @attrs.frozen
 class LinearSchedule(TokenSchedule):
     """Even, the larger steps first."""
+
+    name: str = attrs.field(init=False, default="linear")
 
     def counts(self, total: int, steps: int) -> list[int]:
         return sorted(np.diff(np.linspace(0, total, steps + 1).astype(int)).tolist(), reverse=True)
 
 
+@TOKEN_SCHEDULES.add
 @attrs.frozen
 class CosineSchedule(TokenSchedule):
     """The differences of (1 + cos(pi i / steps)) / 2: few tokens at the start and at the end."""
+
+    name: str = attrs.field(init=False, default="cosine")
 
     def counts(self, total: int, steps: int) -> list[int]:
         left = [0.5 * (1 + math.cos(math.pi * i / steps)) for i in range(steps)] + [0.0]
@@ -96,11 +101,6 @@ class CosineSchedule(TokenSchedule):
         return counts
 
 
-TOKEN_SCHEDULES: Table[type[TokenSchedule]] = Table(
-    "token schedule", {"linear": LinearSchedule, "cosine": CosineSchedule}
-)
-
-
 # Anneals of the temperature.
 
 
@@ -108,38 +108,51 @@ TOKEN_SCHEDULES: Table[type[TokenSchedule]] = Table(
 class Anneal(ABC):
     """How the temperature of a grid changes from step to step.
 
-    Add your own: a frozen attrs class whose fields are numbers, under ``@ANNEALS.register("name")``.
+    Add your own: a frozen attrs class whose fields are numbers, under ``@ANNEALS.add``.
     """
+
+    name: str = attrs.field(init=False)
 
     @abstractmethod
     def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
         """A temperature of at least 0 for each step; `counts` are the tokens of the steps, at least 1 each."""
 
     def __str__(self) -> str:
-        return _spelled(self, ANNEALS)
+        return _spelled(self)
 
 
+ANNEALS: SettingsTable[Anneal] = SettingsTable(Anneal, "temperature anneal", default="constant")  # type: ignore[type-abstract]
+
+
+@ANNEALS.add
 @attrs.frozen
 class ConstantAnneal(Anneal):
     """Always the same."""
+
+    name: str = attrs.field(init=False, default="constant")
 
     def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
         return [temperature] * len(counts)
 
 
+@ANNEALS.add
 @attrs.frozen
 class LinearAnneal(Anneal):
     """In proportion to the tokens that are left before the step."""
+
+    name: str = attrs.field(init=False, default="linear")
 
     def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
         done = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.maximum(temperature * (1 - done / sum(counts)), COLDEST).tolist()
 
 
+@ANNEALS.add
 @attrs.frozen
 class InverseAnneal(Anneal):
     """Falls like x ** -power for x from 1 to 100, times the share of tokens left, to `minimum`."""
 
+    name: str = attrs.field(init=False, default="onex")
     minimum: float = attrs.field(converter=real, validator=[at_least(0), at_most(HIGHEST)])
     power: float = attrs.field(converter=real, validator=[at_least(0), at_most(HIGHEST)])
 
@@ -152,20 +165,16 @@ class InverseAnneal(Anneal):
         return (self.minimum + (temperature - self.minimum) * unit[: len(counts)] * left).tolist()
 
 
+@ANNEALS.add
 @attrs.frozen
 class FallingAnneal(Anneal):
     """Straight down to `minimum` with the share of tokens decided after the step."""
 
+    name: str = attrs.field(init=False, default="down")
     minimum: float = attrs.field(converter=real, validator=[at_least(0), at_most(HIGHEST)])
 
     def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
         return (temperature + (self.minimum - temperature) * np.cumsum(counts) / sum(counts)).tolist()
-
-
-ANNEALS: Table[type[Anneal]] = Table(
-    "temperature anneal",
-    {"constant": ConstantAnneal, "linear": LinearAnneal, "onex": InverseAnneal, "down": FallingAnneal},
-)
 
 
 # Schemes.
@@ -173,44 +182,75 @@ ANNEALS: Table[type[Anneal]] = Table(
 
 @attrs.frozen
 class Scheme:
-    """A way of decoding: of sequences or of grids, and the class that does it.
+    """A way of decoding grids, or `sequences`, and the class that does it.
 
     `implementation` is a subclass of `anymodal.generation.GenerationScheme`, or where it is ("module:Class"), so that
-    describing how something is sampled imports no torch.
+    describing how something is sampled imports no torch. Add your own under ``@SCHEMES.add``.
     """
 
-    sequences: bool
-    implementation: str | type
+    name: str = attrs.field(init=False)
+    sequences: ClassVar[bool] = False
+    implementation: ClassVar[str | type]
 
-    def load(self) -> Any:
+    @classmethod
+    def load(cls) -> Any:
         """The class that decodes."""
-        if isinstance(self.implementation, type):
-            return self.implementation
-        module, _, name = self.implementation.partition(":")
+        if isinstance(cls.implementation, type):
+            return cls.implementation
+        module, _, name = cls.implementation.partition(":")
         return getattr(importlib.import_module(module), name)
 
 
-SCHEMES: Table[Scheme] = Table(
-    "scheme",
-    {
-        "maskgit": Scheme(False, "anymodal.generation.grids:MostConfident"),
-        "roar": Scheme(False, "anymodal.generation.grids:RandomOrder"),
-        "mean": Scheme(False, "anymodal.generation.grids:MeanCode"),
-        "autoregressive": Scheme(True, "anymodal.generation.sequences:Autoregressive"),
-    },
-)
+SCHEMES = SettingsTable(Scheme, "sampling scheme", default="roar")
 
 
-def _scheme(instance: object, attribute: attrs.Attribute, value: object) -> None:
-    SCHEMES.choose(value)
+@SCHEMES.add
+@attrs.frozen
+class MaskGit(Scheme):
+    """All open positions are predicted, the most confident are kept."""
+
+    name: str = attrs.field(init=False, default="maskgit")
+    implementation: ClassVar[str | type] = "anymodal.generation.grids:MostConfident"
+
+
+@SCHEMES.add
+@attrs.frozen
+class Roar(Scheme):
+    """Positions in random order."""
+
+    name: str = attrs.field(init=False, default="roar")
+    implementation: ClassVar[str | type] = "anymodal.generation.grids:RandomOrder"
+
+
+@SCHEMES.add
+@attrs.frozen
+class Mean(Scheme):
+    """The mean code under the predicted probabilities."""
+
+    name: str = attrs.field(init=False, default="mean")
+    implementation: ClassVar[str | type] = "anymodal.generation.grids:MeanCode"
+
+
+@SCHEMES.add
+@attrs.frozen
+class Autoregressive(Scheme):
+    """Token by token."""
+
+    name: str = attrs.field(init=False, default="autoregressive")
+    sequences: ClassVar[bool] = True
+    implementation: ClassVar[str | type] = "anymodal.generation.sequences:Autoregressive"
+
+
+def _scheme(value: object) -> str:
+    return SCHEMES(value).name
 
 
 def _schedule(value: TokenSchedule | str) -> TokenSchedule:
-    return _parsed(value, TOKEN_SCHEDULES, TokenSchedule)  # type: ignore[type-abstract]
+    return _parsed(value, TOKEN_SCHEDULES)
 
 
 def _anneal(value: Anneal | str) -> Anneal:
-    return _parsed(value, ANNEALS, Anneal)  # type: ignore[type-abstract]
+    return _parsed(value, ANNEALS)
 
 
 @attrs.frozen
@@ -233,7 +273,7 @@ class Sampling:
     (`merge`). Raises ConfigError for values that cannot be.
     """
 
-    scheme: str = attrs.field(default="roar", validator=_scheme)
+    scheme: str = attrs.field(default="roar", converter=_scheme)
     steps: int = attrs.field(default=8, converter=integer, validator=at_least(1))
     schedule: TokenSchedule = attrs.field(default=LinearSchedule(), converter=_schedule)
     temperature: float = attrs.field(default=1.0, converter=real, validator=at_least(0))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anymodal.config import structure
 from anymodal.errors import ConfigError
 from anymodal.masking import (
     SCHEMES,
@@ -127,25 +128,32 @@ def test_impossible_mixtures_are_refused(make, words):
         make()
 
 
-def test_third_parties_add_schemes(monkeypatch):
+def test_third_parties_add_schemes(request):
+    @attrs.frozen(kw_only=True)
     class FirstCome(MaskingScheme):
         """Inputs are dealt out in the order of the streams, and every grid that is not read is predicted."""
 
-        def budgets(self, sample, concentrations, inputs, targets, rng):
-            lengths = np.array([len(sample.get(s.name, ())) for s in self.streams])
-            given = np.clip(inputs - np.concatenate([[0], lengths.cumsum()[:-1]]), 0, lengths)
-            return given, np.where(self.sequences | (given > 0), 0, lengths)
+        name: str = attrs.field(init=False, default="first-come")
+        spare: int = 0
 
-        def select(self, sample, concentrations, input_budgets, target_budgets, select, rng):
-            pairs = zip(self.streams, input_budgets, target_budgets, strict=True)
+        def budgets(self, streams, sample, concentrations, inputs, targets, rng):
+            lengths = streams.lengths(sample)
+            before = np.concatenate([[0], lengths.cumsum()[:-1]])
+            given = np.clip(inputs - self.spare - before, 0, lengths)
+            return given, np.where(streams.sequences | (given > 0), 0, lengths)
+
+        def select(self, streams, sample, concentrations, input_budgets, target_budgets, select, rng):
+            pairs = zip(streams, input_budgets, target_budgets, strict=True)
             return [select(s, int(n), int(m)) for s, n, m in pairs if s.name in sample]
 
-    monkeypatch.setitem(SCHEMES, "first-come", FirstCome)
-    config = MaskingConfig(20, 0, (Component({}, {"a": 1.0}),), scheme="first-come")
+    SCHEMES.add(FirstCome)
+    request.addfinalizer(lambda: SCHEMES.remove("first-come"))
+    raw = {"input_tokens": 22, "components": {"inputs": {}, "targets": {"a": 1.0}}}
+    config = structure(raw | {"scheme": {"name": "first-come", "spare": 2}}, MaskingConfig, "a recipe")
     sample = {"a": np.arange(16) % 9, "b": np.arange(16) % 9}
     packed = Masker(LAYOUT, config)(sample, np.random.default_rng(0))
     assert packed.inputs.streams.tolist() == [0] * 16 + [1] * 4 and not len(packed.targets.ids)
-    packed = Masker(LAYOUT, attrs.evolve(config, input_tokens=5))(sample, np.random.default_rng(0))
+    packed = Masker(LAYOUT, attrs.evolve(config, input_tokens=7))(sample, np.random.default_rng(0))
     assert packed.inputs.streams.tolist() == [0] * 5 and packed.targets.streams.tolist() == [1] * 16
 
 

@@ -60,9 +60,11 @@ def test_every_step_has_a_temperature_between_the_first_and_none(anneal, tempera
 
 
 def test_schedules_that_are_misspelt_show_the_form():
-    for kind in ("down", "down:x", "onex:1", "up:1"):
+    for kind in ("down", "down:x", "onex:1"):
         with pytest.raises(ConfigError, match=r"onex:MINIMUM:POWER|down:MINIMUM"):
             Sampling(anneal=kind)
+    with pytest.raises(ConfigError, match="choose from constant, linear, onex, down"):
+        Sampling(anneal="up:1")
 
 
 # SampleRng.

@@ -108,6 +108,7 @@ def test_wrong_requests_are_refused_before_the_first_step(small_model):
 class Halving(TokenSchedule):
     """Each step decides a share of what is left."""
 
+    name: str = attrs.field(init=False, default="halving")
     share: float = attrs.field(converter=float)
 
     def counts(self, total: int, steps: int) -> list[int]:
@@ -121,6 +122,8 @@ class Halving(TokenSchedule):
 class Cold(Anneal):
     """The last step takes the most likely ids."""
 
+    name: str = attrs.field(init=False, default="cold")
+
     def temperatures(self, temperature: float, counts: list[int]) -> list[float]:
         return [temperature] * (len(counts) - 1) + [0.0]
 
@@ -132,11 +135,20 @@ class Reading(RandomOrder):
         return unknown
 
 
+@attrs.frozen
+class ReadingScheme(Scheme):
+    name: str = attrs.field(init=False, default="reading")
+    implementation = f"{__name__}:Reading"
+
+
 @pytest.fixture
-def added(monkeypatch):
-    monkeypatch.setitem(TOKEN_SCHEDULES, "halving", Halving)
-    monkeypatch.setitem(ANNEALS, "cold", Cold)
-    monkeypatch.setitem(SCHEMES, "reading", Scheme(False, f"{__name__}:Reading"))
+def added():
+    added = [(TOKEN_SCHEDULES, Halving), (ANNEALS, Cold), (SCHEMES, ReadingScheme)]
+    for table, cls in added:
+        table.add(cls)
+    yield
+    for table, name in zip((TOKEN_SCHEDULES, ANNEALS, SCHEMES), ("halving", "cold", "reading"), strict=True):
+        table.remove(name)
 
 
 def test_third_parties_add_schedules_anneals_and_schemes(small_model, added):
@@ -172,9 +184,9 @@ def test_a_schedule_that_forgets_tokens_is_refused(small_model, added):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"scheme": "rora"}, "there is no scheme 'rora'; did you mean 'roar'"),
-        ({"schedule": "cubic"}, "there is no token schedule 'cubic'; known: linear, cosine"),
-        ({"schedule": 3}, "there is no token schedule 3"),
+        ({"scheme": "rora"}, "there is no sampling scheme 'rora'; did you mean 'roar'"),
+        ({"schedule": "cubic"}, "there is no token schedule 'cubic'.*choose from linear, cosine"),
+        ({"schedule": 3}, "a token schedule is a name or a block with 'name', got 3"),
         ({"schedule": "linear:2"}, "'linear:2' is not of the form linear, with numbers"),
         ({"anneal": "onex:0.5:x"}, "'onex:0.5:x' is not of the form onex:MINIMUM:POWER"),
         ({"anneal": "onex:-1:1"}, "minimum must be at least 0, got -1"),

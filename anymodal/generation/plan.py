@@ -133,7 +133,7 @@ def _changed(
                 f"there is no sampling option {key!r}{nearest(key, OPTIONS)}; options: {', '.join(OPTIONS)}"
             )
     fitting = dict(common)
-    if "scheme" in common and SCHEMES.choose(start.scheme).sequences != SCHEMES.choose(common["scheme"]).sequences:
+    if "scheme" in common and SCHEMES[start.scheme].sequences != SCHEMES[SCHEMES.name_of(common["scheme"])].sequences:
         del fitting["scheme"]
     if type(modality).merge is Modality.merge:
         fitting.pop("samples", None)

@@ -101,7 +101,7 @@ class TargetRun:
 class GenerationScheme(ABC):
     """A way of decoding; `anymodal.sampling.SCHEMES` has them by name.
 
-    To add one, subclass it, or a scheme of grids.py, and register a `Scheme` that names the class.
+    To add one, subclass it, or a scheme of grids.py, and add a `Scheme` that names the class.
     """
 
     @abstractmethod

@@ -41,11 +41,11 @@ class Sampler:
         """
         choices = [rng if isinstance(rng, SampleRng) else SampleRng(rng) for rng in rngs]
         for target in plan:
-            stream, scheme = self.model.layout[target.stream], SCHEMES.choose(target.sampling.scheme)
+            stream, scheme = self.model.layout[target.stream], SCHEMES[target.sampling.scheme]
             if not stream.target:
                 raise GenerationError(f"{stream.name!r} is input-only and cannot be generated")
             if stream.is_sequence != scheme.sequences:
-                fits = " or ".join(repr(name) for name, each in SCHEMES.items() if each.sequences == stream.is_sequence)
+                fits = " or ".join(repr(name) for name in SCHEMES if SCHEMES[name].sequences == stream.is_sequence)
                 kind = "sequence" if stream.is_sequence else "grid"
                 raise GenerationError(f"{stream.name!r} is a {kind}: use the scheme {fits}")
             if target.sampling.samples > 1 and not stream.is_sequence:

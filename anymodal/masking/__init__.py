@@ -14,7 +14,7 @@ masker.py     masking samples, by a mixture or by fixed roles
 from anymodal.masking.budgets import budgets, published_budgets
 from anymodal.masking.config import Component, MaskingConfig
 from anymodal.masking.masker import Masker, Roles
-from anymodal.masking.schemes import SCHEMES, Concentrations, MaskingScheme
+from anymodal.masking.schemes import SCHEMES, Concentrations, MaskingScheme, Streams
 from anymodal.masking.selection import Selection, pack, select_grid, select_stream
 from anymodal.masking.spans import (
     chunk_sizes,
@@ -34,6 +34,7 @@ __all__ = [
     "MaskingScheme",
     "Roles",
     "Selection",
+    "Streams",
     "budgets",
     "chunk_sizes",
     "hide_spans",

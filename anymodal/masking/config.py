@@ -9,7 +9,7 @@ from typing import TypeVar
 import attrs
 
 from anymodal.errors import ConfigError, nearest
-from anymodal.masking.schemes import SCHEMES
+from anymodal.masking.schemes import SCHEMES, FullBudgets, MaskingScheme
 from anymodal.tokens import Layout
 
 T = TypeVar("T")
@@ -56,6 +56,10 @@ def _as_tuple(components: Iterable[Component]) -> tuple[Component, ...]:
     return tuple(components)
 
 
+def _scheme(value: MaskingScheme | str) -> MaskingScheme:
+    return SCHEMES(value)
+
+
 @attrs.frozen
 class MaskingConfig:
     """How samples are masked: numbers of input and target tokens, and the mixture of Dirichlet components.
@@ -68,11 +72,10 @@ class MaskingConfig:
     input_tokens: int = 128
     target_tokens: int = 128
     components: tuple[Component, ...] = attrs.field(factory=tuple, converter=_as_tuple)
-    scheme: str = "full"
+    scheme: MaskingScheme = attrs.field(factory=FullBudgets, converter=_scheme)
     chunks: Mapping[str, int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        SCHEMES.choose(self.scheme)
         if min(self.input_tokens, self.target_tokens) < 0:
             raise ConfigError(
                 f"masking needs input_tokens and target_tokens of at least 0, got {self.input_tokens} and"

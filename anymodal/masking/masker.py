@@ -9,7 +9,7 @@ import numpy as np
 
 from anymodal.errors import DataError
 from anymodal.masking.config import MaskingConfig, spelled_out
-from anymodal.masking.schemes import SCHEMES, Concentrations
+from anymodal.masking.schemes import Concentrations, Streams
 from anymodal.masking.selection import NONE, Selection, pack, select_stream
 from anymodal.masking.spans import select_sequence
 from anymodal.spaces import Stream, TokenSpace
@@ -33,7 +33,7 @@ class Masker:
     def __init__(self, layout: Layout, config: MaskingConfig) -> None:
         config = spelled_out(config, layout)
         self.layout, self.config = layout, config
-        self.scheme = SCHEMES.choose(config.scheme)(layout.streams)
+        self._streams = Streams(layout.streams)
         weights = np.array([c.weight for c in config.components], float)
         self._cumulative = np.cumsum(weights / weights.sum())
         self._concentrations = [
@@ -46,7 +46,7 @@ class Masker:
 
     def _by_stream(self, alphas: Mapping[str, float], side: str) -> np.ndarray:
         """Concentrations in the order of the layout."""
-        every = not self.scheme.usable_only
+        every = not self.config.scheme.usable_only
         return np.array([alphas.get(s.name, 0.0) if every or getattr(s, side) else 0.0 for s in self.layout.streams])
 
     def component(self, rng: np.random.Generator) -> int:
@@ -86,7 +86,9 @@ class Masker:
         config = self.config
         least, most = config.components[component].input_tokens or (config.input_tokens, config.input_tokens)
         total = least + int(rng.random() * (most - least + 1))
-        return self.scheme.budgets(sample, self._concentrations[component], total, config.target_tokens, rng)
+        return config.scheme.budgets(
+            self._streams, sample, self._concentrations[component], total, config.target_tokens, rng
+        )
 
     def select(
         self,
@@ -104,7 +106,9 @@ class Masker:
             return select_stream(stream, sample[stream.name], inputs, targets, keep, chunk, rng)
 
         concentrations = self._concentrations[component]
-        return self.scheme.select(sample, concentrations, input_budgets, target_budgets, select, rng)
+        return self.config.scheme.select(
+            self._streams, sample, concentrations, input_budgets, target_budgets, select, rng
+        )
 
 
 @attrs.frozen

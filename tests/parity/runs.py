@@ -20,7 +20,7 @@ from anymodal.generation.infill import Text
 from anymodal.generation.logits import COLD, filter_logits
 from anymodal.generation.sequences import Autoregressive
 from anymodal.masking import merge_spans
-from anymodal.sampling import SCHEMES, Anneal, Sampling, Scheme, TokenSchedule
+from anymodal.sampling import SCHEMES, Anneal, Sampling, TokenSchedule
 from anymodal.spaces import TokenSpace
 from parity.batches import known_samples
 from parity.results import Result, attempt
@@ -91,9 +91,16 @@ class RecordedSequences(_Greedy, Autoregressive):
         return super().length(run) if length is None else length
 
 
-SCHEMES["recorded_maskgit"] = Scheme(False, RecordedMostConfident)
-SCHEMES["recorded_roar"] = Scheme(False, RecordedOrder)
-SCHEMES["recorded_autoregressive"] = Scheme(True, RecordedSequences)
+def _recorded(scheme: str, like: str, decodes: type) -> None:
+    """Add a scheme for the recorded runs."""
+    kind = type(SCHEMES(like))
+    SCHEMES.add(attrs.make_class(scheme, {"name": attrs.field(init=False, default=scheme)}, bases=(kind,)))
+    SCHEMES[scheme].implementation = decodes
+
+
+_recorded("recorded_maskgit", "maskgit", RecordedMostConfident)
+_recorded("recorded_roar", "roar", RecordedOrder)
+_recorded("recorded_autoregressive", "autoregressive", RecordedSequences)
 
 
 @attrs.frozen
