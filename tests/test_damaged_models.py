@@ -125,5 +125,5 @@ def test_impossible_numbers_of_a_config_are_refused_at_once(checkpoint, tmp_path
 
 @pytest.mark.parametrize(("name", "value"), [("depth", 2**70), ("dim", 2**70), ("depth", 1001)])
 def test_impossible_numbers_of_a_tokenizer_are_refused_at_once(name, value):
-    with pytest.raises(am.ConfigError, match=f"{name} is"):
+    with pytest.raises(am.ConfigError, match=f"{name} must be"):
         ViTConfig(**{"dim": 16, "depth": 1, "heads": 1, "patch": 8, name: value})

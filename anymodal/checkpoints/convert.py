@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anymodal.checkpoints.formats import FORMATS, format_named, format_of_model, format_of_tokenizer
+from anymodal.checkpoints.formats import FORMATS, format_of_model, format_of_tokenizer
 from anymodal.checkpoints.formats.base import Format, Options
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import local_files
@@ -52,5 +52,5 @@ def convert(source: Path, target: Path, vocabulary: Path | None = None, to: str 
 def _other(format: Format, to: str | None) -> Format:
     """The format to write what is in `format`."""
     if to is not None:
-        return format_named(to)
+        return FORMATS.choose(to)
     return next((other for other in FORMATS.values() if other.name != format.name), format)

@@ -8,17 +8,10 @@ from typing import Any
 from anymodal.checkpoints.formats.base import Format
 from anymodal.checkpoints.formats.fourm.format import FourM
 from anymodal.checkpoints.formats.native.format import Native
-from anymodal.errors import ConfigError, nearest
+from anymodal.config.tables import Table
 
-# By name. The first that recognizes a checkpoint reads it; a package may add its own.
-FORMATS: dict[str, Format] = {format.name: format for format in (Native(), FourM())}
-
-
-def format_named(name: str) -> Format:
-    """The format of that name. Raises ConfigError."""
-    if name not in FORMATS:
-        raise ConfigError(f"there is no format {name!r}{nearest(name, FORMATS)} (known: {', '.join(FORMATS)})")
-    return FORMATS[name]
+# The first that recognizes a checkpoint reads it; a package may add its own.
+FORMATS: Table[Format] = Table("format", {format.name: format for format in (Native(), FourM())})
 
 
 def format_of_model(config: Mapping[str, Any]) -> Format | None:
