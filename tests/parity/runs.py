@@ -20,7 +20,7 @@ from anymodal.generation.infill import Text
 from anymodal.generation.logits import COLD, filter_logits
 from anymodal.generation.sequences import Autoregressive
 from anymodal.masking import merge_spans
-from anymodal.sampling import SCHEMES, Anneal, Sampling, TokenSchedule
+from anymodal.sampling import SCHEMES, Anneal, Sampling, Scheme, TokenSchedule
 from anymodal.spaces import TokenSpace
 from parity.batches import known_samples
 from parity.results import Result, attempt
@@ -91,16 +91,26 @@ class RecordedSequences(_Greedy, Autoregressive):
         return super().length(run) if length is None else length
 
 
-def _recorded(scheme: str, like: str, decodes: type) -> None:
-    """Add a scheme for the recorded runs."""
-    kind = type(SCHEMES(like))
-    SCHEMES.add(attrs.make_class(scheme, {"name": attrs.field(init=False, default=scheme)}, bases=(kind,)))
-    SCHEMES[scheme].implementation = decodes
+@SCHEMES.add
+@attrs.frozen
+class _RecordedMaskGit(Scheme):
+    name: str = attrs.field(init=False, default="recorded_maskgit")
+    implementation = RecordedMostConfident
 
 
-_recorded("recorded_maskgit", "maskgit", RecordedMostConfident)
-_recorded("recorded_roar", "roar", RecordedOrder)
-_recorded("recorded_autoregressive", "autoregressive", RecordedSequences)
+@SCHEMES.add
+@attrs.frozen
+class _RecordedRoar(Scheme):
+    name: str = attrs.field(init=False, default="recorded_roar")
+    implementation = RecordedOrder
+
+
+@SCHEMES.add
+@attrs.frozen
+class _RecordedAutoregressive(Scheme):
+    name: str = attrs.field(init=False, default="recorded_autoregressive")
+    sequences = True
+    implementation = RecordedSequences
 
 
 @attrs.frozen
