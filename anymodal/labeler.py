@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, PluginError, ValueProblem, one_line
@@ -27,13 +28,15 @@ class Labeler:
     """Makes values of `modality` from values of the modalities in `sources`.
 
     `checkpoint` is where the weights come from: a Hub repository or a folder; None where there are none. `packages`
-    are the import names it needs beyond anymodal's own. A subclass overrides `load` (once, the model) and `label`.
+    are the import names it needs beyond anymodal's own. `settings` are those of the modality that its values shall
+    have, where others than its own were asked for. A subclass overrides `load` (once, the model) and `label`.
     """
 
     modality: ClassVar[str] = ""
     sources: ClassVar[tuple[str, ...]] = ("rgb",)
     packages: ClassVar[tuple[str, ...]] = ()
     checkpoint: str | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, checkpoint: str | Path | None = None, *, device: str | torch.device | None = None) -> None:
         """Load the model, onto the first GPU if there is one and `device` does not say otherwise.
@@ -100,7 +103,7 @@ class DerivedLabeler(Labeler):
 
     def label(self, samples: Sequence[Mapping[str, Any]]) -> list[Any]:
         columns = [self.values(samples, source) for source in self.sources]
-        modality = self.derives()
+        modality = self.derives(**self.settings)
         return [modality.derive(dict(zip(self.sources, row, strict=True))) for row in zip(*columns, strict=True)]
 
 

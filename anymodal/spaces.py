@@ -29,7 +29,13 @@ def _fits_length(instance: TokenSpace | DenseSpace, attribute: attrs.Attribute, 
 
 
 def _pair(shape: tuple[int, int] | list[int] | None) -> tuple[int, int] | None:
-    return None if shape is None else (int(shape[0]), int(shape[1]))
+    if shape is None:
+        return None
+    try:
+        first, second = shape
+        return int(first), int(second)
+    except (TypeError, ValueError, OverflowError):
+        raise SpaceError(f"a space needs two whole numbers, got {shape!r:.80}") from None
 
 
 @attrs.frozen

@@ -19,6 +19,8 @@ def say_made(output: Output, summary: Summary | None, out: Path) -> None:
         output.line(f"{summary.samples} samples in {out}; made {summary.jobs} of {summary.shards} shards")
     else:
         output.line(f"{summary.samples} samples in {out}; nothing to do, all {summary.shards} shards are there")
+    if summary.changed:
+        output.note(f"made again: {summary.changed} shards, because files of the data had changed")
     if summary.problems:
         output.note(f"left out: {summary.problems} values that could not be used, see {out / 'problems.jsonl'}")
     output.data(
@@ -28,5 +30,6 @@ def say_made(output: Output, summary: Summary | None, out: Path) -> None:
             "made": summary.jobs,
             "problems": summary.problems,
             "out": str(out),
+            **({"changed": summary.changed} if summary.changed else {}),
         }
     )

@@ -12,6 +12,7 @@ import attrs
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, Wanted, key_and_suffix
 from anymodal.data.files.layout import FileLayout, Place
+from anymodal.data.files.names import refusal
 
 
 @attrs.frozen
@@ -49,7 +50,9 @@ class FolderIndex(FileIndex):
             for each in inside:
                 name = f"{entry.name}/{each.name}" if entry.is_folder else each.name
                 key, suffix = key_and_suffix(name)
-                if each.is_folder or suffix not in want.suffixes:
+                if refused := refusal(folder, name):
+                    self.problems.add(part, "unsafe name", refused)
+                elif each.is_folder or suffix not in want.suffixes:
                     self.problems.add(part, "not read", storage.join(folder, name))
                 elif key in found:
                     self.problems.add(part, "name used twice", storage.join(folder, name))
@@ -72,6 +75,9 @@ class FolderIndex(FileIndex):
 
     def suffix(self, part: str, index: int) -> str:
         return Path(self._names[part][self._keys[index]]).suffix.lower()
+
+    def stamp(self, part: str, index: int) -> str:
+        return storage.stamp(self.place(part, index))[1]
 
     def read(self, part: str, index: int) -> bytes:
         return storage.read(self.place(part, index))

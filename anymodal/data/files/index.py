@@ -6,7 +6,6 @@ that is stored as tokens, or the settings of crops. Each layout of files has an 
 
 from __future__ import annotations
 
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +13,9 @@ from pathlib import Path
 
 import attrs
 
+from anymodal.data.files.memory import file_in_memory
 from anymodal.data.order import Shuffled
 from anymodal.data.report import ProblemCounts
-
-MEMORY = "/dev/shm"  # a file system that never touches a disk
 
 
 @attrs.frozen
@@ -73,19 +71,22 @@ class FileIndex(ABC):
     def read(self, part: str, index: int) -> bytes:
         """The content of the file. Raises DataError."""
 
+    def stamp(self, part: str, index: int) -> str:
+        """What changes when the file does, such as its size and times; empty where only its content tells.
+
+        Raises DataError.
+        """
+        return ""
+
     def describe(self, index: int) -> str:
         """Where the sample lies, for people."""
         return f"{self.key(index)} of {self.root}"
 
     @contextmanager
     def path(self, part: str, index: int) -> Iterator[Path]:
-        """A local file with the content, which may be a temporary one in memory. Raises DataError."""
-        data = self.read(part, index)
-        folder = MEMORY if Path(MEMORY).is_dir() else None
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="anymodal-", suffix=self.suffix(part, index)) as file:
-            file.write(data)
-            file.flush()
-            yield Path(file.name)
+        """A local file with the content, which may lie in memory. Raises DataError."""
+        with file_in_memory(self.read(part, index), self.suffix(part, index)) as path:
+            yield path
 
     def order(self, seed: int) -> Callable[[int], int]:
         """Which sample comes at a position: every epoch visits each once, in an order drawn from the seed."""

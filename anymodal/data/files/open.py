@@ -52,6 +52,9 @@ def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None
     files = layout.open(place, count)
     files.layout = layout.name
     if not len(files):
+        if files.problems:
+            first = next(iter(files.problems))
+            raise DataError(f"{path} has no files that can be used; {first.part}: {first.kind}: {first.examples[0]}")
         found = ", ".join(sorted(layout.names(place))) or "none"
         raise DataError(f"{path} has no files for {', '.join(wanted)}; its {layout.units}: {found}")
     return files

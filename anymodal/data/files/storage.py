@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import attrs
 
-from anymodal.errors import AnymodalError, DataError, one_line
+from anymodal.errors import AnymodalError, DataError, cause, one_line
 
 TRIES = 3
 HEADER_BLOCK = 128 * 1024  # bytes fetched at once while only headers of a remote file are wanted
@@ -47,19 +47,21 @@ def entries(place: str) -> list[Entry]:
             found = [(info["name"], info["type"] == "directory") for info in system.ls(path, detail=True)]
         named = [Entry(name.rstrip("/").rpartition("/")[2], is_folder) for name, is_folder in found]
     else:
-        if not Path(place).is_dir():
-            raise DataError(f"no such folder: {place}")
-        with os.scandir(place) as scan:
+        with _clear_errors(place, "folder"), os.scandir(place) as scan:
             named = [Entry(each.name, each.is_dir()) for each in scan]
     return sorted((each for each in named if each.name and not each.name.startswith(".")), key=lambda each: each.name)
 
 
 def stamp(place: str) -> tuple[int, str]:
-    """The size of a file in bytes, and what changes when the file does. Raises DataError."""
+    """The size of a file in bytes, and what changes when the file does. Raises DataError.
+
+    The time of modification alone can be set (cp -p, archives); inode and time of change cannot.
+    """
     with _clear_errors(place):
         if not is_remote(place):
             status = Path(place).stat()
-            return status.st_size, f"{status.st_size} {status.st_mtime_ns}"
+            numbers = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            return status.st_size, " ".join(map(str, numbers))
         system, path = _system(place)
         info = dict(system.info(path))
         if info.get("size") is None:
@@ -124,13 +126,17 @@ def _system(place: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _clear_errors(place: str) -> Iterator[None]:
+def _clear_errors(place: str, kind: str = "file or folder") -> Iterator[None]:
     try:
         yield
     except AnymodalError:
         raise
     except FileNotFoundError:
-        raise DataError(f"no such file or folder: {place}") from None
+        raise DataError(f"no such {kind}: {place}") from None
+    except NotADirectoryError:
+        raise DataError(f"no such folder: {place}") from None
+    except OSError as error:
+        raise DataError(f"{place} cannot be read: {cause(error)}") from None
     except ImportError as error:
         hint = "; for http: pip install 'anymodal[data]'" if "http" in place else ""
         raise DataError(f"{place} needs a package that is not installed: {one_line(error)}{hint}") from None

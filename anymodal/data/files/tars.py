@@ -16,6 +16,7 @@ import numpy as np
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, Shard, key_and_suffix
 from anymodal.data.files.layout import FileLayout, Place, is_tar
+from anymodal.data.files.names import decoded, refusal
 from anymodal.data.files.tar_index import Table, tables
 from anymodal.data.order import ShuffledRuns
 from anymodal.errors import DataError
@@ -102,6 +103,7 @@ class TarIndex(FileIndex):
         self._is_remote = storage.is_remote(self.root)
         self._ahead: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
         self._rows: list[_Rows] = []
+        self._stamps: dict[str, str] = {}
         names, found, start = list(shards), [], 0
         for begin in range(0, len(names), SHARDS_AT_ONCE):
             if count is not None and start >= count:
@@ -143,10 +145,18 @@ class TarIndex(FileIndex):
         found: dict[str, dict[str, Member]] = {part: {} for part in parts}
         for part in parts if table.damage else ():
             self.problems.add(part, "damaged shard", table.damage)
+        for raw in table.passed_over.tolist():
+            member = decoded(raw)
+            for part in self.split(member, parts)[0]:
+                self.problems.add(part, "not read", f"{tar}: {member}, a link to nothing or no plain file")
         columns = table.names.tolist(), table.offsets.tolist(), table.sizes.tolist()
         for raw, offset, size in zip(*columns, strict=True):
-            member = raw.decode("utf-8", "backslashreplace")
+            member = decoded(raw)
             of, key, suffix = self.split(member, parts)
+            if refused := refusal(tar, member):
+                for part in of or parts:
+                    self.problems.add(part, "unsafe name", refused)
+                continue
             for part in of:
                 suffixes = self._wanted[part].suffixes
                 if suffix not in suffixes:
@@ -189,6 +199,13 @@ class TarIndex(FileIndex):
 
     def suffix(self, part: str, index: int) -> str:
         return self._ending(part, *self._find(index))
+
+    def stamp(self, part: str, index: int) -> str:
+        shard, row = self._find(index)
+        column = self._rows[shard].columns[part]
+        if column.tar not in self._stamps:
+            self._stamps[column.tar] = storage.stamp(column.tar)[1]
+        return f"{self._stamps[column.tar]} {column.offsets[row]}"
 
     def describe(self, index: int) -> str:
         shard, row = self._find(index)

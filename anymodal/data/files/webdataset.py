@@ -15,8 +15,10 @@ import attrs
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex
 from anymodal.data.files.layout import FileLayout, Place, is_tar
+from anymodal.data.files.names import decoded
 from anymodal.data.files.tar_index import tables
 from anymodal.data.files.tars import SHARDS_AT_ONCE, TarIndex
+from anymodal.errors import DataError
 
 
 @attrs.frozen
@@ -33,9 +35,12 @@ class WebDataset(FileLayout):
         return any(map(is_tar, place.entries)) and not any(each.is_folder for each in place.entries)
 
     def names(self, place: Place) -> set[str]:
-        found = set()
+        found, damage = set(), ""
         for table in tables(_tars(place)[:SHARDS_AT_ONCE]):
-            found |= {split_member(raw.decode("utf-8", "backslashreplace"))[0] for raw in table.names.tolist()}
+            found |= {split_member(decoded(raw))[0] for raw in table.names.tolist()}
+            damage = damage or table.damage
+        if damage and not found - {""}:
+            raise DataError(damage)
         return found - {""}
 
     def open(self, place: Place, count: int | None) -> FileIndex:

@@ -7,6 +7,7 @@ memory: what a shard holds does not depend on how often a run was interrupted.
 from __future__ import annotations
 
 import functools
+import posixpath
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,16 +18,19 @@ import numpy as np
 
 from anymodal import __version__
 from anymodal.data.digest import digest
+from anymodal.data.files import storage
+from anymodal.data.files.names import refusal
 from anymodal.data.files.open import names_of_parts
 from anymodal.data.files.values import ValueSource, open_values, unfinite
+from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.labelers import Chosen, find_labeler, load_labeler, ordered
 from anymodal.data.jobs.manifest import MANIFEST, Plan
 from anymodal.data.jobs.outputs import ShardFiles, check_layout, file_of, member_name, paths, write_files
 from anymodal.data.jobs.problems import Problem
-from anymodal.data.jobs.receipts import checksum
+from anymodal.data.jobs.receipts import RECORDS, checksum
 from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
-from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, nearest, one_line
-from anymodal.files import read_json
+from anymodal.data.schema import check_book, read_book
+from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, cause, nearest, one_line
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -107,9 +111,15 @@ def _carried(labelers: Sequence[Chosen], out: Path) -> tuple[str, ...]:
 
 def labeled_earlier(out: Path) -> set[str]:
     """The modalities of a finished dataset that labelers made."""
-    known = read_json(out / MANIFEST) if (out / MANIFEST).exists() else {}
-    described = known.get("modalities") if isinstance(known, dict) else None
-    return {name for name, each in (described or {}).items() if each.get("labeler")}
+    try:
+        there = (out / MANIFEST).exists()
+    except OSError as error:
+        raise DataError(f"{out} cannot be used: {cause(error)}") from None
+    known = read_book(out / MANIFEST) if there else {}
+    if known.get("kind") != KIND:
+        return set()
+    check_book(known, out / MANIFEST)
+    return {name for name, each in known["modalities"].items() if each.get("labeler")}
 
 
 @attrs.frozen
@@ -143,6 +153,9 @@ class Labeling:
             counts=self.counts,
             parts=[*self.carried, *(each.modality for each in self.labelers)],
             versions={"anymodal": __version__, **self._versions()},
+            data=address(self.data),
+            inputs=self.inputs,
+            passed_over=open_pictures(self).source.files.problems,
         )
 
     def _check_sources(self) -> None:
@@ -153,10 +166,13 @@ class Labeling:
                 raise ConfigError(f"{users[0]} needs {name!r}, which {self.data} does not have; add --with {name}")
 
     def _check_names(self, names: Sequence[str]) -> None:
-        """Raise DataError if two samples would get the same file."""
+        """Raise DataError if two samples would get the same file, or one a file elsewhere."""
         seen: dict[str, str] = {}
         for name in names:
-            if (key := member_name(name) if self.layout == "tars" else name) in seen:
+            if refused := refusal(self.data, name):
+                raise DataError(refused)
+            key = posixpath.normpath(member_name(name) if self.layout == "tars" else name)
+            if key in seen:
                 hint = "rename one of them" if seen[key] != name else "keep them apart with --layout tars"
                 raise DataError(f"the samples {seen[key]!r} and {name!r} of {self.data} would be one; {hint}")
             seen[key] = name
@@ -186,7 +202,16 @@ class Labeling:
         return [len(rows) for rows in open_pictures(self).rows]
 
     def modality(self, name: str) -> Modality:
-        return registry().modality(name)(**dict(dict(self.settings).get(name, ())))
+        return registry().modality(name)(**self.given(name))
+
+    def given(self, name: str) -> dict[str, Any]:
+        """The settings of a modality that were asked for."""
+        return dict(dict(self.settings).get(name, ()))
+
+    def inputs(self, shard: int) -> dict[str, Inputs]:
+        """The files of the data that a shard is made from."""
+        pictures = open_pictures(self)
+        return inputs_of(pictures.source.files, self.carried, pictures.rows[shard])
 
     def names(self, shard: int) -> list[str]:
         """The names of the samples of a shard."""
@@ -219,15 +244,14 @@ def open_pictures(work: Labeling) -> Pictures:
     )
     try:
         source = open_values(work.data, modalities)
-    except DataError:
-        above, _, last = work.data.rstrip("/").rpartition("/")
+    except DataError as error:
+        above, _, last = _plain(work.data).rpartition("/")
         if work.carried != (PICTURE,) or not last:
             raise
-        root = above or ("/" if work.data.startswith("/") else ".")
         try:
-            source = open_values(root, modalities, names={PICTURE: last})
+            source = open_values(above or "/", modalities, names={PICTURE: last})
         except DataError:
-            raise none from None
+            raise (error if "that can be used" in str(error) else none) from None
     have = [row for row in range(len(source)) if source.files.holds(PICTURE, row)][: work.count]
     if not have:
         raise none
@@ -235,6 +259,11 @@ def open_pictures(work: Labeling) -> Pictures:
         return Pictures(source, [have[k : k + work.shard_size] for k in range(0, len(have), work.shard_size)])
     shards = [have[bisect_left(have, s.start) : bisect_left(have, s.stop)] for s in source.shards]
     return Pictures(source, [rows for rows in shards if rows])
+
+
+def _plain(place: str) -> str:
+    """A place that ends in its own name: `.` and `photos/..` are folders with other names."""
+    return place.rstrip("/") if storage.is_remote(place) else str(Path(place).resolve())
 
 
 class ShardLabeler:
@@ -245,12 +274,16 @@ class ShardLabeler:
         self.labelers = {each.modality: each for each in work.labelers}
         self._loaded: dict[str, Labeler] = {}
 
+    def inputs(self, shard: int) -> dict[str, Inputs]:
+        return self.work.inputs(shard)
+
     def __call__(self, job: Job) -> Iterator[tuple[str, list[Problem]]]:
         """The parts that are finished one after the other, each with what was left out. Raises DataError."""
         for part in job.parts:
             problems: list[Problem] = []
             found = self._labels(part, job, problems) if part in self.labelers else self._copies(part, job, problems)
-            write_files(self.work.out, self.work.layout, part, job.shard, found)
+            names = self.work.names(job.shard) if self.work.layout == "folder" else []
+            write_files(self.work.out, self.work.layout, self.work.modality(part), job.shard, names, found)
             yield part, problems
 
     def _copies(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
@@ -273,6 +306,7 @@ class ShardLabeler:
         work, chosen, modality = self.work, self.labelers[name], self.work.modality(name)
         if name not in self._loaded:
             self._loaded[name] = load_labeler(chosen, self.device)
+            self._loaded[name].settings = work.given(name)
         names = work.names(job.shard)
         sources = [ShardFiles(work.out, work.layout, work.modality(s), job.shard, names) for s in chosen.sources]
         usable = [sample for sample in names if all(source.holds(sample) for source in sources)]
@@ -285,7 +319,7 @@ class ShardLabeler:
                         raise value
                     self._check(modality, value)
                     with blame(modality, "write", value):
-                        suffix, content = file_of(modality, value)
+                        suffix, content = file_of(modality, value, work.out / RECORDS)
                 except ConfigError:
                     raise
                 except AnymodalError as error:
@@ -312,7 +346,7 @@ class ShardLabeler:
         """Raise ValueProblem for a value that cannot be used, ConfigError for settings that files would cut off."""
         if wrong := unfinite(value):
             raise ValueProblem(f"the label holds {wrong}")
-        given = dict(dict(self.work.settings).get(modality.name, ()))
+        given = self.work.given(modality.name)
         if modality.file_range is None or "high" in given:
             return
         (low, high), array = modality.file_range, np.asarray(value)

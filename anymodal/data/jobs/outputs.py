@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from anymodal.data.files.memory import file_in_memory
 from anymodal.data.store.arrays import shard_name
-from anymodal.errors import ConfigError, DataError, ValueProblem, nearest
+from anymodal.errors import ConfigError, DataError, ValueProblem, cause, nearest
 from anymodal.files import MAX_BYTES, replacing
 from anymodal.modality import Modality
 
@@ -37,28 +38,47 @@ def paths(root: Path, layout: str, modality: Modality, shard: int, names: Sequen
         name = f"{modality.name}/{shard_name(shard, '.tar')}"
         return {name: [root / name]}
     folder = root / modality.name
-    found = [path for name in names for suffix in modality.suffixes if (path := folder / f"{name}{suffix}").is_file()]
+    found = [path for name in names for suffix in modality.suffixes if _is_file(path := folder / f"{name}{suffix}")]
     return {f"{modality.name}/{shard_name(shard, '')}": found}
 
 
-def write_files(root: Path, layout: str, modality: str, shard: int, files: Iterable[File]) -> None:
-    """Write the files of a shard, each whole or not at all, and so the tar. Raises DataError."""
+def write_files(
+    root: Path, layout: str, modality: Modality, shard: int, names: Sequence[str], files: Iterable[File]
+) -> None:
+    """Write the files of a shard, each whole or not at all, and so the tar; files of earlier runs go.
+
+    `names` are those of all samples of the shard in the layout "folder". Raises DataError.
+    """
     if layout == "folder":
+        written = set()
         for name, suffix, content in files:
-            with replacing(root / modality / f"{name}{suffix}") as temporary:
+            path = root / modality.name / f"{name}{suffix}"
+            written.add(path)
+            with replacing(path) as temporary:
                 temporary.write_bytes(content)
+        for earlier in (path for found in paths(root, layout, modality, shard, names).values() for path in found):
+            if earlier not in written:
+                earlier.unlink(missing_ok=True)
         return
-    with replacing(root / modality / shard_name(shard, ".tar")) as temporary, tarfile.open(temporary, "w") as tar:
+    with replacing(root / modality.name / shard_name(shard, ".tar")) as temporary, tarfile.open(temporary, "w") as tar:
         for name, suffix, content in files:
             entry = tarfile.TarInfo(f"{member_name(name)}{suffix}")  # of nobody, and of the beginning of time
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
 
 
-def file_of(modality: Modality, value: Any) -> tuple[str, bytes]:
-    """The ending and the content of the file that a modality writes for a value."""
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; names that are too long have none. Raises DataError."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path!s:.300} cannot be used: {cause(error)}") from None
+
+
+def file_of(modality: Modality, value: Any, within: Path) -> tuple[str, bytes]:
+    """The ending and the content of the file that a modality writes for a value, made in a folder of `within`."""
     suffix = modality.suffixes[0]
-    with tempfile.TemporaryDirectory(prefix="anymodal-") as folder:
+    with tempfile.TemporaryDirectory(prefix="value-", dir=within) as folder:
         path = Path(folder) / f"value{suffix}"
         modality.write(value, path)
         return suffix, path.read_bytes()
@@ -73,7 +93,7 @@ class ShardFiles:
         if layout == "folder":
             for name in names:
                 for suffix in modality.suffixes:
-                    if (path := root / modality.name / f"{name}{suffix}").is_file():
+                    if _is_file(path := root / modality.name / f"{name}{suffix}"):
                         self._files[name] = partial(_whole, path)
             return
         self._path = root / modality.name / shard_name(shard, ".tar")
@@ -102,13 +122,11 @@ class ShardFiles:
     def read(self, name: str) -> Any:
         """The natural value of a sample. Raises ValueProblem."""
         suffix, content = self._files[name]()
-        with tempfile.NamedTemporaryFile(prefix="anymodal-", suffix=suffix) as file:
-            file.write(content)
-            file.flush()
+        with file_in_memory(content, suffix) as path:
             try:
-                return self.modality.read(Path(file.name))
+                return self.modality.read(path)
             except ValueProblem as error:
-                raise ValueProblem(str(error).replace(file.name, f"{self.modality.name} of {name}")) from None
+                raise ValueProblem(str(error).replace(str(path), f"{self.modality.name} of {name}")) from None
 
 
 def _whole(path: Path) -> tuple[str, bytes]:

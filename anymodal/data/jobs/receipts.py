@@ -39,10 +39,11 @@ class Checksum:
 
 @attrs.frozen
 class CompletionRecord:
-    """What one part of one shard has become."""
+    """What one part of one shard has become, and from which files (see `anymodal.data.jobs.inputs`)."""
 
     files: dict[str, Checksum]
     problems: list[Problem] = attrs.field(factory=list)
+    inputs: dict[str, str] = attrs.field(factory=dict)
 
 
 def checksum(paths: Sequence[Path]) -> Checksum:
@@ -66,11 +67,19 @@ def read_record(folder: Path, shard: int, part: str) -> CompletionRecord | None:
     path = record_path(folder, shard, part)
     try:
         return structure(read_json(path), CompletionRecord, str(path)) if path.exists() else None
-    except AnymodalError:
+    except (AnymodalError, OSError):
         return None
 
 
-def write_record(folder: Path, outputs: Outputs, shard: int, part: str, problems: Iterable[Problem]) -> None:
+def write_record(
+    folder: Path,
+    outputs: Outputs,
+    shard: int,
+    part: str,
+    problems: Iterable[Problem],
+    inputs: Mapping[str, str],
+) -> None:
     """Write down that the files of a part are in place. Raises DataError."""
     checksums = {name: checksum(paths) for name, paths in outputs(shard, part).items()}
-    write_json(attrs.asdict(CompletionRecord(checksums, list(problems))), record_path(folder, shard, part))
+    record = CompletionRecord(checksums, list(problems), dict(inputs))
+    write_json(attrs.asdict(record), record_path(folder, shard, part))

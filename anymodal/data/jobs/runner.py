@@ -6,6 +6,7 @@ does not matter who does it, when, and how often. `anymodal.data.jobs.manifest` 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -17,6 +18,7 @@ import attrs
 from anymodal.data.files.layout import FileLayout, usable
 from anymodal.data.files.open import FILE_LAYOUTS
 from anymodal.data.jobs.executors import find_executor, results
+from anymodal.data.jobs.inputs import Inputs, states
 from anymodal.data.jobs.manifest import Manifest, Plan, locked
 from anymodal.data.jobs.problems import BadShare, Problem
 from anymodal.data.jobs.receipts import write_record
@@ -34,22 +36,37 @@ class Job:
 
 @attrs.frozen
 class Summary:
-    """How a run ended: samples and shards of the dataset, jobs done by this run, values left out."""
+    """How a run ended: samples and shards of the dataset, jobs done by this run, values left out.
+
+    `changed` of the jobs were done again because files of the data had changed.
+    """
 
     samples: int
     shards: int
     jobs: int
     problems: int
+    changed: int = 0
 
 
 Advance = Callable[[int], None]
 Progress = Callable[[int, str], AbstractContextManager[Advance]]
-Make = Callable[[Job], Iterator[tuple[str, list[Problem]]]]
 
 
 @contextmanager
 def no_progress(total: int, what: str) -> Iterator[Advance]:
     yield lambda steps: None
+
+
+class Make(Protocol):
+    """What does the jobs of a piece of work."""
+
+    def inputs(self, shard: int) -> Mapping[str, Inputs]:
+        """The files of the data that a shard is made from."""
+        ...
+
+    def __call__(self, job: Job) -> Iterator[tuple[str, list[Problem]]]:
+        """The parts that are finished one after the other, each with what was left out."""
+        ...
 
 
 class Work(Protocol):
@@ -76,8 +93,9 @@ class Worker:
     def __call__(self, job: Job) -> list[dict[str, str]]:
         """What was left out, as JSON can hold it."""
         problems: list[Problem] = []
+        inputs = states(self.make.inputs(job.shard))  # before they are read: what changes meanwhile is noticed later
         for part, found in self.make(job):
-            write_record(self.work.out, self.work.outputs, job.shard, part, found)
+            write_record(self.work.out, self.work.outputs, job.shard, part, found, inputs)
             problems += found
         return [attrs.asdict(problem) for problem in problems]
 
@@ -92,11 +110,14 @@ def make_worker(work: Work, layouts: Sequence[type[FileLayout]], number: int) ->
     return Worker(work, f"cuda:{number % gpus}" if gpus else None)
 
 
+log = logging.getLogger("anymodal")
 STAYS = "{finished} of {shards} shards are finished and stay; the same command goes on from there"
 
 
 def _begin(work: Work, plan: Plan, manifests: list[Manifest]) -> tuple[list[Job], int, int]:
     """What is to be done, and how many samples and shards the dataset has; its manifest, begun, goes to `manifests`."""
+    for each in plan.passed_over:
+        log.warning("%s of %s: %s: %d, such as %s", each.part, plan.data, each.kind, each.count, each.examples[0])
     manifest = Manifest(work.out, plan, work.outputs)
     manifests.append(manifest)
     jobs = [Job(k, plan.counts[k], tuple(parts)) for k, parts in manifest.missing().items()]
@@ -157,9 +178,11 @@ def make_dataset(
             if jobs or not manifest.is_complete:
                 bad.finish(samples, manifest.write_problems())
                 manifest.finish(extra)
+            else:
+                manifest.keep_times()
         except AnymodalError as error:
             for manifest in manifests:
                 with suppress(AnymodalError):  # on a full disk
                     manifest.write_problems()
             raise type(error)(f"{error}. {STAYS.format(finished=finished, shards=shards)}") from error
-    return Summary(samples, shards, len(jobs), manifest.known["problems"])
+    return Summary(samples, shards, len(jobs), manifest.known["problems"], len(manifest.changed))

@@ -12,6 +12,7 @@ import numpy as np
 
 from anymodal.crops import Crop, center_crops
 from anymodal.data.files.values import open_values
+from anymodal.data.jobs.inputs import Inputs
 from anymodal.data.jobs.problems import Problem, Problems, noted
 from anymodal.data.jobs.runner import Job
 from anymodal.data.store.arrays import map_arrays, shard_name, write_arrays
@@ -47,6 +48,9 @@ class ShardTokenizer:
             for modality in self.set:
                 modality.to(device)
         self.source = open_values(work.data, self.set, count=work.count)
+
+    def inputs(self, shard: int) -> dict[str, Inputs]:
+        return self.work.inputs(self.source, shard)
 
     def __call__(self, job: Job) -> Iterator[tuple[str, list[Problem]]]:
         """The parts that are finished one after the other, each with what was left out. Raises DataError."""

@@ -12,7 +12,8 @@ import numpy as np
 from anymodal import __version__
 from anymodal.data.crops import Crops
 from anymodal.data.digest import digest
-from anymodal.data.files.values import open_values
+from anymodal.data.files.values import ValueSource, open_values
+from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.manifest import Plan
 from anymodal.data.jobs.runner import Progress, Summary, make_dataset, no_progress
 from anymodal.data.jobs.shard_tokenizer import ShardTokenizer
@@ -92,7 +93,8 @@ class Tokenizing:
     batch: int
 
     def plan(self, modalities: ModalitySet) -> Plan:
-        names = open_values(self.data, modalities, count=self.count).names
+        source = open_values(self.data, modalities, count=self.count)
+        names = source.names
         settings = {
             "samples": len(names),
             "names": digest(list(names)),
@@ -108,7 +110,15 @@ class Tokenizing:
             counts=[min(self.shard_size, len(names) - start) for start in starts],
             parts=[INFO, *self.streams],
             versions={"anymodal": __version__, **versions(modalities)},
+            data=address(self.data),
+            inputs=lambda shard: self.inputs(source, shard),
+            passed_over=source.files.problems,
         )
+
+    def inputs(self, source: ValueSource, shard: int) -> dict[str, Inputs]:
+        """The files of the data that a shard is made from."""
+        rows = range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(source)))
+        return inputs_of(source.files, source.modalities, rows)
 
     def outputs(self, shard: int, part: str) -> dict[str, list[Path]]:
         folders = [INFO] if part == INFO else [stream.name for stream in self.streams[part]]

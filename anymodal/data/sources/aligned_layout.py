@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import attrs
@@ -10,8 +11,10 @@ import numpy as np
 
 from anymodal.data.config import DataConfig
 from anymodal.data.crops import stored_crop
+from anymodal.data.files import storage
 from anymodal.data.files.open import layout_of_files, names_of_parts
 from anymodal.data.files.values import ValueSource
+from anymodal.data.jobs.verify import report_damaged
 from anymodal.data.report import Report
 from anymodal.data.sources.aligned import CROP_SETTINGS, AlignedDataset, AlignedSource
 from anymodal.data.sources.base import Begin, DataLayout, Source, layout_of
@@ -43,6 +46,8 @@ class AlignedFiles(DataLayout):
         files = dataset.files
         stored = [part for part in (*dataset.parts, CROP_SETTINGS) if part in files.folders]
         report = Report(files.layout, len(files), dict.fromkeys(stored, 0), problems=files.problems)
+        if not storage.is_remote(config.path):
+            report_damaged(Path(config.path), report.problems)
         if files.shards:
             report.notes.append(f"{len(files.shards)} shards")
         values, advance = ValueSource(files, chosen), begin(len(files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import numpy as np
 from anymodal.crops import center_crops
 from anymodal.data.config import DataConfig
 from anymodal.data.files import storage
+from anymodal.data.files.memory import file_in_memory
 from anymodal.data.files.values import unfinite
 from anymodal.data.report import Report, problem_line
 from anymodal.data.sources.base import (
@@ -26,8 +28,10 @@ from anymodal.data.sources.base import (
 )
 from anymodal.errors import ConfigError, DataError, ValueProblem, nearest, one_line
 from anymodal.modality import Modality
+from anymodal.plugins.guard import blame
 from anymodal.tokens import Layout
 
+NPY_MARK = b"\x93NUMPY"
 READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 SAVED = ("dataset_dict.json", "dataset_info.json")  # in a folder that `save_to_disk` wrote
 
@@ -42,8 +46,12 @@ class HuggingFaceRows(DataLayout):
     def recognizes(self, path: str) -> bool:
         if path.startswith("hf:") and not path.startswith("hf://"):
             return True
-        here = not storage.is_remote(path)
-        return here and (path.endswith(tuple(READERS)) or any(Path(path, name).is_file() for name in SAVED))
+        if storage.is_remote(path):
+            return False
+        try:
+            return path.endswith(tuple(READERS)) or any(Path(path, name).is_file() for name in SAVED)
+        except (OSError, ValueError):  # a folder that may not be searched is no dataset of this kind
+            return False
 
     def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
         return RowSource(config, modalities, layout)
@@ -102,7 +110,7 @@ class RowSource(Source):
                 f"{config.path} has the columns {', '.join(columns)}; say which is which, for example"
                 f" names: {{{[*texts, *modalities][0]}: {columns[0]}}}"
             )
-        self.rows = self.rows.select_columns(sorted(set(self.columns.values())))
+        self.rows = undecoded(self.rows.select_columns(sorted(set(self.columns.values()))))
         self.modalities = {name: modalities[name] for name in self.columns}
         self.streams = frozenset().union(*(streams_of(m, layout) for m in self.modalities.values()))
 
@@ -127,11 +135,12 @@ class RowSource(Source):
         return row
 
     def _value(self, name: str, raw: Any, index: int) -> Any:
-        modality = self.modalities[name]
-        if isinstance(raw, (str, Path)) and not modality.is_text:
+        modality, raw = self.modalities[name], without_nulls(raw)
+        content = content_of(raw)
+        if content is None and not modality.is_text and (isinstance(raw, (str, Path)) or is_file(raw)):
             raise ValueProblem(f"{name} is text in {self.describe(index)}; a row never names a file")
         try:
-            value = modality.accept(raw)
+            value = modality.accept(raw) if content is None else read_content(modality, content, ending_of(raw))
         except ValueProblem as error:
             raise ValueProblem(f"{self.describe(index)}: {error}") from None
         if wrong := unfinite(value):
@@ -150,6 +159,71 @@ class RowSource(Source):
             cut = modality.crop(value, crops[name])
             tokens |= tokenized(modality, cut, streams_of(modality, self.layout), self.layout, rng)
         return tokens
+
+
+def undecoded(rows: Any) -> Any:
+    """The rows, with pictures, sounds and other files as the bytes that they are.
+
+    The library would decode them with whatever it finds, and open the paths and addresses that rows name.
+    """
+    for column, feature in dict(rows.features).items():
+        plain = _undecoded(feature)
+        if plain != feature:
+            rows = rows.cast_column(column, plain)
+    return rows
+
+
+def _undecoded(feature: Any) -> Any:
+    """A type of a column in which nothing is decoded from files."""
+    if isinstance(feature, dict):
+        return {name: _undecoded(each) for name, each in feature.items()}
+    if isinstance(feature, list):
+        return [_undecoded(each) for each in feature]
+    if hasattr(feature, "feature"):
+        changed = copy.copy(feature)
+        changed.feature = _undecoded(feature.feature)
+        return changed
+    if getattr(feature, "decode", False) is True:
+        changed = copy.copy(feature)
+        changed.decode = False
+        return changed
+    return feature
+
+
+def without_nulls(raw: Any) -> Any:
+    """A value of a row without fields that are null: every row of a table has all fields, null stands for none."""
+    if isinstance(raw, Mapping):
+        return {name: without_nulls(each) for name, each in raw.items() if each is not None}
+    return [without_nulls(each) for each in raw] if isinstance(raw, list) else raw
+
+
+def is_file(raw: Any) -> bool:
+    """Whether a value is what the library stores of a file: its bytes, its path, or both."""
+    return isinstance(raw, Mapping) and raw.keys() <= {"bytes", "path"}
+
+
+def content_of(raw: Any) -> bytes | None:
+    """The content of a file that is stored in a row; None where there is none."""
+    found = raw.get("bytes") if is_file(raw) else raw
+    return found if isinstance(found, bytes) else None
+
+
+def ending_of(raw: Any) -> str:
+    """The ending of the name beside the content, in lower case; only a hint, for the name is never opened."""
+    name = raw.get("path") if isinstance(raw, Mapping) else None
+    return Path(name).suffix.lower() if isinstance(name, str) else ""
+
+
+def read_content(modality: Modality, content: bytes, ending: str) -> Any:
+    """The natural value of a file's content, read as files are. Raises ValueProblem or DataError."""
+    if ending not in modality.suffixes:
+        likely = ".npy" if content.startswith(NPY_MARK) else ".png"  # readers of pictures look at the content
+        ending = likely if likely in modality.suffixes else modality.suffixes[0]
+    with file_in_memory(content, ending) as path, blame(modality, "read"):
+        try:
+            return modality.read(path)
+        except ValueProblem as error:
+            raise ValueProblem(str(error).replace(str(path), f"its {ending} file")) from None
 
 
 def load_rows(path: str) -> Any:

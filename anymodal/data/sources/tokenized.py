@@ -13,10 +13,11 @@ import numpy as np
 from anymodal.data.config import DataConfig
 from anymodal.data.digest import digest
 from anymodal.data.files import storage
+from anymodal.data.jobs.verify import report_damaged
 from anymodal.data.report import Report
 from anymodal.data.sources.base import Begin, DataLayout, Source, Tokens
 from anymodal.data.store.reader import TokenStore, read_manifest, read_stream
-from anymodal.errors import AnymodalError, ConfigError, DataError
+from anymodal.errors import AnymodalError, ConfigError, DataError, brief
 from anymodal.files import read_json
 from anymodal.modality import Modality
 from anymodal.text import Vocabulary
@@ -35,7 +36,10 @@ class TokenizedDataset(DataLayout):
     def recognizes(self, path: str) -> bool:
         if storage.is_remote(path):
             return False
-        found = [manifest for name in MANIFESTS if (manifest := Path(path, name)).is_file()]
+        try:
+            found = [manifest for name in MANIFESTS if (manifest := Path(path, name)).is_file()]
+        except (OSError, ValueError):  # a folder that may not be searched is no dataset of this kind
+            return False
         return bool(found) and not _holds_values(found[0])
 
     def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
@@ -47,6 +51,7 @@ class TokenizedDataset(DataLayout):
         layout = Layout(read_stream(raw) for raw in store.streams.values())
         report = Report("tokens", min(len(store), config.count or len(store)), dict.fromkeys(store.streams, 0))
         report.notes.append(f"{store.crops} crops of each sample")
+        report_damaged(Path(config.path), report.problems)
         advance = begin(report.samples)
         for index in range(report.samples):
             for crop in range(store.crops):
@@ -131,12 +136,15 @@ def check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> No
             f"{path} was tokenized with another vocabulary, in which the ids of {modality.name!r} are other words:"
             " train with the tokenizers that made it, or tokenize it with these"
         )
-    if other := modality.other_tokens(known.get("settings", {})):
+    if other := modality.other_tokens(known.get("settings") or {}):
         raise DataError(
             f"{path} was tokenized with {other}: train with the settings that made it, or tokenize it with these"
         )
     for name, member in modality.members.items():
-        check_meaning(path, member, known.get(name, {}))
+        described = known.get(name, {})
+        if not isinstance(described, dict) or not isinstance(described.get("settings", {}), dict):
+            raise DataError(f"{path} has a damaged manifest: {name!r} cannot be {brief(described)}")
+        check_meaning(path, member, described)
 
 
 @functools.lru_cache(2)

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from anymodal.data.schema import check_book, is_count, read_book
 from anymodal.data.store.arrays import Spec, map_arrays, shard_name
-from anymodal.errors import AnymodalError, DataError, ValueProblem
-from anymodal.files import read_json
+from anymodal.errors import AnymodalError, DataError, brief, cause
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 
 FORMAT = 3
 KIND = "tokens"
+MAX_CROPS = 100_000
 INFO = "sample-info"  # no modality can have a name with a hyphen
 CROP = ("left", "top", "width", "height", "flip")
 
@@ -57,17 +58,19 @@ def read_stream(raw: Mapping[str, Any]) -> Stream:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a tokenized dataset. Raises DataError."""
     make = f"make one with: anymodal tokenize DATA --config CONFIG --out {folder}"
-    if not (folder / "manifest.json").exists():
-        if (folder / ".jobs").is_dir():
-            raise DataError(f"{folder} is not finished; run the command that tokenizes it again, it goes on")
-        raise DataError(f"{folder} is not a tokenized dataset ({make})")
     try:
-        manifest = read_json(folder / "manifest.json")
-    except ValueProblem as error:
-        raise DataError(str(error)) from None
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND or manifest.get("format") != FORMAT:
-        known = manifest.get("format") if isinstance(manifest, dict) else None
-        raise DataError(f"{folder} is not a tokenized dataset of format {FORMAT} but of {known!r}; {make}")
+        there, begun = (folder / "manifest.json").exists(), (folder / ".jobs").is_dir()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {cause(error)}") from None
+    if not there and begun:
+        raise DataError(f"{folder} is not finished; run the command that tokenizes it again, it goes on")
+    if not there:
+        raise DataError(f"{folder} is not a tokenized dataset ({make})")
+    manifest = read_book(folder / "manifest.json")
+    if manifest.get("kind") != KIND or manifest.get("format") != FORMAT:
+        known = brief(manifest.get("format"))
+        raise DataError(f"{folder} is not a tokenized dataset of format {FORMAT} but of {known}; {make}")
+    check_book(manifest, folder / "manifest.json")
     return manifest
 
 
@@ -85,14 +88,16 @@ class TokenStore:
                 stream["name"]: stream for each in manifest["modalities"].values() for stream in each["streams"]
             }
             self._streams = {name: read_stream(s) for name, s in self.streams.items()}
-            self.crops = int(manifest["settings"]["crops"]["count"])
+            self.crops = manifest["settings"]["crops"]["count"]
+            if not is_count(self.crops, MAX_CROPS) or not self.crops:
+                raise ValueError(f"{brief(self.crops)} crops")
             self._counts = [int(shard["samples"]) for shard in manifest["shards"]]
             self._rows = [_kept(shard) for shard in manifest["shards"]]
             files, shards = manifest["files"], range(len(self._counts))
             self._sizes = {
                 part: [int(files[f"{part}/{shard_name(k)}"]["size"]) for k in shards] for part in (INFO, *self._streams)
             }
-        except (KeyError, TypeError, ValueError, AttributeError, AnymodalError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, AnymodalError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise DataError(f"{self.folder / 'manifest.json'} is damaged ({reason}); tokenize the data again") from None
         self._ends = np.cumsum([len(rows) for rows in self._rows])
