@@ -20,13 +20,18 @@ Check = Callable[[Any], bool]
 
 def read_book(path: Path) -> dict[str, Any]:
     """The manifest or the plan of a dataset. Raises DataError, which names the file, for what is none."""
-    try:
-        book = read_json(path)
-    except ValueProblem as error:
-        raise DataError(str(error)) from None
+    book = read_any(path)
     if not isinstance(book, dict):
         raise DataError(f"{path} is damaged: it holds no JSON object")
     return book
+
+
+def read_any(path: Path) -> Any:
+    """What a JSON file of a dataset holds. Raises DataError, which names the file."""
+    try:
+        return read_json(path)
+    except ValueProblem as error:
+        raise DataError(str(error)) from None
 
 
 def check_book(book: Mapping[str, Any], path: Path) -> None:

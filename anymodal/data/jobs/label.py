@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import posixpath
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,16 @@ from anymodal.data.files.values import ValueSource, open_values, unfinite
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.labelers import Chosen, find_labeler, load_labeler, ordered
 from anymodal.data.jobs.manifest import MANIFEST, Plan
-from anymodal.data.jobs.outputs import ShardFiles, check_layout, file_of, member_name, paths, write_files
+from anymodal.data.jobs.outputs import (
+    File,
+    ShardFiles,
+    check_layout,
+    file_of,
+    member_name,
+    paths,
+    remove_earlier,
+    write_files,
+)
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS, checksum
 from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
@@ -266,6 +275,13 @@ def _plain(place: str) -> str:
     return place.rstrip("/") if storage.is_remote(place) else str(Path(place).resolve())
 
 
+def _noting(files: Iterable[File], written: set[tuple[str, str]]) -> Iterator[File]:
+    """The files as they come; their names and endings go to `written`."""
+    for name, suffix, content in files:
+        written.add((name, suffix))
+        yield name, suffix, content
+
+
 class ShardLabeler:
     """Makes the parts of shards; a labeler is loaded when it is first needed, and kept."""
 
@@ -282,8 +298,10 @@ class ShardLabeler:
         for part in job.parts:
             problems: list[Problem] = []
             found = self._labels(part, job, problems) if part in self.labelers else self._copies(part, job, problems)
-            names = self.work.names(job.shard) if self.work.layout == "folder" else []
-            write_files(self.work.out, self.work.layout, self.work.modality(part), job.shard, names, found)
+            written: set[tuple[str, str]] = set()
+            write_files(self.work.out, self.work.layout, part, job.shard, _noting(found, written))
+            if self.work.layout == "folder":
+                remove_earlier(self.work.out, self.work.modality(part), self.work.names(job.shard), written)
             yield part, problems
 
     def _copies(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:

@@ -231,7 +231,7 @@ def earlier_problems(path: Path) -> Iterator[tuple[int, Problem]]:
         while line := file.readline(LONGEST_LINE):
             with suppress(ValueError, RecursionError, AnymodalError):
                 known = json.loads(line)
-                shard = known.pop("shard") if isinstance(known, dict) else None
+                shard = known.pop("shard", None) if isinstance(known, dict) else None
                 if isinstance(shard, int) and is_count(shard):
                     yield shard, structure(known, Problem, str(path))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,25 +42,29 @@ def paths(root: Path, layout: str, modality: Modality, shard: int, names: Sequen
     return {f"{modality.name}/{shard_name(shard, '')}": found}
 
 
-def write_files(
-    root: Path, layout: str, modality: Modality, shard: int, names: Sequence[str], files: Iterable[File]
-) -> None:
-    """Write the files of a shard, each whole or not at all, and so the tar; files of earlier runs go.
+def remove_earlier(root: Path, modality: Modality, names: Sequence[str], written: Collection[tuple[str, str]]) -> None:
+    """Remove what an earlier run wrote for samples into a folder, but for what is `written` now.
 
-    `names` are those of all samples of the shard in the layout "folder". Raises DataError.
+    Raises DataError.
     """
-    if layout == "folder":
-        written = set()
-        for name, suffix, content in files:
+    for name in names:
+        for suffix in modality.suffixes:
             path = root / modality.name / f"{name}{suffix}"
-            written.add(path)
-            with replacing(path) as temporary:
+            if (name, suffix) not in written and _is_file(path):
+                try:
+                    path.unlink()
+                except OSError as error:
+                    raise DataError(f"cannot remove {path}: {cause(error)}") from None
+
+
+def write_files(root: Path, layout: str, modality: str, shard: int, files: Iterable[File]) -> None:
+    """Write the files of a shard, each whole or not at all, and so the tar. Raises DataError."""
+    if layout == "folder":
+        for name, suffix, content in files:
+            with replacing(root / modality / f"{name}{suffix}") as temporary:
                 temporary.write_bytes(content)
-        for earlier in (path for found in paths(root, layout, modality, shard, names).values() for path in found):
-            if earlier not in written:
-                earlier.unlink(missing_ok=True)
         return
-    with replacing(root / modality.name / shard_name(shard, ".tar")) as temporary, tarfile.open(temporary, "w") as tar:
+    with replacing(root / modality / shard_name(shard, ".tar")) as temporary, tarfile.open(temporary, "w") as tar:
         for name, suffix, content in files:
             entry = tarfile.TarInfo(f"{member_name(name)}{suffix}")  # of nobody, and of the beginning of time
             entry.size = len(content)

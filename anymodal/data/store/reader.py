@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from anymodal.data.schema import check_book, is_count, read_book
+from anymodal.data.schema import check_book, is_count, read_any
 from anymodal.data.store.arrays import Spec, map_arrays, shard_name
 from anymodal.errors import AnymodalError, DataError, brief, cause
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
@@ -66,9 +66,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder} is not finished; run the command that tokenizes it again, it goes on")
     if not there:
         raise DataError(f"{folder} is not a tokenized dataset ({make})")
-    manifest = read_book(folder / "manifest.json")
-    if manifest.get("kind") != KIND or manifest.get("format") != FORMAT:
-        known = brief(manifest.get("format"))
+    manifest = read_any(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND or manifest.get("format") != FORMAT:
+        known = brief(manifest.get("format")) if isinstance(manifest, dict) else "something else"
         raise DataError(f"{folder} is not a tokenized dataset of format {FORMAT} but of {known}; {make}")
     check_book(manifest, folder / "manifest.json")
     return manifest
