@@ -230,6 +230,10 @@ class Modality:
         """(width, height) in pixels of a value that covers the picture, else None."""
         return None
 
+    def measured(self, value: Any) -> np.ndarray | None:
+        """Where a value that covers the picture says anything, bool (H, W); None where it does everywhere."""
+        return None
+
     def crop(self, value: Any, crop: Crop) -> Any:
         """The value of a part of the picture; values that do not depend on it stay as they are."""
         return value

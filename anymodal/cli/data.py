@@ -26,6 +26,7 @@ def data() -> None:
     "--name", "names", multiple=True, metavar="MODALITY=FOLDER", help="The folder, or column, of a modality or stream."
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples.")
+@click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a few samples with all parts.")
 @with_output
 def check(
     output: Output,
@@ -34,6 +35,7 @@ def check(
     overrides: tuple[str, ...],
     names: tuple[str, ...],
     count: int | None,
+    sheet: Path | None,
 ) -> None:
     """Read a whole dataset and say what it holds and what is wrong with it; the exit code is 1 for problems.
 
@@ -41,7 +43,7 @@ def check(
     dataset, or rows of Hugging Face datasets.
 
     \b
-    anymodal data check out/scenes
+    anymodal data check out/scenes --sheet scenes.png
     anymodal data check s3://bucket/shards --config recipes/tiny/model.yaml --count 1000
     anymodal data check published --config model.yaml --name depth=tok_depth@224
     anymodal data check texts.parquet --name caption=text
@@ -62,6 +64,11 @@ def check(
             return stack.enter_context(output.progress(samples, "checking"))
 
         report = check_dataset(path, modalities, folders, count, begin)
+    if sheet is not None:
+        from anymodal.data.sheet import write_sheet
+
+        write_sheet(path, sheet, modalities, folders, count)
+        output.note(f"a few samples with all their parts: {sheet}")
     output.data(report.as_json(path))
     output.line(f"{path}: {report.samples} samples ({report.kind}), {', '.join(report.notes) or 'all complete'}")
     output.table(["part", "samples"], report.counts.items())

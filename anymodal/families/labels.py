@@ -79,6 +79,9 @@ class LabelMapModality(CroppedGrid):
             )
         return array.astype(np.uint8)
 
+    def measured(self, value: Any) -> np.ndarray | None:
+        return np.asarray(value) != NONE
+
     def write(self, value: Any, path: Path) -> None:
         from PIL import Image
 

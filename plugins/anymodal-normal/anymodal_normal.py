@@ -28,6 +28,9 @@ class Normal(ImageModality):
         length = np.linalg.norm(normals, axis=-1, keepdims=True)
         return np.where((length > 0.5) & (length < 1.5), normals, np.float32(0))
 
+    def measured(self, value: Any) -> "np.ndarray":
+        return np.linalg.norm(value, axis=-1) > 0.5
+
     def mirror(self, value: "np.ndarray") -> "np.ndarray":
         return super().mirror(value) * np.array([-1, 1, 1], np.float32)
 

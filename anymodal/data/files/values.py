@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from anymodal.crops import Crop, center_crops
+from anymodal.data.files.alignment import misaligned
 from anymodal.data.files.index import FileIndex, Shard, Wanted
 from anymodal.data.files.open import open_files
 from anymodal.errors import DataError, PluginError, ValueProblem, one_line
@@ -58,7 +59,8 @@ class ValueSource:
 
         `crop` may be a function of the picture's extent (width, height), None where none of the values has one. The
         default is the centered square; a value that does not know the picture's shape takes that of another one.
-        Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity.
+        Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity, and
+        for values that do not show the same picture.
         """
         parts = {name: name for name in self.modalities if self.files.holds(name, index)}
         return self.derive(self.cut(self.read_files(index, parts), crop))
@@ -70,6 +72,8 @@ class ValueSource:
     def cut(self, values: Mapping[str, Any], crop: Crop | DrawCrop | None = None) -> dict[str, Any]:
         """The values of a sample cut to `crop`, as `read` does it."""
         extents = {name: self.modalities[name].extent(value) for name, value in values.items()}
+        if found := misaligned(extents, self.modalities):
+            raise ValueProblem(found[1])
         if callable(crop):
             crop = crop(next((extent for extent in extents.values() if extent), None))
         centers = center_crops(extents)

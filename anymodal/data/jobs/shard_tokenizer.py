@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from anymodal.crops import Crop, center_crops
+from anymodal.data.files.alignment import misaligned
 from anymodal.data.files.values import open_values
 from anymodal.data.jobs.inputs import Inputs
 from anymodal.data.jobs.problems import Problem, Problems, noted
@@ -107,6 +108,12 @@ class ShardTokenizer:
                 with noted(problems, modality, name, "read"):
                     whole[modality.name] = self.source.read_file(modality.name, number)
         extents = {each: self.set[each].extent(value) for each, value in whole.items()}
+        while found := misaligned(
+            extents, self.set.modalities
+        ):  # left out, for its square would be another than that of the picture
+            with noted(problems, self.set[found[0]], name, "crop"):
+                raise ValueProblem(found[1])
+            del extents[found[0]], whole[found[0]]
         if crops is None:
             crops = self.work.crops.draw(name, next((extent for extent in extents.values() if extent), None))
         centers = center_crops(extents)

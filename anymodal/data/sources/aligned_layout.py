@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -15,9 +16,10 @@ from anymodal.data.files import storage
 from anymodal.data.files.open import layout_of_files, names_of_parts
 from anymodal.data.files.values import ValueSource
 from anymodal.data.jobs.verify import report_damaged
+from anymodal.data.looking import Looking
 from anymodal.data.report import Report
 from anymodal.data.sources.aligned import CROP_SETTINGS, AlignedDataset, AlignedSource
-from anymodal.data.sources.base import Begin, DataLayout, Source, layout_of
+from anymodal.data.sources.base import Begin, DataLayout, Source, layout_of, spread
 from anymodal.errors import AnymodalError, DataError
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
@@ -37,6 +39,20 @@ class AlignedFiles(DataLayout):
     def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
         return AlignedSource(config, modalities, layout)
 
+    def look(
+        self, config: DataConfig, modalities: Mapping[str, Modality] | None, count: int
+    ) -> Iterator[tuple[str, dict[str, tuple[Modality, Any]]]]:
+        chosen = modalities or found_modalities(config.path, config.names)
+        dataset = AlignedDataset(config, chosen, layout_of(chosen))
+        source = ValueSource(dataset.files, chosen)
+        for index in spread(len(dataset.files), count):
+            values = {}
+            for name, part in dataset.values_of(index).items():
+                with suppress(AnymodalError):  # the check says what cannot be read
+                    modality = part.modality
+                    values[name] = modality, modality.accept(source.read_file(modality.name, index, name))
+            yield dataset.files.key(index), values
+
     def check(self, config: DataConfig, modalities: Mapping[str, Modality] | None, begin: Begin) -> Report:
         """Read all files that samples have; without modalities, those of all that are installed."""
         chosen = modalities or found_modalities(config.path, config.names)
@@ -50,22 +66,23 @@ class AlignedFiles(DataLayout):
             report_damaged(Path(config.path), report.problems)
         if files.shards:
             report.notes.append(f"{len(files.shards)} shards")
-        values, advance = ValueSource(files, chosen), begin(len(files))
+        values, looking, advance = ValueSource(files, chosen), Looking(report), begin(len(files))
         for index in range(len(files)):
             held = [part for part in stored if files.holds(part, index)]
             for part in held:
                 report.counts[part] += 1
             if len(held) == 1 and len(stored) > 1:
                 report.problems.add(held[0], "name found nowhere else", files.describe(index))
-            _check_sample(report, dataset, values, index)
+            _check_sample(report, dataset, values, looking, index)
             advance(1)
+        looking.finish()
         for part in stored:
             if lacking := len(files) - report.counts[part]:
                 report.notes.append(f"{lacking} samples lack {part}, which is no problem")
         return report
 
 
-def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, index: int) -> None:
+def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, looking: Looking, index: int) -> None:
     """Read everything that a sample has."""
     settings, extent = np.empty((0, 5)), None
     if dataset.has_settings:
@@ -79,14 +96,16 @@ def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, 
                 report.add_tokens(dataset.layout, part.stream, row, dataset.files.place(name, index))
         except AnymodalError as error:
             report.problems.add(name, "wrong tokens", str(error))
+    seen: dict[str, tuple[Modality, Any]] = {}
     for name, part in dataset.values_of(index).items():
         try:
             modality, value = part.modality, values.read_file(part.modality.name, index, name)
-            modality.accept(value)
+            seen[name] = modality, modality.accept(value)
             extent = extent or modality.extent(value)
         except AnymodalError as error:
             kind = "not finite" if "NaN or infinite" in str(error) else "not readable"
             report.problems.add(name, kind, str(error))
+    looking.add(dataset.files.describe(index), seen)
     try:
         for row in range(len(settings)):
             stored_crop(settings, row, extent)

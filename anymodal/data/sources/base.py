@@ -7,7 +7,7 @@ of that generator. What cannot be used raises an error that names the place.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -68,6 +68,15 @@ class DataLayout(ABC):
     def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
         """Its samples, as far as they are of the modalities. Raises DataError or ConfigError if they do not fit."""
 
+    def look(
+        self, config: DataConfig, modalities: Mapping[str, Modality] | None, count: int
+    ) -> Iterator[tuple[str, dict[str, tuple[Modality, Any]]]]:
+        """Natural values of a few samples from all over a dataset, by part, each with the name of its sample.
+
+        Raises DataError, and ConfigError for a layout without natural values.
+        """
+        raise ConfigError(f"{config.path} has no values to draw; draw what it was made from")
+
     def check(self, config: DataConfig, modalities: Mapping[str, Modality] | None, begin: Begin) -> Report:
         """Read all of it, as `anymodal.data.check.check_dataset` says.
 
@@ -90,6 +99,11 @@ class DataLayout(ABC):
                     report.add_tokens(layout, name, array, source.describe(index))
             advance(1)
         return report
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Up to `count` indices from all over a dataset."""
+    return sorted({round(k) for k in np.linspace(0, length - 1, min(count, length))})
 
 
 def no_progress(total: int) -> Advance:

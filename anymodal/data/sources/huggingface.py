@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from anymodal.data.config import DataConfig
 from anymodal.data.files import storage
 from anymodal.data.files.memory import file_in_memory
 from anymodal.data.files.values import unfinite
+from anymodal.data.looking import Looking
 from anymodal.data.report import Report, problem_line
 from anymodal.data.sources.base import (
     Begin,
@@ -23,10 +25,11 @@ from anymodal.data.sources.base import (
     Tokens,
     installed,
     layout_of,
+    spread,
     streams_of,
     tokenized,
 )
-from anymodal.errors import ConfigError, DataError, ValueProblem, nearest, one_line
+from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem, nearest, one_line
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.tokens import Layout
@@ -56,13 +59,22 @@ class HuggingFaceRows(DataLayout):
     def open(self, config: DataConfig, modalities: Mapping[str, Modality], layout: Layout) -> Source:
         return RowSource(config, modalities, layout)
 
+    def look(
+        self, config: DataConfig, modalities: Mapping[str, Modality] | None, count: int
+    ) -> Iterator[tuple[str, dict[str, tuple[Modality, Any]]]]:
+        chosen = modalities or installed()
+        source = RowSource(config, chosen, layout_of(chosen))
+        for index in spread(len(source), count):
+            with suppress(AnymodalError):  # the check says what cannot be read
+                yield f"row {index}", {name: (chosen[name], value) for name, value in source.values(index).items()}
+
     def check(self, config: DataConfig, modalities: Mapping[str, Modality] | None, begin: Begin) -> Report:
         """Read the columns that belong to a modality; tokens are counted where it has what makes them."""
         chosen = modalities or installed()
         layout = layout_of(chosen)
         source = RowSource(config, chosen, layout)
         report = Report("rows", len(source), dict.fromkeys(source.columns, 0))
-        advance, rng = begin(len(source)), np.random.default_rng(0)
+        advance, rng, looking = begin(len(source)), np.random.default_rng(0), Looking(report)
         for index in range(len(source)):
             try:
                 values = source.values(index)
@@ -70,6 +82,7 @@ class HuggingFaceRows(DataLayout):
             except Exception as error:  # damaged files make libraries and plugins fail in many ways
                 report.problems.add("rows", "not usable", problem_line(source.describe(index), error))
             else:
+                looking.add(source.describe(index), {name: (chosen[name], value) for name, value in values.items()})
                 for name in values:
                     report.counts[name] += 1
                 for name, array in tokens.items():
@@ -77,6 +90,7 @@ class HuggingFaceRows(DataLayout):
                 if not values:
                     report.problems.add("rows", "nothing in it", source.describe(index))
             advance(1)
+        looking.finish()
         report.notes.append(f"read as {', '.join(f'{name} from {column}' for name, column in source.columns.items())}")
         return report
 
