@@ -12,8 +12,9 @@ Extent = tuple[float, float]
 def misaligned(extents: Mapping[str, Extent | None], modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
     """The first part whose shape is not that of the photograph, and what is wrong with it; None if all fit.
 
-    `extents` are (width, height) by part, None for what has none; without a photograph, the first part decides. Parts may have another resolution. Of the ratios of sides, only what rounding to whole pixels of the smaller one
-    does not explain is a difference.
+    `extents` are (width, height) by part, None for what has none; without a photograph, the first part decides. Parts
+    may have another resolution. Of the ratios of sides, only what rounding to whole pixels of the smaller one does not
+    explain is a difference.
     """
     known = [(name, extent) for name, extent in extents.items() if extent]
     known.sort(key=lambda each: not modalities[each[0]].photographic)
