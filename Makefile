@@ -9,7 +9,10 @@ PIP_FLAGS  ?=
 ARGS       ?=
 JOBS       ?= 2
 AGAINST    ?= $(shell git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null)
-COUNT      ?= 50000
+COUNT      ?= $(if $(filter fuzz,$(MAKECMDGOALS)),1000000,50000)
+SECONDS    ?= 900
+SEED       ?= 0
+KILLS      ?= 48
 DATA       ?= out/tiny/scenes
 
 BIN        := .venv/bin
@@ -28,7 +31,7 @@ STAMP      := .venv/.installed
 DOCS       := .venv/.docs
 UNTAGGED   := there is no tag vX.Y.Z to compare the API with; make api AGAINST=COMMIT compares it with a commit
 
-.PHONY: demo check test slow lint types docs api wheels tiny tiny21 teachers data clean
+.PHONY: demo check test slow fuzz kill-campaign lint types docs api wheels tiny tiny21 teachers data clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -41,6 +44,12 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(JOBS) --dist loadfile $(ARGS)
+
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz --count $(COUNT) --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) $(ARGS)
+
+kill-campaign: $(STAMP)
+	$(BIN)/python tests/fuzz --count 0 --kills $(KILLS) --seed $(SEED) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(ARGS)

@@ -82,21 +82,30 @@ def parse_yaml(text: str) -> Any:
     """The plain data in YAML text. Raises ConfigError with the reason."""
     try:
         data = yaml.load(text, _YamlLoader)  # a safe one
+        count = _unfolded(data, {})
     except RecursionError:
         raise ConfigError("it is nested too deeply") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # of a day in a thirteenth month
-        raise ConfigError(one_line(str(error).replace('in "<unicode string>", ', "in "), 300)) from None
-    if _unfolded(data, {}) > MOST_NODES:
+    except Exception as error:  # of a day in a thirteenth month, and whatever else a tag such as !!float may promise
+        said = str(error) if isinstance(error, (yaml.YAMLError, ValueError)) else "a tag does not fit what follows it"
+        raise ConfigError(one_line(said.replace('in "<unicode string>", ', "in "), 300)) from None
+    if count > MOST_NODES:
         raise ConfigError(f"its aliases unfold to more than {MOST_NODES} values")
     return data
 
 
 def _unfolded(data: Any, known: dict[int, int]) -> int:
-    """How many values there are when every alias is written out; `known` holds the counts of those seen by id."""
+    """How many values there are when every alias is written out; `known` holds the counts of those seen by id.
+
+    Raises UnicodeEncodeError, a ValueError, for text with half a letter, which no file or terminal takes.
+    """
+    if isinstance(data, str):
+        data.encode()
     if not isinstance(data, (dict, list)):
         return 1
     if id(data) not in known:
         known[id(data)] = MOST_NODES + 1  # one that holds itself has no end
+        for key in data if isinstance(data, dict) else ():
+            _unfolded(key, known)
         parts = data.values() if isinstance(data, dict) else data
         known[id(data)] = min(1 + sum(_unfolded(part, known) for part in parts), MOST_NODES + 1)
     return known[id(data)]

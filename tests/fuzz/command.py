@@ -1,0 +1,99 @@
+"""`python tests/fuzz`: the campaigns, their results as JSON, and the table in the docs."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+import anymodal as am
+from fuzz.campaign import Counts, run
+from fuzz.worker import FAULTS
+
+
+@click.command("fuzz")
+@click.option("--count", default=1_000_000, show_default=True, help="The most inputs to read.")
+@click.option("--seconds", default=900.0, show_default=True, help="About how long to read.")
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--seed", default=0, show_default=True, help="Inputs are a function of this and their number.")
+@click.option("--first", type=int, help="The first number; by default the one after the last of the earlier run.")
+@click.option("--kills", default=0, show_default=True, help="Commands to kill, before anything is read.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/fuzz"), show_default=True)
+@click.option("--replay", type=int, help="Read one input, keep its file in --out, and say what came of it.")
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="The page whose table is to be renewed.")
+def main(
+    count: int,
+    seconds: float,
+    jobs: int,
+    seed: int,
+    first: int | None,
+    kills: int,
+    out: Path,
+    replay: int | None,
+    page: Path | None,
+) -> None:
+    """Read changed files, and kill commands, and count what comes of it. Exits with 1 if there was a fault."""
+    out.mkdir(parents=True, exist_ok=True)
+    if replay is not None:
+        _replay(seed, replay, out)
+        return
+    known = _read(out / "results.json")
+    if kills:
+        from fuzz import kills as killing
+
+        known["kills"] = killing.campaign(kills, seed, out / "kills", click.echo)
+    if count:
+        began = time.monotonic()
+        reading = known.get("reading", {})
+        start = first if first is not None else reading.get("next", 0) if reading.get("seed") == seed else 0
+        counts, following = run(seed, start, count, seconds, jobs, _say)
+        known["reading"] = _added(reading if start and reading.get("seed") == seed else {}, counts) | {
+            "seed": seed,
+            "next": following,
+            "seconds": round(time.monotonic() - began),
+        }
+        _say(counts, following)
+    known |= {"date": datetime.now(UTC).date().isoformat(), "version": am.__version__}
+    (out / "results.json").write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+    from fuzz.report import faults, renew
+
+    if page is not None:
+        renew(page, known)
+    if bad := faults(known):
+        click.echo(f"{bad} faults, see {out / 'results.json'}")
+        raise SystemExit(1)
+
+
+def _replay(seed: int, number: int, out: Path) -> None:
+    from fuzz.worker import Reader
+
+    reader = Reader(seed)
+    subject, victim, data, same = reader.input(number)
+    path = out / f"{number}-{Path(victim).name}"
+    path.write_bytes(data)
+    click.echo(f"{subject.group}, {subject.name}, {victim}{' (means the same)' if same else ''}: {path}")
+    click.echo(str(reader.outcome(number)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _added(known: dict[str, Any], counts: Counts) -> dict[str, Any]:
+    """The counts of earlier runs of the same seed, and of this one."""
+    groups: dict[str, dict[str, int]] = {name: dict(group) for name, group in known.get("groups", {}).items()}
+    for name, counter in counts.groups.items():
+        group = groups.setdefault(name, {})
+        for kind, number in counter.items():
+            group[kind] = group.get(kind, 0) + number
+    return {"groups": groups, "faults": [*known.get("faults", []), *map(attrs.asdict, counts.faults)]}
+
+
+def _say(counts: Counts, following: int) -> None:
+    bad = sum(counter[kind] for counter in counts.groups.values() for kind in FAULTS)
+    click.echo(f"{counts.total} inputs, {bad} faults; next {following}")

@@ -1,0 +1,71 @@
+"""What a subject is, and what is compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from small_runs import GRID, VIT
+
+import anymodal as am
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+
+@attrs.frozen(eq=False)
+class Subject:
+    """Files by path; those whose names are in `victims` are changed. `weight`: how often, beside the others.
+
+    `plain` reads the content of the changed file without the product, as `read` does, or raises NotPlain.
+    """
+
+    group: str
+    name: str
+    files: Mapping[str, bytes]
+    victims: tuple[str, ...]
+    read: Callable[[Path], Any]
+    weight: float = 1.0
+    plain: Callable[[bytes], Any] | None = None
+    spelled_anew: bool = True  # whether files may be spelled in another way and mean the same
+
+
+def digest(value: Any) -> str:
+    """What two equal values have in common, and two different ones have not."""
+    total = hashlib.sha256()
+    _add(total, value)
+    return total.hexdigest()
+
+
+def _add(total: Any, value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().float().numpy()
+    if isinstance(value, np.ndarray):
+        value = np.ascontiguousarray(value)
+        total.update(f"{value.dtype.newbyteorder('=')}{value.shape}".encode())
+        total.update(value.astype(value.dtype.newbyteorder("="), copy=False).tobytes())
+    elif isinstance(value, Mapping):
+        for key in value:
+            total.update(f"<{key}>".encode("utf-8", "surrogatepass"))
+            _add(total, value[key])
+    elif isinstance(value, (list, tuple)):
+        total.update(f"[{len(value)}".encode())
+        for each in value:
+            _add(total, each)
+    else:
+        total.update(repr(value).encode("utf-8", "surrogatepass"))
+
+
+def small(name: str) -> am.Modality:
+    modality = am.registry().modality(name)(**GRID, **({"channels": 4} if name == "semseg" else {}))
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(VIT, VIT)).eval()
+    return modality
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by path."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}

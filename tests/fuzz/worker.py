@@ -1,0 +1,205 @@
+"""A process that reads inputs one after the other and says what came out of each."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from anymodal.errors import AnymodalError, one_line
+from fuzz.damage import damaged
+from fuzz.plain import NotPlain
+from fuzz.rewrite import rewritten
+from fuzz.subjects import Subject, digest, made_in_memory
+
+SECONDS = 8.0  # of the processor, for one input
+MEMORY = 1024**3  # bytes that one input may take on top of what the process holds
+ROOM = 3 * 1024**3  # bytes of addresses: what asks for more gets a MemoryError
+SAME = 0.2  # share of inputs that are spelled anew and mean the same
+FAULTS = ("other exception", "hang", "memory", "crash", "another value")
+
+
+@attrs.frozen
+class Outcome:
+    """What came of an input: `kind` is "clean error", "read", or one of FAULTS."""
+
+    number: int
+    group: str
+    subject: str
+    kind: str
+    said: str = ""
+
+
+class Hang(BaseException):
+    """The processor has worked on one input for too long."""
+
+
+@attrs.define
+class Reader:
+    """Reads the inputs of a seed by their numbers, of all subjects unless some are given."""
+
+    seed: int
+    subjects: list[Subject] = attrs.field(factory=list)
+    place: Any = attrs.field(init=False, default=None)
+    expected: dict[int, str] = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.subjects:
+            self.place, self.subjects = made_in_memory()
+            os.environ["ANYMODAL_CACHE"] = str(Path(self.place.name) / "cache")
+
+    def input(self, number: int) -> tuple[Subject, str, bytes, bool]:
+        """The subject of an input, the file that is changed, its content, and whether it means what it meant."""
+        rng = random.Random(f"{self.seed} {number}")
+        (subject,) = rng.choices(self.subjects, [each.weight for each in self.subjects])
+        victim = rng.choice(subject.victims)
+        data = subject.files[victim]
+        if subject.spelled_anew and rng.random() < SAME and (same := rewritten(victim, data, rng)) is not None:
+            return subject, victim, same, True
+        return subject, victim, damaged(victim, data, rng), False
+
+    def outcome(self, number: int) -> Outcome:
+        """Read an input and judge what came out."""
+        subject, victim, data, same = self.input(number)
+        kind, said = self._judged(subject, victim, data, same)
+        return Outcome(number, subject.group, f"{subject.name}: {victim}", kind, said)
+
+    def _judged(self, subject: Subject, victim: str, data: bytes, same: bool) -> tuple[str, str]:
+        with laid_out(subject, victim, data) as folder:
+            before = _reset_peak()
+            try:
+                with limited():
+                    value = subject.read(folder)
+            except Hang:
+                return "hang", f"more than {SECONDS} s"
+            except AnymodalError as error:
+                kind, said = ("memory" if _out_of_memory(error) else "clean error"), one_line(error, 300)
+                if "\n" in str(error) or len(str(error)) > 3000:
+                    kind = "other exception"
+                if kind == "clean error" and same:
+                    return "another value", f"the same in another spelling is refused: {said}"
+            except MemoryError:
+                return "memory", "MemoryError"
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                return "other exception", f"{type(error).__name__}: {one_line(error, 300)}{_where(error)}"
+            else:
+                kind, said = self._compared(subject, data, value, same)
+            if (taken := _peak() - before) > MEMORY:
+                return "memory", f"{taken >> 20} MiB; {said}"
+            return kind, said
+
+    def _compared(self, subject: Subject, data: bytes, value: Any, same: bool) -> tuple[str, str]:
+        found = digest(value)
+        if same and found != self._expected(subject):
+            return "another value", "the same in another spelling is read as another value"
+        if subject.plain is not None:
+            try:
+                wanted = subject.plain(data)
+            except (NotPlain, ValueError, RecursionError):
+                return "read", ""
+            if digest(wanted) != found:
+                return "another value", "an independent reader reads it otherwise"
+        return "read", ""
+
+    def _expected(self, subject: Subject) -> str:
+        if id(subject) not in self.expected:
+            with laid_out(subject, "", b"") as folder:
+                self.expected[id(subject)] = digest(subject.read(folder))
+        return self.expected[id(subject)]
+
+
+@contextmanager
+def laid_out(subject: Subject, victim: str, data: bytes) -> Iterator[Path]:
+    """The files of a subject in a folder, one of them with another content."""
+    folder = Path(tempfile.mkdtemp(prefix="anymodal-fuzz-"))
+    try:
+        for name, content in subject.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data if name == victim else content)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Raise Hang in the body after SECONDS of the processor; warnings are no outcome."""
+
+    def stop(*_: object) -> None:
+        raise Hang
+
+    old = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
+
+
+def _where(error: BaseException) -> str:
+    """The last line of the product in a traceback."""
+    found, step = "", error.__traceback__
+    while step is not None:
+        path = step.tb_frame.f_code.co_filename
+        if "anymodal" in path and "fuzz" not in path:
+            found = f" ({Path(path).name}:{step.tb_lineno})"
+        step = step.tb_next
+    return found
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or "allocate" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _status(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _reset_peak() -> int:
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    return _status("VmHWM")
+
+
+def work(pipe: Connection, seed: int) -> None:
+    """Read what the other end of the pipe asks for, until it asks for nothing. Runs in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    reader = Reader(seed)
+    taken = _status("VmSize")
+    resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, taken + ROOM))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pipe.send("ready")
+    while (number := pipe.recv()) is not None:
+        pipe.send(reader.outcome(number))
+    reader.place.cleanup()

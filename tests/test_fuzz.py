@@ -1,0 +1,167 @@
+"""Changed files and killed commands: a short slice of `make fuzz`, what it found, and that it would find a fault."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz import report, worker
+from fuzz.damage import BY_ENDING, damaged
+from fuzz.plain import NotPlain, read_png
+from fuzz.rewrite import rewritten
+from fuzz.subjects import Subject
+from PIL import Image
+from small_runs import ALONE
+
+import anymodal as am
+from anymodal.config import parse_yaml, read_config
+from anymodal.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_a_slice_of_the_campaign_finds_no_fault(tmp_path):
+    options = [
+        "--count",
+        "400",
+        "--seconds",
+        "400",
+        "--jobs",
+        "1",
+        "--seed",
+        "7",
+        "--kills",
+        "8",
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run([sys.executable, "tests/fuzz", *options], cwd=ROOT, env=ALONE, capture_output=True, text=True)
+    known = json.loads((tmp_path / "results.json").read_text())
+    assert done.returncode == 0, [known["reading"]["faults"], known["kills"]]
+    assert known["reading"]["next"] > 100 and sum(each["kills"] for each in known["kills"].values()) > 0
+
+
+class TestFaultsAreSeen:
+    """Readers with a fault of each kind."""
+
+    @staticmethod
+    def kinds(read, files=None, plain=None, count=40):
+        files = files or {"a.json": b'{"a": [1, 2, 3], "b": "text"}'}
+        reader = worker.Reader(0, [Subject("x", "y", files, tuple(files), read, plain=plain)])
+        return {reader.outcome(number).kind for number in range(count)}
+
+    def test_another_exception(self):
+        assert "other exception" in self.kinds(lambda folder: json.loads((folder / "a.json").read_bytes()))
+
+    def test_a_clean_error_and_a_value(self):
+        def read(folder):
+            try:
+                return repr(json.loads((folder / "a.json").read_text("utf-8-sig")))
+            except (ValueError, RecursionError):
+                raise am.DataError("no JSON") from None
+
+        assert self.kinds(read) == {"clean error", "read"}
+
+    def test_the_same_in_another_spelling_is_another_value(self):
+        assert "another value" in self.kinds(lambda folder: (folder / "a.json").read_bytes())
+
+    def test_another_value_than_an_independent_reader_has(self):
+        assert "another value" in self.kinds(lambda folder: 1, plain=lambda data: 2)
+
+    def test_a_hang(self, monkeypatch):
+        monkeypatch.setattr(worker, "SECONDS", 0.05)
+
+        def read(folder):
+            end = time.process_time() + 2
+            while time.process_time() < end:
+                pass
+
+        assert self.kinds(read, count=1) == {"hang"}
+
+    def test_memory(self, monkeypatch):
+        monkeypatch.setattr(worker, "MEMORY", 2**25)
+        assert self.kinds(lambda folder: len(np.ones(2**27, np.uint8)), count=1) == {"memory"}
+
+        def swallowed(folder):
+            try:
+                raise MemoryError
+            except MemoryError as error:
+                raise am.DataError("cannot be read") from error
+
+        assert "memory" in self.kinds(swallowed, count=1)
+
+
+def test_inputs_are_a_function_of_seed_and_number():
+    subject = Subject("x", "y", {"a.json": b"[1, 2, 3]"}, ("a.json",), lambda folder: None)
+    first, second = (worker.Reader(3, [subject]).input(9)[2] for _ in range(2))
+    assert first == second != worker.Reader(4, [subject]).input(9)[2]
+
+
+def test_changes_take_whatever_lies_in_a_file():
+    """No change fails, also on what other changes have left."""
+    for ending in BY_ENDING:
+        for seed in range(60):
+            rng = random.Random(seed)
+            data = rng.randbytes(rng.randrange(200))
+            assert isinstance(damaged(f"a{ending}", data, rng), bytes)
+
+
+def test_the_plain_reader_of_png_reads_what_pillow_writes():
+    array = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    assert np.array_equal(read_png(file.getvalue()), array)
+    assert np.array_equal(read_png(rewritten("a.png", file.getvalue(), random.Random(1))), array)
+    with pytest.raises(NotPlain):
+        read_png(file.getvalue()[:-20])
+
+
+def test_the_table_is_put_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results of make fuzz -->\nold\n<!-- end -->\nafter\n")
+    known = {
+        "date": "2026-01-01",
+        "version": "1",
+        "reading": {"seed": 0, "groups": {"tars": {"read": 3, "hang": 1}}},
+        "kills": {"train": {"kills": 2, "too late": 0, "same result": 1, "clean error": 0, "faults": 1}},
+    }
+    report.renew(page, known)
+    text = page.read_text()
+    assert "| tars | 0 | 3 | 0 | 1 |" in text and "| train | 2 | 0 | 1 | 0 | 1 |" in text and "old" not in text
+    assert text.startswith("before\n") and text.endswith("<!-- end -->\nafter\n") and report.faults(known) == 2
+
+
+# What the campaign found.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"\\uD83D\\uDE00"',
+        '"\\uD800": 1',
+        "[&a '\\', \"\\uDFFF\"]",
+        '!!timestamp "x"',
+        '!!float ""',
+        "!!bool x",
+        "!!map [a]",
+    ],
+)
+def test_what_only_looks_like_yaml_is_one_clean_error(text):
+    with pytest.raises(ConfigError):
+        parse_yaml(text)
+    assert parse_yaml("[é, 2001-01-01, !!set {a}]")[0] == "é"
+
+
+def test_a_base_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text('base: "\\uD83D\\uDE00"')
+    with pytest.raises(ConfigError, match=r"a\.yaml is not YAML"):
+        read_config(path)
