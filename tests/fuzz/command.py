@@ -47,19 +47,20 @@ def main(
         from fuzz import kills as killing
 
         known["kills"] = killing.campaign(kills, seed, out / "kills", click.echo)
-    if count:
-        began = time.monotonic()
-        reading = known.get("reading", {})
-        start = first if first is not None else reading.get("next", 0) if reading.get("seed") == seed else 0
-        counts, following = run(seed, start, count, seconds, jobs, _say)
-        known["reading"] = _added(reading if start and reading.get("seed") == seed else {}, counts) | {
-            "seed": seed,
-            "next": following,
-            "seconds": round(time.monotonic() - began),
-        }
-        _say(counts, following)
     known |= {"date": datetime.now(UTC).date().isoformat(), "version": am.__version__}
-    (out / "results.json").write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+    began = time.monotonic()
+    earlier = reading if (reading := known.get("reading", {})).get("seed") == seed and first is None else {}
+
+    def keep(counts: Counts, following: int) -> None:
+        """Say and write down what is known so far."""
+        _say(counts, following)
+        taken = earlier.get("seconds", 0) + round(time.monotonic() - began)
+        known["reading"] = {**_added(earlier, counts), "seed": seed, "next": following, "seconds": taken}
+        _write(out / "results.json", known)
+
+    if count:
+        keep(*run(seed, earlier.get("next", 0) if first is None else first, count, seconds, jobs, keep))
+    _write(out / "results.json", known)
     from fuzz.report import faults, renew
 
     if page is not None:
@@ -82,6 +83,10 @@ def _replay(seed: int, number: int, out: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write(path: Path, known: dict[str, Any]) -> None:
+    path.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")
 
 
 def _added(known: dict[str, Any], counts: Counts) -> dict[str, Any]:

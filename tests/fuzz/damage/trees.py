@@ -50,7 +50,7 @@ def tree(value: Any, rng: random.Random, values: tuple[Any, ...] = ODD_VALUES) -
         inside[rng.choice(ODD_TEXTS)] = inside.pop(key)
     elif kind == 6:
         inside[key] = [inside[key]] if rng.random() < 0.5 else {"a": inside[key]}
-    elif isinstance(inside[key], (int, float)) and not isinstance(inside[key], bool):
+    elif isinstance(inside[key], (int, float)) and not isinstance(inside[key], bool) and abs(inside[key]) < 1e300:
         inside[key] = rng.choice((-inside[key], inside[key] + 1, inside[key] * 2, inside[key] / 2, inside[key] * 1000))
     elif isinstance(inside[key], str):
         inside[key] = plain(inside[key].encode(), rng).decode("utf-8", "replace")

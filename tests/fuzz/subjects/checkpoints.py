@@ -11,7 +11,7 @@ from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import MODEL
 
 import anymodal as am
-from anymodal.checkpoints.tokenizer import load_any, save_tokenizer
+from anymodal.checkpoints.tokenizer import load_tokenizer, save_tokenizer
 from anymodal.checkpoints.weights import WeightFile
 from anymodal.model import ModelConfig
 from anymodal.text import Vocabulary
@@ -25,7 +25,7 @@ def checkpoints(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
         modality = small(kind)
         save_tokenizer(modality, folder / f"tokenizer-{kind}")
         held = held_in(folder / f"tokenizer-{kind}")
-        yield Subject("tokenizers", kind, held, tuple(held), lambda f: load_any(f).state_dict(), 3)
+        yield Subject("tokenizers", kind, held, tuple(held), lambda f: load_tokenizer(f).state_dict(), 3)
     weights = held_in(folder / "tokenizer-depth")["model.safetensors"]
     yield Subject("safetensors", "weights", {"a.safetensors": weights}, ("a.safetensors",), _tensors, 4, _plain_tensors)
     members = [small(name) for name in ("depth", "semseg")] + [
