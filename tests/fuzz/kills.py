@@ -15,6 +15,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,12 @@ class Job:
 def _run(job: Job, out: Path, again: bool, log: Path) -> int:
     """Start a run in a fork of this process, which leads a group of its own; the process id."""
     if pid := os.fork():
+        with suppress(OSError):  # whoever comes first, parent or child, makes the group
+            os.setpgid(pid, pid)
         return pid
     code = 70
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
