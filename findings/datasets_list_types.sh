@@ -3,7 +3,8 @@
 # the features still say uint8 and float64, and a single float64 stays one. 16777217 becomes 16777216.
 #
 # Seen:
-#   (not run yet)
+#   5.2.0 {'ids': List(Value('uint8')), 'numbers': List(Value('float64')), 'number': Value('float64')} {'ids':
+#   'int64', 'numbers': 'float32', 'number': 'float64'} 1.6777216e+07
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

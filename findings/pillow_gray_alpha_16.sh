@@ -3,7 +3,7 @@
 # 3; without the alpha channel the same samples are read whole.
 #
 # Seen:
-#   (not run yet)
+#   13.0.0 RGBA [3, 3] I;16 [1000, 1023]
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -3,7 +3,7 @@
 # 0..20, come back as other ids. The picture says nothing of it afterwards: mode L, no key in `info`.
 #
 # Seen:
-#   (not run yet)
+#   13.0.0 L {} [0, 1, 10, 20] -> [0, 13, 128, 255]
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -3,7 +3,7 @@
 # that is flipped along an inner axis (a mirrored picture), and gives other numbers back: the rows are shuffled.
 #
 # Seen:
-#   (not run yet)
+#   26.0.1 [[3, 4, 5], [0, 1, 2]] -> [[3, 5, 1], [4, 0, 2]]
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -4,7 +4,7 @@
 # in another order, and nothing is said. 0.7.0 wrote it as it is.
 #
 # Seen:
-#   (not run yet)
+#   0.8.0 [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]] -> [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

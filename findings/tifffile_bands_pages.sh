@@ -4,7 +4,7 @@
 # one row of the picture as if it were all.
 #
 # Seen:
-#   (not run yet)
+#   2026.3.3 {3: (1, (20, 30, 3)), 12: (20, (30, 12))} (1, (20, 30, 12))
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -22,6 +22,7 @@ import tifffile
 def pages(bands, **options):
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((20, 30, bands), np.uint16), **options)
+    file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         return len(tiff.pages), tiff.pages[0].shape
 

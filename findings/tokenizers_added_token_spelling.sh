@@ -3,7 +3,7 @@
 # that too. 0.22.2 gave the token as it was added, so a text, or a table of class names, changes with the library.
 #
 # Seen:
-#   (not run yet)
+#   0.22.2|Traffic Light|Traffic Light 0.23.3|traffic light|traffic light
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -4,7 +4,7 @@
 # At the top of a tar such members are left out.
 #
 # Seen:
-#   (not run yet)
+#   1.0.2 [('cats/', ['a.txt', 'b.txt']), ('d', ['txt'])]
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -4,7 +4,11 @@
 # back as one white plane.
 #
 # Seen:
-#   (not run yet)
+#   1.0.2 pil [255]
+#   1.0.2 rgb8 [255]
+#   1.0.2 l8 [255]
+#   1.0.2 rgb [1.0]
+#   1.0.2 l [1.0]
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -8,12 +8,14 @@ import random
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fuzz import report, worker
 from fuzz.damage import BY_ENDING, damaged
+from fuzz.kills import COLUMNS
 from fuzz.plain import NotPlain, read_png
 from fuzz.rewrite import rewritten
 from fuzz.subjects import Subject
@@ -135,11 +137,11 @@ def test_the_table_is_put_between_its_marks(tmp_path):
         "date": "2026-01-01",
         "version": "1",
         "reading": {"seed": 0, "groups": {"tars": {"read": 3, "hang": 1}}},
-        "kills": {"train": {"kills": 2, "too late": 0, "same result": 1, "clean error": 0, "faults": 1}},
+        "kills": {"train": dict(zip(COLUMNS, (2, 0, 1, 0, 0, 1), strict=True))},
     }
     report.renew(page, known)
     text = page.read_text()
-    assert "| tars | 0 | 3 | 0 | 1 |" in text and "| train | 2 | 0 | 1 | 0 | 1 |" in text and "old" not in text
+    assert "| tars | 0 | 3 | 0 | 1 |" in text and "| train | 2 | 0 | 1 | 0 | 0 | 1 |" in text and "old" not in text
     assert text.startswith("before\n") and text.endswith("<!-- end -->\nafter\n") and report.faults(known) == 2
 
 
@@ -169,3 +171,14 @@ def test_a_base_that_is_no_text_is_refused(tmp_path):
     path.write_text('base: "\\uD83D\\uDE00"')
     with pytest.raises(ConfigError, match=r"a\.yaml is not YAML"):
         read_config(path)
+
+
+@pytest.mark.parametrize("scaling", ["standardize", "log"])
+def test_holes_beside_depths_near_the_end_of_float32_are_filled_with_finite_ones(scaling):
+    low = {"low": 0.1} if scaling == "log" else {}
+    depth = am.registry().modality("depth")(size=8, patch=4, scaling=scaling, **low)
+    value = np.full((8, 8), 1e38, np.float32)
+    value[2:4, 3] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(depth.preprocess(value)).all()

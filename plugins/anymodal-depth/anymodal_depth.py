@@ -50,9 +50,13 @@ class Depth(ImageModality):
         return np.isfinite(depth) & ((depth > 0) if self.scaling == "log" else (depth != 0))
 
     def _as_in_files(self, depth: "np.ndarray") -> "np.ndarray":
-        """Depth rounded as files round it, so that holes are filled alike before and after a map was written."""
-        steps = np.rint(depth / self.high * 65535).astype(np.float32)
-        return steps / 65535 * np.float32(self.high)
+        """Depth rounded as files round it, so that holes are filled alike before and after a map was written.
+
+        What is far beyond their range stays as it is.
+        """
+        near = np.where(np.abs(depth) < 1e6 * self.high, depth, 0)
+        steps = np.rint(near / self.high * 65535).astype(np.float32)
+        return np.where(near == depth, steps / 65535 * np.float32(self.high), depth)
 
     def preprocess(self, value: Any) -> "np.ndarray":
         depth = np.asarray(value, np.float32)

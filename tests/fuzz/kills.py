@@ -34,6 +34,7 @@ from anymodal.text import Vocabulary
 from fuzz.subjects import digest
 
 LONGEST = 240.0  # seconds of a run that nobody kills
+COLUMNS = ("kills", "too late", "same result", "files left", "clean error", "faults")
 IGNORED = (".lock", "log.jsonl", "events.out")  # names, or how they begin, of files that hold times
 
 
@@ -210,6 +211,8 @@ def _judged(job: Job, out: Path, wanted: Any, folder: Path) -> tuple[str, str]:
     if found == wanted["files"]:
         return "same result", ""
     names = sorted(name for name in {*found, *wanted["files"]} if found.get(name) != wanted["files"].get(name))
+    if all(any(part.startswith(".") for part in Path(name).parts) for name in names):
+        return "files left", ", ".join(names[:5])
     return "faults", f"other files than without a kill: {', '.join(names[:5])}"
 
 
@@ -221,7 +224,7 @@ def campaign(count: int, seed: int, folder: Path, say: Callable[[str], None]) ->
     folder.mkdir(parents=True)
     table: dict[str, dict[str, Any]] = {}
     for job in (made := jobs(folder)):
-        counts: dict[str, Any] = dict.fromkeys(("kills", "too late", "same result", "clean error", "faults"), 0)
+        counts: dict[str, Any] = dict.fromkeys(COLUMNS, 0)
         wanted, seconds = _unharmed(job, folder)
         details = []
         for _ in range(-(-count // len(made))):

@@ -30,7 +30,7 @@ def tables(known: dict[str, Any]) -> str:
         lines += _table(["files", *KINDS], rows)
     if kills := known.get("kills"):
         lines += ["", f"{sum(each['kills'] for each in kills.values())} kills:", ""]
-        keys = ("kills", "too late", "same result", "clean error", "faults")
+        keys = ("kills", "too late", "same result", "files left", "clean error", "faults")
         lines += _table(["command", *keys], [[name, *(str(each[key]) for key in keys)] for name, each in kills.items()])
     return "\n".join(lines)
 
