@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NAMED = re.compile(r"`(test_\w+\.py)::([\w:]+)`")
+NAMED = re.compile(r"`((?:\w+/)?test_\w+\.py)::([\w:]+)`")
 PAGE = (ROOT / "docs/explanation/security.md").read_text()
 FINDINGS = (ROOT / "findings/README.md").read_text()
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymodal.checkpoints.formats.fourm.tokenizer_config import parse_tokenizer_config
-from anymodal.checkpoints.formats.fourm.tokenizers import read_tokenizer, tokenizer_keys
+from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_in, tokenizer_keys
 from anymodal.config import structure
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
@@ -264,7 +264,7 @@ def sine_filled(name: str) -> VQTokenizer:
             values = (0.37 * index + 0.11 * number).sin_() * (0.02 if len(shape) > 1 else 0.1)
             values += float(len(shape) == 1 and key.endswith("weight"))
         state[key] = values.float().view(shape)
-    return read_tokenizer(InMemory(state), config, name)
+    return tokenizer_in(InMemory(state), config, name)
 
 
 def assert_start(values: Tensor, *expected: float) -> None:

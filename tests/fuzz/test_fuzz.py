@@ -13,20 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import report, worker
-from fuzz.damage import BY_ENDING, damaged
-from fuzz.kills import COLUMNS
-from fuzz.plain import NotPlain, read_png
-from fuzz.rewrite import rewritten
-from fuzz.subjects import Subject
 from PIL import Image
 from small_runs import ALONE
 
 import anymodal as am
 from anymodal.config import parse_yaml, read_config
 from anymodal.errors import ConfigError
+from fuzz import report, worker
+from fuzz.damage import BY_ENDING, damaged
+from fuzz.kills import COLUMNS
+from fuzz.plain import NotPlain, read_png
+from fuzz.rewrite import rewritten
+from fuzz.subjects import Subject
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow

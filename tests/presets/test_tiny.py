@@ -17,7 +17,7 @@ from anymodal.checkpoints.presets import locate
 from anymodal.testing.tiny import one_thread
 from benchmarks import quality
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MEGABYTES = 24
 
 

@@ -18,7 +18,7 @@ import anymodal.families
 from anymodal.errors import ConfigError, DataError
 from anymodal.plugins.template import families, filled, write_plugin
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FILES = {"pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github/workflows/test.yml"}
 
 

@@ -15,8 +15,8 @@ import anymodal as am
 from anymodal.plugins.registry import Registry
 from anymodal.testing import check
 
-ROOMS = sorted((Path(__file__).parent / "museum").glob("api_*"))
-OLDEST = Path(__file__).parent / "museum" / "checkpoint_1"
+ROOMS = sorted((Path(__file__).parents[1] / "museum").glob("api_*"))
+OLDEST = Path(__file__).parents[1] / "museum" / "checkpoint_1"
 
 
 @pytest.fixture(params=ROOMS, ids=lambda room: room.name)

@@ -27,7 +27,7 @@ from anymodal.training.multimodal.run import train
 from anymodal.training.teachers.run import TeacherRun
 from anymodal.training.tokenizers.recipe import TokenizerRun
 
-RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
+RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 
 
 @pytest.fixture(scope="module")

@@ -272,7 +272,7 @@ CASES: dict[str, Callable[[], torch.nn.Module]] = {
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("ranks")
-    words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), __file__]
+    words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), __file__]
     started = [subprocess.Popen([*words, str(rank), str(folder / "store"), str(folder)]) for rank in range(2)]
     assert [process.wait(timeout=120) for process in started] == [0, 0]
     return [load_file(folder / f"{rank}.safetensors") for rank in range(2)]

@@ -24,7 +24,7 @@ from anymodal.training.teachers.run import TeacherRun
 from anymodal.training.tokenizers.recipe import TokenizerRun
 from anymodal.training.trackers import TrackingConfig
 
-RECIPES = Path(__file__).parent.parent / "recipes" / "tiny"
+RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 SCHEMAS = {"model": TrainConfig, "pictures": TrainConfig}
 
 

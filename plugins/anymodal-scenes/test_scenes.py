@@ -20,7 +20,7 @@ from PIL import Image
 from anymodal.errors import DataError, ValueProblem
 from anymodal.files import only_writer
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "scenes.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "tests" / "golden" / "scenes.json").read_text())
 SKY = class_id("sky-other-merged")
 indices = st.integers(0, 10**6)
 few = settings(max_examples=25)

@@ -32,7 +32,7 @@ from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.estimate import _forward, plan_tokenizer
 from anymodal.training.tokenizers.recipe import TokenizerRun
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 FOURM = RECIPES / "fourm"
 MODELS = sorted(path.stem for path in FOURM.glob("*.yaml"))
 TOKENIZERS = sorted(path.stem for path in (FOURM / "tokenizers").glob("*.yaml"))

@@ -55,7 +55,7 @@ def test_every_recorded_number_is_met(suite: str) -> None:
 def test_the_command_compares_a_folder(tmp_path: Path) -> None:
     """A script that is run by its path, with libraries and not its own files under their names."""
     copied(tmp_path, "tok/presets.json", "tok/vqvae_sam*", "text/span_merge.json")
-    command = [sys.executable, str(Path(__file__).parent / "parity"), str(tmp_path)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "parity"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
