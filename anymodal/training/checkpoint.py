@@ -301,7 +301,7 @@ def _state(path: Path) -> dict[str, Any]:
     try:
         file = path / STATE_FILE
         state = json.loads(file.read_text()) if file.stat().st_size <= STATE_LIMIT else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return state if isinstance(state, dict) else {}
 
@@ -310,5 +310,5 @@ def _is_complete(path: Path) -> bool:
     try:
         sizes = _state(path)["files"]
         return all(Path(name).name == name and (path / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, KeyError, TypeError, AttributeError):
+    except (OSError, KeyError, TypeError, AttributeError, ValueError):  # of names with a NUL, for example
         return False
