@@ -15,12 +15,14 @@ from anymodal.checkpoints.load import load as load_bundle
 from anymodal.checkpoints.record import About, Bundle
 from anymodal.checkpoints.repository import Access
 from anymodal.checkpoints.tokenizer import load_tokenizer
-from anymodal.errors import GenerationError
+from anymodal.errors import CheckpointError, DataError, GenerationError, brief, system_errors
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, batches
 from anymodal.generation.plan import FINER, finer_streams, make_plan
+from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
+from anymodal.nn.device import usable_device
 from anymodal.outputs import Outputs
 from anymodal.tokens import ModalitySet, collate
 
@@ -67,7 +69,8 @@ class AnyModel:
         return self.transformer.input_table.device
 
     def to(self, device: str | torch.device) -> AnyModel:
-        """Move the Transformer and all tokenizers."""
+        """Move the Transformer and all tokenizers. Raises ConfigError where there is no such device."""
+        device = usable_device(device)
         self.transformer.to(device)
         for modality in self.modalities:
             modality.to(device)
@@ -98,11 +101,8 @@ class AnyModel:
     ) -> Features:
         """What the encoder says of inputs: the normed states that the decoder reads, one for each input token.
 
-        Gradients flow to the model's weights unless the caller turns them off (``with torch.no_grad()``).
-
         Args:
-            inputs: plain values by modality name, or a list of those of several samples, which may differ in what they
-                have.
+            inputs: plain values by modality name, or a list of those of samples that may differ in what they have.
             layers: states after these blocks of the encoder, from 0, or from -1 backwards; each is normed by the last
                 norm, so that ``layers=[-1]`` is the default.
             pool: 'mean' for one vector a sample, the mean over its tokens, without padding.
@@ -178,13 +178,10 @@ class AnyModel:
         Args:
             inputs: as for `generate`, like all the others.
 
-        Returns:
-            An iterator of what each step did.
-
         Raises:
             AnymodalError: as `generate`; what is wrong with the request is raised at once.
         """
-        (batch,) = batches(self.modalities, [inputs], targets, [seed], weights, options, common)
+        (batch,) = batches(self.modalities, [inputs], targets, sample_seeds(seed, 1), weights, options, common)
         return batch.steps(self.transformer)
 
     def generate_batch(
@@ -203,7 +200,7 @@ class AnyModel:
         Args:
             inputs: those of each sample.
             seed: sample i uses `seed` + i, or the i-th of a list.
-            progress: is called after every step for each sample in it; `step.sample` is its number.
+            progress: is called after every step for each sample; `step.sample` is its number.
 
         Returns:
             The outputs of each sample.
@@ -211,9 +208,7 @@ class AnyModel:
         Raises:
             GenerationError: not as many seeds as samples; else as `generate`.
         """
-        seeds = [seed + i for i in range(len(inputs))] if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(inputs):
-            raise GenerationError(f"{len(seeds)} seeds for {len(inputs)} samples; give one each, or a single number")
+        seeds = sample_seeds(seed, len(inputs))
         results: dict[int, Outputs] = {}
         for batch in batches(self.modalities, inputs, targets, seeds, weights, options, common):
             results |= self._finished(batch, progress)
@@ -256,7 +251,7 @@ class AnyModel:
             attrs.evolve(target, stream=finer[target.stream])
             for target in make_plan(self.modalities, list(finer), list(values), None, options, common, FINER)
         ]
-        batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], [seed])
+        batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], sample_seeds(seed, 1))
         made = self._finished(batch, progress)[0]
         return Outputs(self.modalities, {name: made[stream] for name, stream in finer.items()}, values, made.tokens)
 
@@ -291,6 +286,8 @@ class AnyModel:
         **options: Any,
     ) -> np.ndarray:
         """`embed` for several samples in one batch: (samples, channels). All use the same seed."""
+        if not isinstance(to, str):
+            raise GenerationError(f"embed predicts one modality, by its name, got {brief(to)}")
         how = RETRIEVAL | options
         outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **how)
         vectors = [np.asarray(out[to]) for out in outputs]
@@ -324,7 +321,8 @@ class AnyModel:
         """
         from anymodal.checkpoints.formats.native.write import save
 
-        return save(self.bundle, Path(folder), dtype, max_shard_size)
+        with system_errors(DataError, f"cannot write {brief(str(folder))}"):
+            return save(self.bundle, Path(folder), dtype, max_shard_size)
 
     def push_to_hub(
         self,
@@ -395,6 +393,7 @@ def load(
         vocabulary=vocabulary,
         load_tokenizer=load_tokenizer,
     )
-    bundle = load_bundle(name, options, revision)
-    model = AnyModel(bundle.modalities, bundle.transformer, bundle.about)
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with system_errors(CheckpointError, f"{brief(name)} cannot be read"):
+        bundle = load_bundle(name, options, revision)
+    return AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)

@@ -13,9 +13,10 @@ AnymodalError                    catch this one to catch them all
 
 from __future__ import annotations
 
+import contextlib
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 LONGEST = 1200  # characters of a message, whatever a file put into it
 
@@ -100,6 +101,15 @@ def one_line(said: object, most: int | None = None) -> str:
 def cause(error: BaseException) -> str:
     """What the system says of an error of its own, such as "No space left on device"; else the error's message."""
     return one_line(getattr(error, "strerror", None) or error)
+
+
+@contextlib.contextmanager
+def system_errors(kind: type[AnymodalError], what: str) -> Iterator[None]:
+    """Make an error of the system in the body, such as a name that is too long, one of `kind`: "`what`: its reason"."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {cause(error)}") from None
 
 
 def nearest(name: str, known: Iterable[object]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable, init_fields
-from anymodal.config.validators import at_least, at_most, integer, real
+from anymodal.config.validators import at_least, at_most, finite, integer, real
 from anymodal.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
-HIGHEST = 1000.0  # of temperatures and powers in an anneal
+HIGHEST = 1000.0  # of temperatures, and of powers in an anneal
 COLDEST = 1e-9  # of the linear anneal
 
 
@@ -276,11 +276,11 @@ class Sampling:
     scheme: str = attrs.field(default="roar", converter=_scheme)
     steps: int = attrs.field(default=8, converter=integer, validator=at_least(1))
     schedule: TokenSchedule = attrs.field(default=LinearSchedule(), converter=_schedule)
-    temperature: float = attrs.field(default=1.0, converter=real, validator=at_least(0))
+    temperature: float = attrs.field(default=1.0, converter=real, validator=[at_least(0), at_most(HIGHEST)])
     anneal: Anneal = attrs.field(default=ConstantAnneal(), converter=_anneal)
     top_k: int = attrs.field(default=0, converter=integer, validator=at_least(0))
     top_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
-    guidance: float = attrs.field(default=1.0, converter=real)
+    guidance: float = attrs.field(default=1.0, converter=real, validator=finite)
     samples: int = attrs.field(default=1, converter=integer, validator=at_least(1))
 
     def plan(self, total: int) -> list[Step]:

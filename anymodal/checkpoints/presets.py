@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anymodal.checkpoints.formats import FORMATS
 from anymodal.checkpoints.repository import CONFIG, REPOSITORY, Access, Files, Folder, Repository, SingleFile
-from anymodal.errors import CheckpointError, UnknownModality, nearest
+from anymodal.errors import CheckpointError, UnknownModality, brief, nearest
 from anymodal.plugins.registry import registry
 
 
@@ -33,7 +33,12 @@ def resolve(name: str | Path, revision: str | None = None, access: Access | None
     Raises:
         CheckpointError: If the name is none of these.
     """
-    path = Path(name).expanduser()
+    if not isinstance(name, (str, Path)):
+        raise CheckpointError(f"a model is loaded by a name or a path, got {brief(name)}")
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:
+        raise CheckpointError(f"{str(name)!r} names the home of a user that there is not") from None
     if path.is_file():
         return SingleFile(path)
     text = str(name)

@@ -97,7 +97,7 @@ def _value(model: Any, name: str, text: str) -> Any:
     if model.modalities[name].family != "text":
         return Path(text)
     path = Path(text) if len(text) < 1000 and "\n" not in text else None
-    if path is not None and path.suffix in model.modalities[name].suffixes:
+    if path is not None and path.suffix.lower() in model.modalities[name].suffixes:
         return path
     if not text.strip():
         raise ValueProblem(f"{name} is empty; give some text")

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from anymodal.errors import GenerationError, brief
 from anymodal.generation.plan import Target, chosen_targets, make_plan
 from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
@@ -61,6 +62,8 @@ def batches(
     """The batches of a request, whose arguments are those of `AnyModel.generate_batch`. Raises as it does."""
     groups: dict[frozenset[str], list[int]] = {}
     for number, sample in enumerate(inputs):
+        if not isinstance(sample, Mapping) or not all(isinstance(name, str) for name in sample):
+            raise GenerationError(f"inputs are a dict of values by modality, got {brief(sample)}")
         groups.setdefault(frozenset(sample), []).append(number)
     for given, numbers in groups.items():
         names = chosen_targets(modalities, targets, given)

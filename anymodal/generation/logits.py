@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anymodal.errors import GenerationError
+
 COLD = 1e-10  # a temperature up to this one counts as 0
 
 
@@ -28,9 +30,16 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
     return logits
 
 
+def _finite(logits: Tensor) -> Tensor:
+    """The logits themselves. Raises GenerationError where one is not finite, which would make all the same id."""
+    if not torch.isfinite(logits).all():
+        raise GenerationError("the model's scores are not finite: its weights are damaged, or guidance is too strong")
+    return logits
+
+
 def probabilities(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 0.0) -> Tensor:
     """Probabilities (n, V), filtered before the temperature; at temperature 0 all on the most likely id."""
-    logits = filter_logits(logits.float(), top_k, top_p)
+    logits = filter_logits(_finite(logits.float()), top_k, top_p)
     if temperature <= COLD:
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
     return (logits / temperature).softmax(-1)
@@ -54,7 +63,7 @@ def draw(
     Returns:
         Ids (n,), and the probability of each (n,).
     """
-    logits = filter_logits(logits.float(), top_k, top_p)
+    logits = filter_logits(_finite(logits.float()), top_k, top_p)
     temperatures = torch.as_tensor(temperature, dtype=torch.float32).expand(len(logits))
     greedy = bool((temperatures <= COLD).all())
     temperatures = temperatures.to(logits.device)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from anymodal.errors import ConfigError, GenerationError, UnknownModality, nearest
+from anymodal.errors import ConfigError, GenerationError, UnknownModality, brief, nearest
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.sampling import SCHEMES, Sampling
@@ -38,7 +39,10 @@ def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | Non
     possible, layout = modalities.targets, modalities.layout
     if requested is None or requested == "all":
         return [name for name in possible if name not in given]
-    names = [requested] if isinstance(requested, str) else list(requested)
+    names = [requested] if isinstance(requested, str) else requested
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise GenerationError(f"targets are a name or a list of names, got {brief(requested)}")
+    names = list(names)
     for name in names:
         modality = modalities.owner(name)
         if name not in possible and not (name in layout and layout[name].target):
@@ -99,9 +103,12 @@ def make_plan(
         GenerationError: weights name what is not given, or a target cannot merge several samples.
     """
     grounded = any(modalities.owner(name).photographic for name in given)
-    for name in options or {}:
+    for name, own in (options or {}).items():
+        if not isinstance(own, Mapping):
+            raise GenerationError(f"the options of {name!r} are a dict such as {{'steps': 8}}, got {brief(own)}")
         if name not in names:
             raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, names)}")
+    Sampling(**{key: value for key, value in common.items() if key in OPTIONS})  # also what fits no target is checked
     by_stream = _weights_by_stream(modalities, weights, given) if weights else None
     plan = []
     for name in names:
@@ -119,6 +126,8 @@ def _weights_by_stream(
     for name, weight in weights.items():
         if name not in given:
             raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            raise GenerationError(f"the weight of {name!r} must be a finite number, got {brief(weight)}")
         result |= dict.fromkeys(modalities.input_streams(name), float(weight))
     return result
 

@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import operator
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from anymodal.errors import ConfigError, GenerationError, brief
+
+TORCH_BITS = 32  # of a seed that PyTorch's generator on the CPU looks at
+
+
+def sample_seeds(seed: object, count: int) -> list[int]:
+    """The seed of each of `count` samples: `seed` + i, or the i-th of a list.
+
+    Raises:
+        ConfigError: a seed is no whole number.
+        GenerationError: there are not as many seeds as samples.
+    """
+    if not isinstance(seed, (list, tuple, np.ndarray)):
+        return [_whole(seed) + i for i in range(count)]
+    if len(seed) != count:
+        raise GenerationError(f"{len(seed)} seeds for {count} samples; give one each, or a single number")
+    return [_whole(each) for each in seed]
+
+
+def _whole(seed: object) -> int:
+    try:
+        return operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        raise ConfigError(f"a seed is a whole number, got {brief(seed)}") from None
+
+
+def torch_seed(seed: int) -> int:
+    """A seed that PyTorch's generator tells from others: one of more than 32 bits, or below 0, by its hash."""
+    if 0 <= seed < 2**TORCH_BITS:
+        return seed
+    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[: TORCH_BITS // 8], "big")
 
 
 class SampleRng:
@@ -14,7 +49,7 @@ class SampleRng:
     """
 
     def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(torch_seed(seed))
 
     def order(self, positions: np.ndarray) -> np.ndarray:
         """The positions (n,) of a grid in the order in which they are decided."""
@@ -32,4 +67,5 @@ class SampleRng:
         """Independent choices for several draws from the same inputs."""
         if count == 1:
             return [self]
-        return [SampleRng(int(s)) for s in torch.randint(2**62, (count,), generator=self._generator)]
+        seeds = torch.randint(2**62, (count,), generator=self._generator) % 2**TORCH_BITS
+        return [SampleRng(int(seed)) for seed in seeds]

@@ -52,11 +52,14 @@ def fit(
         The model, ready to generate.
 
     Raises:
-        ConfigError: there are no samples.
+        ConfigError: there are no samples, or one lacks a modality.
         ValueProblem: a sample has a value that its modality cannot read.
     """
     if not samples:
         raise ConfigError("fit needs at least one sample")
+    for number, sample in enumerate(samples):
+        if missing := [modality.name for modality in modalities if modality.name not in sample]:
+            raise ConfigError(f"sample {number} has no {' and no '.join(missing)}; fit needs all modalities of each")
     torch.manual_seed(seed)
     config = ModelConfig(dim=dim, encoder_depth=2, decoder_depth=2, heads=4)
     values = [modalities.accept(sample) for sample in samples]

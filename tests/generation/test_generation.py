@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, SpaceError, UnknownModality
 from anymodal.generation import Sampler, SampleState, StreamTokens, Target
 from anymodal.generation.logits import combine, draw, filter_logits
@@ -223,3 +224,50 @@ def test_tokens_outside_their_space_are_refused(small_model):
     for values, positions in (([32], [0]), ([-1], [0]), ([1], [16]), ([1, 2], [0])):
         with pytest.raises(SpaceError, match="'depth'"):
             SampleState(layout, {"depth": StreamTokens(np.array(values), np.array(positions))})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"guidance": float("nan")}, "guidance must be finite"),
+        ({"guidance": float("inf")}, "guidance must be finite"),
+        ({"guidance": 1e38, "scheme": "roar", "temperature": 1.0}, "scores are not finite"),
+        ({"temperature": float("inf")}, "temperature must be at most"),
+        ({"anneal": "down:nan"}, "minimum must be"),
+        ({"anneal": "downx:1"}, "downx"),
+        ({"samples": 0}, "samples must be at least 1"),
+        ({"weights": {"rgb": float("nan")}}, "weight of 'rgb' must be a finite number"),
+        ({"weights": {"rgb": "x"}}, "weight of 'rgb' must be a finite number"),
+        ({"seed": None}, "a seed is a whole number, got None"),
+        ({"seed": 1.5}, "a seed is a whole number"),
+        ({"options": {"depth": None}}, "options of 'depth' are a dict"),
+        ({"targets": 5}, "targets are a name or a list"),
+        ({"targets": [None]}, "targets are a name or a list"),
+        ({"inputs": None}, "inputs are a dict"),
+    ],
+)
+def test_arguments_that_cannot_be_are_one_error(small_model, picture, arguments, words):
+    request = {"inputs": {"rgb": picture}, "targets": "depth", **arguments}
+    with pytest.raises(am.AnymodalError, match=words):
+        small_model.generate(request.pop("inputs"), request.pop("targets"), **request)
+
+
+def test_the_whole_seed_counts(small_model):
+    def made(seed):
+        how = {"scheme": "roar", "temperature": 1.0}
+        return small_model.generate({"caption": "a cup"}, "depth", seed=seed, **how).tokens["depth"].tolist()
+
+    assert made(7) == made(np.int64(7))
+    assert len({tuple(made(seed)) for seed in (7, 7 + 2**32, 7 + 2**70, -7)}) == 4
+
+
+@pytest.mark.parametrize("device", ["x", "cuda:99", 5.5])
+def test_devices_that_are_not_there_are_one_error(small_model, device):
+    with pytest.raises(am.ConfigError, match="no device"):
+        small_model.to(device)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody9/x", None, 5])
+def test_names_of_no_model_are_one_error(name):
+    with pytest.raises(am.CheckpointError):
+        am.load(name)
