@@ -19,11 +19,12 @@ import attrs
 import numpy as np
 import pytest
 
+import anymodal
 from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.plugins.isolated import probe, probed
-from anymodal.plugins.registry import Registry, summary
+from anymodal.plugins.registry import Registry, summary, use
 from anymodal.spaces import Stream, TokenSpace
 
 MODALITY = """
@@ -588,3 +589,23 @@ def test_problems_are_logged_once(shelf, caplog):
     registry.modalities(), registry.modalities()
     (record,) = caplog.records
     assert "plugin odd (odd-one 1.2, metadata): has the malformed value" in record.getMessage()
+
+
+def test_a_metric_is_added_without_the_core():
+    """Scores are those of the class in use: a subclass adds one, here and wherever the modality is scored."""
+    registry = Registry()
+    depth = registry.modality("depth")
+
+    class Depth(depth):
+        """Depth with one more metric."""
+
+        name = "depth"
+
+        def score(self, predictions, truths):
+            gaps = [np.abs(p - t).max() for p, t in zip(predictions, truths, strict=True)]
+            return {**super().score(predictions, truths), "worst": float(max(gaps))}
+
+    registry.add(Depth, replace=True)
+    with use(registry):
+        scored = anymodal.ModalitySet(["depth"])["depth"].score([np.ones((2, 2))], [np.full((2, 2), 3.0)])
+    assert scored["worst"] == 2 and "abs_rel" in scored
