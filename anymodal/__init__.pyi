@@ -35,12 +35,14 @@ from .labeler import Labeler as Labeler
 from .labeler import PictureLabeler as PictureLabeler
 from .modality import API as API
 from .modality import Modality as Modality
+from .outputs import Outputs as Outputs
 from .plugins.registry import modalities as modalities
 from .plugins.registry import registry as registry
 from .sampling import Sampling as Sampling
 from .spaces import DenseSpace as DenseSpace
 from .spaces import Stream as Stream
 from .spaces import TokenSpace as TokenSpace
+from .text import Vocabulary as Vocabulary
 from .tokens import ModalitySet as ModalitySet
 from .training.in_memory import fit as fit
 from .training.multimodal.run import train as train

@@ -13,6 +13,7 @@ load the preset `tiny`, and those after them, are skipped where its checkpoint d
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import json
@@ -296,3 +297,14 @@ def test_every_modality_is_documented():
 @pytest.mark.parametrize("page", [p for p in PAGES if GENERATED.search(p.read_text())], ids=label)
 def test_generated_parts_exist(page):
     assert set(GENERATED.findall(page.read_text())) <= set(generator().PARTS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_pages_import_what_is_public(page):
+    """What a folder's `__init__` exports is public, and what stands in a module at the top; nothing deeper is shown."""
+    for module, names in re.findall(r"^from (anymodal(?:\.\w+)*) import (.+)$", page.read_text(), re.MULTILINE):
+        assert module.count(".") < 2, f"{page.name} imports from {module}"
+        face = importlib.import_module(module)
+        for name in names.split(", "):
+            exported = getattr(face, "__all__", dir(face))
+            assert name in exported or module == "anymodal", f"{page.name} imports {name}, which {module} hides"

@@ -9,3 +9,7 @@ losses.py      reconstruction losses by name
 
 They are trained in `anymodal.training.tokenizers`.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

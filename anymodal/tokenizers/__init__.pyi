@@ -1,0 +1,12 @@
+from .config import MLPConfig as MLPConfig
+from .config import NoiseConfig as NoiseConfig
+from .config import TokenizerConfig as TokenizerConfig
+from .config import UNetConfig as UNetConfig
+from .config import UViTConfig as UViTConfig
+from .config import ViTConfig as ViTConfig
+from .diffusion import DiffusionTokenizer as DiffusionTokenizer
+from .quantizers.base import Quantized as Quantized
+from .quantizers.base import Quantizer as Quantizer
+from .quantizers.config import QUANTIZERS as QUANTIZERS
+from .quantizers.config import QuantizerConfig as QuantizerConfig
+from .tokenizer import VQTokenizer as VQTokenizer
