@@ -346,7 +346,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             f"another run is writing to {folder}; wait for it, or choose another folder for --out"
         ) from None
     except OSError as error:
-        raise DataError(f"cannot write to {folder}: {cause(error)}") from None
+        raise DataError(f"cannot write to {folder}: {cause(error)}; choose another folder") from None
     try:
         yield
     finally:

@@ -314,7 +314,7 @@ class Shiftless(am.LabelMapModality):
     classes = ("grass", "sand", "snow", "rock", "mud")
 
     def postprocess(self, tensor: np.ndarray) -> np.ndarray:
-        return tensor.argmax(0).astype(np.uint8)
+        return tensor.argmax(0).clip(0, 4).astype(np.uint8)
 
 
 class Twins(am.NumbersModality):

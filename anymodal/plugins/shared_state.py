@@ -93,6 +93,8 @@ class _Filters:
             pass  # entering it makes the warnings module notice
 
 
+ENVIRONMENT = "the environment variables"
+
 # How each is read (None: nothing there yet) and restored.
 SHARED: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "the limit of recursion": (sys.getrecursionlimit, sys.setrecursionlimit),
@@ -138,7 +140,7 @@ SHARED: Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         _if_loaded("torch", lambda torch: torch.get_float32_matmul_precision(), "highest"),
         lambda precision: sys.modules["torch"].set_float32_matmul_precision(precision),
     ),
-    "the environment variables": (lambda: dict(os.environ), _restore_environment),
+    ENVIRONMENT: (lambda: dict(os.environ), _restore_environment),
     "the mask of new files (umask)": (_umask, os.umask),
     "what SIGINT does": (lambda: signal.getsignal(signal.SIGINT), _restore_signal(signal.SIGINT)),
     "what SIGTERM does": (lambda: signal.getsignal(signal.SIGTERM), _restore_signal(signal.SIGTERM)),

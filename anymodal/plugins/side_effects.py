@@ -9,7 +9,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 
-from anymodal.plugins.shared_state import SHARED
+from anymodal.plugins.shared_state import ENVIRONMENT, SHARED
 
 
 @contextlib.contextmanager
@@ -21,13 +21,23 @@ def watched(report: Callable[[str, str], object]) -> Iterator[None]:
         with contextlib.redirect_stdout(noise):
             yield
     finally:
-        changed = [what for what, (read, _) in SHARED.items() if before[what] is not None and read() != before[what]]
+        now = {what: read() for what, (read, _) in SHARED.items()}
+        changed = [what for what, value in before.items() if value is not None and now[what] != value]
         for what in changed:
             SHARED[what][1](before[what])
         for what in changed:
-            report(f"changes {what} while it is loaded (undone)", "change nothing global at import")
+            which = _named(what, before[what], now[what])
+            report(f"changes {which} while it is loaded (undone)", "change nothing global at import")
         if text := noise.getvalue().strip():
             report(f"prints to stdout while it is loaded: {text.splitlines()[0][:80]!r}", "use the module logging")
+
+
+def _named(what: str, before: object, now: object) -> str:
+    """What was changed; of the environment, which of its variables."""
+    if not isinstance(before, dict) or not isinstance(now, dict) or what != ENVIRONMENT:
+        return what
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return f"the environment variable {' and '.join(names)}"
 
 
 class _Noise(io.StringIO):

@@ -273,7 +273,7 @@ GLOBALS = {
     "deterministic algorithms of torch": "import torch\ntorch.use_deterministic_algorithms(True)",
     "autocast of torch": "import torch\ntorch.set_autocast_enabled('cpu', True)",
     "precision of matrix products of torch": "import torch\ntorch.set_float32_matmul_precision('medium')",
-    "environment variables": "import os\nos.environ['SOME_TOKEN'] = 'x'",
+    "environment variable SOME_TOKEN": "import os\nos.environ['SOME_TOKEN'] = 'x'",
     "mask of new files": "import os\nos.umask(0o777)",
     "what SIGINT does": "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)",
     "what SIGTERM does": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)",
