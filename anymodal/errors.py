@@ -63,9 +63,9 @@ class GenerationError(AnymodalError):
     """A generation request that the loaded model cannot answer."""
 
 
-def legible(said: object, most: int = LONGEST) -> str:
+def legible(message: object, most: int = LONGEST) -> str:
     """A text on one line, cut in its middle if it is longer than `most`, its control characters as escapes."""
-    text = said if isinstance(said, str) else one_line(said)
+    text = message if isinstance(message, str) else one_line(message)
     if len(text) > most:
         text = f"{text[: most * 2 // 3]} ... {text[len(text) - most // 3 :]}"
     if not text.isprintable():
@@ -89,10 +89,10 @@ def brief(value: object, most: int = 80) -> str:
         return f"a {type(value).__name__}"
 
 
-def one_line(said: object, most: int | None = None) -> str:
+def one_line(message: object, most: int | None = None) -> str:
     """What an error or a text says, without line breaks and cut off after `most` characters."""
     try:
-        text = str(said)
+        text = str(message)
     except Exception:  # of an error by a careless author
         text = "without words"
     return " ".join(text.split())[:most]

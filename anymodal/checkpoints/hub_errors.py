@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Request:
-    """What the Hub is asked for: a file of a repository, or (no `file`) the repository itself."""
+    """What the Hub is request for: a file of a repository, or (no `file`) the repository itself."""
 
     repository: str
     file: str = ""
@@ -39,73 +39,73 @@ def _endpoint() -> str:
     return constants.ENDPOINT
 
 
-def _gated(asked: Request, error: BaseException) -> str:
-    place, login = f"{_endpoint()}/{asked.repository}", "`hf auth login` or set HF_TOKEN"
-    return f"{asked.repository} is gated: ask for access at {place}, then log in with {login}"
+def _gated(request: Request, error: BaseException) -> str:
+    place, login = f"{_endpoint()}/{request.repository}", "`hf auth login` or set HF_TOKEN"
+    return f"{request.repository} is gated: ask for access at {place}, then log in with {login}"
 
 
-def _unknown(asked: Request, error: BaseException) -> str:
+def _unknown(request: Request, error: BaseException) -> str:
     hint = "check the name; a private one needs a token that may read it (`hf auth login` or HF_TOKEN)"
-    return f"there is no folder and no repository {asked.repository!r} at {_endpoint()}; {hint}"
+    return f"there is no folder and no repository {request.repository!r} at {_endpoint()}; {hint}"
 
 
-def _no_revision(asked: Request, error: BaseException) -> str:
-    return f"{asked.repository} has no revision {asked.revision or 'main'!r}; give a branch, tag or commit"
+def _no_revision(request: Request, error: BaseException) -> str:
+    return f"{request.repository} has no revision {request.revision or 'main'!r}; give a branch, tag or commit"
 
 
-def _not_cached(asked: Request, error: BaseException) -> str:
+def _not_cached(request: Request, error: BaseException) -> str:
     """Why a file that is not in the cache could not be had."""
     from huggingface_hub import constants, errors
 
-    switch = "local_files_only" if asked.local_files_only else "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else ""
+    switch = "local_files_only" if request.local_files_only else "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else ""
     if switch:
-        cache = asked.cache_dir or constants.HF_HUB_CACHE
-        return f"{asked.wanted} of {asked} is not in the cache {cache}, and {switch} forbids to download it"
+        cache = request.cache_dir or constants.HF_HUB_CACHE
+        return f"{request.wanted} of {request} is not in the cache {cache}, and {switch} forbids to download it"
     if isinstance(error.__cause__, errors.HfHubHTTPError):
-        return _refused(asked, error.__cause__)
-    what = f"{asked.wanted} of {asked}"
+        return _refused(request, error.__cause__)
+    what = f"{request.wanted} of {request}"
     if isinstance(error.__cause__, errors.FileMetadataError):
         return f"{_endpoint()} does not answer as the Hub does for {what}; check HF_ENDPOINT and proxies"
     return f"cannot reach {_endpoint()} for {what}, and it is not in the cache; check the connection"
 
 
-def _no_file(asked: Request, error: BaseException) -> str:
-    return f"{asked} has no file {asked.file!r}"
+def _no_file(request: Request, error: BaseException) -> str:
+    return f"{request} has no file {request.file!r}"
 
 
-def _offline(asked: Request, error: BaseException) -> str:
-    return f"{asked.repository} cannot be reached: HF_HUB_OFFLINE is set"
+def _offline(request: Request, error: BaseException) -> str:
+    return f"{request.repository} cannot be reached: HF_HUB_OFFLINE is set"
 
 
-def _no_token(asked: Request, error: BaseException) -> str:
+def _no_token(request: Request, error: BaseException) -> str:
     return "no token for the Hub is stored; log in with `hf auth login` or set HF_TOKEN"
 
 
-def _refused(asked: Request, error: HfHubHTTPError) -> str:
+def _refused(request: Request, error: HfHubHTTPError) -> str:
     status = getattr(error.response, "status_code", None)
     if status in (401, 403):
         login = "log in with a token that has the right to it"
-        return f"{_endpoint()} refuses access to {asked.repository} ({status}); {login}"
-    return f"{_endpoint()} failed with status {status} for {asked.wanted} of {asked.repository}; try again later"
+        return f"{_endpoint()} refuses access to {request.repository} ({status}); {login}"
+    return f"{_endpoint()} failed with status {status} for {request.wanted} of {request.repository}; try again later"
 
 
-def _no_name(asked: Request, error: BaseException) -> str:
-    return f"{asked.repository!r} is not the name of a repository: {one_line(error, 200)}"
+def _no_name(request: Request, error: BaseException) -> str:
+    return f"{request.repository!r} is not the name of a repository: {one_line(error, 200)}"
 
 
-def _broken_off(asked: Request, error: BaseException) -> str:
+def _broken_off(request: Request, error: BaseException) -> str:
     reason = one_line(error, 200) or type(error).__name__
-    what = f"the download of {asked.wanted} of {asked.repository} from {_endpoint()} broke off ({reason})"
+    what = f"the download of {request.wanted} of {request.repository} from {_endpoint()} broke off ({reason})"
     return f"{what}; try again, finished files are kept"
 
 
-def _worker_failed(asked: Request, error: BaseException) -> str:
+def _worker_failed(request: Request, error: BaseException) -> str:
     """Of what workers of an upload raise, around the reason."""
-    return f"{asked.repository}: {one_line(error, 200)} {one_line(error.__cause__ or '', 200)}; try again"
+    return f"{request.repository}: {one_line(error, 200)} {one_line(error.__cause__ or '', 200)}; try again"
 
 
-def _not_stored(asked: Request, error: BaseException) -> str:
-    what = f"{asked.wanted} of {asked.repository}"
+def _not_stored(request: Request, error: BaseException) -> str:
+    what = f"{request.wanted} of {request.repository}"
     if "Consistency check failed" in str(error):
         return f"{what} came with another size than {_endpoint()} states; try again"
     return f"cannot store {what}: {one_line(error, 200)}"
@@ -131,7 +131,7 @@ SENTENCES: tuple[tuple[str | type[Exception], Callable[..., str]], ...] = (
 
 
 @contextmanager
-def clear_errors(asked: Request) -> Iterator[None]:
+def clear_errors(request: Request) -> Iterator[None]:
     """Turn what huggingface_hub raises in the block into one CheckpointError, with the original as its cause."""
     from huggingface_hub import errors
 
@@ -140,5 +140,5 @@ def clear_errors(asked: Request) -> Iterator[None]:
     except Exception as error:
         for kind, sentence in SENTENCES:
             if isinstance(error, getattr(errors, kind, ()) if isinstance(kind, str) else kind):
-                raise CheckpointError(sentence(asked, error)) from error
+                raise CheckpointError(sentence(request, error)) from error
         raise

@@ -16,7 +16,7 @@ from torch import Tensor
 from anymodal.checkpoints.weights import Rows, fill
 from anymodal.model.config import ModelConfig
 from anymodal.model.transformer import Transformer
-from anymodal.nn.init import blank
+from anymodal.nn.init import empty_weights
 from anymodal.spaces import TokenSpace
 from anymodal.tokens import Layout
 
@@ -71,7 +71,7 @@ def fill_state(model: Transformer, get: Callable[[str], Rows | None], source: st
     fill(parts(model), get, source)
 
 
-def outlined_transformer(config: ModelConfig, layout: Layout) -> Transformer:
+def transformer_on_meta(config: ModelConfig, layout: Layout) -> Transformer:
     """A model of which only the codes of positions are there; its weights are shapes, on the meta device."""
     with torch.device("meta"):
         return Transformer(config, layout)
@@ -79,7 +79,7 @@ def outlined_transformer(config: ModelConfig, layout: Layout) -> Transformer:
 
 def empty_transformer(config: ModelConfig, layout: Layout, dtype: torch.dtype = torch.float32) -> Transformer:
     """A model in evaluation mode whose weights are still to be filled in; what stands for no stream is zero."""
-    model = blank(outlined_transformer(config, layout), dtype).to(dtype)
+    model = empty_weights(transformer_on_meta(config, layout), dtype).to(dtype)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in ("input_streams", "target_streams") or "positions" in name:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 M = TypeVar("M", bound=nn.Module)
 
 
-def blank(module: M, dtype: torch.dtype | None = None) -> M:
+def empty_weights(module: M, dtype: torch.dtype | None = None) -> M:
     """Give a module that was built on the meta device weights on the CPU, which are still to be filled in."""
     state = module.state_dict()
     for name, tensor in state.items():

@@ -159,7 +159,7 @@ def build(config: TokenizerConfig) -> VQTokenizer | DiffusionTokenizer:
     return VQTokenizer(config) if config.noise is None else DiffusionTokenizer(config)
 
 
-def outlined_tokenizer(config: TokenizerConfig) -> VQTokenizer | DiffusionTokenizer:
+def tokenizer_on_meta(config: TokenizerConfig) -> VQTokenizer | DiffusionTokenizer:
     """The tokenizer that a config describes; its weights are shapes, on the meta device."""
     with torch.device("meta"):
         return build(config)

@@ -169,7 +169,7 @@ class Engine(Generic[M]):
         evaluate_every: int = 0,
         resume: bool = False,
     ) -> None:
-        """Train until all steps are done, `max_minutes` are over, or the process is asked to end.
+        """Train until all steps are done, `max_minutes` are over, or the process is requested to end.
 
         SIGINT and SIGTERM let the step finish and save; SIGINT then raises KeyboardInterrupt, and a second one ends at
         once.
@@ -197,8 +197,8 @@ class Engine(Generic[M]):
         stream = self._stream(batches)
         means = MetricMeans()
         self.model.train()
-        with stop_requests() as asked, self._log() as log:
-            ends = lambda: bool(asked) or time.monotonic() >= deadline  # noqa: E731
+        with stop_requests() as requested, self._log() as log:
+            ends = lambda: bool(requested) or time.monotonic() >= deadline  # noqa: E731
             while not self.finished:
                 stop = self._advance(stream, objective, means, log, ends) or self.finished
                 log.advance(self.step)
@@ -215,7 +215,7 @@ class Engine(Generic[M]):
                     break
             if self._checkpoints is not None:
                 self._checkpoints.finish()
-        if signal.SIGINT in asked:
+        if signal.SIGINT in requested:
             raise KeyboardInterrupt
 
     def save(self) -> None:
@@ -299,7 +299,7 @@ class Engine(Generic[M]):
         sums = self._backward(batches, objective)
         norm = self._clipped()
         own = torch.tensor([sums["loss"], ends(), len(problems)], dtype=torch.float64, device=self.device)
-        loss, asked, bad = self.world.sum(own).tolist()
+        loss, requested, bad = self.world.sum(own).tolist()
         self._note_problems(problems, int(bad))
         if self.progress.usable(float(norm), loss, self.settings.explosion):
             self._update(float(norm))
@@ -309,7 +309,7 @@ class Engine(Generic[M]):
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        return asked > 0
+        return requested > 0
 
     def _fetch(self, stream: Iterator[B], log: TrainingLog) -> list[B]:
         """The batches of an update."""

@@ -23,7 +23,7 @@ from anymodal.checkpoints.tokenizer import AnyTokenizer
 from anymodal.errors import CheckpointError
 from anymodal.files import read_json
 from anymodal.tokenizers.config import UNetConfig, UViTConfig
-from anymodal.tokenizers.diffusion import DiffusionTokenizer, outlined_tokenizer
+from anymodal.tokenizers.diffusion import DiffusionTokenizer, tokenizer_on_meta
 from anymodal.tokenizers.networks.unet import UNet
 from anymodal.tokenizers.noise import spaced
 from anymodal.tokenizers.solvers import Denoising, Solver
@@ -94,7 +94,7 @@ def _schedulers_case(case: str, outputs: Path) -> Result:
 
 def _hashed_case(case: str, expected: Mapping[str, Any], outputs: Path) -> Result:
     config = parse_tokenizer_config(expected["config"], case)
-    state = hashed_state(tokenizer_keys(outlined_tokenizer(config)), expected["weight_salt"], expected["kept_default"])
+    state = hashed_state(tokenizer_keys(tokenizer_on_meta(config)), expected["weight_salt"], expected["kept_default"])
     tokenizer = tokenizer_in(InMemory(state), config, case)
     recorded = {key: value.astype(np.float32) for key, value in load_file(outputs).items()}
     mine = _run(tokenizer, _input(expected["input"]))
@@ -157,7 +157,7 @@ def _stored_case(case: str, outputs: Path, source: Path, presets: Mapping[str, P
     config = parse_tokenizer_config(raw.values, raw.source, presets)
     recipe = source / "weights_recipe.json"
     if source.is_dir() and recipe.is_file():
-        state = closed_form_state(tokenizer_keys(outlined_tokenizer(config)), read_json(recipe), str(recipe))
+        state = closed_form_state(tokenizer_keys(tokenizer_on_meta(config)), read_json(recipe), str(recipe))
         tokenizer = tokenizer_in(InMemory(state), config, str(recipe))
     else:
         tokenizer = read_published_tokenizer(files, raw, presets)

@@ -16,7 +16,7 @@ from torch import Tensor
 from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.checkpoints.formats.fourm.domains import domain_of
 from anymodal.checkpoints.formats.fourm.model import load_transformer, read_transformer, transformer_keys
-from anymodal.checkpoints.state import outlined_transformer
+from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.files import read_json
 from anymodal.model import Transformer
 from anymodal.tokens import Packed
@@ -57,7 +57,7 @@ def run(model: Transformer, packed: Packed) -> States:
 def hashed_model(raw: Mapping[str, Any], salt: str, source: str) -> Transformer:
     """A model with weights by the hash recipe."""
     config, layout = parse_model_config(raw, source)
-    keys = transformer_keys(outlined_transformer(config, layout))
+    keys = transformer_keys(transformer_on_meta(config, layout))
     return read_transformer(InMemory(hashed_state(keys, salt)), config, layout, source)
 
 
@@ -93,7 +93,7 @@ def stored_model(path: Path) -> Transformer:
         return load_transformer(path)
     source = path / "weights_recipe.json"
     config, layout = parse_model_config(read_json(path / "config.json"), str(path))
-    keys = transformer_keys(outlined_transformer(config, layout))
+    keys = transformer_keys(transformer_on_meta(config, layout))
     return read_transformer(
         InMemory(closed_form_state(keys, read_json(source), str(source))), config, layout, str(source)
     )

@@ -22,7 +22,7 @@ from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_in, tokenize
 from anymodal.config import structure
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
-from anymodal.tokenizers.diffusion import outlined_tokenizer
+from anymodal.tokenizers.diffusion import tokenizer_on_meta
 from anymodal.tokenizers.losses import LOSSES
 from anymodal.tokenizers.networks.vit import attend, patchify, position_table, unpatchify
 from anymodal.tokenizers.quantizers.config import QUANTIZERS, CosineConfig, ProductConfig
@@ -249,7 +249,7 @@ def sine_filled(name: str) -> VQTokenizer:
     """A published tokenizer: of its recorded tensors, number n in the order of names holds sin(0.37 i + 0.11 n)."""
     recorded = json.loads((SMALL / "shapes" / f"{name}.json").read_text())
     config = parse_tokenizer_config(recorded["config"], name)
-    fixed = {key.name: key.fixed for key in tokenizer_keys(outlined_tokenizer(config)) if key.fixed}
+    fixed = {key.name: key.fixed for key in tokenizer_keys(tokenizer_on_meta(config)) if key.fixed}
     state = {}
     for number, (key, (shape, _)) in enumerate(sorted(recorded["tensors"].items())):
         if key in fixed:

@@ -12,7 +12,7 @@ import torch
 from small_runs import command
 from torch.utils.flop_counter import FlopCounterMode
 
-from anymodal.checkpoints.state import outlined_transformer
+from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.config import load_config
 from anymodal.data.batches import Batch
 from anymodal.errors import ConfigError
@@ -161,7 +161,7 @@ def test_a_run_holds_the_bytes_of_its_plan(optimizer):
     """Weights, gradients, optimizer and average of a real step on a CPU."""
     config, layout = small()
     config = attrs.evolve(config, training=attrs.evolve(config.training, optimizer=optimizer, ema=0.9))
-    counted = memory(config, outlined_transformer(config.model, layout), sample_load(config.masking, layout), 1)
+    counted = memory(config, transformer_on_meta(config.model, layout), sample_load(config.masking, layout), 1)
     model, gradients = Transformer(config.model, layout), []
     engine = Engine(model, config.training, runtime=Runtime(device="cpu"))
     hook = lambda *_: gradients.extend(p.grad.nbytes for p in model.parameters() if p.grad is not None)  # noqa: E731

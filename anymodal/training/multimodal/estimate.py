@@ -17,7 +17,7 @@ from torch import Tensor
 
 from anymodal.checkpoints.formats.fourm.config import write_model_config
 from anymodal.checkpoints.formats.fourm.model import transformer_keys
-from anymodal.checkpoints.state import outlined_transformer
+from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.errors import CheckpointError
 from anymodal.masking.config import MaskingConfig, spelled_out
 from anymodal.model import Transformer
@@ -123,7 +123,7 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
     """
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     layout, settings = modalities.layout, config.training
-    model = outlined_transformer(config.model, layout)
+    model = transformer_on_meta(config.model, layout)
     counts = attrs.evolve(parameters(model), trained=0)
     if config.start is not None:
         set_trainable(model, config.start)

@@ -9,7 +9,7 @@ import attrs
 import torch
 
 from anymodal.anymodel import AnyModel
-from anymodal.checkpoints.state import outlined_transformer
+from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import ConfigError
@@ -116,7 +116,7 @@ def _written(config: TrainConfig, modalities: ModalitySet, engine: Engine[Transf
 def _new_model(config: TrainConfig, modalities: ModalitySet, world: World, out: Path) -> Transformer:
     """The model that a run begins with; only an outline of it where the weights come from the first process."""
     if splits(config.parallel, world) and not world.is_first:
-        outline = outlined_transformer(config.model, modalities.layout)
+        outline = transformer_on_meta(config.model, modalities.layout)
         if config.start is not None:
             set_trainable(outline, config.start)
         return outline

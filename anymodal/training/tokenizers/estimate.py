@@ -22,7 +22,7 @@ from anymodal.errors import ConfigError
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
-from anymodal.tokenizers.diffusion import build, outlined_tokenizer
+from anymodal.tokenizers.diffusion import build, tokenizer_on_meta
 from anymodal.tokenizers.quantizers.config import CosineConfig, ProductConfig
 from anymodal.training.multimodal.estimate import BFLOAT16, FLOAT32, Memory, short, shown_memory
 from anymodal.training.tokenizers.recipe import TokenizerRun, described
@@ -74,7 +74,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     modality = registry().modality(config.modality)(**config.settings)
     made = _described(config, modality)
     size = max(config.sizes or modality.sizes[:1]) if modality.sizes else None
-    tokenizer = outlined_tokenizer(made)
+    tokenizer = tokenizer_on_meta(made)
     encoder, decoder, total = (_count(module) for module in (tokenizer.encoder, tokenizer.decoder, tokenizer))
     codebook = sum(buffer.numel() for buffer in tokenizer.quantize.buffers())
     if config.codes is not None:

@@ -15,7 +15,7 @@ from anymodal.checkpoints.formats.fourm.files import write_published
 from anymodal.checkpoints.formats.fourm.keys import Key, Reader, written
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import local_files
-from anymodal.checkpoints.state import empty_transformer, outlined_transformer, parts
+from anymodal.checkpoints.state import empty_transformer, parts, transformer_on_meta
 from anymodal.checkpoints.weights import open_weights
 from anymodal.errors import CheckpointError, nearest
 from anymodal.model import ModelConfig, Transformer
@@ -112,7 +112,7 @@ def read_streams(
     file: Any, config: ModelConfig, layout: Layout, kept: Layout, source: str, dtype: torch.dtype = torch.float32
 ) -> Transformer:
     """The model over `kept`, streams of `layout` in any order; only their tensors are read, piece by piece."""
-    keys, needed = (transformer_keys(outlined_transformer(config, part)) for part in (layout, kept))
+    keys, needed = (transformer_keys(transformer_on_meta(config, part)) for part in (layout, kept))
     reader = Reader(file, keys, source)
     reader.check_constants(needed)
     model = empty_transformer(config, kept, dtype)

@@ -21,7 +21,7 @@ from anymodal.checkpoints.repository import Files, local_files
 from anymodal.checkpoints.swap import replacing_checkpoint
 from anymodal.checkpoints.weights import open_weights
 from anymodal.tokenizers.config import TokenizerConfig, UNetConfig, UViTConfig, ViTConfig
-from anymodal.tokenizers.diffusion import outlined_tokenizer
+from anymodal.tokenizers.diffusion import tokenizer_on_meta
 from anymodal.tokenizers.networks.vit import position_table
 
 Renames = tuple[tuple[re.Pattern[str], str], ...]
@@ -131,7 +131,7 @@ def read_published_tokenizer(files: Files, raw: RawConfig, presets: Mapping[str,
 
 def tokenizer_in(file: Any, config: TokenizerConfig, source: str) -> AnyTokenizer:
     """The tokenizer in an open weight file of that config; see `load_published_tokenizer`."""
-    tokenizer = outlined_tokenizer(config)
+    tokenizer = tokenizer_on_meta(config)
     reader = Reader(file, tokenizer_keys(tokenizer), source)
     reader.check_constants()
     state = {name: _as_ours(reader(name), tensor) for name, tensor in tokenizer.state_dict().items()}

@@ -19,9 +19,9 @@ from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.files import read_object, write_json
 from anymodal.modality import Modality
-from anymodal.nn.init import blank
+from anymodal.nn.init import empty_weights
 from anymodal.tokenizers.config import TokenizerConfig
-from anymodal.tokenizers.diffusion import outlined_tokenizer
+from anymodal.tokenizers.diffusion import tokenizer_on_meta
 
 
 def read_native_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
@@ -34,7 +34,7 @@ def read_native_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
         config = structure(renamed(read_object(path)).get("tokenizer"), TokenizerConfig, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    tokenizer = blank(outlined_tokenizer(config))
+    tokenizer = empty_weights(tokenizer_on_meta(config))
     with WeightFile.single(files.path(f"{part}{WEIGHTS}")) as file:
         fill(tokenizer.state_dict().items(), file.rows, f"{files}/{part}".rstrip("/"))
     return tokenizer.eval().requires_grad_(False)
