@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Request:
-    """What the Hub is request for: a file of a repository, or (no `file`) the repository itself."""
+    """What the Hub is asked for: a file of a repository, or (no `file`) the repository itself."""
 
     repository: str
     file: str = ""
