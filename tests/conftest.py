@@ -26,6 +26,14 @@ TEXTS = ["a red car on a road", "a blue cup on a table", "a person in a green sh
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
 
+LONG = ("test_distributed.py", "test_tiny21.py", "test_jobs.py", "test_parity_faults.py", "test_tokenizer_runs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take longest come first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 def build_set(names: list[str], vocabulary: Vocabulary) -> am.ModalitySet:
     """Modalities at 32 pixels with random tokenizers."""
     members = []
