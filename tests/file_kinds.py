@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 import anymodal as am
-from anymodal.modality import Modality
 
 RAMP = np.arange(16 * 16).reshape(16, 16)
 COLORS = np.stack([RAMP, RAMP[::-1], 255 - RAMP], -1).astype(np.uint8)
@@ -82,7 +81,7 @@ FILE_KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
-def what_is_read(modality: Modality, value: object) -> str:
+def what_is_read(value: object) -> str:
     """A value in a few words: its type, and of an array shape and range."""
     if isinstance(value, np.ndarray):
         low, high = value.min(), value.max()
@@ -104,7 +103,7 @@ def table(names: list[str], folder: object) -> list[list[str]]:
         for each in names:
             modality = am.registry().modality(each)()
             try:
-                row.append(what_is_read(modality, modality.read(path)))
+                row.append(what_is_read(modality.read(path)))
             except am.ValueProblem:
                 row.append("refused")
         rows.append(row)

@@ -119,7 +119,7 @@ class ImageModality(CroppedGrid):
         from PIL import Image
 
         array, path = np.asarray(value), Path(path)
-        if path.suffix.lower() == ".npy":
+        if is_npy(path):
             write_array(array, path)
             return
         if self.channels not in PICTURED:

@@ -86,7 +86,7 @@ class LabelMapModality(CroppedGrid):
         from PIL import Image
 
         array, path = np.asarray(value, np.uint8), Path(path)
-        if path.suffix.lower() == ".npy":
+        if is_npy(path):
             write_array(array, path)
             return
         with replacing(path) as temporary:
