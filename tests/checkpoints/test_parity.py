@@ -16,6 +16,8 @@ from parity.command import verify
 from recordings import FULL, SMALL, needs_full_sets
 from safetensors.numpy import load_file, save_file
 
+from anymodal.checkpoints.formats.fourm.layout import VOCABULARY
+
 LARGEST = 1_000_000  # bytes of all recordings in the repository
 CASES = {
     "fm": {"fm/full21", "fm/gelu"},
@@ -50,6 +52,14 @@ def test_every_recorded_number_is_met(suite: str) -> None:
     found = list(verify(SMALL, suite))
     assert {r.case for r in found if r.passed} == CASES[suite], [r.line() for r in found if not r.passed]
     assert {r.case for r in found if r.skipped} == WITHOUT_VOCABULARY.get(suite, set())
+
+
+def test_a_strange_vocabulary_beside_the_set_is_not_used(tmp_path: Path) -> None:
+    beside = tmp_path / "other/text" / VOCABULARY
+    beside.parent.mkdir(parents=True)
+    beside.write_text("{}")
+    copied(tmp_path / "set", "text/serialisation.json")
+    assert "text/serialisation" in {r.case for r in verify(tmp_path / "set", "text") if r.skipped}
 
 
 def test_the_command_compares_a_folder(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from anymodal.checkpoints.formats.fourm.domains import END, SENTINELS, TEXT_SIZE
+from anymodal.checkpoints.formats.fourm.layout import VOCABULARY as NAME
+from anymodal.checkpoints.formats.fourm.vocabulary import SHA256
 from anymodal.files import read_json
 from anymodal.masking import hide_spans, merge_spans
 from anymodal.spaces import TokenSpace
@@ -16,14 +18,14 @@ from anymodal.text import Vocabulary
 from parity.results import Result, attempt, gap, skip
 from parity.serialization import verify_transforms, verify_values
 
-NAME = "text_tokenizer_4m_wordpiece_30k.json"
-
 
 def find_vocabulary(folder: Path) -> Path | None:
-    """The tokenizer file in a folder text/ of this set or of a set beside it."""
-    beside = sorted(folder.resolve().parent.parent.glob(f"*/text/{NAME}"))
+    """The tokenizer file in a folder text/ of this set, or the published one in a set beside it."""
     own = folder / NAME
-    return own if own.is_file() else next(iter(beside), None)
+    if own.is_file():
+        return own
+    beside = sorted(folder.resolve().parent.parent.glob(f"*/text/{NAME}"))
+    return next((path for path in beside if hashlib.sha256(path.read_bytes()).hexdigest() == SHA256), None)
 
 
 def text_space(length: int) -> TokenSpace:
