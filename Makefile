@@ -57,6 +57,7 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy $(ARGS)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)

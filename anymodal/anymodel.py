@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import attrs
 import numpy as np
@@ -19,17 +19,17 @@ from anymodal.errors import CheckpointError, DataError, GenerationError, brief, 
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, batches
 from anymodal.generation.plan import FINER, finer_streams, make_plan
+from anymodal.generation.retrieval import RETRIEVAL, stacked_vectors
 from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
 from anymodal.outputs import Outputs
+from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet, collate
 
-RETRIEVAL: dict[str, Any] = {"scheme": "roar", "steps": 1, "temperature": 0.1, "top_p": 0.8, "guidance": 1.0}
-
 Progress = Callable[[GenerationStep], None]
-TargetOptions = Mapping[str, Mapping[str, Any]]
+TargetOptions = Mapping[str, SamplingOptions]
 
 
 class AnyModel:
@@ -133,7 +133,7 @@ class AnyModel:
         weights: Mapping[str, float] | None = None,
         options: TargetOptions | None = None,
         progress: Progress | None = None,
-        **common: Any,
+        **common: Unpack[SamplingOptions],
     ) -> Outputs:
         """Generate targets, each from the inputs and the targets before it.
 
@@ -168,7 +168,7 @@ class AnyModel:
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
         options: TargetOptions | None = None,
-        **common: Any,
+        **common: Unpack[SamplingOptions],
     ) -> Iterator[GenerationStep]:
         """`generate`, step by step: ``for step in model.stream(inputs, "rgb"): show(step.partial)``.
 
@@ -193,7 +193,7 @@ class AnyModel:
         weights: Mapping[str, float] | None = None,
         options: TargetOptions | None = None,
         progress: Progress | None = None,
-        **common: Any,
+        **common: Unpack[SamplingOptions],
     ) -> list[Outputs]:
         """`generate` for several samples in one batch; each gets what it would get alone.
 
@@ -229,7 +229,7 @@ class AnyModel:
         seed: int = 1,
         options: TargetOptions | None = None,
         progress: Progress | None = None,
-        **common: Any,
+        **common: Unpack[SamplingOptions],
     ) -> Outputs:
         """Finer values of what another model generated, by this one's finer streams (4M, arXiv 2312.06647).
 
@@ -256,7 +256,13 @@ class AnyModel:
         return Outputs(self.modalities, {name: made[stream] for name, stream in finer.items()}, values, made.tokens)
 
     def embed(
-        self, inputs: Mapping[str, Any], to: str, *, seed: int = 0, normalize: bool = False, **options: Any
+        self,
+        inputs: Mapping[str, Any],
+        to: str,
+        *,
+        seed: int = 0,
+        normalize: bool = False,
+        **options: Unpack[SamplingOptions],
     ) -> np.ndarray:
         """A vector for retrieval: the value of a modality predicted from any inputs.
 
@@ -283,23 +289,18 @@ class AnyModel:
         *,
         seed: int = 0,
         normalize: bool = False,
-        **options: Any,
+        **options: Unpack[SamplingOptions],
     ) -> np.ndarray:
         """`embed` for several samples in one batch: (samples, channels). All use the same seed."""
         if not isinstance(to, str):
             raise GenerationError(f"embed predicts one modality, by its name, got {brief(to)}")
-        how = RETRIEVAL | options
-        outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **how)
-        vectors = [np.asarray(out[to]) for out in outputs]
-        if any(v.ndim != 1 or v.dtype.kind != "f" for v in vectors):
-            raise GenerationError(f"{to!r} is not a vector: embed predicts modalities such as dinov2_global")
-        stacked = np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
-        return stacked / np.maximum(np.linalg.norm(stacked, axis=-1, keepdims=True), 1e-12) if normalize else stacked
+        outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **(RETRIEVAL | options))
+        return stacked_vectors([out[to] for out in outputs], to, normalize)
 
     # Checkpoints.
 
     def save_pretrained(
-        self, folder: str | Path, dtype: str | None = None, *, max_shard_size: str | int | None = "5GB"
+        self, folder: str | Path, dtype: str | torch.dtype | None = None, *, max_shard_size: str | int | None = "5GB"
     ) -> Path:
         """Write config, weights, vocabulary, tokenizers and a model card into a folder that `anymodal.load` reads.
 
@@ -308,7 +309,7 @@ class AnyModel:
 
         Args:
             folder: The folder, made if need be.
-            dtype: "float32", "float16" or "bfloat16" for the weights in the files; None for what they are.
+            dtype: Of the weights in the files, as for `load`; None for what they are.
             max_shard_size: Weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
 
         Returns:
@@ -331,7 +332,7 @@ class AnyModel:
         private: bool | None = None,
         token: str | bool | None = None,
         commit_message: str = "Upload model",
-        dtype: str | None = None,
+        dtype: str | torch.dtype | None = None,
         max_shard_size: str | int | None = "5GB",
     ) -> str:
         """Upload what `save_pretrained` writes to a repository on the Hub.
@@ -359,7 +360,7 @@ def load(
     *,
     modalities: Iterable[str] | None = None,
     revision: str | None = None,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
@@ -374,7 +375,7 @@ def load(
         modalities: Load some alone; only their files and tensors are read. Published modalities without a plugin are
             left out with a warning, unless they are named here.
         revision: A branch, tag or commit of a repository.
-        dtype: "float32", "float16" or "bfloat16", of the Transformer.
+        dtype: "float32", "float16" or "bfloat16", or the dtype itself, of the Transformer.
         device: Where the model goes; by default the first GPU if there is one.
         cache_dir, local_files_only, token: As of huggingface_hub.
         tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import attrs
 
@@ -300,3 +300,17 @@ class Sampling:
                 f"the temperature anneal {self.anneal} gives {temperatures!r:.80} for {len(counts)} steps"
             )
         return list(map(Step, counts, temperatures))
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The options of `Sampling` as keyword arguments, for type checkers: a misspelled one is an error there too."""
+
+    scheme: str | Scheme
+    steps: int
+    schedule: str | TokenSchedule
+    temperature: float
+    anneal: str | Anneal
+    top_k: int
+    top_p: float
+    guidance: float
+    samples: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import torch
+
 from anymodal.checkpoints.formats.native.write import MAX_SHARD_SIZE, save
 from anymodal.checkpoints.hub_errors import Request, clear_errors
 from anymodal.checkpoints.record import Bundle
@@ -21,7 +23,7 @@ def push(
     private: bool | None = None,
     token: str | bool | None = None,
     commit_message: str = "Upload model",
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     max_shard_size: str | int | None = MAX_SHARD_SIZE,
 ) -> str:
     """Upload a model; see `AnyModel.push_to_hub`."""

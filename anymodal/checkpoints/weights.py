@@ -19,7 +19,7 @@ from torch import Tensor
 from anymodal.checkpoints.repository import INDEX as INDEX
 from anymodal.checkpoints.repository import SHARDS
 from anymodal.checkpoints.repository import WEIGHTS as WEIGHTS
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, brief
 from anymodal.files import read_object, replacing, write_json
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def dtype_of(name: str) -> torch.dtype:
-    """The type of that name. Raises ConfigError for one that models do not come in."""
-    if name not in DTYPES:
-        raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
-    return DTYPES[name]
+def dtype_of(dtype: str | torch.dtype) -> torch.dtype:
+    """The type of that name, or that type. Raises ConfigError for one that models do not come in."""
+    for name, known in DTYPES.items():
+        if dtype in (name, known):
+            return known
+    raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {brief(dtype)}")
 
 
 class Rows(Protocol):

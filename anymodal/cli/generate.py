@@ -11,6 +11,7 @@ import click
 
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem, one_line
+from anymodal.sampling import SamplingOptions
 
 LONGEST = 200  # characters of a value that are shown
 
@@ -104,10 +105,10 @@ def _value(model: Any, name: str, text: str) -> Any:
     return text
 
 
-def _options(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
     from anymodal.config import parse_yaml
 
-    options: dict[str, dict[str, Any]] = {}
+    options: dict[str, Any] = {}  # names and values are checked with the plan
     for text in settings:
         place, equals, value = text.partition("=")
         name, dot, option = place.partition(".")

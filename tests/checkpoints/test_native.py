@@ -45,8 +45,11 @@ def test_half_precision_is_half_the_size_and_close(small_model, tmp_path, pictur
     assert np.mean(ours.tokens["depth"] == theirs.tokens["depth"]) > 0.8
 
 
-def test_bfloat16_models_generate(checkpoint, picture):
-    out = am.load(checkpoint, dtype="bfloat16").generate({"rgb": picture}, ["depth", "caption"])
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.bfloat16])
+def test_bfloat16_models_generate(checkpoint, picture, dtype):
+    model = am.load(checkpoint, dtype=dtype, device=torch.device("cpu"))
+    assert next(model.transformer.parameters()).dtype == torch.bfloat16
+    out = model.generate({"rgb": picture}, ["depth", "caption"])
     assert np.isfinite(out["depth"]).all()
 
 
@@ -117,6 +120,8 @@ def test_unknown_names_are_refused(checkpoint):
         am.load(checkpoint, revision="main")
     with pytest.raises(ConfigError, match="dtype"):
         am.load(checkpoint, dtype="int8")
+    with pytest.raises(ConfigError, match=r"dtype must be one of .*, got torch\.int8"):
+        am.load(checkpoint, dtype=torch.int8)
 
 
 def test_saving_where_it_is_not_possible_leaves_nothing(small_model, tmp_path):

@@ -12,6 +12,8 @@ from anymodal.checkpoints.repository import Access, Files
 from anymodal.errors import ConfigError, UnknownModality, nearest
 
 if TYPE_CHECKING:
+    import torch
+
     from anymodal.checkpoints.deferred import AnyTokenizer, Loader
     from anymodal.checkpoints.raw_config import RawConfig
     from anymodal.checkpoints.record import Bundle
@@ -37,7 +39,7 @@ class Options:
 
     modalities: list[str] | None = attrs.field(default=None, converter=_as_names)
     complete: bool = False
-    dtype: str = "float32"
+    dtype: str | torch.dtype = "float32"
     access: Access = attrs.field(factory=Access)
     tokenizers: Mapping[str, str | Path] | str | Path | None = None
     vocabulary: str | Path | None = None

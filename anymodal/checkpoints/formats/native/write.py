@@ -29,7 +29,7 @@ MAX_SHARD_SIZE = "5GB"
 def save(
     bundle: Bundle,
     folder: Path,
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     max_shard_size: str | int | None = MAX_SHARD_SIZE,
     name: str | None = None,
 ) -> Path:
