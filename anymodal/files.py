@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from anymodal.durable import PREFIX, is_scratch, make_folder, put, sync
 from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one_line
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
 MAX_ARRAY_HEADER = 10_000  # as numpy
 MAX_TEXT_BYTES = 16 * 1024**2
+MAX_DEPTH = 64  # of JSON
 PNG_MARK = b"\x89PNG\r\n\x1a\n"
 PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
 
@@ -139,8 +141,6 @@ def _sample_scale(picture: Image) -> float:
 
 def _without_text(path: Path) -> IO[bytes] | None:
     """A PNG file without its text, which Pillow refuses beyond 1 MiB; None for another file."""
-    import io
-
     data = path.read_bytes()
     if not data.startswith(PNG_MARK):
         return None
@@ -209,8 +209,6 @@ def _header_end(start: bytes) -> int:
 @lru_cache(256)
 def _array_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], Literal["C", "F"], int]:
     """Type, shape, order and bytes of an array; the files of a dataset share a few headers. Raises any error."""
-    import warnings
-
     file = io.BytesIO(header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that Python 2 wrote
@@ -280,13 +278,28 @@ def read_json(path: Path) -> Any:
     """Parsed JSON. Raises ValueProblem with the line of the first mistake."""
     text = read_text(path)
     try:
-        return json.loads(text)
+        return _shallow(json.loads(text))
     except json.JSONDecodeError as error:
         raise ValueProblem(f"{path} is not JSON: line {error.lineno}: {error.msg}") from None
     except RecursionError:
         raise ValueProblem(f"{path} is nested too deeply") from None
     except ValueError:
         raise ValueProblem(f"{path} holds a number with more digits than any number needs") from None
+
+
+def _shallow(value: Any) -> Any:
+    """The value itself. Raises RecursionError where it is so deep that whoever walks through it might."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return value
+    raise RecursionError
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -301,14 +314,16 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, synced: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`; it takes the place of `path` when the block ends without an error.
 
-    Raises DataError if the folder cannot be written.
+    The content is on disk before it has its name, so that a power cut leaves the old file or the new one; unless
+    `synced` is False, for many files that the caller syncs together. Raises DataError if the folder cannot be written.
     """
+    synced = synced and not is_scratch(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        make_folder(path.parent) if synced else path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PREFIX}{path.stem[:40]}-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise DataError(f"cannot write {path}: {cause(error)}") from None
@@ -316,7 +331,11 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
-        temporary.replace(path)
+        if synced:
+            sync(temporary)
+            put(temporary, path)
+        else:
+            temporary.replace(path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {cause(error)}") from None
     finally:
@@ -324,35 +343,43 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove files that killed processes left half-written in a folder to which nobody else writes. Raises OSError."""
+    for path in folder.glob(f"{PREFIX}*"):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
 LOCK = ".lock"
 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder. Raises DataError if one is at work there.
+    """Keep other runs out of a folder, and remove files there that killed ones left half-written.
 
     Folders that are new and in which nothing was made are removed again. File systems that know no locks have none.
+    Raises DataError if another run is at work there.
     """
     from filelock import FileLock, Timeout
 
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    lock = FileLock(folder / LOCK)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
+        lock = FileLock(folder / LOCK)
+        make_folder(folder)
         with suppress(NotImplementedError):
             lock.acquire(timeout=0)
     except Timeout:
-        raise DataError(
-            f"another run is writing to {folder}; wait for it, or choose another folder for --out"
-        ) from None
+        raise DataError(f"another run is writing to {folder}; wait for it, or choose another folder") from None
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {cause(error)}; choose another folder") from None
     try:
+        with suppress(OSError):
+            remove_partial(folder)
         yield
     finally:
         with suppress(OSError):
-            if new and [path.name for path in folder.iterdir()] == [LOCK]:
-                (folder / LOCK).unlink()
+            (folder / LOCK).unlink(missing_ok=True)  # while it is held: who waits for it finds out that it is gone
+            if new and not any(folder.iterdir()):
                 for path in new:
                     path.rmdir()
         lock.release()

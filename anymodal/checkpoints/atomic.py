@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from anymodal.errors import DataError, cause
+from anymodal.durable import PREFIX, put, sync, sync_tree, unsynced
+from anymodal.errors import DataError, system_errors
+from anymodal.files import only_writer
 
-PREFIX = ".anymodal-"  # of what is temporary in a folder that is being replaced
 SAVED = f"{PREFIX}saved"
 
 
@@ -26,8 +26,8 @@ def replacing_folder(folder: Path, owned: Callable[[Path], Iterable[str]], last:
     """A temporary folder; its files take their places in `folder` when the block ends without an error, all or none.
 
     They are written to disk and renamed to SAVED as one, which is the moment they count: `whole_folder` finds them
-    there until they are linked to their places, so a process that is killed leaves the old files or the new ones. Other
-    files in `folder` stay as they are. One process at a time may write to a folder.
+    there until they are linked to their places, so a process that is killed, or a power cut, leaves the old files or
+    the new ones. Other files in `folder` stay as they are.
 
     Args:
         folder: The folder, made if need be.
@@ -36,29 +36,23 @@ def replacing_folder(folder: Path, owned: Callable[[Path], Iterable[str]], last:
         last: The file that takes its place last.
 
     Raises:
-        DataError: If the folder cannot be written.
+        DataError: If the folder cannot be written, or another process is writing to it.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    staging = folder / f"{PREFIX}saving-{secrets.token_hex(4)}"
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        _check_places(staging, folder)
-        for path in (*staging.rglob("*"), staging):
-            _sync(path)
-        _settle(folder, owned, last)  # of a process that was killed before
-        staging.rename(folder / SAVED)
-        _sync(folder)
-        _settle(folder, owned, last)
-        for path in folder.glob(f"{PREFIX}*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {cause(error)}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        with suppress(OSError):
-            for path in made:
-                path.rmdir()  # unless there is something in it
+    with only_writer(folder), system_errors(DataError, f"cannot write to {folder}"):
+        staging = folder / f"{PREFIX}saving-{secrets.token_hex(4)}"
+        try:
+            staging.mkdir()
+            with unsynced(staging):
+                yield staging
+            _check_places(staging, folder)
+            sync_tree(staging)
+            _settle(folder, owned, last)  # of a process that was killed before
+            put(staging, folder / SAVED)
+            _settle(folder, owned, last)
+            for path in folder.glob(f"{PREFIX}*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _check_places(staging: Path, folder: Path) -> None:
@@ -81,8 +75,8 @@ def _settle(folder: Path, owned: Callable[[Path], Iterable[str]], last: str) -> 
         _remove(stale, folder)
     for name in names:
         _link(saved / name, folder / name, folder / f"{PREFIX}linking")
-    for place in {folder / name.parent for name in names}:
-        _sync(place)
+    for place in {parent for name in names for parent in (folder / name).parents if parent.is_relative_to(folder)}:
+        sync(place)
     saved.rename(folder / f"{PREFIX}done-{secrets.token_hex(4)}")
 
 
@@ -106,15 +100,5 @@ def _link(source: Path, target: Path, temporary: Path) -> None:
         temporary.hardlink_to(source)
     except OSError:
         shutil.copyfile(source, temporary)
-        _sync(temporary)
+        sync(temporary)
     temporary.replace(target)
-
-
-def _sync(path: Path) -> None:
-    """Have a file or folder written to disk, where the system can."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -82,7 +82,8 @@ def _is_part(value: Any) -> bool:
     return isinstance(value, str) and PART.fullmatch(value) is not None
 
 
-def _is_checksum(value: Any) -> bool:
+def is_checksum(value: Any) -> bool:
+    """Whether a value is the size and the sha256 of a file, by these names."""
     if not isinstance(value, dict) or value.keys() != {"size", "sha256"} or not is_count(value["size"]):
         return False
     return isinstance(value["sha256"], str) and HASH.fullmatch(value["sha256"]) is not None
@@ -112,7 +113,7 @@ _BOOK: dict[str, Check] = {
     "inputs": _are_inputs,
 }
 _MANIFEST: dict[str, Check] = {
-    "files": _mapping(_is_checksum),
+    "files": _mapping(is_checksum),
     "problems": is_count,
     "versions": _mapping(_is_text),
     "shards": _are_shards,

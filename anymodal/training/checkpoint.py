@@ -2,22 +2,20 @@
 
     checkpoints/step-00001000/
         shard-*.safetensors   what each process held: model/NAME, optimizer/NAME/KEY, average/NAME, in pieces
-        state.json            step, settings, and the size of every file above
+        state.json            step, settings, and the size and hash of every file above (`anymodal.training.stored`)
 
 Pieces are written by PyTorch's distributed checkpoints in the safetensors format, so any number of processes can take
 up what any other number wrote. A checkpoint is written beside its final name, while training goes on, and renamed when
-it is whole. Only tensors and JSON are read back.
+it is whole and on disk; only then are older ones removed. Only tensors and JSON are read back.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -35,15 +33,25 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from anymodal.config.validators import at_least, one_of, whole
-from anymodal.errors import CheckpointError, ConfigError, cause
-from anymodal.files import only_writer
+from anymodal.data.jobs.receipts import Checksum, checksum
+from anymodal.durable import make_folder, put, sync
+from anymodal.errors import AnymodalError, CheckpointError, ConfigError, cause
+from anymodal.files import only_writer, remove_partial
 from anymodal.nn.distributed import World
+from anymodal.training.stored import (
+    check_any_whole,
+    finished,
+    identity,
+    newest_checkpoint,
+    read_state,
+    score_of,
+    what_is_damaged,
+    write_state,
+)
 
-STATE_FILE = "state.json"
-STATE_LIMIT = 2**24  # bytes
 BYTES_A_FILE = 2**30  # a file is put together in memory before it is written
 STAGING = StagingOptions(False, False, False, False)  # a plain copy in memory
-FINISHED = re.compile(r"step-\d{8,12}")
+REPLACED = ".replaced"  # what is written anew, until the new one has its name
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +83,10 @@ def claimed(out: Path, world: World, resume: bool) -> Iterator[None]:
         if world.is_first and not resume and newest_checkpoint(out / "checkpoints"):
             raise CheckpointError(f"{out} already holds a run; resume it, or choose another folder.")
         if world.is_first and resume:
-            check_any_complete(out / "checkpoints")
+            check_any_whole(out / "checkpoints")
+        if world.is_first:
+            with suppress(OSError):
+                remove_partial(out / "samples")
         yield
 
 
@@ -84,10 +95,13 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, config: SavingConfig, world: World) -> None:
         self.folder, self.config, self.world = folder, config, world
-        self._writing: Future[Any] | None = None
+        self._writing: Future[dict[str, Checksum]] | None = None
         self._state: dict[str, Any] = {}
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._group = dist.new_group(backend="gloo") if world.size > 1 else None
+        self._own: dict[Path, tuple[Any, ...]] = {}  # checkpoints of this process, whose content it knows
+        if world.is_first:
+            self._recover()
 
     @property
     def _partial(self) -> Path:
@@ -108,16 +122,24 @@ class CheckpointFolder:
         if not self.config.background:
             self.finish()
 
-    def _write(self, tensors: dict[str, Tensor]) -> None:
-        """Write what this process holds; several processes do so together."""
+    def _write(self, tensors: dict[str, Tensor]) -> dict[str, Checksum]:
+        """Write what this process holds; several processes do so together. The checksums of all files, then on disk."""
         files = _files(tensors)
         if self._group is not None:
             writer = HuggingFaceStorageWriter(str(self._partial), files, save_distributed=True)
             save(tensors, storage_writer=writer, process_group=self._group)
-            return
+            return self._shared_checksums(self._group)
         for number in sorted(set(files.values())):
             part = {name: tensor for name, tensor in tensors.items() if files[name] == number}
             save_file(part, self._partial / f"shard-{number:05d}.safetensors")
+        return {path.name: _kept(path) for path in sorted(self._partial.iterdir())}
+
+    def _shared_checksums(self, group: dist.ProcessGroup) -> dict[str, Checksum]:
+        """The checksums of the files of all processes, of which each reads its own."""
+        own = {path.name: _kept(path) for path in self._partial.glob(f"shard-{self.world.rank + 1:05d}-*")}
+        parts: list[Any] = [None] * self.world.size
+        dist.all_gather_object(parts, own, group)
+        return {name: each for part in parts for name, each in part.items()}
 
     def poll(self) -> None:
         """Give a checkpoint its name if it is written by now. The first process decides that alone."""
@@ -130,39 +152,60 @@ class CheckpointFolder:
             return
         writing, self._writing = self._writing, None
         try:
-            writing.result()
+            files = writing.result()
         except (Exception, CheckpointException) as error:
             raise self._failed(error) from error
-        self._complete()
+        if self.world.is_first:
+            self._complete(files)
 
     def _prepare(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.mkdir()
         except OSError as error:
             raise self._failed(error) from error
 
-    def _complete(self) -> None:
-        if not self.world.is_first:
-            return
-        final = self.folder / f"step-{self._state['step']:08d}"
+    def _complete(self, files: Mapping[str, Checksum]) -> None:
+        """Give a checkpoint its name, and remove those that are not to stay beside it."""
+        final, replaced = self.folder / f"step-{self._state['step']:08d}", self.folder / REPLACED
         try:
-            sizes = {path.name: path.stat().st_size for path in self._partial.iterdir()}
-            (self._partial / STATE_FILE).write_text(json.dumps({**self._state, "files": sizes}))
+            write_state(self._partial, self._state, files)
+            sync(self._partial)
+            shutil.rmtree(replaced, ignore_errors=True)
             if final.exists():
-                shutil.rmtree(final)
-            self._partial.replace(final)
-        except OSError as error:
+                replaced.mkdir()
+                put(final, replaced / final.name)
+            put(self._partial, final)
+            self._own[final] = identity(final, read_state(final))
+            shutil.rmtree(replaced, ignore_errors=True)
+            for path in self._superfluous():
+                self._own.pop(path, None)
+                shutil.rmtree(path, ignore_errors=True)
+        except (OSError, AnymodalError) as error:
             raise self._failed(error) from error
-        for path in self._superfluous():
-            shutil.rmtree(path, ignore_errors=True)
+
+    def _recover(self) -> None:
+        """Give back its name to a checkpoint that was being written anew when the process was killed."""
+        for path in finished(self.folder / REPLACED):
+            if not (self.folder / path.name).exists():
+                with suppress(OSError):
+                    put(path, self.folder / path.name)
 
     def _superfluous(self) -> list[Path]:
-        paths = _finished(self.folder)
-        scored = [(score, path) for path in paths if (score := _state(path).get("score")) is not None]
-        kept = {*paths[-self.config.keep :], *(path for _, path in sorted(scored)[: self.config.best])}
+        """All but the newest and the best ones that are whole; damaged ones are of no use to anyone."""
+        paths = finished(self.folder)
+        sound = [path for path in paths if self._is_own(path) or not what_is_damaged(path)]
+        scored = [(score, path) for path in sound if (score := score_of(path)) is not None]
+        kept = {*sound[-self.config.keep :], *(path for _, path in sorted(scored)[: self.config.best])}
         return [path for path in paths if path not in kept]
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a checkpoint is as this process wrote it."""
+        try:
+            return path in self._own and identity(path, read_state(path)) == self._own[path]
+        except (OSError, AnymodalError):
+            return False
 
     def _failed(self, error: BaseException) -> CheckpointError:
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -171,28 +214,10 @@ class CheckpointFolder:
         return CheckpointError(f"cannot write a checkpoint to {self.folder}: {_reason(error)}; {rest}")
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The complete checkpoint with the highest step, or None. Damaged and unfinished ones are passed over."""
-    return next((path for path in reversed(_finished(folder)) if _is_complete(path)), None)
-
-
-def check_any_complete(folder: Path) -> None:
-    """Raise CheckpointError if there are checkpoints, and none that is complete."""
-    if (found := _finished(folder)) and newest_checkpoint(folder) is None:
-        raise CheckpointError(f"{found[-1]} is damaged, and no older one is left; delete {folder} to start anew.")
-
-
-def best_checkpoint(folder: Path) -> Path | None:
-    """The complete checkpoint with the lowest loss in the evaluation, or None if none was evaluated."""
-    scored = [(s, path) for path in _finished(folder) if (s := _state(path).get("score")) is not None]
-    return next((path for _, path in sorted(scored) if _is_complete(path)), None)
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint; CheckpointError if it is incomplete."""
-    if not _is_complete(path):
-        raise CheckpointError(f"the checkpoint {path} is incomplete; delete it to fall back on an older one.")
-    return _state(path)
+def _kept(path: Path) -> Checksum:
+    """The checksum of a file, which is on disk then."""
+    sync(path)
+    return checksum([path])
 
 
 def fill_tensors(path: Path, tensors: Mapping[str, Tensor], world: World) -> None:
@@ -287,28 +312,3 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return cause(error)
-
-
-def _finished(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if FINISHED.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
-
-
-def _state(path: Path) -> dict[str, Any]:
-    """What state.json holds, or nothing where it cannot be read."""
-    try:
-        file = path / STATE_FILE
-        state = json.loads(file.read_text()) if file.stat().st_size <= STATE_LIMIT else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
-def _is_complete(path: Path) -> bool:
-    try:
-        sizes = _state(path)["files"]
-        return all(Path(name).name == name and (path / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, KeyError, TypeError, AttributeError, ValueError):  # of names with a NUL, for example
-        return False

@@ -22,11 +22,8 @@ from anymodal.training.average import WeightAverage
 from anymodal.training.checkpoint import (
     CheckpointFolder,
     SavingConfig,
-    best_checkpoint,
     fill_tensors,
-    newest_checkpoint,
     optimizer_tensors,
-    read_state,
 )
 from anymodal.training.device import to_device
 from anymodal.training.fingerprint import check_same_run
@@ -38,6 +35,7 @@ from anymodal.training.seeding import seed_everything
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
 from anymodal.training.sparse_adamw import clip_gradients
+from anymodal.training.stored import best_checkpoint, newest_checkpoint, read_state
 from anymodal.training.trackers import Tracker
 
 M = TypeVar("M", bound=nn.Module)
@@ -112,7 +110,7 @@ class Engine(Generic[M]):
         self._average = WeightAverage(self.model, settings.ema, self._facts.frozen) if settings.ema else None
         saving = self.runtime.saving
         self._checkpoints = CheckpointFolder(out / "checkpoints", saving, self.world) if out else None
-        self._skips_in_a_row = 0
+        self._means = MetricMeans()
         self._score: tuple[int, float] = (-1, math.inf)
 
     @property
@@ -195,19 +193,19 @@ class Engine(Generic[M]):
         self._start(resume)
         deadline = time.monotonic() + 60 * (self.settings.max_minutes or math.inf)
         stream = self._stream(batches)
-        means = MetricMeans()
         self.model.train()
         with stop_requests() as requested, self._log() as log:
             ends = lambda: bool(requested) or time.monotonic() >= deadline  # noqa: E731
             while not self.finished:
-                stop = self._advance(stream, objective, means, log, ends) or self.finished
+                stop = self._advance(stream, objective, log, ends) or self.finished
                 log.advance(self.step)
                 evaluated = bool(evaluate_every) and (self.step % evaluate_every == 0 or self.finished)
                 if evaluate and evaluated:
                     self._evaluate(evaluate, log)
                 if self.step % self.settings.log_every == 0 or self.finished:
-                    log.write({**means.take(self.world), **(report() if report else {}), **self._condition()})
+                    log.write({**self._means.take(self.world), **(report() if report else {}), **self._condition()})
                 if self.step % self.settings.save_every == 0 or stop or (evaluated and self.runtime.saving.best > 0):
+                    log.sync()
                     self.save()
                 elif self._checkpoints is not None:
                     self._checkpoints.poll()
@@ -228,6 +226,7 @@ class Engine(Generic[M]):
             "fingerprint": dict(self._facts.fingerprint),
             "progress": attrs.asdict(self.progress),
             "score": score if step == self.step else None,
+            "means": self._means.sums(self.world),
         }
         self._checkpoints.save(self.step, self._tensors(), state)
 
@@ -244,6 +243,7 @@ class Engine(Generic[M]):
         check_same_run(path, state, self.settings, self._facts.fingerprint)
         fill_tensors(path, self._tensors(), self.world)
         self.progress = progress
+        self._means.resume(state.get("means", {}), self.world)
         if self._average is not None:
             self._average.updates = self.progress.updates
         return self.step
@@ -286,9 +286,7 @@ class Engine(Generic[M]):
             path, self.step, self.settings.steps, samples, self.runtime.verbose, trackers=self.runtime.trackers
         )
 
-    def _advance(
-        self, stream: Iterator[B], objective: Objective[M, B], means: MetricMeans, log: TrainingLog, ends: Ends
-    ) -> bool:
+    def _advance(self, stream: Iterator[B], objective: Objective[M, B], log: TrainingLog, ends: Ends) -> bool:
         """One update of the weights from `accumulate` batches, or none if the gradient cannot be used.
 
         Returns whether any process was asked to stop.
@@ -303,7 +301,7 @@ class Engine(Generic[M]):
         self._note_problems(problems, int(bad))
         if self.progress.usable(float(norm), loss, self.settings.explosion):
             self._update(float(norm))
-            means.add({**sums, "gradient_norm": norm / self.world.size})
+            self._means.add({**sums, "gradient_norm": norm / self.world.size})
         else:
             self._skip(float(norm), loss, log)
         for optimizer in self.optimizers:
@@ -351,19 +349,17 @@ class Engine(Generic[M]):
         if self._average is not None:
             self._average.update(self.model)
         self.progress.count_update(norm)
-        self._skips_in_a_row = 0
 
     def _groups(self) -> list[dict[str, Any]]:
         """The parameter groups of all optimizers."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _skip(self, norm: float, loss: float, log: TrainingLog) -> None:
-        self.progress.skipped += 1
-        self._skips_in_a_row += 1
+        too_many = self.progress.count_skip()
         log.say(
             f"step {self.step + 1} skipped: loss {loss:.4g}, gradient {norm:.4g} (usually {self.progress.usual:.4g})"
         )
-        if self._skips_in_a_row >= SKIPS_IN_A_ROW:
+        if too_many:
             raise TrainingDiverged(
                 f"up to step {self.step + 1} the loss or its gradient was not finite, or exploded, for {SKIPS_IN_A_ROW}"
                 " steps in a row; lower the learning rate, or look for non-finite values in the data."

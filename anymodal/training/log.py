@@ -2,8 +2,8 @@
 
 log.jsonl holds one object per logged step: step, the mean of every metric since the line before, whatever else the run
 reports, samples_per_second, waiting (share of the time spent waiting for data), and seconds (wall time of the run so
-far). evaluation.jsonl holds one object per evaluation. A resumed run first drops the lines past its step, then
-continues as if nothing had happened.
+far). evaluation.jsonl holds one object per evaluation. A resumed run first drops the lines past its step, and what is
+no line of a step, then continues as if nothing had happened; the means so far are in the checkpoint.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any
 
 import torch
@@ -23,11 +24,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 from torch import Tensor
 
-from anymodal.errors import DataError, cause
+from anymodal.data.schema import is_count
+from anymodal.durable import sync
+from anymodal.errors import DataError, cause, system_errors
 from anymodal.files import replacing
 from anymodal.nn.distributed import World
 from anymodal.training.trackers import Tracker
 
+LONGEST_LINE = 64 * 1024  # bytes
+LONGEST_RUN = 1e10  # seconds
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
@@ -44,12 +49,24 @@ class MetricMeans:
             self.totals[name] = value.detach().float() if total is None else total + value.detach()
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def take(self, world: World) -> dict[str, float]:
-        """The means since the last call of sums over all processes, which have the same metrics."""
+    def sums(self, world: World) -> dict[str, list[float]]:
+        """Sum over all processes and count of every metric since the last `take`, for a run that is resumed."""
         if not self.totals:
             return {}
         sums = world.sum(torch.stack(list(self.totals.values()))).tolist()
-        means = {name: total / self.counts[name] for name, total in zip(self.totals, sums, strict=True)}
+        return {name: [total, self.counts[name]] for name, total in zip(self.totals, sums, strict=True)}
+
+    def resume(self, sums: Mapping[str, Sequence[float]], world: World) -> None:
+        """Go on from what `sums` gave; the first process has it for all."""
+        self.counts = {name: int(count) for name, (_, count) in sums.items()}
+        self.totals = {
+            name: torch.tensor(total if world.is_first else 0.0, device=world.device)
+            for name, (total, _) in sums.items()
+        }
+
+    def take(self, world: World) -> dict[str, float]:
+        """The means since the last call of sums over all processes, which have the same metrics."""
+        means = {name: total / count for name, (total, count) in self.sums(world).items()}
         self.totals, self.counts = {}, {}
         return means
 
@@ -65,17 +82,39 @@ class ProblemLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The objects of a log up to the first line that is none of a step, such as a last one that was cut off."""
+    """The objects of a log, without lines that are none of a step, such as a last one that was cut off.
+
+    Raises DataError for a file that cannot be read.
+    """
     records: list[dict[str, Any]] = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            break
-        records.append(record)
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE):
+                with suppress(ValueError, RecursionError):
+                    record = json.loads(line)
+                    if _is_record(record):
+                        records.append(record)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {cause(error)}") from None
     return records
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line of a log is of a step, and says nothing but numbers and texts."""
+    if not isinstance(record, dict) or not is_count(record.get("step")):
+        return False
+    return all(isinstance(value, (int, float, str, NoneType)) for value in record.values())
+
+
+def _seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """The wall time of a run up to the last of its lines that says one."""
+    for record in reversed(records):
+        value = record.get("seconds")
+        if isinstance(value, (int, float)) and 0 <= value <= LONGEST_RUN:
+            return float(value)
+    return 0.0
 
 
 class _Bar(Progress):
@@ -120,7 +159,9 @@ class TrainingLog:
         if self.path is not None:
             kept = _drop_lines_past(self.path, self.step)
             _drop_lines_past(self._evaluations, self.step)
-            self.earlier = kept[-1].get("seconds", 0.0) if kept else 0.0
+            if (problems := self.path.with_name("problems.jsonl")).exists():
+                _drop_lines_past(problems, self.step)
+            self.earlier = _seconds(kept)
         if sys.stderr.isatty() and not self.quiet:
             self.progress = _Bar(self.console)
             self.task = self.progress.add_task("training", total=self.steps, completed=self.step)
@@ -137,6 +178,13 @@ class TrainingLog:
     def _evaluations(self) -> Path:
         assert self.path is not None
         return self.path.with_name("evaluation.jsonl")
+
+    def sync(self) -> None:
+        """Have the lines so far written to disk, as a checkpoint of the same step will be. Raises DataError."""
+        for path in (self.path, self._evaluations) if self.path is not None else ():
+            if path.exists():
+                with system_errors(DataError, f"cannot write {path}"):
+                    sync(path)
 
     def advance(self, step: int) -> None:
         """Move the bar."""

@@ -20,10 +20,11 @@ class TrainingDiverged(AnymodalError):
 
 @attrs.define
 class Progress:
-    """Steps done, steps skipped, unusable samples, and the usual length of a gradient."""
+    """Steps done, steps skipped (and how many in a row now), unusable samples, and the usual length of a gradient."""
 
     step: int = 0
     skipped: int = 0
+    skipped_in_a_row: int = 0
     bad: int = 0
     usual: float = 0.0
 
@@ -40,7 +41,14 @@ class Progress:
 
     def count_update(self, norm: float) -> None:
         """Note the length of a gradient that was used."""
+        self.skipped_in_a_row = 0
         self.usual = USUAL * self.usual + (1 - USUAL) * norm if self.usual else norm
+
+    def count_skip(self) -> bool:
+        """Note a step that changed nothing; whether there were too many in a row."""
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        return self.skipped_in_a_row >= SKIPS_IN_A_ROW
 
     def count_bad(self, bad: int, settings: TrainingSettings, where: str) -> None:
         """Count unusable samples of a step. Raises DataError, which tells `where` they are listed, for too many."""

@@ -20,8 +20,8 @@ from anymodal_scenes import write
 from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
 from anymodal.files import read_picture
-from anymodal.training.checkpoint import newest_checkpoint, read_state
 from anymodal.training.log import read_log
+from anymodal.training.stored import newest_checkpoint, read_state
 
 STEPS = 24
 

@@ -27,12 +27,13 @@ from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout, collate
-from anymodal.training.checkpoint import SavingConfig, best_checkpoint
+from anymodal.training.checkpoint import SavingConfig
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.log import read_log
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.parallel import ParallelConfig
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.stored import best_checkpoint
 from anymodal.training.trackers import TrackingConfig, trackers
 
 LAYOUT = Layout(

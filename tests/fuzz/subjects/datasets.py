@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -18,11 +17,12 @@ from anymodal.config import load_config
 from anymodal.data.crops import Crops
 from anymodal.data.files.tar_index import table
 from anymodal.data.files.values import open_values
+from anymodal.data.jobs.receipts import checksum
 from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.store.reader import TokenStore
 from anymodal.text import Vocabulary
-from anymodal.training.checkpoint import newest_checkpoint, read_state
 from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.stored import newest_checkpoint, read_state, write_state
 from fuzz.subjects.base import Subject, small
 from fuzz.subjects.base import held as held_in
 
@@ -49,8 +49,7 @@ def datasets(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
     begun = {".jobs/plan.json": held["manifest.json"], **held}
     books, resume = (".jobs/plan.json", "manifest.json", "problems.jsonl"), partial(_again, make, work / "data")
     yield Subject("manifests", "a job taken up", begun, books, resume, 1.5)
-    state = {"step": 3, "settings": {"lr": 0.1}, "files": {"a.safetensors": 9}, "score": 0.5}
-    run = {"step-00000003/state.json": json.dumps(state).encode(), "step-00000003/a.safetensors": b"123456789"}
+    run = _written_run(folder / "run")
     yield Subject("states of runs", "state.json", run, ("step-00000003/state.json",), _state, 2, spelled_anew=False)
 
 
@@ -92,6 +91,16 @@ def _tokens(folder: Path) -> list[Any]:
 def _again(make: Callable[[], am.ModalitySet], data: Path, folder: Path) -> Any:
     tokenize_dataset(data, make, folder, crops=Crops(2), shard_size=3, workers=1)
     return _tokens(folder)
+
+
+def _written_run(folder: Path) -> dict[str, bytes]:
+    """The files of a run with one checkpoint."""
+    step = folder / "step-00000003"
+    step.mkdir(parents=True)
+    (step / "a.safetensors").write_bytes(b"123456789")
+    state = {"step": 3, "settings": {"lr": 0.1}, "score": 0.5}
+    write_state(step, state, {"a.safetensors": checksum([step / "a.safetensors"])})
+    return {f"{step.name}/{path.name}": path.read_bytes() for path in step.iterdir()}
 
 
 def _state(folder: Path) -> Any:
