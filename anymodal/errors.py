@@ -14,6 +14,7 @@ AnymodalError                    catch this one to catch them all
 from __future__ import annotations
 
 import contextlib
+import os
 import reprlib
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -103,13 +104,22 @@ def cause(error: BaseException) -> str:
     return one_line(getattr(error, "strerror", None) or error)
 
 
+def system_message(error: OSError) -> str:
+    """What an error of the system says, and of which file, such as "cannot use /data: Permission denied"."""
+    named = isinstance(error.filename, (str, bytes)) and error.strerror
+    return f"cannot use {os.fsdecode(error.filename)}: {cause(error)}" if named else cause(error)
+
+
 @contextlib.contextmanager
-def system_errors(kind: type[AnymodalError], what: str) -> Iterator[None]:
-    """Make an error of the system in the body, such as a name that is too long, one of `kind`: "`what`: its reason"."""
+def system_errors(kind: type[AnymodalError], what: str = "") -> Iterator[None]:
+    """Make an error of the system in the body, such as a name that is too long, one of `kind`: "`what`: its reason".
+
+    Without `what`, the file is named that the error is about. Decorates functions, too.
+    """
     try:
         yield
     except OSError as error:
-        raise kind(f"{what}: {cause(error)}") from None
+        raise kind(f"{what}: {cause(error)}" if what else system_message(error)) from error
 
 
 def nearest(name: str, known: Iterable[object]) -> str:

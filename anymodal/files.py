@@ -10,7 +10,6 @@ import json
 import math
 import os
 import stat
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from anymodal.durable import PREFIX, is_scratch, make_folder, put, sync
+from anymodal.durable import PREFIX, READABLE, is_scratch, make_folder, put, sync, temporary_file
 from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one_line
 
 if TYPE_CHECKING:
@@ -314,28 +313,25 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def replacing(path: Path, synced: bool = True) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; it takes the place of `path` when the block ends without an error.
 
-    The content is on disk before it has its name, so that a power cut leaves the old file or the new one; unless
-    `synced` is False, for many files that the caller syncs together. Raises DataError if the folder cannot be written.
+    The content is on disk before it has its name, so that a power cut leaves the old file or the new one
+    (`anymodal.durable.write_all` is for many files). Raises DataError if the folder cannot be written.
     """
-    synced = synced and not is_scratch(path)
     try:
-        make_folder(path.parent) if synced else path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PREFIX}{path.stem[:40]}-", suffix=path.suffix)
-        os.close(handle)
+        make_folder(path.parent)
+        temporary = temporary_file(path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {cause(error)}") from None
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
-        if synced:
+        temporary.chmod(READABLE)
+        if is_scratch(path):
+            temporary.replace(path)
+        else:
             sync(temporary)
             put(temporary, path)
-        else:
-            temporary.replace(path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {cause(error)}") from None
     finally:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import DataError, PluginError, UnknownModality, cause, nearest
-from anymodal.files import replacing
+from anymodal.checkpoints.atomic import replacing_folder
+from anymodal.errors import PluginError, UnknownModality, nearest
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame, describe, provenance
 from anymodal.tokens import Layout, ModalitySet
@@ -119,7 +119,7 @@ class Outputs(Mapping[str, Any]):
         return buffer.getvalue()
 
     def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`, each whole or absent.
+        """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`: all of them or none.
 
         Args:
             folder: where to, made if there is none.
@@ -129,27 +129,21 @@ class Outputs(Mapping[str, Any]):
             The paths of the files.
 
         Raises:
-            DataError: the folder cannot be written.
+            DataError: the folder cannot be written, or another process is writing to it.
             PluginError: a modality failed.
         """
         from safetensors.numpy import save_file
 
         folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write into {folder}: {cause(error)}") from None
-        paths = []
-        for name, value in self.values_by_name.items():
-            with blame(self._modality(name), "write", value):
-                path = folder / f"{name}{self._modality(name).suffixes[0]}"
-                self._modality(name).write(value, path)
-            paths.append(path)
-        with replacing(folder / "tokens.safetensors") as temporary:
-            save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, temporary)
-        with replacing(folder / "grid.png") as temporary:
-            self.show(truth).save(temporary)
-        return [*paths, folder / "grid.png", folder / "tokens.safetensors"]
+        names = []
+        with replacing_folder(folder, lambda root: (), last="tokens.safetensors") as staging:
+            for name, value in self.values_by_name.items():
+                names.append(f"{name}{self._modality(name).suffixes[0]}")
+                with blame(self._modality(name), "write", value):
+                    self._modality(name).write(value, staging / names[-1])
+            self.show(truth).save(staging / "grid.png")
+            save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, staging / "tokens.safetensors")
+        return [folder / name for name in (*names, "grid.png", "tokens.safetensors")]
 
 
 def _picture(modality: Modality, shown: Any) -> Image:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anymodal.durable import PREFIX, put, sync, sync_tree, unsynced
 from anymodal.errors import DataError, system_errors
-from anymodal.files import only_writer
+from anymodal.files import LOCK, only_writer
 
 SAVED = f"{PREFIX}saved"
 
@@ -53,6 +53,32 @@ def replacing_folder(folder: Path, owned: Callable[[Path], Iterable[str]], last:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A temporary path for a large file, which takes the place of `path` when the block ends without an error.
+
+    One process at a time writes to `path`, so that the next one removes what a killed one left. Raises DataError.
+    """
+    staging = path.parent / f".saving-{path.name}"
+    with only_writer(staging), system_errors(DataError, f"cannot write {path}"):
+        try:
+            _empty(staging)
+            with unsynced(staging):
+                yield staging / path.name
+            sync(staging / path.name)
+            put(staging / path.name, path)
+        finally:
+            _empty(staging)
+    with suppress(OSError):
+        staging.rmdir()  # of a process that was killed before
+
+
+def _empty(staging: Path) -> None:
+    for left in staging.iterdir():
+        if left.name != LOCK:
+            left.unlink()
 
 
 def _check_places(staging: Path, folder: Path) -> None:

@@ -9,9 +9,10 @@ from anymodal.checkpoints.formats.base import Format, Options
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import local_files
 from anymodal.checkpoints.tokenizer import load_tokenizer
-from anymodal.errors import CheckpointError
+from anymodal.errors import CheckpointError, system_errors
 
 
+@system_errors(CheckpointError)
 def convert(source: Path, target: Path, vocabulary: Path | None = None, to: str | None = None) -> list[str]:
     """Read a checkpoint of one format and write it in another.
 

@@ -1,7 +1,8 @@
 """The entry point: commands by name, imported when used, and errors as one line.
 
 Exit codes: 0; 1 for problems that were looked for and found, and when the reader of a pipe has left; 2 for an error of
-the user's, 70 for one of ours; 130 when interrupted. ANYMODAL_DEBUG=1 shows tracebacks.
+the user's or of the system, such as a file that may not be read, 70 for one of ours; 130 when interrupted.
+ANYMODAL_DEBUG=1 shows tracebacks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from importlib import import_module
 import click
 
 from anymodal import __version__
-from anymodal.errors import AnymodalError, nearest, one_line
+from anymodal.errors import AnymodalError, legible, nearest, one_line, system_message
 from anymodal.plugins.registry import registry
 
 COMMANDS = {
@@ -95,7 +96,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if os.environ.get("ANYMODAL_DEBUG") == "1":
             raise
         click.echo(f"error: {_message(error)}", err=True)
-        code = 2 if isinstance(error, (AnymodalError, click.ClickException)) else 70
+        code = 2 if isinstance(error, (AnymodalError, click.ClickException, OSError)) else 70
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -106,6 +107,8 @@ def _message(error: Exception) -> str:
         text = error.format_message()
     elif isinstance(error, AnymodalError):
         text = str(error)
+    elif isinstance(error, OSError):
+        text = legible(system_message(error))
     else:
         text = f"unexpected {type(error).__name__}: {error}; ANYMODAL_DEBUG=1 shows where it comes from"
     return one_line(text)

@@ -9,9 +9,11 @@ from anymodal.data.config import DataConfig
 from anymodal.data.report import Report
 from anymodal.data.sources.base import Begin, no_progress
 from anymodal.data.sources.open import layout_of_dataset
+from anymodal.errors import DataError, system_errors
 from anymodal.modality import Modality
 
 
+@system_errors(DataError)
 def check_dataset(
     path: str | Path,
     modalities: Mapping[str, Modality] | None = None,

@@ -12,6 +12,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from anymodal.checkpoints.atomic import replacing_folder, whole_folder
+from anymodal.checkpoints.swap import WEIGHT_FILES
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
 from anymodal.config.validators import count
@@ -79,15 +81,16 @@ class TextTower(nn.Module):
 
 
 def save_tower(tower: PictureTower, folder: Path, dtype: torch.dtype | None = None) -> Path:
-    """Write a tower as a folder of config.json and model.safetensors; the config comes last."""
-    save_weights(tower.state_dict().items(), folder, dtype)
-    write_json({"format": FORMAT, "tower": attrs.asdict(tower.config)}, folder / "config.json")
+    """Write a tower as a folder of config.json and model.safetensors, both or neither. Raises DataError."""
+    with replacing_folder(folder, lambda root: WEIGHT_FILES) as staging:
+        save_weights(tower.state_dict().items(), staging, dtype)
+        write_json({"format": FORMAT, "tower": attrs.asdict(tower.config)}, staging / "config.json")
     return folder
 
 
 def load_tower(folder: str | Path) -> PictureTower:
     """The tower in a folder, in float32 and evaluation mode. Raises CheckpointError."""
-    folder = Path(folder)
+    folder = whole_folder(Path(folder))
     try:
         raw: Any = read_json(folder / "config.json")
     except ValueProblem as error:

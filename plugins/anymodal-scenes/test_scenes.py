@@ -335,7 +335,7 @@ def test_writing_goes_on_where_it_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [{"seed": 2}, {"size": 32}, {"kinds": BASIC}])
 def test_other_scenes_are_not_put_among_those_of_a_folder(tmp_path: Path, other: dict[str, Any]) -> None:
     write(tmp_path, 2, seed=1, size=16, workers=1)
-    (tmp_path / "rgb" / ".00000007.png.123").write_bytes(b"left by a killed run")
+    (tmp_path / "rgb" / ".anymodal-00000007-x1y2.png").write_bytes(b"left by a killed run")
     with pytest.raises(DataError, match=f"holds scenes of {next(iter(other))}.*choose another folder"):
         write(tmp_path, 2, **{"seed": 1, "size": 16, "workers": 1, **other})
     write(tmp_path, 3, seed=1, size=16, workers=1)

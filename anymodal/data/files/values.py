@@ -13,7 +13,7 @@ from anymodal.crops import Crop, center_crops
 from anymodal.data.files.alignment import misaligned
 from anymodal.data.files.index import FileIndex, Shard, Wanted
 from anymodal.data.files.open import open_files
-from anymodal.errors import DataError, PluginError, ValueProblem, one_line
+from anymodal.errors import DataError, PluginError, ValueProblem, one_line, system_errors
 from anymodal.modality import Modality
 
 Extent = tuple[float, float]
@@ -105,6 +105,7 @@ class ValueSource:
         return value
 
 
+@system_errors(DataError)
 def open_values(
     path: str | Path,
     modalities: Iterable[Modality],

@@ -39,7 +39,17 @@ from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS, checksum
 from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
 from anymodal.data.schema import check_book, read_book
-from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem, cause, nearest, one_line
+from anymodal.errors import (
+    AnymodalError,
+    ConfigError,
+    DataError,
+    PluginError,
+    ValueProblem,
+    cause,
+    nearest,
+    one_line,
+    system_errors,
+)
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -50,6 +60,7 @@ KIND = "values"
 PICTURE = "rgb"
 
 
+@system_errors(DataError)
 def label_dataset(
     data: str | Path,
     labelers: Mapping[str, str | None],

@@ -161,8 +161,9 @@ class Manifest:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the manifest knows all modalities of the plan."""
-        return self.plan.modalities.keys() <= self.known.get("modalities", {}).keys()
+        """Whether the manifest knows all modalities of the plan, and nothing waits to be added to it."""
+        all_known = self.plan.modalities.keys() <= self.known.get("modalities", {}).keys()
+        return all_known and not (self.folder / RECORDS).exists()
 
     def begin(self) -> None:
         """Write down the plan, and remove what earlier runs left half-written. Raises DataError."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from anymodal.data.files.memory import file_in_memory
 from anymodal.data.store.arrays import shard_name
-from anymodal.errors import ConfigError, DataError, ValueProblem, cause, nearest
+from anymodal.durable import scratch, write_all
+from anymodal.errors import ConfigError, DataError, ValueProblem, cause, nearest, system_errors
 from anymodal.files import MAX_BYTES, replacing
 from anymodal.modality import Modality
 
@@ -60,9 +60,8 @@ def remove_earlier(root: Path, modality: Modality, names: Sequence[str], written
 def write_files(root: Path, layout: str, modality: str, shard: int, files: Iterable[File]) -> None:
     """Write the files of a shard, each whole or not at all, and so the tar. Raises DataError."""
     if layout == "folder":
-        for name, suffix, content in files:
-            with replacing(root / modality / f"{name}{suffix}") as temporary:
-                temporary.write_bytes(content)
+        with system_errors(DataError, f"cannot write to {root / modality}"):
+            write_all((root / modality / f"{name}{suffix}", content) for name, suffix, content in files)
         return
     with replacing(root / modality / shard_name(shard, ".tar")) as temporary, tarfile.open(temporary, "w") as tar:
         for name, suffix, content in files:
@@ -82,8 +81,8 @@ def _is_file(path: Path) -> bool:
 def file_of(modality: Modality, value: Any, within: Path) -> tuple[str, bytes]:
     """The ending and the content of the file that a modality writes for a value, made in a folder of `within`."""
     suffix = modality.suffixes[0]
-    with tempfile.TemporaryDirectory(prefix="value-", dir=within) as folder:
-        path = Path(folder) / f"value{suffix}"
+    with scratch(within, "value-") as folder:
+        path = folder / f"value{suffix}"
         modality.write(value, path)
         return suffix, path.read_bytes()
 

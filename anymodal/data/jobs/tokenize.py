@@ -19,6 +19,7 @@ from anymodal.data.jobs.runner import Progress, Summary, make_dataset, no_progre
 from anymodal.data.jobs.shard_tokenizer import ShardTokenizer
 from anymodal.data.store.arrays import map_arrays, shard_name
 from anymodal.data.store.reader import FORMAT, INFO, KIND, read_stream, stream_specs
+from anymodal.errors import DataError, system_errors
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
@@ -28,6 +29,7 @@ MakeSet = Callable[[], ModalitySet]
 CENTER = Crops()
 
 
+@system_errors(DataError)
 def tokenize_dataset(
     data: str | Path,
     make_set: MakeSet,

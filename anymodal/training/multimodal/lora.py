@@ -13,6 +13,8 @@ import attrs
 from torch import Tensor, nn
 
 from anymodal.anymodel import AnyModel
+from anymodal.checkpoints.atomic import replacing_folder, whole_folder
+from anymodal.checkpoints.swap import WEIGHT_FILES
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
 from anymodal.config.validators import at_least, between, positive, whole
@@ -98,8 +100,9 @@ def save_adapters(model: nn.Module, weights: Mapping[str, Tensor], config: LoraC
         folder: to write to.
     """
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    save_weights([(name, weights[name]) for name in trained], folder)
-    write_json({"base": base, "lora": attrs.asdict(config)}, folder / "config.json")
+    with replacing_folder(folder, lambda root: WEIGHT_FILES) as staging:
+        save_weights([(name, weights[name]) for name in trained], staging)
+        write_json({"base": base, "lora": attrs.asdict(config)}, staging / "config.json")
 
 
 def with_adapters(model: AnyModel, folder: str | Path) -> AnyModel:
@@ -115,7 +118,7 @@ def with_adapters(model: AnyModel, folder: str | Path) -> AnyModel:
     Raises:
         CheckpointError: the folder is damaged, or holds adapters of another model.
     """
-    folder = Path(folder)
+    folder = whole_folder(Path(folder))
     try:
         config = structure(read_object(folder / "config.json").get("lora"), LoraConfig, str(folder / "config.json"))
     except ConfigError as error:

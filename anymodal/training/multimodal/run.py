@@ -12,7 +12,7 @@ from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, DataError, system_errors
 from anymodal.files import write_json
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
@@ -29,6 +29,7 @@ from anymodal.training.parallel import splits
 from anymodal.training.trackers import trackers
 
 
+@system_errors(DataError)
 def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
     """Train, and write the result to out/model.
 

@@ -16,7 +16,7 @@ from anymodal.crops import Crop
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
 from anymodal.data.replacing import Replacing
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, DataError, system_errors
 from anymodal.modality import Modality
 from anymodal.nn.distributed import world
 from anymodal.plugins.registry import registry
@@ -142,6 +142,7 @@ class Lesson(MeanOf):
         return batch.problems
 
 
+@system_errors(DataError)
 def train_teacher(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
     """Train and write the teacher's folder; progress lies in out/run.
 

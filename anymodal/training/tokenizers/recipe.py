@@ -16,7 +16,7 @@ from anymodal.config.tables import init_fields
 from anymodal.config.validators import at_least, whole
 from anymodal.data.config import CropConfig
 from anymodal.data.order import Share, step_batches
-from anymodal.errors import CheckpointError, ConfigError, nearest
+from anymodal.errors import CheckpointError, ConfigError, DataError, nearest, system_errors
 from anymodal.modality import Modality
 from anymodal.nn.distributed import World, world
 from anymodal.plugins.registry import registry
@@ -101,6 +101,7 @@ def _check_quantizer(block: Mapping[str, Any]) -> None:
             )
 
 
+@system_errors(DataError)
 def train_tokenizer(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
     """Train and write out/modalities/NAME or out/vocabulary.json; progress lies in out/runs/NAME.
 

@@ -6,9 +6,8 @@ import ctypes
 import io
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from anymodal.durable import make_folder, write_all
 from anymodal.errors import DataError, brief, cause
-from anymodal.files import only_writer, read_json, write_json
+from anymodal.files import only_writer, read_json, remove_partial, write_json
 
 from .catalog import select
 from .coco import CLASSES, is_thing
@@ -30,7 +30,6 @@ FOLDERS = {
 }  # fmt: skip
 """Folders and file endings; `scene` is written last and marks a finished scene."""
 RECORD = ".scenes.json"  # of what all scenes of a folder have in common
-_UNFINISHED = re.compile(r"\..*\.[0-9]+")  # names of files that are being written
 _CHUNK = 32
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
@@ -64,10 +63,8 @@ def _begin(root: Path, wanted: dict[str, Any]) -> None:
     """Make the folders, remove what killed runs left, and note what the scenes are. Raises DataError for others."""
     try:
         for folder in FOLDERS:
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            for path in (root / folder).glob(".*"):
-                if _UNFINISHED.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
+            make_folder(root / folder)
+            remove_partial(root / folder)
     except OSError as error:
         raise DataError(f"cannot create folders below {root}: {cause(error)}; choose another folder") from error
     there = root / RECORD
@@ -110,23 +107,32 @@ def _keep_memory() -> None:
 
 def _write_chunk(root: Path, indices: range, seed: int, size: int, kinds: tuple[str, ...] | None) -> int:
     """Render and save the scenes that are missing; returns how many are there now."""
-    for index in indices:
-        if not (root / "scene" / f"{index:08d}.json").exists():
-            save(root, render(seed, index, size, kinds))
+    missing = (index for index in indices if not (root / "scene" / f"{index:08d}.json").exists())
+    save(root, (render(seed, index, size, kinds) for index in missing))
     return len(indices)
 
 
-def save(root: Path, scene: Scene) -> None:
-    """Write all files of one scene below `root`, whose folders exist; the scene's own record comes last."""
-    name = f"{scene.index:08d}"
-    for folder, content in contents(scene).items():
-        path = root / folder / f"{name}.{FOLDERS[folder]}"
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {cause(error)}; free some space or choose another folder") from error
+def save(root: Path, scenes: Iterable[Scene]) -> None:
+    """Write all files of scenes below `root`, whose folders exist; their records come last, when the rest is on disk.
+
+    Raises DataError.
+    """
+    records: dict[Path, bytes] = {}
+
+    def others() -> Iterator[tuple[Path, bytes]]:
+        for scene in scenes:
+            for folder, content in contents(scene).items():
+                path = root / folder / f"{scene.index:08d}.{FOLDERS[folder]}"
+                if folder == "scene":
+                    records[path] = content
+                else:
+                    yield path, content
+
+    try:
+        write_all(others())
+        write_all(records.items())
+    except OSError as error:
+        raise DataError(f"cannot write to {root}: {cause(error)}; free some space or choose another folder") from error
 
 
 def contents(scene: Scene) -> dict[str, bytes]:

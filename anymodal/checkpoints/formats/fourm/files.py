@@ -13,6 +13,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anymodal.checkpoints.atomic import replacing_file
 from anymodal.checkpoints.repository import CONFIG, WEIGHTS
 from anymodal.files import replacing, write_json
 
@@ -26,7 +27,7 @@ def write_published(state: Mapping[str, Tensor], config: Mapping[str, Any], targ
     """Write weights and their config into the folder `target`, or as the single file of that name."""
     if is_single_file(target):
         header = {key: json.dumps(value) for key, value in config.items()}  # JSON is YAML too
-        with replacing(target) as temporary:
+        with replacing_file(target) as temporary:
             save_file(dict(state), temporary, header)
         return target
     with replacing(target / WEIGHTS) as temporary:
