@@ -27,6 +27,8 @@ class Disk:
         self.contents: dict[int, bytes] = {}  # of files that were synced
         self.listed: dict[int, Names] = {self.root: {}}  # of folders that were synced
         self.states: dict[tuple[Any, ...], dict[str, bytes | None]] = {}
+        self.history: list[int] = []  # which of the states was left, cut by cut
+        self.numbers: dict[tuple[Any, ...], int] = {}
         self.open: dict[int, int] = {}  # keeps inodes from being used again
 
     def synced(self, handle: int) -> None:
@@ -43,7 +45,10 @@ class Disk:
         present = {path.stat().st_ino: _names(path) for path in [self.folder, *self.folder.rglob("*")] if path.is_dir()}
         for names in (present, self.listed):
             found = dict(self._walk(self.root, "", names, {*present, *self.listed}))
-            self.states.setdefault(tuple(sorted(found.items())), found)
+            key = tuple(sorted(found.items()))
+            self.states.setdefault(key, found)
+            self.numbers.setdefault(key, len(self.numbers))
+            self.history.append(self.numbers[key])
 
     def _walk(
         self, inode: int, above: str, names: dict[int, Names], folders: set[int]
