@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from anymodal.errors import DataError, cause
@@ -20,6 +21,7 @@ def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
 
     On Linux the file has no name of its own, and the path is a link to it; elsewhere it is a temporary file.
     """
+    remove_leftovers()
     try:
         with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
             path = Path(folder, f"value{suffix}")
@@ -39,8 +41,9 @@ def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
         raise DataError(f"no temporary file can be made: {cause(error)}") from None
 
 
+@cache
 def remove_leftovers() -> None:
-    """Remove the folders of links that killed processes of this user left in the temporary folder."""
+    """Remove the folders of links that killed processes of this user left in the temporary folder; once a process."""
     with suppress(OSError):
         for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
             with suppress(OSError):

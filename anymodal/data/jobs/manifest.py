@@ -18,7 +18,6 @@ import attrs
 
 from anymodal.config import structure
 from anymodal.data.digest import changes
-from anymodal.data.files.memory import remove_leftovers
 from anymodal.data.jobs.inputs import Inputs
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS, Checksum, CompletionRecord, Outputs, read_record
@@ -167,7 +166,6 @@ class Manifest:
 
     def begin(self) -> None:
         """Write down the plan, and remove what earlier runs left half-written. Raises DataError."""
-        remove_leftovers()
         with _clear_errors(self.folder):
             folders = {Path(name).parent for part in self.plan.parts for name in self.outputs(0, part)}
             for left in (path for folder in folders for path in (self.folder / folder).rglob(".*")):
