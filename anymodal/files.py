@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -22,20 +23,15 @@ from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL.Image import Image
 else:
     from anymodal.lazy import np
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # of details of pictures that are damaged, while the pixels are not
-
-MAX_PIXELS = 128 * 1024 * 1024
 MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
 MAX_ARRAY_HEADER = 10_000  # as numpy
 MAX_TEXT_BYTES = 16 * 1024**2
 MAX_DEPTH = 64  # of JSON
-PNG_MARK = b"\x89PNG\r\n\x1a\n"
-PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of a server; a path has lost its second slash
 
 
 def cache_folder() -> Path:
@@ -58,12 +54,13 @@ def naming(path: Path) -> Iterator[None]:
         raise ValueProblem(f"{path}: {error}") from error.__cause__
 
 
-def _checked(path: Path, limit: int) -> Path:
+def plain_file(path: Path, limit: int) -> Path:
     """The path itself. Raises ValueProblem unless it is a plain file of at most `limit` bytes; pipes may never end."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueProblem(f"no such file: {path}") from None
+        hint = "; addresses are not opened here, download it first" if ADDRESS.match(str(path)) else ""
+        raise ValueProblem(f"no such file: {path}{hint}") from None
     except (OSError, ValueError) as error:
         raise ValueProblem(f"{path!s:.200} cannot be read: {cause(error)}") from None
     if not stat.S_ISREG(status.st_mode):
@@ -74,88 +71,6 @@ def _checked(path: Path, limit: int) -> Path:
     return path
 
 
-SOURCE_FORMAT, SAMPLE_SCALE = "anymodal:format", "anymodal:scale"  # keys of `info` of pictures from `upright`
-
-
-def read_picture(path: Path) -> Image:
-    """A decoded picture with its EXIF rotation applied. Raises ValueProblem for what is not one, or is too large.
-
-    Text beside the pixels is not read, however long it is.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    _checked(path, MAX_BYTES)
-    Image.init()
-    formats = [each for each in PICTURES if each in Image.OPEN]
-    try:
-        try:
-            with Image.open(path, formats=formats) as picture:
-                return upright(picture, str(path))
-        except ValueError as error:
-            if isinstance(error, ValueProblem) or (plain := _without_text(path)) is None:
-                raise
-            with Image.open(plain, formats=formats) as picture:
-                return upright(picture, str(path))
-    except Image.DecompressionBombError:
-        raise ValueProblem(_too_large(path, "too many pixels")) from None
-    except UnidentifiedImageError:
-        raise ValueProblem(f"{path} is not a picture that can be read (is it another kind of file?)") from None
-    except ValueProblem:
-        raise
-    except Exception as error:  # decoders raise whatever damage leads them to
-        raise ValueProblem(f"{path} cannot be decoded, it may be damaged or cut short: {_said(error)}") from None
-
-
-def upright(picture: Image, name: str = "the picture") -> Image:
-    """The decoded picture with its EXIF rotation applied, and what its file said of samples in `info`.
-
-    `info[SOURCE_FORMAT]` is the format of the file, `info[SAMPLE_SCALE]` what Pillow multiplied samples of less than 8
-    bits by (256: it kept the high byte of 16 bits). Raises ValueProblem for one that is too large.
-    """
-    from PIL import ImageOps
-
-    if picture.width * picture.height > MAX_PIXELS:
-        raise ValueProblem(_too_large(name, f"{picture.width} x {picture.height} pixels"))
-    about = {SOURCE_FORMAT: picture.format or picture.info.get(SOURCE_FORMAT)}
-    if (scale := picture.info.get(SAMPLE_SCALE) or _sample_scale(picture)) != 1:
-        about[SAMPLE_SCALE] = scale
-    picture.load()
-    turned = ImageOps.exif_transpose(picture)
-    turned.info.update(about)
-    return turned
-
-
-def _sample_scale(picture: Image) -> float:
-    """What Pillow multiplies stored samples by, as the decoder it is about to use says."""
-    for decoder, _, _, arguments in getattr(picture, "tile", ()):
-        words = arguments if isinstance(arguments, tuple) else (arguments,)
-        raw = next((word for word in words if isinstance(word, str)), "")
-        if decoder.startswith("ppm") and len(words) > 1 and isinstance(words[1], int):
-            return (65535 if picture.mode == "I" else 255) / words[1]
-        if raw.startswith(("LA;16", "RGB;16", "RGBA;16", "RGBX;16")):
-            return 256
-        return {"L;2": 85, "L;4": 17}.get(raw, 1)
-    return 1
-
-
-def _without_text(path: Path) -> IO[bytes] | None:
-    """A PNG file without its text, which Pillow refuses beyond 1 MiB; None for another file."""
-    data = path.read_bytes()
-    if not data.startswith(PNG_MARK):
-        return None
-    kept, place = [PNG_MARK], len(PNG_MARK)
-    while place + 12 <= len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        if data[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
-            kept.append(data[place:end])
-        place = end
-    return io.BytesIO(b"".join(kept))
-
-
-def _too_large(path: Path | str, what: str) -> str:
-    return f"{path} has {what}, more than the limit of {MAX_PIXELS // 1024**2} megapixels; make it smaller first"
-
-
 def is_npy(path: Path) -> bool:
     """Whether the name of a file says that it is a .npy array."""
     return path.suffix.lower() == ".npy"
@@ -163,7 +78,7 @@ def is_npy(path: Path) -> bool:
 
 def read_array(path: Path) -> np.ndarray:
     """A numeric .npy array. Raises ValueProblem; pickled objects are refused."""
-    size = _checked(path, MAX_BYTES).stat().st_size
+    size = plain_file(path, MAX_BYTES).stat().st_size
     try:
         with path.open("rb") as file:
             return _array(file, size, str(path))
@@ -229,10 +144,11 @@ def _check_length(needed: int, there: int, shape: tuple[int, ...]) -> None:
 
 
 def _no_array(place: str, error: Exception) -> ValueProblem:
-    return ValueProblem(f"{place} is not a numeric .npy array: {_said(error)}")
+    return ValueProblem(f"{place} is not a numeric .npy array: {said(error)}")
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """What an error says, on one line, or else its type."""
     return one_line(error, 120) or type(error).__name__
 
 
@@ -241,7 +157,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     import zipfile
 
     try:
-        with zipfile.ZipFile(_checked(path, MAX_BYTES)) as archive:
+        with zipfile.ZipFile(plain_file(path, MAX_BYTES)) as archive:
             entries = archive.infolist()
             if (size := sum(entry.file_size for entry in entries)) > MAX_UNPACKED:
                 raise ValueProblem(f"{path} unpacks to {size} bytes, more than the limit of {MAX_UNPACKED}")
@@ -254,7 +170,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except ValueProblem:
         raise
     except Exception as error:  # as above, and of the archive
-        raise ValueProblem(f"{path} is not an .npz file of numeric arrays: {_said(error)}") from None
+        raise ValueProblem(f"{path} is not an .npz file of numeric arrays: {said(error)}") from None
 
 
 def write_array(array: np.ndarray, path: Path) -> None:
@@ -266,7 +182,7 @@ def write_array(array: np.ndarray, path: Path) -> None:
 def read_text(path: Path) -> str:
     """UTF-8 text, without a mark of byte order. Raises ValueProblem."""
     try:
-        return _checked(path, MAX_TEXT_BYTES).read_text(encoding="utf-8-sig")
+        return plain_file(path, MAX_TEXT_BYTES).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueProblem(f"{path} is not UTF-8 text") from None
     except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
+from tiff_made import tiff
 
 import anymodal as am
 
@@ -33,6 +34,12 @@ def png(array: np.ndarray, bits: int, color_type: int = 0) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + data
 
 
+def with_chunk(content: bytes, kind: bytes, data: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return content[:33] + chunk + content[33:]
+
+
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
@@ -49,6 +56,11 @@ def palette() -> Image.Image:
     picture = Image.fromarray((RAMP % 4).astype(np.uint8), "L").convert("P")
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
     return picture
+
+
+def several(kind: str) -> bytes:
+    first, second = (Image.fromarray(array) for array in (GRAY, GRAY[::-1].copy()))
+    return saved(first, kind, save_all=True, append_images=[second])
 
 
 GRAY = (RAMP % 128).astype(np.uint8)
@@ -71,11 +83,29 @@ FILE_KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "RGB WebP": ("a.webp", lambda: saved(Image.fromarray(COLORS), "WEBP")),
     "gray TIFF, 16 bits": ("a.tif", lambda: saved(Image.fromarray(RAMP.astype(np.uint16)), "TIFF")),
     "float TIFF": ("a.tif", lambda: saved(Image.fromarray((RAMP / 256).astype(np.float32)), "TIFF")),
+    "lossless WebP": ("a.webp", lambda: saved(Image.fromarray(COLORS), "WEBP", lossless=True)),
+    "GIF": ("a.gif", lambda: saved(Image.fromarray(GRAY), "GIF")),
+    "GIF of two pictures": ("a.gif", lambda: several("GIF")),
+    "gray BMP": ("a.bmp", lambda: saved(Image.fromarray(GRAY), "BMP")),
+    "RGB PNG, 16 bits": ("a.png", lambda: png(COLORS.astype(int) * 257, 16, 2)),
+    "palette PNG with a transparent color": ("a.png", lambda: saved(palette(), "PNG", transparency=0)),
+    "PNG of two pictures": ("a.png", lambda: several("PNG")),
+    "gray TIFF, 4 bits": ("a.tif", lambda: tiff(RAMP % 16, 4)),
+    "gray TIFF, 12 bits": ("a.tif", lambda: tiff(RAMP, 12)),
+    "gray TIFF, 32 bits": ("a.tif", lambda: tiff(RAMP % 128, 32)),
+    "gray TIFF, signed 8 bits": ("a.tif", lambda: tiff(-RAMP % 128, 8, sign=2)),
+    "gray TIFF, 0 is white": ("a.tif", lambda: tiff(GRAY, photometric=0)),
+    "gray TIFF, lying on its side": ("a.tif", lambda: tiff(GRAY[:8], orientation=6)),
+    "gray TIFF, compressed as JPEG": ("a.tif", lambda: saved(Image.fromarray(GRAY), "TIFF", compression="jpeg")),
+    "TIFF of two pictures": ("a.tif", lambda: several("TIFF")),
+    "RGB TIFF, planes of 16 bits": ("a.tif", lambda: tiff(COLORS.astype(int) * 257, 16, 2, 2)),
     "PGM of 20 levels": ("a.pgm", lambda: b"P5 4 3 20\n" + bytes(range(12))),
     "NPY, uint8 (16, 16)": ("a.npy", lambda: npy(GRAY)),
     "NPY, uint8 (16, 16, 3)": ("a.npy", lambda: npy(COLORS)),
     "NPY, float32 (16, 16)": ("a.npy", lambda: npy((RAMP / 256).astype(np.float32))),
     "NPY, float32 (16, 16, 3)": ("a.npy", lambda: npy((COLORS / 255).astype(np.float32))),
+    "NPY, big-endian float32 (16, 16)": ("a.npy", lambda: npy((RAMP / 256).astype(">f4"))),
+    "NPY, bool (16, 16)": ("a.npy", lambda: npy(GRAY > 60)),
     "text": ("a.txt", lambda: b"a red car on a road\n"),
     "JSON": ("a.json", lambda: json.dumps("a red car on a road").encode()),
 }

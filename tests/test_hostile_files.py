@@ -14,7 +14,8 @@ from PIL import Image
 
 import anymodal as am
 from anymodal.errors import ValueProblem
-from anymodal.files import read_arrays, read_json, read_picture, read_text
+from anymodal.families.picture_files import read_picture
+from anymodal.files import read_arrays, read_json, read_text
 from anymodal.plugins.registry import modalities, registry
 
 NAMES = list(modalities())

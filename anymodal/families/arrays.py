@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymodal.errors import ValueProblem
 from anymodal.files import naming, read_array, write_array
 from anymodal.modality import Modality
 
@@ -46,7 +47,12 @@ class ArrayModality(Modality):
 
 
 def as_array(value: Any) -> np.ndarray:
-    """The value as an array, of type object where it cannot become one of numbers."""
+    """The value as an array, of type object where it cannot become one of numbers.
+
+    Raises ValueProblem for an array that masks some of its numbers, which would come out from under the mask.
+    """
+    if getattr(value, "mask", False) is not False and hasattr(value, "filled") and np.any(value.mask):
+        raise ValueProblem("masked numbers mean nothing here; fill them, as value.filled(0) does")
     try:
         return np.asarray(value)
     except Exception:  # of whatever says that it is an array

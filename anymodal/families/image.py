@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.errors import ConfigError, PluginError, ValueProblem
 from anymodal.families.arrays import as_array
 from anymodal.families.grids import CroppedGrid
+from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import colors_of, is_picture, samples_of
-from anymodal.files import is_npy, naming, read_array, read_picture, replacing, upright, write_array
+from anymodal.files import is_npy, naming, read_array, replacing, write_array
 from anymodal.modality import NAME
 
 if TYPE_CHECKING:
@@ -70,8 +71,13 @@ class ImageModality(CroppedGrid):
         return self._natural(as_array(value))
 
     def _natural(self, array: np.ndarray) -> np.ndarray:
-        """Natural values. Raises ValueProblem for whole numbers that can only be samples of a picture."""
-        if self.dtype != "uint8" and array.dtype.kind in "ui" and array.size:
+        """Natural values; bools are black and white where values are the samples of pictures.
+
+        Raises ValueProblem for whole numbers that can only be samples of a picture.
+        """
+        if self.dtype == "uint8" and array.dtype == np.bool_:
+            array = array * np.uint8(255)
+        if self.dtype != "uint8" and array.dtype.kind in "bui" and array.size:
             low, high = int(array.min()), int(array.max())
             if low < self.low or high > self.high:
                 raise ValueProblem(

@@ -10,8 +10,9 @@ from anymodal.families.arrays import as_array
 from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
+from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
-from anymodal.files import is_npy, naming, read_array, read_picture, replacing, upright, write_array
+from anymodal.files import is_npy, naming, read_array, replacing, write_array
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import ValueProblem
-from anymodal.files import SAMPLE_SCALE, SOURCE_FORMAT
+from anymodal.families.picture_files import SOURCE, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,9 @@ else:
 
 LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000"})
 LARGEST_PROFILE = 4 * 1024**2  # bytes of a color profile that is looked at
+USUAL_GAMMA, GAMMA_STEP = 1 / 2.2, 0.02  # of PNG files: what sRGB is taken for, and what makes no difference
+ABOUT_COLORS = ("icc_profile", "gamma", "srgb")  # keys of `info`
+DECODED = "was decoded elsewhere, where {}; pass its path, or the picture as Image.open gives it"
 
 
 def is_picture(value: Any) -> bool:
@@ -26,37 +29,65 @@ def is_picture(value: Any) -> bool:
     return hasattr(value, "getbands") and hasattr(value, "load")
 
 
+def source_of(picture: Image) -> Source:
+    """What the file of a picture from `upright` said of its samples."""
+    found: Source = picture.info.get(SOURCE) or Source(picture.format)
+    return found
+
+
+def _whole(source: Source) -> None:
+    """Raise ValueProblem for a file with further pictures, which would be passed over without a word."""
+    if source.several:
+        raise ValueProblem("it holds several pictures; save the one that counts, or pass its copy() by Pillow")
+
+
 def ids_of(picture: Image) -> np.ndarray:
     """One whole number a pixel (H, W), as it was written: indices of a palette, gray levels of 1 to 32 bits.
 
-    Three equal channels count as gray. Raises ValueProblem for colors, transparency, floats and lossy formats.
+    Three equal channels count as gray. Raises ValueProblem for colors, transparency, floats, lossy formats, several
+    pictures in one file, and where nobody can tell any more what was written.
     """
-    source = picture.info.get(SOURCE_FORMAT, picture.format)
-    if source in LOSSY:
-        raise ValueProblem(f"a {source} file changes numbers by compression; save the map as PNG")
+    source = source_of(picture)
+    if source.format in LOSSY:
+        raise ValueProblem(f"a {source.format} file changes numbers by compression; save the map as PNG")
+    _whole(source)
+    if source.inverted:
+        raise ValueProblem("its lowest number is white, which readers turn around or not; save the map as PNG")
     if picture.mode in ("1", "L", "P") or picture.mode.startswith("I"):
         numbers = np.asarray(picture)
-        if picture.mode == "1":
-            return numbers.astype(np.uint8)
-        scale = picture.info.get(SAMPLE_SCALE, 1)
-        return numbers if scale == 1 else np.rint(numbers / scale).astype(numbers.dtype)
+        return numbers.astype(np.uint8) if picture.mode == "1" else _unscaled(numbers, source)
     if picture.mode == "F":
         raise ValueProblem("it holds floats, not whole numbers; save the map as PNG of 8 or 16 bits")
     return _equal_channels(picture, "colors are not ids; save one number a pixel, as a gray or palette PNG")
 
 
+def _unscaled(numbers: np.ndarray, source: Source) -> np.ndarray:
+    """Numbers (H, W) as the file has them. Raises ValueProblem for those that may have been multiplied unseen."""
+    if source.scale is None:
+        scaled = source.format == "PPM" or not (numbers % 17).any()  # as samples of 2 and 4 bits are
+        if scaled and numbers.any():
+            raise ValueProblem("it " + DECODED.format("its numbers may have been multiplied"))
+        return numbers
+    return numbers if source.scale == 1 else np.rint(numbers / source.scale).astype(numbers.dtype)
+
+
 def samples_of(picture: Image) -> tuple[np.ndarray, float | None]:
     """One channel (H, W), and the number that its highest sample is, or None for floats, which are taken as they are.
 
-    Raises ValueProblem for colors, transparency, and integers beyond 16 bits, whose range nobody states.
+    Raises ValueProblem for colors, transparency, several pictures in one file, and signed integers or those beyond 16
+    bits, whose range nobody states.
     """
+    source = source_of(picture)
+    _whole(source)
     if picture.mode == "F":
         return np.asarray(picture), None
     if picture.mode.startswith("I"):
-        numbers = np.asarray(picture)
-        if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) <= 65535:
+        numbers, top = np.asarray(picture), 65535 if source.top is None else source.top
+        if source.inverted:
+            raise ValueProblem("its lowest number is white, which readers turn around or not; save it as 16-bit PNG")
+        if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) <= top:
             raise ValueProblem("it holds integers beyond 16 bits; save it as 16-bit PNG, or as .npy in natural units")
-        return numbers, 65535.0
+        return numbers, float(top or 65535)
     if picture.mode == "L":
         return np.asarray(picture), 255.0
     if picture.mode == "1":
@@ -77,7 +108,7 @@ def colors_of(picture: Image, photographic: bool) -> np.ndarray:
         if top is None:
             raise ValueProblem("it holds floats, whose white nobody states; save it with 8 or 16 bits a channel")
         gray = np.rint(samples * (255.0 / top)).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
+        return np.asarray(_in_srgb(_gray(gray, picture.info))) if photographic else np.repeat(gray[..., None], 3, 2)
     if has_transparency(picture):
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
@@ -97,8 +128,7 @@ def _opaque(picture: Image) -> Image:
     """The colors of a picture without its alpha, with its color profile."""
     plain = picture.convert("L") if picture.mode in ("LA", "La") else picture.convert("RGBA").convert("RGB")
     plain.info.pop("transparency", None)
-    if "icc_profile" in picture.info:
-        plain.info["icc_profile"] = picture.info["icc_profile"]
+    plain.info |= {key: picture.info[key] for key in ABOUT_COLORS if key in picture.info}
     return plain
 
 
@@ -108,11 +138,23 @@ def _over_white(picture: Image, alpha: Image) -> Image:
     return Image.composite(picture, Image.new("RGB", picture.size, (255, 255, 255)), alpha)
 
 
+def _gray(samples: np.ndarray, info: dict[Any, Any]) -> Image:
+    """Gray samples (H, W) uint8 as a picture with what `info` says of colors."""
+    from PIL import Image
+
+    gray = Image.fromarray(samples)
+    gray.info |= {key: info[key] for key in ABOUT_COLORS if key in info}
+    return gray
+
+
 def _in_srgb(picture: Image) -> Image:
-    """The picture in sRGB by its color profile; a damaged one, or one of other channels, is passed over."""
+    """The picture in sRGB by its color profile; a damaged one, or one of other channels, is passed over.
+
+    Without a profile, the exponent counts that a PNG states (PNG specification, third edition, section 13.13).
+    """
     profile = picture.info.get("icc_profile")
     if not profile or len(profile) > LARGEST_PROFILE:
-        return _rgb(picture)
+        return _by_gamma(_rgb(picture), picture.info)
     import io
 
     from PIL import ImageCms
@@ -126,6 +168,18 @@ def _in_srgb(picture: Image) -> Image:
     return converted or _rgb(picture)
 
 
+def _by_gamma(picture: Image, info: dict[Any, Any]) -> Image:
+    """The picture in sRGB by the exponent of encoding that its file states, if it is another than the usual one."""
+    gamma = info.get("gamma")
+    if "srgb" in info or not isinstance(gamma, float) or not 0.1 <= gamma <= 10:
+        return picture
+    if abs(gamma - USUAL_GAMMA) <= GAMMA_STEP:
+        return picture
+    light = np.linspace(0, 1, 256) ** (1 / gamma)
+    shown = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
+    return picture.point(np.rint(shown * 255).astype(int).tolist() * 3)
+
+
 def _rgb(picture: Image) -> Image:
     try:
         return picture.convert("RGB")
@@ -135,8 +189,11 @@ def _rgb(picture: Image) -> Image:
 
 def _equal_channels(picture: Image, otherwise: str) -> np.ndarray:
     """The first of color channels that are all the same (H, W). Raises ValueProblem for others and transparency."""
-    if picture.info.get(SAMPLE_SCALE, 1) == 256:
-        raise ValueProblem("its samples of 16 bits lose 8 beside an alpha channel; save it without alpha")
+    scale = source_of(picture).scale
+    if scale is None:
+        raise ValueProblem("it " + DECODED.format("its samples may have lost bits"))
+    if scale == 256:
+        raise ValueProblem("its samples of 16 bits lose 8 beside others; save it as gray, without alpha")
     if has_transparency(picture) and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise ValueProblem("it has transparent parts, which have no meaning here; save it without alpha")
     channels = np.asarray(_rgb(picture))

@@ -22,6 +22,7 @@ else:
 
 
 KEEPS = ("random", "all", "binary")
+AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff"  # white space, and the mark of byte order
 
 
 class StructuredModality(Modality):
@@ -104,6 +105,7 @@ class StructuredModality(Modality):
 class TextModality(StructuredModality):
     """Plain text: values are str, files UTF-8 .txt. A path object is a file, a str is the text itself.
 
+    Lines end in a line feed, and white space around a text is no part of it, whichever way it comes.
     Crops and flips leave text alone, also where it says left or right.
     """
 
@@ -121,7 +123,8 @@ class TextModality(StructuredModality):
         """The text of a file; a .json file holds a string, a list of strings (the first counts) or {"caption": ...}."""
         path = Path(path)
         if path.suffix.lower() != ".json":
-            return read_text(path).strip()
+            with naming(path):
+                return self.accept(read_text(path))
         value = read_json(path)
         value = value[0] if isinstance(value, list) and value else value
         value = value.get("caption") if isinstance(value, dict) else value
@@ -136,7 +139,7 @@ class TextModality(StructuredModality):
             return self.read(value)
         if not is_text(value):
             raise self.problem(value, "text (a str of whole letters, which UTF-8 can hold)")
-        return value
+        return value.replace("\r\n", "\n").replace("\r", "\n").strip(AROUND)
 
     def sampling(self, grounded: bool) -> Sampling:
         return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)

@@ -21,7 +21,7 @@ TEXTS = {
     "one letter": "a",
     "empty": "",
     "markup": "a red car <b>on</b> a road & a dog",
-    "long and not only English": "ein größeres Haus 家 " * 8,
+    "long and not only English": " ".join(["ein größeres Haus 家"] * 8),
 }
 
 

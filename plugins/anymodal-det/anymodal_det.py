@@ -86,7 +86,8 @@ class Det(StructuredModality):
             if not isinstance(corners, (list, tuple)) or len(corners) != 4:
                 raise self.problem(item, expected)
             x0, y0, x1, y1 = corners
-            item = Box(x0, y0, x1, y1, item.get("class_name", ""), item.get("score", 1.0))
+            score = item.get("score")  # null is absent
+            item = Box(x0, y0, x1, y1, item.get("class_name", ""), 1.0 if score is None else score)
         if not isinstance(item, Box):
             raise self.problem(item, expected)
         try:
@@ -250,7 +251,7 @@ def from_coco(value: Mapping[str, Any]) -> list[dict[str, Any]]:
                 continue
             x, y, w, h = map(float, a["bbox"])
             corners = clip_box([x / width, y / height, (x + w) / width, (y + h) / height])
-            found.append({"boxes": list(corners), "class_name": names[a["category_id"]], "score": a.get("score", 1.0)})
+            found.append({"boxes": list(corners), "class_name": names[a["category_id"]], "score": a.get("score")})
         return found
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueProblem(f"not a COCO file of one picture: {type(error).__name__}: {error}") from None

@@ -12,8 +12,9 @@ from anymodal.errors import ValueProblem, one_line
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
+from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
-from anymodal.files import naming, read_json, read_picture, upright
+from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import yaml
 from anymodal_scenes import write
 from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
-from anymodal.files import read_picture
+from anymodal.families.picture_files import read_picture
 from anymodal.training.log import read_log
 from anymodal.training.stored import newest_checkpoint, read_state
 

@@ -86,6 +86,8 @@ def read(place: str, start: int = 0, length: int | None = None) -> bytes:
     """Bytes of a file, `length` of them from `start`, or all. Raises DataError, also for fewer than asked for."""
     with _clear_errors(place):
         data = _read_remote(place, start, length) if is_remote(place) else _read_local(place, start, length)
+    if length is not None and len(data) > length:
+        raise DataError(f"{place} is only given as a whole, not in parts, by its server; copy it first")
     if length is not None and len(data) != length:
         raise DataError(f"{place} is cut short: it ends {length - len(data)} bytes too early")
     return data

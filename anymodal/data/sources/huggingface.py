@@ -34,7 +34,7 @@ from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.tokens import Layout
 
-NPY_MARK = b"\x93NUMPY"
+NPY_MARK, ZIP_MARK = b"\x93NUMPY", b"PK\3\4"
 READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 SAVED = ("dataset_dict.json", "dataset_info.json")  # in a folder that `save_to_disk` wrote
 
@@ -213,7 +213,7 @@ def without_nulls(raw: Any) -> Any:
 
 def is_file(raw: Any) -> bool:
     """Whether a value is what the library stores of a file: its bytes, its path, or both."""
-    return isinstance(raw, Mapping) and raw.keys() <= {"bytes", "path"}
+    return isinstance(raw, Mapping) and bool(raw) and raw.keys() <= {"bytes", "path"}
 
 
 def content_of(raw: Any) -> bytes | None:
@@ -231,13 +231,20 @@ def ending_of(raw: Any) -> str:
 def read_content(modality: Modality, content: bytes, ending: str) -> Any:
     """The natural value of a file's content, read as files are. Raises ValueProblem or DataError."""
     if ending not in modality.suffixes:
-        likely = ".npy" if content.startswith(NPY_MARK) else ".png"  # readers of pictures look at the content
-        ending = likely if likely in modality.suffixes else modality.suffixes[0]
+        ending = _likely_ending(content, modality.suffixes)
     with file_in_memory(content, ending) as path, blame(modality, "read"):
         try:
             return modality.read(path)
         except ValueProblem as error:
             raise ValueProblem(str(error).replace(str(path), f"its {ending} file")) from None
+
+
+def _likely_ending(content: bytes, known: tuple[str, ...]) -> str:
+    """The ending of a file without a name, by its first bytes; readers of pictures look at the content themselves."""
+    marks = {NPY_MARK: ".npy", ZIP_MARK: ".npz", b"{": ".json", b"[": ".json"}
+    likely = next((ending for mark, ending in marks.items() if content.startswith(mark)), ".png")
+    texts = ".txt" in known  # which begin with anything
+    return likely if likely in known and not texts else known[0]
 
 
 def load_rows(path: str) -> Any:
