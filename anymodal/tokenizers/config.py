@@ -19,6 +19,7 @@ GROUPS = 32  # of all group norms
 SHIFTED = "shifted_cosine"
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
+CONDITIONINGS = ("concat", "xattn")
 SOLVERS = ("ddim", "ddpm", "dpm++")
 DEEP = count(1000)  # blocks one after the other: more is a damaged file
 
@@ -104,6 +105,8 @@ class UViTConfig:
     dim, depth, heads, expansion: of the transformer in the middle.
     halved: whether the grid is halved once more on its way to the transformer.
     side: of the square for which the transformer's position table is laid out; it is resized to the grid at hand.
+    conditioning: how the transformer is told the codes: "concat", added to its tokens where they lie, or "xattn", by
+        cross attention of every block.
     """
 
     patch: int = field(validator=count())
@@ -115,6 +118,7 @@ class UViTConfig:
     expansion: int = field(default=4, validator=count())
     halved: bool = True
     side: int = field(default=32, validator=count())
+    conditioning: Literal["concat", "xattn"] = field(default="concat", validator=one_of(*CONDITIONINGS))
 
     def __attrs_post_init__(self) -> None:
         if any(width % GROUPS for width in self.widths):

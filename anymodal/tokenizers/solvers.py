@@ -52,10 +52,11 @@ class Solver:
         self.timesteps = spaced(config.timesteps, options.steps, spacing)
         self.stride = config.timesteps // options.steps
         self.before: tuple[Tensor, Tensor] | None = None  # log signal-to-noise ratio and picture of the last step
-        if config.prediction == "epsilon" and self.kind != "ddpm" and not noise.share(self.timesteps[0]) > 0:
+        cut = self.kind == "ddpm" and (config.clip or config.threshold)  # which brings back what is divided by zero
+        if config.prediction == "epsilon" and not cut and not noise.share(self.timesteps[0]) > 0:
             raise ConfigError(
                 f"timestep {self.timesteps[0]} is pure noise, from which a decoder of epsilon cannot start;"
-                " take spacing='leading' or a schedule without zero_terminal."
+                " take fewer steps with spacing='leading', or a schedule without zero_terminal."
             )
 
     def step(self, index: int, noisy: Tensor, output: Tensor, draw: Draw) -> Tensor:

@@ -106,13 +106,13 @@ class ColorPalette(StructuredModality):
         return Image.fromarray(np.asarray(value, np.uint8)[None]).resize((size, size), Image.Resampling.NEAREST)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Mean CIELAB distance (CIE 1976) from each true color to the nearest predicted one; 100 without any."""
+        """Mean difference (CIEDE2000) of each true color and the nearest predicted one; 100 without any."""
         distances = []
         for prediction, truth in zip(map(self.chosen, predictions), map(self.chosen, truths), strict=True):
             if not len(truth) or not len(prediction):
                 distances.append(100.0 if len(truth) else 0.0)
                 continue
-            gaps = np.linalg.norm(to_lab(truth)[:, None] - to_lab(prediction)[None], axis=-1)
+            gaps = ciede2000(to_lab(truth)[:, None], to_lab(prediction)[None])
             distances.append(float(gaps.min(1).mean()))
         return {"delta_e": float(np.mean(distances))}
 
@@ -127,6 +127,30 @@ def to_lab(rgb: "np.ndarray") -> "np.ndarray":
     xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
+
+
+def ciede2000(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
+    """Color differences (...) of CIELAB colors (..., 3) (Sharma, Wu and Dalal 2005, equations 2 to 22)."""
+    chroma = (np.hypot(a[..., 1], a[..., 2]) + np.hypot(b[..., 1], b[..., 2])) / 2
+    stretch = 1.5 - 0.5 * np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
+    (l1, c1, h1), (l2, c2, h2) = (
+        (x[..., 0], np.hypot(stretch * x[..., 1], x[..., 2]), np.arctan2(x[..., 2], stretch * x[..., 1]) % (2 * np.pi))
+        for x in (a, b)
+    )
+    gray = c1 * c2 == 0
+    turn = np.where(gray, 0, (h2 - h1 + np.pi) % (2 * np.pi) - np.pi)
+    light, chroma, hue = (l1 + l2) / 2, (c1 + c2) / 2, np.where(gray, h1 + h2, (h1 + h2) / 2)
+    hue = np.where(~gray & (np.abs(h1 - h2) > np.pi), hue + np.pi, hue)  # its cosines do not mind a whole turn
+    weight = (
+        1 - 0.17 * np.cos(hue - np.pi / 6) + 0.24 * np.cos(2 * hue)
+        + 0.32 * np.cos(3 * hue + np.pi / 30) - 0.2 * np.cos(4 * hue - 63 * np.pi / 180)
+    )  # fmt: skip
+    blue = np.radians(30) * np.exp(-(((np.degrees(hue) % 360 - 275) / 25) ** 2))
+    rotation = -2 * np.sqrt(chroma**7 / (chroma**7 + 25.0**7)) * np.sin(2 * blue)
+    lightness = (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2))
+    strength = (c2 - c1) / (1 + 0.045 * chroma)
+    tone = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * chroma * weight)
+    return np.sqrt(np.maximum(lightness**2 + strength**2 + tone**2 + rotation * strength * tone, 0))
 
 
 def k_means(points: "np.ndarray", count: int, rounds: int = 10) -> "np.ndarray":

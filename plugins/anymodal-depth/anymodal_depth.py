@@ -94,25 +94,46 @@ class Depth(ImageModality):
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Absolute relative error, RMSE, and the share of pixels within a factor of 1.25 (Eigen et al. 2014).
 
-        Pixels count whose true depth is finite and positive; maps without any are passed over.
+        Pixels count whose true depth is finite and positive; maps without any are passed over, and predictions that are
+        not finite count as 0. Relative depth is judged by `_median` (each map scaled by the ratio of the medians, Zhou
+        et al. 2017) and `_affine` (scale and shift of least squares, Ranftl et al. 2020).
         """
-        relative, squared, close = [], [], []
+        found: dict[str, list[float]] = {}
         for prediction, truth in zip(predictions, truths, strict=True):
             p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
             valid = np.isfinite(t) & (t > 0)
-            p, t = p[valid], t[valid]
-            if not t.size:
-                continue
-            relative.append((np.abs(p - t) / t).mean())
-            squared.append(((p - t) ** 2).mean())
-            close.append((np.maximum(p / t, t / np.maximum(p, 1e-9)) < 1.25).mean())
-        if not relative:
-            return {"abs_rel": 0.0, "rmse": 0.0, "delta1": 1.0}
-        return {
-            "abs_rel": float(np.mean(relative)),
-            "rmse": float(np.sqrt(np.mean(squared))),
-            "delta1": float(np.mean(close)),
-        }
+            p, t = np.where(np.isfinite(p), p, 0)[valid], t[valid]
+            for name, align in ALIGNMENTS.items() if t.size else ():
+                for key, number in errors_of(align(p, t), t).items():
+                    found.setdefault(key + name, []).append(number)
+        if not found:
+            best = {"abs_rel": 0.0, "rmse": 0.0, "delta1": 1.0}
+            return {key + name: number for name in ALIGNMENTS for key, number in best.items()}
+        means = {key: float(np.mean(numbers)) for key, numbers in found.items()}
+        return {key: float(np.sqrt(mean)) if key.startswith("rmse") else mean for key, mean in means.items()}
+
+
+def by_median(p: "np.ndarray", t: "np.ndarray") -> "np.ndarray":
+    """Predicted depths (n,) scaled so that their median is that of the true ones (n,)."""
+    middle = np.median(p)
+    return p * (np.median(t) / middle) if middle > 0 else p
+
+
+def by_least_squares(p: "np.ndarray", t: "np.ndarray") -> "np.ndarray":
+    """The affine function of predicted depths (n,) that is nearest to the true ones (n,)."""
+    spread = p - p.mean()
+    power = (spread**2).mean()
+    scale = (spread * (t - t.mean())).mean() / power if power > 1e-24 else 0.0
+    return scale * spread + t.mean()
+
+
+ALIGNMENTS = {"": lambda p, t: p, "_median": by_median, "_affine": by_least_squares}  # by the ending of the metric
+
+
+def errors_of(p: "np.ndarray", t: "np.ndarray") -> dict[str, float]:
+    """Errors of predicted depths (n,) of one map; `rmse` still squared."""
+    near = np.maximum(p / t, t / np.maximum(p, 1e-9)) < 1.25
+    return {"abs_rel": float((np.abs(p - t) / t).mean()), "rmse": float(((p - t) ** 2).mean()), "delta1": near.mean()}
 
 
 class DepthLabeler(PictureLabeler):

@@ -26,7 +26,10 @@ MOST_DETECTIONS = 100  # of one picture that COCO's evaluation counts
 
 @attrs.frozen
 class Box:
-    """One object: a box in fractions of the picture's width and height, its class, and how sure its maker is."""
+    """One object: a box in fractions of the picture's width and height, its class, and how sure its maker is.
+
+    A `crowd` is a region of many objects (COCO): no model learns it, and what lies in it is neither right nor wrong.
+    """
 
     xmin: float
     ymin: float
@@ -34,6 +37,7 @@ class Box:
     ymax: float
     class_name: str
     score: float = 1.0
+    crowd: bool = False
 
     @property
     def corners(self) -> tuple[float, float, float, float]:
@@ -87,7 +91,8 @@ class Det(StructuredModality):
                 raise self.problem(item, expected)
             x0, y0, x1, y1 = corners
             score = item.get("score")  # null is absent
-            item = Box(x0, y0, x1, y1, item.get("class_name", ""), 1.0 if score is None else score)
+            named = item.get("class_name", ""), 1.0 if score is None else score, bool(item.get("iscrowd"))
+            item = Box(x0, y0, x1, y1, *named)
         if not isinstance(item, Box):
             raise self.problem(item, expected)
         try:
@@ -100,7 +105,7 @@ class Det(StructuredModality):
             raise ValueProblem(f"{self.name} takes class names that are words, got {name!r:.80}")
         if not (-1e-4 <= x0 <= x1 <= 1 + 1e-4 and -1e-4 <= y0 <= y1 <= 1 + 1e-4 and 0 <= score <= 1):
             raise ValueProblem(f"{self.name} takes {expected}, got {item}")
-        return Box(*clip_box(numbers[:4]), name, score)
+        return Box(*clip_box(numbers[:4]), name, score, bool(item.crowd))
 
     def read(self, path: Path) -> list[Box]:
         path = Path(path)
@@ -108,11 +113,14 @@ class Det(StructuredModality):
             return self.accept(read_json(path))
 
     def plain(self, value: list[Box]) -> dict[str, Any]:
-        return {"instances": [{"boxes": list(b.corners), "class_name": b.class_name, "score": b.score} for b in value]}
+        shared = [{"boxes": list(b.corners), "class_name": b.class_name, "score": b.score} for b in value]
+        return {
+            "instances": [each | ({"iscrowd": 1} if b.crowd else {}) for each, b in zip(shared, value, strict=True)]
+        }
 
     def crop(self, value: list[Box], crop: Crop) -> list[Box]:
         """What is left of the boxes inside the crop, mirrored with it; empty ones go."""
-        moved = [Box(*clip_box(crop_box(b.corners, crop)), b.class_name, b.score) for b in value]
+        moved = [Box(*clip_box(crop_box(b.corners, crop)), b.class_name, b.score, b.crowd) for b in value]
         return [b for b in moved if b.xmin < b.xmax and b.ymin < b.ymax]
 
     def chunks(self, value: list[Box], rng: "np.random.Generator | None" = None) -> list[str]:
@@ -122,7 +130,7 @@ class Det(StructuredModality):
         return " ".join(self.chunks(value, rng))
 
     def _ordered(self, value: list[Box], rng: "np.random.Generator | None") -> list[Box]:
-        kept = [b for b in value if b.score >= self.threshold]
+        kept = [b for b in value if b.score >= self.threshold and not b.crowd]
         if self.most and len(kept) > self.most:
             kept = sorted(kept, key=lambda b: -b.score)[: self.most]
         if self.order == "random":
@@ -161,7 +169,7 @@ class Det(StructuredModality):
         """Named boxes, the large ones first, over the picture or on paper."""
         from PIL import ImageDraw
 
-        canvas = backdrop(size, picture)
+        canvas, value = backdrop(size, picture), [b for b in value if not b.crowd]
         if not value:
             return note(canvas, "no objects")
         draw, font = ImageDraw.Draw(canvas), font_of(max(6, size / 22))
@@ -183,9 +191,10 @@ class Det(StructuredModality):
         """COCO's average precision over IoU 0.50 to 0.95 in steps of 0.05, at 0.50, and at 0.75 (Lin et al. 2014).
 
         Averaged over the classes of the truth, whose names are compared as words, without case; precision is
-        interpolated at 101 levels of recall, as pycocotools does. 0 without any truth.
+        interpolated at 101 levels of recall, and boxes that lie in a crowd of the truth are passed over, as pycocotools
+        does. 0 without any truth.
         """
-        classes = sorted({class_of(b) for truth in truths for b in truth})
+        classes = sorted({class_of(b) for truth in truths for b in truth if not b.crowd})
         steps = np.linspace(0.5, 0.95, 10)
         table = [average_precision(predictions, truths, name, steps) for name in classes] or [np.zeros(10)]
         mean = np.mean(table, 0)
@@ -205,29 +214,51 @@ def average_precision(
 ) -> "np.ndarray":
     """Average precision (n,) of one class at each IoU threshold of `steps` (n,)."""
     scores: list[float] = []
-    hits: list[np.ndarray] = []
+    judged: list[np.ndarray] = []
     total = 0
     for predicted, true in zip(predictions, truths, strict=True):
-        known = [b.corners for b in true if class_of(b) == class_name]
+        known = [b for b in true if class_of(b) == class_name]
         best = sorted((b for b in predicted if class_of(b) == class_name), key=lambda b: -b.score)[:MOST_DETECTIONS]
-        total += len(known)
-        overlaps = box_iou([b.corners for b in best], known)
-        taken = np.zeros((len(steps), len(known)), bool)
-        for box, row in zip(best, overlaps, strict=True):
-            hit = np.zeros(len(steps), bool)
-            for s, step in enumerate(steps):
-                free = np.where(taken[s], -1.0, row) if len(known) else row
-                if free.size and free.max() >= step - 1e-10:
-                    taken[s, free.argmax()] = hit[s] = True
-            scores.append(box.score)
-            hits.append(hit)
-    if not hits:
+        total += sum(not b.crowd for b in known)
+        scores += [b.score for b in best]
+        judged.append(_judged(best, known, steps))
+    if not scores or not total:
         return np.zeros(len(steps))
-    right = np.stack(hits)[np.argsort([-s for s in scores], kind="stable")].cumsum(0)
-    recall, precision = right / total, right / np.arange(1, len(right) + 1)[:, None]
+    order = np.argsort([-s for s in scores], kind="stable")
+    right, wrong = (np.concatenate(judged)[order] == sign for sign in (1, -1))
+    right, wrong = right.cumsum(0), wrong.cumsum(0)
+    recall, precision = right / total, right / np.maximum(right + wrong, 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     levels = np.linspace(0, 1, 101)
     return np.array([np.mean(_at_recall(recall[:, s], precision[:, s], levels)) for s in range(len(steps))])
+
+
+def _judged(best: Sequence[Box], known: Sequence[Box], steps: "np.ndarray") -> "np.ndarray":
+    """Boxes of one picture, surest first, against the true ones: (boxes, steps) of 1 right, -1 wrong, 0 in a crowd.
+
+    Each takes the free true box that it overlaps most, of equal ones the last, as pycocotools does.
+    """
+    real, crowds = ([b.corners for b in known if b.crowd == crowd] for crowd in (False, True))
+    overlaps, covered = box_iou([b.corners for b in best], real), _covered([b.corners for b in best], crowds)
+    taken = np.zeros((len(steps), len(real)), bool)
+    signs = np.full((len(best), len(steps)), -1)
+    for k, row in enumerate(overlaps):
+        for s, step in enumerate(steps):
+            free = np.where(taken[s], -1.0, row)[::-1]
+            if free.size and free.max() >= step - 1e-10:
+                taken[s, len(free) - 1 - free.argmax()] = True
+                signs[k, s] = 1
+            elif covered[k] >= step - 1e-10:
+                signs[k, s] = 0
+    return signs
+
+
+def _covered(boxes: Sequence[Sequence[float]], crowds: Sequence[Sequence[float]]) -> "np.ndarray":
+    """The largest share (n,) of each box that lies in one of the crowds."""
+    a, b = (np.asarray(x, np.float64).reshape(-1, 4) for x in (boxes, crowds))
+    inside = (np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])).clip(0).prod(-1)
+    areas = (a[:, 2:] - a[:, :2]).clip(0).prod(-1)
+    return (inside / np.maximum(areas, 1e-300)[:, None]).max(1, initial=0)
 
 
 def _at_recall(recall: "np.ndarray", precision: "np.ndarray", levels: "np.ndarray") -> "np.ndarray":
@@ -235,11 +266,11 @@ def _at_recall(recall: "np.ndarray", precision: "np.ndarray", levels: "np.ndarra
     return np.where(where < len(recall), precision[np.minimum(where, len(recall) - 1)], 0.0)
 
 
-def from_coco(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def from_coco(value: Mapping[str, Any], crowds: bool = False) -> list[dict[str, Any]]:
     """4M's instances of a COCO dict with one picture; its boxes are [x, y, width, height] in pixels.
 
-    Boxes that reach over the edge are clipped. Crowds, which are no single object, and annotations of other pictures
-    are left out.
+    Boxes that reach over the edge are clipped. Annotations of other pictures are left out, and so are crowds, which are
+    no single object, unless the `crowds` are asked for, for scores.
     """
     try:
         (picture,) = value["images"]
@@ -247,11 +278,13 @@ def from_coco(value: Mapping[str, Any]) -> list[dict[str, Any]]:
         width, height = float(picture["width"]), float(picture["height"])
         found = []
         for a in value["annotations"]:
-            if a.get("iscrowd") or a.get("image_id", picture.get("id")) != picture.get("id"):
+            crowd = bool(a.get("iscrowd"))
+            if (crowd and not crowds) or a.get("image_id", picture.get("id")) != picture.get("id"):
                 continue
             x, y, w, h = map(float, a["bbox"])
             corners = clip_box([x / width, y / height, (x + w) / width, (y + h) / height])
-            found.append({"boxes": list(corners), "class_name": names[a["category_id"]], "score": a.get("score")})
+            named = {"class_name": names[a["category_id"]], "score": a.get("score"), "iscrowd": crowd}
+            found.append({"boxes": list(corners)} | named)
         return found
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueProblem(f"not a COCO file of one picture: {type(error).__name__}: {error}") from None

@@ -47,7 +47,10 @@ class Normal(ImageModality):
         return {"flat": flat, "bumps": drawn, "holes": np.where(bumps[..., :1] > 1, np.float32(0), drawn)}
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """Mean angular error in degrees and the share under 11.25 degrees, where the truth has a surface."""
+        """Mean and median angular error in degrees, shares under 11.25, 22.5 and 30 degrees (Fouhey et al. 2013).
+
+        Over all pixels where the truth has a surface.
+        """
         angles = []
         for prediction, truth in zip(predictions, truths, strict=True):
             p, t = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
@@ -58,8 +61,9 @@ class Normal(ImageModality):
             angles.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
         joined = np.concatenate(angles) if angles else np.zeros(0)
         if not joined.size:
-            return {"mean_angle": 0.0, "within_11.25": 1.0}
-        return {"mean_angle": float(joined.mean()), "within_11.25": float((joined < 11.25).mean())}
+            joined = np.zeros(1)
+        shares = {f"within_{limit:g}": float((joined < limit).mean()) for limit in (11.25, 22.5, 30)}
+        return {"mean_angle": float(joined.mean()), "median_angle": float(np.median(joined))} | shares
 
 
 class NormalLabeler(PictureLabeler):

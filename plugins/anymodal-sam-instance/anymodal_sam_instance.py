@@ -287,18 +287,22 @@ class SamInstance(CodedModality):
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean overlap (IoU at 128 x 128 pixels) of the true instances with those matched to them, 0 without a match.
 
-        `recall50` is the share of true instances with an overlap of at least 0.5.
+        `recall50` is the share of true instances with an overlap of at least 0.5. `pq` is the panoptic quality of one
+        class: the sum of overlaps over 0.5 by the mean number of instances of both sides (Kirillov et al. 2019, whose
+        formula this is). Without any instance on either side, all are 1.
         """
-        found, wanted = [], 0
+        found, wanted, given = [], 0, 0
         for predicted, true in zip(predictions, truths, strict=True):
-            wanted += len(true)
+            wanted, given = wanted + len(true), given + len(predicted)
             p, t = flat(predicted), flat(true)
             both = p @ t.T
             overlaps = both / np.maximum(p.sum(1)[:, None] + t.sum(1)[None] - both, 1)
             found += [float(overlaps[pair]) for pair in match(overlaps)]
+        matched = [overlap for overlap in found if overlap > 0.5]
+        quality = 2 * sum(matched) / (wanted + given) if wanted + given else 1.0
         if not wanted:
-            return {"miou": 1.0, "recall50": 1.0}
-        return {"miou": sum(found) / wanted, "recall50": sum(f >= 0.5 for f in found) / wanted}
+            return {"miou": 1.0, "recall50": 1.0, "pq": quality}
+        return {"miou": sum(found) / wanted, "recall50": sum(f >= 0.5 for f in found) / wanted, "pq": quality}
 
 
 def flat(instances: list[Instance]) -> "np.ndarray":

@@ -82,7 +82,7 @@ def _preset(item: tuple[str, Mapping[str, Any]]) -> tuple[str, Preset]:
                 halved=about["downsample_before_mid"],
             )
     size = ViTSize(about["dim_tokens"], about["depth"], about["num_heads"], about.get("mlp_ratio", 4))
-    return name.removesuffix("_enc").removesuffix("_dec"), size
+    return name, size
 
 
 def _schedulers_case(case: str, outputs: Path) -> Result:

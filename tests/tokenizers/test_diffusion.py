@@ -32,6 +32,7 @@ from anymodal.tokenizers.config import (
     ViTConfig,
 )
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
+from anymodal.tokenizers.networks.uvit import CrossAttention
 from anymodal.tokenizers.noise import Noise, signal_shares, spaced, threshold
 from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.solvers import Denoising, Solver
@@ -45,7 +46,12 @@ UNET = UNetConfig(patch=4, channels=32, multipliers=(1, 2), blocks=1, attention=
 UVIT = UViTConfig(patch=4, widths=(32, 32), blocks=1, dim=32, depth=1, heads=2, side=4, halved=False)
 CODES = CosineConfig(size=32, latent=8)
 CONFIG = TokenizerConfig("vit", 3, VIT, UNET, CODES, image_size=32, noise=NoiseConfig())
-DECODERS = {"unet": UNET, "uvit": UVIT, "uvit halved": attrs.evolve(UVIT, halved=True, side=2)}
+DECODERS = {
+    "unet": UNET,
+    "uvit": UVIT,
+    "uvit halved": attrs.evolve(UVIT, halved=True, side=2),
+    "uvit xattn": attrs.evolve(UVIT, conditioning="xattn"),
+}
 
 
 def make(decoder: str = "unet", seed: int = 0, **noise: object) -> DiffusionTokenizer:
@@ -317,6 +323,41 @@ def test_the_command_trains_a_denoiser_for_a_trained_tokenizer(tmp_path: Path) -
 
 
 # Closed-form values of the published decoders.
+
+
+@torch.no_grad()
+def test_cross_attention_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    mine, theirs = CrossAttention(8, 2), torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    theirs.in_proj_weight.copy_(torch.cat([mine.q.weight, mine.kv.weight]))
+    theirs.in_proj_bias.copy_(torch.cat([mine.q.bias, mine.kv.bias]))
+    theirs.out_proj.load_state_dict(mine.proj.state_dict())
+    x, codes = torch.randn(3, 5, 8), torch.randn(3, 4, 8)
+    torch.testing.assert_close(mine(x, codes), theirs(x, codes, codes, need_weights=False)[0])
+
+
+@torch.no_grad()
+def test_a_decoder_attends_to_codes_where_they_lie() -> None:
+    """Codes count, each at its place, on a grid of their own; noise is predicted and taken away with fresh noise."""
+    tokenizer = make("uvit xattn", prediction="epsilon", solver="ddpm", schedule="squaredcos_cap_v2", threshold=True)
+    ids = torch.arange(16)[None]
+    picture = tokenizer.decode(ids, seed=3, steps=4)
+    assert picture.shape == (1, 3, 32, 32) and picture.isfinite().all()
+    assert torch.equal(picture, tokenizer.decode(ids, seed=3, steps=4))
+    assert not torch.allclose(picture, tokenizer.decode(ids.flip(1), seed=3, steps=4))
+    x, t = torch.randn(2, 3, 32, 32), torch.tensor([10, 900])
+    codes = torch.randn(2, 8, 2, 3)  # a grid that does not fit that of the pixels
+    assert tokenizer.decoder(x, t, codes).shape == x.shape
+    assert not torch.allclose(tokenizer.decoder(x, t, codes), tokenizer.decoder(x, t, codes.flip(3)))
+
+
+def test_what_is_not_cut_cannot_start_from_pure_noise() -> None:
+    ids = torch.zeros(1, 16, dtype=torch.long)
+    wild = make("uvit xattn", prediction="epsilon", solver="ddpm", clip=False, timesteps=8)
+    with pytest.raises(ConfigError, match="timestep 7 is pure noise"):
+        wild.decode(ids, steps=8)
+    assert make("uvit xattn", prediction="epsilon", solver="ddpm", timesteps=8).decode(ids, steps=8).isfinite().all()
+    assert wild.decode(ids, steps=4).isfinite().all()
 
 
 def sine(count: int, pace: float) -> Tensor:

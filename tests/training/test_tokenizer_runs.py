@@ -386,6 +386,14 @@ def test_a_denoiser_goes_on_with_codes_that_stay(scenes: Path, tmp_path: Path) -
     assert not torch.equal(free.quant_proj.weight, last.quant_proj.weight)
 
 
+def test_a_decoder_that_attends_to_the_codes_is_trained(scenes: Path, tmp_path: Path) -> None:
+    uvit = {"patch": 4, "widths": [32], "blocks": 1, "dim": 16, "depth": 1, "heads": 2, "side": 4, "halved": False}
+    keys: dict[str, Any] = {"noise": {"prediction": "epsilon", "solver": "ddpm"}, "settings": GRID, "encoder": VIT}
+    made = trained_tokenizer(scenes, tmp_path, modality="canny_edge", **keys, uvit={**uvit, "conditioning": "xattn"})
+    config = load_tokenizer(made).config
+    assert (config.decoder.conditioning, config.noise.prediction, config.noise.solver) == ("xattn", "epsilon", "ddpm")
+
+
 def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> None:
     base = trained_tokenizer(scenes, tmp_path / "base", modality="rgb", **FAMILIES["rgb"])
     rgb: dict[str, Any] = {"modality": "rgb", **FAMILIES["rgb"]}

@@ -1,10 +1,11 @@
 """The denoiser with a transformer in its middle: this file decides where it is told the codes and the time.
 
 Convolutional levels around a transformer (simple diffusion, Hoogeboom et al. 2023): the codes are added to the tokens
-of the transformer, whose norms are shifted, scaled and gated by the time (adaLN-zero, DiT, Peebles & Xie 2023).
+of the transformer, or every block attends to them; its norms are shifted, scaled and gated by the time (adaLN-zero,
+DiT, Peebles & Xie 2023).
 
-Shapes: B batch, C channels, H W pixels or cells, h w grid of tokens, L latent width, N tokens in the middle, D their
-width, E width of the time's embedding.
+Shapes: B batch, C channels, H W pixels or cells, h w grid of tokens, L latent width, N tokens in the middle, M codes, D
+their width, E width of the time's embedding, K width of a head.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal.nn.attention import attend
 from anymodal.nn.init import normal
 from anymodal.tokenizers.config import UViTConfig
 from anymodal.tokenizers.networks.blocks import Double, Halve, Norm, ResidualBlock, TimeEmbedding, zeroed
@@ -37,8 +39,45 @@ class TimedBlock(nn.Module):
         return x_BND + gate_mlp * self.mlp(self.norm2(x_BND) * (1 + scale_mlp) + shift_mlp)
 
 
+class CrossAttention(nn.Module):
+    """Every token attends to every code; keys and values come from one packed projection (key/value, head, channel)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.kv, self.proj = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x_BND: Tensor, codes_BMD: Tensor) -> Tensor:
+        B, N, D = x_BND.shape
+        q_BHNK = self.q(x_BND).view(B, N, self.heads, -1).transpose(1, 2)
+        k_BHMK, v_BHMK = self.kv(codes_BMD).view(B, codes_BMD.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return self.proj(attend(q_BHNK, k_BHMK, v_BHMK).transpose(1, 2).reshape(B, N, D))
+
+
+class CrossBlock(nn.Module):
+    """As `TimedBlock`, with attention to the codes between: three norms and three gates from the time."""
+
+    def __init__(self, config: UViTConfig, time: int) -> None:
+        super().__init__()
+        self.norm1, self.self_attn = nn.LayerNorm(config.dim), Attention(config.dim, config.heads)
+        self.query_norm, self.context_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.cross_attn = CrossAttention(config.dim, config.heads)
+        self.norm2, self.mlp = nn.LayerNorm(config.dim), FeedForward(config.dim, nn.GELU(), config.expansion)
+        self.modulation = nn.Linear(time, 6 * config.dim)
+        self.gate = zeroed(nn.Linear(time, 3 * config.dim))
+
+    def forward(self, x_BND: Tensor, time_BE: Tensor, codes_BMD: Tensor) -> Tensor:
+        time_B1E = F.silu(time_BE)[:, None]
+        moved = self.modulation(time_B1E).chunk(6, -1)  # shift and scale of each norm
+        gate_self, gate_cross, gate_mlp = self.gate(time_B1E).chunk(3, -1)
+        x_BND = x_BND + gate_self * self.self_attn(self.norm1(x_BND) * (1 + moved[1]) + moved[0])
+        queries_BND = self.query_norm(x_BND) * (1 + moved[3]) + moved[2]
+        x_BND = x_BND + gate_cross * self.cross_attn(queries_BND, self.context_norm(codes_BMD))
+        return x_BND + gate_mlp * self.mlp(self.norm2(x_BND) * (1 + moved[5]) + moved[4])
+
+
 class Middle(nn.Module):
-    """Maps (B, C, H, W), with codes repeated to their grid, through the transformer."""
+    """Maps (B, C, H, W), with codes repeated to their grid or attended to in their own, through the transformer."""
 
     positions: Tensor
 
@@ -48,16 +87,24 @@ class Middle(nn.Module):
         self.proj_in, self.cond_proj = nn.Linear(width, config.dim), nn.Linear(latent, config.dim)
         self.mask_token = nn.Parameter(normal(config.dim, std=0.02))  # published models have it, for hidden codes
         self.register_buffer("positions", position_table(config.dim, config.side, config.side), persistent=False)
-        self.blocks = nn.ModuleList(TimedBlock(config, time) for _ in range(config.depth))
+        self.attends = config.conditioning == "xattn"
+        kind = CrossBlock if self.attends else TimedBlock
+        self.blocks = nn.ModuleList(kind(config, time) for _ in range(config.depth))
         self.proj_out = nn.Linear(config.dim, width)
 
     def forward(self, x_BCHW: Tensor, time_BE: Tensor, codes_BLhw: Tensor) -> Tensor:
         H, W = x_BCHW.shape[-2:]
-        codes_BNL = F.interpolate(codes_BLhw, size=(H, W), mode="nearest").flatten(2).mT
         positions_ND = resized_positions(self.positions, (H, W))
-        tokens_BND = self.proj_in(x_BCHW.flatten(2).mT) + self.cond_proj(codes_BNL) + positions_ND
+        tokens_BND = self.proj_in(x_BCHW.flatten(2).mT) + positions_ND
+        if self.attends:
+            h, w = codes_BLhw.shape[-2:]
+            places_MD = resized_positions(self.positions, (h, w))
+            codes: tuple[Tensor, ...] = (self.cond_proj(codes_BLhw.flatten(2).mT) + places_MD,)
+        else:
+            codes_BNL = F.interpolate(codes_BLhw, size=(H, W), mode="nearest").flatten(2).mT
+            tokens_BND, codes = tokens_BND + self.cond_proj(codes_BNL), ()
         for block in self.blocks:
-            tokens_BND = block(tokens_BND, time_BE)
+            tokens_BND = block(tokens_BND, time_BE, *codes)
         return self.proj_out(tokens_BND).mT.reshape(x_BCHW.shape)
 
 

@@ -13,6 +13,7 @@ import attrs
 
 from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.tokenizers.config import (
+    CONDITIONINGS,
     MLPConfig,
     NoiseConfig,
     TokenizerConfig,
@@ -67,10 +68,9 @@ class ViTSize:
 
 
 Preset = ViTSize | UNetConfig | UViTConfig
+VITS = {"vit_s": ViTSize(512, 8, 8), "vit_b": ViTSize(768, 12, 12), "vit_l": ViTSize(1024, 24, 16)}
 PRESETS: dict[str, Preset] = {
-    "vit_s": ViTSize(512, 8, 8),
-    "vit_b": ViTSize(768, 12, 12),
-    "vit_l": ViTSize(1024, 24, 16),
+    **{f"{name}_{side}": size for name, size in VITS.items() for side in ("enc", "dec")},
     "unet_patched": UNetConfig(patch=4, channels=256, multipliers=(1, 2, 2, 2), blocks=3, attention=(4, 8)),
     "uvit_b_p4_f16": UViTConfig(patch=4, widths=(128, 256), blocks=2, dim=768, depth=12, heads=12),
     "uvit_l_p4_f16": UViTConfig(patch=4, widths=(128, 256), blocks=2, dim=1024, depth=24, heads=16),
@@ -88,8 +88,8 @@ def parse_tokenizer_config(
 ) -> TokenizerConfig:
     """Our config of a published tokenizer; keys that only training reads are ignored.
 
-    `presets` adds to the known names; vision transformers go without `_enc` or `_dec`. Raises CheckpointError for what
-    cannot be built.
+    `presets` adds to the known names, whole ones such as `vit_x_enc` and `vit_x_dec`, which may be of different sizes.
+    Raises CheckpointError for what cannot be built.
     """
     if "enc_type" not in raw or "dec_type" not in raw:
         raise CheckpointError(f"{source} does not describe a 4M tokenizer: it has no 'enc_type' and 'dec_type'")
@@ -141,8 +141,9 @@ def _refuse_variants(raw: Mapping[str, Any], values: Mapping[str, Any], source: 
             raise CheckpointError(f"{source}: {key} {raw[key]!r} differs from {base}, which is not supported")
     if values.get("scheduler", "ddim") not in ("ddim", "ddpm"):
         raise CheckpointError(f"{source}: scheduler must be ddim or ddpm, got {values['scheduler']!r}")
-    if str(values["dec_type"]).startswith("uvit") and values["conditioning"] != "concat":
-        raise CheckpointError(f"{source}: conditioning {values['conditioning']!r} of a UViT is not supported")
+    if str(values["dec_type"]).startswith("uvit") and values["conditioning"] not in CONDITIONINGS:
+        known = " or ".join(CONDITIONINGS)
+        raise CheckpointError(f"{source}: conditioning of a UViT is {known}, got {values['conditioning']!r}")
 
 
 def _noise(values: Mapping[str, Any]) -> NoiseConfig:
@@ -165,7 +166,10 @@ def _decoder(
         denoisers = {key: preset for key, preset in known.items() if not isinstance(preset, ViTSize)}
         if name not in denoisers:
             raise CheckpointError(f"{source}: unknown dec_type {name!r}{nearest(name, denoisers)}")
-        return denoisers[name]
+        denoiser = denoisers[name]
+        if isinstance(denoiser, UViTConfig):
+            return attrs.evolve(denoiser, conditioning=values["conditioning"])
+        return denoiser
     return _mlp(name, source) if mlp else _vit(values, "dec", known, source)
 
 
@@ -178,7 +182,7 @@ def _mlp(name: Any, source: str) -> MLPConfig:
 
 def _vit(values: Mapping[str, Any], side: str, known: Mapping[str, Preset], source: str) -> ViTConfig:
     name, suffix = str(values[f"{side}_type"]), f"_{side}"
-    sizes = {key + suffix: preset for key, preset in known.items() if isinstance(preset, ViTSize)}
+    sizes = {key: preset for key, preset in known.items() if isinstance(preset, ViTSize) and key.endswith(suffix)}
     if name not in sizes:
         raise CheckpointError(f"{source}: unknown {side}_type {name!r}{nearest(name, sizes)}")
     return ViTConfig(
@@ -214,6 +218,7 @@ def write_tokenizer_config(config: TokenizerConfig, presets: Mapping[str, Preset
         "num_codebooks": quantizer.codebooks,
         "latent_dim": quantizer.latent,
         **({"out_conv": config.refine} if config.noise is None else _written_noise(config.noise)),
+        **({"conditioning": decoder.conditioning} if isinstance(decoder, UViTConfig) else {}),
     }
 
 
@@ -237,7 +242,9 @@ def _name(side: ViTConfig | MLPConfig | UNetConfig | UViTConfig, suffix: str, kn
         expansion = "" if side.expansion == 4 else f"-E_{side.expansion}"
         return f"BottleneckMLP/B_{side.blocks}-Wi_{side.width}{expansion}"
     wanted: Preset = ViTSize(side.dim, side.depth, side.heads, side.expansion) if isinstance(side, ViTConfig) else side
+    if isinstance(wanted, UViTConfig):
+        wanted = attrs.evolve(wanted, conditioning="concat")  # which stands beside the name
     for name, preset in known.items():
-        if preset == wanted:
-            return name + suffix if isinstance(preset, ViTSize) else name
+        if preset == wanted and (name.endswith(suffix) or not isinstance(preset, ViTSize)):
+            return name
     raise CheckpointError(f"4M has no name for a {wanted}")
