@@ -88,7 +88,7 @@ def test_a_map_of_instances_is_read(tmp_path):
     assert np.array_equal(one.pixels(60, 40), labels == 1)
     assert np.array_equal(two.pixels(60, 40), labels == 2)
     sam.write([two, one], tmp_path / "a.json")
-    assert sam.score([sam.read(tmp_path / "a.json")], [[two, one]]) == {"miou": 1, "recall50": 1}
+    assert sam.score([sam.read(tmp_path / "a.json")], [[two, one]]) == {"miou": 1, "recall50": 1, "pq": 1}
 
 
 @given(st.lists(st.tuples(st.floats(-1, 2), st.floats(-1, 2)), min_size=3, max_size=8))
@@ -108,7 +108,7 @@ def test_crops_and_flips():
 
 def test_mean_overlap_by_hand():
     left, right = square(0, 0, 0.5, 1), square(0.5, 0, 1, 1)
-    assert SamInstance().score([[left, right]], [[right, left]]) == {"miou": 1, "recall50": 1}
+    assert SamInstance().score([[left, right]], [[right, left]]) == {"miou": 1, "recall50": 1, "pq": 1}
     assert SamInstance().score([[left]], [[left, right]])["miou"] == pytest.approx(0.5)
     assert SamInstance().score([[square(0, 0, 1, 1)]], [[left]])["miou"] == pytest.approx(0.5)
     assert SamInstance().score([[]], [[]])["miou"] == 1
