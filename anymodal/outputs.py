@@ -134,6 +134,8 @@ class Outputs(Mapping[str, Any]):
         """
         from safetensors.numpy import save_file
 
+        from anymodal.checkpoints.weights import tensor_errors
+
         folder = Path(folder)
         names = []
         with replacing_folder(folder, lambda root: (), last="tokens.safetensors") as staging:
@@ -142,7 +144,8 @@ class Outputs(Mapping[str, Any]):
                 with blame(self._modality(name), "write", value):
                     self._modality(name).write(value, staging / names[-1])
             self.show(truth).save(staging / "grid.png")
-            save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, staging / "tokens.safetensors")
+            with tensor_errors(folder / "tokens.safetensors"):
+                save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, staging / "tokens.safetensors")
         return [folder / name for name in (*names, "grid.png", "tokens.safetensors")]
 
 

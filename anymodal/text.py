@@ -15,9 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymodal.errors import CheckpointError, ConfigError, ValueProblem
-from anymodal.files import read_text, write_text
+from anymodal.errors import CheckpointError, ConfigError, ValueProblem, one_line
+from anymodal.files import read_json, write_text
 from anymodal.spaces import TokenSpace
+from anymodal.vocabulary_file import CONTINUED, END, PAD, START, UNKNOWN, checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
-PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
-CONTINUED = "##"
 VALUE_NAMES = 4
 MARK = re.compile(r"\[(PAD|UNK|SOS|EOS|S_[0-9]+)\]")  # as it stands in a text
 LONGEST_TOKEN = 128  # letters that one token may stand for: WordPiece gives up on words of more than 100
@@ -55,15 +54,12 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Read a vocabulary file. Raises CheckpointError if it is damaged or lacks the special tokens."""
-        import tokenizers
-
+        """Read a vocabulary file, of ours or of 4M. Raises CheckpointError for one with any other content."""
         try:
-            return cls(tokenizers.Tokenizer.from_str(read_text(path)))
-        except CheckpointError:
-            raise
-        except Exception as error:
+            content = read_json(path)
+        except ValueProblem as error:
             raise CheckpointError(f"{path} is not a vocabulary: {error}") from None
+        return cls(_library_tokenizer(content, str(path)))
 
     def to_json(self) -> str:
         """All there is to it, as its file holds it."""
@@ -183,7 +179,23 @@ def _as_plain_pieces(tokenizer: tokenizers.Tokenizer, pieces: Iterable[str]) -> 
     content = json.loads(tokenizer.to_str())
     plain = set(pieces)
     content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in plain]
-    return type(tokenizer).from_str(json.dumps(content))
+    try:
+        return _library_tokenizer(content, "the trained file")
+    except CheckpointError as error:
+        raise ConfigError(f"no vocabulary can be trained with these words: {error}") from None
+
+
+def _library_tokenizer(content: object, source: str) -> tokenizers.Tokenizer:
+    """The tokenizer with that content, which is checked first. Raises CheckpointError."""
+    import tokenizers
+
+    text = checked(content, source)
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library panics with an error that is no Exception
+        raise CheckpointError(f"{source} is not a vocabulary: {one_line(error, 200)}") from None
 
 
 def is_text(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.checkpoints.formats.fourm.layout import VOCABULARY as FILE
@@ -43,7 +43,8 @@ def write_words(folder: Path) -> Path:
     every = [*special, *("a", "red", "car", "on", "road", "dog")]
     every += [f"w{k}" for k in range(30_000 - len(every))]
     tokenizer = Tokenizer(models.WordPiece({word: k for k, word in enumerate(every)}, unk_token="[UNK]"))
-    tokenizer.add_special_tokens(special)
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special[:4]])
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False, single_word=True) for t in special[4:]])
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix="##")

@@ -34,6 +34,11 @@ def convert(source: Path, target: Path, vocabulary: Path | None = None, to: str 
         ConfigError: If there is no format `to`.
         DataError: If `target` cannot be written.
     """
+    with system_errors(CheckpointError, f"{source} cannot be converted to {target}"):
+        return _convert(source, target, vocabulary, to)
+
+
+def _convert(source: Path, target: Path, vocabulary: Path | None, to: str | None) -> list[str]:
     if not source.exists():
         raise CheckpointError(f"no such file or folder: {source}")
     if target.exists() and target.resolve() == source.resolve():

@@ -10,15 +10,29 @@ from typing import Any
 import attrs
 
 from anymodal.checkpoints.repository import CONFIG, Access, Folder
-from anymodal.errors import CheckpointError
+from anymodal.checkpoints.weights import check_depth
+from anymodal.errors import AnymodalError, CheckpointError, one_line
 from anymodal.modality import Modality
 from anymodal.spaces import TokenSpace
-from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.config import TokenizerConfig
+from anymodal.tokenizers.diffusion import DiffusionTokenizer, tokenizer_on_meta
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 PLACES = "ANYMODAL_TOKENIZERS"
 AnyTokenizer = VQTokenizer | DiffusionTokenizer
 Loader = Callable[[str, Access], AnyTokenizer]
+
+
+def tokenizer_outline(config: TokenizerConfig, source: str, tensors: int) -> AnyTokenizer:
+    """A tokenizer on the meta device, by numbers from a file beside one of so many `tensors`.
+
+    Raises CheckpointError for those of no possible one.
+    """
+    check_depth(config.encoder.stacked + config.decoder.stacked, tensors, source)
+    try:
+        return tokenizer_on_meta(config)
+    except (AnymodalError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"{source} describes no possible tokenizer: {one_line(error, 300)}") from None
 
 
 @attrs.frozen

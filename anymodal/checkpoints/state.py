@@ -7,13 +7,14 @@ Names: `inputs.KEY`, `queries.KEY`, `outputs.KEY` for blocks of the tables (KEY:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from anymodal.checkpoints.weights import Rows, fill
+from anymodal.checkpoints.weights import Rows, check_depth, checked, fill
+from anymodal.errors import AnymodalError, CheckpointError, one_line
 from anymodal.model.config import ModelConfig
 from anymodal.model.transformer import Transformer
 from anymodal.nn.init import empty_weights
@@ -22,6 +23,7 @@ from anymodal.tokens import Layout
 
 _JOINT = ("input_table", "query_table", "output_table", "input_streams", "target_streams")
 _POSITIONS = ("input_positions", "target_positions")
+OF_STREAMS = ("inputs", "queries", "outputs", "projections", "input_streams", "target_streams", *_POSITIONS)
 
 
 class _Part(NamedTuple):
@@ -77,9 +79,41 @@ def transformer_on_meta(config: ModelConfig, layout: Layout) -> Transformer:
         return Transformer(config, layout)
 
 
-def empty_transformer(config: ModelConfig, layout: Layout, dtype: torch.dtype = torch.float32) -> Transformer:
-    """A model in evaluation mode whose weights are still to be filled in; what stands for no stream is zero."""
-    model = empty_weights(transformer_on_meta(config, layout), dtype).to(dtype)
+def outline(config: ModelConfig, layout: Layout, source: str, tensors: int) -> Transformer:
+    """As `transformer_on_meta`, for numbers from a file beside one of so many `tensors`.
+
+    Raises CheckpointError for those of no possible model.
+    """
+    check_depth(config.encoder_depth + config.decoder_depth, tensors, source)
+    try:
+        return transformer_on_meta(config, layout)
+    except (AnymodalError, RuntimeError, OverflowError, MemoryError) as error:
+        raise CheckpointError(f"{source} describes no possible model: {one_line(error, 300)}") from None
+
+
+def check_state(model: Transformer, get: Callable[[str], Rows | None], source: str) -> None:
+    """Compare a model on the meta device with the headers of files; raises as `fill_state` does."""
+    for part in parts(model):
+        checked(part.name, part.tensor, get, source)
+
+
+def check_explained(model: Transformer, names: Iterable[str], source: str) -> None:
+    """Raise CheckpointError if a file has tensors of the encoder or the decoder that the model does not have.
+
+    Those of streams may be more, as a model can be loaded for some of them.
+    """
+    mine = {part.name for part in parts(model)}
+    for name in names:
+        if name not in mine and name.partition(".")[0] not in OF_STREAMS:
+            raise CheckpointError(f"{source} has a tensor {name!r} that its config does not explain")
+
+
+def allocated(model: Transformer, dtype: torch.dtype = torch.float32) -> Transformer:
+    """A model from the meta device in evaluation mode, its weights still to be filled in.
+
+    What stands for no stream is zero.
+    """
+    model = empty_weights(model, dtype).to(dtype)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in ("input_streams", "target_streams") or "positions" in name:

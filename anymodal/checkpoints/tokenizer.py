@@ -11,7 +11,7 @@ from anymodal.checkpoints.formats.native.tokenizer import save_native_tokenizer
 from anymodal.checkpoints.formats.native.version_1 import renamed
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import REPOSITORY, Access, Files, Repository, local_files
-from anymodal.errors import CheckpointError
+from anymodal.errors import CheckpointError, brief, system_errors
 from anymodal.files import read_object
 from anymodal.modality import Modality
 
@@ -26,15 +26,16 @@ def load_tokenizer(place: str | Path, access: Access | None = None) -> AnyTokeni
     Raises:
         CheckpointError: If there is none, or if it cannot be read.
     """
-    path = Path(place)
-    if not path.exists() and not REPOSITORY.fullmatch(str(place)):
-        raise CheckpointError(f"{str(place)!r} is neither a folder nor a .safetensors file nor a repository")
-    files: Files = local_files(path) if path.exists() else Repository(str(place), None, access or Access())
-    raw = read_raw_config(files)
-    format = format_of_tokenizer(raw.values)
-    if format is None:
-        raise CheckpointError(f"{raw.source} does not describe a tokenizer of any known format")
-    return format.load_tokenizer(files, raw)
+    with system_errors(CheckpointError, f"{brief(str(place))} cannot be read"):
+        path = Path(place)
+        if not path.exists() and not REPOSITORY.fullmatch(str(place)):
+            raise CheckpointError(f"{str(place)!r} is neither a folder nor a .safetensors file nor a repository")
+        files: Files = local_files(path) if path.exists() else Repository(str(place), None, access or Access())
+        raw = read_raw_config(files)
+        format = format_of_tokenizer(raw.values)
+        if format is None:
+            raise CheckpointError(f"{raw.source} does not describe a tokenizer of any known format")
+        return format.load_tokenizer(files, raw)
 
 
 def save_tokenizer(modality: Modality, folder: Path) -> None:

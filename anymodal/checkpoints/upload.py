@@ -34,7 +34,7 @@ def push(
     with tempfile.TemporaryDirectory(prefix="anymodal-") as folder:
         save(bundle, Path(folder), dtype, max_shard_size, repository)
         api = HfApi(token=token)
-        with clear_errors(Request(repository)):
+        with clear_errors(Request(repository, begun=True)):
             url = api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(
                 repo_id=repository,

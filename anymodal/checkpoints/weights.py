@@ -7,8 +7,9 @@ memory beside the model it fills. Pickles are refused.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -16,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anymodal.checkpoints.hub_cache import is_plain
 from anymodal.checkpoints.repository import INDEX as INDEX
 from anymodal.checkpoints.repository import SHARDS
 from anymodal.checkpoints.repository import WEIGHTS as WEIGHTS
-from anymodal.errors import CheckpointError, ConfigError, brief
+from anymodal.errors import CheckpointError, ConfigError, DataError, brief, one_line, system_errors
 from anymodal.files import read_object, replacing, write_json
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ PIECE, MAPPED = 1024**2, 4 * 1024**2  # bytes copied at once, and before the fil
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+INTEGERS = {f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)}
 
 
 def dtype_of(dtype: str | torch.dtype) -> torch.dtype:
@@ -44,6 +48,9 @@ class Rows(Protocol):
 
     @property
     def shape(self) -> torch.Size: ...
+
+    @property
+    def dtype(self) -> torch.dtype | str: ...
 
     def __getitem__(self, part: slice, /) -> Tensor: ...
 
@@ -81,6 +88,9 @@ class WeightFile:
 
     def keys(self) -> Iterable[str]:
         return self._shards.keys()
+
+    def __len__(self) -> int:
+        return len(self._shards)
 
     def metadata(self) -> dict[str, str]:
         """The texts in the header of a single file."""
@@ -139,6 +149,11 @@ class _Rows:
     def shape(self) -> torch.Size:
         return torch.Size(self._file._slice(self._name, self._shard).get_shape())
 
+    @property
+    def dtype(self) -> str:
+        """The type of the numbers as the header has it, such as "F32"."""
+        return str(self._file._slice(self._name, self._shard).get_dtype())
+
     def __getitem__(self, part: slice) -> Tensor:
         return self._file._piece(self._name, self._shard, part)
 
@@ -148,16 +163,17 @@ class _Rows:
 
 def open_file(path: Path) -> Any:
     """An open safetensors file. Raises CheckpointError for a missing, damaged or pickled one."""
-    if not path.is_file():
-        raise CheckpointError(f"no such file: {path}")
-    with path.open("rb") as raw:
-        start = raw.read(9)
+    with system_errors(CheckpointError, f"{path} cannot be read"):
+        if not path.is_file():
+            raise CheckpointError(f"no such file: {path}")
+        with path.open("rb") as raw:
+            start = raw.read(9)
     if path.suffix in PICKLES or (start.startswith(PICKLE_STARTS) and start[8:] != b"{"):
         raise CheckpointError(f"{path} is a pickle, which may run code when read; use the .safetensors file instead")
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from None
+        raise CheckpointError(f"{path} is not a whole safetensors file: {one_line(error, 200)}") from None
 
 
 def read_index(path: Path) -> dict[str, str]:
@@ -166,8 +182,8 @@ def read_index(path: Path) -> dict[str, str]:
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise CheckpointError(f"{path} must hold a 'weight_map' from names of tensors to files")
     for shard in set(shards.values()):
-        if PurePosixPath(shard).name != shard or "\\" in shard or not shard.endswith(".safetensors"):
-            raise CheckpointError(f"{path} names the file {shard!r}; shards are .safetensors files beside it")
+        if "/" in shard or not is_plain(shard) or not shard.endswith(".safetensors"):
+            raise CheckpointError(f"{path} names the file {shard!r:.120}; shards are .safetensors files beside it")
     return shards
 
 
@@ -177,11 +193,56 @@ def fill(views: Iterable[tuple[str, Tensor]], get: Callable[[str], Rows | None],
     Raises CheckpointError that names the first one that is missing or misshapen.
     """
     for name, view in views:
-        rows = get(name)
-        if rows is None:
-            raise CheckpointError(f"{source} has no tensor {name!r}; it is incomplete or of another model")
-        check_shape(rows, view.shape, name, source)
-        copy(rows, view, name, source)
+        copy(checked(name, view, get, source), view, name, source)
+
+
+def checked(name: str, view: Tensor, get: Callable[[str], Rows | None], source: str) -> Rows:
+    """The tensor that is to fill `view`, which may be on the meta device; no number of it is read.
+
+    Raises CheckpointError if it is missing, misshapen, or of another kind of numbers.
+    """
+    rows = get(name)
+    if rows is None:
+        raise CheckpointError(f"{source} has no tensor {name!r}; it is incomplete or of another model")
+    check_shape(rows, view.shape, name, source)
+    check_kind(rows, view.dtype, name, source)
+    return rows
+
+
+def check_kind(rows: Rows, dtype: torch.dtype, name: str, source: str) -> None:
+    """Raise CheckpointError if a tensor holds no numbers of the kind of `dtype`: floats, integers, or truth values."""
+    stated = rows.dtype
+    if isinstance(stated, torch.dtype):
+        fits = stated.is_floating_point == dtype.is_floating_point and stated.is_complex == dtype.is_complex
+    elif dtype.is_floating_point:
+        fits = stated in FLOATS
+    else:
+        fits = stated == "BOOL" if dtype == torch.bool else stated in INTEGERS
+    if not fits:
+        kind = "floats" if dtype.is_floating_point else "truth values" if dtype == torch.bool else "integers"
+        raise CheckpointError(f"tensor {name!r} in {source} holds {stated}, and {kind} are needed; it is damaged")
+
+
+def check_depth(blocks: int, tensors: int, source: str) -> None:
+    """Raise CheckpointError if a file has fewer tensors than its config has blocks, before any is made."""
+    if blocks > tensors:
+        raise CheckpointError(f"{source} states {blocks} blocks, and the weights are {tensors} tensors")
+
+
+@contextmanager
+def writing_tensors(path: Path) -> Iterator[Path]:
+    """As `replacing`, for safetensors."""
+    with replacing(path) as temporary, tensor_errors(path):
+        yield temporary
+
+
+@contextmanager
+def tensor_errors(path: Path) -> Iterator[None]:
+    """What safetensors raises where it cannot write, such as on a full disk, as a DataError about `path`."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise DataError(f"cannot write {path}: {one_line(error, 200)}") from None
 
 
 def check_shape(rows: Rows, shape: Iterable[int], name: str, source: str) -> None:
@@ -261,7 +322,7 @@ def save_weights(
     for file, group in zip(names, groups, strict=True):
         # A view of a joint table is copied, so that the file holds its rows alone.
         state = {name: tensor.detach().to(_kept(tensor, dtype)).contiguous().clone() for name, tensor in group}
-        with replacing(folder / file) as temporary:
+        with writing_tensors(folder / file) as temporary:
             save_file(state, temporary, {"format": "pt", **(header or {})})
         index |= dict.fromkeys(state, file)
     if len(groups) > 1:

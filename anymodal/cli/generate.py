@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem, one_line
+from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem, one_line, system_errors
 from anymodal.sampling import SamplingOptions
 
 LONGEST = 200  # characters of a value that are shown
@@ -125,9 +125,10 @@ def _check_folder(out: Path) -> None:
     """Fail before the work rather than after it."""
     import os
 
-    existing = next(p for p in [out, *out.absolute().parents] if p.exists())
-    if not existing.is_dir():
-        raise DataError(f"cannot write into {out}: {existing} is not a folder")
+    with system_errors(DataError, f"cannot write into {out}"):
+        existing = next(p for p in [out, *out.absolute().parents] if p.exists())
+        if not existing.is_dir():
+            raise DataError(f"cannot write into {out}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise DataError(f"cannot write into {out}: no permission to write in {existing}")
 

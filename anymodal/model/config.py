@@ -47,8 +47,8 @@ class ModelConfig:
             raise ConfigError(f"encoder_depth and decoder_depth must be from 1 to {DEEPEST}")
         if not 0 <= self.registers <= WIDEST:
             raise ConfigError(f"registers must be from 0 to {WIDEST}, got {self.registers}")
-        if not 0 < self.mlp_ratio <= WIDEST or self.hidden < 1:
-            raise ConfigError(f"mlp_ratio must leave the MLP a width of at least 1, got {self.mlp_ratio}")
+        if not 0 < self.mlp_ratio <= WIDEST or not 1 <= self.hidden <= WIDEST:
+            raise ConfigError(f"mlp_ratio must leave the MLP a width from 1 to {WIDEST}, got {self.mlp_ratio}")
 
     @property
     def hidden(self) -> int:

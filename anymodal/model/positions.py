@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from anymodal.errors import ConfigError
 from anymodal.nn.init import normal
 from anymodal.nn.sincos import sincos_1d, sincos_2d
-from anymodal.spaces import TokenSpace
+from anymodal.spaces import LARGEST_TABLE, TokenSpace
 from anymodal.tokens import Layout
 
 
@@ -45,7 +46,16 @@ class PositionTable(nn.Module):
 
 
 def position_codes(layout: Layout, dim: int) -> PositionCodes:
-    """The codes of a layout, always on the CPU, so that they have values even in a model built on the meta device."""
+    """The codes of a layout, always on the CPU, so that they have values even in a model built on the meta device.
+
+    Raises ConfigError for more positions than a table may have.
+    """
+    if layout.positions.size * dim > LARGEST_TABLE:
+        longest = max(layout.streams, key=lambda stream: layout.positions[stream.name].size).name
+        raise ConfigError(
+            f"codes of {layout.positions.size} positions, {layout.positions[longest].size} of them of {longest!r}, are"
+            f" too many for the width {dim}: at most {LARGEST_TABLE // dim} fit"
+        )
     with torch.device("cpu"):
         parts, trained_row = [], torch.zeros(layout.positions.size, dtype=torch.long)
         count = 0

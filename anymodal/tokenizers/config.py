@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from anymodal.config.validators import as_tuple, at_least, count, each, finite, one_of
 from anymodal.errors import ConfigError
+from anymodal.spaces import LARGEST_TABLE
 from anymodal.tokenizers.quantizers.config import QuantizerConfig
 
 GROUPS = 32  # of all group norms
@@ -21,11 +22,23 @@ SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 PREDICTIONS = ("sample", "epsilon", "v_prediction")
 CONDITIONINGS = ("concat", "xattn")
 SOLVERS = ("ddim", "ddpm", "dpm++")
-DEEP = count(1000)  # blocks one after the other: more is a damaged file
+DEEPEST, MOST_LEVELS = 1000, 16
+DEEP = count(DEEPEST)  # blocks one after the other: more is a damaged file
 
 
 def _refuse(owner: Any, reason: str) -> None:
     raise ConfigError(f"{type(owner).__name__}: {reason}.")
+
+
+def _check_depth(owner: Any, blocks: int, levels: tuple[int, ...]) -> None:
+    if len(levels) > MOST_LEVELS or blocks * len(levels) > DEEPEST:
+        _refuse(owner, f"{len(levels)} levels of {blocks} blocks are more than {MOST_LEVELS}, or {DEEPEST} blocks")
+
+
+def _check_table(owner: Any, name: str, side: int, dim: int) -> None:
+    """Refuse a table of positions, which no file of weights holds, that is larger than any network needs."""
+    if side * side * dim > LARGEST_TABLE:
+        _refuse(owner, f"{name} makes a table of {side} x {side} positions of width {dim}, which is too large")
 
 
 @frozen
@@ -55,6 +68,11 @@ class ViTConfig:
             _refuse(self, f"dim is {self.dim}; the 2-D position table needs a multiple of 4")
 
     @property
+    def stacked(self) -> int:
+        """Blocks one after the other, at least so many."""
+        return self.depth
+
+    @property
     def stride(self) -> int:
         """Pixels (or cells) per token along one axis."""
         return self.patch if self.patch_projection else 1
@@ -67,6 +85,11 @@ class MLPConfig:
     width: int = field(validator=count())
     blocks: int = field(validator=DEEP)
     expansion: int = field(default=4, validator=count())
+
+    @property
+    def stacked(self) -> int:
+        """Blocks one after the other, at least so many."""
+        return self.blocks
 
 
 @frozen
@@ -86,8 +109,14 @@ class UNetConfig:
     attention: tuple[int, ...] = field(default=(), converter=as_tuple, validator=each(count()))
 
     def __attrs_post_init__(self) -> None:
+        _check_depth(self, self.blocks, self.multipliers)
         if self.channels % GROUPS:
             _refuse(self, f"channels is {self.channels}; group norms need a multiple of {GROUPS}")
+
+    @property
+    def stacked(self) -> int:
+        """Blocks one after the other, at least so many."""
+        return self.blocks * len(self.multipliers)
 
     @property
     def multiple(self) -> int:
@@ -121,10 +150,17 @@ class UViTConfig:
     conditioning: Literal["concat", "xattn"] = field(default="concat", validator=one_of(*CONDITIONINGS))
 
     def __attrs_post_init__(self) -> None:
+        _check_depth(self, self.blocks, self.widths)
+        _check_table(self, "side", self.side, self.dim)
         if any(width % GROUPS for width in self.widths):
             _refuse(self, f"widths are {self.widths}; group norms need multiples of {GROUPS}")
         if self.dim % self.heads or self.dim % 4:
             _refuse(self, f"dim {self.dim} is no multiple of 4 and of {self.heads} heads; choose another")
+
+    @property
+    def stacked(self) -> int:
+        """Blocks one after the other, at least so many."""
+        return self.blocks * len(self.widths) + self.depth
 
     @property
     def multiple(self) -> int:
@@ -146,7 +182,7 @@ class NoiseConfig:
 
     schedule: str = "linear"
     prediction: Literal["sample", "epsilon", "v_prediction"] = field(default="sample", validator=one_of(*PREDICTIONS))
-    timesteps: int = field(default=1000, validator=[count(), at_least(2)])
+    timesteps: int = field(default=1000, validator=[count(10**5), at_least(2)])
     zero_terminal: bool = True
     clip: bool = True
     threshold: bool = False
@@ -217,6 +253,8 @@ class TokenizerConfig:
         for side, size in ((encoder, self.encoder_size or self.image_size), (decoder, self.image_size)):
             if isinstance(side, ViTConfig) and size % side.patch:
                 _refuse(self, f"image_size {size} is no multiple of the patch {side.patch}")
+            if isinstance(side, ViTConfig):
+                _check_table(self, f"image_size {size}", size // side.patch, side.dim)
         if self.noise is not None and (self.labels is not None or self.refine):
             _refuse(self, "labels and refine belong to feed-forward decoders; a denoiser has neither")
         if self.noise is not None and isinstance(encoder, ViTConfig) and not encoder.patch_projection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from torch import Size, Tensor
+from torch import Size, Tensor, dtype
 
 
 class InMemory:
@@ -30,6 +30,10 @@ class _Slice:
     @property
     def shape(self) -> Size:
         return self._tensor.shape
+
+    @property
+    def dtype(self) -> dtype:
+        return self._tensor.dtype
 
     def __getitem__(self, part: slice) -> Tensor:
         return self._tensor[part]

@@ -19,6 +19,7 @@ from anymodal.errors import ConfigError
 if TYPE_CHECKING:
     from anymodal.tokenizers.quantizers.base import Quantizer
 
+MOST_CODEBOOKS = 1024  # more is a damaged file
 LEARNING = {"learning": True}  # metadata of a setting that guides how codes learn, and on which no id depends
 
 
@@ -30,7 +31,7 @@ class QuantizerConfig:
     kind: str = field(init=False)
     size: int = field(validator=count())
     latent: int = field(validator=count())
-    codebooks: int = field(default=1, validator=count())
+    codebooks: int = field(default=1, validator=count(MOST_CODEBOOKS))
 
     def build(self) -> Quantizer:
         """The quantizer, with fresh codes."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anymodal.checkpoints.formats.fourm.domains import BASE_SIZE, POSITION_ROWS, domain, domain_of
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, brief
 from anymodal.model import ModelConfig
 from anymodal.spaces import TokenSpace
 from anymodal.tokens import Layout
@@ -39,18 +39,19 @@ def parse_model_config(raw: Mapping[str, Any], source: str) -> tuple[ModelConfig
     missing = [key for key in ("domains_in", "domains_out", *REQUIRED, "act_layer") if key not in raw]
     if missing:
         raise CheckpointError(f"{source} does not describe a 4M model: it has no {missing[0]!r}")
-    if raw["act_layer"] not in ACTIVATIONS:
-        raise CheckpointError(f"{source}: act_layer must be one of {', '.join(ACTIVATIONS)}, got {raw['act_layer']!r}")
+    activation = raw["act_layer"]
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise CheckpointError(f"{source}: act_layer must be one of {', '.join(ACTIVATIONS)}, got {brief(activation)}")
     settings: dict[str, Any] = {ours: _whole(raw, key, source) for key, ours in REQUIRED.items()}
     settings |= {ours: _switch(raw, key, default, source) for key, (ours, default) in SWITCHES.items()}
     ratio = raw.get("mlp_ratio", 4.0)
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < 1000:
-        raise CheckpointError(f"{source}: mlp_ratio must be a positive number, got {ratio!r}")
+        raise CheckpointError(f"{source}: mlp_ratio must be a positive number, got {brief(ratio)}")
     try:
         config = ModelConfig(
             **settings,
             mlp_ratio=float(ratio),
-            activation=ACTIVATIONS[raw["act_layer"]],
+            activation=ACTIVATIONS[activation],
             registers=_whole(raw, "num_register_tokens", source, 0),
         )
     except ConfigError as error:
@@ -90,19 +91,19 @@ def write_model_config(config: ModelConfig, layout: Layout) -> dict[str, Any]:
 def _names(raw: Mapping[str, Any], key: str, source: str) -> list[str]:
     value = raw[key]
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise CheckpointError(f"{source}: {key} must be a list of names, got {value!r}")
+        raise CheckpointError(f"{source}: {key} must be a list of names, got {brief(value)}")
     return value
 
 
 def _whole(raw: Mapping[str, Any], key: str, source: str, default: int | None = None) -> int:
     value = raw.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**20:
-        raise CheckpointError(f"{source}: {key} must be a whole number, got {value!r}")
+        raise CheckpointError(f"{source}: {key} must be a whole number, got {brief(value)}")
     return value
 
 
 def _switch(raw: Mapping[str, Any], key: str, default: bool, source: str) -> bool:
     value = raw.get(key, default)
     if not isinstance(value, bool):
-        raise CheckpointError(f"{source}: {key} must be true or false, got {value!r}")
+        raise CheckpointError(f"{source}: {key} must be true or false, got {brief(value)}")
     return value

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from anymodal.checkpoints.atomic import replacing_file
 from anymodal.checkpoints.repository import CONFIG, WEIGHTS
-from anymodal.files import replacing, write_json
+from anymodal.checkpoints.weights import tensor_errors, writing_tensors
+from anymodal.files import write_json
 
 
 def is_single_file(target: Path) -> bool:
@@ -27,10 +28,10 @@ def write_published(state: Mapping[str, Tensor], config: Mapping[str, Any], targ
     """Write weights and their config into the folder `target`, or as the single file of that name."""
     if is_single_file(target):
         header = {key: json.dumps(value) for key, value in config.items()}  # JSON is YAML too
-        with replacing_file(target) as temporary:
+        with replacing_file(target) as temporary, tensor_errors(target):
             save_file(dict(state), temporary, header)
         return target
-    with replacing(target / WEIGHTS) as temporary:
+    with writing_tensors(target / WEIGHTS) as temporary:
         save_file(dict(state), temporary)
     write_json(dict(config), target / CONFIG)
     return target

@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from anymodal.checkpoints.weights import check_shape, copy
+from anymodal.checkpoints.weights import Rows, check_kind, check_shape, copy
 from anymodal.errors import CheckpointError, nearest
 
 TABLE_TOLERANCE = 2e-3  # float16 checkpoints round their position tables
@@ -60,18 +60,30 @@ class Reader:
             if key.name not in self.present and not key.unused and (key.part is None or key.part not in found):
                 raise CheckpointError(f"{self.source} has no tensor {key.name!r}; it is incomplete or of another model")
 
+    def check_headers(self, keys: Iterable[Key] | None = None) -> None:
+        """Raise CheckpointError if a tensor has another shape than its key, or holds no floats; none is read."""
+        for key in self.keys.values() if keys is None else keys:
+            if key.name in self.present:
+                self._rows(key)
+
+    def _rows(self, key: Key) -> Rows:
+        rows: Rows = self.file.get_slice(key.name)
+        check_shape(rows, key.shape, key.name, self.source)
+        check_kind(rows, torch.float32, key.name, self.source)
+        return rows
+
     def tensor(self, key: Key) -> Tensor:
-        """The tensor of a key. Raises CheckpointError if it has another shape."""
-        check_shape(self.file.get_slice(key.name), key.shape, key.name, self.source)
-        return self.file.get_tensor(key.name)
+        """The tensor of a key. Raises CheckpointError if it has another shape, or holds no floats."""
+        self._rows(key)
+        tensor: Tensor = self.file.get_tensor(key.name)
+        return tensor
 
     def copy(self, part: str, view: Tensor) -> bool:
         """Copy a weight by our name into `view`, whatever the shape of that; False if the file has none."""
         holders = self.holders.get(part)
         if not holders:
             return False
-        rows = self.file.get_slice(holders[0].name)
-        check_shape(rows, holders[0].shape, holders[0].name, self.source)
+        rows = self._rows(holders[0])
         copy(rows, view.view(holders[0].shape), holders[0].name, self.source)
         for key in holders[1:]:
             if not torch.equal(self.tensor(key).to(view.dtype), view.view(key.shape)):

@@ -15,7 +15,7 @@ from anymodal.checkpoints.formats.fourm.files import write_published
 from anymodal.checkpoints.formats.fourm.keys import Key, Reader, written
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import local_files
-from anymodal.checkpoints.state import empty_transformer, parts, transformer_on_meta
+from anymodal.checkpoints.state import allocated, outline, parts
 from anymodal.checkpoints.weights import open_weights
 from anymodal.errors import CheckpointError, nearest
 from anymodal.model import ModelConfig, Transformer
@@ -112,10 +112,12 @@ def read_streams(
     file: Any, config: ModelConfig, layout: Layout, kept: Layout, source: str, dtype: torch.dtype = torch.float32
 ) -> Transformer:
     """The model over `kept`, streams of `layout` in any order; only their tensors are read, piece by piece."""
-    keys, needed = (transformer_keys(transformer_on_meta(config, part)) for part in (layout, kept))
-    reader = Reader(file, keys, source)
+    whole, model = (outline(config, part, source, len(file.keys())) for part in (layout, kept))
+    needed = transformer_keys(model)
+    reader = Reader(file, transformer_keys(whole), source)
+    reader.check_headers(needed)
     reader.check_constants(needed)
-    model = empty_transformer(config, kept, dtype)
+    model = allocated(model, dtype)
     for name, view in parts(model):
         if not reader.copy(name, view):
             if "_positions." not in name:

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from anymodal.errors import CheckpointError, ConfigError, nearest
+from anymodal.errors import CheckpointError, ConfigError, brief, nearest
 from anymodal.tokenizers.config import (
     CONDITIONINGS,
     MLPConfig,
@@ -127,9 +127,9 @@ def _refuse_variants(raw: Mapping[str, Any], values: Mapping[str, Any], source: 
     """Raise CheckpointError for variants that no published tokenizer uses and that would give other numbers."""
     if "controlnet" in str(values["dec_type"]).lower() or any("controlnet" in key for key in raw):
         raise CheckpointError(f"{source}: decoders inside Stable Diffusion (ControlNet) are not supported")
-    if values["quant_type"] not in QUANTIZERS:
+    if not isinstance(values["quant_type"], str) or values["quant_type"] not in QUANTIZERS:
         known = ", ".join(QUANTIZERS)
-        raise CheckpointError(f"{source}: quant_type must be one of {known}, got {values['quant_type']!r}")
+        raise CheckpointError(f"{source}: quant_type must be one of {known}, got {brief(values['quant_type'])}")
     if values["quant_type"] == "lucid" and not values["norm_codes"]:
         raise CheckpointError(f"{source}: codebooks searched by distance (norm_codes false) are not supported")
     for key in ("norm_latents", "undo_std"):

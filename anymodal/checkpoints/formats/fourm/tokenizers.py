@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anymodal.checkpoints.deferred import AnyTokenizer
+from anymodal.checkpoints.deferred import AnyTokenizer, tokenizer_outline
 from anymodal.checkpoints.formats.fourm.files import is_single_file, write_published
 from anymodal.checkpoints.formats.fourm.keys import Key, Reader, written
 from anymodal.checkpoints.formats.fourm.layout import TOKENIZER
@@ -21,7 +21,6 @@ from anymodal.checkpoints.repository import Files, local_files
 from anymodal.checkpoints.swap import replacing_checkpoint
 from anymodal.checkpoints.weights import open_weights
 from anymodal.tokenizers.config import TokenizerConfig, UNetConfig, UViTConfig, ViTConfig
-from anymodal.tokenizers.diffusion import tokenizer_on_meta
 from anymodal.tokenizers.networks.vit import position_table
 
 Renames = tuple[tuple[re.Pattern[str], str], ...]
@@ -131,8 +130,9 @@ def read_published_tokenizer(files: Files, raw: RawConfig, presets: Mapping[str,
 
 def tokenizer_in(file: Any, config: TokenizerConfig, source: str) -> AnyTokenizer:
     """The tokenizer in an open weight file of that config; see `load_published_tokenizer`."""
-    tokenizer = tokenizer_on_meta(config)
+    tokenizer = tokenizer_outline(config, source, len(file.keys()))
     reader = Reader(file, tokenizer_keys(tokenizer), source)
+    reader.check_headers()
     reader.check_constants()
     state = {name: _as_ours(reader(name), tensor) for name, tensor in tokenizer.state_dict().items()}
     tokenizer.load_state_dict(state, assign=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,10 +16,10 @@ from anymodal.checkpoints.formats.native.version_1 import upgraded
 from anymodal.checkpoints.raw_config import RawConfig
 from anymodal.checkpoints.record import About, Bundle, CheckpointConfig, ModalityRecord
 from anymodal.checkpoints.repository import CONFIG, Files, SingleFile
-from anymodal.checkpoints.state import empty_transformer, fill_state
+from anymodal.checkpoints.state import allocated, check_explained, check_state, fill_state, outline
 from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.config import structure
-from anymodal.errors import CheckpointError, ConfigError, UnknownModality
+from anymodal.errors import CheckpointError, ConfigError, UnknownModality, brief
 from anymodal.families.shared import SharedModality
 from anymodal.modality import NAME, Modality
 from anymodal.plugins.registry import registry
@@ -56,8 +58,12 @@ def load(files: Files, raw: RawConfig, options: Options) -> Bundle:
     streams = [stream for m in members for stream in streams_of(m, records[m.name], str(files))]
     rows = {stream: count for record in records.values() for stream, count in record.position_rows.items()}
     modalities = ModalitySet(members, vocabulary, Layout(streams, rows))
-    transformer = empty_transformer(config.model, modalities.layout, dtype_of(options.dtype))
+    dtype = dtype_of(options.dtype)
     with open_weights(files) as file:
+        transformer = outline(config.model, modalities.layout, raw.source, len(file))
+        check_explained(transformer, file.keys(), file.source)
+        check_state(transformer, file.rows, file.source)  # what a config says takes no memory before it is found true
+        transformer = allocated(transformer, dtype)
         fill_state(transformer, file.rows, file.source)
     about = About(description=config.description, training_data=config.training_data, license=config.license)
     return Bundle(modalities, transformer, about)
@@ -94,14 +100,23 @@ def _instance(name: str, record: ModalityRecord) -> Modality:
     if not NAME.fullmatch(name):
         raise CheckpointError(f"{name!r:.80} cannot be the name of a modality; such are small letters, digits and _")
     if not record.members:
-        return registry().modality(name)(**record.settings)
+        return _with(registry().modality(name), name, record.settings)
     members = []
+    if len(set(record.members)) < len(record.members):
+        raise CheckpointError(f"the members of {name!r} are given twice: {brief(record.members)}")
     for member in record.members:
         cls = registry().modality(member)
         if not cls.spelled:
             raise CheckpointError(f"{member!r} is not spelled in words, so it cannot share the stream {name!r}")
         members.append(cls(**{key: value for key, value in record.settings.items() if key in cls.settings}))
-    return SharedModality(name, members, **record.settings)
+    return _with(partial(SharedModality, name, members), name, record.settings)
+
+
+def _with(make: Callable[..., Modality], name: str, settings: Mapping[str, Any]) -> Modality:
+    """An instance with settings from a file, whose names may be anything."""
+    if taken := {"self", "name", "members"} & settings.keys():
+        raise CheckpointError(f"modality {name!r} has no setting {taken.pop()!r}")
+    return make(**settings)
 
 
 def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple[Stream, ...]:

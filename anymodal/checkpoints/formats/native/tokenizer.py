@@ -9,19 +9,18 @@ from typing import Any
 import attrs
 import torch
 
-from anymodal.checkpoints.deferred import AnyTokenizer
+from anymodal.checkpoints.deferred import AnyTokenizer, tokenizer_outline
 from anymodal.checkpoints.formats.native.layout import TOKENIZER
 from anymodal.checkpoints.formats.native.version_1 import renamed
 from anymodal.checkpoints.repository import CONFIG, WEIGHTS, Files
 from anymodal.checkpoints.swap import replacing_checkpoint
-from anymodal.checkpoints.weights import WeightFile, fill, save_weights
+from anymodal.checkpoints.weights import WeightFile, checked, fill, save_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.files import read_object, write_json
 from anymodal.modality import Modality
 from anymodal.nn.init import empty_weights
 from anymodal.tokenizers.config import TokenizerConfig
-from anymodal.tokenizers.diffusion import tokenizer_on_meta
 
 
 def read_native_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
@@ -34,9 +33,13 @@ def read_native_tokenizer(files: Files, part: str = "") -> AnyTokenizer:
         config = structure(renamed(read_object(path)).get("tokenizer"), TokenizerConfig, str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    tokenizer = empty_weights(tokenizer_on_meta(config))
+    source = f"{files}/{part}".rstrip("/")
     with WeightFile.single(files.path(f"{part}{WEIGHTS}")) as file:
-        fill(tokenizer.state_dict().items(), file.rows, f"{files}/{part}".rstrip("/"))
+        tokenizer = tokenizer_outline(config, str(path), len(file))
+        for name, tensor in tokenizer.state_dict().items():
+            checked(name, tensor, file.rows, source)
+        tokenizer = empty_weights(tokenizer)
+        fill(tokenizer.state_dict().items(), file.rows, source)
     return tokenizer.eval().requires_grad_(False)
 
 
