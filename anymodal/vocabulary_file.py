@@ -15,9 +15,9 @@ from typing import Any
 from anymodal.errors import CheckpointError, brief
 
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[SOS]", "[EOS]"
-CONTINUED = "##"
+SPECIAL, CONTINUED = (PAD, UNKNOWN, START, END), "##"
 MOST_WORDS = 2**20
-MARKS = re.compile(r"\[S_\d{1,7}\]|v[0-3]=\d{1,7}")
+MARKS = re.compile(r"\[S_[0-9]{1,7}\]|v[0-3]=[0-9]{1,7}")
 NORMALIZER: dict[str, Any] = {
     "type": "BertNormalizer",
     "clean_text": True,
@@ -85,12 +85,14 @@ def _check_added(tokens: object, words: Mapping[str, int], source: str) -> None:
         if not isinstance(name, str) or name in seen or type(token["id"]) is not int or words.get(name) != token["id"]:
             raise _unfit(source, "added_tokens holds words of model.vocab, with their ids and once each", token)
         seen.add(name)
-        special, mark = name in (PAD, UNKNOWN, START, END), bool(MARKS.fullmatch(name))
+        special, mark = name in SPECIAL, bool(MARKS.fullmatch(name))
         wanted = {**ADDED, "single_word": not special, "normalized": not (special or mark)}
         if any(token[key] is not value for key, value in wanted.items()):
             raise _unfit(source, f"the added token {name[:80]!r} must have {json.dumps(wanted)}", token)
         if not (special or mark) and not plain.normalize_str(name).strip():
             raise _unfit(source, "an added token has letters that stay when a text is normalized", name)
+    if lost := next((word for word in words if word not in seen and (word in SPECIAL or MARKS.fullmatch(word))), None):
+        raise _unfit(source, "added_tokens must hold all special tokens and marks of the vocabulary", f"none for {lost}")
 
 
 def _object(value: object, keys: set[str], what: str, source: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def download(answer: Answer, cache: RepositoryCache, token: str | bool | None) -
 
     Raises CheckpointError if it cannot be had, or if it is not what the server said it is; nothing is left then.
     """
-    from huggingface_hub.utils import WeakFileLock
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     request, blob = attrs.evolve(answer.request, begun=True), cache.blob(answer.etag)
     lock = cache.root.parent / ".locks" / cache.root.name / f"{answer.etag}.lock"  # as huggingface_hub
@@ -147,7 +147,7 @@ def damaged(request: Request) -> CheckpointError:
 def _fetch(answer: Answer, path: Path, token: str | bool | None) -> None:
     """The whole content at `path`, on from what is there; nothing is left of one that is not what was stated."""
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     start = path.stat().st_size if path.is_file() else 0
     if start > answer.size:

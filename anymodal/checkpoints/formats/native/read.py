@@ -19,7 +19,7 @@ from anymodal.checkpoints.repository import CONFIG, Files, SingleFile
 from anymodal.checkpoints.state import allocated, check_explained, check_state, fill_state, outline
 from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.config import structure
-from anymodal.errors import CheckpointError, ConfigError, UnknownModality, brief
+from anymodal.errors import CheckpointError, ConfigError, SpaceError, UnknownModality, brief
 from anymodal.families.shared import SharedModality
 from anymodal.modality import NAME, Modality
 from anymodal.plugins.registry import registry
@@ -124,7 +124,10 @@ def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple
 
     Raises CheckpointError if the installed modality does not have one of them, or has it in another space.
     """
-    mine = {stream.name: stream for stream in modality.streams()}
+    try:
+        mine = {stream.name: stream for stream in modality.streams()}
+    except SpaceError as error:
+        raise CheckpointError(f"{source} has settings of {modality.name!r} that make no stream: {error}") from None
     if not record.streams:
         return tuple(mine.values())
     used = []
