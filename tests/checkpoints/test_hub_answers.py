@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -268,6 +270,37 @@ def test_threads_that_want_one_file_download_it_once(server):
         thread.join()
     assert found == [CONFIG] * 6
     assert sum(line.startswith("GET") for line in server.asked) == 1
+
+
+FETCH = """
+import sys
+import huggingface_hub.constants as constants
+from anymodal.checkpoints.repository import Access, Repository
+template = sys.argv[1] + "/{repo_id}/resolve/{revision}/{filename}"
+constants.ENDPOINT, constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1], template
+print(Repository("me/small", None, Access(cache_dir=sys.argv[2])).path("config.json").read_text())
+"""
+
+
+def test_processes_that_want_one_file_download_it_once(server, tmp_path):
+    server.wait = 1.0
+    command = [sys.executable, "-c", FETCH, server.address, str(tmp_path / "cache")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in running] == [CONFIG.decode()] * 2
+    assert sum(line.startswith("GET") for line in server.asked) == 1
+
+
+def test_a_process_that_is_killed_while_it_downloads_leaves_no_file(server, tmp_path):
+    server.headers |= {"Content-Length": str(len(CONFIG) + 1), "X-Linked-Size": str(len(CONFIG) + 1)}  # never ends
+    command = [sys.executable, "-c", FETCH, server.address, str(tmp_path / "cache")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while not any(line.startswith("GET") for line in server.asked):
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not any("snapshots" in name or name.endswith(BLOB) for name in files_under(tmp_path))
+    server.headers |= {"Content-Length": str(len(CONFIG)), "X-Linked-Size": str(len(CONFIG))}
+    assert Repository(NAME).path("config.json").read_bytes() == CONFIG
 
 
 # Names.
