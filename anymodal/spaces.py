@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from anymodal.errors import SpaceError
+from anymodal.errors import SpaceError, brief
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,14 +22,14 @@ LARGEST_TABLE = 2**26  # numbers in a table of position codes, which is computed
 
 def _positive(instance: object, attribute: attrs.Attribute, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SpaceError(f"a space needs a positive whole number for {attribute.name!r}, got {value!r:.80}")
+        raise SpaceError(f"a space needs a positive whole number for {attribute.name!r}, got {brief(value)}")
     if value > LARGEST:
-        raise SpaceError(f"a space has at most {LARGEST} for {attribute.name!r}, got {value:.3g}")
+        raise SpaceError(f"a space has at most {LARGEST} for {attribute.name!r}, got {brief(value)}")
 
 
 def _fits_length(instance: TokenSpace | DenseSpace, attribute: attrs.Attribute, shape: tuple[int, int] | None) -> None:
     if shape is not None and (len(shape) != 2 or shape[0] * shape[1] != instance.length):
-        raise SpaceError(f"a grid of shape {shape!s:.80} does not have {instance.length} positions")
+        raise SpaceError(f"a grid of shape {brief(shape)} does not have {instance.length} positions")
 
 
 def _pair(shape: tuple[int, int] | list[int] | None) -> tuple[int, int] | None:

@@ -92,9 +92,7 @@ def _check_added(tokens: object, words: Mapping[str, int], source: str) -> None:
         if not (special or mark) and not plain.normalize_str(name).strip():
             raise _unfit(source, "an added token has letters that stay when a text is normalized", name)
     if lost := next((word for word in words if word not in seen and (word in SPECIAL or MARKS.fullmatch(word))), None):
-        raise _unfit(
-            source, "added_tokens must hold all special tokens and marks of the vocabulary", f"none for {lost}"
-        )
+        raise _unfit(source, "added_tokens must hold all special tokens and marks of model.vocab", f"none for {lost}")
 
 
 def _object(value: object, keys: set[str], what: str, source: str) -> dict[str, Any]:

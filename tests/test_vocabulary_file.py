@@ -84,7 +84,7 @@ ADDED = CONTENT["added_tokens"][-1]
         (lambda c: c.update(added_tokens={}), "added_tokens must be a list"),
         (lambda c: c["added_tokens"].append({**ADDED, "content": "stranger"}), "added_tokens holds words"),
         (lambda c: c["added_tokens"].append(ADDED), "added_tokens holds words"),
-        (lambda c: c["added_tokens"].pop(1), r"added_tokens must hold all special .* none for \[UNK\]"),
+        (lambda c: c["added_tokens"].pop(1), r"added_tokens must hold all special .*none for \[UNK\]"),
         (lambda c: c["added_tokens"].pop(6), "added_tokens must hold all special"),
         (lambda c: c["added_tokens"].append({"content": "a"}), "added_tokens must be an object"),
         (lambda c: c["added_tokens"][0].update(id=1), "added_tokens holds words"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Request:
     """What the Hub is asked for: a file of a repository, or (no `file`) the repository itself.
 
-    `begun` says that it answered, and content is on its way.
+    `cached` says that the cache has what the revision stood for before, `begun` that content is on its way.
     """
 
     repository: str
@@ -28,6 +28,7 @@ class Request:
     revision: str | None = None
     cache_dir: str | Path | None = None
     local_files_only: bool = False
+    cached: bool = False
     begun: bool = False
 
     def __str__(self) -> str:
@@ -101,8 +102,9 @@ def _no_name(request: Request, error: BaseException) -> str:
 def _lost(request: Request, error: BaseException) -> str:
     """Of a connection that could not be made, or that ended too early."""
     if not request.begun:
-        what = f"cannot reach {hub_endpoint()} for {request.wanted} of {request}, and it is not in the cache"
-        return f"{what}; check the connection ({one_line(error, 200) or type(error).__name__})"
+        what = f"cannot reach {hub_endpoint()} for {request.wanted} of {request}"
+        what += "" if request.cached else ", and it is not in the cache; check the connection"
+        return f"{what} ({one_line(error, 200) or type(error).__name__})"
     reason = one_line(error, 200) or type(error).__name__
     what = f"the transfer of {request.wanted} of {request.repository} from {hub_endpoint()} broke off ({reason})"
     return f"{what}; try again, finished files are kept"

@@ -179,6 +179,7 @@ class Repository:
             return cached, None
         known = cached is not None and self._cache.find(cached, name) is not None
         try:
+            request = attrs.evolve(request, cached=known)
             answer = ask(request, self._revision, self.access.token, PATIENCE if known else None)
         except CheckpointError as error:
             if is_missing(error) and (commit := missing_in(error)):

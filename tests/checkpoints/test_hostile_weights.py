@@ -83,6 +83,7 @@ def bounded_memory() -> Iterator[None]:
         ("modalities depth position_rows", {"depth": 10**9}, "codes of .* positions, .* of 'depth', are too many"),
         ("modalities caption settings length", 10**9, "positions.* of them of 'caption', are too many"),
         ("modalities caption settings length", 2**70, "at most 2147483648 for 'length'"),
+        ("modalities depth settings size", 1e308, "at most 2147483648"),
         ("modalities depth settings", {"self": 1}, "has no setting 'self'"),
     ],
 )

@@ -42,7 +42,9 @@ def point_at(address: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None
     template = address + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_URL_HOSTS", constants.HF_URL_HOSTS | {"127.0.0.1"}, raising=False)
+    monkeypatch.setattr(
+        constants, "HF_URL_HOSTS", getattr(constants, "HF_URL_HOSTS", set()) | {"127.0.0.1"}, raising=False
+    )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
@@ -191,7 +193,9 @@ def test_a_branch_needs_one_request_and_waits_no_longer_than_patience(server):
     assert len(server.asked) == 1
     server.wait = 20.0
     start = time.monotonic()
-    with pytest.warns(UserWarning, match="did not answer in 0.5 s .* what the cache has of me/small, commit 1111"):
+    with pytest.warns(
+        UserWarning, match="(did not answer in 0.5 s|cannot reach) .* what the cache has of me/small, commit 1111"
+    ):
         assert Repository(NAME).path("config.json").read_bytes() == CONFIG
     assert time.monotonic() - start < 10
 
@@ -283,7 +287,7 @@ print(Repository("me/small", None, Access(cache_dir=sys.argv[2])).path("config.j
 
 
 def test_processes_that_want_one_file_download_it_once(server, tmp_path):
-    server.wait = 1.0
+    server.wait = 0.3
     command = [sys.executable, "-c", FETCH, server.address, str(tmp_path / "cache")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[0].strip() for process in running] == [CONFIG.decode()] * 2
