@@ -178,7 +178,7 @@ def test_types_in_published_files(published_copy, tmp_path):
 
 def test_types_in_published_tokenizers(checkpoint, tmp_path):
     tokenizer = load_tokenizer(checkpoint / TOKENIZER)
-    sides = {"one": tokenizer.config.encoder, "two": tokenizer.config.decoder}
+    sides = {"own_enc": tokenizer.config.encoder, "own_dec": tokenizer.config.decoder}
     presets = {name: ViTSize(side.dim, side.depth, side.heads, side.expansion) for name, side in sides.items()}
     folder = save_published_tokenizer(tokenizer, tmp_path / "published", presets)
     assert load_published_tokenizer(folder, presets).config == tokenizer.config
