@@ -27,7 +27,15 @@ from .families import SharedModality as SharedModality
 from .families import StructuredModality as StructuredModality
 from .families import TextModality as TextModality
 from .families import VectorModality as VectorModality
-from .families.image import image as image
+from .families import edge_map as edge_map
+from .families import embedding as embedding
+from .families import feature_map as feature_map
+from .families import image as image
+from .families import label_map as label_map
+from .families import numbers as numbers
+from .families import photograph as photograph
+from .families import plain_text as plain_text
+from .families import vector as vector
 from .hookspecs import hookimpl as hookimpl
 from .labeler import DerivedLabeler as DerivedLabeler
 from .labeler import FeatureLabeler as FeatureLabeler

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from anymodal.families.in_place import made_of
 from anymodal.files import write_text
 from anymodal.spaces import DenseSpace, Stream
 
@@ -36,9 +37,10 @@ def model_card(bundle: Bundle, name: str) -> str:
         f"# {name.rpartition('/')[2]}",
         about.description.strip() or "An any-to-any model: it generates each of its modalities from any others.",
         "## Use it\n\nInstall `anymodal` and the plugins of the modalities you want: "
-        + f"`pip install anymodal {' '.join(_packages(bundle))}`.\n\n```python\n{usage(bundle, name)}```",
+        + f"`{' '.join(['pip install anymodal', *_packages(bundle)])}`.\n\n```python\n{usage(bundle, name)}```",
         "## Modalities\n\n"
-        + "\n".join(["| stream | holds | positions | used as |", "| --- | --- | --- | --- |", *rows]),
+        + "\n".join(["| stream | holds | positions | used as |", "| --- | --- | --- | --- |", *rows])
+        + _in_place(bundle),
         f"## Size\n\n{count / 1e6:.1f} million parameters; width {config.dim}, {config.encoder_depth} encoder and "
         f"{config.decoder_depth} decoder blocks, {config.heads} heads. `modalities=[...]` loads a part of it.",
         f"## Training data\n\n{about.training_data.strip() or 'Not stated.'}",
@@ -68,6 +70,17 @@ def _packages(bundle: Bundle) -> list[str]:
 
     origins = [registry().origin(type(modality)) for modality in bundle.modalities]
     return list(dict.fromkeys(origin.distribution for origin in origins if origin))
+
+
+def _in_place(bundle: Bundle) -> str:
+    """What the modalities are that no package provides, a line each, with their settings."""
+    lines = []
+    for modality in bundle.modalities:
+        for each in (modality, *modality.members.values()):
+            kind, settings = made_of(type(each)), ", ".join(f"{k} {v}" for k, v in each.config().items() if v != ())
+            if kind is not None:
+                lines.append(f"- `{each.name}`: {kind.described()} Settings: {settings}.")
+    return "\n\n" + "\n".join(["These were made in place and need no package:\n", *lines]) if lines else ""
 
 
 def _row(stream: Stream) -> str:

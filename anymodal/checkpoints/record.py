@@ -39,7 +39,8 @@ class ModalityRecord:
 
     `position_rows` are rows of the position table that go beyond what a stream needs. `sampling` holds the sampling
     options that suit the model, 'grounded' (with a photographic input) and 'free'. `tokenizer` names the repository of
-    one that the checkpoint does not hold; `members` are modalities that share the stream.
+    one that the checkpoint does not hold; `members` are modalities that share the stream. `made` holds the facts, by
+    name, of those among it and its members that were made in place (`anymodal.families.in_place`).
     """
 
     distribution: str | None = None
@@ -50,6 +51,7 @@ class ModalityRecord:
     sampling: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     tokenizer: str | None = None
     members: tuple[str, ...] = ()
+    made: dict[str, dict[str, Any]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

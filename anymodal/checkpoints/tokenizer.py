@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,5 +45,12 @@ def save_tokenizer(modality: Modality, folder: Path) -> None:
 
 
 def tokenizer_record(path: Path) -> dict[str, Any]:
-    """The config.json of a tokenizer of ours: the modality, its settings, and what the tokenizer is made of."""
-    return renamed(read_object(path))
+    """The config.json of a tokenizer of ours: the modality, its settings, and what the tokenizer is made of.
+
+    Raises CheckpointError if it cannot be read, or holds something else in their place.
+    """
+    record = renamed(read_object(path))
+    for key in ("settings", "made"):
+        if not isinstance(record.get(key, {}), Mapping):
+            raise CheckpointError(f"{path} has something else than keys and values as {key}: {brief(record[key])}")
+    return record

@@ -64,7 +64,7 @@ class SettingsTable(Generic[T]):
     def __init__(self, base: type[T], what: str, tag: str = "name", default: str | None = None) -> None:
         """A table without classes; `what` says in messages and in `group` what one of them is, such as "schedule"."""
         self.base, self.what, self.tag, self.default = base, what, tag, default
-        self.group = "anymodal." + re.sub(r"\W+", "_", what) + "s"
+        self.group = "anymodal." + re.sub(r"\W+", "_", re.sub(r"y$", "ie", what)) + "s"
         self._classes: dict[str, type[T]] = {}
         _TABLES[base] = self
 

@@ -4,7 +4,20 @@ from anymodal.families.codes import CodedModality
 from anymodal.families.edges import EdgeModality
 from anymodal.families.embeddings import EmbeddingModality
 from anymodal.families.features import FeatureMapModality
-from anymodal.families.image import ImageModality, image
+from anymodal.families.image import ImageModality
+from anymodal.families.in_place import (
+    KINDS,
+    Kind,
+    edge_map,
+    embedding,
+    feature_map,
+    image,
+    label_map,
+    numbers,
+    photograph,
+    plain_text,
+    vector,
+)
 from anymodal.families.labels import LabelMapModality
 from anymodal.families.pixels import PixelModality
 from anymodal.families.shared import SharedModality
@@ -13,11 +26,13 @@ from anymodal.families.text import StructuredModality, TextModality
 from anymodal.families.vectors import VectorModality
 
 __all__ = [
+    "KINDS",
     "CodedModality",
     "EdgeModality",
     "EmbeddingModality",
     "FeatureMapModality",
     "ImageModality",
+    "Kind",
     "LabelMapModality",
     "Number",
     "NumbersModality",
@@ -26,5 +41,13 @@ __all__ = [
     "StructuredModality",
     "TextModality",
     "VectorModality",
+    "edge_map",
+    "embedding",
+    "feature_map",
     "image",
+    "label_map",
+    "numbers",
+    "photograph",
+    "plain_text",
+    "vector",
 ]

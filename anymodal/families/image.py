@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import ConfigError, PluginError, ValueProblem
+from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import colors_of, is_picture, samples_of
 from anymodal.files import is_npy, naming, read_array, replacing, write_array
-from anymodal.modality import NAME
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,12 +186,3 @@ def enlarge(picture: Image, size: int) -> Image:
     scale = size / max(picture.size)
     method = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
     return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), method)
-
-
-def image(name: str, *, channels: int = 3, low: float = 0.0, high: float = 1.0, **settings: Any) -> type[ImageModality]:
-    """A modality class made in place, for notebooks: ``am.image("planet", channels=6, low=0, high=1e4)``."""
-    if not NAME.fullmatch(name):
-        raise PluginError(f"the name {name!r} of a modality must match [a-z][a-z0-9_]*")
-    title = "".join(part.capitalize() for part in name.split("_"))
-    own = {"__doc__": f"Arrays over the picture, {channels} channels from {low:g} to {high:g}.", "name": name}
-    return type(title, (ImageModality,), {**own, "channels": channels, "low": low, "high": high, **settings})

@@ -80,7 +80,8 @@ def check_api(plugin: object, distribution: str) -> None:
     if major == API[0] and minor <= API[1]:
         return
     older = "anymodal" if (major, minor) > API else distribution
-    raise Refusal("load", f"needs plugin API {stated}, and this is {API[0]}.{API[1]}", f"pip install --upgrade {older}")
+    hint = f"pip install --upgrade {older}" if older else "write the class for the newer one"
+    raise Refusal("load", f"needs plugin API {stated}, and this is {API[0]}.{API[1]}", hint)
 
 
 def check_class(cls: object) -> type[Modality]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from anymodal.errors import PluginError, UnknownModality, nearest
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
+from anymodal.plugins.directory import package_of, suggestion
 from anymodal.plugins.discovery import Candidate, Catalog, Problem, canonical, catalog
 from anymodal.plugins.loader import Loaded, Refusal, check_class, check_labeler, check_modality, load
 from anymodal.plugins.side_effects import watched
@@ -138,7 +139,7 @@ class Registry:
 
     def _checked(self, cls: object) -> type[Modality]:
         try:
-            return check_modality(check_class(cls), "the package of the class")
+            return check_modality(check_class(cls), "")
         except Refusal as refusal:
             raise PluginError(str(refusal)) from refusal.__cause__
 
@@ -166,10 +167,10 @@ class Registry:
                 raise PluginError(f"{kind} {problem}")
         if any(c.name == entry and (not distribution or c.key == key) for c in self.catalog.disabled):
             raise PluginError(f"{kind} {name!r} is switched off by ANYMODAL_DISABLE")
-        package = distribution or f"anymodal-{bare.replace('_', '-')}"
-        near = nearest(bare, self._chosen(kind))
+        near, command = nearest(bare, self._chosen(kind)), suggestion(distribution or package_of(bare))
         hint = f"{near} Or try" if near else "; try"
-        raise UnknownModality(f"no installed plugin provides the {kind} {name!r}{hint}: pip install {package}")
+        way_out = f"{hint}: {command}" if command else near or "; `anymodal plugin list` shows what there is"
+        raise UnknownModality(f"no installed plugin provides the {kind} {name!r}{way_out}")
 
     def _provide(self, candidate: Candidate) -> Mapping[str, Any]:
         """By name what an entry point provides, loaded once; empty when it is broken."""

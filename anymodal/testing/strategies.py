@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from anymodal.families.image import image
+from anymodal.families import image
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.modality import Modality
 from anymodal.spaces import DenseSpace, Stream, TokenSpace

@@ -22,6 +22,7 @@ import pytest
 import anymodal
 from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
 from anymodal.modality import Modality
+from anymodal.plugins.directory import directory, exists, suggestion
 from anymodal.plugins.guard import blame
 from anymodal.plugins.isolated import probe, probed
 from anymodal.plugins.registry import Registry, summary, use
@@ -404,12 +405,26 @@ def test_listing_imports_nothing(shelf):
 
 
 def test_unknown_names_come_with_a_way_out(shelf):
-    with pytest.raises(UnknownModality, match=r"did you mean 'healthy'\? Or try: pip install anymodal-heathy"):
+    with pytest.raises(UnknownModality, match=r"'heathy'; did you mean 'healthy'\?$"):
         shelf.registry().modality("heathy")
     with pytest.raises(UnknownModality, match=r"try: pip install anymodal-canny-edge$"):
         shelf.registry().modality("canny_edge")
-    with pytest.raises(UnknownModality, match="pip install other-one"):
-        shelf.registry().modality("other-one:healthy")
+    with pytest.raises(UnknownModality, match="pip install numpy"):
+        shelf.registry().modality("numpy:healthy")
+
+
+@pytest.mark.parametrize("name", ["thermal_camera", "other-one:healthy", "../up:healthy", "-r x:healthy", "zzz"])
+def test_only_packages_that_exist_are_suggested(shelf, name):
+    with pytest.raises(UnknownModality) as caught:
+        shelf.registry().modality(name)
+    assert "pip" not in str(caught.value), caught.value
+
+
+def test_the_directory_holds_our_plugins_and_nothing_else():
+    assert {"anymodal-depth", "anymodal-tiny"} <= directory()
+    assert not {"numpy", "ray", "anymodal"} & directory()
+    assert suggestion("anymodal-depth", "evil-depth", "anymodal-depth") == "pip install anymodal-depth"
+    assert suggestion("evil-depth") == "" and not exists("numpy; rm -rf /")
 
 
 def test_one_module_may_serve_several_entry_points(shelf):

@@ -115,12 +115,12 @@ def build_set(
         settings = dict(given or {})
         shared = tuple(settings.pop("members", ()))
         config = tokenizers / "modalities" / name / "config.json"
-        known = tokenizer_record(config).get("settings", {}) if config.exists() else {}
-        members.append(
-            load_modality(
-                name,
-                ModalityRecord(settings={**known, **settings}, sampling=(sampling or {}).get(name, {}), members=shared),
-                Folder(tokenizers),
-            )
+        known = tokenizer_record(config) if config.exists() else {}
+        record = ModalityRecord(
+            settings={**known.get("settings", {}), **settings},
+            sampling=(sampling or {}).get(name, {}),
+            members=shared,
+            made=known.get("made", {}),
         )
+        members.append(load_modality(name, record, Folder(tokenizers)))
     return ModalitySet(members, vocabulary)

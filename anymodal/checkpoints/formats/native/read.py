@@ -20,8 +20,10 @@ from anymodal.checkpoints.state import allocated, check_explained, check_state, 
 from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, SpaceError, UnknownModality, brief
+from anymodal.families.in_place import remade
 from anymodal.families.shared import SharedModality
 from anymodal.modality import NAME, Modality
+from anymodal.plugins.directory import exists
 from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
 from anymodal.text import Vocabulary
@@ -81,10 +83,9 @@ def _member(name: str, record: ModalityRecord, files: Files, options: Options) -
 def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
     """An instance with the checkpoint's settings, and its tokenizer if the checkpoint holds one."""
     try:
-        modality = _instance(name, record)
+        modality = _instance(name, record, str(files))
     except UnknownModality as error:
-        hint = f"; install {record.distribution}" if record.distribution else ""
-        raise UnknownModality(f"{files} needs the modality {name!r}: {error}{hint}") from None
+        raise UnknownModality(f"{files} needs the modality {name!r}, {provider(record)}: {error}") from None
     modality.tuned = record.sampling
     try:
         modality.tuned_sampling(True), modality.tuned_sampling(False)
@@ -96,16 +97,16 @@ def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
     return modality
 
 
-def _instance(name: str, record: ModalityRecord) -> Modality:
+def _instance(name: str, record: ModalityRecord, source: str) -> Modality:
     if not NAME.fullmatch(name):
         raise CheckpointError(f"{name!r:.80} cannot be the name of a modality; such are small letters, digits and _")
     if not record.members:
-        return _with(registry().modality(name), name, record.settings)
+        return _with(_class(name, record, source), name, record.settings)
     members = []
     if len(set(record.members)) < len(record.members):
         raise CheckpointError(f"the members of {name!r} are given twice: {brief(record.members)}")
     for member in record.members:
-        cls = registry().modality(member)
+        cls = _class(member, record, source)
         if not cls.spelled:
             raise CheckpointError(f"{member!r} is not spelled in words, so it cannot share the stream {name!r}")
         members.append(cls(**{key: value for key, value in record.settings.items() if key in cls.settings}))
@@ -117,6 +118,24 @@ def _with(make: Callable[..., Modality], name: str, settings: Mapping[str, Any])
     if taken := {"self", "name", "members"} & settings.keys():
         raise CheckpointError(f"modality {name!r} has no setting {taken.pop()!r}")
     return make(**settings)
+
+
+def _class(name: str, record: ModalityRecord, source: str) -> type[Modality]:
+    """The installed class of a name, or the one made in place by which the checkpoint means something else."""
+    if name not in record.made:
+        return registry().modality(name)
+    try:
+        return remade(record.made[name], name, f"{source}: modalities.{name}.made")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def provider(record: ModalityRecord) -> str:
+    """Where a modality came from as a checkpoint says, and whether that package is one to trust by its name."""
+    if record.distribution is None:
+        return "a class of its author's own: run the code that defines it, and am.registry().add(it)"
+    known = "" if exists(record.distribution) else ", which is not in our directory: look at it before you install it"
+    return f"the package {brief(record.distribution)} {record.version or ''}".rstrip() + known
 
 
 def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple[Stream, ...]:
@@ -136,8 +155,8 @@ def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple
         if stream is None or plain(attrs.asdict(stream.space)) != stated.get("space"):
             raise CheckpointError(
                 f"the installed {modality.name!r} does not fit {source}: its streams are"
-                f" {plain([attrs.asdict(s) for s in mine.values()])}, the checkpoint's {record.streams}; install"
-                f" {record.distribution or 'the plugin'} {record.version or ''}".rstrip()
+                f" {plain([attrs.asdict(s) for s in mine.values()])}, the checkpoint's {record.streams}; it was"
+                f" saved with {provider(record)}"
             )
         used.append(attrs.evolve(stream, input=bool(stated.get("input")), target=bool(stated.get("target"))))
     return tuple(used)

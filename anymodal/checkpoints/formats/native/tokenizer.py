@@ -17,6 +17,7 @@ from anymodal.checkpoints.swap import replacing_checkpoint
 from anymodal.checkpoints.weights import WeightFile, checked, fill, save_weights
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
+from anymodal.families.in_place import facts_of
 from anymodal.files import read_object, write_json
 from anymodal.modality import Modality
 from anymodal.nn.init import empty_weights
@@ -47,7 +48,9 @@ def write_native_tokenizer(
     tokenizer: AnyTokenizer, folder: Path, dtype: torch.dtype | None = None, modality: Modality | None = None
 ) -> None:
     """Write the files of a tokenizer into a folder, in `dtype` (as it is if None), with the settings of a modality."""
-    about: Mapping[str, Any] = {} if modality is None else {"modality": modality.name, "settings": modality.config()}
+    about: Mapping[str, Any] = {}
+    if modality is not None:
+        about = {"modality": modality.name, "settings": modality.config(), "made": facts_of(modality)}
     save_weights(tokenizer.state_dict().items(), folder, dtype)
     write_json({**about, "tokenizer": attrs.asdict(tokenizer.config)}, folder / CONFIG)
 

@@ -18,6 +18,7 @@ from anymodal.checkpoints.state import parts
 from anymodal.checkpoints.swap import replacing_checkpoint
 from anymodal.checkpoints.weights import dtype_of, save_weights
 from anymodal.errors import CheckpointError
+from anymodal.families.in_place import facts_of
 from anymodal.files import write_json
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
@@ -86,6 +87,7 @@ def _record(modality: Modality, modalities: ModalitySet, tokenizer: str | None) 
         sampling=plain(dict(modality.tuned)),
         tokenizer=tokenizer,
         members=tuple(modality.members),
+        made=plain(facts_of(modality)),
     )
 
 
