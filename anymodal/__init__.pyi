@@ -24,6 +24,7 @@ from .families import Number as Number
 from .families import NumbersModality as NumbersModality
 from .families import PixelModality as PixelModality
 from .families import SharedModality as SharedModality
+from .families import SignalModality as SignalModality
 from .families import StructuredModality as StructuredModality
 from .families import TextModality as TextModality
 from .families import VectorModality as VectorModality
@@ -35,6 +36,7 @@ from .families import label_map as label_map
 from .families import numbers as numbers
 from .families import photograph as photograph
 from .families import plain_text as plain_text
+from .families import signal as signal
 from .families import vector as vector
 from .hookspecs import hookimpl as hookimpl
 from .labeler import DerivedLabeler as DerivedLabeler

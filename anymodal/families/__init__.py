@@ -16,11 +16,13 @@ from anymodal.families.in_place import (
     numbers,
     photograph,
     plain_text,
+    signal,
     vector,
 )
 from anymodal.families.labels import LabelMapModality
 from anymodal.families.pixels import PixelModality
 from anymodal.families.shared import SharedModality
+from anymodal.families.signals import SignalModality
 from anymodal.families.structured import Number, NumbersModality
 from anymodal.families.text import StructuredModality, TextModality
 from anymodal.families.vectors import VectorModality
@@ -38,6 +40,7 @@ __all__ = [
     "NumbersModality",
     "PixelModality",
     "SharedModality",
+    "SignalModality",
     "StructuredModality",
     "TextModality",
     "VectorModality",
@@ -49,5 +52,6 @@ __all__ = [
     "numbers",
     "photograph",
     "plain_text",
+    "signal",
     "vector",
 ]

@@ -28,6 +28,7 @@ from anymodal.families.features import FeatureMapModality
 from anymodal.families.image import ImageModality
 from anymodal.families.labels import NONE, LabelMapModality
 from anymodal.families.pixels import PixelModality
+from anymodal.families.signals import SignalModality
 from anymodal.families.structured import Number, NumbersModality
 from anymodal.families.text import KEEPS, TextModality
 from anymodal.families.vectors import VectorModality
@@ -225,6 +226,17 @@ class EmbeddingKind(Kind):
 
 @KINDS.add
 @attrs.frozen(kw_only=True)
+class SignalKind(Kind):
+    """Numbers in time, of a `unit`, `channels` of them at once; see `SignalModality`."""
+
+    base = SignalModality
+    family: str = field(init=False, default="signal")
+    channels: int = field(default=1, validator=CHANNELS)
+    unit: str = field(default="", validator=short_text)
+
+
+@KINDS.add
+@attrs.frozen(kw_only=True)
 class TextKind(Kind):
     """Text, of which `keep` says how much stays visible in training; see `TextModality`."""
 
@@ -305,6 +317,11 @@ def vector(name: str, *, about: str = "", **settings: Any) -> type[VectorModalit
 def embedding(name: str, *, about: str = "", **settings: Any) -> type[EmbeddingModality]:
     """An `EmbeddingModality` class made in place: ``am.embedding("words", width=512, length=16)``."""
     return _made(EmbeddingKind(about=about), name, settings)
+
+
+def signal(name: str, *, channels: int = 1, unit: str = "", about: str = "", **settings: Any) -> type[SignalModality]:
+    """A `SignalModality` class made in place: ``am.signal("sound", shape=(16000,), cell=(160,), rate=16000)``."""
+    return _made(SignalKind(channels=channels, unit=unit, about=about), name, settings)
 
 
 def plain_text(name: str, *, keep: str = "random", about: str = "", **settings: Any) -> type[TextModality]:

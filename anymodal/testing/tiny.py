@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from anymodal.families import ImageModality, image
+from anymodal.families import ImageModality, SignalModality, image
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 
@@ -44,6 +44,8 @@ def shrunk(modality: type[Modality] | Modality, length: int | None = None) -> An
         small.pop("codebooks", None)
     if "latent" in cls.settings:
         small["latent"] = 8 if "codebooks" in cls.settings or grid else 64
+    if issubclass(cls, SignalModality):  # short, and with all of its rows
+        small |= {"shape": (*cls.shape[:-1], min(cls.shape[-1], 6 * cls.cell[-1])), "codebook": 32, "latent": 8}
     if length and "length" in cls.settings:
         small["length"] = min(length, getattr(cls, "length", length))
     if "width" in cls.settings:

@@ -9,6 +9,7 @@ import torch
 
 from anymodal.checkpoints.state import fill_state, parts
 from anymodal.masking import Component, Masker, MaskingConfig, Roles
+from anymodal.modality import Modality
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import expect
 from anymodal.testing.rules.compare import same, with_tokens
@@ -111,7 +112,8 @@ def _reached(model: Any, layout: Any, own: set[str]) -> bool:
 def _schemes(subject: Subject) -> tuple[str, ...]:
     if subject.is_sequence:
         return ("autoregressive",)
-    return ("roar", "maskgit", "mean") if subject.is_grid else ("roar", "maskgit")
+    has_mean = subject.cls.expect is not Modality.expect
+    return ("roar", "maskgit", "mean") if has_mean else ("roar", "maskgit")
 
 
 @rule(

@@ -230,7 +230,7 @@ def half(subject: Subject) -> None:
     """The embedded checkpoints are stored in sixteen bits."""
     m = subject.tokenizing
     codebooks, size = m.tokenizer.quantize.codebooks, m.tokenizer.config.quantizer.size
-    shape = getattr(m, "grid", None) if subject.is_coded else m.streams()[-1].space.shape
+    shape = m.grid if hasattr(m, "grid") else m.streams()[-1].space.shape
     count = codebooks if shape is None else shape[0] * shape[1]
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, size, (2, count)))
     low = copy.deepcopy(m.tokenizer).to(torch.bfloat16)

@@ -121,7 +121,7 @@ class PreparedBatches:
 
 def source_of(data: str, modality: Modality) -> ValueSource:
     """The dataset with what is needed for a modality: its files, or those that it derives from, at the same size."""
-    same = {key: value for key, value in modality.config().items() if key in ("size", "patch")}
+    same = {key: value for key, value in modality.config().items() if modality.sizes and key in ("size", "patch")}
     classes = [registry().modality(name) for name in modality.derived_from]
     sources = [cls(**{key: value for key, value in same.items() if key in cls.settings}) for cls in classes]
     return open_values(data, [*sources, modality])

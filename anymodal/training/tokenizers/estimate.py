@@ -79,7 +79,8 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     codebook = sum(buffer.numel() for buffer in tokenizer.quantize.buffers())
     if config.codes is not None:
         tokenizer.requires_grad_(False).decoder.requires_grad_(True)
-    pass_ = _forward(made, size, settings.precision == "bfloat16")
+    grid: tuple[int, int] | None = getattr(modality, "grid", None)
+    pass_ = _forward(made, size, settings.precision == "bfloat16", grid)
     trained = sum(p.numel() for p in tokenizer.parameters() if p.requires_grad)
     return TokenizerPlan(
         modality=config.modality,
@@ -127,8 +128,8 @@ class _Pass:
     kept: int
 
 
-def _forward(made: TokenizerConfig, size: int | None, bfloat16: bool) -> _Pass:
-    """A forward pass of a value of the largest size; label maps as what the encoder reads of them."""
+def _forward(made: TokenizerConfig, size: int | None, bfloat16: bool, grid: tuple[int, int] | None = None) -> _Pass:
+    """A forward pass of a value of the largest size, or on a grid; label maps as what the encoder reads of them."""
     logits, quantizer = 0, made.quantizer
     # A codebook stands in for kinds that ask for values when they are made, or are not ours.
     kind = CosineConfig if quantizer.codebooks == 1 else ProductConfig
@@ -150,16 +151,18 @@ def _forward(made: TokenizerConfig, size: int | None, bfloat16: bool) -> _Pass:
             saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
         ):
-            tokens = tokenizer(_example(made, size)).ids[0].numel()
+            tokens = tokenizer(_example(made, size, grid)).ids[0].numel()
         weights = {parameter.untyped_storage()._cdata for parameter in tokenizer.parameters()}
         copied = BFLOAT16 * sum(p.numel() for p in tokenizer.parameters() if p.ndim > 1) if bfloat16 else 0
     kept = sum(storage.nbytes() for key, storage in storages.items() if key not in weights)
     return _Pass(tokens, counter.get_total_flops(), max(0, kept - copied) + logits)
 
 
-def _example(made: TokenizerConfig, size: int | None) -> Tensor:
+def _example(made: TokenizerConfig, size: int | None, grid: tuple[int, int] | None) -> Tensor:
     if made.kind == "mlp":
         return torch.empty(1, made.channels)
+    if grid is not None and isinstance(made.encoder, ViTConfig):
+        return torch.empty(1, made.channels, *(side * made.encoder.stride for side in grid))
     side = size or made.image_size
     if isinstance(made.encoder, ViTConfig) and not made.encoder.patch_projection:
         side //= made.encoder.patch
