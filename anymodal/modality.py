@@ -66,7 +66,8 @@ class Modality:
     file endings it reads, the first is the one it writes; `aligned` says that values cover the picture and take part
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
     `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
-    `folders` further names of the folder that holds its files in a dataset.
+    `folders` further names of the folder that holds its files in a dataset; `exceptions` the rules of conformance that
+    the modality breaks for a good reason, by number, each with that reason.
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
     vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
@@ -82,6 +83,7 @@ class Modality:
     photographic: ClassVar[bool] = False
     derived_from: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[tuple[str, ...]] = ()
+    exceptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     repository: ClassVar[str | None] = None
     spelled: ClassVar[bool] = False
     is_text: ClassVar[bool] = False
@@ -129,6 +131,10 @@ class Modality:
             words = getattr(cls, key)
             if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
                 raise PluginError(f"{key} of modality {cls.name!r} is a tuple of texts, as ('one',), not {words!r}")
+        reasons = cls.exceptions
+        texts = isinstance(reasons, Mapping) and all(isinstance(w, str) and w.strip() for w in reasons.values())
+        if not texts or not all(isinstance(number, str) for number in reasons):
+            raise PluginError(f"exceptions of modality {cls.name!r} are reasons by number of rule, not {reasons!r:.80}")
         try:
             streams = cls().streams()
         except AnymodalError:

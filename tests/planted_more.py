@@ -292,6 +292,25 @@ class Loose(Thermal):
     aligned = False
 
 
+class Placed(am.VectorModality):
+    """Spectra, 0 to 1; say that they cover the picture."""
+
+    def extent(self, value):
+        return 32.0, 32.0
+
+
+class Excused(Thermal):
+    """Kelvin; excused from a rule that there is not."""
+
+    exceptions = {"AM999": "there is no such rule"}
+
+
+class Speechless(Thermal):
+    """Kelvin; excused without a reason."""
+
+    exceptions = {"AM103": " "}
+
+
 class Letterwise(Thermal):
     """Kelvin; a folder whose name is taken for five."""
 
@@ -360,6 +379,9 @@ MORE = {
     "AM601 same": (Blank, "show gives the same picture for all examples"),
     "AM112": (Preserved, "read runs code that is in a file"),
     "AM112 npy": (Objects, "read runs code that is in a file"),
+    "AM406": (Placed, "the extent of example 'constant' of seed 0, shape (8,) is (32.0, 32.0)"),
+    "AM011 exceptions": (Excused, "exceptions names 'AM999', which is no rule"),
+    "AM000 exceptions": (Speechless, "are reasons by number of rule"),
     "AM405": (Loose, "`aligned` is false"),
     "AM000 folders": (Letterwise, "folders of modality 'letterwise' is a tuple of texts"),
     "AM000 keep": (Undecided, "is one of random, all, binary, not 'sometimes'"),

@@ -40,7 +40,8 @@ def list_plugins(output: Output) -> None:
 def check_plugin(context: click.Context, output: Output, target: str, profile: str) -> None:
     """Check a modality by the rules of conformance; exit code 1 when one that must hold does not.
 
-    TARGET is an installed modality, a distribution, or the folder of a plugin's project.
+    TARGET is an installed modality, a distribution, or the folder of a plugin's project. Failures with one cause stand
+    together; the rules that were left out are named with the reason.
 
     \b
     anymodal plugin check depth
@@ -48,6 +49,7 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     anymodal plugin check anymodal-depth --json
     """
     from anymodal.testing.run import inspections, rule_numbers
+    from anymodal.testing.summary import causes, summary
 
     chosen, results = rule_numbers(profile), []
     for inspection in inspections(target):
@@ -56,12 +58,13 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
             for number in chosen:
                 results.append(inspection.judge(number))
                 advance(1)
-    for result in results:
-        if result.status in ("failed", "warned"):
-            output.line(str(result))
+    for line in summary(results):
+        output.line(line)
     counts = {status: sum(r.status == status for r in results) for status in ("passed", "failed", "warned", "skipped")}
     output.line(", ".join(f"{count} {status}" for status, count in counts.items()))
-    output.data({"target": target, "profile": profile, **counts, "results": [result.facts() for result in results]})
+    found = [{"cause": group[0].cause, "rules": [r.rule.number for r in group]} for group in causes(results)]
+    facts = [result.facts() for result in results]
+    output.data({"target": target, "profile": profile, **counts, "causes": found, "results": facts})
     context.exit(1 if counts["failed"] else 0)
 
 

@@ -233,6 +233,7 @@ class SignalKind(Kind):
     family: str = field(init=False, default="signal")
     channels: int = field(default=1, validator=CHANNELS)
     unit: str = field(default="", validator=short_text)
+    silence: float = field(default=0.0, validator=finite)
 
 
 @KINDS.add
@@ -319,9 +320,17 @@ def embedding(name: str, *, about: str = "", **settings: Any) -> type[EmbeddingM
     return _made(EmbeddingKind(about=about), name, settings)
 
 
-def signal(name: str, *, channels: int = 1, unit: str = "", about: str = "", **settings: Any) -> type[SignalModality]:
+def signal(
+    name: str,
+    *,
+    channels: int = 1,
+    unit: str = "",
+    silence: float = 0.0,
+    about: str = "",
+    **settings: Any,
+) -> type[SignalModality]:
     """A `SignalModality` class made in place: ``am.signal("sound", shape=(16000,), cell=(160,), rate=16000)``."""
-    return _made(SignalKind(channels=channels, unit=unit, about=about), name, settings)
+    return _made(SignalKind(channels=channels, unit=unit, silence=silence, about=about), name, settings)
 
 
 def plain_text(name: str, *, keep: str = "random", about: str = "", **settings: Any) -> type[TextModality]:

@@ -29,9 +29,9 @@ class SignalModality(ArrayModality):
 
     With several `channels` they have one more axis, the last. `rate` is samples or frames a second, `unit` that of the
     numbers, which lie between `low` and `high`. A model has the signal at `shape`: of a longer one it takes the
-    beginning, and a shorter one is followed by silence, 0 or what of low..high is nearest to it. `cell`, of as many
+    beginning, and a shorter one is followed by `silence`, which also stands for what is not finite. `cell`, of as many
     numbers as `shape`, says which part of the signal becomes one token. Tensors are (numbers of a cell, rows of cells,
-    columns of cells) in [-1, 1]; what is not finite becomes silence. Crops and flips of a picture leave signals alone.
+    columns of cells) in [-1, 1]. Crops and flips of a picture leave signals alone.
     """
 
     family: ClassVar[str] = "signal"
@@ -39,6 +39,7 @@ class SignalModality(ArrayModality):
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
     loss: ClassVar[str] = "smooth_l1"
     unit: ClassVar[str] = ""
+    silence: ClassVar[float] = 0.0
     channels: int = 1
     shape: tuple[int, ...] = (4096,)
     cell: tuple[int, ...] = (32,)
@@ -72,9 +73,9 @@ class SignalModality(ArrayModality):
         return (1, counts[0]) if len(counts) == 1 else (counts[0], counts[1])
 
     @property
-    def silence(self) -> float:
-        """The number that stands where a signal says nothing."""
-        return min(max(0.0, self.low), self.high)
+    def rest(self) -> float:
+        """The number that stands where a signal says nothing: `silence`, or what of low..high is nearest to it."""
+        return min(max(self.silence, self.low), self.high)
 
     def streams(self) -> tuple[Stream, ...]:
         rows, columns = self.grid
@@ -117,9 +118,9 @@ class SignalModality(ArrayModality):
         array = np.asarray(value, np.float32).reshape(*np.shape(value)[: len(self.shape)], self.channels)
         time = len(self.shape) - 1
         known = array[:, : self.shape[time]] if time else array[: self.shape[time]]
-        whole = np.full((*self.shape, self.channels), self.silence, np.float32)
+        whole = np.full((*self.shape, self.channels), self.rest, np.float32)
         place = whole[:, : known.shape[time]] if time else whole[: known.shape[time]]
-        place[:] = np.where(np.isfinite(known), known, self.silence).clip(self.low, self.high)
+        place[:] = np.where(np.isfinite(known), known, self.rest).clip(self.low, self.high)
         return whole
 
     def preprocess(self, value: Any) -> np.ndarray:
@@ -147,7 +148,7 @@ class SignalModality(ArrayModality):
     def show(self, value: Any, size: int = 256) -> Image:
         """A plot over time in seconds: a line a channel, or the rows as colors, the first one lowest."""
         array = np.asarray(value, np.float32)
-        finite = np.where(np.isfinite(array), array, self.silence)
+        finite = np.where(np.isfinite(array), array, self.rest)
         seconds = array.shape[len(self.shape) - 1] / self.rate
         if len(self.shape) == 1:
             return line_plot(finite.reshape(len(array), -1), self.low, self.high, seconds, self.unit, size)
@@ -176,7 +177,7 @@ class SignalModality(ArrayModality):
         tone = np.broadcast_to(wave.reshape(*(1,) * (len(self.shape) - 1), count, *(1,) * (self.channels > 1)), shape)
         middle, reach = (self.low + self.high) / 2, (self.high - self.low) / 2
         return {
-            "silence": np.full(shape, self.silence, np.float32),
+            "silence": np.full(shape, self.rest, np.float32),
             "tone": (middle + 0.8 * reach * tone).astype(np.float32),
             "noise": (middle + reach * rng.uniform(-1, 1, shape)).astype(np.float32),
         }

@@ -45,6 +45,6 @@ def suggestion(*packages: str) -> str:
     return f"pip install {' '.join(found)}" if found else ""
 
 
-def package_of(name: str) -> str:
+def usual_package(name: str) -> str:
     """The name that the distribution of a plugin with one modality usually has."""
     return f"anymodal-{name.replace('_', '-')}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import logging
 import os
 import sys
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from anymodal.errors import PluginError, UnknownModality, nearest
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
-from anymodal.plugins.directory import package_of, suggestion
+from anymodal.plugins.directory import directory, suggestion, usual_package
 from anymodal.plugins.discovery import Candidate, Catalog, Problem, canonical, catalog
 from anymodal.plugins.loader import Loaded, Refusal, check_class, check_labeler, check_modality, load
+from anymodal.plugins.reinstalled import changed, forget, package_of, reach, remember
 from anymodal.plugins.side_effects import watched
 
 if TYPE_CHECKING:
@@ -60,6 +62,38 @@ class Registry:
         for problem in found.problems:
             self._record(problem)
         return found
+
+    def refresh(self) -> bool:
+        """Notice plugins that were installed, changed or removed since they were looked for; whether there are any.
+
+        Classes of changed ones are loaded anew when they are asked for; what was made of the old ones stays as it is.
+        """
+        with self._lock:
+            importlib.invalidate_caches()
+            directory.cache_clear()
+            before, found = self.catalog, catalog(self._entries, self._environ)
+            usable = set(found.usable.values())
+            stale = self._stale(usable)
+            for candidate in stale:
+                self._provided.pop(candidate, None)
+                self._broken.pop(candidate, None)
+            old = {*before.problems} - {*found.problems}
+            self.problems[:] = [p for p in self.problems if p not in old and not any(_is_of(p, c) for c in stale)]
+            vars(self)["catalog"] = found
+            for problem in found.problems:
+                if problem not in before.problems:
+                    self._record(problem)
+            for candidate in usable - {*before.usable.values()}:
+                reach(package_of(candidate.value), candidate.distribution)
+            return found != before or bool(stale)
+
+    def _stale(self, usable: set[Candidate]) -> set[Candidate]:
+        """What is loaded and to be loaded anew, or was broken; changed packages are forgotten."""
+        loaded = (*self._provided, *self._broken)
+        packages = {package_of(c.value) for c in loaded if c not in usable or changed(package_of(c.value))}
+        for package in packages:
+            forget(package)
+        return {c for c in loaded if c in self._broken or package_of(c.value) in packages}
 
     def modalities(self) -> dict[str, Candidate]:
         """The modalities that can be asked for by name, sorted; imports none of them."""
@@ -128,7 +162,7 @@ class Registry:
     def check(self, candidate: Candidate) -> tuple[Problem, ...]:
         """Load one plugin, of whatever kind, and return its problems."""
         self._provide(candidate)
-        return tuple(p for p in self.problems if (p.plugin, p.distribution) == (candidate.name, candidate.distribution))
+        return tuple(problem for problem in self.problems if _is_of(problem, candidate))
 
     def origin(self, cls: type[Modality]) -> Candidate | None:
         """The installed plugin that a loaded class came from, or None for a class of the user's own."""
@@ -167,7 +201,9 @@ class Registry:
                 raise PluginError(f"{kind} {problem}")
         if any(c.name == entry and (not distribution or c.key == key) for c in self.catalog.disabled):
             raise PluginError(f"{kind} {name!r} is switched off by ANYMODAL_DISABLE")
-        near, command = nearest(bare, self._chosen(kind)), suggestion(distribution or package_of(bare))
+        if self._entries is None and self.refresh():
+            return self._find(kind, name)
+        near, command = nearest(bare, self._chosen(kind)), suggestion(distribution or usual_package(bare))
         hint = f"{near} Or try" if near else "; try"
         way_out = f"{hint}: {command}" if command else near or "; `anymodal plugin list` shows what there is"
         raise UnknownModality(f"no installed plugin provides the {kind} {name!r}{way_out}")
@@ -178,6 +214,7 @@ class Registry:
             if candidate not in self._provided and candidate not in self._broken:
                 with self._recording(candidate):
                     self._provided[candidate] = self._validated(candidate, self._called(candidate))
+                remember(package_of(candidate.value))
             return self._provided.get(candidate, {})
 
     def _called(self, candidate: Candidate) -> object:
@@ -269,6 +306,10 @@ def use(other: Registry) -> Iterator[Registry]:
 def modalities() -> dict[str, Candidate]:
     """The installed modalities by name, with distribution, version and summary; imports none of them."""
     return registry().modalities()
+
+
+def _is_of(problem: Problem, candidate: Candidate) -> bool:
+    return (problem.plugin, problem.distribution) == (candidate.name, candidate.distribution)
 
 
 def _described(cls: type[Modality]) -> Candidate:

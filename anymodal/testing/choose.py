@@ -16,6 +16,7 @@ from anymodal.hookspecs import GROUP
 from anymodal.modality import Modality
 from anymodal.plugins.discovery import Candidate, canonical
 from anymodal.plugins.registry import Registry, registry
+from anymodal.plugins.reinstalled import changed, forget, package_of
 
 NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)  # of a distribution, by the packaging standards
 
@@ -109,12 +110,16 @@ def find(what: str | type[Modality]) -> list[Target]:
     folder = Path(what)
     if (folder / "pyproject.toml").is_file() or (folder.is_dir() and ("/" in what or what == ".")):
         project = Project(folder.resolve())
+        for package in {package_of(value) for value in project.places.values()}:
+            if changed(package, tuple(project.roots)):
+                forget(package)
         plugins = Registry(project.entries())
         names = [c.name for c in plugins.candidates() if c.kind == "modality"] or _announced(plugins)
         if not names:
             raise PluginError(f"{folder} announces no modality in [project.entry-points.{GROUP}]")
         return [Target(name, plugins, folder=project.folder, roots=tuple(project.roots)) for name in names]
     plugins = registry()
+    plugins.refresh()
     known = {c.key: c for c in plugins.candidates() if c.kind == "modality"}
     ours = [c.name for c in known.values() if canonical(c.distribution) == canonical(what)]
     if ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,16 +20,21 @@ from anymodal.testing.tiny import one_thread
 
 PASSED, FAILED, WARNED, SKIPPED, EXPECTED = "passed", "failed", "warned", "skipped", "failed as expected"
 FIRST = "AM000"
+EXAMPLE = re.compile(r"(the )?example '[^']*' of seed \d+(, shape \([\d, ]*\))?")
 
 
 @attrs.frozen
 class Result:
-    """What a rule says of a modality; `status` is one of the words above, `detail` a sentence."""
+    """What a rule says of a modality; `status` is one of the words above, `detail` a sentence.
+
+    `cause` is what is wrong without the example on which it showed: several rules may fail for one.
+    """
 
     rule: Rule = attrs.field(repr=False)
     modality: str
     status: str
     detail: str = ""
+    cause: str = ""
 
     @property
     def bad(self) -> bool:
@@ -45,13 +51,14 @@ class Result:
         """The result as JSON holds it."""
         r = self.rule
         keys = {"rule": r.number, "title": r.title, "level": r.level, "topic": r.topic, "fix": r.fix, "page": r.page}
-        return keys | {"modality": self.modality, "status": self.status, "detail": self.detail}
+        return keys | {"modality": self.modality, "status": self.status, "detail": self.detail, "cause": self.cause}
 
 
 class Inspection:
     """The rules on one modality, each judged once, when it is asked for.
 
-    `expected_failures` maps numbers of rules to reasons. Raises ValueError for a rule that is none, or without reason.
+    `expected_failures` maps numbers of rules to reasons, beside those of the class itself (`Modality.exceptions`).
+    Raises ValueError for a rule that is none, or without reason.
     """
 
     def __init__(self, target: Target, expected_failures: Mapping[str, str] | None = None) -> None:
@@ -71,11 +78,12 @@ class Inspection:
         return [self.judge(number) for number in rule_numbers(profile)]
 
     def _judge(self, rule: Rule) -> Result:
-        name, reason = self.subject.target.name, self.expected.get(rule.number)
+        name = self.subject.target.name
         before = rule.after if rule.number == FIRST else (FIRST, *rule.after)
         for number in before:
             if self.judge(number).status in (FAILED, EXPECTED):
                 return Result(rule, name, SKIPPED, f"{number} comes first")
+        reason = self._reason(rule)
         try:
             if not rule.applies(self.subject):
                 return Result(rule, name, SKIPPED, "does not apply")
@@ -83,27 +91,43 @@ class Inspection:
                 rule.check(self.subject)
         except Broken as error:
             detail = str(error)
+            cause = EXAMPLE.sub("an example", detail)
         except (Exception, SystemExit) as error:
-            detail = _told(rule, error, getattr(vars(self.subject).get("cls"), "__module__", ""))
+            detail, cause = _told(rule, error, getattr(vars(self.subject).get("cls"), "__module__", ""))
         else:
             if reason is None:
                 return Result(rule, name, PASSED)
             return Result(rule, name, FAILED, f"passes, though it is declared to fail ({reason}); remove the exception")
         if reason is not None:
             return Result(rule, name, EXPECTED, reason)
-        return Result(rule, name, FAILED if rule.level == "must" else WARNED, detail)
+        return Result(rule, name, FAILED if rule.level == "must" else WARNED, detail, cause)
+
+    def _reason(self, rule: Rule) -> str | None:
+        """Why the modality may break a rule, as the test or the class says."""
+        if rule.number in self.expected or rule.number == FIRST:
+            return self.expected.get(rule.number)
+        return self.subject.cls.exceptions.get(rule.number)
 
 
-def _told(rule: Rule, error: BaseException, module: str) -> str:
-    """An exception that a rule met: what, on which example, and in which line of the plugin's `module`."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    words = [f"raises {type(error).__name__}: {one_line(error, 300)}"]
-    for frame, _ in frames:
-        if frame.f_code is rule.check.__code__ and "example" in frame.f_locals:
-            words.append(f"on {frame.f_locals['example']}")
-    own = [(frame.f_code, line) for frame, line in frames if frame.f_globals.get("__name__") == module]
-    words += [f"in line {line} of {Path(code.co_filename).name}" for code, line in own[-1:]]
-    return ", ".join(words)
+def _told(rule: Rule, error: BaseException, module: str) -> tuple[str, str]:
+    """What to say of an exception that a rule met, and its cause: the first one of a chain, wherever it came through.
+
+    Both name the line of the plugin's `module`, the first one the example too.
+    """
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    examples = [
+        f"on {frame.f_locals['example']}"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code is rule.check.__code__ and "example" in frame.f_locals
+    ]
+    lines = [
+        (f.f_code, line) for f, line in traceback.walk_tb(first.__traceback__) if f.f_globals.get("__name__") == module
+    ]
+    where = [f"in line {line} of {Path(code.co_filename).name}" for code, line in lines[-1:]]
+    said, cause = (f"raises {type(each).__name__}: {one_line(each, 300)}" for each in (error, first))
+    return ", ".join([said, *examples, *where]), ", ".join([cause, *where])
 
 
 def rule_numbers(profile: str) -> list[str]:

@@ -52,7 +52,7 @@ def examples(modality: Modality, seed: int = 0) -> list[Example]:
 
 def odd_examples(modality: Modality, seed: int = 0) -> list[Example]:
     """Values that cover the picture in unusual shapes: one pixel, very wide, very tall; none of other modalities."""
-    if not modality.sizes:
+    if not modality.sizes or not modality.aligned:
         return []
     rng, rest = np.random.default_rng(seed), _shape(modality)[2:]
     return [Example(kind, seed, _array(modality, "noise", rng, (*shape, *rest))) for kind, shape in ODD.items()]

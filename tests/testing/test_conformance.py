@@ -24,6 +24,7 @@ from anymodal.testing.choose import find
 from anymodal.testing.definition import TOPICS, rule
 from anymodal.testing.run import Inspection
 from anymodal.testing.strategies import modality_sets, packed_batches
+from anymodal.testing.summary import causes, summary
 
 ROOT = Path(am.__file__).parents[1]
 
@@ -220,6 +221,48 @@ def test_exceptions_are_declared_with_a_reason_and_must_be_true():
         conformance(Thermal, expected_failures={"AM999": "why"})
 
 
+class Excused(Celsius):
+    """Celsius; its tensors are those of another unit, and it says why."""
+
+    exceptions = {"AM103": "shown in another unit"}
+
+
+def test_exceptions_of_a_class_are_known_wherever_it_is_checked():
+    (target,) = find(Excused)
+    result = Inspection(target).judge("AM103")
+    assert result.status == "failed as expected" and result.detail == "shown in another unit"
+    assert "failed, as declared: shown in another unit" in "\n".join(summary([result]))
+    with pytest.raises(pytest.xfail.Exception, match="shown in another unit"):
+        conformance(Excused)("AM103")
+    true = type("True", (Thermal,), {"__doc__": "Kelvin.", "exceptions": {"AM103": "it was so once"}})
+    assert "passes, though it is declared to fail" in Inspection(find(true)[0]).judge("AM103").detail
+
+
+class Raises(Thermal):
+    """Kelvin; one line is wrong."""
+
+    def preprocess(self, value):
+        return super().preprocess(value)[self.nothing]
+
+
+def test_failures_are_told_by_their_cause():
+    results = check(Raises)
+    failed = {r.rule.number for r in results if r.bad}
+    assert len(failed) > 4
+    groups = causes(results)
+    assert len(groups) == 1 and {r.rule.number for r in groups[0]} == failed
+    text = "\n".join(summary(results))
+    assert f"{len(failed)} rules for one cause (raises): raises AttributeError" in text
+    assert text.count("fix:") == 1 and "in line" in text.splitlines()[0]
+
+
+def test_skipped_rules_are_named_with_the_reason():
+    text = "\n".join(summary(check(Channel)))
+    assert re.search(r"skipped AM102, .*AM103.*: AM101 comes first", text)
+    assert re.search(r"skipped .*AM404.*: only for label maps", text)
+    assert re.search(r"skipped .*AM302.*: only for structured sequences; plain text", text)
+
+
 def test_unknown_targets_are_errors_that_help(tmp_path):
     with pytest.raises(UnknownModality, match="did you mean 'depth'"):
         check("depht")
@@ -232,7 +275,7 @@ def test_the_command_prints_json_and_fails_for_rules_that_must_hold(tmp_path):
     run = CliRunner().invoke(plugin, ["check", "anymodal-depth", "--json"])
     found = json.loads(run.stdout)
     assert run.exit_code == 0 and found["failed"] == 0 and found["passed"] > 45
-    assert {"rule", "status", "fix", "page", "detail"} <= set(found["results"][0])
+    assert {"rule", "status", "fix", "page", "detail"} <= set(found["results"][0]) and found["causes"] == []
     run = CliRunner().invoke(plugin, ["check", str(project(tmp_path, "numpy", "import numpy\n"))])
     assert run.exit_code == 1 and "AM001" in run.stdout and "fix:" in run.stdout
 

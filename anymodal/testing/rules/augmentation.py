@@ -8,7 +8,7 @@ from anymodal.crops import Crop
 from anymodal.modality import Modality
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import expect
-from anymodal.testing.rules.compare import grids, label_maps, same
+from anymodal.testing.rules.compare import beside_picture, cut_as_pictures, label_maps, over_picture, same
 from anymodal.testing.subject import Subject
 
 PART = Crop(0.125, 0.25, 0.5, 0.625)
@@ -24,7 +24,7 @@ def cropped(subject: Subject) -> bool:
     "AM401",
     "A crop of the value is the value of the crop",
     fix="cut the rectangle crop.left, crop.top, crop.width, crop.height, which are fractions, not pixels",
-    applies=grids,
+    applies=over_picture,
     after=("AM405",),
 )
 def cuts(subject: Subject) -> None:
@@ -94,7 +94,7 @@ def classes(subject: Subject) -> None:
     "AM405",
     "Crops have the model's size, and values say theirs",
     fix="return (width, height) from extent, and arrays of cells x cells from crop",
-    applies=grids,
+    applies=cut_as_pictures,
 )
 def sized(subject: Subject) -> None:
     """The crop is drawn once for a sample, in fractions of the extent that its values report."""
@@ -109,3 +109,18 @@ def sized(subject: Subject) -> None:
         cells = subject.cells
         expect(cut.shape[:2] == (cells, cells), f"a crop of {example} has shape {cut.shape}, not {cells} a side")
         expect(cut.dtype == example.value.dtype, f"a crop of {example} has dtype {cut.dtype}")
+
+
+@rule(
+    "AM406",
+    "Values beside the picture have no extent",
+    fix="return None from extent, or say `aligned = True` and cut the values in crop",
+    applies=beside_picture,
+)
+def placeless(subject: Subject) -> None:
+    """Boxes and points are cut as the first value that knows the picture's shape: one that is no picture must not."""
+    for example in subject.examples:
+        extent = subject.modality.extent(example.value)
+        expect(extent is None, f"the extent of {example} is {extent!r:.40}, and its values do not cover the picture")
+        left = subject.modality.measured(example.value)
+        expect(left is None, f"measured of {example} is no None, and its values do not cover the picture")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anymodal.modality import Modality
-from anymodal.testing.definition import rule
+from anymodal.testing.definition import RULES, rule
 from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.subject import Subject
 
@@ -27,6 +27,8 @@ def truthful(subject: Subject) -> None:
     cls = subject.cls
     for flag in FLAGS:
         expect(isinstance(getattr(cls, flag), bool), f"{flag} is {getattr(cls, flag)!r:.40}, neither true nor false")
+    for number in cls.exceptions:
+        expect(number in RULES, f"exceptions names {number!r}, which is no rule")
     for check in (_spelled, _drawn, _tokenizing, _pictured, _sized, _ranged, _shared, _tokens_of_itself):
         check(subject)
 
@@ -84,6 +86,7 @@ def _pictured(subject: Subject) -> None:
 def _sized(subject: Subject) -> None:
     """Sizes are whole numbers, and the modality can be had at another one."""
     m = subject.modality
+    expect(m.sizes or not m.aligned, "aligned is true, and it has no sizes, in pixels a side")
     if not m.sizes:
         return
     whole = isinstance(m.sizes, tuple) and all(type(size) is int and size > 0 for size in m.sizes)

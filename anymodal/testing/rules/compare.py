@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from anymodal.modality import Modality
 from anymodal.testing.subject import Subject
 
 
@@ -44,8 +45,23 @@ def float_images(subject: Subject) -> bool:
 
 
 def grids(subject: Subject) -> bool:
-    """Modalities whose values cover the picture: images, label maps, feature maps."""
+    """Modalities whose values have `sizes`, in pixels a side: images, label maps, feature maps."""
     return subject.is_grid
+
+
+def over_picture(subject: Subject) -> bool:
+    """Modalities whose values cover the picture and move with it (`aligned`): images, label maps, feature maps."""
+    return subject.is_grid and subject.cls.aligned
+
+
+def cut_as_pictures(subject: Subject) -> bool:
+    """Modalities whose values cover the picture (`aligned`), or are cut as if they did."""
+    return subject.is_grid and (subject.cls.aligned or subject.cls.crop is not Modality.crop)
+
+
+def beside_picture(subject: Subject) -> bool:
+    """Modalities whose values neither cover the picture nor move with it: signals, vectors, text."""
+    return not subject.cls.aligned and subject.cls.crop is Modality.crop
 
 
 def label_maps(subject: Subject) -> bool:

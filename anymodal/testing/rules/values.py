@@ -20,10 +20,11 @@ from anymodal.families import (
     LabelMapModality,
     VectorModality,
 )
+from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
-from anymodal.testing.rules.compare import arrays, float_images, grids, images, same
+from anymodal.testing.rules.compare import arrays, float_images, images, over_picture, same
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import shrunk
 from anymodal.testing.values import examples
@@ -236,7 +237,7 @@ def accepted(subject: Subject) -> None:
     "AM109",
     "Empty, tiny and extreme shapes are cropped or refused",
     fix="let crop return arrays of the model's size for any shape, and refuse arrays with an empty side in accept",
-    applies=grids,
+    applies=over_picture,
 )
 def extreme_shapes(subject: Subject) -> None:
     """Data sets hold thumbnails, panoramas and broken files."""
@@ -321,7 +322,7 @@ def derives(subject: Subject) -> None:
         values: dict[str, Any] = {}
         for source in subject.cls.derived_from:
             try:
-                values[source] = examples(shrunk(registry().modality(source)), seed)[-1].value
+                values[source] = examples(shrunk(_known(subject, source)), seed)[-1].value
             except AnymodalError as error:
                 raise Broken(f"derived_from names {source!r}, which cannot be had: {error}") from None
         before, given = copy.deepcopy(values), f"derive from examples of seed {seed} of {' and '.join(values)}"
@@ -336,3 +337,9 @@ def derives(subject: Subject) -> None:
             raise Broken(f"{given} gives a value that accept refuses: {error}") from None
         expect(natural, f"{given} gives a value that accept changes")
         expect(same(m.derive(values), value), f"{given} differs the second time")
+
+
+def _known(subject: Subject, name: str) -> type[Modality]:
+    """Another modality of the same project, or an installed one."""
+    own = subject.target.plugins
+    return (own if name in own.modalities() else registry()).modality(name)

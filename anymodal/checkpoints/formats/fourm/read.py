@@ -20,7 +20,7 @@ from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.errors import CheckpointError, PluginError, UnknownModality, nearest
 from anymodal.families.shared import SharedModality
 from anymodal.modality import Modality
-from anymodal.plugins.directory import package_of, suggestion
+from anymodal.plugins.directory import suggestion, usual_package
 from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
 from anymodal.text import Vocabulary
@@ -97,7 +97,7 @@ def _installed(groups: Mapping[str, list[Stream]], source: str) -> dict[str, Mod
         raise UnknownModality(f"no modality of {source} is installed; {next(iter(missing.values()))}")
     if missing:
         wanted = [member for name in missing for member in BY_STREAM[groups[name][0].name].members or (name,)]
-        command = suggestion(*map(package_of, wanted))
+        command = suggestion(*map(usual_package, wanted))
         way_out = f"; {command}" if command else ""
         warnings.warn(
             f"{source} is loaded without {', '.join(missing)}, for which no plugin works here{way_out}", stacklevel=2

@@ -1,0 +1,4 @@
+from anymodal.testing import conformance
+
+test_waveform = conformance("waveform")
+test_spectrogram = conformance("spectrogram")
