@@ -158,16 +158,21 @@ def test_the_doctor_is_content(core, tmp_path):
     assert json.loads(environment.run("anymodal", "doctor", "--json"))["problems"] == []
 
 
-def test_the_tutorial_plugin_trains_with_photographs(core, tmp_path):
-    """The commands of its README, in their order."""
-    example = ROOT / "examples" / "anymodal-height-map"
-    assert len((example / "anymodal_height_map.py").read_text().splitlines()) <= 25
+@pytest.mark.parametrize(
+    ("name", "most", "written"),
+    [("height_map", 25, "height_map.png"), ("spectrogram", 40, "spectrogram.npy")],
+    ids=["height_map", "spectrogram"],
+)
+def test_the_tutorial_plugins_train(core, tmp_path, name, most, written):
+    """The commands of their README, in their order; one with photographs, one of signals alone."""
+    example = ROOT / "examples" / f"anymodal-{name.replace('_', '-')}"
+    assert len((example / f"anymodal_{name}.py").read_text().splitlines()) <= most
     work = tmp_path / "work"
     shutil.copytree(example, work, ignore=shutil.ignore_patterns("__pycache__", "build"))
     environment = Environment(tmp_path)
     environment.install(*core, wheel(work, tmp_path))
     environment.folder = work
-    (commands,) = re.findall(r"```bash\n(python terrain.*?)```", (example / "README.md").read_text(), re.DOTALL)
+    (commands,) = re.findall(r"```bash\n(python .*?)```", (example / "README.md").read_text(), re.DOTALL)
     for line in commands.splitlines():
         environment.run(*shlex.split(line))
-    assert (work / "out" / "height_map.png").is_file()
+    assert (work / "out" / written).is_file()

@@ -34,6 +34,7 @@ MADE = (
     am.feature_map("texture"),
     am.vector("spectrum"),
     am.embedding("words"),
+    am.signal("pulse", channels=2, unit="mV", silence=0.5, shape=(64,), cell=(8,)),
     am.plain_text("title", keep="all"),
     am.numbers("weather", fields={"rain": RAIN, "days": am.Number(1, step=2)}),
 )
