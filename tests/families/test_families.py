@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import anymodal as am
+from anymodal import families
 from anymodal.crops import Crop
 from anymodal.errors import ConfigError, PluginError, ValueProblem
+from anymodal.families import KINDS
 from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 
@@ -220,6 +222,15 @@ def test_pictures_of_any_mode_become_rgb(tmp_path, mode):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     Image.new("L", (9, 5), 200).convert("RGB" if mode == "RGBA" else "L").convert(mode).save(path)
     assert RGB().read(path).shape == (5, 9, 3)
+
+
+def test_there_is_an_example_of_every_family():
+    page = (Path(am.__file__).parents[1] / "docs" / "how-to" / "choose-a-family.md").read_text()
+    for name, cls in vars(families).items():
+        if isinstance(cls, type) and issubclass(cls, am.Modality):
+            assert f"\n## {name}\n" in page, name
+    for name in KINDS:
+        assert KINDS[name].base.__name__ in page
 
 
 def test_a_modality_made_in_place_is_complete():

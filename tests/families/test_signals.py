@@ -72,8 +72,8 @@ def test_what_is_not_finite_becomes_silence(bad):
 
 @pytest.mark.parametrize(
     ("cls", "shape"),
-    [(SOUND, (0,)), (SOUND, (64, 2)), (SOUND, ()), (BANDS, (5, 20)), (BANDS, (6, 0)), (STEREO, (32,)), (STEREO, (2, 9))],
-)  # fmt: skip
+    [(SOUND, (0,)), (SOUND, (64, 2)), (SOUND, ()), (BANDS, (5, 20)), (BANDS, (6, 0)), (STEREO, (9,)), (STEREO, (2, 9))],
+)
 def test_other_shapes_are_refused_by_name(cls, shape):
     with pytest.raises(ValueProblem, match=f"{cls.name} takes a signal of shape"):
         cls().accept(np.zeros(shape, np.float32))
