@@ -39,6 +39,7 @@ from .families import plain_text as plain_text
 from .families import signal as signal
 from .families import vector as vector
 from .hookspecs import hookimpl as hookimpl
+from .included import sample as sample
 from .labeler import DerivedLabeler as DerivedLabeler
 from .labeler import FeatureLabeler as FeatureLabeler
 from .labeler import Labeler as Labeler

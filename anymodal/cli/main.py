@@ -28,6 +28,8 @@ COMMANDS = {
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
     "models": ("anymodal.cli.models:models", "List the models that have a short name."),
     "plugin": ("anymodal.cli.plugin:plugin", "Make, check and list plugins."),
+    "recipes": ("anymodal.cli.recipes:recipes", "List and copy the configurations that come with anymodal."),
+    "samples": ("anymodal.cli.samples:samples", "List and copy the photographs that come with anymodal."),
     "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
     "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
     "train-teacher": ("anymodal.cli.train_teacher:train_teacher", "Train a small network that labels features."),
