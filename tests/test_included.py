@@ -62,7 +62,8 @@ def test_samples_are_upright_pictures():
         picture = am.sample(name)
         assert picture.mode == "RGB" and min(picture.size) >= 64
         assert picture.getexif().get(ORIENTATION, 1) == 1
-    assert PIL.Image.open(samples()["astronaut"]).getexif()[ORIENTATION] != 1
+    with PIL.Image.open(samples()["astronaut"]) as stored:
+        assert stored.getexif()[ORIENTATION] != 1
 
 
 def test_copied_samples_come_with_their_licenses(tmp_path):

