@@ -1,14 +1,4 @@
-"""The documentation tells the truth: its code runs, its commands parse, its links lead somewhere, nothing is left out.
-
-Every Python block says what it is, in an HTML comment on the line above it:
-
-    <!-- run -->              executed, in the order of the page, with `photo.jpg` and `examples/` at hand
-    <!-- not run: REASON -->  only compiled
-
-A block with ``title="NAME"`` is a file of that name, written where the blocks after it run; a pyproject.toml counts as
-installed. A block ``text title="output"`` is what the block before it prints, or the error it ends with. Blocks that
-load the preset `tiny`, and those after them, are skipped where its checkpoint does not exist.
-"""
+"""The documentation tells the truth: its code and commands are right, its links lead somewhere, nothing is left out."""
 
 from __future__ import annotations
 
@@ -16,23 +6,21 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import json
+import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
-import attrs
 import click
 import pytest
 import yaml
+from pages import PAGES, ROOT, blocks, label, run_steps, steps_of
 
 import anymodal
 from anymodal import errors
-from anymodal.checkpoints.presets import locate
 from anymodal.cli.main import Commands
 from anymodal.config import structure
 from anymodal.errors import AnymodalError
@@ -40,87 +28,8 @@ from anymodal.hookspecs import Hooks
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.tokenizers.recipe import TokenizerRun
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("README.md"), *ROOT.glob("plugins/*/README.md")])
-FENCE = re.compile(r"(?P<above>[^\n]*)\n```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-
-RUNNER = """
-import contextlib, importlib, io, json, sys
-from pathlib import Path
-from anymodal.errors import AnymodalError
-
-def run(source, line, expected):
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            exec(compile("\\n" * line + source, page, "exec"), names)
-    except AnymodalError as error:
-        if expected is None:
-            raise
-        printed.write(f"{type(error).__name__}: {error}")
-    if expected is not None and printed.getvalue().strip() != expected.strip():
-        sys.exit(f"{page}, line {line}: prints\\n{printed.getvalue()}\\nand not\\n{expected}")
-
-page, steps = json.load(sys.stdin)
-names = {"__name__": "__main__"}
-sys.dont_write_bytecode = True
-for kind, *step in steps:
-    if kind == "run":
-        run(*step)
-    else:
-        path, text = step
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text)
-        sys.modules.pop(Path(path).stem, None)
-        importlib.invalidate_caches()
-"""
-
-
-@attrs.frozen
-class Block:
-    """A fenced block: language, title, code, its first line in the page, and the line above it."""
-
-    language: str
-    title: str
-    code: str
-    line: int
-    above: str
-
-    @property
-    def runs(self) -> bool:
-        return self.above == "<!-- run -->"
-
-    @property
-    def is_file(self) -> bool:
-        return bool(self.title) and self.title != "output"
-
-    @property
-    def is_declared(self) -> bool:
-        return self.runs or self.is_file or re.fullmatch(r"<!-- not run: .+ -->", self.above) is not None
-
-
-def blocks(page: Path) -> list[Block]:
-    text = "\n" + page.read_text()
-    found = []
-    for match in FENCE.finditer(text):
-        language, _, rest = match["info"].partition(" ")
-        title = re.search(r'title="([^"]+)"', rest)
-        line = text[: match.start("code")].count("\n") - 1
-        found.append(Block(language, title[1] if title else "", match["code"], line, match["above"].strip()))
-    return found
-
-
-def label(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def has_tiny() -> bool:
-    try:
-        return (locate("tiny") / "config.json").is_file()
-    except AnymodalError:
-        return False
 
 
 def generator() -> ModuleType:
@@ -160,41 +69,33 @@ def test_python_blocks_say_what_they_are(page):
             ast.parse(block.code)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.runs for b in blocks(p))], ids=label)
+@pytest.mark.parametrize("page", [p for p in PAGES if steps_of(p, ("python",))], ids=label)
 def test_python_blocks_run(page, tmp_path):
-    site = tmp_path / ".site"
+    """Without the commands between them, which `test_docs_run.py` runs too."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    (tmp_path / "photo.jpg").symlink_to(ROOT / "examples" / "photos" / "coffee.jpg")
-    steps: list[tuple[object, ...]] = []
-    every, skipped = blocks(page), False
-    for block, after in zip(every, [*every[1:], None], strict=True):
-        if block.is_file:
-            steps.append(("file", block.title, block.code))
-            if block.title.endswith("pyproject.toml"):
-                install(block.code, (tmp_path / block.title).parent, site)
-        elif block.runs:
-            skipped = 'load("tiny"' in block.code and not has_tiny()
-            if skipped:
-                break
-            steps.append(("run", block.code, block.line, after.code if after and after.title == "output" else None))
-    done = subprocess.run(
-        [sys.executable, "-c", f"import site; site.addsitedir({str(site)!r})\n{RUNNER}"],
-        input=json.dumps([label(page), steps]),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    if skipped:
-        pytest.skip("the preset tiny has no checkpoint")
+    (tmp_path / "photos").symlink_to(ROOT / "examples" / "photos")
+    site = tmp_path / ".site"
+    for block in blocks(page):
+        if block.is_file and block.title.endswith("pyproject.toml"):
+            install(block.code, (tmp_path / block.title).parent, site)
+    folders = [site, *(Path(line) for pth in site.glob("*.pth") for line in pth.read_text().splitlines())]
+    path = ":".join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
+    run_steps(page, steps_of(page, ("python",)), tmp_path, sys.executable, {**os.environ, "PYTHONPATH": path})
 
 
 # Commands and configurations.
 
 
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_commands_are_blocks_of_bash(page):
+    """So that they are run, and read as what they are."""
+    for block in blocks(page):
+        assert block.language not in ("", "sh", "console", "shell"), f"{label(page)}, line {block.line}"
+
+
 def shell_lines(page: Path) -> list[str]:
     """The command lines of a page, continuations joined, prompts and environment variables cut off."""
-    shells = [b.code for b in blocks(page) if b.language in ("", "bash", "sh", "console") and not b.title]
+    shells = [b.code for b in blocks(page) if b.language == "bash" and not b.title]
     lines = "\n".join(shells).replace("\\\n", " ").splitlines()
     return [re.sub(r"^\s*(\$ )?([A-Z_]+=\S+ )*", "", line) for line in lines]
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
+from environments import Environment, build_wheel
 
 from anymodal.plugins.template import write_plugin
 
@@ -79,48 +75,11 @@ assert model.generate({name: value}, "rgb")["rgb"].shape == (16, 16, 3)
 pytestmark = pytest.mark.slow
 
 
-def wheel(project: Path, out: Path) -> Path:
-    known = set(out.glob("*.whl"))
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(out)]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(project)], check=True)
-    (made,) = set(out.glob("*.whl")) - known
-    return made
-
-
-class Environment:
-    """A fresh environment with the heavy dependencies of this one, and nothing of the source tree."""
-
-    def __init__(self, folder: Path) -> None:
-        venv.create(folder / "env", symlinks=True, with_pip=False)
-        self.folder = folder
-        self.bin = folder / "env" / "bin"
-        site = folder / "env" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-        for part in Path(sysconfig.get_path("purelib")).iterdir():
-            if not re.match(r"_*(editable_impl_)?anymodal", part.name) and part.suffix != ".pth":
-                (site / part.name).symlink_to(part)
-        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(("ANYMODAL", "PYTHON"))}
-
-    def install(self, *wheels: Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "-q", "--no-index"]
-        subprocess.run([*pip, "--no-deps", *map(str, wheels)], check=True)
-
-    def run(self, *command: str) -> str:
-        done = subprocess.run(
-            [str(self.bin / command[0]), *command[1:]],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
 @pytest.fixture(scope="module")
 def core(tmp_path_factory) -> tuple[Path, Path]:
     """Wheels of the core and of the plugin of photographs."""
     out = tmp_path_factory.mktemp("wheels")
-    return wheel(ROOT, out), wheel(ROOT / "plugins" / "anymodal-rgb", out)
+    return build_wheel(ROOT, out), build_wheel(ROOT / "plugins" / "anymodal-rgb", out)
 
 
 def thermal(folder: Path) -> Path:
@@ -140,7 +99,7 @@ def generated(folder: Path) -> Path:
 @pytest.mark.parametrize(("make", "name"), [(thermal, "thermal"), (generated, "height_map")], ids=["thermal", "new"])
 def test_a_plugin_works_beside_the_core(core, tmp_path, make, name):
     environment = Environment(tmp_path)
-    environment.install(*core, wheel(make(tmp_path), tmp_path))
+    environment.install(*core, build_wheel(make(tmp_path), tmp_path))
     rows = json.loads(environment.run("anymodal", "modalities", "--json"))["modalities"]
     assert [(row["name"], row["family"], row["status"]) for row in rows] == [
         *sorted([(name, "image", "installed"), ("rgb", "pixels", "installed")])
@@ -170,7 +129,7 @@ def test_the_tutorial_plugins_train(core, tmp_path, name, most, written):
     work = tmp_path / "work"
     shutil.copytree(example, work, ignore=shutil.ignore_patterns("__pycache__", "build"))
     environment = Environment(tmp_path)
-    environment.install(*core, wheel(work, tmp_path))
+    environment.install(*core, build_wheel(work, tmp_path))
     environment.folder = work
     (commands,) = re.findall(r"```bash\n(python .*?)```", (example / "README.md").read_text(), re.DOTALL)
     for line in commands.splitlines():

@@ -1,0 +1,44 @@
+"""A command as the pages print it, with the numbers that make it long replaced by small ones, and nothing else changed.
+
+short_command.py PROGRAM WORDS...  runs PROGRAM, which is `anymodal` or `torchrun`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+SCENES = 16
+TRAINING = ("training.batch_size=4", "training.max_minutes=2")
+STEPS, MORE_STEPS = 3, 5  # where the page says nothing, and where it asks for a number of its own
+WITHOUT_WORK = {"--dry-run", "--print-config", "--help"}
+
+
+def shortened(words: list[str]) -> list[str]:
+    """The words of `anymodal`, made short; of options that are given twice the last one counts."""
+    command, rest = (words[0], words[1:]) if words else ("", [])
+    if WITHOUT_WORK & set(rest):
+        return words
+    if command == "scenes" and "--count" in rest:
+        count = int(rest[rest.index("--count") + 1])
+        return [*words, "--count", str(min(count, SCENES))]
+    if command.startswith("train") and "vocabulary" not in Path(rest[0]).stem:
+        own = any(word.startswith("training.steps=") for word in rest)
+        values = [f"training.steps={MORE_STEPS if own else STEPS}", "training.schedule.warmup_steps=1", *TRAINING]
+        return [*words, *(each for value in values for each in ("--set", value))]
+    return words
+
+
+def shortened_torchrun(words: list[str]) -> list[str]:
+    """The words of `torchrun`, with two processes for any number."""
+    at = words.index("anymodal") + 1
+    launched = [f"{option}" for option in words[:at]]
+    launched[launched.index("--nproc-per-node") + 1] = "2"
+    return [*launched, *shortened(words[at:])]
+
+
+if __name__ == "__main__":
+    program, *given = sys.argv[1:]
+    short = shortened_torchrun(given) if Path(program).name == "torchrun" else shortened(given)
+    os.execv(program, [program, *short])
