@@ -28,12 +28,13 @@ FEATURES   := clip dinov2 imagebind dinov2_global imagebind_global
 CODED      := vocabulary sam_edge sam_instance human_poses $(FEATURES)
 WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
+SMALL      := .venv/.demo
 DOCS       := .venv/.docs
 UNTAGGED   := there is no tag vX.Y.Z to compare the API with; make api AGAINST=COMMIT compares it with a commit
 
 .PHONY: demo check test slow fuzz kill-campaign lint types docs api wheels tiny tiny21 teachers data clean
 
-demo: $(STAMP)
+demo: $(SMALL)
 	$(BIN)/python examples/demo.py $(ARGS)
 
 check: $(STAMP)
@@ -112,6 +113,12 @@ $(BIN)/python:
 	done; \
 	echo "anymodal needs Python 3.11 or newer, with its modules venv and ensurepip, and finds none" \
 	  "($(or $(PYTHON),$(PYTHONS))): install one, or name it: make PYTHON=/path/to/python" >&2; exit 1
+
+$(SMALL): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
+	@test -e $(STAMP) || echo "installing anymodal and its plugins into .venv, without what tests need: PyTorch and a few more"
+	test -e $(STAMP) || $(INSTALL) pip hatchling editables
+	test -e $(STAMP) || $(INSTALL) --no-build-isolation -e . $(addprefix -e ,$(PLUGINS))
+	touch $@
 
 $(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
 	$(INSTALL) pip hatchling editables

@@ -1,6 +1,9 @@
-"""The demo: held-out scenes and real photographs, everything the embedded model makes of them, one picture.
+"""The demo: held-out scenes and real photographs, and what the embedded model makes of them.
 
 python examples/demo.py [--model tiny] [--out out/demo]
+
+OUT/scene-3/grid.png is the picture of the README: one scene, what the model says of it, and below it what is true.
+OUT/grid.png has the others too, one of them with everything that the model can say.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from PIL import Image
 from anymodal.outputs import stacked
 
 HELD_OUT_SEED = 1_000_003
-SCENES = (0, 1, 4)
+SCENE, FEW = 3, "depth,normal,semseg,caption,det"
+EVERYTHING = 0
+SCENES = (SCENE, EVERYTHING, 1, 4)
 PHOTOS = Path(__file__).parent / "photos"
 TRUTHS = {"depth": ".png", "normal": ".png", "semseg": ".png", "caption": ".txt", "det": ".json"}
 ONE_LINE = "depth,normal,semseg,canny_edge,caption,det,sam_instance"
@@ -28,7 +33,7 @@ def run_generate(picture: Path, to: str, out: Path, model: str, truth: dict[str,
     for name, path in truth.items():
         command += ["--truth", f"{name}={path}"]
     print("$", " ".join(command), flush=True)
-    subprocess.run([sys.executable, "-m", "anymodal.cli", *command[1:]], check=True)
+    subprocess.run([sys.executable, "-m", "anymodal", *command[1:]], check=True)
     return Image.open(out / "grid.png")
 
 
@@ -37,18 +42,20 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
+    print(f"{len(SCENES)} rendered scenes that {options.model} has not seen, then photographs; under a minute", flush=True)
     data = options.out / "scenes"
     rows = []
     for index in SCENES:
         write(data, 1, HELD_OUT_SEED, start=index, workers=1, kinds=BASIC)
         name = f"{index:08d}"
         truth = {modality: data / modality / f"{name}{suffix}" for modality, suffix in TRUTHS.items()}
-        to, out = "all" if index == SCENES[0] else ONE_LINE, options.out / f"scene-{index}"
+        to, out = {SCENE: FEW, EVERYTHING: "all"}.get(index, ONE_LINE), options.out / f"scene-{index}"
         rows.append(run_generate(data / "rgb" / f"{name}.png", to, out, options.model, truth))
     for photo in sorted(PHOTOS.glob("*.jpg")):
         rows.append(run_generate(photo, ONE_LINE, options.out / photo.stem, options.model, {}))
     stacked(rows).save(options.out / "grid.png")
-    print(f"look at {options.out / 'grid.png'} (held-out scenes with the truth below, then photographs)")
+    print(f"look at {options.out / f'scene-{SCENE}' / 'grid.png'} (one scene, the truth below)")
+    print(f"    and {options.out / 'grid.png'} (all of them)")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ does not:
     <!-- not run: REASON -->  only compiled, or only parsed
 
 A block with ``title="NAME"`` is a file of that name, written where the blocks after it run. A block ``text
-title="output"`` is what the block before it prints, or the error it ends with. Commands that would take long are made
-short by `short_command.py`, which replaces some numbers. The pages of plugins find a picture of their reader's,
-`photo.jpg`.
+title="output"`` is what the block before it prints, or the error it ends with. ``<!-- after: PAGE -->`` runs another
+page first. Commands that would take long are made short by `short_command.py`, which replaces some numbers. The pages
+of plugins find a picture of their reader's, `photo.jpg`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from environments import Environment
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("README.md"), *ROOT.glob("plugins/*/README.md")])
+AFTER = re.compile(r"^<!-- after: (\S+) -->$", re.MULTILINE)
 FENCE = re.compile(r"(?P<above>[^\n]*)\n```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 RUNNER = """
@@ -154,7 +155,9 @@ def run_whole(page: Path, folder: Path, environment: Environment) -> None:
     home = environment.folder / "home"  # of a new user; the cache of the Hub stays where it is
     home.mkdir()
     environ |= {"HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    run_steps(page, steps_of(page, ("python", "bash")), folder, str(environment.bin / "python"), environ)
+    earlier = [(page.parent / name).resolve() for name in AFTER.findall(page.read_text())]
+    steps = [step for each in [*earlier, page] for step in steps_of(each, ("python", "bash"))]
+    run_steps(page, steps, folder, str(environment.bin / "python"), environ)
 
 
 def as_checkout(folder: Path) -> Path:
@@ -163,3 +166,6 @@ def as_checkout(folder: Path) -> Path:
     for name in sorted({line.partition("/")[0] for line in kept.splitlines()}):
         (folder / name).symlink_to(ROOT / name)
     return folder
+
+
+WHOLE = [page for page in PAGES if steps_of(page, ("bash", "python"))]

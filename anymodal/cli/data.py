@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
@@ -19,7 +20,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("path", metavar="DIR")
+@click.argument("path", metavar="DIR", shell_complete=completion.files)
 @click.option("--config", type=click.Path(path_type=Path), help="Only the modalities of a training configuration.")
 @overrides_option
 @click.option(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem, one_line, system_errors
 from anymodal.sampling import SamplingOptions
@@ -17,16 +18,41 @@ LONGEST = 200  # characters of a value that are shown
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, metavar="NAME=VALUE...")
-@click.option("--to", "targets", required=True, help="Modalities to generate, with commas between, or all.")
-@click.option("--model", default="tiny", show_default=True, help="A preset, folder, file or repository on the Hub.")
+@click.argument("inputs", nargs=-1, metavar="NAME=VALUE...", shell_complete=completion.inputs)
+@click.option(
+    "--to",
+    "targets",
+    required=True,
+    shell_complete=completion.targets,
+    help="Modalities to generate, with commas between, or all.",
+)
+@click.option(
+    "--model",
+    default="tiny",
+    show_default=True,
+    shell_complete=completion.models,
+    help="A preset, folder, file or repository on the Hub.",
+)
 @click.option("--revision", help="Branch, tag or commit of a repository.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the values, grid.png and tokens.safetensors.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
 )
-@click.option("--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help="A sampling option of one target.")
-@click.option("--truth", multiple=True, metavar="NAME=VALUE", help="True values for a second row of grid.png.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME.OPTION=VALUE",
+    shell_complete=completion.settings,
+    help="A sampling option of one target.",
+)
+@click.option(
+    "--truth",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=completion.inputs,
+    help="True values for a second row of grid.png.",
+)
 @with_output
 def generate(
     output: Output,

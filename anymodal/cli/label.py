@@ -7,19 +7,21 @@ from typing import Any
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.jobs import say_made
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
 
 
 @click.command()
-@click.argument("data")
+@click.argument("data", shell_complete=completion.files)
 @click.option(
     "--with",
     "labelers",
     multiple=True,
     required=True,
     metavar="NAME[=CHECKPOINT]",
+    shell_complete=completion.labelers,
     help="A labeler, or a modality that one makes; may be given several times.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")

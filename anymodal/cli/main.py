@@ -16,6 +16,7 @@ from importlib import import_module
 import click
 
 from anymodal import __version__
+from anymodal.cli.completion import use_our_scripts
 from anymodal.errors import AnymodalError, legible, nearest, one_line, system_message
 from anymodal.plugins.registry import registry
 
@@ -81,6 +82,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    use_our_scripts()
     with suppress(AttributeError):  # names of files and words of plugins may hold what UTF-8 cannot
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import AnymodalError
 from anymodal.plugins.guard import blame
@@ -18,7 +19,7 @@ from anymodal.spaces import DenseSpace, Stream
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.modalities)
 @with_output
 def modalities(output: Output, name: str | None) -> None:
     """List the installed modalities, or describe the one called NAME.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.modalities import listing
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.plugin_new import new
@@ -31,7 +32,7 @@ def list_plugins(output: Output) -> None:
 
 
 @plugin.command("check")
-@click.argument("target")
+@click.argument("target", shell_complete=completion.plugins)
 @click.option(
     "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="How many rules."
 )

@@ -7,11 +7,14 @@ from pathlib import Path
 import click
 
 from anymodal.cli.output import Output, with_output
+from anymodal.plugins.template import families
 
 
 @click.command()
 @click.argument("name")
-@click.option("--family", default="image", show_default=True, help="What its values are like: image, text, vector, ...")
+@click.option(
+    "--family", type=click.Choice(families()), default="image", show_default=True, help="What its values are like."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Folder to write it into (here).")
 @click.option("--author", help="Its author; the name in the settings of git unless given.")
 @with_output

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.output import Output, with_output
 from anymodal.included import copy_recipes
 from anymodal.included import recipes as known
@@ -31,7 +32,7 @@ def list_recipes(output: Output) -> None:
 
 
 @recipes.command("copy")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.recipes)
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("recipes"))
 @with_output
 def copy(output: Output, name: str, folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.jobs import say_made
 from anymodal.cli.options import job_options, overrides_option
 from anymodal.cli.output import Output, with_output
@@ -28,7 +29,7 @@ class Range(click.ParamType):
 
 
 @click.command()
-@click.argument("data")
+@click.argument("data", shell_complete=completion.files)
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="The training configuration to prepare.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @overrides_option
