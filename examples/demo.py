@@ -42,7 +42,9 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
-    print(f"{len(SCENES)} rendered scenes that {options.model} has not seen, then photographs; under a minute", flush=True)
+    print(
+        f"{len(SCENES)} rendered scenes that {options.model} has not seen, then photographs; under a minute", flush=True
+    )
     data = options.out / "scenes"
     rows = []
     for index in SCENES:

@@ -1,7 +1,8 @@
-"""Bounds of processor time, which neither the load of a machine nor a slower one breaks."""
+"""Bounds of time, which neither the load of a machine nor a slower one breaks."""
 
 from __future__ import annotations
 
+import os
 import time
 from functools import cache
 
@@ -19,3 +20,8 @@ def slowness() -> float:
         return time.process_time() - start
 
     return max(1.0, min(seconds() for _ in range(3)) / SECONDS)
+
+
+def patience(seconds: float) -> float:
+    """How long to wait for another process before it counts as stuck: longer on a slow machine, and on a busy one."""
+    return seconds * slowness() * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.run import fit_tokenizer
 
+UPDATES, PASSES = 50, 20  # with fewer of either, what was trained says little of its samples
+log = logging.getLogger("anymodal")
+
 
 def fit(
     modalities: ModalitySet,
@@ -39,6 +43,7 @@ def fit(
     """A model that generates each modality of the set from the others, trained on samples that have all of them.
 
     Tokenizers and the vocabulary that the modalities lack are trained first. The same `seed` gives the same model.
+    Less than 50 updates, or than 20 passes over the samples, are too little: the log warns and says what would do.
 
     Args:
         modalities: of the model, in the order in which it generates them.
@@ -67,6 +72,7 @@ def fit(
     for modality in modalities:
         if modality.tokenizer is None and modality.has_tokenizer:
             plan = _settings(tokenizer_steps, batch_size)
+            _warn_of_little(f"the tokenizer of {modality.name}", "tokenizer_steps", plan, len(values))
             _fit_tokenizer(modality, [value[modality.name] for value in values], dim, plan, seed)
     vocabulary = modalities.vocabulary or _fit_vocabulary(modalities, values)
     together = ModalitySet(modalities, vocabulary)
@@ -74,6 +80,7 @@ def fit(
     tokens = [model.tokenize(value) for value in values]
     masker = Masker(together.layout, _every_way(model))
     order = EpochOrder(len(tokens), batch_size, seed)
+    _warn_of_little("the model", "steps", settings, len(samples))
 
     def batch(step: int) -> Batch:
         rng = np.random.default_rng([seed, step])
@@ -83,6 +90,14 @@ def fit(
     Engine(model.transformer, settings).run(step_batches(batch, steps), MaskedLoss(together.layout))
     model.transformer.eval()
     return model
+
+
+def _warn_of_little(what: str, argument: str, plan: TrainingSettings, samples: int) -> None:
+    """Say in the log that a training is too short, and how long it should be."""
+    needed = max(UPDATES, -(-PASSES * samples // plan.batch_size))
+    if plan.steps < needed:
+        seen = f"{plan.steps} updates, {plan.steps * plan.batch_size / samples:.3g} passes over {samples} samples"
+        log.warning("%s learns little from %s; give %s=%d or more", what, seen, argument, needed)
 
 
 def _settings(steps: int, batch_size: int) -> TrainingSettings:

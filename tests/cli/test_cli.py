@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processor_time import slowness
+from processor_time import patience, slowness
 
 import anymodal
 from anymodal.cli.main import main
@@ -20,7 +20,7 @@ from anymodal.cli.output import Output
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """`anymodal` with these arguments in a process of its own."""
     command = [sys.executable, "-m", "anymodal.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, timeout=patience(120))
 
 
 def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:

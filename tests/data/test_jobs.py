@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from datasets_made import FEW, contents, write_config, write_pictures
+from processor_time import patience
 from small_runs import ALONE, command, torchrun
 from worker_parts import dies, doubles, raises
 
@@ -50,7 +51,7 @@ def start(arguments: list[str], *launcher: str, **options) -> subprocess.Popen[s
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 900) -> tuple[int, str]:
-    out, err = process.communicate(timeout=timeout)
+    out, err = process.communicate(timeout=patience(timeout))
     return process.returncode, out + err
 
 
@@ -59,7 +60,7 @@ def records(out: Path) -> list[Path]:
 
 
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not condition():
         assert process.poll() is None and time.monotonic() < end, process.communicate()
         time.sleep(0.005)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processor_time import patience
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 from torch.nn import functional as F
@@ -274,7 +275,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("ranks")
     words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1]), __file__]
     started = [subprocess.Popen([*words, str(rank), str(folder / "store"), str(folder)]) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    assert [process.wait(timeout=patience(120)) for process in started] == [0, 0]
     return [load_file(folder / f"{rank}.safetensors") for rank in range(2)]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from anymodal_scenes import write
+from processor_time import patience
 from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
 from anymodal.families.picture_files import read_picture
@@ -66,7 +67,7 @@ def start(recipe: Path, out: Path, *overrides: str, processes: int = 1, **option
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    written, _ = process.communicate(timeout=240)
+    written, _ = process.communicate(timeout=patience(240))
     return written
 
 
@@ -83,7 +84,7 @@ def curve(out: Path) -> dict[int, float]:
 
 def when(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
     """Wait for a condition with no pause: what is waited for may last a millisecond."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patience(seconds)
     while not condition():
         assert process.poll() is None, finish(process)
         assert time.monotonic() < end

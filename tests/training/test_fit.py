@@ -47,6 +47,23 @@ def test_a_small_set_learns():
         assert out["caption"] == sample["caption"]
 
 
+@pytest.mark.parametrize(("steps", "little"), [(49, True), (50, False)])
+def test_too_little_training_is_said(caplog, steps, little):
+    thermal = am.image("thermal", channels=1, low=233, high=393)(size=32, patch=16, codebook=8, latent=4)
+    walls = [{"thermal": np.full((32, 32), 250.0)}] * 20
+    fit(am.ModalitySet([thermal]), walls, steps=steps, tokenizer_steps=50, dim=16, batch_size=8)
+    told = [record.getMessage() for record in caplog.records]
+    expected = "the model learns little from 49 updates, 19.6 passes over 20 samples; give steps=50 or more"
+    assert told == ([expected] if little else [])
+
+
+def test_the_passes_that_are_needed_are_counted(caplog):
+    thermal = am.image("thermal", channels=1, low=233, high=393)(size=32, patch=16, codebook=8, latent=4)
+    walls = [{"thermal": np.full((32, 32), 250.0)}] * 30
+    fit(am.ModalitySet([thermal]), walls, steps=1, tokenizer_steps=1, dim=16, batch_size=4)
+    assert "tokenizer_steps=150" in caplog.text and " steps=150" in caplog.text
+
+
 @pytest.mark.parametrize("name", sorted(am.modalities()))
 def test_every_modality_fits_beside_a_picture(name, sample_values):
     """As an input, and as an output where it is one; structured values survive their tokens."""

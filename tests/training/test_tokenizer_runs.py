@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processor_time import patience
 from small_runs import ALONE, GRID, STEPS, VIT, command, installed, model_config, torchrun, trained_tokenizer
 
 import anymodal as am
@@ -433,7 +434,7 @@ def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> No
         "--out",
         str(tmp_path / "two"),
     ]
-    done = subprocess.run([*torchrun(2), *words], capture_output=True, text=True, timeout=200, env=ALONE)
+    done = subprocess.run([*torchrun(2), *words], capture_output=True, text=True, timeout=patience(200), env=ALONE)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = load_tokenizer(alone), load_tokenizer(tmp_path / "two" / "modalities" / "rgb")
     torch.testing.assert_close(two.quantize.codes, one.quantize.codes, rtol=0, atol=1e-5)
