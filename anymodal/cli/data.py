@@ -45,7 +45,7 @@ def check(
 
     \b
     anymodal data check out/scenes --sheet scenes.png
-    anymodal data check s3://bucket/shards --config recipes/tiny/model.yaml --count 1000
+    anymodal data check s3://bucket/shards --config model.yaml --count 1000
     anymodal data check published --config model.yaml --name depth=tok_depth@224
     anymodal data check texts.parquet --name caption=text
     """

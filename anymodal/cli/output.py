@@ -13,9 +13,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PROSE = 10  # the narrowest column of text that can be read
 
 
 class Output:
@@ -48,15 +53,10 @@ class Output:
             for row in [list(columns), *cells]:
                 click.echo("\t".join(" ".join(cell.split()) for cell in row))
             return
-        from rich.box import SIMPLE_HEAD
         from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
 
-        drawn = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-        for row in cells:
-            drawn.add_row(*map(escape, row))
-        Console().print(drawn)
+        console = Console()
+        console.print(_drawn(columns, cells, console.width))
 
     def note(self, text: str) -> None:
         """Tell people something that is not the result, on stderr."""
@@ -83,6 +83,29 @@ class Output:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda steps, what=None: bar.update(task, advance=steps, description=what)
+
+
+def _drawn(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Table:
+    """A table that cuts nothing off: lines of prose break between words, and names, which have no spaces, do not break.
+
+    Where that is too wide only the first column stays whole.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
+    from rich.markup import escape
+    from rich.table import Table
+
+    drawn = Table(*columns, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for row in cells:
+        drawn.add_row(*map(escape, row))
+    names = [not any(" " in text for text in column) for column in zip(*cells, strict=True)]
+    whole = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    needed = sum(length if name else min(length, PROSE) for name, length in zip(names, whole, strict=False))
+    fits = needed + 2 * len(whole) - 1 <= width
+    for number, column in enumerate(drawn.columns):
+        column.overflow = "fold"
+        column.no_wrap = bool(names) and (names[number] if fits else number == 0 and whole[0] <= width // 2)
+    return drawn
 
 
 def _own_stdout() -> TextIO | None:

@@ -65,7 +65,7 @@ def tokenize(
     The same command goes on with an interrupted run; modalities that the configuration gains are added.
 
     \b
-    anymodal tokenize out/scenes --config recipes/tiny/model.yaml --out out/tokens
+    anymodal tokenize data --config model.yaml --out tokens
     anymodal tokenize data --config model.yaml --out tokens --crops 10 --scale 0.2,1 --flip --workers 8
     """
     from functools import partial

@@ -24,10 +24,11 @@ def train(output: Output, request: Request) -> None:
     Several processes train together when torchrun starts them. SIGTERM saves and ends the run in good order.
 
     \b
+    anymodal recipes copy tiny
     anymodal train recipes/tiny/model.yaml --out out/model
-    torchrun --nproc-per-node 8 -m anymodal.cli train recipes/tiny/model.yaml --out out/model
+    torchrun --nproc-per-node 8 -m anymodal train recipes/tiny/model.yaml --out out/model
     anymodal train recipes/tiny/model.yaml --out out/model --resume --set training.max_minutes=30
-    anymodal train recipes/fourm/4m-21-b.yaml --dry-run --world 64
+    anymodal train recipes/tiny/model.yaml --dry-run --world 64
     """
     from anymodal.training.multimodal.config import TrainConfig
     from anymodal.training.multimodal.run import train as run

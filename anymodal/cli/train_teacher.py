@@ -15,6 +15,7 @@ def train_teacher(output: Output, request: Request) -> None:
     """Train a teacher on an aligned folder, by pairs of modalities or by views of one.
 
     \b
+    anymodal recipes copy tiny
     anymodal train-teacher recipes/tiny/teachers/clip.yaml --out out/tiny/teachers/clip
     anymodal train-teacher recipes/tiny/teachers/dinov2.yaml --out out/tiny/teachers/dinov2 --set training.steps=200
     """

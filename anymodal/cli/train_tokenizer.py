@@ -20,6 +20,7 @@ def train_tokenizer(output: Output, request: Request) -> None:
     """Train a tokenizer on an aligned folder; it is written to OUT/modalities/NAME or OUT/vocabulary.json.
 
     \b
+    anymodal recipes copy tiny
     anymodal train-tokenizer recipes/tiny/depth.yaml --out out/tokenizers
     anymodal train-tokenizer recipes/tiny/vocabulary.yaml --out out/tokenizers
     """

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from processor_time import patience, slowness
+from rich.console import Console
 
 import anymodal
 from anymodal.cli.main import main
-from anymodal.cli.output import Output
+from anymodal.cli.output import Output, _drawn
 
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -277,3 +278,24 @@ def test_json_is_one_object_whatever_a_plugin_prints(tmp_path, body):
     (tmp_path / "sloppy_mod.py").write_text(source)
     joined = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     assert one_object(run("modalities", "sloppy", "--json", PYTHONPATH=joined))
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_tables_cut_nothing_off(width):
+    """Names of the first column stand whole in one line; everything else is all there, in several lines if need be."""
+    columns = ["name", "distribution", "version", "summary", "status"]
+    rows = [
+        [c.name, c.distribution, c.version, c.summary, "installed"] for c in anymodal.registry().modalities().values()
+    ]
+    drawn = io.StringIO()
+    Console(width=width, file=drawn).print(_drawn(columns, rows, width))
+    assert "…" not in drawn.getvalue()
+    words = drawn.getvalue().split()
+    lines = drawn.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for row in rows:
+        assert row[0] in words and any(line.startswith(row[0]) for line in lines)
+        assert width < 80 or {row[1], row[2], row[4]} <= {*words}
+    letters = "".join(sorted("".join(words).replace("─", "")))
+    texts = [*columns, *(cell for row in rows for cell in row)]
+    assert letters == "".join(sorted("".join("".join(texts).split())))

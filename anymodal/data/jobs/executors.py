@@ -121,7 +121,7 @@ class Torchrun(Executor):
 
     def check(self) -> None:
         if "RANK" not in os.environ:
-            command = "torchrun --nproc-per-node N -m anymodal.cli ..."
+            command = "torchrun --nproc-per-node N -m anymodal ..."
             raise ConfigError(f"the executor torchrun is for processes that torchrun starts: {command}")
 
     @contextmanager
