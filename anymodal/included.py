@@ -72,6 +72,15 @@ def _about(folder: Path) -> str:
     return (folder / "README.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
 
 
+def way_to(path: Path) -> str:
+    """How to get a recipe that is not at its usual place, RECIPES/NAME/...; empty for a file that is no recipe."""
+    folder = _folder("recipes", "recipes")
+    for name in set(recipes()) & {*path.parts}:
+        if not path.exists() and (folder / Path(*path.parts[path.parts.index(name) :])).is_file():
+            return f"; `anymodal recipes copy {name}` writes it into recipes/{name}"
+    return ""
+
+
 def _with_bases(folder: Path, name: str) -> list[str]:
     """A folder of recipes, and those that its files name as their base."""
     bases = {base for file in _files(folder / name) for base in BASE.findall(file.read_text(encoding="utf-8"))}

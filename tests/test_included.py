@@ -57,6 +57,16 @@ def test_unknown_names_are_answered_with_the_known_ones():
         am.sample("cofee")
 
 
+def test_a_recipe_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"no such file: recipes/tiny/model\.yaml; `anymodal recipes copy tiny`"):
+        load_config(Path("recipes/tiny/model.yaml"), TrainConfig)
+    with pytest.raises(ConfigError, match=r"no such file: tiny/mine\.yaml$"):
+        load_config(Path("tiny/mine.yaml"), TrainConfig)
+    copy_recipes("tiny", tmp_path / "recipes")
+    load_config(Path("recipes/tiny/model.yaml"), TrainConfig)
+
+
 def test_samples_are_upright_pictures():
     for name in samples():
         picture = am.sample(name)

@@ -17,6 +17,7 @@ import yaml
 from anymodal.config.structure import structure
 from anymodal.errors import ConfigError, ValueProblem, brief, one_line
 from anymodal.files import read_text
+from anymodal.included import way_to
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         text = read_text(path)
     except ValueProblem as error:
-        raise ConfigError(f"{error}, the {BASE!r} of {above[-1]}" if above else str(error)) from None
+        raise ConfigError(f"{error}, the {BASE!r} of {above[-1]}" if above else f"{error}{way_to(path)}") from None
     try:
         raw = parse_yaml(text)
     except ConfigError as error:
