@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PACKAGE = Path(__file__).parent
-SUFFIXES = (".yaml", ".md", ".jpg")
+SUFFIXES = (".yaml", ".md")
+SAMPLE_ROW = re.compile(r"^\| `([\w-]+)\.jpg` \| (.+) \| (.+) \|$", re.MULTILINE)
 BASE = re.compile(r"^base: \.\./([\w-]+)/", re.MULTILINE)
 
 
@@ -42,13 +43,15 @@ def sample(name: str) -> Image:
     return read_picture(known[name])
 
 
-def copy_samples(out: Path) -> list[Path]:
-    """Write the sample pictures and a page about their licenses into a folder, and return the files there.
+def sample_sources() -> dict[str, tuple[str, str]]:
+    """What each sample picture shows, and whose it is with its license."""
+    page = _folder("samples", "examples/photos") / "README.md"
+    return {name: (what, source) for name, what, source in SAMPLE_ROW.findall(page.read_text(encoding="utf-8"))}
 
-    Raises DataError as `_copy`.
-    """
-    source = _folder("samples", "examples/photos")
-    return _copy(source, _files(source), out)
+
+def copy_samples(out: Path) -> list[Path]:
+    """Write the sample pictures into a folder, and return the files there. Raises DataError as `_copy`."""
+    return _copy(_folder("samples", "examples/photos"), samples().values(), out)
 
 
 def recipes() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import anymodal as am
 from anymodal.config import load_config
 from anymodal.errors import ConfigError, DataError
-from anymodal.included import copy_recipes, copy_samples, recipes, samples
+from anymodal.included import copy_recipes, copy_samples, recipes, sample_sources, samples
 from anymodal.training.multimodal.config import TrainConfig
 
 ORIENTATION = 0x112
@@ -76,10 +77,16 @@ def test_samples_are_upright_pictures():
         assert stored.getexif()[ORIENTATION] != 1
 
 
-def test_copied_samples_come_with_their_licenses(tmp_path):
-    files = copy_samples(tmp_path)
-    page = (tmp_path / "README.md").read_text()
-    assert all(f"`{file.name}`" in page for file in files if file.suffix == ".jpg")
+def test_every_sample_has_a_source(tmp_path):
+    assert set(sample_sources()) == set(samples())
+    assert all(re.search("CC0|public domain", source) for _, source in sample_sources().values())
+
+
+def test_copied_samples_are_data_without_problems(tmp_path):
+    files = copy_samples(tmp_path / "rgb")
+    assert {file.stem for file in files} == set(samples())
+    report = am.check_dataset(str(tmp_path))
+    assert report.samples == len(files) and not len(report.problems)
 
 
 def test_on_the_command_line(tmp_path):

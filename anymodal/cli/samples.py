@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from anymodal.cli.output import Output, with_output
-from anymodal.included import copy_samples
-from anymodal.included import samples as known
+from anymodal.included import copy_samples, sample_sources
 
 
 @click.group()
@@ -19,14 +18,14 @@ def samples() -> None:
 @samples.command("list")
 @with_output
 def list_samples(output: Output) -> None:
-    """List the sample photographs, which Python opens as `am.sample(NAME)`.
+    """List the sample photographs with their licenses; Python opens one as `am.sample(NAME)`.
 
     \b
     anymodal samples list
     anymodal samples list --json
     """
-    rows = [{"name": name, "file": str(path)} for name, path in known().items()]
-    output.table(["name", "file"], [list(row.values()) for row in rows])
+    rows = [{"name": name, "shows": shows, "source": source} for name, (shows, source) in sample_sources().items()]
+    output.table(["name", "shows", "source"], [list(row.values()) for row in rows])
     output.data({"samples": rows})
 
 
@@ -34,14 +33,15 @@ def list_samples(output: Output) -> None:
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("photos"))
 @with_output
 def copy(output: Output, folder: Path) -> None:
-    """Write the sample photographs into DIR, `photos` unless given, with a page that names their licenses.
+    """Write the sample photographs into DIR, `photos` unless given.
+
+    Files that are there already stay as they are; one that differs is an error, and then nothing is written.
 
     \b
     anymodal samples copy
     anymodal samples copy data/rgb
     """
     files = copy_samples(folder)
-    pictures = [file for file in files if file.suffix == ".jpg"]
-    output.line(f"{len(pictures)} pictures in {folder}: {', '.join(file.name for file in pictures)}")
+    output.line(f"{len(files)} pictures in {folder}: {', '.join(file.name for file in files)}")
     output.data({"folder": str(folder), "files": [str(file) for file in files]})
-    output.next(f"anymodal generate rgb={pictures[0]} --to all --out out/")
+    output.next(f"anymodal generate rgb={files[0]} --to all --out out/")
