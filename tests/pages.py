@@ -29,7 +29,7 @@ AFTER = re.compile(r"^<!-- after: (\S+) -->$", re.MULTILINE)
 FENCE = re.compile(r"(?P<above>[^\n]*)\n```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 RUNNER = """
-import contextlib, importlib, io, json, subprocess, sys
+import contextlib, importlib, io, json, site, subprocess, sys
 from pathlib import Path
 
 def run_python(source, line, expected):
@@ -51,6 +51,8 @@ def run_bash(source, line, expected):
     if done.returncode:
         sys.exit(f"{page}, line {line}: exit code {done.returncode}\\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     compare(done.stdout, line, expected)
+    for folder in site.getsitepackages():  # what was installed just now, as a Python that starts later finds it
+        site.addsitedir(folder)
     importlib.invalidate_caches()
 
 def compare(printed, line, expected):
