@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import anymodal as am
 from anymodal.errors import CheckpointError, ConfigError, UnknownModality
+from anymodal.plugins.registry import Registry, use
 
 
 @pytest.fixture
@@ -109,6 +110,11 @@ def test_a_missing_plugin_is_named_unless_it_is_not_asked_for(copy):
     with pytest.raises(UnknownModality, match="package 'anymodal-sonar' 1, which is not in our directory"):
         am.load(copy)
     assert "depth" in am.load(copy, modalities=["depth"]).modalities
+
+
+def test_a_missing_tiny_says_how_to_get_it():
+    with use(Registry(entries=[])), pytest.raises(CheckpointError, match=r"pip install 'anymodal\[tiny\]'$"):
+        am.load("tiny")
 
 
 def test_unknown_names_are_refused(checkpoint):
