@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymodal.errors import ConfigError, DataError, nearest
-from anymodal.files import read_picture, replacing
+from anymodal.files import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,10 @@ def sample(name: str) -> Image:
     known = samples()
     if name not in known:
         raise DataError(f"no sample picture {name!r}{nearest(str(name), known)} There are: {', '.join(known)}")
-    return read_picture(known[name])
+    from PIL import Image, ImageOps
+
+    with Image.open(known[name]) as picture:  # a file of ours, stored sideways or not
+        return ImageOps.exif_transpose(picture)
 
 
 def sample_sources() -> dict[str, tuple[str, str]]:
