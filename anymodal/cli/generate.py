@@ -1,8 +1,7 @@
-"""`anymodal generate`: some modalities from others."""
+"""`anymodal generate`: some modalities from others, of one sample or of many."""
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,42 +9,27 @@ from typing import Any
 import click
 
 from anymodal.cli import completion
+from anymodal.cli.checks import Known, check_device, check_folder, check_sampling, check_targets
+from anymodal.cli.inputs import Given, pairs, parse_inputs, value_of
+from anymodal.cli.jobs import say_made
+from anymodal.cli.model_options import comma_separated, generation_options, load_options
+from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError, DataError, GenerationError, ValueProblem, one_line, system_errors
-from anymodal.sampling import SamplingOptions
+from anymodal.errors import ConfigError, one_line
 
 LONGEST = 200  # characters of a value that are shown
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, metavar="NAME=VALUE...", shell_complete=completion.inputs)
+@click.argument("inputs", nargs=-1, metavar="INPUT...", shell_complete=completion.inputs)
 @click.option(
     "--to",
     "targets",
     required=True,
     shell_complete=completion.targets,
-    help="Modalities to generate, with commas between, or all.",
+    help="Modalities to generate, with commas between, or all; all,-clip leaves out.",
 )
-@click.option(
-    "--model",
-    default="tiny",
-    show_default=True,
-    shell_complete=completion.models,
-    help="A preset, folder, file or repository on the Hub.",
-)
-@click.option("--revision", help="Branch, tag or commit of a repository.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the values, grid.png and tokens.safetensors.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
-)
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="NAME.OPTION=VALUE",
-    shell_complete=completion.settings,
-    help="A sampling option of one target.",
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the values.")
 @click.option(
     "--truth",
     multiple=True,
@@ -53,49 +37,93 @@ LONGEST = 200  # characters of a value that are shown
     shell_complete=completion.inputs,
     help="True values for a second row of grid.png.",
 )
+@load_options
+@generation_options
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Samples generated together, of many."
+)
+@job_options(shard_size=64)
 @with_output
 def generate(
     output: Output,
     inputs: tuple[str, ...],
     targets: str,
     model: str,
-    revision: str | None,
     out: Path | None,
-    seed: int,
-    settings: tuple[str, ...],
     truth: tuple[str, ...],
+    batch: int,
+    load: dict[str, Any],
+    how: dict[str, Any],
+    run: dict[str, Any],
 ) -> None:
-    """Generate modalities from NAME=VALUE inputs: files, or text for modalities that are text.
+    """Generate modalities from inputs: files, or text for modalities that are text.
+
+    An INPUT is NAME=VALUE, a file or text; of one sample, OUT gets a file for each value, grid.png and
+    tokens.safetensors. Files, folders, patterns such as 'photos/*.jpg', lists of files (@list.txt, or - for the
+    standard input) are pictures, or of a modality as NAME=PATTERN: OUT becomes an aligned folder, and the same command
+    goes on with an interrupted run.
 
     \b
     anymodal generate rgb=photo.jpg --to all --out out/
     anymodal generate caption="a red car on a road" --to rgb,depth --set rgb.steps=16 --seed 7
+    anymodal generate 'photos/*.jpg' --to depth,caption --out out/
+    find photos -name '*.png' | anymodal generate - --to all,-clip --device cuda --batch 64 --out out/
     """
-    given = dict(_pair(text, "an input") for text in inputs)
-    if len(given) < len(inputs):
-        raise ConfigError("an input is given twice; give each modality once")
-    options = _options(settings)
-    names = "all" if targets == "all" else [t.strip() for t in targets.split(",") if t.strip()]
+    check_device(load.get("device"))
+    known = Known.of(model, load.get("revision"), load.get("modalities"))
+    given = parse_inputs(inputs, known, folder_wanted=out is not None)
+    names = comma_separated(targets)
+    common: Any = {name: value for name, value in how.items() if name not in ("seed", "weights", "options")}
+    check_targets(names, {*given.values, *given.files, *given.texts}, how["options"], known)
+    check_sampling(common)
     if out is not None:
-        _check_folder(out)
+        check_folder(out)
+    if not given.files:
+        true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
+        _generate_one(output, given, true, names, model, load, out, how)
+        return
+    if out is None:
+        raise ConfigError("many inputs make a folder: say which with --out")
+    if truth:
+        raise ConfigError("--truth is for one sample; leave it out for many")
+    from anymodal.data.jobs.generate import Request, generate_dataset
+    from anymodal.data.jobs.loaded import ModelSource
 
-    from anymodal.anymodel import load
+    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common)
+    source = ModelSource(model, load)
+    made = generate_dataset(
+        source, given.files, asked, out, texts=given.texts, batch=batch, progress=output.progress, **run
+    )
+    say_made(output, made, out)
+    if made is not None:
+        output.next(f"anymodal data check {out}")
+
+
+def _generate_one(
+    output: Output,
+    given: Given,
+    truth: dict[str, Any],
+    names: list[str],
+    model: str,
+    load: dict[str, Any],
+    out: Path | None,
+    how: dict[str, Any],
+) -> None:
+    """Generate from the values of one sample, say what came out, and save it."""
+    from anymodal.anymodel import load as load_model
+    from anymodal.generation.plan import chosen_targets
 
     began = time.perf_counter()
-    loaded = load(model, revision=revision)
-    values = {name: _value(loaded, name, text) for name, text in given.items()}
-    known = loaded.accept({n: _value(loaded, n, t) for n, t in dict(_pair(t, "a truth") for t in truth).items()})
+    loaded = load_model(model, **load)
+    known = loaded.accept(truth)
+    wanted = chosen_targets(loaded.modalities, names, list(given.values))
     ready = time.perf_counter()
-    if not names:
-        raise GenerationError("--to names no modality; give names with commas between, or all")
-    wanted = loaded.modalities.targets if names == "all" else names
     with output.progress(len(wanted), "generating") as advance:
         result = loaded.generate(
-            values,
-            names,
-            seed=seed,
-            options=options,
+            given.values,
+            wanted,
             progress=lambda step: advance(int(step.done), f"{step.target} {step.step}/{step.total}"),
+            **how,
         )
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
@@ -110,53 +138,6 @@ def generate(
             "seconds": {"load": round(ready - began, 3), "generate": round(done - ready, 3)},
         }
     )
-
-
-def _pair(text: str, what: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ConfigError(f"{text!r} is not {what} of the form NAME=VALUE, such as rgb=photo.jpg")
-    return name, value
-
-
-def _value(model: Any, name: str, text: str) -> Any:
-    """Text for modalities of the text family, unless it names a text file that exists; a file for all others."""
-    if model.modalities[name].family != "text":
-        return Path(text)
-    path = Path(text) if len(text) < 1000 and "\n" not in text else None
-    if path is not None and path.suffix.lower() in model.modalities[name].suffixes:
-        return path
-    if not text.strip():
-        raise ValueProblem(f"{name} is empty; give some text")
-    return text
-
-
-def _options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
-    from anymodal.config import parse_yaml
-
-    options: dict[str, Any] = {}  # names and values are checked with the plan
-    for text in settings:
-        place, equals, value = text.partition("=")
-        name, dot, option = place.partition(".")
-        if not (equals and dot and option):
-            raise ConfigError(f"{text!r} is not of the form NAME.OPTION=VALUE, such as depth.steps=8")
-        try:
-            options.setdefault(name, {})[option] = parse_yaml(value)
-        except ConfigError as error:
-            raise ConfigError(f"the value of {text!r} cannot be read: {error}") from None
-    return options
-
-
-def _check_folder(out: Path) -> None:
-    """Fail before the work rather than after it."""
-    import os
-
-    with system_errors(DataError, f"cannot write into {out}"):
-        existing = next(p for p in [out, *out.absolute().parents] if p.exists())
-        if not existing.is_dir():
-            raise DataError(f"cannot write into {out}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise DataError(f"cannot write into {out}: no permission to write in {existing}")
 
 
 def brief(value: Any) -> str:

@@ -41,7 +41,7 @@ from anymodal.cli.output import Output, with_output
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first pictures of the data.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples labeled together.")
-@job_options
+@job_options(shard_size=1000)
 @with_output
 def label(
     output: Output,

@@ -18,9 +18,6 @@ overrides_option = click.option(
 
 JOB_OPTIONS = (
     click.option(
-        "--shard-size", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Samples a file."
-    ),
-    click.option(
         "--executor",
         type=click.Choice(["local", "ray", "torchrun"]),
         default="local",
@@ -59,12 +56,22 @@ def with_options(function: Callable[..., Any], options: tuple[Callable[..., Any]
     return functools.reduce(lambda inner, option: option(inner), reversed(options), function)
 
 
-def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a run, and pass them on in a dict `run`."""
+def job_options(shard_size: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of a run, and pass them on in a dict `run`; `shard_size` is the default of its own."""
+    size = click.option(
+        "--shard-size",
+        type=click.IntRange(1, 100_000),
+        default=shard_size,
+        show_default=True,
+        help="Samples that are finished together; of tars, those of a file.",
+    )
 
-    @functools.wraps(function)
-    def command(*arguments: Any, **options: Any) -> Any:
-        run = {name: options.pop(name) for name in ("shard_size", "executor", "workers", "max_bad")}
-        return function(*arguments, run=run, **options)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*arguments: Any, **options: Any) -> Any:
+            run = {name: options.pop(name) for name in ("shard_size", "executor", "workers", "max_bad")}
+            return function(*arguments, run=run, **options)
 
-    return with_options(command, JOB_OPTIONS)
+        return with_options(command, (size, *JOB_OPTIONS))
+
+    return decorate

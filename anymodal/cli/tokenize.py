@@ -45,7 +45,7 @@ class Range(click.ParamType):
 )
 @click.option("--flip", is_flag=True, help="Mirror half of the crops but the first.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What crops are drawn from.")
-@job_options
+@job_options(shard_size=1000)
 @with_output
 def tokenize(
     output: Output,

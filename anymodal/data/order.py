@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
 from anymodal.errors import ConfigError
 
@@ -94,7 +93,7 @@ class EpochOrder:
         return [self._at(position) for position in range(start, start + self.batch_size)]
 
 
-class _Steps(Dataset[Any]):
+class _Steps:
     def __init__(self, make: Callable[[int], Any]) -> None:
         self.make = make
 
@@ -104,10 +103,11 @@ class _Steps(Dataset[Any]):
 
 def step_batches(make: Callable[[int], Any], steps: int, workers: int = 0) -> Callable[[int], Iterator[Any]]:
     """A factory of batches make(start), make(start + 1), ... for `Engine.run`, made by `workers` processes."""
+    from torch.utils.data import DataLoader
 
     def batches(start: int) -> Iterator[Any]:
-        loader = DataLoader(
-            _Steps(make),
+        loader: DataLoader[Any] = DataLoader(
+            _Steps(make),  # type: ignore[arg-type]  # anything with __getitem__
             batch_size=None,
             sampler=range(start, steps),
             num_workers=workers,

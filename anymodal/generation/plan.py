@@ -35,14 +35,18 @@ class Target:
 
 
 def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | None, given: Collection[str]) -> list[str]:
-    """The names of the targets: those requested, by default all that are not given. Raises GenerationError."""
+    """The names of the targets: those requested, by default all that are not given.
+
+    A list may hold "all" and, after a minus, what to leave out of it: ["all", "-clip"]. Raises GenerationError.
+    """
     possible, layout = modalities.targets, modalities.layout
-    if requested is None or requested == "all":
-        return [name for name in possible if name not in given]
-    names = [requested] if isinstance(requested, str) else requested
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+    open_targets = [name for name in possible if name not in given]
+    if requested is None:
+        return open_targets
+    asked = [requested] if isinstance(requested, str) else requested
+    if not isinstance(asked, (list, tuple)) or not all(isinstance(name, str) for name in asked):
         raise GenerationError(f"targets are a name or a list of names, got {brief(requested)}")
-    names = list(names)
+    names = _without_left_out(asked, open_targets)
     for name in names:
         modality = modalities.owner(name)
         if name not in possible and not (name in layout and layout[name].target):
@@ -54,6 +58,22 @@ def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | Non
         if names.count(name) > 1:
             raise GenerationError(f"the target {name!r} is named twice")
     return names
+
+
+def _without_left_out(asked: Sequence[str], possible: Sequence[str]) -> list[str]:
+    """The names of a list in which "all" stands for those that are possible, and -NAME takes one of them away."""
+    left_out = [name[1:] for name in asked if name.startswith("-")]
+    named = [name for name in asked if name != "all" and not name.startswith("-")]
+    if left_out and "all" not in asked:
+        raise GenerationError(f"-{left_out[0]} leaves out one of all targets; write all,-{left_out[0]}")
+    for name in left_out:
+        if name not in possible:
+            known = ", ".join(possible) or "none"
+            raise GenerationError(f"{name!r} cannot be left out{nearest(name, possible)}; targets: {known}")
+    kept = [name for name in possible if name not in left_out] if "all" in asked else []
+    if left_out and not kept and not named:
+        raise GenerationError("all targets are left out; name one to generate")
+    return [*kept, *(name for name in named if name not in kept)]
 
 
 def finer_streams(modalities: ModalitySet, made: Collection[str], asked: str | Sequence[str] | None) -> dict[str, str]:

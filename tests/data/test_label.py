@@ -271,3 +271,29 @@ def test_a_folder_with_other_things_stays_as_it_is(photos):
     with pytest.raises(DataError, match="holds other things"):
         label_dataset(photos, EXACT, photos)
     assert sorted(photos.iterdir()) == before
+
+
+def test_any_model_of_ours_labels_whole_pictures(photos, checkpoint, tmp_path, capsys):
+    with_these = ["--with", f"{checkpoint}:depth", "--with", f"{checkpoint}:caption", "--max-bad", 0.2]
+    words = ["label", photos, *with_these, "--set", "depth.low=-9", "--set", "depth.high=9", "--out", tmp_path / "out"]
+    assert command(*words, "--count", 3, "--workers", 1) == 0
+    high = registry().modality("depth")(low=-9.0, high=9.0)
+    made = open_values(tmp_path / "out", [*modalities("rgb", "caption"), high])
+    model = am.load(checkpoint)
+    for index in range(3):
+        values = made.read_files(index, {"rgb": "rgb", "depth": "depth", "caption": "caption"})
+        height, width = values["rgb"].shape[:2]
+        assert values["depth"].shape == (
+            round(32 * height / max(height, width)),
+            round(32 * width / max(height, width)),
+        )
+        made.cut(values)  # they show the same picture
+    square = made.read_files(1, {"rgb": "rgb", "depth": "depth"})
+    alone = model.generate({"rgb": square["rgb"]}, "depth")["depth"]
+    assert np.allclose(square["depth"], np.clip(alone, 0, 9), atol=1e-3)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["modalities"]["depth"]["labeler"] == f"{checkpoint}:depth"
+    assert command("label", photos, "--with", f"{checkpoint}:dpeth", "--out", tmp_path / "no") == 2
+    assert "did you mean 'depth'" in capsys.readouterr().err
+    assert command("label", photos, "--with", f"{checkpoint}:clip", "--out", tmp_path / "no", "--workers", 1) == 2
+    assert "does not make 'clip' from pictures; it makes: " in capsys.readouterr().err

@@ -151,7 +151,7 @@ def find_executor(name: str) -> Executor:
 
 def results(executor: Executor, make: MakeWorker, jobs: Sequence[Any], workers: int | None) -> Results:
     """`executor.results` with at most one worker a job, and as many as this machine has room for by default."""
-    return executor.results(make, jobs, min(len(jobs), workers or _room())) if jobs else iter(())
+    return executor.results(make, jobs, min(len(jobs), workers or room())) if jobs else iter(())
 
 
 def _here(worker: Worker, jobs: Sequence[Any]) -> Results:
@@ -159,7 +159,7 @@ def _here(worker: Worker, jobs: Sequence[Any]) -> Results:
         yield job, worker(job)
 
 
-def _room() -> int:
+def room() -> int:
     """As many as there are GPUs, or else cores."""
     import torch
 

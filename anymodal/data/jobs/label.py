@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import posixpath
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ from anymodal.data.files.open import names_of_parts
 from anymodal.data.files.values import ValueSource, open_values, unfinite
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.labelers import Chosen, find_labeler, load_labeler, ordered
+from anymodal.data.jobs.loaded import ModelSource
 from anymodal.data.jobs.manifest import MANIFEST, Plan
+from anymodal.data.jobs.model_labeler import PICTURE, named_model
 from anymodal.data.jobs.outputs import (
-    File,
     ShardFiles,
     check_layout,
     file_of,
     member_name,
+    noting,
     paths,
     remove_earlier,
     write_files,
@@ -57,7 +59,6 @@ from anymodal.plugins.registry import registry
 
 FORMAT = 1
 KIND = "values"
-PICTURE = "rgb"
 
 
 @system_errors(DataError)
@@ -80,7 +81,8 @@ def label_dataset(
 
     Args:
         data: an aligned dataset with pictures, or a bare folder of them.
-        labelers: names of labelers, or of the modalities that they make, with checkpoints (None: their own).
+        labelers: names of labelers, or of the modalities that they make, with checkpoints (None: their own); or
+            MODEL:MODALITY for what a model of ours makes.
         out: the folder of the dataset.
         settings: those of modalities, such as the range that their files hold.
         layout: "tars" for sharded tars, "folder" for a file a sample.
@@ -108,7 +110,10 @@ def label_dataset(
     for name in settings or {}:
         if name not in named:
             raise ConfigError(f"settings are given for {name!r}, which is not made{nearest(name, named)}")
-    given = tuple((name, tuple(sorted(each.items()))) for name, each in sorted((settings or {}).items()))
+    models = {each.modality: named_model(each.name) for each in chosen}
+    stated = {name: ModelSource(found[0]).settings_of(name) for name, found in models.items() if found}
+    merged = {name: {**stated.get(name, {}), **(settings or {}).get(name, {})} for name in {*stated, *(settings or {})}}
+    given = tuple((name, tuple(sorted(each.items()))) for name, each in sorted(merged.items()))
     work = Labeling(str(data), out, carried, tuple(chosen), given, layout, shard_size, count, batch)
     return make_dataset(
         work,
@@ -199,6 +204,9 @@ class Labeling:
 
     def _describe(self, each: Chosen) -> dict[str, Any]:
         checkpoint = each.checkpoint
+        if found := named_model(each.name):
+            settings = self.modality(each.modality).config()
+            return {"labeler": each.name, "checkpoint": ModelSource(found[0]).describe(), "settings": settings}
         if checkpoint is None and each.name in registry().labelers():
             checkpoint = registry().labeler(each.name).checkpoint
         place = Path(str(checkpoint))
@@ -286,13 +294,6 @@ def _plain(place: str) -> str:
     return place.rstrip("/") if storage.is_remote(place) else str(Path(place).resolve())
 
 
-def _noting(files: Iterable[File], written: set[tuple[str, str]]) -> Iterator[File]:
-    """The files as they come; their names and endings go to `written`."""
-    for name, suffix, content in files:
-        written.add((name, suffix))
-        yield name, suffix, content
-
-
 class ShardLabeler:
     """Makes the parts of shards; a labeler is loaded when it is first needed, and kept."""
 
@@ -310,7 +311,7 @@ class ShardLabeler:
             problems: list[Problem] = []
             found = self._labels(part, job, problems) if part in self.labelers else self._copies(part, job, problems)
             written: set[tuple[str, str]] = set()
-            write_files(self.work.out, self.work.layout, part, job.shard, _noting(found, written))
+            write_files(self.work.out, self.work.layout, part, job.shard, noting(found, written))
             if self.work.layout == "folder":
                 remove_earlier(self.work.out, self.work.modality(part), self.work.names(job.shard), written)
             yield part, problems

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from anymodal.checkpoints.presets import resolve
+from anymodal.data.jobs.model_labeler import PICTURE, model_labeler, named_model
 from anymodal.errors import ConfigError, PluginError, nearest
 from anymodal.labeler import DerivedLabeler, Labeler
 from anymodal.plugins.registry import registry
@@ -22,8 +24,18 @@ class Chosen:
 
 
 def find_labeler(name: str, checkpoint: str | None = None) -> Chosen:
-    """The labeler of that name, or the one that makes that modality. Raises ConfigError."""
+    """The labeler of that name, the one that makes that modality, or for MODEL:MODALITY a model of ours.
+
+    Raises ConfigError, for a model CheckpointError or UnknownModality.
+    """
     known = registry().labelers()
+    if name not in known and (found := named_model(name)):
+        model, modality = found
+        if checkpoint is not None:
+            raise ConfigError(f"{name}={checkpoint} names two models; write CHECKPOINT:{modality}")
+        registry().modality(modality)  # there is one
+        resolve(model)
+        return Chosen(name, None, modality, (PICTURE,))
     if name not in known:
         makers = [each for each in known if _usable(each) and registry().labeler(each).modality == name]
         if len(makers) > 1:
@@ -47,6 +59,8 @@ def _usable(name: str) -> bool:
 
 def load_labeler(chosen: Chosen, device: str | None) -> Labeler:
     """The labeler with its model. Raises PluginError or CheckpointError."""
+    if found := named_model(chosen.name):
+        return model_labeler(*found, device)
     if chosen.name in registry().labelers():
         return registry().labeler(chosen.name)(chosen.checkpoint, device=device)
     exact = type("ExactLabeler", (DerivedLabeler,), {"derives": registry().modality(chosen.modality)})

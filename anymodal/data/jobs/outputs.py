@@ -70,6 +70,13 @@ def write_files(root: Path, layout: str, modality: str, shard: int, files: Itera
             tar.addfile(entry, io.BytesIO(content))
 
 
+def noting(files: Iterable[File], written: set[tuple[str, str]]) -> Iterator[File]:
+    """The files as they come; their names and endings go to `written`."""
+    for name, suffix, content in files:
+        written.add((name, suffix))
+        yield name, suffix, content
+
+
 def _is_file(path: Path) -> bool:
     """Whether there is such a file; names that are too long have none. Raises DataError."""
     try:

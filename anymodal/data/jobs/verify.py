@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from anymodal.data.files.names import leads_elsewhere
 from anymodal.data.jobs.manifest import MANIFEST
@@ -13,6 +15,17 @@ from anymodal.errors import AnymodalError
 
 KINDS = ("values", "tokens")
 SUFFIXES = (".tar", ".safetensors")  # entries without them stand for the many files of a shard in a plain folder
+
+
+def stated_settings(folder: Path) -> dict[str, dict[str, Any]]:
+    """The settings by modality that the manifest of a dataset of values states; none where there is none."""
+    try:
+        book = read_book(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+        modalities = book.get("modalities") if book.get("kind") == "values" else None
+    except (AnymodalError, OSError):
+        return {}
+    found = {name: each.get("settings") for name, each in (modalities or {}).items() if isinstance(each, Mapping)}
+    return {name: dict(settings) for name, settings in found.items() if isinstance(settings, Mapping)}
 
 
 def report_damaged(folder: Path, problems: ProblemCounts) -> None:

@@ -15,7 +15,7 @@ from anymodal.data.crops import stored_crop
 from anymodal.data.files import storage
 from anymodal.data.files.open import layout_of_files, names_of_parts
 from anymodal.data.files.values import ValueSource
-from anymodal.data.jobs.verify import report_damaged
+from anymodal.data.jobs.verify import report_damaged, stated_settings
 from anymodal.data.looking import Looking
 from anymodal.data.report import Report
 from anymodal.data.sources.aligned import CROP_SETTINGS, AlignedDataset, AlignedSource
@@ -114,11 +114,19 @@ def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, 
 
 
 def found_modalities(path: str, names: Mapping[str, str]) -> dict[str, Modality]:
-    """The installed modalities that have files in a dataset, or to which `names` gives some. Raises DataError."""
+    """The installed modalities that have files in a dataset, or to which `names` gives some.
+
+    They have the settings that the manifest of a dataset made by a job states. Raises DataError.
+    """
     present = names_of_parts(path)
     named = {name.partition(".")[0] for name in names} - {CROP_SETTINGS}
     classes = {name: registry().modality(name) for name in registry().modalities()}
-    found = {name: cls() for name, cls in classes.items() if name in named or present & {name, *cls.folders}}
+    stated = stated_settings(Path(path))
+    found = {
+        name: _made(cls, stated.get(name, {}))
+        for name, cls in classes.items()
+        if name in named or present & {name, *cls.folders}
+    }
     if not found:
         units, seen = layout_of_files(path).units, ", ".join(sorted(present)) or "none"
         raise DataError(
@@ -127,3 +135,11 @@ def found_modalities(path: str, names: Mapping[str, str]) -> dict[str, Modality]
             " with: anymodal label)"
         )
     return found
+
+
+def _made(cls: type[Modality], settings: Mapping[str, Any]) -> Modality:
+    """A modality with settings from a file, or without those that it cannot have any more."""
+    try:
+        return cls(**settings)
+    except (AnymodalError, TypeError):
+        return cls()

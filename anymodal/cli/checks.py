@@ -1,0 +1,127 @@
+"""What can be wrong with a request, told before torch is imported and before the Hub is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from anymodal.checkpoints.presets import resolve
+from anymodal.checkpoints.raw_config import read_raw_config
+from anymodal.checkpoints.repository import Folder
+from anymodal.errors import ConfigError, DataError, GenerationError, UnknownModality, nearest, system_errors
+from anymodal.modality import Modality
+from anymodal.plugins.registry import registry
+from anymodal.sampling import Sampling
+
+DEVICE = re.compile(r"[a-z]+(:\d+)?")
+
+
+@attrs.frozen
+class Known:
+    """The modalities of a model as far as its files here tell, or else those that are installed."""
+
+    model: str
+    names: Collection[str]
+    from_model: bool
+
+    @classmethod
+    def of(cls, model: str, revision: str | None = None, chosen: Collection[str] | None = None) -> Known:
+        """Those of a model, of which only those that are `chosen` are loaded.
+
+        Raises CheckpointError if there is no such model, ConfigError for a revision of what has none, and
+        UnknownModality for a chosen one that the model does not have.
+        """
+        files = resolve(model, revision)
+        if revision is not None and isinstance(files, Folder):
+            raise ConfigError(
+                f"revision {revision!r} is given for {files}; only repositories on the Hub have revisions"
+            )
+        stated = read_raw_config(files).values.get("modalities") if isinstance(files, Folder) else None
+        names = list(stated) if isinstance(stated, Mapping) else list(registry().modalities())
+        known = cls(model, names, isinstance(stated, Mapping))
+        for name in chosen or ():
+            known.check(name)
+        return attrs.evolve(known, names=list(chosen)) if chosen else known
+
+    def check(self, name: str) -> None:
+        """Raise UnknownModality for a name that is none of theirs."""
+        if name not in self.names:
+            whose = f"{self.model} has no modality" if self.from_model else "there is no modality"
+            raise UnknownModality(
+                f"{whose} {name!r}{nearest(name, self.names)} (there are: {', '.join(map(str, self.names))})"
+            )
+
+    @property
+    def pictures(self) -> str:
+        """The modality that files without a name are. Raises GenerationError."""
+        for name in self.names:
+            if (found := self._kind(name)) and found.photographic:
+                return name
+        raise GenerationError(f"{self.model} reads no photographs; name the modality of each input: NAME=VALUE")
+
+    def is_text(self, name: str) -> bool:
+        found = self._kind(name)
+        return found is not None and found.family == "text"
+
+    def is_photograph(self, name: str) -> bool:
+        found = self._kind(name)
+        return found is not None and found.photographic
+
+    def suffixes(self, name: str) -> tuple[str, ...]:
+        """The endings that files of a modality have; none for one that is not installed."""
+        found = self._kind(name)
+        return found.suffixes if found else ()
+
+    def _kind(self, name: str) -> type[Modality] | None:
+        return registry().modality(name) if name in registry().modalities() else None
+
+
+def check_targets(
+    targets: Sequence[str], given: Collection[str], options: Mapping[str, Mapping[str, Any]], known: Known
+) -> None:
+    """Raise an error for targets and their options that no model can have, or that this one has not."""
+    if not targets:
+        raise GenerationError("--to names no modality; give names with commas between, or all")
+    named = [name for name in targets if name != "all" and not name.startswith("-")]
+    for name in targets:
+        if name != "all":
+            known.check(name.removeprefix("-").partition(".")[0])
+    for name in named:
+        if name in given:
+            raise GenerationError(f"{name!r} is both an input and a target; leave out one")
+    for name, own in options.items():
+        if "all" not in targets and name not in named:
+            raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, named)}")
+        check_sampling(own)
+
+
+def check_sampling(options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for sampling options that do not exist or cannot have their value."""
+    names = [field.name for field in attrs.fields(Sampling)]
+    for name in options:
+        if name not in names:
+            raise ConfigError(
+                f"there is no sampling option {name!r}{nearest(name, names)}; options: {', '.join(names)}"
+            )
+    Sampling(**options)
+
+
+def check_device(device: str | None) -> None:
+    """Raise ConfigError for what is no name of a device."""
+    if device is not None and not DEVICE.fullmatch(device):
+        raise ConfigError(f"{device!r} is no device; name one such as cpu, cuda or cuda:1")
+
+
+def check_folder(out: Path) -> None:
+    """Raise DataError for a folder that cannot be written, before the work rather than after it."""
+    with system_errors(DataError, f"cannot write into {out}"):
+        existing = next(p for p in [out, *out.absolute().parents] if p.exists())
+        if not existing.is_dir():
+            raise DataError(f"cannot write into {out}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise DataError(f"cannot write into {out}: no permission to write in {existing}")

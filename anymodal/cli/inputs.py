@@ -1,0 +1,162 @@
+"""What people name as inputs of a model: values of one sample, or the files of many. It imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import click
+
+from anymodal.cli.checks import Known
+from anymodal.data.files.memory import file_in_memory
+from anymodal.data.files.words import Word, files_of_word, has_pattern, is_many, samples_of
+from anymodal.errors import AnymodalError, ConfigError, ValueProblem
+from anymodal.families.picture_files import read_picture
+from anymodal.files import MAX_BYTES, is_npy
+
+PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
+FORMS = "an input is a file, a folder, a pattern, @LIST or -, or of the form NAME=VALUE, such as rgb=photo.jpg"
+ARRAY_START = b"\x93NUMPY"
+
+
+@attrs.frozen
+class Given:
+    """The inputs: `values` of one sample, or `files` by modality and sample, and `texts` that all samples share."""
+
+    values: Mapping[str, str | Path] = attrs.field(factory=dict)
+    files: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    texts: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def parse_inputs(words: Sequence[str], known: Known, folder_wanted: bool) -> Given:
+    """The inputs that words on a command line stand for.
+
+    Args:
+        words: NAME=VALUE, or files without a name, which are pictures.
+        known: the modalities there are.
+        folder_wanted: whether a folder is to be written, which a file without a name then makes one of many.
+
+    Raises:
+        ConfigError: a word is of no known form, or a modality is given twice.
+        UnknownModality: the model has none of that name.
+        AnymodalError: there is no such file, or it cannot be read.
+    """
+    named, bare = _split(words)
+    for name in named:
+        known.check(name)
+    if bare:
+        pictures = known.pictures
+        if pictures in named:
+            raise ConfigError(f"{pictures} is given twice: as {bare[0]!r} and as {pictures}={named[pictures]}")
+        if len(bare) == 1 and not is_many(bare[0]) and not folder_wanted:
+            named[pictures], bare = bare[0], []
+    if [*bare, *named.values()].count("-") > 1:
+        raise ConfigError("the standard input can be read once; give - once")
+    if not bare and not any(_names_many(name, value, known) for name, value in named.items()):
+        return Given(values={name: value_of(name, value, known) for name, value in named.items()})
+    texts = {n: v for n, v in named.items() if known.is_text(n) and not _names_many(n, v, known)}
+    sources = {name: [value] for name, value in named.items() if name not in texts}
+    if bare:
+        sources = {known.pictures: bare, **sources}
+    files = {name: samples_of([_files(name, each, known) for each in each_of]) for name, each_of in sources.items()}
+    return Given(files=files, texts={name: _text(name, value) for name, value in texts.items()})
+
+
+def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The values with a name, and those without."""
+    named: dict[str, str] = {}
+    bare = []
+    for word in words:
+        if pair := PAIR.fullmatch(word):
+            if pair[1] in named:
+                raise ConfigError("an input is given twice; give each modality once")
+            named[pair[1]] = pair[2]
+        elif is_many(word) or Path(word).is_file():
+            bare.append(word)
+        else:
+            raise ConfigError(f"{word!r} is no file here; {FORMS}")
+    return named, bare
+
+
+def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
+    """NAME=VALUE words by name. Raises ConfigError for another form, and for a name that comes twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        pair = PAIR.fullmatch(text)
+        if not pair:
+            raise ConfigError(f"{text!r} is not {what} of the form NAME=VALUE, such as rgb=photo.jpg")
+        if pair[1] in found:
+            raise ConfigError(f"{pair[1]} is given twice; give each modality once")
+        found[pair[1]] = pair[2]
+    return found
+
+
+def _names_many(name: str, value: str, known: Known) -> bool:
+    """Whether a named value stands for files of many samples; text may look like a pattern, and - is a value itself."""
+    if value == "-" or not is_many(value):
+        return False
+    if not known.is_text(name):
+        return True
+    if value.startswith("@"):
+        return Path(value[1:]).is_file()
+    if not has_pattern(value):
+        return True
+    try:
+        return bool(files_of_word(value, known.suffixes(name)))
+    except AnymodalError:
+        return False
+
+
+def _files(name: str, text: str, known: Known) -> Word:
+    return files_of_word(text, known.suffixes(name), _standard_input() if text == "-" else b"")
+
+
+def value_of(name: str, text: str, known: Known) -> str | Path:
+    """The value of one sample: text for modalities that are text, unless it names a text file; a file for all others.
+
+    "-" is what the standard input holds. Raises ValueProblem for an empty text, or a file that cannot be read.
+    """
+    if known.is_text(name):
+        path = Path(text) if len(text) < 1000 and "\n" not in text else None
+        if path is not None and path.suffix.lower() in known.suffixes(name):
+            return _readable(path)
+        return _text(name, text)
+    if text == "-":
+        data = _standard_input()
+        suffix = ".npy" if data.startswith(ARRAY_START) else (known.suffixes(name) or ("",))[0]
+        return click.get_current_context().with_resource(file_in_memory(data, suffix))
+    path = _readable(Path(text))
+    if known.is_photograph(name) and not is_npy(path):
+        read_picture(path)  # so that a damaged one is told before anything heavy is loaded
+    return path
+
+
+def _readable(path: Path) -> Path:
+    try:
+        missing = not path.exists()
+    except (OSError, ValueError):
+        missing = True
+    if missing:
+        raise ValueProblem(f"no such file: {path}")
+    return path
+
+
+def _text(name: str, text: str) -> str:
+    if text == "-":
+        try:
+            text = _standard_input().decode().strip()
+        except UnicodeDecodeError:
+            raise ValueProblem(f"the standard input is not UTF-8 text, which {name} is") from None
+    if not text.strip():
+        raise ValueProblem(f"{name} is empty; give some text")
+    return text
+
+
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueProblem(f"the standard input has more than the limit of {MAX_BYTES} bytes")
+    return data

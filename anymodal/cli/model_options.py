@@ -1,0 +1,135 @@
+"""Options of commands that load a model and generate: one for every argument of `anymodal.load` and of sampling."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from anymodal.cli import completion
+from anymodal.cli.inputs import pairs
+from anymodal.cli.options import with_options
+from anymodal.config.validators import real
+from anymodal.errors import ConfigError
+from anymodal.sampling import Sampling, SamplingOptions
+
+PLACE = click.Path(path_type=Path)
+LOAD_OPTIONS = (
+    click.option(
+        "--model",
+        default="tiny",
+        show_default=True,
+        shell_complete=completion.models,
+        help="A preset, folder, file or repository on the Hub.",
+    ),
+    click.option("--revision", help="Branch, tag or commit of a repository."),
+    click.option("--modalities", metavar="NAMES", help="Load these modalities alone, with commas between."),
+    click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Type of the weights."),
+    click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the first GPU, if there is one]"),
+    click.option("--cache-dir", type=PLACE, help="Where files from the Hub are kept."),
+    click.option("--local-files-only", is_flag=True, help="Do not ask the Hub; use what is in the cache."),
+    click.option("--token", help="A token for the Hub; better set HF_TOKEN, which no list of processes shows."),
+    click.option("--tokenizers", help="Where published tokenizers are: a folder, or NAME=PLACE,NAME=PLACE."),
+    click.option("--vocabulary", type=PLACE, help="4M's text tokenizer file, instead of fetching it."),
+)
+LOAD_NAMES = (
+    *("revision", "modalities", "dtype", "device"),
+    *("cache_dir", "local_files_only", "token", "tokenizers", "vocabulary"),
+)
+GENERATION_OPTIONS = (
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
+    ),
+    click.option("--weights", metavar="NAME=NUMBER,..", help="Guide by several inputs: rgb=1,caption=2.5."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        shell_complete=completion.settings,
+        help="A sampling option of one target.",
+    ),
+)
+SAMPLING_HELP = {
+    "scheme": "How grids are decoded: maskgit, roar or mean.",
+    "steps": "Forward passes of a grid.",
+    "schedule": "How many tokens each step decides: linear or cosine.",
+    "temperature": "0 takes the most likely token.",
+    "anneal": "The course of the temperature: constant, linear, onex:MINIMUM:POWER or down:MINIMUM.",
+    "top_k": "Draw from so many of the most likely tokens.",
+    "top_p": "Draw from the most likely tokens of that probability together.",
+    "guidance": "Scale of guidance by the inputs; 1 means none.",
+    "samples": "Draws that are merged, of modalities that can be.",
+}
+TYPES: dict[str, type] = {"int": int, "float": float}
+
+
+def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of `anymodal.load`, and pass on the name, and a dict `load` of what was given."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        load = {name: value for name in LOAD_NAMES if (value := options.pop(name)) not in (None, False)}
+        if "modalities" in load:
+            load["modalities"] = comma_separated(load["modalities"])
+        if "=" in load.get("tokenizers", ""):
+            load["tokenizers"] = pairs(comma_separated(load["tokenizers"]), "a tokenizer")
+        return function(*arguments, load=load, **options)
+
+    return with_options(command, LOAD_OPTIONS)
+
+
+def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of `AnyModel.generate`, and pass on a dict `how` of the arguments that were given."""
+    fields = attrs.fields(Sampling)
+
+    @functools.wraps(function)
+    def command(*arguments: Any, seed: int, weights: str | None, settings: tuple[str, ...], **options: Any) -> Any:
+        given = {field.name: options.pop(field.name) for field in fields}
+        how = {
+            "seed": seed,
+            "weights": numbers_by_name(weights) if weights else None,
+            "options": own_options(settings),
+            **{name: value for name, value in given.items() if value is not None},
+        }
+        return function(*arguments, how=how, **options)
+
+    made = tuple(
+        click.option(f"--{f.name.replace('_', '-')}", type=TYPES.get(str(f.type), str), help=SAMPLING_HELP[f.name])
+        for f in fields
+    )
+    return with_options(command, (*GENERATION_OPTIONS, *made))
+
+
+def own_options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
+    """Sampling options of single targets of NAME.OPTION=VALUE words. Raises ConfigError."""
+    from anymodal.config import parse_yaml
+
+    options: dict[str, Any] = {}  # names and values are checked with the request
+    for text in settings:
+        place, equals, value = text.partition("=")
+        name, dot, option = place.partition(".")
+        if not (equals and dot and option):
+            raise ConfigError(f"{text!r} is not of the form NAME.OPTION=VALUE, such as depth.steps=8")
+        try:
+            options.setdefault(name, {})[option] = parse_yaml(value)
+        except ConfigError as error:
+            raise ConfigError(f"the value of {text!r} cannot be read: {error}") from None
+    return options
+
+
+def comma_separated(text: str) -> list[str]:
+    """The parts of a text with commas between, without empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers_by_name(text: str) -> dict[str, float]:
+    """Such as rgb=1,caption=2.5. Raises ConfigError."""
+    try:
+        return {name: real(float(value)) for name, value in pairs(comma_separated(text), "a weight").items()}
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not of the form NAME=NUMBER,NAME=NUMBER: {error}") from None

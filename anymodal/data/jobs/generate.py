@@ -1,0 +1,324 @@
+"""How a model makes an aligned dataset of files: what it saw and what it generated, shard by shard.
+
+Every shard is made in the same batches with the seeds of its samples, so that what it holds does not depend on how
+often a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal import __version__
+from anymodal.data.digest import digest
+from anymodal.data.files.listed import ListedFiles
+from anymodal.data.files.values import ValueSource, unfinite
+from anymodal.data.jobs.executors import room
+from anymodal.data.jobs.inputs import Inputs, inputs_of
+from anymodal.data.jobs.label import FORMAT, KIND
+from anymodal.data.jobs.loaded import ModelSource, one_thread
+from anymodal.data.jobs.manifest import Plan
+from anymodal.data.jobs.outputs import File, file_of, noting, paths, remove_earlier, write_files
+from anymodal.data.jobs.problems import Problem
+from anymodal.data.jobs.receipts import RECORDS
+from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
+from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
+from anymodal.generation.plan import chosen_targets, make_plan
+from anymodal.modality import Modality
+from anymodal.plugins.guard import blame
+from anymodal.plugins.registry import registry
+from anymodal.sampling import SamplingOptions
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+
+LAYOUT = "folder"
+
+
+@attrs.frozen
+class Request:
+    """What is generated of every sample, and how; see `AnyModel.generate`.
+
+    `targets` are names of modalities, or "all", without those named after a minus; `common` and `options` are sampling
+    options of all of them and of single ones. Sample number i uses the seed `seed` + i.
+    """
+
+    targets: tuple[str, ...]
+    seed: int = 0
+    weights: Mapping[str, float] | None = None
+    options: Mapping[str, SamplingOptions] = attrs.field(factory=dict)
+    common: SamplingOptions = attrs.field(factory=SamplingOptions)
+
+
+def generate_dataset(
+    source: ModelSource,
+    files: Mapping[str, Mapping[str, str]],
+    request: Request,
+    out: Path,
+    *,
+    texts: Mapping[str, str] | None = None,
+    batch: int = 16,
+    shard_size: int = 64,
+    executor: str = "local",
+    workers: int | None = 1,
+    max_bad: float = 0.01,
+    progress: Progress = no_progress,
+) -> Summary | None:
+    """Generate modalities from files into an aligned folder `out`, or go on with it, or add modalities to it.
+
+    What the model saw of the inputs, the centered square at its size, is written beside what it generated.
+
+    Args:
+        source: the model.
+        files: by modality, the paths of the inputs by the name of the sample.
+        request: what is generated, and how.
+        out: the folder of the dataset.
+        texts: by modality, inputs that are the same for all samples.
+        batch: samples that go through the model together.
+        shard_size: samples that are finished together; an interrupted run loses no more than these.
+        executor, workers, max_bad, progress: as for `tokenize_dataset`.
+
+    Returns:
+        How the run ended; None in processes of torchrun that do not lead.
+
+    Raises:
+        DataError: as `tokenize_dataset`.
+        AnymodalError: the model cannot be loaded, or it cannot do what is asked.
+    """
+    everything = [path for each in files.values() for path in each.values()]
+    root = os.path.commonpath([Path(path).absolute().parent for path in everything])
+    work = Generating(source, ListedFiles(root, files), dict(texts or {}), request, Path(out), batch, shard_size)
+    work.alone = min(len(work.counts), workers or room()) > 1 or executor != "local"
+    return make_dataset(
+        work,
+        work.plan,
+        lambda manifest: {"shards": [{"samples": samples} for samples in work.counts]},
+        executor=executor,
+        workers=workers,
+        max_bad=max_bad,
+        progress=progress,
+        what="generating",
+    )
+
+
+class Generating:
+    """The work of generating, as it travels to other processes, which load the model themselves.
+
+    `alone`: each process computes with one thread, however many of them are left at the end.
+    """
+
+    alone = False
+    device: str | None = None
+
+    def __init__(
+        self,
+        source: ModelSource,
+        files: ListedFiles,
+        texts: dict[str, str],
+        request: Request,
+        out: Path,
+        batch: int,
+        shard_size: int,
+    ) -> None:
+        self.source, self.files, self.texts, self.request = source, files, texts, request
+        self.out, self.batch, self.shard_size = out, batch, shard_size
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("model", "values", "targets")}
+
+    @cached_property
+    def model(self) -> AnyModel:
+        return self.source.load(self.device)
+
+    @cached_property
+    def values(self) -> ValueSource:
+        return ValueSource(self.files, self.model.modalities.modalities)
+
+    @cached_property
+    def targets(self) -> list[str]:
+        """What is generated, in this order. Raises as `AnyModel.generate`."""
+        modalities, request = self.model.modalities, self.request
+        names = chosen_targets(modalities, list(request.targets), self.given)
+        make_plan(modalities, names, self.given, request.weights, request.options, request.common)
+        if finer := [name for name in names if name not in modalities]:
+            raise GenerationError(f"a dataset holds whole modalities; name {finer[0].split('.')[0]!r} as the target")
+        if not names:
+            raise GenerationError("there is nothing to generate: all that the model can make is given")
+        return names
+
+    @property
+    def counts(self) -> list[int]:
+        """The samples of each shard."""
+        return [min(self.shard_size, len(self.files) - k) for k in range(0, len(self.files), self.shard_size)]
+
+    def rows(self, shard: int) -> range:
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.files)))
+
+    def names(self, shard: int) -> list[str]:
+        return [self.files.key(row) for row in self.rows(shard)]
+
+    @property
+    def given(self) -> list[str]:
+        """The modalities that are inputs."""
+        return [*self.files.folders, *self.texts]
+
+    def modality(self, name: str) -> Modality:
+        found: Modality = self.model.modalities[name]
+        return found
+
+    def plan(self) -> Plan:
+        names = [self.names(shard) for shard in range(len(self.counts))]
+        for name in self.given:
+            self.modality(name)  # there is one
+        self.model.accept(self.texts)
+        return Plan(
+            kind=KIND,
+            format=FORMAT,
+            settings={"samples": len(self.files), "names": digest(names), "layout": LAYOUT},
+            modalities={**{name: self._describe_input(name) for name in self.given}, **self._describe_targets()},
+            counts=self.counts,
+            parts=[*self.given, *self.targets],
+            versions={"anymodal": __version__, **self._versions()},
+            data=self.files.root,
+            inputs=self.inputs,
+        )
+
+    def _describe_input(self, name: str) -> dict[str, Any]:
+        return {"labeler": None, "settings": self.modality(name).config(), "text": self.texts.get(name)}
+
+    def _describe_targets(self) -> dict[str, dict[str, Any]]:
+        """What the values of each target depend on; among it the targets before it."""
+        request = self.request
+        common = {
+            "model": self.source.describe(),
+            "from": self.given,
+            "seed": request.seed,
+            "weights": dict(request.weights or {}),
+            "sampling": {name: str(value) for name, value in request.common.items()},
+        }
+        return {
+            name: {
+                "labeler": f"{self.source.name}:{name}",
+                "settings": self.modality(name).config(),
+                **common,
+                "after": {before: _text(request.options.get(before, {})) for before in self.targets[:k]},
+                "own": _text(request.options.get(name, {})),
+            }
+            for k, name in enumerate(self.targets)
+        }
+
+    def _versions(self) -> dict[str, str]:
+        origins = [registry().origin(type(self.modality(name))) for name in (*self.given, *self.targets)]
+        return {origin.distribution: origin.version for origin in origins if origin and origin.distribution}
+
+    def inputs(self, shard: int) -> dict[str, Inputs]:
+        """The files that a shard is made from."""
+        return inputs_of(self.files, self.files.folders, self.rows(shard))
+
+    def outputs(self, shard: int, part: str) -> dict[str, list[Path]]:
+        return paths(self.out, LAYOUT, self.modality(part), shard, self.names(shard))
+
+    def open(self, device: str | None) -> ShardGenerator:
+        self.device = device
+        return ShardGenerator(self)
+
+
+def _text(options: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in options.items()}
+
+
+class ShardGenerator:
+    """Makes the parts of shards."""
+
+    def __init__(self, work: Generating) -> None:
+        self.work = work
+
+    def inputs(self, shard: int) -> dict[str, Inputs]:
+        return self.work.inputs(shard)
+
+    def __call__(self, job: Job) -> Iterator[tuple[str, list[Problem]]]:
+        """The parts that are finished one after the other, each with what was left out. Raises DataError."""
+        work = self.work
+        problems: dict[str, list[Problem]] = {part: [] for part in (*work.given, *work.targets)}
+        with one_thread(work.alone):
+            seen = self._seen(job.shard, problems)
+            needs_model = any(part in work.targets for part in job.parts)
+            made = self._made(seen, problems) if needs_model else {}
+        for part in job.parts:
+            values = seen if part in work.given else made
+            written: set[tuple[str, str]] = set()
+            found = self._files(part, {row: each[part] for row, each in values.items()}, problems[part])
+            write_files(work.out, LAYOUT, part, job.shard, noting(found, written))
+            remove_earlier(work.out, work.modality(part), work.names(job.shard), written)
+            yield part, problems[part]
+
+    def _seen(self, shard: int, problems: Mapping[str, list[Problem]]) -> dict[int, dict[str, Any]]:
+        """By sample what the model sees of its inputs; samples that lack one, or have a bad one, are left out."""
+        work, seen = self.work, {}
+        for row in work.rows(shard):
+            values: dict[str, Any] = dict(work.texts)
+            name = ""
+            try:
+                for name in work.files.folders:
+                    if not work.files.holds(name, row):
+                        raise ValueProblem(f"there is no file of {name!r}")
+                    with blame(work.modality(name), "read"):
+                        values[name] = work.values.read_file(name, row)
+                seen[row] = work.model.accept({name: values[name] for name in work.given})
+            except AnymodalError as error:
+                problems[name].append(Problem(work.files.key(row), name, one_line(error)))
+        return seen
+
+    def _made(
+        self, seen: Mapping[int, Mapping[str, Any]], problems: Mapping[str, list[Problem]]
+    ) -> dict[int, Mapping[str, Any]]:
+        """By sample what the model generates."""
+        rows, made = list(seen), {}
+        for start in range(0, len(rows), self.work.batch):
+            for row, found in self._generate(rows[start : start + self.work.batch], seen):
+                if isinstance(found, AnymodalError):
+                    first = self.work.targets[0]
+                    problems[first].append(Problem(self.work.files.key(row), first, one_line(found)))
+                else:
+                    made[row] = found
+        return made
+
+    def _generate(
+        self, rows: Sequence[int], seen: Mapping[int, Mapping[str, Any]]
+    ) -> Iterable[tuple[int, Mapping[str, Any] | AnymodalError]]:
+        """The outputs of each sample, or the error that it raises alone."""
+        request = self.work.request
+        try:
+            outputs = self.work.model.generate_batch(
+                [seen[row] for row in rows],
+                self.work.targets,
+                seed=[request.seed + row for row in rows],
+                weights=request.weights,
+                options=request.options,
+                **request.common,
+            )
+            return list(zip(rows, outputs, strict=True))
+        except AnymodalError as error:
+            if len(rows) == 1:
+                return [(rows[0], error)]
+            return [each for row in rows for each in self._generate([row], seen)]
+
+    def _files(self, name: str, values: Mapping[int, Any], problems: list[Problem]) -> Iterator[File]:
+        """The files of a modality, as it writes them."""
+        work, modality = self.work, self.work.modality(name)
+        for row, value in values.items():
+            sample = work.files.key(row)
+            try:
+                if wrong := unfinite(value):
+                    raise ValueProblem(f"the value holds {wrong}")
+                with blame(modality, "write", value):
+                    suffix, content = file_of(modality, value, work.out / RECORDS)
+            except AnymodalError as error:
+                problems.append(Problem(sample, name, one_line(error)))
+            else:
+                yield sample, suffix, content

@@ -1,0 +1,241 @@
+"""`anymodal generate` from many files: what people name, and folders that are the same however often it was killed."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+from datasets_made import contents, problems, write_pictures
+from PIL import Image
+from small_runs import ALONE, command
+
+import anymodal as am
+from anymodal.cli.generate import generate
+from anymodal.data.files.values import open_values
+from anymodal.plugins.registry import registry
+from anymodal.sampling import Sampling
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """A folder of seven pictures, one of them a folder deeper, with something else in it."""
+    folder = write_pictures(tmp_path_factory.mktemp("photos"), 7, modalities=("rgb",)) / "rgb"
+    (folder / "notes.md").write_text("not a picture")
+    (folder / "dogs").mkdir()
+    (folder / "0006.png").rename(folder / "dogs/rex.png")
+    return folder
+
+
+NAMES = [*(f"{k:04d}" for k in range(6)), "dogs/rex"]
+
+
+def generating(checkpoint: Path, out: Path, *words: object) -> list[str]:
+    fixed = ["--model", checkpoint, "--out", out, "--batch", 2, "--shard-size", 3, "--workers", 1]
+    return ["generate", *map(str, [*words, *fixed])]
+
+
+@pytest.fixture(scope="module")
+def whole(photos, checkpoint, tmp_path_factory) -> Path:
+    """What an uninterrupted run makes."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert command(*generating(checkpoint, out, photos, "--to", "depth,caption", "--seed", 5)) == 0
+    return out
+
+
+def test_the_values_are_those_of_generate_and_the_folder_is_an_aligned_dataset(photos, checkpoint, whole, capsys):
+    assert {path.name for path in whole.iterdir() if path.is_dir()} == {"rgb", "depth", "caption"}
+    depth = registry().modality("depth")
+    made = open_values(whole, [registry().modality("rgb")(), depth(), registry().modality("caption")()])
+    assert list(made.names) == NAMES
+    model = am.load(checkpoint)
+    for index in (1, 6):
+        alone = model.generate({"rgb": photos / f"{NAMES[index]}.png"}, ["depth", "caption"], seed=5 + index)
+        assert made.read_file("caption", index) == alone["caption"].strip()
+        assert np.array_equal(made.read_file("rgb", index), alone.inputs["rgb"])
+        assert np.allclose(made.read_file("depth", index), np.clip(alone["depth"], 0, 1), atol=1e-3)
+    assert command("data", "check", whole) == 0 and "no problems" in capsys.readouterr().out
+
+
+def test_a_second_run_does_nothing_and_a_changed_picture_is_made_again_and_said(
+    photos, checkpoint, whole, tmp_path, capsys
+):
+    copy, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(photos, copy)
+    again = generating(checkpoint, out, copy, "--to", "depth,caption", "--seed", 5)
+    assert command(*again) == 0 and contents(out).keys() == contents(whole).keys()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*") if path.name != ".lock"}
+    capsys.readouterr()
+    assert command(*again) == 0 and "nothing to do" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    Image.new("RGB", (40, 40), "red").save(copy / "0004.png")
+    assert command(*again) == 0
+    said = capsys.readouterr()
+    assert (
+        "made 1 of 3 shards" in said.out and "made again: 1 shards, because files of the data had changed" in said.err
+    )
+    assert (out / "depth/0001.png").stat().st_mtime_ns == before[out / "depth/0001.png"]
+    assert np.asarray(Image.open(out / "rgb/0004.png")).reshape(-1, 3).min(0).tolist() == [255, 0, 0]
+
+
+def test_targets_are_added_and_other_settings_are_refused(photos, checkpoint, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(*generating(checkpoint, out, photos, "--to", "depth")) == 0
+    before = contents(out / "depth")
+    assert command(*generating(checkpoint, out, photos, "--to", "depth,caption")) == 0
+    assert contents(out / "depth") == before and len(list(out.glob("caption/**/*.txt"))) == 7
+    capsys.readouterr()
+    assert command(*generating(checkpoint, out, photos, "--to", "depth,caption", "--seed", 1)) == 2
+    assert "was made with other settings: caption.seed was 0, is 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["pattern", "files", "list", "stdin", "named"])
+def test_inputs_are_what_people_have(photos, checkpoint, whole, tmp_path, monkeypatch, form):
+    files = [str(path) for path in sorted(photos.rglob("*.png"))]
+    (tmp_path / "list.txt").write_text("\n".join([*files, ""]))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(files).encode())))
+    words = {
+        "pattern": [f"{photos}/**/*.png"],
+        "files": files,
+        "list": [f"@{tmp_path / 'list.txt'}"],
+        "stdin": ["-"],
+        "named": [f"rgb={photos}"],
+    }
+    out = tmp_path / "out"
+    assert command(*generating(checkpoint, out, *words[form], "--to", "depth,caption", "--seed", 5)) == 0
+    assert contents(out / "depth") == contents(whole / "depth") and contents(out / "caption") == contents(
+        whole / "caption"
+    )
+
+
+def test_several_modalities_go_together_by_name_and_one_text_goes_with_all(photos, checkpoint, tmp_path):
+    texts = tmp_path / "texts"
+    for name in NAMES:
+        (texts / f"{name}.txt").parent.mkdir(parents=True, exist_ok=True)
+        (texts / f"{name}.txt").write_text("a red car on a road")
+    both, one = tmp_path / "both", tmp_path / "one"
+    assert command(*generating(checkpoint, both, photos, f"caption={texts}", "--to", "depth")) == 0
+    assert command(*generating(checkpoint, one, photos, "caption=a red car on a road", "--to", "depth")) == 0
+    assert contents(both / "depth") == contents(one / "depth") and contents(both / "caption") == contents(
+        one / "caption"
+    )
+
+
+def test_a_bad_picture_is_left_out_and_named(photos, checkpoint, tmp_path, capsys):
+    copy, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(photos, copy)
+    (copy / "0001.png").write_text("no picture")
+    words = generating(checkpoint, out, copy, "--to", "depth", "--max-bad", 0.5)
+    assert command(*words, "--json") == 0 and json.loads(capsys.readouterr().out)["problems"] == 1
+    assert [each["sample"] for each in problems(out)] == ["0001"]
+    assert not (out / "depth/0001.png").exists() and (out / "depth/0002.png").exists()
+    assert command(*generating(checkpoint, tmp_path / "strict", copy, "--to", "depth")) == 2
+    assert "1 of 7 samples have problems" in capsys.readouterr().err
+
+
+def test_one_value_may_come_from_the_standard_input(photos, checkpoint, monkeypatch, capsys):
+    picture = (photos / "0000.png").read_bytes()
+    said = []
+    for word, stdin in ((f"rgb={photos / '0000.png'}", b""), ("rgb=-", picture), (str(photos / "0000.png"), b"")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        assert command("generate", word, "--to", "caption", "--model", checkpoint) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] == said[2] != ""
+
+
+def test_all_but_some_targets(photos, checkpoint, capsys):
+    words = ["generate", f"rgb={photos / '0000.png'}", "--model", checkpoint, "--json"]
+    assert command(*words, "--to", "all,-caption,-color_palette") == 0
+    assert json.loads(capsys.readouterr().out)["values"].keys() == {"depth", "normal", "semseg", "canny_edge"}
+    for targets, complaint in (("-caption", "write all,-caption"), ("all,-captoin", "did you mean 'caption'")):
+        assert command(*words, "--to", targets) == 2 and complaint in capsys.readouterr().err
+
+
+def test_every_argument_of_load_and_every_sampling_option_is_an_option():
+    of_load = set(inspect.signature(am.load).parameters) - {"name"}
+    of_generate = set(inspect.signature(am.AnyModel.generate_batch).parameters) - {"self", "inputs", "common"}
+    asked = {"options": "settings", "targets": "targets", "progress": "quiet"}
+    named = {field.name for field in attrs.fields(Sampling)} | of_load | {asked.get(n, n) for n in of_generate}
+    assert named - {"quiet"} <= {parameter.name for parameter in generate.params}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["{photos}", "--to", "depth"], "say which with --out"),
+        (["{photos}/*.gif", "--to", "depth", "--out", "{out}"], "has no files that end in .png"),
+        (["@{out}.txt", "--to", "depth", "--out", "{out}"], "no such file"),
+        (["{photos}", "rgb={photos}", "--to", "depth", "--out", "{out}"], "rgb is given twice"),
+        (["{photos}", "--to", "depth", "--out", "{out}", "--truth", "depth=x.png"], "--truth is for one sample"),
+        (["-", "-", "--to", "depth", "--out", "{out}"], "can be read once"),
+        (["{photos}/0000.png", "{photos}/0000.jpg", "--to", "depth", "--out", "{out}"], "is no file here"),
+        (["{photos}", "--to", "depth", "--out", "{out}", "--steps", "0"], "steps"),
+        (["{photos}", "--to", "depth", "--out", "{out}", "--device", "a GPU"], "is no device"),
+        (["{photos}", "--to", "depth", "--out", "{out}", "--weights", "rgb"], "NAME=VALUE"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(photos, checkpoint, tmp_path, capsys, words, complaint):
+    out = tmp_path / "out"
+    filled = [word.format(photos=photos, out=out) for word in words]
+    assert command("generate", *filled, "--model", checkpoint) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1 and complaint in said and not out.exists()
+
+
+def killed_at_random(words: list[str], out: Path, seed: int, times: int) -> None:
+    """Start a command, and kill it at a random moment when it has finished something more, so many times."""
+    rng = random.Random(seed)
+    for _ in range(times):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anymodal.cli", *words],
+            env=ALONE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        wanted = len(list((out / ".jobs").glob("*-*.json"))) + rng.randint(1, 3)
+        while process.poll() is None and len(list((out / ".jobs").glob("*-*.json"))) < wanted:
+            time.sleep(0.002)
+        time.sleep(rng.random() / 20)
+        process.send_signal(signal.SIGKILL)
+        said, _ = process.communicate(timeout=900)
+        assert process.returncode == -signal.SIGKILL, said
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_files(photos, checkpoint, whole, tmp_path):
+    out = tmp_path / "out"
+    words = generating(checkpoint, out, photos, "--to", "depth,caption", "--seed", 5)
+    killed_at_random(words, out, 0, 1)
+    assert command(*words) == 0
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.slow
+def test_200_pictures_by_the_embedded_model_killed_at_random(tmp_path):
+    photos = write_pictures(tmp_path, 200, modalities=("rgb",)) / "rgb"
+    words = ["generate", f"{photos}/*.png", "--to", "depth,caption", "--shard-size", "16", "--out"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run([sys.executable, "-m", "anymodal.cli", *words, str(one)], env=ALONE, check=True)
+    killed_at_random([*words, str(two)], two, int(os.environ.get("SEED", "0")), 6)
+    subprocess.run([sys.executable, "-m", "anymodal.cli", *words, str(two)], env=ALONE, check=True)
+    assert contents(two) == contents(one) and len(list(two.glob("depth/*.png"))) == 200
+    assert command("data", "check", two) == 0
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_files(photos, checkpoint, whole, tmp_path):
+    out = tmp_path / "out"
+    words = generating(checkpoint, out, photos, "--to", "depth,caption", "--seed", 5, "--executor", "ray")
+    subprocess.run([sys.executable, "-m", "anymodal.cli", *words], env=ALONE, check=True)
+    assert contents(out / "caption") == contents(whole / "caption")
