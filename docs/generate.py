@@ -30,17 +30,14 @@ from anymodal.testing.definition import TOPICS, Rule
 from anymodal.testing.rules import RULES
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
-from anymodal.training.checkpoint import SavingConfig
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.estimate import plan, short
-from anymodal.training.multimodal.lora import LoraConfig
-from anymodal.training.multimodal.warm_start import StartConfig
+from anymodal.training.multimodal.start import LoraConfig, StartConfig
 from anymodal.training.optim import OPTIMIZERS
 from anymodal.training.schedules import SCHEDULES
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import SavingConfig, TrainingSettings
+from anymodal.training.tokenizers.config import TokenizerRun, VocabularyConfig
 from anymodal.training.tokenizers.estimate import plan_tokenizer
-from anymodal.training.tokenizers.recipe import TokenizerRun
-from anymodal.training.tokenizers.vocabulary import VocabularyConfig
 
 CONFIGURATIONS = (
     TrainConfig,

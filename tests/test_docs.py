@@ -27,7 +27,7 @@ from anymodal.config import structure
 from anymodal.errors import AnymodalError
 from anymodal.hookspecs import Hooks
 from anymodal.training.multimodal.config import TrainConfig
-from anymodal.training.tokenizers.recipe import TokenizerRun
+from anymodal.training.tokenizers.config import TokenizerRun
 
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)

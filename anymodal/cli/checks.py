@@ -117,6 +117,18 @@ def check_device(device: str | None) -> None:
         raise ConfigError(f"{device!r} is no device; name one such as cpu, cuda or cuda:1")
 
 
+def check_modalities(names: Collection[str]) -> None:
+    """Raise UnknownModality for a name that nothing installed provides."""
+    for name in names:
+        registry().modality(name)
+
+
+def check_data(place: str) -> None:
+    """Raise DataError if there is no such place, as far as that can be told without asking for an address."""
+    if "://" not in place and "::" not in place and not Path(place).exists():
+        raise DataError(f"no such folder: {place}")
+
+
 def check_folder(out: Path) -> None:
     """Raise DataError for a folder that cannot be written, before the work rather than after it."""
     with system_errors(DataError, f"cannot write into {out}"):

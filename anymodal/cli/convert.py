@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
+from anymodal.checkpoints.formats import FORMATS
+from anymodal.checkpoints.raw_config import read_raw_config
+from anymodal.checkpoints.repository import Folder
+from anymodal.cli.checks import check_folder
 from anymodal.cli.output import Output, with_output
+from anymodal.errors import CheckpointError
 
 
 @click.command()
@@ -30,6 +35,15 @@ def convert(output: Output, source: Path, target: Path, vocabulary: Path | None,
     anymodal convert ours/ published.safetensors
     anymodal convert 4M-21_B/ 4M-21_B.safetensors --to fourm
     """
+    if not source.exists():
+        raise CheckpointError(f"no such file or folder: {source}")
+    if vocabulary is not None and not vocabulary.exists():
+        raise CheckpointError(f"no such file: {vocabulary}")
+    if to is not None:
+        FORMATS.choose(to)
+    if source.is_dir():
+        read_raw_config(Folder(source))
+    check_folder(target.parent)
     from anymodal.checkpoints.convert import convert as run
 
     notes = run(source, target, vocabulary, to)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from anymodal.cli import completion
+from anymodal.cli.checks import check_data, check_modalities
 from anymodal.cli.options import overrides_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
@@ -51,14 +52,16 @@ def check(
     """
     from anymodal.data.check import check_dataset
 
+    check_data(path)
+    folders = dict(_pair(name) for name in names)
     modalities = None
     if config is not None:
         from anymodal.config import load_config
         from anymodal.training.multimodal.config import TrainConfig, build_set
 
         settings = load_config(config, TrainConfig, overrides)
+        check_modalities(settings.modalities)
         modalities = build_set(settings.modalities, settings.tokenizers).modalities
-    folders = dict(_pair(name) for name in names)
     with contextlib.ExitStack() as stack:
 
         def begin(samples: int) -> Callable[[int], None]:

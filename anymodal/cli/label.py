@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from anymodal.cli import completion
+from anymodal.cli.checks import check_data, check_folder
 from anymodal.cli.jobs import say_made
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
@@ -73,6 +74,8 @@ def label(
     for name, values in raw.items():
         if not isinstance(values, dict):
             raise ConfigError(f"--set {name}=... names no setting of the modality; write --set {name}.SETTING=VALUE")
+    check_data(data)
+    check_folder(out)
     wanted = {name: checkpoint or None for name, _, checkpoint in (each.partition("=") for each in labelers)}
     summary = label_dataset(
         data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, progress=output.progress, **run

@@ -49,11 +49,14 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     anymodal plugin check . --profile full
     anymodal plugin check anymodal-depth --json
     """
-    from anymodal.testing.run import inspections, rule_numbers
+    from anymodal.testing.choose import find
+
+    targets = list(find(target))  # what is wrong with it is said before the rules import torch
+    from anymodal.testing.run import Inspection, rule_numbers
     from anymodal.testing.summary import causes, summary
 
     chosen, results = rule_numbers(profile), []
-    for inspection in inspections(target):
+    for inspection in map(Inspection, targets):
         name = inspection.subject.target.name
         with output.progress(len(chosen), name) as advance:
             for number in chosen:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from anymodal.cli.checks import check_folder
 from anymodal.cli.options import DRY_RUN_OPTIONS, TRAINING_OPTIONS, with_options
 from anymodal.cli.output import Output
 from anymodal.errors import ConfigError
@@ -58,6 +59,7 @@ class Request:
         elif self.out is None:
             raise click.UsageError("missing option '--out'", click.get_current_context())
         else:
+            check_folder(self.out)
             report(output, run(config, self.out, resume=self.resume, verbose=True), self.out)
 
 

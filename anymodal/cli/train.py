@@ -31,9 +31,21 @@ def train(output: Output, request: Request) -> None:
     anymodal train recipes/tiny/model.yaml --dry-run --world 64
     """
     from anymodal.training.multimodal.config import TrainConfig
+
+    request.carry_out(output, TrainConfig, _run, _report, _show_plan)
+
+
+def _run(config: TrainConfig, out: Path, **how: bool) -> AnyModel | None:
+    from anymodal.cli.checks import check_data, check_modalities
+    from anymodal.training.multimodal.config import check_tokenizers
+
+    check_modalities(config.modalities)
+    check_tokenizers(config.tokenizers)
+    for data in config.data:
+        check_data(data.path)
     from anymodal.training.multimodal.run import train as run
 
-    request.carry_out(output, TrainConfig, run, _report, _show_plan)
+    return run(config, out, **how)
 
 
 def _show_plan(output: Output, config: TrainConfig, world: int) -> None:

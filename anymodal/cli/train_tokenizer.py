@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from anymodal.cli.output import Output, with_output
 from anymodal.cli.request import Request, say_written, training_options
 
 if TYPE_CHECKING:
-    from anymodal.training.tokenizers.recipe import TokenizerRun
+    from anymodal.training.tokenizers.config import TokenizerRun
 
 
 @click.command()
@@ -24,10 +25,19 @@ def train_tokenizer(output: Output, request: Request) -> None:
     anymodal train-tokenizer recipes/tiny/depth.yaml --out out/tokenizers
     anymodal train-tokenizer recipes/tiny/vocabulary.yaml --out out/tokenizers
     """
-    from anymodal.training.tokenizers.recipe import TokenizerRun
+    from anymodal.training.tokenizers.config import TokenizerRun
+
+    request.carry_out(output, TokenizerRun, _run, say_written, _show_plan)
+
+
+def _run(config: TokenizerRun, out: Path, **how: bool) -> Path | None:
+    from anymodal.cli.checks import check_data, check_modalities
+
+    check_modalities([config.modality])
+    check_data(config.data)
     from anymodal.training.tokenizers.recipe import train_tokenizer as run
 
-    request.carry_out(output, TokenizerRun, run, say_written, _show_plan)
+    return run(config, out, **how)
 
 
 def _show_plan(output: Output, config: TokenizerRun, world: int) -> None:

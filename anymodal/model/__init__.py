@@ -1,7 +1,5 @@
 """The Transformer: configuration, blocks, positions, features."""
 
-from anymodal.model.config import ModelConfig
-from anymodal.model.features import Features
-from anymodal.model.transformer import Context, Transformer
+import lazy_loader
 
-__all__ = ["Context", "Features", "ModelConfig", "Transformer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

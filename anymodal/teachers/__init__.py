@@ -5,6 +5,6 @@ towers.py   one network a kind of value, to features of places and one vector of
 They are trained in `anymodal.training.teachers`.
 """
 
-from anymodal.teachers.towers import PictureTower, load_tower, save_tower
+import lazy_loader
 
-__all__ = ["PictureTower", "load_tower", "save_tower"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

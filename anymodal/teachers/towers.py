@@ -16,31 +16,14 @@ from anymodal.checkpoints.atomic import replacing_folder, whole_folder
 from anymodal.checkpoints.swap import WEIGHT_FILES
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
-from anymodal.config.validators import count
 from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.files import read_json, write_json
 from anymodal.nn.init import normal
+from anymodal.teachers.config import TowerConfig
 from anymodal.tokenizers.config import ViTConfig
 from anymodal.tokenizers.networks.vit import Block, ViTEncoder
 
 FORMAT = "anymodal-teacher"
-
-
-@attrs.frozen(kw_only=True)
-class TowerConfig:
-    """A tower over values of `channels` x `size` x `size`, cut into patches; `embedding` is the width of its vector."""
-
-    channels: int = attrs.field(default=3, validator=count(2**16))
-    size: int = attrs.field(default=64, validator=count(2**16))
-    patch: int = attrs.field(default=8, validator=count(2**16))
-    dim: int = attrs.field(default=64, validator=count(2**16))
-    depth: int = attrs.field(default=4, validator=count(2**16))
-    heads: int = attrs.field(default=4, validator=count(2**16))
-    embedding: int = attrs.field(default=64, validator=count(2**16))
-
-    def __attrs_post_init__(self) -> None:
-        if self.size % self.patch:
-            raise ConfigError(f"a tower of {self.size} pixels does not split into patches of {self.patch}")
 
 
 class PictureTower(nn.Module):

@@ -17,9 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import attrs
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
@@ -32,12 +31,12 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
-from anymodal.config.validators import at_least, one_of, whole
 from anymodal.data.jobs.receipts import Checksum, checksum
 from anymodal.durable import make_folder, put, sync
-from anymodal.errors import AnymodalError, CheckpointError, ConfigError, cause
+from anymodal.errors import AnymodalError, CheckpointError, cause
 from anymodal.files import only_writer, remove_partial
 from anymodal.nn.distributed import World
+from anymodal.training.settings import SavingConfig
 from anymodal.training.stored import (
     check_any_whole,
     finished,
@@ -52,24 +51,6 @@ from anymodal.training.stored import (
 BYTES_A_FILE = 2**30  # a file is put together in memory before it is written
 STAGING = StagingOptions(False, False, False, False)  # a plain copy in memory
 REPLACED = ".replaced"  # what is written anew, until the new one has its name
-
-
-@attrs.frozen(kw_only=True)
-class SavingConfig:
-    """Which checkpoints stay: the newest `keep`, and the `best` ones by the loss of the evaluation.
-
-    result: what a finished run writes: the weights of the "last" step, or those of the "best" checkpoint.
-    background: whether training goes on while a checkpoint is written.
-    """
-
-    keep: int = attrs.field(default=2, validator=[whole, at_least(1)])
-    best: int = attrs.field(default=0, validator=[whole, at_least(0)])
-    result: Literal["last", "best"] = attrs.field(default="last", validator=one_of("last", "best"))
-    background: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        if self.result == "best" and not self.best:
-            raise ConfigError("checkpoints.result is best, and none is kept; set checkpoints.best to 1")
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from anymodal.nn.distributed import World, alone
 from anymodal.training.average import WeightAverage
 from anymodal.training.checkpoint import (
     CheckpointFolder,
-    SavingConfig,
     fill_tensors,
     optimizer_tensors,
 )
@@ -29,10 +28,10 @@ from anymodal.training.device import to_device
 from anymodal.training.fingerprint import check_same_run
 from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
 from anymodal.training.objective import MeanOf, Metrics, Objective, StepFunction
-from anymodal.training.parallel import ParallelConfig, gradients_kept, lay_out, whole
+from anymodal.training.parallel import gradients_kept, lay_out, whole
 from anymodal.training.progress import SKIPS_IN_A_ROW, Progress, TrainingDiverged
 from anymodal.training.seeding import seed_everything
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.signals import stop_requests
 from anymodal.training.sparse_adamw import clip_gradients
 from anymodal.training.stored import best_checkpoint, newest_checkpoint, read_state

@@ -7,16 +7,19 @@ An optimizer is added by a class derived from `OptimizerConfig`, in `OPTIMIZERS`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from attrs import field, frozen
-from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from anymodal.config.tables import SettingsTable
 from anymodal.config.validators import as_tuple, at_least, between, each, one_of, positive
-from anymodal.training.sparse_adamw import RowAdamW, check_rows, lookups
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+else:
+    from anymodal.lazy import torch
 
 
 @frozen(kw_only=True)
@@ -47,7 +50,7 @@ class OptimizerConfig:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             slots = [slot for parameter in parameters for slot in optimizer.state[parameter].values()]
-            total += sum(slot.nbytes for slot in slots if isinstance(slot, Tensor) and slot.ndim)
+            total += sum(slot.nbytes for slot in slots if isinstance(slot, torch.Tensor) and slot.ndim)
         return total
 
 
@@ -73,6 +76,8 @@ class AdamWConfig(OptimizerConfig):
     tables: Literal["dense", "rows"] = field(default="dense", validator=one_of("dense", "rows"))
 
     def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
+        from anymodal.training.sparse_adamw import RowAdamW, lookups
+
         looked_up = lookups(model) if self.sparse else []
         orthogonal = self._orthogonal(model, lr)
         elsewhere = {p for optimizer in orthogonal for group in optimizer.param_groups for p in group["params"]}
@@ -93,6 +98,8 @@ class AdamWConfig(OptimizerConfig):
         return []
 
     def check(self, processes: int) -> None:
+        from anymodal.training.sparse_adamw import check_rows
+
         check_rows(self.tables, processes)
 
     @property
@@ -113,7 +120,7 @@ class MuonConfig(AdamWConfig):
     momentum: float = field(default=0.95, validator=between(0, 1, below=True))
 
     def _orthogonal(self, model: nn.Module, lr: float) -> list[Optimizer]:
-        linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.weight.requires_grad}
+        linear = {m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad}
         if not (matrices := [p for p in model.parameters() if p in linear]):
             return []
         return [

@@ -9,11 +9,9 @@ import functools
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
 
 import torch
 import torch.distributed as dist
-from attrs import field, frozen
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -21,23 +19,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from anymodal.config.validators import one_of
 from anymodal.nn.distributed import World
-
-
-@frozen(kw_only=True)
-class ParallelConfig:
-    """How a run uses processes, memory and the compiler; the result does not depend on it.
-
-    strategy: "ddp", every process holds the whole model; "fsdp", its weights, gradients, optimizer state and averages
-        are split over the processes (FSDP2).
-    checkpoint_activations: compute the inside of every block again in the backward pass instead of keeping it.
-    compile: run the blocks through torch.compile.
-    """
-
-    strategy: Literal["ddp", "fsdp"] = field(default="ddp", validator=one_of("ddp", "fsdp"))
-    checkpoint_activations: bool = False
-    compile: bool = False
+from anymodal.training.settings import ParallelConfig
 
 
 def lay_out(model: nn.Module, config: ParallelConfig, world: World) -> nn.Module:

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from anymodal.config.validators import at_least, between, one_of, positive, whole
+from anymodal.errors import ConfigError
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig, OptimizerConfig
 from anymodal.training.schedules import SCHEDULES, CosineSchedule, Schedule
 
@@ -54,3 +55,36 @@ class TrainingSettings:
     max_minutes: float | None = field(default=None, validator=optional(positive))
     max_bad: float = field(default=0.01, validator=between(0, 1))
     seed: int = field(default=0, validator=[whole, at_least(0)])
+
+
+@frozen(kw_only=True)
+class ParallelConfig:
+    """How a run uses processes, memory and the compiler; the result does not depend on it.
+
+    strategy: "ddp", every process holds the whole model; "fsdp", its weights, gradients, optimizer state and averages
+        are split over the processes (FSDP2).
+    checkpoint_activations: compute the inside of every block again in the backward pass instead of keeping it.
+    compile: run the blocks through torch.compile.
+    """
+
+    strategy: Literal["ddp", "fsdp"] = field(default="ddp", validator=one_of("ddp", "fsdp"))
+    checkpoint_activations: bool = False
+    compile: bool = False
+
+
+@frozen(kw_only=True)
+class SavingConfig:
+    """Which checkpoints stay: the newest `keep`, and the `best` ones by the loss of the evaluation.
+
+    result: what a finished run writes: the weights of the "last" step, or those of the "best" checkpoint.
+    background: whether training goes on while a checkpoint is written.
+    """
+
+    keep: int = field(default=2, validator=[whole, at_least(1)])
+    best: int = field(default=0, validator=[whole, at_least(0)])
+    result: Literal["last", "best"] = field(default="last", validator=one_of("last", "best"))
+    background: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if self.result == "best" and not self.best:
+            raise ConfigError("checkpoints.result is best, and none is kept; set checkpoints.best to 1")

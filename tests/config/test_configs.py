@@ -20,8 +20,8 @@ from anymodal.masking.config import spelled_out
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
 from anymodal.training.multimodal.config import TrainConfig
-from anymodal.training.teachers.run import TeacherRun
-from anymodal.training.tokenizers.recipe import TokenizerRun
+from anymodal.training.teachers.config import TeacherRun
+from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.training.trackers import TrackingConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"

@@ -15,8 +15,9 @@ from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.training.log import read_log
-from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
-from anymodal.training.tokenizers.recipe import TokenizerRun, train_tokenizer
+from anymodal.training.tokenizers.config import PerceptualConfig, TokenizerRun
+from anymodal.training.tokenizers.perceptual import PerceptualLoss
+from anymodal.training.tokenizers.recipe import train_tokenizer
 
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}
 

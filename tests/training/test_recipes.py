@@ -27,10 +27,9 @@ from anymodal.training.engine import Engine, Runtime
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.estimate import activations, memory, plan, sample_load, training_flops
 from anymodal.training.multimodal.loss import MaskedLoss
-from anymodal.training.parallel import ParallelConfig
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import ParallelConfig, TrainingSettings
+from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.training.tokenizers.estimate import _forward, plan_tokenizer
-from anymodal.training.tokenizers.recipe import TokenizerRun
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FOURM = RECIPES / "fourm"

@@ -15,10 +15,12 @@ from torch import nn
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.teachers import PictureTower, load_tower, save_tower
-from anymodal.teachers.towers import TextTower, TowerConfig
+from anymodal.teachers.config import TowerConfig
+from anymodal.teachers.towers import TextTower
 from anymodal.text import Vocabulary
+from anymodal.training.teachers.config import TeacherRun
 from anymodal.training.teachers.objectives import Contrastive, Distillation
-from anymodal.training.teachers.run import TeacherRun, train_teacher
+from anymodal.training.teachers.run import train_teacher
 
 SMALL = TowerConfig(size=16, patch=8, dim=16, depth=1, heads=2, embedding=8)
 

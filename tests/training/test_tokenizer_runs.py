@@ -32,7 +32,8 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.log import read_log
 from anymodal.training.tokenizers.batches import PreparedBatches, Values, source_of
-from anymodal.training.tokenizers.recipe import TokenizerRun, train_tokenizer
+from anymodal.training.tokenizers.config import TokenizerRun
+from anymodal.training.tokenizers.recipe import train_tokenizer
 
 MLP = {"width": 16, "blocks": 1}
 UNET = {"patch": 4, "channels": 32, "multipliers": [1], "blocks": 1}

@@ -28,12 +28,10 @@ from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout, collate
-from anymodal.training.checkpoint import SavingConfig
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.log import read_log
 from anymodal.training.multimodal.loss import MaskedLoss
-from anymodal.training.parallel import ParallelConfig
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.stored import best_checkpoint
 from anymodal.training.trackers import TrackingConfig, trackers
 
@@ -280,7 +278,7 @@ import torch
 from torch import nn
 from anymodal.training.engine import Engine, Runtime
 from anymodal.nn.distributed import world
-from anymodal.training.parallel import ParallelConfig
+from anymodal.training.settings import ParallelConfig
 from anymodal.training.settings import TrainingSettings
 
 class Net(nn.Module):

@@ -24,8 +24,8 @@ from anymodal.plugins.registry import registry
 from anymodal.training.log import read_log
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.run import train
-from anymodal.training.teachers.run import TeacherRun
-from anymodal.training.tokenizers.recipe import TokenizerRun
+from anymodal.training.teachers.config import TeacherRun
+from anymodal.training.tokenizers.config import TokenizerRun
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 

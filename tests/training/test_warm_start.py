@@ -25,9 +25,10 @@ from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet
 from anymodal.training.multimodal.config import TrainConfig, build_set
-from anymodal.training.multimodal.lora import LoraConfig, with_adapters
+from anymodal.training.multimodal.lora import with_adapters
 from anymodal.training.multimodal.run import train
-from anymodal.training.multimodal.warm_start import StartConfig, prepare, unused_parameters
+from anymodal.training.multimodal.start import LoraConfig, StartConfig
+from anymodal.training.multimodal.warm_start import prepare, unused_parameters
 
 SIZE = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2)
 GRID = {"size": 16, "patch": 8, "codebook": 24, "latent": 8}

@@ -8,10 +8,6 @@ from typing import Any
 
 import attrs
 
-from anymodal.checkpoints.formats.native.read import load_modality
-from anymodal.checkpoints.record import ModalityRecord
-from anymodal.checkpoints.repository import Folder
-from anymodal.checkpoints.tokenizer import tokenizer_record
 from anymodal.config.validators import at_least, whole
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.errors import ConfigError, nearest
@@ -20,10 +16,8 @@ from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
 from anymodal.text import Vocabulary
 from anymodal.tokens import ModalitySet
-from anymodal.training.checkpoint import SavingConfig
-from anymodal.training.multimodal.warm_start import StartConfig
-from anymodal.training.parallel import ParallelConfig
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.multimodal.start import StartConfig
+from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.trackers import TrackingConfig
 
 SITUATIONS = ("grounded", "free")
@@ -108,6 +102,11 @@ def build_set(
     sampling: dict[str, dict[str, dict[str, Any]]] | None = None,
 ) -> ModalitySet:
     """The modalities with the tokenizers and the vocabulary of a folder, as far as it has them."""
+    from anymodal.checkpoints.formats.native.read import load_modality
+    from anymodal.checkpoints.record import ModalityRecord
+    from anymodal.checkpoints.repository import Folder
+    from anymodal.checkpoints.tokenizer import tokenizer_record
+
     path = tokenizers / "vocabulary.json"
     vocabulary = Vocabulary.load(path) if path.exists() else None
     members = []

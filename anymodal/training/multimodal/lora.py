@@ -17,28 +17,11 @@ from anymodal.checkpoints.atomic import replacing_folder, whole_folder
 from anymodal.checkpoints.swap import WEIGHT_FILES
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import structure
-from anymodal.config.validators import at_least, between, positive, whole
 from anymodal.errors import CheckpointError, ConfigError, nearest
 from anymodal.files import read_object, write_json
 from anymodal.model import Transformer
 from anymodal.training.multimodal.patterns import matching
-
-
-@attrs.frozen(kw_only=True)
-class LoraConfig:
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): all that is trained are two thin matrices a linear layer.
-
-    `targets` are the layers that get them, by the last part of their names; an adapter's output is scaled by
-    alpha / rank. `also` are patterns of weights that are trained beside, such as "output_table". The result is merged
-    into the weights; with `keep`, OUT/adapters holds the adapters alone as well.
-    """
-
-    rank: int = attrs.field(default=16, validator=[whole, at_least(1)])
-    alpha: float = attrs.field(default=32.0, validator=positive)
-    dropout: float = attrs.field(default=0.0, validator=between(0, 1, below=True))
-    targets: tuple[str, ...] = ("qkv", "proj", "q", "kv", "fc1", "fc2", "fc3")
-    also: tuple[str, ...] = ()
-    keep: bool = False
+from anymodal.training.multimodal.start import LoraConfig
 
 
 def add_adapters(model: Transformer, config: LoraConfig) -> None:

@@ -19,32 +19,13 @@ from anymodal.errors import CheckpointError, ConfigError
 from anymodal.model import ModelConfig, Transformer
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
-from anymodal.training.multimodal.lora import LoraConfig, add_adapters, merge_adapters
+from anymodal.training.multimodal.lora import add_adapters, merge_adapters
 from anymodal.training.multimodal.patterns import matching
+from anymodal.training.multimodal.start import StartConfig
 
 TABLES = ("inputs", "queries", "outputs")
 SHAPES = ("dim", "heads", "encoder_depth", "decoder_depth", "hidden", "gated", "activation", "qk_norm", "registers")
 BIASES = ("qkv_bias", "proj_bias", "mlp_bias", "norm_bias")
-
-
-@attrs.frozen(kw_only=True)
-class StartConfig:
-    """What a run starts from: a `model`, as `anymodal.load` takes it, and what of it may change.
-
-    `freeze` are patterns of names of weights that stay as they are, such as "encoder.*", for all of the run or its
-    first `freeze_steps`. With `lora` only adapters are trained.
-    """
-
-    model: str
-    freeze: tuple[str, ...] = ()
-    freeze_steps: int | None = None
-    lora: LoraConfig | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.lora is not None and self.freeze:
-            raise ConfigError("start: lora freezes all that it does not train; leave out freeze")
-        if self.freeze_steps is not None and (self.freeze_steps < 1 or not self.freeze):
-            raise ConfigError(f"start: freeze_steps is {self.freeze_steps}; give at least 1, and freeze beside it")
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.checkpoints.weights import dtype_of
-from anymodal.config.validators import at_least, between, whole
 from anymodal.crops import Crop
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
@@ -20,45 +19,14 @@ from anymodal.errors import ConfigError, DataError, system_errors
 from anymodal.modality import Modality
 from anymodal.nn.distributed import world
 from anymodal.plugins.registry import registry
-from anymodal.teachers.towers import PictureTower, TextTower, TowerConfig, save_tower
+from anymodal.teachers.config import TowerConfig
+from anymodal.teachers.towers import PictureTower, TextTower, save_tower
 from anymodal.text import Vocabulary
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.objective import MeanOf
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.teachers.config import TeacherRun, check_one_process
 from anymodal.training.teachers.objectives import Contrastive, Distillation
-
-
-@attrs.frozen(kw_only=True)
-class TeacherRun:
-    """Trains a teacher on the aligned folder `data`, or its first `count` samples.
-
-    `modalities` maps names to settings; the first is what the teacher reads. With several the `objective` is
-    "contrastive", with one "distillation" over `views` crops of at least `smallest` of the picture. Texts are read with
-    `vocabulary`. The result is stored in `dtype`.
-    """
-
-    data: Path
-    modalities: dict[str, dict[str, Any]]
-    objective: Literal["contrastive", "distillation"]
-    tower: TowerConfig
-    training: TrainingSettings
-    vocabulary: Path | None = None
-    count: int | None = None
-    views: int = attrs.field(default=2, validator=[whole, at_least(2)])
-    smallest: float = attrs.field(default=0.3, validator=between(0, 1, above=True))
-    dtype: str = "float32"
-    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
-
-    def __attrs_post_init__(self) -> None:
-        several = len(self.modalities) > 1
-        if not self.modalities or several != (self.objective == "contrastive"):
-            raise ConfigError(
-                f"{self.objective} over {len(self.modalities)} modalities: it takes one, contrastive more"
-            )
-        if self.training.accumulate > 1:
-            raise ConfigError("a teacher compares the samples of a batch with each other; leave accumulate at 1")
-        dtype_of(self.dtype)
 
 
 @attrs.frozen(eq=False)
@@ -161,8 +129,7 @@ def train_teacher(config: TeacherRun, out: Path, *, resume: bool = False, verbos
         DataError: the data lack a modality, or too much of them is unusable.
     """
     with world() as processes, claimed(out / "run", processes, resume):
-        if processes.size > 1:
-            raise ConfigError(f"a teacher is trained by one process, not {processes.size}; start it without torchrun")
+        check_one_process(processes.size)
         return _train(config, out, resume, verbose)
 
 

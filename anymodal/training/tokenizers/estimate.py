@@ -25,7 +25,8 @@ from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.diffusion import build, tokenizer_on_meta
 from anymodal.tokenizers.quantizers.config import CosineConfig, ProductConfig
 from anymodal.training.multimodal.estimate import BFLOAT16, FLOAT32, Memory, short, shown_memory
-from anymodal.training.tokenizers.recipe import TokenizerRun, described
+from anymodal.training.tokenizers.config import TokenizerRun
+from anymodal.training.tokenizers.recipe import described
 
 
 @attrs.frozen

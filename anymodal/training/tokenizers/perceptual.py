@@ -10,34 +10,15 @@ from __future__ import annotations
 import inspect
 from importlib.util import find_spec
 
-import attrs
 import torch
-from attrs.validators import optional
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymodal.config.validators import at_least, positive, whole
 from anymodal.errors import CheckpointError, ConfigError, one_line
+from anymodal.training.tokenizers.config import PerceptualConfig
 
 EXTRA = "anymodal[label]"
 LAYERS = 4  # compared where none are named
-
-
-@attrs.frozen(kw_only=True)
-class PerceptualConfig:
-    """A perceptual loss beside the loss of a tokenizer for pictures of three channels.
-
-    network: a Hub repository or a folder, for example facebook/convnextv2-nano-22k-224 or facebook/dinov2-small.
-    layers: numbers of the hidden states to compare, 0 for what enters the first layer; without any, the ends of the
-        four quarters of the network.
-    weight: of this loss beside the other, which has weight 1.
-    size: pixels to which the sides of pictures are resized for the network; without it they stay as they are.
-    """
-
-    network: str
-    layers: tuple[int, ...] = ()
-    weight: float = attrs.field(default=1.0, validator=positive)
-    size: int | None = attrs.field(default=None, validator=optional([whole, at_least(1)]))
 
 
 class PerceptualLoss(nn.Module):

@@ -12,9 +12,6 @@ import attrs
 import torch
 
 from anymodal.checkpoints.tokenizer import AnyTokenizer, load_tokenizer, save_tokenizer, tokenizer_record
-from anymodal.config.tables import init_fields
-from anymodal.config.validators import at_least, whole
-from anymodal.data.config import CropConfig
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest, system_errors
 from anymodal.modality import Modality
@@ -22,7 +19,6 @@ from anymodal.nn.distributed import World, world
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import (
     MLPConfig,
-    NoiseConfig,
     TokenizerConfig,
     UNetConfig,
     UViTConfig,
@@ -32,73 +28,11 @@ from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Runtime
-from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
-from anymodal.training.tokenizers.perceptual import PerceptualConfig, PerceptualLoss
+from anymodal.training.tokenizers.config import TokenizerRun
+from anymodal.training.tokenizers.perceptual import PerceptualLoss
 from anymodal.training.tokenizers.run import fit_tokenizer
-from anymodal.training.tokenizers.vocabulary import VocabularyConfig, train_vocabulary
-
-SIZES = ("size", "latent", "codebooks")  # of a quantizer, settings of the modality
-
-
-@attrs.frozen(kw_only=True)
-class TokenizerRun:
-    """Trains the tokenizer of `modality` on `data`, or the vocabulary on its texts.
-
-    `data` is an aligned folder or a folder of sharded tars, also behind an address such as s3://bucket/data.
-
-    `settings` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
-    tokenizer's config. `quantizer` takes the place of the modality's own: its `kind`, and settings of that kind
-    (`anymodal.tokenizers.quantizers.config`) besides its sizes, which are the modality's. `loss` defaults to the
-    modality's own; `perceptual` adds a second one to it. Pictures are the centered square, mirrored half of the time
-    with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn for each step; without them all have the
-    modality's size.
-
-    A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
-    encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
-
-    `start` is the folder of a trained tokenizer that goes on learning, with the settings it has where none are given;
-    what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes`
-    names the tokenizer they belong to.
-    """
-
-    modality: str
-    data: str
-    settings: dict[str, Any] = attrs.field(factory=dict)
-    encoder: dict[str, Any] | None = None
-    decoder: dict[str, Any] | None = None
-    unet: UNetConfig | None = None
-    uvit: UViTConfig | None = None
-    noise: NoiseConfig = attrs.field(factory=NoiseConfig)
-    codes: Path | None = None
-    start: Path | None = None
-    quantizer: dict[str, Any] | None = None
-    options: dict[str, Any] = attrs.field(factory=dict)
-    training: TrainingSettings | None = None
-    loss: str | None = None
-    perceptual: PerceptualConfig | None = None
-    sizes: tuple[int, ...] = ()
-    crop: CropConfig | None = None
-    flip: bool = True
-    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
-    vocabulary: VocabularyConfig | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.quantizer is not None:
-            _check_quantizer(self.quantizer)
-
-
-def _check_quantizer(block: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a kind that does not exist, and for keys that it does not have."""
-    known = [name for name in init_fields(QUANTIZERS[QUANTIZERS.name_of(block)]) if name not in SIZES]
-    for key in block:
-        if key in SIZES:
-            raise ConfigError(f"quantizer: {key} is among the settings of the modality; give it there")
-        if key not in (QUANTIZERS.tag, *known):
-            kind = QUANTIZERS.name_of(block)
-            raise ConfigError(
-                f"quantizer: the kind {kind!r} has no {key!r}{nearest(key, known)}; it has {', '.join(known) or 'none'}"
-            )
+from anymodal.training.tokenizers.vocabulary import train_vocabulary
 
 
 @system_errors(DataError)

@@ -6,35 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
-
-from anymodal.config.validators import at_least, count, each, whole
 from anymodal.data.files.values import ValueSource
 from anymodal.data.report import problem_line, too_many
-from anymodal.errors import ConfigError, DataError
+from anymodal.errors import DataError
 from anymodal.files import write_text
 from anymodal.modality import Modality
-from anymodal.text import VALUE_NAMES, Vocabulary
+from anymodal.text import Vocabulary
+from anymodal.training.tokenizers.config import VocabularyConfig
 
 MAX_BAD = 0.01  # share of texts that may be unreadable, as `TrainingSettings.max_bad`
-
-
-@attrs.frozen(kw_only=True)
-class VocabularyConfig:
-    """Size of a vocabulary: all ids, value tokens of each of v0..v3, sentinels; and words that stay whole.
-
-    `kinds` are the numbers of value tokens of v0, v1, v2 and v3 where they differ.
-    """
-
-    size: int = attrs.field(default=30_000, validator=count())
-    bins: int = attrs.field(default=1000, validator=count())
-    kinds: tuple[int, ...] = attrs.field(default=(), validator=each(count()))
-    sentinels: int = attrs.field(default=200, validator=[whole, at_least(0)])
-    words: tuple[str, ...] = ()
-
-    def __attrs_post_init__(self) -> None:
-        if len(self.kinds) not in (0, VALUE_NAMES):
-            raise ConfigError(f"vocabulary: kinds must be {VALUE_NAMES} numbers of at least 1, got {list(self.kinds)}")
 
 
 def train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Modality, out: Path) -> Path:

@@ -13,7 +13,7 @@ from small_runs import MODEL, STEPS
 
 from anymodal.config import load_config, plain_config
 from anymodal.training.multimodal.config import TrainConfig
-from anymodal.training.tokenizers.recipe import TokenizerRun
+from anymodal.training.tokenizers.config import TokenizerRun
 from fuzz.subjects.base import Subject
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"

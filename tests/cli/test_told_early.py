@@ -1,0 +1,123 @@
+"""What is wrong with a command is told before torch is imported, in every command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_runs import ALONE, MODEL, STEPS, write_yaml
+
+from anymodal.cli.main import COMMANDS
+from anymodal.plugins.registry import registry
+
+RUNNER = """
+import contextlib, io, json, sys
+from anymodal.cli.main import main
+
+found = []
+for words in json.loads(sys.argv[1]):
+    said, code = io.StringIO(), 0
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main(words)
+        except SystemExit as ended:
+            code = ended.code
+    found.append([code, said.getvalue(), "torch" in sys.modules])
+print(json.dumps(found))
+"""
+CASES = [
+    (["generate", "rgb=nosuch.jpg", "--to", "depth"], "no such file: nosuch.jpg"),
+    (["generate", "nosuch/*.jpg", "--to", "depth", "--out", "out"], "has no files"),
+    (["generate", "rgb=text.jpg", "--to", "depth"], "not a picture"),
+    (["generate", "rgb=nosuch.jpg", "--to", "depth", "--model", "4m-21-b"], "no such file: nosuch.jpg"),
+    (["generate", "rbg=good.png", "--to", "depth"], "did you mean 'rgb'"),
+    (["generate", "rgb=good.png", "--to", "dpeth"], "did you mean 'depth'"),
+    (["generate", "rgb=good.png", "--to", "dpeth", "--model", "4m-21-b"], "did you mean 'depth'"),
+    (["generate", "rgb=good.png", "--to", "depth", "--model", "tniy"], "did you mean 'tiny'"),
+    (["generate", "rgb=good.png", "--to", "depth", "--set", "depth.stpes=4"], "did you mean 'steps'"),
+    (["generate", "rgb=good.png", "--to", "depth", "--temperature", "-1"], "temperature"),
+    (["generate", "rgb=good.png", "--to", "depth", "--device", "my gpu"], "is no device"),
+    (["generate", "rgb=good.png", "--to", "depth", "--dtype", "float8"], "float8"),
+    (["generate", "rgb=good.png", "--to", "depth", "--out", "text.jpg"], "is not a folder"),
+    (["train", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
+    (["train", "broken.yaml", "--out", "out"], "broken.yaml"),
+    (["train", "misspelled.yaml", "--out", "out"], "did you mean 'steps'"),
+    (["train", "homeless.yaml", "--out", "out"], "nosuch"),
+    (["train", "good.yaml", "--out", "text.jpg"], "is not a folder"),
+    (["train", "good.yaml", "--out", "out", "--set", "training.lr=fast"], "lr"),
+    (["train-tokenizer", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
+    (["train-tokenizer", "good.yaml", "--out", "out"], "is for `anymodal train`"),
+    (["train-tokenizer", "tokenizer.yaml", "--out", "out"], "no such folder: nosuch"),
+    (["train-tokenizer", "tokenizer.yaml", "--out", "out", "--set", "modality=dpeth"], "did you mean 'depth'"),
+    (["train-teacher", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
+    (["train-teacher", "teacher.yaml", "--out", "out"], "no such folder: nosuch"),
+    (["tokenize", "nosuch", "--config", "good.yaml", "--out", "out"], "no such folder: nosuch"),
+    (["tokenize", "pictures", "--config", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
+    (["label", "nosuch", "--with", "canny_edge", "--out", "out"], "no such folder: nosuch"),
+    (["label", "pictures", "--with", "cany_edge", "--out", "out"], "did you mean 'canny_edge'"),
+    (["label", "pictures", "--with", "tniy:depth", "--out", "out"], "did you mean 'tiny'"),
+    (["label", "pictures", "--with", "tiny:dpeth", "--out", "out"], "did you mean 'depth'"),
+    (["label", "empty", "--with", "canny_edge", "--out", "out"], "has no pictures"),
+    (["label", "pictures", "--with", "canny_edge", "--set", "depth.high=2", "--out", "out"], "is not made"),
+    (["data", "check", "nosuch"], "no such folder: nosuch"),
+    (["data", "check", "pictures", "--config", "misspelled.yaml"], "did you mean 'steps'"),
+    (["data", "check", "empty"], "has no folder"),
+    (["convert", "nosuch", "there"], "no such file or folder: nosuch"),
+    (["convert", "empty", "there"], "config.json"),
+    (["convert", "pictures", "there", "--to", "forum"], "did you mean 'fourm'"),
+    (["modalities", "dpeth"], "did you mean 'depth'"),
+    (["models", "--nosuch"], "--nosuch"),
+    (["doctor", "--timeout", "never"], "never"),
+    (["plugin", "new", "Bad Name"], "Bad Name"),
+    (["plugin", "new", "good", "--family", "imgae"], "did you mean 'image'"),
+    (["plugin", "check", "dpeth"], "dpeth"),
+    (["scenes", "--count", "1", "--out", "text.jpg"], "text.jpg"),
+    (["nosuch"], "no command 'nosuch'"),
+]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> list[tuple[int, str, bool]]:
+    """The exit code of every case, what it said, and whether torch was imported by then; all in one process."""
+    work = tmp_path_factory.mktemp("work")
+    for folder in ("empty", "pictures/rgb"):
+        (work / folder).mkdir(parents=True)
+    from PIL import Image
+
+    Image.new("RGB", (32, 32)).save(work / "good.png")
+    Image.new("RGB", (32, 32)).save(work / "pictures/rgb/0.png")
+    (work / "text.jpg").write_text("no picture")
+    (work / "broken.yaml").write_text("modalities: [")
+    component = {"inputs": {"rgb": 1}, "targets": {"depth": 1}}
+    masking = {"input_tokens": 8, "target_tokens": 8, "components": [component]}
+    good = {"tokenizers": "empty", "data": "pictures", "model": MODEL, "masking": masking, "training": STEPS}
+    modalities = {"rgb": {}, "depth": {}}
+    write_yaml(work / "good.yaml", modalities=modalities, **good)
+    wrong = {key: value for key, value in STEPS.items() if key != "steps"}
+    write_yaml(work / "misspelled.yaml", modalities=modalities, **{**good, "training": {**wrong, "stepps": 2}})
+    write_yaml(work / "homeless.yaml", modalities=modalities, **{**good, "data": "nosuch"})
+    write_yaml(work / "tokenizer.yaml", modality="depth", data="nosuch", training=STEPS)
+    teacher = {"objective": "distillation", "tower": {}, "training": STEPS, "modalities": {"rgb": {}}}
+    write_yaml(work / "teacher.yaml", data="nosuch", **teacher)
+    words = json.dumps([words for words, _ in CASES])
+    ran = subprocess.run(
+        [sys.executable, "-c", RUNNER, words], cwd=work, env=ALONE, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    left = {path.name for path in Path(work).iterdir()}
+    assert not left & {"out", "there", "good", "bad_name"}
+    return [tuple(each) for each in json.loads(ran.stdout)]
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[" ".join(words) for words, _ in CASES])
+def test_mistakes_are_told_before_torch_is_imported(told, number):
+    code, said, heavy = told[number]
+    assert code == 2 and said.startswith("error: ") and said.count("\n") == 1 and CASES[number][1] in said
+    assert not heavy
+
+
+def test_every_command_is_tried():
+    assert {words[0] for words, _ in CASES} >= {*COMMANDS, *registry().commands()}
