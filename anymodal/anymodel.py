@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 import numpy as np
@@ -25,8 +25,12 @@ from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
 from anymodal.outputs import Outputs
+from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet, collate
+
+if TYPE_CHECKING:
+    from anymodal.training.history import History
 
 Progress = Callable[[GenerationStep], None]
 TargetOptions = Mapping[str, SamplingOptions]
@@ -34,6 +38,8 @@ TargetOptions = Mapping[str, SamplingOptions]
 
 class AnyModel:
     """One model over a set of modalities. Make one with `anymodal.load`, or from a `ModalitySet` to train it."""
+
+    history: History | None = None  # the losses of a model that `anymodal.fit` made
 
     def __init__(
         self, modalities: ModalitySet, transformer: Transformer | ModelConfig, about: About | None = None
@@ -216,10 +222,12 @@ class AnyModel:
 
     def _finished(self, batch: Batch, progress: Progress | None) -> dict[int, Outputs]:
         """The outputs of a batch by the numbers of its samples."""
-        for step in batch.steps(self.transformer):
-            if progress is not None:
-                progress(step)
-        return {number: Outputs(self.modalities, *made) for number, *made in batch.results()}
+        with task("generating", len(batch.plan) * len(batch.numbers)) as now:
+            for step in batch.steps(self.transformer):
+                now.advance(int(step.done), f"{step.target} {step.step}/{step.total}")
+                if progress is not None:
+                    progress(step)
+            return {number: Outputs(self.modalities, *made) for number, *made in batch.results()}
 
     def upscale(
         self,
@@ -395,6 +403,6 @@ def load(
         load_tokenizer=load_tokenizer,
     )
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with system_errors(CheckpointError, f"{brief(name)} cannot be read"):
+    with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name)} cannot be read"):
         bundle = load_bundle(name, options, revision)
-    return AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)
+        return AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)

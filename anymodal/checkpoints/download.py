@@ -11,7 +11,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from anymodal.checkpoints.hub_cache import COMMIT, RepositoryCache, has_hash
 from anymodal.checkpoints.hub_errors import Request, clear_errors, hub_endpoint, is_definite
 from anymodal.errors import CheckpointError
 from anymodal.files import MAX_TEXT_BYTES
+from anymodal.progress import Task, task
 
 ETAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,127}")
 LONGEST_ADDRESS = 8192
@@ -162,8 +164,9 @@ def _fetch(answer: Answer, path: Path, token: str | bool | None) -> None:
     headers = {**build_hf_headers(token=token), "Accept-Encoding": "identity"}
     if urlsplit(answer.address).netloc != urlsplit(hub_endpoint()).netloc:
         headers.pop("authorization", None)  # a token is for the Hub alone
-    with path.open("ab") as file:
-        bounded = _Bounded(file, answer.size, answer.request)
+    what = f"downloading {answer.request.file}"
+    with path.open("ab") as file, task(what, answer.size, start) as now, _without_bars():
+        bounded = _Bounded(file, answer.size, answer.request, now)
         http_get(
             answer.address,
             bounded,  # type: ignore[arg-type]
@@ -178,18 +181,35 @@ def _fetch(answer: Answer, path: Path, token: str | bool | None) -> None:
         raise damaged(answer.request)
 
 
-class _Bounded:
-    """A file that takes no more than `size` bytes, however many a server sends."""
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No bars of huggingface_hub, for downloads are shown as all other work is."""
+    from huggingface_hub import utils
 
-    def __init__(self, file: IO[bytes], size: int, request: Request) -> None:
-        self._file, self._size, self._request = file, size, request
+    off = utils.are_progress_bars_disabled()  # type: ignore[attr-defined]
+    utils.disable_progress_bars()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if not off:
+            utils.enable_progress_bars()  # type: ignore[attr-defined]
+
+
+class _Bounded:
+    """A file that takes no more than `size` bytes, however many a server sends, and tells a task how many it has."""
+
+    def __init__(self, file: IO[bytes], size: int, request: Request, task: Task) -> None:
+        self._file, self._size, self._request, self._task = file, size, request, task
 
     def write(self, data: bytes) -> int:
         if self._file.tell() + len(data) > self._size:
             self._file.truncate(0)
             request = self._request
             raise CheckpointError(f"{request.wanted} of {request} is longer than {hub_endpoint()} states; try again")
-        return self._file.write(data)
+        written = self._file.write(data)
+        done = self._file.tell()
+        self._task.update(done, f"{done / 1e6:.1f} of {self._size / 1e6:.1f} MB")
+        return written
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

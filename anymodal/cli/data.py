@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -62,12 +60,7 @@ def check(
         settings = load_config(config, TrainConfig, overrides)
         check_modalities(settings.modalities)
         modalities = build_set(settings.modalities, settings.tokenizers).modalities
-    with contextlib.ExitStack() as stack:
-
-        def begin(samples: int) -> Callable[[int], None]:
-            return stack.enter_context(output.progress(samples, "checking"))
-
-        report = check_dataset(path, modalities, folders, count, begin)
+    report = check_dataset(path, modalities, folders, count)
     if sheet is not None:
         from anymodal.data.sheet import write_sheet
 

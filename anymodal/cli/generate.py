@@ -91,9 +91,7 @@ def generate(
 
     asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common)
     source = ModelSource(model, load)
-    made = generate_dataset(
-        source, given.files, asked, out, texts=given.texts, batch=batch, progress=output.progress, **run
-    )
+    made = generate_dataset(source, given.files, asked, out, texts=given.texts, batch=batch, **run)
     say_made(output, made, out)
     if made is not None:
         output.next(f"anymodal data check {out}")
@@ -118,13 +116,7 @@ def _generate_one(
     known = loaded.accept(truth)
     wanted = chosen_targets(loaded.modalities, names, list(given.values))
     ready = time.perf_counter()
-    with output.progress(len(wanted), "generating") as advance:
-        result = loaded.generate(
-            given.values,
-            wanted,
-            progress=lambda step: advance(int(step.done), f"{step.target} {step.step}/{step.total}"),
-            **how,
-        )
+    result = loaded.generate(given.values, wanted, **how)
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
     for name in result:

@@ -77,9 +77,7 @@ def label(
     check_data(data)
     check_folder(out)
     wanted = {name: checkpoint or None for name, _, checkpoint in (each.partition("=") for each in labelers)}
-    summary = label_dataset(
-        data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, progress=output.progress, **run
-    )
+    summary = label_dataset(data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, **run)
     say_made(output, summary, out)
     if summary is not None:
         output.next(f"anymodal tokenize {out} --config CONFIG --out tokens")

@@ -6,16 +6,17 @@ which of the two is printed. Tables are drawn when a person looks and are tab-se
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from anymodal.progress import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,23 +68,6 @@ class Output:
         if sys.stderr.isatty() and not self.as_json:
             click.echo(f"next: {command}", err=True)
 
-    @contextlib.contextmanager
-    def progress(self, total: int, what: str) -> Iterator[Callable[..., None]]:
-        """A bar on stderr, when that is a terminal; the value is called with the number of steps just done.
-
-        A second argument says what is being done from now on.
-        """
-        if not sys.stderr.isatty():
-            yield lambda steps, what=None: None
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda steps, what=None: bar.update(task, advance=steps, description=what)
-
 
 def _drawn(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Table:
     """A table that cuts nothing off: lines of prose break between words, and names, which have no spaces, do not break.
@@ -122,12 +106,14 @@ def _own_stdout() -> TextIO | None:
 
 
 def with_output(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flag `--json`, and an `Output` as its first argument."""
+    """Give a command the flags `--json` and `--quiet`, and an `Output` as its first argument."""
 
+    @click.option("--quiet", is_flag=True, help="Show no progress.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
     @functools.wraps(function)
-    def command(*arguments: Any, as_json: bool, **options: Any) -> Any:
-        return function(Output(as_json), *arguments, **options)
+    def command(*arguments: Any, as_json: bool, quiet: bool, **options: Any) -> Any:
+        with shown("quiet" if quiet else None):
+            return function(Output(as_json), *arguments, **options)
 
     return command
 

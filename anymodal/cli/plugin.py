@@ -10,6 +10,7 @@ from anymodal.cli.output import Output, with_output
 from anymodal.cli.plugin_new import new
 from anymodal.plugins.discovery import PARTS
 from anymodal.plugins.registry import registry
+from anymodal.progress import task
 
 
 @click.group()
@@ -58,10 +59,10 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     chosen, results = rule_numbers(profile), []
     for inspection in map(Inspection, targets):
         name = inspection.subject.target.name
-        with output.progress(len(chosen), name) as advance:
+        with task(f"checking {name}", len(chosen)) as now:
             for number in chosen:
                 results.append(inspection.judge(number))
-                advance(1)
+                now.advance()
     for line in summary(results):
         output.line(line)
     counts = {status: sum(r.status == status for r in results) for status in ("passed", "failed", "warned", "skipped")}

@@ -14,6 +14,7 @@ from anymodal.cli.checks import check_folder
 from anymodal.cli.options import DRY_RUN_OPTIONS, TRAINING_OPTIONS, with_options
 from anymodal.cli.output import Output
 from anymodal.errors import ConfigError
+from anymodal.progress import is_quiet
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -60,7 +61,7 @@ class Request:
             raise click.UsageError("missing option '--out'", click.get_current_context())
         else:
             check_folder(self.out)
-            report(output, run(config, self.out, resume=self.resume, verbose=True), self.out)
+            report(output, run(config, self.out, resume=self.resume, verbose=not is_quiet()), self.out)
 
 
 def _check_command(path: Path) -> None:

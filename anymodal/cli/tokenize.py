@@ -87,7 +87,6 @@ def tokenize(
         out,
         crops=Crops(crops, scale, flip=flip, seed=seed),
         count=count,
-        progress=output.progress,
         **run,
     )
     say_made(output, summary, out)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anymodal.data.config import DataConfig
 from anymodal.data.report import Report
-from anymodal.data.sources.base import Begin, no_progress
 from anymodal.data.sources.open import layout_of_dataset
 from anymodal.errors import DataError, system_errors
 from anymodal.modality import Modality
+from anymodal.progress import task
 
 
 @system_errors(DataError)
@@ -19,7 +19,6 @@ def check_dataset(
     modalities: Mapping[str, Modality] | None = None,
     names: Mapping[str, str] | None = None,
     count: int | None = None,
-    begin: Begin = no_progress,
 ) -> Report:
     """Read a whole dataset, or its first samples.
 
@@ -28,7 +27,6 @@ def check_dataset(
         modalities: those to look for, all installed ones by default; stored grids need those with their sizes.
         names: the folders, or columns, of modalities or streams that are named otherwise there.
         count: only the first samples.
-        begin: called with the number of samples; what it returns is called with the number of those just read.
 
     Returns:
         What it holds, and every kind of problem with a few examples.
@@ -38,4 +36,10 @@ def check_dataset(
         ConfigError: `names` does not fit the modalities.
     """
     config = DataConfig(path=str(path), names=names or {}, count=count)
-    return layout_of_dataset(config.path).check(config, modalities, begin)
+    with task("checking") as now:
+
+        def begin(samples: int) -> Callable[[int], None]:
+            now.expect(samples)
+            return now.advance
+
+        return layout_of_dataset(config.path).check(config, modalities, begin)

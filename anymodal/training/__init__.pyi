@@ -1,6 +1,8 @@
 from .engine import Engine as Engine
 from .engine import Runtime as Runtime
 from .engine import WeightFacts as WeightFacts
+from .history import History as History
+from .history import TrainingStep as TrainingStep
 from .in_memory import fit as fit
 from .multimodal.config import EvaluationConfig as EvaluationConfig
 from .multimodal.config import TrainConfig as TrainConfig

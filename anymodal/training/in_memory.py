@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from anymodal.text import Vocabulary
 from anymodal.tokenizers.config import plain_config
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet, collate
-from anymodal.training.engine import Engine
+from anymodal.training.engine import Engine, Runtime
+from anymodal.training.history import History, HistoryTracker, TrainingStep
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
@@ -39,6 +40,7 @@ def fit(
     dim: int = 96,
     batch_size: int = 16,
     seed: int = 0,
+    progress: Callable[[TrainingStep], None] | None = None,
 ) -> AnyModel:
     """A model that generates each modality of the set from the others, trained on samples that have all of them.
 
@@ -52,9 +54,10 @@ def fit(
         dim: width of the model and of its tokenizers.
         batch_size: samples an update.
         seed: of weights, masks and the order of samples.
+        progress: is called with a `TrainingStep` now and then.
 
     Returns:
-        The model, ready to generate.
+        The model, ready to generate; `model.history` has the losses, and `model.history.plot()` draws them.
 
     Raises:
         ConfigError: there are no samples, or one lacks a modality.
@@ -69,11 +72,13 @@ def fit(
     config = ModelConfig(dim=dim, encoder_depth=2, decoder_depth=2, heads=4)
     values = [modalities.accept(sample) for sample in samples]
     settings = _settings(steps, batch_size)
+    history = History()
     for modality in modalities:
         if modality.tokenizer is None and modality.has_tokenizer:
             plan = _settings(tokenizer_steps, batch_size)
             _warn_of_little(f"the tokenizer of {modality.name}", "tokenizer_steps", plan, len(values))
-            _fit_tokenizer(modality, [value[modality.name] for value in values], dim, plan, seed)
+            told = Runtime(trackers=(HistoryTracker(history, modality.name, plan.steps, progress),))
+            _fit_tokenizer(modality, [value[modality.name] for value in values], dim, plan, seed, told)
     vocabulary = modalities.vocabulary or _fit_vocabulary(modalities, values)
     together = ModalitySet(modalities, vocabulary)
     model = AnyModel(together, config)
@@ -87,8 +92,11 @@ def fit(
         component = masker.component(rng)
         return Batch(collate([masker(tokens[index], rng, component) for index in order(step)], together.layout))
 
-    Engine(model.transformer, settings).run(step_batches(batch, steps), MaskedLoss(together.layout))
+    told = Runtime(trackers=(HistoryTracker(history, "model", steps, progress),))
+    engine = Engine(model.transformer, settings, runtime=told)
+    engine.run(step_batches(batch, steps), MaskedLoss(together.layout))
     model.transformer.eval()
+    model.history = history
     return model
 
 
@@ -102,16 +110,19 @@ def _warn_of_little(what: str, argument: str, plan: TrainingSettings, samples: i
 
 def _settings(steps: int, batch_size: int) -> TrainingSettings:
     schedule = CosineSchedule(warmup_steps=steps // 10)
-    return TrainingSettings(steps, batch_size, 2e-3, schedule=schedule, precision="float32")
+    often = max(1, steps // 50)  # for the history
+    return TrainingSettings(steps, batch_size, 2e-3, schedule=schedule, precision="float32", log_every=often)
 
 
-def _fit_tokenizer(modality: Any, values: list[Any], dim: int, settings: TrainingSettings, seed: int) -> None:
+def _fit_tokenizer(
+    modality: Any, values: list[Any], dim: int, settings: TrainingSettings, seed: int, told: Runtime
+) -> None:
     tensors = [part for value in values for part in modality.parts(value)] or [modality.preprocess(values[0])]
     inputs = torch.from_numpy(np.stack(tensors))
     order = EpochOrder(len(inputs), settings.batch_size, seed)
     batches = step_batches(lambda step: inputs[order(step)], settings.steps)
     tokenizer = build(plain_config(modality, dim, heads=4))
-    modality.tokenizer = fit_tokenizer(tokenizer, batches, modality.loss, settings)
+    modality.tokenizer = fit_tokenizer(tokenizer, batches, modality.loss, settings, runtime=told)
 
 
 def _fit_vocabulary(modalities: ModalitySet, values: list[dict[str, Any]]) -> Vocabulary | None:

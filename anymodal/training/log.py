@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Any
 
 import torch
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.text import Text
 from torch import Tensor
 
 from anymodal.data.schema import is_count
@@ -29,11 +25,11 @@ from anymodal.durable import sync
 from anymodal.errors import DataError, cause, system_errors
 from anymodal.files import replacing
 from anymodal.nn.distributed import World
+from anymodal.progress import Task, has_bars, say, task
 from anymodal.training.trackers import Tracker
 
 LONGEST_LINE = 64 * 1024  # bytes
 LONGEST_RUN = 1e10  # seconds
-LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
 class MetricMeans:
@@ -117,19 +113,6 @@ def _seconds(records: Sequence[Mapping[str, Any]]) -> float:
     return 0.0
 
 
-class _Bar(Progress):
-    """A bar, and below it the numbers of the last line."""
-
-    def __init__(self, console: Console) -> None:
-        self.numbers = ""
-        columns = (BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(*columns, console=console, refresh_per_second=2, expand=True)
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
-        yield Text(self.numbers)
-
-
 class TrainingLog:
     """Writes the log files and draws progress: a bar on a terminal, else a line now and then if `verbose`.
 
@@ -149,11 +132,11 @@ class TrainingLog:
     ) -> None:
         self.path, self.step, self.steps, self.samples = path, step, steps, samples
         self.verbose, self.quiet, self.trackers = verbose, quiet, tuple(trackers)
-        self.console = Console(stderr=True, quiet=quiet)
-        self.started = self.last_line = self.last_time = time.monotonic()
+        self.started = self.last_time = time.monotonic()
         self.last_step = step
         self.earlier = self.waiting = 0.0
-        self.progress: _Bar | None = None
+        self.task: Task | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> TrainingLog:
         if self.path is not None:
@@ -162,17 +145,14 @@ class TrainingLog:
             if (problems := self.path.with_name("problems.jsonl")).exists():
                 _drop_lines_past(problems, self.step)
             self.earlier = _seconds(kept)
-        if sys.stderr.isatty() and not self.quiet:
-            self.progress = _Bar(self.console)
-            self.task = self.progress.add_task("training", total=self.steps, completed=self.step)
-            self.progress.start()
+        if not self.quiet:
+            self.task = self._stack.enter_context(task("step", self.steps, self.step, keep=self.verbose))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.progress is not None:
-            self.progress.stop()
+        self._stack.close()
 
     @property
     def _evaluations(self) -> Path:
@@ -189,8 +169,8 @@ class TrainingLog:
     def advance(self, step: int) -> None:
         """Move the bar."""
         self.step = step
-        if self.progress is not None:
-            self.progress.update(self.task, completed=step)
+        if self.task is not None:
+            self.task.update(step)
 
     def waited(self, seconds: float) -> None:
         """Note how long training waited for data."""
@@ -198,8 +178,8 @@ class TrainingLog:
 
     def say(self, text: str) -> None:
         """A line for people, above the bar."""
-        if self.progress is not None or self.verbose:
-            self.console.print(text, highlight=False, soft_wrap=True)
+        if not self.quiet and (self.verbose or has_bars()):
+            say(text)
 
     def write(self, metrics: Mapping[str, float]) -> None:
         """Append the line of the present step."""
@@ -214,7 +194,9 @@ class TrainingLog:
             )
         for tracker in self.trackers:
             tracker.numbers(self.step, {**metrics, **speed})
-        self._show(metrics, rate, now)
+        text = "  ".join([*(f"{name} {value:.4g}" for name, value in metrics.items()), f"{rate:.0f} samples/s"])
+        if self.task is not None:
+            self.task.update(self.step, text)
 
     def write_evaluation(self, metrics: Mapping[str, float]) -> None:
         """Append the line of an evaluation at the present step."""
@@ -224,14 +206,6 @@ class TrainingLog:
             tracker.numbers(self.step, {f"evaluation/{name}": value for name, value in metrics.items()})
         if "loss" in metrics:
             self.say(f"step {self.step}/{self.steps}  evaluation: loss {metrics['loss']:.4g}")
-
-    def _show(self, metrics: Mapping[str, float], rate: float, now: float) -> None:
-        text = "  ".join([*(f"{name} {value:.4g}" for name, value in metrics.items()), f"{rate:.0f} samples/s"])
-        if self.progress is not None:
-            self.progress.numbers = text
-        elif self.verbose and (now - self.last_line >= LINE_EVERY or self.step >= self.steps):
-            self.last_line = now
-            self.say(f"step {self.step}/{self.steps}  {text}")
 
 
 def _line(record: Mapping[str, float]) -> str:

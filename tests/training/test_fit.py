@@ -36,6 +36,25 @@ def test_a_set_by_name_trains_and_generates(monkeypatch):
     assert out["thermal"].shape == (224, 224) and isinstance(out["caption"], str)
 
 
+def test_every_target_is_told_and_kept_in_a_history_that_draws_itself():
+    settings = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
+    members = [
+        am.image("thermal", channels=1, low=233, high=393)(**settings),
+        am.registry().modality("rgb")(**settings),
+    ]
+    told = []
+    model = fit(
+        am.ModalitySet([*members, "caption"]), samples(4), steps=6, tokenizer_steps=4, dim=32, progress=told.append
+    )
+    assert model.history is not None and list(model.history) == told
+    steps = {name: [step.step for step in steps] for name, steps in model.history.targets.items()}
+    assert steps == {"thermal": [1, 2, 3, 4], "rgb": [1, 2, 3, 4], "model": [1, 2, 3, 4, 5, 6]}
+    assert all(step.total == len(steps[step.target]) and step.loss > 0 and step.partial is None for step in told)
+    assert repr(model.history).startswith("History(thermal ")
+    drawn = model.history.plot(320, 200)
+    assert drawn.size == (320, 200) and len(drawn.getcolors(320 * 200)) > 4 and model.history._repr_png_()
+
+
 def test_a_small_set_learns():
     settings = {"size": 32, "patch": 8, "codebook": 16, "latent": 4}
     thermal = am.image("thermal", channels=1, low=233, high=393)(**settings)

@@ -205,6 +205,7 @@ def _serve(pipe: Connection, make: MakeWorker, number: int) -> None:
     """The life of a worker process: until it is ended, or the other end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     os.environ["OMP_NUM_THREADS"] = "1"  # one core each
+    os.environ["ANYMODAL_PROGRESS"] = "quiet"  # the first process speaks for all
     if "torch" in sys.modules:
         import torch
 
@@ -227,6 +228,7 @@ class _RayWorker:
 
     @cached_property
     def worker(self) -> Worker:
+        os.environ["ANYMODAL_PROGRESS"] = "quiet"
         return self.make(0)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from anymodal.data.jobs.manifest import Plan
 from anymodal.data.jobs.outputs import File, file_of, noting, paths, remove_earlier, write_files
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS
-from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
+from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
 from anymodal.generation.plan import chosen_targets, make_plan
 from anymodal.modality import Modality
@@ -67,7 +67,6 @@ def generate_dataset(
     executor: str = "local",
     workers: int | None = 1,
     max_bad: float = 0.01,
-    progress: Progress = no_progress,
 ) -> Summary | None:
     """Generate modalities from files into an aligned folder `out`, or go on with it, or add modalities to it.
 
@@ -81,7 +80,7 @@ def generate_dataset(
         texts: by modality, inputs that are the same for all samples.
         batch: samples that go through the model together.
         shard_size: samples that are finished together; an interrupted run loses no more than these.
-        executor, workers, max_bad, progress: as for `tokenize_dataset`.
+        executor, workers, max_bad: as for `tokenize_dataset`.
 
     Returns:
         How the run ended; None in processes of torchrun that do not lead.
@@ -101,7 +100,6 @@ def generate_dataset(
         executor=executor,
         workers=workers,
         max_bad=max_bad,
-        progress=progress,
         what="generating",
     )
 

@@ -39,7 +39,7 @@ from anymodal.data.jobs.outputs import (
 )
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS, checksum
-from anymodal.data.jobs.runner import Job, Progress, Summary, make_dataset, no_progress
+from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.data.schema import check_book, read_book
 from anymodal.errors import (
     AnymodalError,
@@ -75,7 +75,6 @@ def label_dataset(
     executor: str = "local",
     workers: int | None = 1,
     max_bad: float = 0.01,
-    progress: Progress = no_progress,
 ) -> Summary | None:
     """Label the pictures of `data` into `out`, or go on with it, or add modalities to it.
 
@@ -92,7 +91,6 @@ def label_dataset(
         executor: who works: "local", "ray", or "torchrun".
         workers: how many processes; None for one a GPU, or else a core.
         max_bad: the share of samples, in [0, 1], that may have problems.
-        progress: called with the number of samples and the name of the work.
 
     Returns:
         How the run ended; None in processes of torchrun that do not lead.
@@ -122,7 +120,6 @@ def label_dataset(
         executor=executor,
         workers=workers,
         max_bad=max_bad,
-        progress=progress,
         what="labeling",
     )
 

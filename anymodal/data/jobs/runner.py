@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from anymodal.data.jobs.manifest import Manifest, Plan, locked
 from anymodal.data.jobs.problems import BadShare, Problem
 from anymodal.data.jobs.receipts import write_record
 from anymodal.errors import AnymodalError
+from anymodal.progress import task
 
 
 @attrs.frozen
@@ -46,15 +47,6 @@ class Summary:
     jobs: int
     problems: int
     changed: int = 0
-
-
-Advance = Callable[[int], None]
-Progress = Callable[[int, str], AbstractContextManager[Advance]]
-
-
-@contextmanager
-def no_progress(total: int, what: str) -> Iterator[Advance]:
-    yield lambda steps: None
 
 
 class Make(Protocol):
@@ -134,7 +126,6 @@ def make_dataset(
     executor: str,
     workers: int | None,
     max_bad: float,
-    progress: Progress,
     what: str,
 ) -> Summary | None:
     """Make what is missing of a dataset in `work.out`.
@@ -146,7 +137,6 @@ def make_dataset(
         executor: who does the jobs, by its name in the table `EXECUTORS`.
         workers: how many processes; None for as many as there are GPUs, or else cores.
         max_bad: the share of samples, in [0, 1], that may have problems.
-        progress: called with the number of samples and with `what`.
         what: the name of the work, for people.
 
     Returns:
@@ -165,11 +155,10 @@ def make_dataset(
         jobs, samples, shards = group.agree(lambda: _begin(work, plan(), manifests))
         finished = shards - len(jobs)
         try:
-            with progress(samples, what) as advance:
-                advance(samples - sum(job.samples for job in jobs))
+            with task(what, samples, samples - sum(job.samples for job in jobs)) as now:
                 for job, problems in results(chosen, make, jobs, workers):
                     finished += 1
-                    advance(job.samples)
+                    now.advance(job.samples)
                     bad.add(job.samples, [Problem(**each) for each in problems])
             group.wait()
             if not group.leads:

@@ -15,7 +15,7 @@ from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.manifest import Plan
-from anymodal.data.jobs.runner import Progress, Summary, make_dataset, no_progress
+from anymodal.data.jobs.runner import Summary, make_dataset
 from anymodal.data.jobs.shard_tokenizer import ShardTokenizer
 from anymodal.data.store.arrays import map_arrays, shard_name
 from anymodal.data.store.reader import FORMAT, INFO, KIND, read_stream, stream_specs
@@ -42,7 +42,6 @@ def tokenize_dataset(
     executor: str = "local",
     workers: int | None = 1,
     max_bad: float = 0.01,
-    progress: Progress = no_progress,
 ) -> Summary | None:
     """Tokenize an aligned dataset into `out`, or go on with it, or add modalities to it.
 
@@ -57,7 +56,6 @@ def tokenize_dataset(
         executor: who works: "local", "ray", or "torchrun".
         workers: how many processes; None for one a GPU, or else a core.
         max_bad: the share of samples, in [0, 1], that may have problems.
-        progress: called with the number of samples and the name of the work.
 
     Returns:
         How the run ended; None in processes of torchrun that do not lead.
@@ -76,7 +74,6 @@ def tokenize_dataset(
         executor=executor,
         workers=workers,
         max_bad=max_bad,
-        progress=progress,
         what="tokenizing",
     )
 

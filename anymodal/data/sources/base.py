@@ -106,11 +106,6 @@ def spread(length: int, count: int) -> list[int]:
     return sorted({round(k) for k in np.linspace(0, length - 1, min(count, length))})
 
 
-def no_progress(total: int) -> Advance:
-    """What is called with the number of samples of a dataset, where nobody watches."""
-    return lambda done: None
-
-
 def installed() -> dict[str, Modality]:
     """All installed modalities with their default settings."""
     return {name: registry().modality(name)() for name in registry().modalities()}

@@ -10,6 +10,7 @@ import click
 from anymodal.cli import Output, with_output
 from anymodal.errors import DataError, cause
 from anymodal.hookspecs import hookimpl
+from anymodal.progress import task
 
 
 @hookimpl
@@ -44,8 +45,8 @@ def scenes(
     names = BASIC if kinds == "basic" else [name.strip() for name in kinds.split(",")] if kinds else None
     began = time.perf_counter()
     try:
-        with output.progress(count, "scenes") as advance:
-            write(out, count, seed, size, workers, start, advance, names)
+        with task("scenes", count) as now:
+            write(out, count, seed, size, workers, start, now.advance, names)
     except OSError as error:
         raise DataError(
             f"cannot write scenes to {str(out)!r}: {cause(error)}; choose another folder for --out"
