@@ -104,6 +104,21 @@ class Quiet(Display):
         return View()
 
 
+def _block() -> Any:
+    """The bars of all tasks on a terminal, and below them what they say, however narrow it is."""
+    from rich.console import Console, RenderableType
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    class Block(Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            yield from (Text(row.fields["text"]) for row in self.tasks if row.fields["text"])
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Block(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+
+
 class _Bar(View):
     """A row of the one block of bars that a terminal can have."""
 
@@ -111,26 +126,14 @@ class _Bar(View):
     rows: ClassVar[int] = 0
 
     def __init__(self, task: Task) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
         if _Bar.shared is None:
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                Remaining(),
-            )
-            _Bar.shared = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+            _Bar.shared = _block()
             _Bar.shared.start()
         _Bar.rows += 1
-        self.row = _Bar.shared.add_task(task.what, total=task.total, completed=task.done)
+        self.row = _Bar.shared.add_task(task.what, total=task.total, completed=task.done, text="")
 
     def show(self, task: Task) -> None:
-        words = f"{task.what}  {task.text}".rstrip()
-        _Bar.shared.update(self.row, completed=task.done, total=task.total, description=words)
+        _Bar.shared.update(self.row, completed=task.done, total=task.total, text=task.text)
 
     def close(self, task: Task) -> None:
         _Bar.shared.remove_task(self.row)

@@ -23,6 +23,7 @@ from small_runs import stored_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymodal import progress
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.nn.distributed import alone
@@ -37,7 +38,7 @@ from anymodal.training.checkpoint import (
 )
 from anymodal.training.device import to_device
 from anymodal.training.engine import Engine, Runtime, TrainingDiverged
-from anymodal.training.log import TrainingLog, _Bar, read_log
+from anymodal.training.log import TrainingLog, read_log
 from anymodal.training.optim import OPTIMIZERS, MuonConfig, OptimizerConfig, parameter_groups
 from anymodal.training.schedules import SCHEDULES, ConstantSchedule, CosineSchedule, Schedule, TrapezoidSchedule
 from anymodal.training.settings import TrainingSettings
@@ -293,13 +294,12 @@ class TestLog:
     @pytest.mark.parametrize("width", [40, 100])
     def test_all_numbers_are_seen_below_the_bar(self, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
         screen = io.StringIO()
-        with TrainingLog(None, 0, 10, 4) as log:
-            log.progress = _Bar(Console(file=screen, force_terminal=True, width=width))
-            log.task = log.progress.add_task("training", total=10)
-            log.progress.start()
+        terminal = Console(file=screen, force_terminal=True, width=width)
+        monkeypatch.setattr("rich.console.Console", lambda stderr: terminal)
+        with progress.shown("bars"), TrainingLog(None, 0, 10, 4) as log:
             log.advance(4)
             log.write({"loss": 0.5, "reconstruction": 0.25, "usage": 0.875, "perplexity": 123.0})
-            log.progress.refresh()
+            progress._Bar.shared.refresh()
         shown = screen.getvalue()
         assert (
             "4/10" in shown and "perplexity 123" in " ".join(shown.split()) and "usage 0.875" in " ".join(shown.split())
