@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import attrs
 import numpy as np
@@ -29,9 +29,6 @@ from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet, collate
 
-if TYPE_CHECKING:
-    from anymodal.training.history import History
-
 Progress = Callable[[GenerationStep], None]
 TargetOptions = Mapping[str, SamplingOptions]
 
@@ -39,7 +36,7 @@ TargetOptions = Mapping[str, SamplingOptions]
 class AnyModel:
     """One model over a set of modalities. Make one with `anymodal.load`, or from a `ModalitySet` to train it."""
 
-    history: History | None = None  # the losses of a model that `anymodal.fit` made
+    history: Any = None  # the `anymodal.training.History` of a model that `anymodal.fit` made
 
     def __init__(
         self, modalities: ModalitySet, transformer: Transformer | ModelConfig, about: About | None = None
@@ -222,12 +219,7 @@ class AnyModel:
 
     def _finished(self, batch: Batch, progress: Progress | None) -> dict[int, Outputs]:
         """The outputs of a batch by the numbers of its samples."""
-        with task("generating", len(batch.plan) * len(batch.numbers)) as now:
-            for step in batch.steps(self.transformer):
-                now.advance(int(step.done), f"{step.target} {step.step}/{step.total}")
-                if progress is not None:
-                    progress(step)
-            return {number: Outputs(self.modalities, *made) for number, *made in batch.results()}
+        return {n: Outputs(self.modalities, *made) for n, *made in batch.finished(self.transformer, progress)}
 
     def upscale(
         self,

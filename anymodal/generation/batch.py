@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState
 from anymodal.generation.values import values_of
 from anymodal.model import Transformer
+from anymodal.progress import task
 from anymodal.tokens import ModalitySet
 
 
@@ -40,6 +41,17 @@ class Batch:
         """Generate the targets, step by step."""
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds):
             yield step.of(self.numbers[step.sample], self.modalities)
+
+    def finished(
+        self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None
+    ) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
+        """Generate all targets, show how far that is, tell `progress` every step, and yield the `results`."""
+        with task("generating", len(self.plan) * len(self.numbers)) as now:
+            for step in self.steps(transformer):
+                now.advance(int(step.done), f"{step.target} {step.step}/{step.total}")
+                if progress is not None:
+                    progress(step)
+            yield from self.results()
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
         """The number of each sample, its values, inputs and ids; values of one target are decoded together."""

@@ -72,9 +72,11 @@ CASES = [
     (["models", "--nosuch"], "--nosuch"),
     (["doctor", "--timeout", "never"], "never"),
     (["plugin", "new", "Bad Name"], "Bad Name"),
-    (["plugin", "new", "good", "--family", "imgae"], "did you mean 'image'"),
+    (["plugin", "new", "good", "--family", "imgae"], "'imgae' is not one of"),
     (["plugin", "check", "dpeth"], "dpeth"),
     (["scenes", "--count", "1", "--out", "text.jpg"], "text.jpg"),
+    (["recipes", "copy", "tniy"], "tniy"),
+    (["samples", "--nosuch"], "--nosuch"),
     (["nosuch"], "no command 'nosuch'"),
 ]
 
