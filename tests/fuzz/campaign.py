@@ -11,10 +11,12 @@ from typing import Any
 
 import attrs
 
-from fuzz.worker import FAULTS, SECONDS, Outcome, work
+from fuzz.worker import FAULTS, KINDS, SECONDS, Board, Outcome, work
 
 PATIENCE = 6 * SECONDS + 10  # seconds on the clock before a process counts as hung; others use the processor too
 EXAMPLES = 5  # faults of a kind that are kept for each subject
+PORTION = 250  # inputs that a process is asked for at once
+SUBJECTS = 4096  # the most subjects there may be
 
 
 @attrs.define
@@ -24,60 +26,85 @@ class Counts:
     groups: dict[str, Counter[str]] = attrs.field(factory=dict)
     faults: list[Outcome] = attrs.field(factory=list)
 
-    def add(self, outcome: Outcome) -> None:
-        self.groups.setdefault(outcome.group, Counter())[outcome.kind] += 1
+    def keep(self, outcome: Outcome) -> None:
+        """Keep a fault as an example, unless there are several like it."""
         alike = [f for f in self.faults if (f.subject, f.kind) == (outcome.subject, outcome.kind)]
-        if outcome.kind in FAULTS and len(alike) < EXAMPLES:
+        if len(alike) < EXAMPLES:
             self.faults.append(outcome)
 
     @property
     def total(self) -> int:
         return sum(counter.total() for counter in self.groups.values())
 
+    @property
+    def bad(self) -> int:
+        return sum(counter[kind] for counter in self.groups.values() for kind in FAULTS)
+
 
 class Worker:
-    """A process that reads inputs, replaced by another one when it dies or hangs."""
+    """A process that reads ranges of inputs, replaced by another one when it dies or hangs."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self.context = multiprocessing.get_context("spawn")
+        raw = self.context.RawValue
+        self.board = Board(raw("q", -1), raw("q", 0), raw("d", 0), self.context.RawArray("q", SUBJECTS * len(KINDS)))
+        self.subjects: list[tuple[str, str]] = []
+        self.asked = range(0)
         self.start()
 
     def start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far = context.Pipe()
-        self.process = context.Process(target=work, args=(far, self.seed), daemon=True)
+        self.board.number.value = -1
+        self.pipe, far = self.context.Pipe()
+        self.process = self.context.Process(target=work, args=(far, self.seed, self.board), daemon=True)
         self.process.start()
         far.close()
-        self.number: int | None = None
-        self.ready, self.since = False, time.monotonic()
+        self.ready = False
 
-    def ask(self, number: int) -> None:
-        self.pipe.send(number)
-        self.number, self.since = number, time.monotonic()
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.asked
 
-    def look(self) -> Outcome | None:
-        """The outcome that has come, if one has; it is of the kind "crash" or "hang" if the process is lost."""
+    def ask(self, numbers: range) -> None:
+        self.asked = numbers
+        if numbers:
+            self.board.since.value = time.monotonic()
+            self.pipe.send(numbers)
+
+    def look(self, found: Counts) -> None:
+        """Keep the faults that have come; a process that is lost is one, and another goes on after the input."""
         try:
-            if self.pipe.poll():
-                if (said := self.pipe.recv()) == "ready":
-                    self.ready = True
-                    return None
-                self.number = None
-                return said
+            while self.pipe.poll():
+                said = self.pipe.recv()
+                if isinstance(said, list):
+                    self.subjects, self.ready = said, True
+                    self.ask(self.asked)
+                elif said is None:
+                    self.asked = range(0)
+                else:
+                    found.keep(said)
         except (EOFError, ConnectionError):
-            return self._lost("crash", "the process ended")
-        if self.number is not None and time.monotonic() - self.since > PATIENCE:
-            return self._lost("hang", "does not come back to Python")
-        return None
+            found.keep(self._lost("crash", "the process ended"))
+            return
+        if self.ready and self.asked and time.monotonic() - self.board.since.value > PATIENCE:
+            found.keep(self._lost("hang", "does not come back to Python"))
 
-    def _lost(self, kind: str, said: str) -> Outcome | None:
+    def _lost(self, kind: str, said: str) -> Outcome:
         self.process.kill()
         self.process.join()
-        code, number = self.process.exitcode, self.number
-        if number is None:
-            raise RuntimeError(f"a process of the campaign ended before it read anything: {code}")
+        code, number, place = self.process.exitcode, self.board.number.value, self.board.subject.value
+        if number not in self.asked:
+            raise RuntimeError(f"a process of the campaign ended while it read nothing: {code}")
+        self.board.counts[place * len(KINDS) + KINDS.index(kind)] += 1
+        self.asked = range(number + 1, self.asked.stop)
         self.start()
-        return Outcome(number, "", "", kind, f"{said}, exit code {code}")
+        return Outcome(number, *self.subjects[place], kind, f"{said}, exit code {code}")
+
+    def count(self, groups: dict[str, Counter[str]]) -> None:
+        """Add what this process and the ones before it have counted."""
+        for place, (group, _) in enumerate(self.subjects):
+            row = self.board.counts[place * len(KINDS) : (place + 1) * len(KINDS)]
+            groups.setdefault(group, Counter()).update(dict(zip(KINDS, row, strict=True)))
 
     def end(self) -> None:
         try:
@@ -97,39 +124,28 @@ def run(
     workers = [Worker(seed) for _ in range(jobs)]
     began = said = time.monotonic()
     while True:
-        idle = True
+        over = following >= end or time.monotonic() - began > seconds
         for worker in workers:
-            if (outcome := worker.look()) is not None:
-                counts.add(_named(outcome, seed))
-                idle = False
-            late = time.monotonic() - began > seconds
-            if worker.ready and worker.number is None and following < end and not late:
-                worker.ask(following)
-                following += 1
-                idle = False
+            worker.look(counts)
+            if worker.idle and not over:
+                portion = range(following, min(following + PORTION, end))
+                worker.ask(portion)
+                following = portion.stop
+                over = following >= end
+        counts.groups = _counted(workers)
         if time.monotonic() - said > 15:
             said = time.monotonic()
             say(counts, following)
-        busy = any(worker.number is not None for worker in workers)
-        if not busy and (following >= end or time.monotonic() - began > seconds):
+        if over and not any(worker.asked for worker in workers):
             break
-        if idle:
-            time.sleep(0.001)
+        time.sleep(0.02)
     for worker in workers:
         worker.end()
     return counts, following
 
 
-_READERS: dict[int, Any] = {}
-
-
-def _named(outcome: Outcome, seed: int) -> Outcome:
-    """The outcome with the subject that a lost process could not name."""
-    if outcome.group:
-        return outcome
-    from fuzz.worker import Reader
-
-    if seed not in _READERS:
-        _READERS[seed] = Reader(seed)
-    subject, victim, _, _ = _READERS[seed].input(outcome.number)
-    return attrs.evolve(outcome, group=subject.group, subject=f"{subject.name}: {victim}")
+def _counted(workers: list[Worker]) -> dict[str, Counter[str]]:
+    groups: dict[str, Counter[str]] = {}
+    for worker in workers:
+        worker.count(groups)
+    return groups

@@ -15,8 +15,12 @@ class NotPlain(Exception):
     """The file is not what such a reader understands, or is damaged."""
 
 
+class Damaged(NotPlain):
+    """The file is damaged for certain: whoever reads a value from it reads a wrong one."""
+
+
 def read_png(data: bytes) -> np.ndarray:
-    """The samples (H, W, channels) of a PNG that is not interlaced, as they are stored. Raises NotPlain."""
+    """The samples (H, W, channels) of a PNG that is not interlaced, as they are stored. Raises NotPlain, Damaged."""
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise NotPlain("no PNG")
     at, packed, head = 8, b"", b""
@@ -24,7 +28,7 @@ def read_png(data: bytes) -> np.ndarray:
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         body, check = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
         if len(check) < 4 or zlib.crc32(kind + body) != int.from_bytes(check, "big"):
-            raise NotPlain("a damaged chunk")
+            raise (Damaged if kind == b"IDAT" else NotPlain)("a damaged chunk")
         if (kind == b"IHDR" and head) or (kind == b"IDAT" and not head):
             raise NotPlain("chunks out of order")
         head = body if kind == b"IHDR" else head
@@ -46,8 +50,10 @@ def _samples(packed: bytes, width: int, height: int, bits: int, channels: int) -
         raw = zlib.decompress(packed)
     except zlib.error as error:
         raise NotPlain("damaged pixels") from error
-    if len(raw) != height * (stride + 1):
-        raise NotPlain("too few or too many pixels")
+    if len(raw) < height * (stride + 1):
+        raise Damaged("too few pixels")
+    if len(raw) > height * (stride + 1):
+        raise NotPlain("too many pixels")
     rows, above = [], bytes(stride)
     for y in range(height):
         start = y * (stride + 1)

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fuzz.worker import FAULTS
+from fuzz.worker import FAULTS, KINDS
 
-KINDS = ("clean error", "read", *FAULTS)
 MARKED = re.compile(r"(<!-- results of make fuzz -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 

@@ -8,9 +8,11 @@ import resource
 import shutil
 import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import accumulate, count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,17 @@ import attrs
 
 from anymodal.errors import AnymodalError, one_line
 from fuzz.damage import damaged
-from fuzz.plain import NotPlain
+from fuzz.plain import Damaged, NotPlain
 from fuzz.rewrite import rewritten
-from fuzz.subjects import Subject, digest, made_in_memory
+from fuzz.subjects import Subject, digest, frequencies, made_in_memory
+from fuzz.subjects.base import scratch
 
 SECONDS = 8.0  # of the processor, for one input
 MEMORY = 1024**3  # bytes that one input may take on top of what the process holds
 ROOM = 3 * 1024**3  # bytes of addresses: what asks for more gets a MemoryError
 SAME = 0.2  # share of inputs that are spelled anew and mean the same
 FAULTS = ("other exception", "hang", "memory", "crash", "another value")
+KINDS = ("clean error", "read", *FAULTS)
 
 
 @attrs.frozen
@@ -45,6 +49,10 @@ class Hang(BaseException):
     """The processor has worked on one input for too long."""
 
 
+class Hang(BaseException):
+    """The processor has worked on one input for too long."""
+
+
 @attrs.define
 class Reader:
     """Reads the inputs of a seed by their numbers, of all subjects unless some are given."""
@@ -52,17 +60,20 @@ class Reader:
     seed: int
     subjects: list[Subject] = attrs.field(factory=list)
     place: Any = attrs.field(init=False, default=None)
+    bounds: list[float] = attrs.field(init=False)
     expected: dict[int, str] = attrs.field(init=False, factory=dict)
+    ground: int = attrs.field(init=False, default=0)  # bytes that the process held when its peak was last reset
 
     def __attrs_post_init__(self) -> None:
         if not self.subjects:
             self.place, self.subjects = made_in_memory()
             os.environ["ANYMODAL_CACHE"] = str(Path(self.place.name) / "cache")
+        self.bounds = list(accumulate(frequencies(self.subjects)))
 
     def input(self, number: int) -> tuple[Subject, str, bytes, bool]:
         """The subject of an input, the file that is changed, its content, and whether it means what it meant."""
         rng = random.Random(f"{self.seed} {number}")
-        (subject,) = rng.choices(self.subjects, [each.weight for each in self.subjects])
+        (subject,) = rng.choices(self.subjects, cum_weights=self.bounds)
         victim = rng.choice(subject.victims)
         data = subject.files[victim]
         if subject.spelled_anew and rng.random() < SAME and (same := rewritten(victim, data, rng)) is not None:
@@ -77,7 +88,7 @@ class Reader:
 
     def _judged(self, subject: Subject, victim: str, data: bytes, same: bool) -> tuple[str, str]:
         with laid_out(subject, victim, data) as folder:
-            before = _reset_peak()
+            self._watch_memory()
             try:
                 with limited():
                     value = subject.read(folder)
@@ -97,9 +108,16 @@ class Reader:
                 return "other exception", f"{type(error).__name__}: {one_line(error, 300)}{_where(error)}"
             else:
                 kind, said = self._compared(subject, data, value, same)
-            if (taken := _peak() - before) > MEMORY:
+            if (taken := _peak() - self.ground) > MEMORY:
                 return "memory", f"{taken >> 20} MiB; {said}"
             return kind, said
+
+    def _watch_memory(self) -> None:
+        """Take the peak back to what the process holds now, where it has moved away from it; each time is slow."""
+        if not self.ground or _peak() - self.ground > MEMORY // 16:
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
+            self.ground = _held()
 
     def _compared(self, subject: Subject, data: bytes, value: Any, same: bool) -> tuple[str, str]:
         found = digest(value)
@@ -108,6 +126,8 @@ class Reader:
         if subject.plain is not None:
             try:
                 wanted = subject.plain(data)
+            except Damaged as error:
+                return "another value", f"damage that an independent reader sees is not seen: {error}"
             except (NotPlain, ValueError, RecursionError):
                 return "read", ""
             if digest(wanted) != found:
@@ -121,15 +141,25 @@ class Reader:
         return self.expected[id(subject)]
 
 
+_FOLDERS = count()
+
+
 @contextmanager
 def laid_out(subject: Subject, victim: str, data: bytes) -> Iterator[Path]:
-    """The files of a subject in a folder, one of them with another content."""
-    folder = Path(tempfile.mkdtemp(prefix="anymodal-fuzz-"))
+    """The files of a subject in a new folder, one of them with another content; the others are links where none writes."""
+    whole = subject.whole(scratch())
+    folder = Path(scratch(), str(next(_FOLDERS)))
+    folder.mkdir()
     try:
+        for inside in subject.folders:
+            (folder / inside).mkdir()
         for name, content in subject.files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data if name == victim else content)
+            if name == victim:
+                (folder / name).write_bytes(data)
+            elif subject.writes:
+                (folder / name).write_bytes(content)
+            else:
+                os.link(whole / name, folder / name)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -173,33 +203,48 @@ def _out_of_memory(error: BaseException) -> bool:
     return False
 
 
-def _status(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _reset_peak() -> int:
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
+def _held() -> int:
+    """Bytes of memory that the process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _peak() -> int:
-    return _status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def work(pipe: Connection, seed: int) -> None:
-    """Read what the other end of the pipe asks for, until it asks for nothing. Runs in a process of its own."""
+@attrs.frozen
+class Board:
+    """What a process and the campaign both see: the input that is being read, and the counts by subject and outcome."""
+
+    number: Any
+    subject: Any
+    since: Any
+    counts: Any
+
+
+def work(pipe: Connection, seed: int, board: Board) -> None:
+    """Read the ranges of inputs that the other end of the pipe asks for, until it asks for nothing.
+
+    Sends the names of the subjects first, then each fault, and None after each range. Runs in a process of its own.
+    """
     import torch
 
     torch.set_num_threads(1)
     reader = Reader(seed)
-    taken = _status("VmSize")
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, taken + ROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe.send("ready")
-    while (number := pipe.recv()) is not None:
-        pipe.send(reader.outcome(number))
+    places = {(each.group, each.name): k for k, each in enumerate(reader.subjects)}
+    pipe.send(list(places))
+    while (numbers := pipe.recv()) is not None:
+        for number in numbers:
+            board.since.value, board.number.value = time.monotonic(), number
+            subject, victim, data, same = reader.input(number)
+            board.subject.value = place = places[subject.group, subject.name]
+            kind, said = reader._judged(subject, victim, data, same)
+            board.counts[place * len(KINDS) + KINDS.index(kind)] += 1
+            if kind in FAULTS:
+                pipe.send(Outcome(number, subject.group, f"{subject.name}: {victim}", kind, said))
+        board.number.value = -1
+        pipe.send(None)
     reader.place.cleanup()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,7 @@ from anymodal.tokenizers.tokenizer import VQTokenizer
 
 @attrs.frozen(eq=False)
 class Subject:
-    """Files by path; those whose names are in `victims` are changed. `weight`: how often, beside the others.
+    """Files by path; those whose names are in `victims` are changed. `weight`: how often, beside the others of its group.
 
     `plain` reads the content of the changed file without the product, as `read` does, or raises NotPlain.
     """
@@ -31,6 +36,34 @@ class Subject:
     weight: float = 1.0
     plain: Callable[[bytes], Any] | None = None
     spelled_anew: bool = True  # whether files may be spelled in another way and mean the same
+    writes: bool = False  # whether `read` writes to the folder
+    folders: tuple[str, ...] = attrs.field(init=False)
+    _whole: dict[Path, Path] = attrs.field(init=False, factory=dict)
+
+    @folders.default
+    def _folders(self) -> tuple[str, ...]:
+        inside = {str(folder) for name in self.files for folder in Path(name).parents}
+        return tuple(sorted(inside - {"."}))
+
+    def whole(self, root: Path) -> Path:
+        """A folder inside `root` with all files as they are, to be linked to."""
+        if root not in self._whole:
+            folder = Path(tempfile.mkdtemp(dir=root, prefix="whole-"))
+            for name, content in self.files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+            self._whole[root] = folder
+        return self._whole[root]
+
+
+@cache
+def scratch() -> Path:
+    """A folder of this process that goes with it, in memory where the system has such a place."""
+    memory = Path("/dev/shm")
+    base = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(dir=base, prefix="anymodal-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def digest(value: Any) -> str:

@@ -48,7 +48,7 @@ def datasets(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
     yield Subject("manifests", "tokens", held, ("manifest.json",), _tokens, 3)
     begun = {".jobs/plan.json": held["manifest.json"], **held}
     books, resume = (".jobs/plan.json", "manifest.json", "problems.jsonl"), partial(_again, make, work / "data")
-    yield Subject("manifests", "a job taken up", begun, books, resume, 1.5)
+    yield Subject("manifests", "a job taken up", begun, books, resume, 1, writes=True)
     run = _written_run(folder / "run")
     yield Subject("states of runs", "state.json", run, ("step-00000003/state.json",), _state, 2, spelled_anew=False)
 
