@@ -132,6 +132,8 @@ def read_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         return raw
     if not isinstance(base, str):
         raise ConfigError(f"{path}: {BASE!r} must be the path of another file, got {brief(base)}")
+    if "\0" in base:
+        raise ConfigError(f"{path}: {BASE!r} must be the path of another file, and {brief(base)} can be none")
     return _merged(read_config(path.parent / base, (*above, place)), raw)
 
 

@@ -6,8 +6,12 @@ A `Table` holds things of one kind, such as functions; a `SettingsTable` classes
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
+from contextlib import suppress
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -15,6 +19,20 @@ import attrs
 from anymodal.errors import ConfigError, PluginError, nearest, one_line
 
 T = TypeVar("T")
+
+
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group; they are read anew where something was installed since."""
+    times: list[int] = []
+    for path in sys.path:
+        with suppress(OSError):
+            times.append(Path(path).stat().st_mtime_ns)
+    return _read(group, tuple(sys.path), tuple(times))
+
+
+@lru_cache(64)
+def _read(group: str, paths: tuple[str, ...], times: tuple[int, ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
 
 
 class Table(dict[str, T]):
@@ -87,7 +105,7 @@ class SettingsTable(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """The names of all that can be chosen; nothing is imported."""
-        yield from dict.fromkeys([*self._classes, *(entry.name for entry in entry_points(group=self.group))])
+        yield from dict.fromkeys([*self._classes, *(entry.name for entry in _installed(self.group))])
 
     def __contains__(self, name: object) -> bool:
         return name in set(self)
@@ -96,7 +114,7 @@ class SettingsTable(Generic[T]):
         """The class of that name. Raises ConfigError if there is none, PluginError if it cannot be imported."""
         if name in self._classes:
             return self._classes[name]
-        entries = {entry.value: entry for entry in entry_points(group=self.group) if entry.name == name}
+        entries = {entry.value: entry for entry in _installed(self.group) if entry.name == name}
         if not entries:
             known = list(self)
             raise ConfigError(

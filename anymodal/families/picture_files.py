@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 
 from anymodal.errors import ValueProblem
+from anymodal.families.picture_damage import check_coverage, check_rows, pixel_data
 from anymodal.files import MAX_BYTES, plain_file, said
 
 if TYPE_CHECKING:
@@ -94,7 +95,10 @@ def _upright(picture: Image, name: str) -> Image:
     if picture.width * picture.height > MAX_PIXELS:
         raise ValueProblem(_too_large(name, f"{picture.width} x {picture.height} pixels"))
     source = picture.info.get(SOURCE) or _source(picture)
+    check_coverage(picture, name)
+    data = pixel_data(picture, name)
     _load(picture)
+    check_rows(picture, data, name)
     turned = ImageOps.exif_transpose(picture)
     turned.info[SOURCE] = source
     return turned

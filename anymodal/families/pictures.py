@@ -153,7 +153,7 @@ def _in_srgb(picture: Image) -> Image:
     Without a profile, the exponent counts that a PNG states (PNG specification, third edition, section 13.13).
     """
     profile = picture.info.get("icc_profile")
-    if not profile or len(profile) > LARGEST_PROFILE:
+    if not isinstance(profile, bytes) or not 0 < len(profile) <= LARGEST_PROFILE:
         return _by_gamma(_rgb(picture), picture.info)
     import io
 

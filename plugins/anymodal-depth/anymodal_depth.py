@@ -16,6 +16,7 @@ else:
 
 # Near to far: the order of a heat map, dark at the far end.
 COLORS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
+LARGEST = 3.4e38  # of what float32 can hold
 
 
 class Depth(ImageModality):
@@ -68,7 +69,8 @@ class Depth(ImageModality):
             return (2 * unit - 1)[None].astype(np.float32)
         ordered = np.sort(depth, axis=None)
         middle = ordered[int(0.1 * ordered.size) : int(0.9 * ordered.size)].astype(np.float64)
-        return ((depth - middle.mean()) / np.sqrt(middle.var(ddof=1) + 1e-6))[None].astype(np.float32)
+        standard = (depth - middle.mean()) / np.sqrt(middle.var(ddof=1) + 1e-6)
+        return standard.clip(-LARGEST, LARGEST)[None].astype(np.float32)
 
     def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
         if self.scaling == "log":

@@ -19,6 +19,7 @@ from small_runs import ALONE
 import anymodal as am
 from anymodal.config import parse_yaml, read_config
 from anymodal.errors import ConfigError
+from anymodal.families.pictures import colors_of
 from fuzz import report, worker
 from fuzz.damage import BY_ENDING, damaged
 from fuzz.kills import COLUMNS
@@ -171,6 +172,28 @@ def test_a_base_that_is_no_text_is_refused(tmp_path):
     path.write_text('base: "\\uD83D\\uDE00"')
     with pytest.raises(ConfigError, match=r"a\.yaml is not YAML"):
         read_config(path)
+
+
+def test_a_base_that_can_be_no_path_is_refused(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text('base: "a\\0b"')
+    with pytest.raises(ConfigError, match=r"a\.yaml: 'base' must be the path of another file"):
+        read_config(path)
+
+
+def test_a_color_profile_that_is_none_is_passed_over():
+    picture = Image.new("RGB", (4, 3), (1, 2, 3))
+    picture.info["icc_profile"] = 7  # as Pillow gives a tag of another type
+    assert colors_of(picture, True).tolist() == [[[1, 2, 3]] * 4] * 3
+
+
+def test_depths_near_the_end_of_float32_give_finite_tensors():
+    value = np.full((16, 16), 0.25, np.float32)
+    value[0, 0] = 3e38
+    depth = am.registry().modality("depth")(size=8, patch=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(depth.preprocess(value)).all()
 
 
 @pytest.mark.parametrize("scaling", ["standardize", "log"])
