@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from file_kinds import png as as_any_png
+from fuzz.damage.pictures import as_png, chunks
 from PIL import Image
 
 from anymodal.errors import ValueProblem

@@ -90,6 +90,8 @@ class Worker:
             found.keep(self._lost("hang", "does not come back to Python"))
 
     def _lost(self, kind: str, said: str) -> Outcome:
+        if kind == "crash":
+            self.process.join(5)
         self.process.kill()
         self.process.join()
         code, number, place = self.process.exitcode, self.board.number.value, self.board.subject.value

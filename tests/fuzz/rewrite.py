@@ -11,6 +11,7 @@ import zipfile
 import zlib
 
 import numpy as np
+import pyarrow.parquet
 import yaml
 
 from fuzz.damage.pictures import as_png, chunks
@@ -89,6 +90,16 @@ def tar(data: bytes, rng: random.Random) -> bytes:
     return file.getvalue()
 
 
+def parquet(data: bytes, rng: random.Random) -> bytes:
+    """Packed in another way, in other groups of rows."""
+    file = io.BytesIO()
+    compression = rng.choice(("none", "snappy", "gzip", "zstd"))
+    size, dictionary = rng.choice((1, 2, 100)), rng.random() < 0.5
+    table = pyarrow.parquet.read_table(io.BytesIO(data))
+    pyarrow.parquet.write_table(table, file, compression=compression, row_group_size=size, use_dictionary=dictionary)
+    return file.getvalue()
+
+
 BY_ENDING = {
     ".png": png,
     ".jpg": jpeg,
@@ -99,6 +110,7 @@ BY_ENDING = {
     ".yaml": as_yaml,
     ".safetensors": safetensors,
     ".tar": tar,
+    ".parquet": parquet,
 }
 
 

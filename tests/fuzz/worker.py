@@ -7,7 +7,6 @@ import random
 import resource
 import shutil
 import signal
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator

@@ -125,6 +125,7 @@ class RowSource(Source):
                 f" names: {{{[*texts, *modalities][0]}: {columns[0]}}}"
             )
         self.rows = undecoded(self.rows.select_columns(sorted(set(self.columns.values()))))
+        self.tables = self.rows.with_format("arrow")
         self.modalities = {name: modalities[name] for name in self.columns}
         self.streams = frozenset().union(*(streams_of(m, layout) for m in self.modalities.values()))
 
@@ -142,6 +143,7 @@ class RowSource(Source):
 
     def _row(self, index: int) -> dict[str, Any]:
         try:
+            self.tables[index].validate(full=True)  # an offset that points outside of the file would end the process
             row: dict[str, Any] = self.rows[index]
         except Exception as error:  # of a library that decodes many formats
             reason = f"{type(error).__name__}: {one_line(error, 200)}"

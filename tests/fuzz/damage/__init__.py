@@ -10,6 +10,7 @@ import random
 from fuzz.damage.arrays import npy, npz
 from fuzz.damage.pictures import jpeg, png, tiff
 from fuzz.damage.plain import ODD_TEXTS, Change, plain
+from fuzz.damage.tables import packed, parquet
 from fuzz.damage.tars import tar
 from fuzz.damage.trees import as_json, as_yaml, lines, safetensors
 
@@ -18,7 +19,9 @@ def text(data: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(data) + 1)
     if rng.random() < 0.5:
         return plain(data, rng)
-    return data[:at] + rng.choice(ODD_TEXTS).encode("utf-8", "surrogatepass") * rng.choice((1, 1, 3, 1000)) + data[at:]
+    odd = rng.choice(ODD_TEXTS)
+    many = rng.choice((1, 1, 3, 1000 if len(odd) < 100 else 20))
+    return data[:at] + odd.encode("utf-8", "surrogatepass") * many + data[at:]
 
 
 BY_ENDING: dict[str, Change] = {
@@ -34,6 +37,8 @@ BY_ENDING: dict[str, Change] = {
     ".yaml": as_yaml,
     ".safetensors": safetensors,
     ".tar": tar,
+    ".gz": packed,
+    ".parquet": parquet,
     ".txt": text,
 }
 

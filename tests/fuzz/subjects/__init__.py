@@ -20,6 +20,7 @@ from fuzz.subjects.checkpoints import checkpoints
 from fuzz.subjects.datasets import datasets
 from fuzz.subjects.plain_files import plain_files
 from fuzz.subjects.recipes import recipes
+from fuzz.subjects.rows import rows
 from fuzz.subjects.values import natural
 
 __all__ = ["SHARES", "Subject", "digest", "frequencies", "made_in_memory", "subjects"]
@@ -38,8 +39,9 @@ SHARES = {
     "manifests": 15,
     "tars": 10,
     "tokenizers": 10,
-    "datasets": 6,
+    "datasets": 5,
     "models": 4,
+    "rows": 3,
 }
 
 
@@ -61,6 +63,7 @@ def subjects(folder: Path) -> list[Subject]:
         *checkpoints(vocabulary, folder),
         *datasets(vocabulary, folder),
         *recipes(),
+        *rows(folder),
     ]
 
 

@@ -14,6 +14,7 @@ import anymodal as am
 from anymodal.checkpoints.tokenizer import load_tokenizer, save_tokenizer
 from anymodal.checkpoints.weights import WeightFile
 from anymodal.model import ModelConfig
+from anymodal.teachers.towers import PictureTower, TowerConfig, load_tower, save_tower
 from anymodal.text import Vocabulary
 from fuzz.plain import read_safetensors
 from fuzz.subjects.base import Subject, small
@@ -35,6 +36,11 @@ def checkpoints(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
     held = held_in(model.save_pretrained(folder / "model"))
     victims = tuple(name for name in held if not name.endswith(".md"))
     yield Subject("models", "ours", held, victims, _model, 3)
+    several = held_in(model.save_pretrained(folder / "several", max_shard_size=20_000))
+    shards = tuple(name for name in several if name.startswith("model"))
+    yield Subject("models", "in several files", several, shards, _model, 0.7)
+    tower = held_in(save_tower(PictureTower(TowerConfig(size=16, patch=8, dim=16, depth=1, heads=2)), folder / "tower"))
+    yield Subject("models", "a teacher", tower, tuple(tower), lambda f: load_tower(f).state_dict(), 1)
     held = held_in(write_model(folder / "4M", config_of(SEVEN)))
     words = write_words(folder).read_bytes()
     yield Subject("models", "of 4M", {**held, "text_tokenizer_4m_wordpiece_30k.json": words}, tuple(held), _model, 0.7)

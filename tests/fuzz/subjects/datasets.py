@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from anymodal.data.jobs.receipts import checksum
 from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.store.reader import TokenStore
 from anymodal.text import Vocabulary
+from anymodal.training.log import read_log
 from anymodal.training.multimodal.config import TrainConfig, build_set
 from anymodal.training.stored import newest_checkpoint, read_state, write_state
 from fuzz.subjects.base import Subject, small
@@ -35,6 +37,8 @@ def datasets(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
     yield Subject("tars", "aligned", as_tars, tuple(as_tars), _samples, 3)
     yield Subject("tars", "of whole samples", {"shard-000.tar": _webdataset(made)}, ("shard-000.tar",), _samples, 2)
     yield Subject("tars", "table", {"a.tar": _webdataset(made)}, ("a.tar",), _members, 2)
+    packed = {f"{part}/shard-00000.tar.gz": gzip.compress(as_tars[f"{part}/shard-00000.tar"], mtime=0) for part in made}
+    yield Subject("tars", "packed", packed, tuple(packed), _samples, 1, spelled_anew=False)
     captions = [am.registry().modality(name)(length=24) for name in ("caption", "color_palette", "metadata_image")]
     seven = am.ModalitySet([small("depth"), small("rgb"), *captions], vocabulary)
     work = folder / "made"
@@ -49,6 +53,10 @@ def datasets(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
     begun = {".jobs/plan.json": held["manifest.json"], **held}
     books, resume = (".jobs/plan.json", "manifest.json", "problems.jsonl"), partial(_again, make, work / "data")
     yield Subject("manifests", "a job taken up", begun, books, resume, 1, writes=True)
+    log = b"".join(json.dumps({"step": k, "loss": 1 / k, "lr": 1e-3}).encode() + b"\n" for k in range(1, 6))
+    yield Subject(
+        "states of runs", "log.jsonl", {"log.jsonl": log}, ("log.jsonl",), lambda f: read_log(f / "log.jsonl"), 1
+    )
     run = _written_run(folder / "run")
     yield Subject("states of runs", "state.json", run, ("step-00000003/state.json",), _state, 2, spelled_anew=False)
 

@@ -20,7 +20,8 @@ from fuzz.subjects.base import Subject
 def natural(vocabulary: Vocabulary, folder: Path) -> Iterator[Subject]:
     """Each modality with its own examples in every format it writes, and the kinds of files that it reads."""
     for name in am.modalities():
-        modality = am.registry().modality(name)()
+        kind = am.registry().modality(name)
+        modality = kind(**{"size": 2 * getattr(kind, "patch", 16)} if "size" in kind.settings else {})
         modality.vocabulary = vocabulary if modality.spelled else None
         seen: set[bytes] = set()
         for file, content in _own_files(modality, folder):
