@@ -48,10 +48,6 @@ class Hang(BaseException):
     """The processor has worked on one input for too long."""
 
 
-class Hang(BaseException):
-    """The processor has worked on one input for too long."""
-
-
 @attrs.define
 class Reader:
     """Reads the inputs of a seed by their numbers, of all subjects unless some are given."""
@@ -145,7 +141,7 @@ _FOLDERS = count()
 
 @contextmanager
 def laid_out(subject: Subject, victim: str, data: bytes) -> Iterator[Path]:
-    """The files of a subject in a new folder, one of them with another content; the others are links where none writes."""
+    """The files of a subject in a new folder, one of them with another content; where `read` does not write, links."""
     whole = subject.whole(scratch())
     folder = Path(scratch(), str(next(_FOLDERS)))
     folder.mkdir()

@@ -23,7 +23,7 @@ from anymodal.tokenizers.tokenizer import VQTokenizer
 
 @attrs.frozen(eq=False)
 class Subject:
-    """Files by path; those whose names are in `victims` are changed. `weight`: how often, beside the others of its group.
+    """Files by path; those whose names are in `victims` are changed. `weight`: how often, beside others of its group.
 
     `plain` reads the content of the changed file without the product, as `read` does, or raises NotPlain.
     """

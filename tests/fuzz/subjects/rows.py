@@ -40,18 +40,13 @@ def rows(folder: Path) -> Iterator[Subject]:
     table = datasets.Dataset.from_dict(made, features=FEATURES)
     buffer = io.BytesIO()
     table.to_parquet(buffer)
-    lines = b"".join(
-        json.dumps({"caption": text, "depth": d}).encode() + b"\n"
-        for text, d in zip(made["caption"], depth, strict=True)
-    )
+    pairs = zip(made["caption"], depth, strict=True)
+    lines = "".join(json.dumps({"caption": text, "depth": each}) + "\n" for text, each in pairs).encode()
     table.save_to_disk(folder / "saved")
     saved = {f"saved/{name}": content for name, content in held_in(folder / "saved").items()}
     kinds = {name: am.registry().modality(name)(**({} if name == "caption" else {"size": 32})) for name in FEATURES}
-    for name, files in (
-        ("a.parquet", {"a.parquet": buffer.getvalue()}),
-        ("a.jsonl", {"a.jsonl": lines}),
-        ("saved", saved),
-    ):
+    made_files = {"a.parquet": {"a.parquet": buffer.getvalue()}, "a.jsonl": {"a.jsonl": lines}, "saved": saved}
+    for name, files in made_files.items():
         read = partial(_rows, kinds, name)
         yield Subject("rows", name, files, tuple(files), read, spelled_anew=name == "a.parquet")
 
