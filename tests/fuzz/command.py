@@ -13,6 +13,7 @@ import click
 
 import anymodal as am
 from fuzz.campaign import Counts, run
+from fuzz.report import faults, renew
 
 
 @click.command("fuzz")
@@ -21,7 +22,7 @@ from fuzz.campaign import Counts, run
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--seed", default=0, show_default=True, help="Inputs are a function of this and their number.")
 @click.option("--first", type=int, help="The first number; by default the one after the last of the earlier run.")
-@click.option("--kills", default=0, show_default=True, help="Commands to kill, before anything is read.")
+@click.option("--kills", default=0, show_default=True, help="The most commands to interrupt, before anything is read.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/fuzz"), show_default=True)
 @click.option("--replay", type=int, help="Read one input, keep its file in --out, and say what came of it.")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="The page whose table is to be renewed.")
@@ -43,9 +44,15 @@ def main(
         return
     known = _read(out / "results.json")
     if kills:
-        from fuzz import kills as killing
+        from fuzz.kills.campaign import run as interrupt
 
-        known["kills"] = killing.campaign(kills, seed, out / "kills", click.echo)
+        def note(found: dict[str, Any]) -> None:
+            """Write down what is known so far, and say it now and then."""
+            _write(out / "results.json", {**known, "kills": found})
+            if found["next"] % 10 == 0:
+                click.echo(f"{found['next']} interruptions, {faults({'kills': found})} faults")
+
+        known["kills"] = interrupt(known.get("kills", {}), kills, seconds, seed, note)
     known |= {"date": datetime.now(UTC).date().isoformat(), "version": am.__version__}
     began = time.monotonic()
     earlier = reading if (reading := known.get("reading", {})).get("seed") == seed and first is None else {}
@@ -60,8 +67,6 @@ def main(
     if count:
         keep(*run(seed, earlier.get("next", 0) if first is None else first, count, seconds, jobs, keep))
     _write(out / "results.json", known)
-    from fuzz.report import faults, renew
-
     if page is not None:
         renew(page, known)
     if bad := faults(known):

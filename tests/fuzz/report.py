@@ -8,13 +8,14 @@ from typing import Any
 
 from fuzz.worker import FAULTS, KINDS
 
+INTERRUPTED = ("in time", "too late", "same result", "files left", "clean error", "faults")
 MARKED = re.compile(r"(<!-- results of make fuzz -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
 def faults(known: dict[str, Any]) -> int:
     """How many faults were counted."""
     read = sum(group.get(kind, 0) for group in known.get("reading", {}).get("groups", {}).values() for kind in FAULTS)
-    return read + sum(each["faults"] for each in known.get("kills", {}).values())
+    return read + sum(each.get("faults", 0) for each in known.get("kills", {}).get("commands", {}).values())
 
 
 def tables(known: dict[str, Any]) -> str:
@@ -28,9 +29,11 @@ def tables(known: dict[str, Any]) -> str:
         ]
         lines += _table(["files", *KINDS], rows)
     if kills := known.get("kills"):
-        lines += ["", f"{sum(each['kills'] for each in kills.values())} kills:", ""]
-        keys = ("kills", "too late", "same result", "files left", "clean error", "faults")
-        lines += _table(["command", *keys], [[name, *(str(each[key]) for key in keys)] for name, each in kills.items()])
+        total = sum(each["in time"] for each in kills["commands"].values())
+        lines += ["", f"{total:,} interruptions of seed {kills['seed']}:"]
+        for title, table in (("command", kills["commands"]), ("interruption", kills["kinds"])):
+            rows = [[name, *(str(each.get(key, 0)) for key in INTERRUPTED)] for name, each in table.items()]
+            lines += ["", *_table([title, *INTERRUPTED], rows)]
     return "\n".join(lines)
 
 
