@@ -16,6 +16,7 @@ KILLS      ?= 48
 DATA       ?= out/tiny/scenes
 
 BIN        := .venv/bin
+RELIABILITY := docs/explanation/reliability.md
 PLUGINS    := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 INSTALL    := $(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_FLAGS)
 MODEL      := recipes/tiny/model.yaml
@@ -47,10 +48,10 @@ slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(STAMP)
-	$(BIN)/python tests/fuzz --count $(COUNT) --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) $(ARGS)
+	$(BIN)/python tests/fuzz --count $(COUNT) --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) --page $(RELIABILITY) $(ARGS)
 
 kill-campaign: $(STAMP)
-	$(BIN)/python tests/fuzz --count 0 --kills $(KILLS) --seed $(SEED) $(ARGS)
+	$(BIN)/python tests/fuzz --count 0 --kills $(KILLS) --seconds $(SECONDS) --seed $(SEED) --page $(RELIABILITY) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(ARGS)

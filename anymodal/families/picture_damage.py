@@ -44,13 +44,14 @@ def pixel_data(picture: Image, name: str) -> tuple[bytes, list[bytes]] | None:
 
 def _chunks(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bytes]]:
     """Kind and content of the chunks of which pixels are made. Raises ValueProblem for a checksum that does not fit."""
+    end = file.seek(0, 2)
     file.seek(len(MARK))
     while len(head := file.read(8)) == 8:
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind not in (b"IHDR", b"IDAT"):
             file.seek(length + 4, 1)
             continue
-        content, checksum = file.read(length), file.read(4)
+        content, checksum = file.read(min(length, end)), file.read(4)  # a length may be more than memory holds
         if checksum != zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big"):
             raise ValueProblem(f"{name} is damaged: a checksum of its pixels does not fit")
         yield kind, content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -73,6 +74,18 @@ def test_every_bit_that_is_flipped_in_the_pixels_is_seen(tmp_path):
         changed[at] ^= 1 << rng.randrange(8)
         with pytest.raises(ValueProblem, match=r"a\.png is damaged: a checksum of its pixels does not fit"):
             read(bytes(changed), tmp_path)
+
+
+def test_the_length_of_a_chunk_takes_no_memory(tmp_path):
+    data = made()
+    at = data.index(b"IDAT") - 4
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueProblem, match="is damaged"):
+            read(data[:at] + (2**31 - 1).to_bytes(4, "big") + data[at + 4 :], tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
 
 
 def test_pictures_that_others_opened_are_looked_at_as_well():

@@ -3,12 +3,12 @@
 `make fuzz` runs both and writes out/fuzz/results.json, `python tests/fuzz --help` says the options. An input is a
 function of the seed and its number alone, so that `python tests/fuzz --replay NUMBER` shows one again.
 
-damage.py    changes by format: pictures, arrays, archives, JSON, YAML, safetensors, tars
+damage/      changes by format: pictures, arrays, archives, JSON, YAML, safetensors, tars, tables
 rewrite.py   changes of spelling, after which a file means what it meant
 plain.py     small readers of our own to compare with: PNG, safetensors
-subjects.py  what is read: files that are whole, and the reader of each
+subjects/    what is read: files that are whole, and the reader of each
 worker.py    a process that reads inputs one after the other and says what came out
 campaign.py  the processes, their watchdog, the counts
-kills.py     commands that are killed, and run again
+kills/       commands that are interrupted, and run again
 report.py    counts as the table in docs/explanation/reliability.md
 """

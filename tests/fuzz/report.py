@@ -8,7 +8,7 @@ from typing import Any
 
 from fuzz.worker import FAULTS, KINDS
 
-INTERRUPTED = ("in time", "too late", "same result", "files left", "clean error", "faults")
+INTERRUPTED = ("in time", "too late", "same result", "files left", "another sample", "clean error", "faults")
 MARKED = re.compile(r"(<!-- results of make fuzz -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 

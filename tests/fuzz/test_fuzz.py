@@ -22,7 +22,6 @@ from anymodal.errors import ConfigError
 from anymodal.families.pictures import colors_of
 from fuzz import report, worker
 from fuzz.damage import BY_ENDING, damaged
-from fuzz.kills import COLUMNS
 from fuzz.plain import NotPlain, read_png
 from fuzz.rewrite import rewritten
 from fuzz.subjects import Subject
@@ -32,24 +31,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_a_slice_of_the_campaign_finds_no_fault(tmp_path):
-    options = [
-        "--count",
-        "400",
-        "--seconds",
-        "400",
-        "--jobs",
-        "1",
-        "--seed",
-        "7",
-        "--kills",
-        "8",
-        "--out",
-        str(tmp_path),
-    ]
-    done = subprocess.run([sys.executable, "tests/fuzz", *options], cwd=ROOT, env=ALONE, capture_output=True, text=True)
+    options = {"count": 2000, "seconds": 300, "jobs": 1, "seed": 7, "kills": 46, "out": tmp_path}
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    done = subprocess.run([sys.executable, "tests/fuzz", *words], cwd=ROOT, env=ALONE, capture_output=True, text=True)
     known = json.loads((tmp_path / "results.json").read_text())
-    assert done.returncode == 0, [known["reading"]["faults"], known["kills"]]
-    assert known["reading"]["next"] > 100 and sum(each["kills"] for each in known["kills"].values()) > 0
+    assert done.returncode == 0, [known["reading"]["faults"], known["kills"]["details"]]
+    assert known["reading"]["next"] > 100 and sum(each["in time"] for each in known["kills"]["kinds"].values()) > 20
 
 
 class TestFaultsAreSeen:
@@ -134,15 +121,17 @@ def test_the_plain_reader_of_png_reads_what_pillow_writes():
 def test_the_table_is_put_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- results of make fuzz -->\nold\n<!-- end -->\nafter\n")
+    row = {"in time": 2, "same result": 1, "faults": 1}
     known = {
         "date": "2026-01-01",
         "version": "1",
         "reading": {"seed": 0, "groups": {"tars": {"read": 3, "hang": 1}}},
-        "kills": {"train": dict(zip(COLUMNS, (2, 0, 1, 0, 0, 1), strict=True))},
+        "kills": {"seed": 0, "commands": {"train": row}, "kinds": {"SIGKILL": row}},
     }
     report.renew(page, known)
     text = page.read_text()
-    assert "| tars | 0 | 3 | 0 | 1 |" in text and "| train | 2 | 0 | 1 | 0 | 0 | 1 |" in text and "old" not in text
+    assert "| tars | 0 | 3 | 0 | 1 |" in text and "| train | 2 | 0 | 1 | 0 | 0 | 0 | 1 |" in text and "old" not in text
+    assert "| SIGKILL | 2 | 0 | 1 | 0 | 0 | 0 | 1 |" in text and "2 interruptions of seed 0" in text
     assert text.startswith("before\n") and text.endswith("<!-- end -->\nafter\n") and report.faults(known) == 2
 
 

@@ -38,6 +38,7 @@ class Job:
         action: what is called instead of a command; it gets the folder, and 1 for the second of two writers, else 0.
         before: what lies in the folder at the start.
         inputs: the files that it reads.
+        replaces: whether it takes another sample in the place of one that vanished and says so, which is no fault.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Job:
     action: Callable[[Path, int], None] | None = None
     before: Path | None = None
     inputs: tuple[Path, ...] = ()
+    replaces: bool = False
 
 
 @attrs.frozen
@@ -187,6 +189,7 @@ def jobs(folder: Path) -> list[Job]:
             ("--resume",),
             "model",
             inputs=(train, *files_in(folder / "tokens"), *files_in(config.parent / "tokenizers")),
+            replaces=True,
         ),
         Job(
             "train-tokenizer",
@@ -194,6 +197,7 @@ def jobs(folder: Path) -> list[Job]:
             ("--resume",),
             "modalities",
             inputs=(learn, *files_in(data / "depth")),
+            replaces=True,
         ),
         Job("tokenize", lambda out: [*main_of, "--out", str(out)], inputs=whole),
         Job("label", lambda out: [*label, "--out", str(out)], inputs=files_in(data / "rgb")),
@@ -209,7 +213,7 @@ def files_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _save_other(model: am.AnyModel) -> Callable[[Path, int], None]:
-    """Save a model of other weights, of which every number has the other sign; the second writer's are three times as large."""
+    """Save a model whose weights have the other sign; those of the second writer are three times as large."""
 
     def save(out: Path, writer: int) -> None:
         with torch.no_grad():

@@ -76,7 +76,8 @@ def _killed(at: Setting, number: signal.Signals, prepare: Callable[[], None] = l
     if (early := run.wait(moment)) is not None:
         return Interrupted((early,), f"after {moment:.2f} of {at.usual.seconds:.2f} s", True)
     os.killpg(run.pid, number) if number == signal.SIGKILL else os.kill(run.pid, number)
-    return Interrupted((run.finish(),), f"after {moment:.2f} of {at.usual.seconds:.2f} s")
+    code = run.finish()
+    return Interrupted((code,), f"after {moment:.2f} of {at.usual.seconds:.2f} s", code == 0)
 
 
 def sigkill(at: Setting) -> Interrupted:

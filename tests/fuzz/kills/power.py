@@ -38,7 +38,7 @@ class Disk:
     def _synced(self, file: Any) -> None:
         number = file if isinstance(file, int) else file.fileno()
         self.sync(number)
-        path = Path(os.readlink(f"/proc/self/fd/{number}"))
+        path = Path(f"/proc/self/fd/{number}").readlink()
         if path != self.out and self.out not in path.parents:
             return
         with self.lock:
