@@ -16,7 +16,6 @@ from PIL import Image
 
 from anymodal.errors import ValueProblem
 from anymodal.families.picture_files import read_picture, upright
-from fuzz.damage.pictures import as_png, chunks
 
 
 def made(mode: str = "L", size: tuple[int, int] = (24, 17), **options: object) -> bytes:

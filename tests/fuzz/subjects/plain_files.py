@@ -14,6 +14,7 @@ import numpy as np
 from file_kinds import FILE_KINDS
 
 from anymodal import files
+from anymodal.families.picture_files import read_picture
 from anymodal.families.pictures import ids_of
 from fuzz.plain import NotPlain, read_png
 from fuzz.subjects.base import Subject
@@ -94,7 +95,7 @@ def _numpy(data: bytes) -> np.ndarray:
 
 
 def _ids(name: str, folder: Path) -> np.ndarray:
-    return np.asarray(ids_of(files.read_picture(folder / name))).astype(np.int64)
+    return np.asarray(ids_of(read_picture(folder / name))).astype(np.int64)
 
 
 def _plain_ids(data: bytes) -> np.ndarray:
@@ -105,7 +106,7 @@ def _plain_ids(data: bytes) -> np.ndarray:
 
 
 def _pixels(name: str, folder: Path) -> np.ndarray:
-    return np.asarray(files.read_picture(folder / name))
+    return np.asarray(read_picture(folder / name))
 
 
 def _plain_colors(data: bytes) -> np.ndarray:
