@@ -23,13 +23,14 @@ def png(data: bytes, rng: random.Random) -> bytes:
     packed = zlib.compress(zlib.decompress(b"".join(d for k, d in parts if k == b"IDAT")), rng.randrange(10))
     cut = rng.randrange(1, len(packed))
     pieces = [(b"IDAT", packed[:cut]), (b"IDAT", packed[cut:])] if rng.random() < 0.7 else [(b"IDAT", packed)]
-    head = [(k, d) for k, d in parts if k not in (b"IDAT", b"IEND")]
+    places = [k for k, (kind, _) in enumerate(parts) if kind == b"IDAT"]
+    head, tail = parts[: places[0]], parts[places[-1] + 1 :]
     said = [
         (b"tEXt", b"Comment\0" + b"x" * rng.choice((3, 2000))),
         (b"tIME", bytes([7, 230, 1, 1, 0, 0, 0])),
         (b"prVt", rng.randbytes(9)),
     ]
-    return as_png([*head[:1], rng.choice(said), *head[1:], *pieces, (b"IEND", b"")])
+    return as_png([*head[:1], rng.choice(said), *head[1:], *pieces, *tail])
 
 
 def jpeg(data: bytes, rng: random.Random) -> bytes:
