@@ -43,7 +43,7 @@ def pixel_data(picture: Image, name: str) -> tuple[bytes, list[bytes]] | None:
 
 
 def _chunks(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of the chunks of which pixels are made. Raises ValueProblem for a checksum that does not fit."""
+    """Kind and content of the chunks of which pixels are made. Raises ValueProblem for damage and cuts."""
     end = file.seek(0, 2)
     file.seek(len(MARK))
     while len(head := file.read(8)) == 8:
@@ -52,6 +52,8 @@ def _chunks(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bytes]]:
             file.seek(length + 4, 1)
             continue
         content, checksum = file.read(min(length, end)), file.read(4)  # a length may be more than memory holds
+        if len(checksum) < 4:
+            raise ValueProblem(f"{name} cannot be decoded, it is cut short in the middle of its pixels")
         if checksum != zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big"):
             raise ValueProblem(f"{name} is damaged: a checksum of its pixels does not fit")
         yield kind, content
