@@ -1,27 +1,19 @@
 """How many samples a second one core prepares for training: read, pick a crop, mask, pack; and what each part costs.
 
-python benchmarks/data.py                                  # random tokens of the size of recipes/tiny/model.yaml
-python benchmarks/data.py --data out/tiny/tokens --config recipes/tiny/model.yaml
-python benchmarks/data.py --profile                        # the functions that take the time
+`python -m benchmarks data`, or on your tokens `--set data.data=out/tiny/tokens`.
 """
 
 from __future__ import annotations
 
-import argparse
-import cProfile
-import json
+import itertools
 import os
-import pstats
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from typing import ClassVar
 
 import attrs
-import torch
 from anymodal_scenes import write
 
 import anymodal as am
@@ -31,22 +23,45 @@ from anymodal.data.order import generator
 from anymodal.tokens import ModalitySet, collate
 from anymodal.training.multimodal.config import TrainConfig, build_set
 from anymodal.training.multimodal.data import open_batches
+from benchmarks.harness.base import BENCHMARKS, Case, Timed, Work
+from benchmarks.harness.revisions import ROOT
 
-ROOT = Path(__file__).parent.parent
-
-
-def rate(work: Callable[[int], object], samples: int, seconds: float) -> float:
-    """Samples a second of processor time of `work(k)`, each call of which handles `samples`."""
-    work(0)
-    done, start = 0, time.process_time()
-    while time.process_time() - start < seconds:
-        done += 1
-        work(done)
-    return done * samples / (time.process_time() - start)
+BATCHES = 4
+PARTS = ("all", "read", "generators", "budgets", "budgets, select, pack", "collate")
 
 
-def parts(batches: MaskedBatches, seconds: float) -> dict[str, float]:
-    """Samples a second of the whole line, and of its parts alone."""
+@BENCHMARKS.register("data")
+@attrs.frozen
+class Data(Timed):
+    """Samples that one core prepares for training at the size of recipes/tiny/model.yaml: all, and each part alone."""
+
+    target: ClassVar[str] = "6 times the original"
+    data: str = ""  # a dataset such as out/tiny/tokens; by default scenes are rendered and tokenized
+    scenes: int = 64
+
+    def cases(self, quick: bool) -> list[Case]:
+        return [{"part": name} for name in (PARTS[:1] if quick else PARTS)]
+
+    def prepare(self, case: Case) -> Work:
+        config = load_config(ROOT / "recipes/tiny/model.yaml", TrainConfig)
+        trained = config.tokenizers.is_dir()
+        modalities = build_set(config.modalities, config.tokenizers) if trained else am.load("tiny").modalities
+        folder = tempfile.TemporaryDirectory()
+        data = self.data or str(scenes_as_tokens(Path(folder.name), modalities, self.scenes))
+        batches = open_batches(attrs.evolve(config, data=DataConfig(path=data)), modalities)
+        batch = works(batches)[case["part"]]
+        counter = itertools.count()
+
+        def run() -> None:
+            assert folder.name
+            for _ in range(BATCHES):
+                batch(next(counter))
+
+        return Work(run, items=BATCHES * batches.batch_size, unit="sample")
+
+
+def works(batches: MaskedBatches) -> dict[str, Callable[[int], object]]:
+    """The way of a batch from the files to the model, by its number, and parts of it alone."""
     (entry,), size = batches.entries, batches.batch_size
     source, masker, layout = entry.source, entry.masker, batches.layout
     rngs = [generator(0, "row", k) for k in range(size)]
@@ -71,12 +86,12 @@ def parts(batches: MaskedBatches, seconds: float) -> dict[str, float]:
             generator(0, "row", step, row)
 
     return {
-        "all": rate(batches, size, seconds),
-        "read": rate(read, size, seconds),
-        "generators": rate(draw, size, seconds),
-        "budgets": rate(budgets, size, seconds),
-        "budgets, select, pack": rate(mask, size, seconds),
-        "collate": rate(lambda step: collate(packed[step % 64], layout), size, seconds),
+        "all": batches,
+        "read": read,
+        "generators": draw,
+        "budgets": budgets,
+        "budgets, select, pack": mask,
+        "collate": lambda step: collate(packed[step % 64], layout),
     }
 
 
@@ -90,37 +105,3 @@ def scenes_as_tokens(folder: Path, modalities: ModalitySet, count: int) -> Path:
 
 def _same(modalities: ModalitySet) -> ModalitySet:
     return modalities
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=ROOT / "recipes/tiny/model.yaml")
-    parser.add_argument("--data", help="a dataset of any kind; by default, scenes are rendered and tokenized")
-    parser.add_argument("--count", type=int, default=256, help="how many scenes")
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each part")
-    parser.add_argument("--profile", action="store_true", help="show which functions take the time")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    config = load_config(args.config, TrainConfig)
-    trained = config.tokenizers.is_dir()
-    modalities = build_set(config.modalities, config.tokenizers) if trained else am.load("tiny").modalities
-    with tempfile.TemporaryDirectory() as folder:
-        data = args.data or str(scenes_as_tokens(Path(folder), modalities, args.count))
-        batches = open_batches(attrs.evolve(config, data=DataConfig(path=data)), modalities)
-        if args.profile:
-            with cProfile.Profile() as profile:
-                for step in range(40):
-                    batches(step)
-            pstats.Stats(profile).sort_stats("tottime").print_stats(30)
-            return
-        rates = parts(batches, args.seconds)
-    if args.json:
-        print(json.dumps({"samples_per_second_per_core": rates}))
-        return
-    for name, value in rates.items():
-        print(f"{name:24} {value:9.0f} samples/s   {1e6 / value:7.0f} us a sample")
-
-
-if __name__ == "__main__":
-    main()

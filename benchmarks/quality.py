@@ -1,6 +1,6 @@
 """What the embedded model can do, measured on held-out scenes of its kinds of things (a seed never used in training).
 
-    python benchmarks/quality.py [--model tiny] [--count 200] [--json]
+`python -m benchmarks quality`
 
 rgb -> depth, normal, semseg, caption are compared with constant predictors fitted on training scenes: the best single
 constant, and the best constant picture (one value a pixel). Sky has no depth and no normal and is left out.
@@ -11,17 +11,17 @@ them has the named colors (nearest of the eleven in CIELAB; what the true pictur
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from typing import Any
 
+import attrs
 import numpy as np
 from anymodal_color_palette import to_lab
 from anymodal_scenes import BASIC, KINDS, Scene, mentions, render
 from anymodal_scenes.kinds import PAINT
 
 import anymodal as am
+from benchmarks.harness.base import BENCHMARKS, Figures
 
 TRAIN_SEED, HELD_OUT_SEED = 0, 1_000_003
 TRAIN_COUNT, BATCH = 500, 50
@@ -149,29 +149,22 @@ def timing(model_name: str) -> dict[str, float]:
     return {"load": loaded - began, "generate_all": time.perf_counter() - loaded}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    seconds = timing(options.model)
-    model = am.load(options.model)
-    scenes = [render(HELD_OUT_SEED, i, 64, BASIC) for i in range(options.count)]
-    constants = fit_constants([render(TRAIN_SEED, i, 64, BASIC) for i in range(TRAIN_COUNT)])
-    result = {
-        "seconds": seconds,
-        "rgb_to": from_pictures(model, scenes, constants),
-        "caption_to_rgb": from_captions(model, scenes),
-    }
-    if options.json:
-        print(json.dumps(result, indent=2))
-        return
-    for group, content in result.items():
-        for name, value in content.items():
-            numbers = value if isinstance(value, dict) else {"": value}
-            print(f"{group:15} {name:14} " + "  ".join(f"{k} {v:.3f}".strip() for k, v in numbers.items()))
+@BENCHMARKS.register("quality")
+@attrs.frozen
+class Quality(Figures):
+    """What the embedded model can do on held-out scenes, beside constants and beside other captions."""
 
+    model: str = "tiny"
+    count: int = 200
 
-if __name__ == "__main__":
-    main()
+    def run(self, quick: bool) -> dict[str, Any]:
+        count = 20 if quick else self.count
+        seconds = timing(self.model)
+        model = am.load(self.model)
+        scenes = [render(HELD_OUT_SEED, i, 64, BASIC) for i in range(count)]
+        constants = fit_constants([render(TRAIN_SEED, i, 64, BASIC) for i in range(TRAIN_COUNT)])
+        return {
+            "seconds": seconds,
+            "rgb_to": from_pictures(model, scenes, constants),
+            "caption_to_rgb": from_captions(model, scenes),
+        }

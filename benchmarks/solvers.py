@@ -1,15 +1,16 @@
 """How many steps a diffusion decoder needs: DDIM, DDPM and DPM-Solver++ on a small decoder trained on scenes.
 
-`python benchmarks/solvers.py` renders scenes, trains a small rgb tokenizer and, on its frozen codes, a denoiser; then
-it decodes held-out pictures and prints, for every solver and number of steps, how close the result is to DDIM with 250
-steps from the same noise, and to the picture itself. `--steps` and `--scenes` set the size of the run.
+`python -m benchmarks solvers` renders scenes, trains a small rgb tokenizer and, on its frozen codes, a denoiser; then
+it decodes held-out pictures and tells, for every solver and number of steps, how close the result is to DDIM with 250
+steps from the same noise, and to the picture itself. `--set solvers.steps=400` and
+`--set solvers.scenes=200` set the size of the run.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -23,6 +24,7 @@ from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.run import fit_tokenizer
+from benchmarks.harness.base import BENCHMARKS, Figures
 
 VIT = ViTConfig(dim=96, depth=2, heads=4, patch=8, post_mlp=False)
 CODES = TokenizerConfig("vit", 3, VIT, VIT, CosineConfig(size=512, latent=16), image_size=32)
@@ -50,38 +52,45 @@ def train(tokenizer: VQTokenizer | DiffusionTokenizer, x: Tensor, steps: int) ->
     fit_tokenizer(tokenizer, batches, "mse", settings)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--schedule", default="linear")
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    x, truth = pictures(options.scenes, 0), pictures(32, HELD_OUT)
-    codes = VQTokenizer(CODES)
-    train(codes, x, options.steps)
-    noise = NoiseConfig(schedule=options.schedule, prediction="v_prediction")
-    denoiser = DiffusionTokenizer(attrs.evolve(CODES, decoder=UNET, noise=noise))
-    denoiser.adopt(codes)
-    train(denoiser, x, options.steps)
-    denoiser.eval()
-    ids = denoiser.encode(truth)
-    seeds = list(range(len(ids)))
-    limit = denoiser.decode(ids, steps=250, seed=seeds).clamp(-1, 1)
-    print(f"feed-forward decoder: {decibel(codes.eval().decode(ids), truth):.1f} dB to the picture")
-    print(f"| solver | steps | to DDIM-250, dB | to the picture, dB | s per picture |\n| {' | '.join(['---'] * 5)} |")
-    for solver, steps in [(solver, steps) for solver, counts in RUNS.items() for steps in counts]:
-        begun = time.perf_counter()
-        output = denoiser.decode(ids, steps=steps, solver=solver, seed=seeds).clamp(-1, 1)
-        spent = (time.perf_counter() - begun) / len(ids)
-        row = f"{decibel(output, limit):.1f} | {decibel(output, truth):.1f} | {spent:.3f}"
-        print(f"| {solver} | {steps} | {row} |")
-
-
 def decibel(a: Tensor, b: Tensor) -> float:
     """Peak signal-to-noise ratio of pictures in [-1, 1]."""
     return float(-10 * torch.log10(((a.clamp(-1, 1) - b) ** 2).mean() / 4))
 
 
-if __name__ == "__main__":
-    main()
+@BENCHMARKS.register("solvers")
+@attrs.frozen
+class Solvers(Figures):
+    """How close DDIM, DDPM and DPM-Solver++ come in some steps, on a small decoder trained for it."""
+
+    scenes: int = 1000
+    steps: int = 2000
+    schedule: str = "linear"
+
+    def run(self, quick: bool) -> dict[str, Any]:
+        torch.manual_seed(0)
+        scenes, steps = (100, 50) if quick else (self.scenes, self.steps)
+        x, truth = pictures(scenes, 0), pictures(32, HELD_OUT)
+        codes = VQTokenizer(CODES)
+        train(codes, x, steps)
+        noise = NoiseConfig(schedule=self.schedule, prediction="v_prediction")
+        denoiser = DiffusionTokenizer(attrs.evolve(CODES, decoder=UNET, noise=noise))
+        denoiser.adopt(codes)
+        train(denoiser, x, steps)
+        return {"feed-forward": {"picture_db": decibel(codes.eval().decode(denoiser.encode(truth)), truth)}} | dict(
+            solved(denoiser.eval(), truth)
+        )
+
+
+def solved(denoiser: DiffusionTokenizer, truth: Tensor) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each solver and number of steps: decibels to DDIM with 250 steps and to the picture, seconds a picture."""
+    ids = denoiser.encode(truth)
+    seeds = list(range(len(ids)))
+    limit = denoiser.decode(ids, steps=250, seed=seeds).clamp(-1, 1)
+    for solver, steps in [(solver, steps) for solver, counts in RUNS.items() for steps in counts]:
+        begun = time.perf_counter()
+        output = denoiser.decode(ids, steps=steps, solver=solver, seed=seeds).clamp(-1, 1)
+        spent = (time.perf_counter() - begun) / len(ids)
+        yield (
+            f"{solver} {steps}",
+            {"ddim_250_db": decibel(output, limit), "picture_db": decibel(output, truth), "seconds": spent},
+        )

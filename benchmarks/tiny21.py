@@ -1,18 +1,16 @@
 """What a model of many modalities makes of held-out scenes, each modality by its own score.
 
-    python benchmarks/tiny21.py [--model tiny] [--count 40] [--given rgb] [--pictures DIR] [--json]
+`python -m benchmarks tiny21`, and with `--set tiny21.given=caption` from that one; `--set tiny21.pictures=DIR` saves
+pictures of the first scenes: the truth above, what was generated below.
 
 Every modality of the model that can be generated is generated from the picture alone, and compared with the truth: the
 renderer's, what follows from it exactly, and, for features, what the tiny teachers see in the picture. Beside each
 score stand that of the truth through the tokenizer alone (the best that a model of these tokens can reach), and that of
-the truths of other scenes (what a model that does not look at the picture can reach). With `--given caption` or another
-modality everything is generated from that one. `--pictures` saves a picture for each of the first scenes: the truth
-above, what was generated below.
+the truths of other scenes (what a model that does not look at the picture can reach).
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import tempfile
@@ -20,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 from anymodal_scenes import BASIC
 from anymodal_scenes.write import write
 from PIL import Image
@@ -27,6 +26,7 @@ from PIL import Image
 import anymodal as am
 from anymodal.data import open_values
 from anymodal.plugins.registry import registry
+from benchmarks.harness.base import BENCHMARKS, Figures
 
 HELD_OUT_SEED = 1_000_003
 BATCH = 20
@@ -105,32 +105,24 @@ def picture(model: am.AnyModel, truth: Mapping[str, Any], made: Mapping[str, Any
     return sheet
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--given", default="rgb")
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    model = am.load(options.model)
-    with tempfile.TemporaryDirectory() as folder:
-        samples = truths(model, Path(folder), options.count)
-    targets = [name for name in model.modalities.targets if name != options.given]
-    made = generated(model, samples, options.given, targets)
-    result = table(model, samples, made)
-    if options.pictures:
-        options.pictures.mkdir(parents=True, exist_ok=True)
-        for k in range(min(options.count, 8)):
-            picture(model, samples[k], made[k]).save(options.pictures / f"{k:02d}.png")
-    if options.json:
-        print(json.dumps(result, indent=2))
-        return
-    for name, scores in result.items():
-        for metric in scores["model"]:
-            row = "  ".join(f"{who} {scores[who].get(metric, float('nan')):9.3f}" for who in scores)
-            print(f"{name:20} {metric:24} {row}")
+@BENCHMARKS.register("tiny21")
+@attrs.frozen
+class Everything(Figures):
+    """Every modality from one, by its own score, beside its tokenizer alone and the truths of other scenes."""
 
+    model: str = "tiny"
+    count: int = 40
+    given: str = "rgb"
+    pictures: str = ""
 
-if __name__ == "__main__":
-    main()
+    def run(self, quick: bool) -> dict[str, Any]:
+        model = am.load(self.model)
+        with tempfile.TemporaryDirectory() as folder:
+            samples = truths(model, Path(folder), 4 if quick else self.count)
+        targets = [name for name in model.modalities.targets if name != self.given]
+        made = generated(model, samples, self.given, targets)
+        if self.pictures:
+            Path(self.pictures).mkdir(parents=True, exist_ok=True)
+            for k in range(min(len(samples), 8)):
+                picture(model, samples[k], made[k]).save(Path(self.pictures, f"{k:02d}.png"))
+        return table(model, samples, made)

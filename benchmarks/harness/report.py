@@ -1,0 +1,104 @@
+"""Results as JSON and as a table in Markdown."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness.revisions import revision
+
+OWN = ("benchmark", "threads")  # what a row has beside what tells its case
+MEASURED = {
+    *("items", "unit", "wall", "spread", "cpu", "rounds", "floor", "gflop", "gbyte", "of_floor", "twin", "of_twin"),
+    *("peak_mb", "against", "error"),
+}
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "revision": revision(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def key(row: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """What tells a row from all others, here and in a file of another run."""
+    return tuple((name, value) for name, value in row.items() if name not in MEASURED)
+
+
+def case(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items() if name not in {*MEASURED, *OWN})
+
+
+def seconds(value: float) -> str:
+    """A time with three digits and its unit."""
+    scale, unit = (1.0, "s") if value >= 1 else (1e3, "ms") if value >= 1e-3 else (1e6, "µs")
+    return f"{value * scale:.3g} {unit}"
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One line a row."""
+    head = ["benchmark", "case", "threads", "time", "spread", "CPU time", "floor", "of floor", "twin", "peak MB"]
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    start = [row["benchmark"], case(row), str(row["threads"])]
+    if "wall" not in row:
+        return [*start, row.get("error", "not measured"), *[""] * 6]
+    rate = "" if row["unit"] == "run" else f" ({row['items'] / row['wall']:.3g} {row['unit']}s/s)"
+    floor = (seconds(row["floor"]), f"{row['of_floor']:.2f} x") if "floor" in row else ("", "")
+    twin = f"{row['of_twin']:.1f} x slower" if "twin" in row else ""
+    peak = f"{row['peak_mb']:.0f}" if row["peak_mb"] else ""
+    spread = " to ".join(map(seconds, row["spread"]))
+    return [*start, seconds(row["wall"]) + rate, spread, seconds(row["cpu"]), *floor, twin, peak]
+
+
+def compared(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One line a row: how many times faster it is than what it was compared with."""
+    head = ["benchmark", "case", "threads", "before", "now", "faster", "95 %", "in CPU time", "95 %"]
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    for row in rows:
+        start = [row["benchmark"], case(row), str(row["threads"])]
+        found = row.get("against", {"error": "not measured before"})
+        if "error" in found:
+            cells = [*start, found["error"], *[""] * 5]
+        else:
+            ratios = [c for k in ("wall", "cpu") for c in _ratio(found[k])]
+            cells = [*start, seconds(found["seconds"]), seconds(row["wall"]), *ratios]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _ratio(found: Mapping[str, float]) -> list[str]:
+    return [f"{found['faster']:.2f} x", f"{found['low']:.2f} to {found['high']:.2f}" if "low" in found else ""]
+
+
+def beside(row: Mapping[str, Any], before: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    """A row with its ratios to that of an earlier run; times of other hours, so there is no interval."""
+    old = before.get(key(row))
+    if old is None or "wall" not in old or "wall" not in row:
+        return dict(row)
+    ratios = {name: {"faster": old[name] / row[name]} for name in ("wall", "cpu")}
+    return {**row, "against": {**ratios, "seconds": old["wall"]}}

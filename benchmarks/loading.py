@@ -1,0 +1,70 @@
+"""Loading a model from a file, in a process of its own after its imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import numpy as np
+
+from anymodal.checkpoints.formats.fourm.config import write_model_config
+from anymodal.checkpoints.formats.fourm.model import save_transformer
+from benchmarks.harness.base import BENCHMARKS, Case, Part, Sample, Timed, Work
+from benchmarks.harness.models import transformer
+
+THREE = ["rgb", "depth", "normal"]
+CHILD = """
+import json, resource, sys, time
+import anymodal as am
+from anymodal.checkpoints.load import load
+am.load
+import torch, safetensors.torch
+names = json.loads(sys.argv[2])
+from pathlib import Path
+wall, cpu = time.perf_counter(), time.process_time()
+am.load(sys.argv[1], modalities=names, local_files_only=True)
+spent = [time.perf_counter() - wall, time.process_time() - cpu]
+print(json.dumps([*spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+@BENCHMARKS.register("loading")
+@attrs.frozen
+class Loading(Timed):
+    """All of a published file, or three modalities of it; the floor is reading its bytes once."""
+
+    target: ClassVar[str] = "1.1 times the size of the file, 1 s after the imports"
+
+    def cases(self, quick: bool) -> list[Case]:
+        sizes = ("s",) if quick else ("s", "B")
+        return [{"size": size, "modalities": names} for size in sizes for names in ("all", "three")]
+
+    def prepare(self, case: Case) -> Work:
+        self_destructing = tempfile.TemporaryDirectory()
+        folder = Path(self_destructing.name)
+        model = transformer(case["size"])
+        save_transformer(model, folder)
+        (folder / "config.json").write_text(json.dumps(write_model_config(model.config, model.layout)))
+        names = THREE if case["modalities"] == "three" else None
+        read = sum(p.numel() for p in model.parameters()) * 4
+        del model
+
+        def run() -> Sample:
+            assert self_destructing
+            command = [sys.executable, "-c", CHILD, str(folder), json.dumps(names)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            return Sample(*json.loads(done.stdout.splitlines()[-1]))
+
+        return Work(run, partial(floor, folder, read) if names is None else tuple)
+
+
+def floor(folder: Path, size: int) -> list[Part]:
+    """Copying the bytes of the file into memory once."""
+    (path,) = folder.glob("*.safetensors")
+    return [Part("read", 1, lambda: np.fromfile(path, np.uint8), 0, size)]

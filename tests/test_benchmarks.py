@@ -1,0 +1,141 @@
+"""The benchmarks: one a file, measured in turn, judged by ratios."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+
+import benchmarks
+from anymodal.errors import ConfigError
+from anymodal.sampling import Sampling
+from benchmarks.__main__ import by_name, wanted
+from benchmarks.harness import parts, report, revisions, rounds, twins, worker
+from benchmarks.harness.base import BENCHMARKS, Figures, Part, Sample, Timed, Work, load, names
+
+FILES = sorted(path.stem for path in Path(benchmarks.__file__).parent.glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_a_benchmark_of_its_name(name):
+    benchmark = load(name)
+    assert type(benchmark).__module__ == f"benchmarks.{name}" and type(benchmark).__doc__
+    if isinstance(benchmark, Timed):
+        quick, every = benchmark.cases(True), benchmark.cases(False)
+        assert every and len(quick) <= len(every)
+        assert len({json.dumps(case, sort_keys=True) for case in every}) == len(every)
+
+
+def test_another_kind_of_measurement_is_one_more_entry():
+    @BENCHMARKS.register("letters")
+    @attrs.frozen
+    class Letters(Figures):
+        """How many letters a word has."""
+
+        word: str = "four"
+
+        def run(self, quick):
+            return {"letters": len(self.word)}
+
+    try:
+        assert "letters" in names()
+        assert load("letters", {"word": "three"}).run(False) == {"letters": 5}
+        with pytest.raises(ConfigError, match="word"):
+            load("letters", {"wort": "three"})
+    finally:
+        del BENCHMARKS["letters"]
+
+
+def test_what_is_asked_for_wrongly_is_said():
+    with pytest.raises(ConfigError, match="caption"):
+        load("captoin")
+    with pytest.raises(ConfigError, match=r"NAME\.SETTING=VALUE"):
+        by_name(["quality=20"])
+    assert by_name(["quality.count=20", "data.data=x"]) == {"quality": {"count": 20}, "data": {"data": "x"}}
+    with pytest.raises(ConfigError, match="no revision"), revisions.checkout("no-such-revision"):
+        pass
+
+
+def test_cases_are_chosen_by_what_tells_them_apart():
+    assert wanted({"size": "s", "batch": 8}, "size=s,batch=8") and wanted({"size": "s"}, "")
+    assert not wanted({"size": "s", "batch": 8}, "batch=1")
+
+
+class TestWorker:
+    def test_the_floor_is_made_when_it_is_asked_for(self):
+        made = []
+
+        def floor():
+            made.append(1)
+            return [Part("sum", 3, torch.zeros(10).sum, 10, 40)]
+
+        answers = worker.Worker(Work(lambda: None, floor))
+        assert set(answers.run()) == {"wall", "cpu", "peak_mb"} and not made
+        assert answers.count() == {"parts": [["sum", 3, 10, 40]]}
+        assert len(answers.floor()["seconds"]) == 1 and len(made) == 1
+
+    def test_work_may_measure_itself(self):
+        assert worker.Worker(Work(lambda: Sample(1.0, 2.0, 3.0))).run() == {"wall": 1.0, "cpu": 2.0, "peak_mb": 3.0}
+
+
+class TestRounds:
+    def test_the_interval_of_a_median_follows_from_the_sign_test(self):
+        values = list(range(1, 16))  # of 15, the 4th and the 12th (Conover, Practical Nonparametric Statistics)
+        assert rounds.interval(values) == (4, 12)
+        assert rounds.interval([1, 2, 3]) == (1, 3)
+
+    def test_revisions_are_asked_in_turn_and_compared_pair_by_pair(self):
+        asked = []
+
+        @attrs.frozen
+        class Fake:
+            name: str
+            wall: float
+
+            def ask(self, what):
+                asked.append(self.name)
+                return {"wall": self.wall, "cpu": self.wall, "peak_mb": 1}
+
+        row = rounds._against(Fake("here", 1.0), Fake("there", 3.0), rounds.Limits(4, 4))
+        assert asked[:4] in (["here", "there", "there", "here"], ["there", "here", "here", "there"])
+        assert row["against"]["wall"] == {"faster": 3.0, "low": 3.0, "high": 3.0}
+
+    @pytest.mark.slow
+    def test_a_worker_that_fails_says_why(self):
+        job = rounds.Job("draw", {}, {"filter": "none"}, 1)
+        with pytest.raises(rounds.WorkerError, match="KeyError"):
+            rounds.measure(job, revisions.folders(revisions.ROOT), None, rounds.Limits(1, 1))
+
+
+@pytest.mark.slow
+def test_a_row_is_measured_from_end_to_end(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "draw", "--quick", "--only", "filter=top_k", "--json"]
+    done = subprocess.run([*command, str(tmp_path / "a.json")], cwd=revisions.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "a.json").read_text())
+    (row,) = result["rows"]
+    assert row["wall"] > 0 and row["floor"] > 0 and row["of_floor"] > 0 and row["peak_mb"] > 10
+    assert result["machine"]["torch"] == torch.__version__ and "| draw |" in done.stdout
+    old = {report.key(row): {**row, "wall": 3 * row["wall"], "cpu": 2 * row["cpu"]}}
+    found = report.beside(row, old)["against"]
+    assert found["wall"]["faster"] == pytest.approx(3) and found["cpu"]["faster"] == pytest.approx(2)
+    assert "3.00 x" in report.compared([report.beside(row, old)])
+
+
+def test_products_are_counted():
+    product = parts.Product(2, 3, 5, 7)
+    assert product.flops == 2 * 2 * 3 * 5 * 7 and product.numbers == 3 * 5 * 7
+    made = parts.part("x", 4, [product, parts.Attention(1, 2, 3, 4, 5, 6)])
+    made.run()
+    assert made.flops == product.flops + 4 * 2 * 3 * 4 * 5 * 6 and made.bytes == 4 * (105 + 2 * 2 * 4 * 5 * 6)
+
+
+def test_the_twin_keeps_what_the_nucleus_holds():
+    scores = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    assert twins.nucleus(scores, 0.7).isfinite().tolist() == [[True, True, False, False]]
+    assert twins.drawn(scores, Sampling(temperature=0.0)).tolist() == [0]
