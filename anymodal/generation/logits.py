@@ -1,10 +1,13 @@
 """From logits to tokens: filtering, temperature, and reproducible draws.
 
-Shapes: (n, V) logits of n positions over V ids.
+Shapes: (n, V) logits of n positions over V ids, (n, C) those that can be drawn.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,27 +15,99 @@ from torch import Tensor
 from anymodal.errors import GenerationError
 
 COLD = 1e-10  # a temperature up to this one counts as 0
+FEW = 4  # gathering the ids that may be drawn pays where they are less than this part of all
 
 
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
     """Set what is outside the `top_k` best, or outside the smallest set with probability `top_p`, to -inf; 0 is off.
 
-    The id that crosses `top_p` is kept, and at least one id always is.
+    The id that crosses `top_p` is kept, and at least one id always is. Of equals at the edge, `top_k` keeps all and
+    `top_p` the first.
     """
-    if top_k:
-        kth = logits.topk(min(top_k, logits.shape[-1]), -1).values[..., -1:]
-        logits = logits.masked_fill(logits < kth, -torch.inf)
-    if 0 < top_p < 1:
-        ordered, order = logits.sort(-1, descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        removed = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
-        logits = logits.masked_fill(removed, -torch.inf)
-    return logits
+    kept = _kept(logits, top_k, top_p)
+    if kept is None:
+        return logits
+    found = torch.full_like(logits, -torch.inf)
+    inside = kept.logits > -torch.inf
+    rows = torch.arange(len(logits), device=logits.device)[:, None].expand_as(kept.ids)[inside]
+    found[rows, kept.ids[inside]] = kept.logits[inside]
+    return found
+
+
+class Kept(NamedTuple):
+    """The ids (n, C) that can be drawn, ascending in each row, and their logits (n, C): -inf where a row has fewer."""
+
+    ids: Tensor
+    logits: Tensor
+
+
+def _kept(logits: Tensor, top_k: int, top_p: float) -> Kept | None:
+    """What `filter_logits` keeps of (n, V), without sorting what it drops; None where that is everything."""
+    kept = None
+    if 0 < top_k < logits.shape[-1]:
+        kept = _chosen(logits, logits >= logits.topk(top_k, -1).values[..., -1:])
+    if not 0 < top_p < 1:
+        return kept
+    values = logits if kept is None else kept.logits
+    likely = values.softmax(-1)
+    # Ids below this bound have less than 1 - top_p together, so whatever is kept is above it.
+    above = likely > (1 - top_p) / values.shape[-1] * (1 - 1e-3)
+    if kept is None:
+        kept = _chosen(logits, above)
+        likely = likely.gather(1, kept.ids).masked_fill_(kept.logits == -torch.inf, 0)
+    return Kept(kept.ids, kept.logits.masked_fill(~_nucleus(likely, top_p), -torch.inf))
+
+
+def _chosen(logits: Tensor, chosen: Tensor) -> Kept:
+    """What is chosen of logits, by a mask (n, V) that holds some of each row."""
+    size = logits.shape[-1]
+    flat = _nonzero(chosen.view(-1))
+    if FEW * len(flat) > chosen.numel():
+        ids = torch.arange(size, device=logits.device).expand_as(logits)
+        return Kept(ids, logits.masked_fill(~chosen, -torch.inf))
+    rows = flat.div(size, rounding_mode="floor")
+    counts = torch.bincount(rows, minlength=len(logits))
+    slots = torch.arange(len(flat), device=flat.device) - (counts.cumsum(0) - counts).index_select(0, rows)
+    width = int(counts.max())
+    where = rows * width + slots
+    ids, values = flat.new_zeros(len(logits) * width), logits.new_full((len(logits) * width,), -torch.inf)
+    ids.scatter_(0, where, flat - rows * size)
+    values.scatter_(0, where, logits.reshape(-1).index_select(0, flat))
+    return Kept(ids.view(-1, width), values.view(-1, width))
+
+
+def _nucleus(likely: Tensor, top_p: float) -> Tensor:
+    """Which of the candidates (n, C), with these probabilities, are in the smallest set that reaches `top_p`."""
+    ordered = _descending(likely)
+    cumulative = ordered.cumsum(-1)
+    counts = (cumulative - ordered <= top_p).sum(-1, keepdim=True)
+    edge = ordered.gather(1, counts - 1)
+    inside = likely >= edge
+    equals = inside.sum(-1, keepdim=True) - counts
+    if equals.any():
+        at_edge = likely == edge
+        room = at_edge.sum(-1, keepdim=True) - equals
+        inside &= ~at_edge | (at_edge.cumsum(-1) <= room)
+    return inside & (likely > 0)
+
+
+def _nonzero(mask: Tensor) -> Tensor:
+    """Where a mask (n,) is true; NumPy is several times faster at it on a CPU."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero()[:, 0]
+
+
+def _descending(values: Tensor) -> Tensor:
+    """The rows of values (n, C), each sorted; NumPy sorts numbers alone with vector instructions."""
+    if values.device.type == "cpu":
+        return -torch.from_numpy(np.sort(-values.numpy(), axis=-1))
+    return values.sort(-1, descending=True).values
 
 
 def _finite(logits: Tensor) -> Tensor:
     """The logits themselves. Raises GenerationError where one is not finite, which would make all the same id."""
-    if not torch.isfinite(logits).all():
+    if logits.numel() and not torch.isfinite(torch.stack(torch.aminmax(logits))).all():
         raise GenerationError("the model's scores are not finite: its weights are damaged, or guidance is too strong")
     return logits
 
@@ -63,18 +138,27 @@ def draw(
     Returns:
         Ids (n,), and the probability of each (n,).
     """
-    logits = filter_logits(_finite(logits.float()), top_k, top_p)
+    logits = _finite(logits.float())
+    kept = _kept(logits, top_k, top_p) if len(logits) else None
+    ids, confidence = _drawn(logits if kept is None else kept.logits, uniform, temperature)
+    return (ids if kept is None else kept.ids.gather(1, ids[:, None])[:, 0]), confidence
+
+
+def _drawn(logits: Tensor, uniform: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
+    """`draw` among all columns; those at -inf are never drawn."""
     temperatures = torch.as_tensor(temperature, dtype=torch.float32).expand(len(logits))
-    greedy = bool((temperatures <= COLD).all())
-    temperatures = temperatures.to(logits.device)
-    cold = temperatures <= COLD
-    likely = (logits / temperatures.masked_fill(cold, 1)[:, None]).softmax(-1)
-    highest, best = likely.max(-1)
+    is_cold = temperatures <= COLD
+    greedy, mixed = bool(is_cold.all()), bool(is_cold.any())
+    temperatures, is_cold = temperatures.to(logits.device), is_cold.to(logits.device)
+    likely = (logits / temperatures.masked_fill(is_cold, 1)[:, None]).softmax(-1)
     if greedy:
+        highest, best = likely.max(-1)
         return best, highest
     cumulative = likely.cumsum(-1)
     ids = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)[:, 0]
-    ids = torch.where(cold, best, ids.clamp_max(logits.shape[-1] - 1))
+    ids = ids.clamp_max(logits.shape[-1] - 1)
+    if mixed:
+        ids = torch.where(is_cold, likely.argmax(-1), ids)
     return ids, likely.gather(-1, ids[:, None])[:, 0]
 
 
