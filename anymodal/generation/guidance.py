@@ -1,4 +1,5 @@
-"""Guided logits: several passes, each with other conditions, run as more rows of one batch and are combined.
+"""Guided logits: several passes, each with other conditions, encoded apart, decoded as more rows of one batch, and
+combined.
 
 Shapes: B samples, G passes (1, or 1 + number of conditions), M positions, N input tokens, V ids.
 """
@@ -17,7 +18,6 @@ from anymodal.generation.logits import combine
 from anymodal.generation.plan import Target
 from anymodal.generation.state import SampleState
 from anymodal.model import Context, Transformer
-from anymodal.model.blocks import Cache
 from anymodal.spaces import Stream
 from anymodal.tokens import NO_LABEL, Layout, Targets, collate
 
@@ -59,11 +59,14 @@ class GuidedModel:
         self.transformer = transformer
         self.layout: Layout = transformer.layout
 
-    def encode(self, states: Sequence[SampleState], passes: Sequence[Pass]) -> Context:
-        """One encoder run over all passes, the passes outermost (G * B rows)."""
-        packed = [state.pack(each.hidden, each.absent) for each in passes for state in states]
-        batch = collate(packed, self.layout, input_tokens=1).to(self.transformer.input_table.device)
-        return self.transformer.encode(batch.inputs)
+    def encode(self, states: Sequence[SampleState], passes: Sequence[Pass]) -> list[Context]:
+        """What each pass reads; passes are encoded apart, for one may see much more than another."""
+        contexts = []
+        for each in passes:
+            packed = [state.pack(each.hidden, each.absent) for state in states]
+            batch = collate(packed, self.layout, input_tokens=1).to(self.transformer.input_table.device)
+            contexts.append(self.transformer.encode(batch.inputs))
+        return contexts
 
     def grid_logits(
         self,
@@ -83,7 +86,7 @@ class GuidedModel:
         Returns:
             (B, M, V), padded to the longest list of positions.
         """
-        context = self.encode(states, passes)
+        contexts = self.encode(states, passes)
         first, most = self.layout.positions[stream.name].start, max(map(len, requested))
         positions = np.zeros((len(requested), most), np.int64)
         streams = np.full((len(requested), most), -1, np.int64)
@@ -91,35 +94,7 @@ class GuidedModel:
             positions[row, : len(each)] = each + first
             streams[row, : len(each)] = self.layout.index[stream.name]
         targets = self._targets(np.zeros_like(positions), positions, streams, len(passes))
-        return self._guided(self.transformer.decode(targets, context), stream, passes)
-
-    def next_logits(
-        self,
-        stream: Stream,
-        last: np.ndarray,
-        rank: int,
-        passes: Sequence[Pass],
-        bias: Tensor,
-        caches: Sequence[Cache],
-    ) -> tuple[Tensor, list[Cache]]:
-        """Guided logits of the next token of sequences.
-
-        Args:
-            stream: the sequence.
-            last: ids (B,) of the tokens before, of rank `rank`.
-            rank: how many tokens came before them.
-            passes: as `guidance_passes` has them.
-            bias: attention bias (G * B, 1, 1, N) of the context.
-            caches: those of the tokens before.
-
-        Returns:
-            (B, V), and the caches with the tokens.
-        """
-        ids = (last + self.layout.queries[stream.name].start)[:, None]
-        where = np.full_like(ids, self.layout.target_rows(stream.name, np.array([rank]))[0])
-        targets = self._targets(ids, where, np.full_like(ids, self.layout.index[stream.name]), len(passes))
-        states, caches = self.transformer.step(targets, bias, caches)
-        return self._guided(states, stream, passes)[:, 0], caches
+        return self._guided(self.transformer.decode(targets, *contexts), stream, passes)
 
     def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
         """Targets (G * B, M) that see all others of their stream; the same for every pass."""
@@ -131,7 +106,11 @@ class GuidedModel:
     def _guided(self, decoded: Tensor, stream: Stream, passes: Sequence[Pass]) -> Tensor:
         """Logits (B, M, V) of decoder states (G * B, M, D)."""
         logits = self.transformer.logits(decoded, stream.name)
-        if len(passes) == 1:
-            return logits
-        stacked = logits.view(len(passes), -1, *logits.shape[1:]).float()
-        return combine(stacked, torch.tensor([each.weight for each in passes[1:]]))
+        return guided(logits.view(len(passes), -1, *logits.shape[1:]), passes)
+
+
+def guided(logits: Tensor, passes: Sequence[Pass]) -> Tensor:
+    """Logits (B, ..., V) of all passes (G, B, ..., V) combined."""
+    if len(passes) == 1:
+        return logits[0]
+    return combine(logits.float(), torch.tensor([each.weight for each in passes[1:]]))

@@ -12,11 +12,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from anymodal.generation.guidance import guided
 from anymodal.generation.infill import Text
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
-from anymodal.model import Context
-from anymodal.model.transformer import blocked_bias
+from anymodal.model.steps import Steps
 from anymodal.spaces import TokenSpace
 
 
@@ -38,13 +38,10 @@ class Autoregressive(GenerationScheme):
         prompts = [state.open(run.stream) for state in run.states for _ in range(times)]
         texts = [self.text(run, prompt) for prompt in prompts]
         rngs = [branch for rng in run.rngs for branch in rng.branch(times)]
-        context = _repeated(run.model.encode(run.states, passes), times)
-        bias = blocked_bias(context.attended[:, None, None], context.tokens)
-        caches = run.model.transformer.start(context)
+        steps = Steps(run.model.transformer, run.model.encode(run.states, passes), run.stream.name, times)
         rows = list(range(len(texts)))
         for k in range(length):
-            last = np.array([texts[r].last for r in rows])
-            logits, caches = run.model.next_logits(run.stream, last, k, passes, bias, caches)
+            logits = guided(steps.step([texts[r].last for r in rows]), passes)
             uniform = torch.stack([torch.zeros(()) if texts[r].done else rngs[r].uniform(1)[0] for r in rows])
             writing = sorted({r // times for r in rows if not texts[r].done})
             ids, _ = self.pick(logits, uniform.to(logits.device), run.sampling.temperature, run.sampling)
@@ -56,10 +53,8 @@ class Autoregressive(GenerationScheme):
             if not active:
                 break
             if 2 * len(active) <= len(rows):
-                kept = [g * len(rows) + i for g in range(len(passes)) for i in active]
-                index = torch.tensor(kept, device=logits.device)
-                caches = [cache.keep(index) for cache in caches]
-                bias, rows = bias[index], [rows[i] for i in active]
+                steps.keep(active)
+                rows = [rows[i] for i in active]
         for number, state in enumerate(run.states):
             mine = texts[number * times : (number + 1) * times]
             state.put(run.stream.name, _written(mine, [len(text.written) for text in mine], length))
@@ -75,10 +70,3 @@ def _written(texts: Sequence[Text], counts: Sequence[int], length: int) -> Strea
     """What the first `counts` tokens of the texts of a sample say."""
     values = [text.value(length, count) for text, count in zip(texts, counts, strict=True)]
     return StreamTokens.whole(values[0], values if len(values) > 1 else ())
-
-
-def _repeated(context: Context, times: int) -> Context:
-    """Every sample of a context several times, one after the other."""
-    if times == 1:
-        return context
-    return Context(context.tokens.repeat_interleave(times, 0), context.attended.repeat_interleave(times, 0))

@@ -5,6 +5,7 @@ Shapes: B batch, N input tokens, M target tokens, T tokens so far, D width, H he
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,30 @@ NORM_EPS = 1e-6
 
 def layer_norm(width: int, config: ModelConfig) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=NORM_EPS, bias=config.norm_bias)
+
+
+class Read(NamedTuple):
+    """What some rows of a batch read of their inputs: keys and values (B, H, N, K), and a bias (B, 1, 1, N) if any."""
+
+    k: Tensor
+    v: Tensor
+    bias: Tensor | None
+
+
+class Source(NamedTuple):
+    """Inputs of some rows of a batch: tokens (B, N, D), which rows (B,) have any, and a bias (B, 1, 1, N)."""
+
+    tokens: Tensor
+    alive: Tensor
+    bias: Tensor
+
+
+def attend_each(q_BHMK: Tensor, reads: Sequence[Read]) -> Tensor:
+    """Attention (B, H, M, K) of the first rows to the first read, and so on: inputs are not padded to one another."""
+    if len(reads) == 1:
+        return attend(q_BHMK, *reads[0])
+    parts = q_BHMK.split([len(read.k) for read in reads])
+    return torch.cat([attend(part, *read) for part, read in zip(parts, reads, strict=True)])
 
 
 class Cache(NamedTuple):
@@ -93,11 +118,10 @@ class CrossAttention(_Heads):
         k, v = self.split(self.kv(context_BND), 2)
         return (k if self.k_norm is None else self.k_norm(k).to(k.dtype)), v * alive_B[:, None, None, None].to(v.dtype)
 
-    def forward(self, x_BMD: Tensor, keys_values: tuple[Tensor, Tensor], bias: Tensor | None) -> Tensor:
+    def forward(self, x_BMD: Tensor, reads: Sequence[Read]) -> Tensor:
         (q,) = self.split(self.q(x_BMD), 1)
         q = q if self.q_norm is None else self.q_norm(q).to(q.dtype)
-        k, v = keys_values
-        return self.proj(self.merge(attend(q, k, v, bias)))
+        return self.proj(self.merge(attend_each(q, reads)))
 
 
 class MLP(nn.Module):
@@ -134,16 +158,13 @@ class DecoderBlock(nn.Module):
         self.cross_attn = CrossAttention(config)
         self.norm2, self.mlp = layer_norm(config.dim, config), MLP(config)
 
-    def forward(
-        self,
-        x_BMD: Tensor,
-        context_BND: Tensor,
-        alive_B: Tensor,
-        self_bias: Tensor | None,
-        context_bias: Tensor | None,
-    ) -> Tensor:
-        keys_values = self.cross_attn.keys_values(self.context_norm(context_BND), alive_B)
-        return self._rest(x_BMD + self.self_attn(self.norm1(x_BMD), self_bias), keys_values, context_bias)
+    def forward(self, x_BMD: Tensor, sources: Sequence[Source], self_bias: Tensor | None) -> Tensor:
+        """The states of targets; the first rows read the first source, and so on."""
+        reads = [
+            Read(*self.cross_attn.keys_values(self.context_norm(source.tokens), source.alive), source.bias)
+            for source in sources
+        ]
+        return self._rest(x_BMD + self.self_attn(self.norm1(x_BMD), self_bias), reads)
 
     def start(self, context_BND: Tensor, alive_B: Tensor) -> Cache:
         """The cache before the first token."""
@@ -156,9 +177,9 @@ class DecoderBlock(nn.Module):
         q, k, v = self.self_attn.queries_keys_values(self.norm1(x_B1D))
         cache = cache._replace(k=torch.cat([cache.k, k], 2), v=torch.cat([cache.v, v], 2))
         x_B1D = x_B1D + self.self_attn.attended(q, cache.k, cache.v, None)
-        return self._rest(x_B1D, (cache.context_k, cache.context_v), context_bias), cache
+        return self._rest(x_B1D, [Read(cache.context_k, cache.context_v, context_bias)]), cache
 
-    def _rest(self, x: Tensor, keys_values: tuple[Tensor, Tensor], context_bias: Tensor | None) -> Tensor:
+    def _rest(self, x: Tensor, reads: Sequence[Read]) -> Tensor:
         """What follows self-attention."""
-        x = x + self.cross_attn(self.query_norm(x), keys_values, context_bias)
+        x = x + self.cross_attn(self.query_norm(x), reads)
         return x + self.mlp(self.norm2(x))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anymodal.errors import ConfigError, GenerationError
-from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, layer_norm
+from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, Source, layer_norm
 from anymodal.model.config import ModelConfig
 from anymodal.model.positions import PositionTable, position_codes
 from anymodal.nn.init import normal
@@ -176,8 +176,8 @@ class Transformer(nn.Module):
         real = targets.streams >= 0
         return (x + streams[targets.streams.clamp_min(0)]) * real[..., None]
 
-    def decode(self, targets: Targets, context: Context) -> Tensor:
-        """Decoder states (B, M, D) of packed targets."""
+    def decode(self, targets: Targets, *contexts: Context) -> Tensor:
+        """Decoder states (B, M, D) of packed targets; with several contexts, the first rows read the first of them."""
         x = self.embed_targets(targets)
         order = torch.arange(x.shape[1], device=x.device)
         reach = order[None] + 1 if self.config.causal_targets else targets.reach
@@ -185,9 +185,9 @@ class Transformer(nn.Module):
         if self.config.separate_targets:
             allowed = allowed & (targets.streams[:, :, None] == targets.streams[:, None])
         self_bias = blocked_bias(allowed[:, None], x)
-        context_bias = blocked_bias(context.attended[:, None, None], x)
+        sources = [Source(c.tokens, c.alive, blocked_bias(c.attended[:, None, None], x)) for c in contexts]
         for block in self.decoder:
-            x = block(x, context.tokens, context.alive, self_bias, context_bias)
+            x = block(x, sources, self_bias)
         return self.decoder_norm(x)
 
     def _decoder_blocks(self) -> list[DecoderBlock]:

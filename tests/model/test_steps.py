@@ -1,0 +1,118 @@
+"""Texts token by token in memory set aside once: the same as decoding all at once, however the weights lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anymodal.model import ModelConfig, Transformer
+from anymodal.model.steps import Steps
+from anymodal.nn import turned
+from anymodal.nn.turned import TurnedWeights, turned_weights
+from anymodal.spaces import Stream, TokenSpace
+from anymodal.tokens import NO_LABEL, Layout, Packer, Targets, collate
+
+LENGTH = 12
+TEXT = TokenSpace.sequence(40, LENGTH, sentinels=(4, 8), end=3)
+LAYOUT = Layout([Stream("a", "a", TokenSpace.grid(16, 2, 3)), Stream("t", "t", TEXT)])
+
+
+def model(**settings) -> Transformer:
+    torch.manual_seed(0)
+    config = ModelConfig(**({"dim": 32, "encoder_depth": 1, "decoder_depth": 2, "heads": 2} | settings))
+    return Transformer(config, LAYOUT).eval().requires_grad_(False)
+
+
+def contexts(net: Transformer, *counts: int):
+    """What samples with so many tokens of the grid each are read as; no two of them are padded to one another."""
+    found = []
+    for count in counts:
+        packer = Packer(LAYOUT)
+        packer.add_input("a", np.arange(count), np.arange(count))
+        found.append(net.encode(collate([packer.pack()], LAYOUT, input_tokens=1).inputs))
+    return found
+
+
+def at_once(net: Transformer, context, ids: list[int]) -> torch.Tensor:
+    """Scores (n, V) after each of the ids, by one pass over all of them."""
+    fed = torch.tensor([ids])
+    where = torch.from_numpy(LAYOUT.target_rows("t", np.arange(len(ids))))[None]
+    targets = Targets(
+        fed + LAYOUT.queries["t"].start,
+        where,
+        torch.full_like(fed, LAYOUT.index["t"]),
+        torch.arange(1, len(ids) + 1)[None],
+        torch.full_like(fed, NO_LABEL),
+    )
+    return net.logits(net.decode(targets, context), "t")[0]
+
+
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("qk_norm", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("patience", [0, 8, 10**9])
+def test_steps_equal_decoding_at_once(monkeypatch, gated, qk_norm, bias, patience):
+    monkeypatch.setattr(turned, "PATIENCE", patience)
+    net = model(gated=gated, qk_norm=qk_norm, mlp_bias=bias, qkv_bias=bias, norm_bias=bias)
+    read, ids = contexts(net, 6, 0), [20, 4, 33, 9, 39, 12, 20, 20, 30, 31, 32, 33]
+    with torch.inference_mode():
+        steps = Steps(net, read, "t")
+        scores = torch.stack([steps.step([token]) for token in ids], 1)
+        for number, context in enumerate(read):
+            assert torch.allclose(scores[number, :, 0], at_once(net, context, ids), atol=1e-4)
+    assert bool(turned_weights(net).nbytes) == (patience < 10**9)
+
+
+def test_rows_that_are_kept_go_on_as_alone():
+    net, ids = model(), [[20, 30], [21, 31], [22, 32]]
+    with torch.inference_mode():
+        alone = [at_once(net, contexts(net, 4)[0], each) for each in ids]
+        steps = Steps(net, contexts(net, 4), "t", times=3)
+        first = steps.step([each[0] for each in ids])
+        steps.keep([2, 0])
+        second = steps.step([ids[2][1], ids[0][1]])
+    assert all(torch.allclose(first[0, k], alone[k][0], atol=1e-4) for k in range(3))
+    assert torch.allclose(second[0, 0], alone[2][1], atol=1e-4)
+    assert torch.allclose(second[0, 1], alone[0][1], atol=1e-4)
+
+
+class TestTurnedWeights:
+    def test_a_copy_is_made_again_when_the_weights_changed(self):
+        weight, copies = torch.randn(5, 3), TurnedWeights()
+        first = copies.get("w", [weight, weight])
+        assert torch.equal(first, torch.cat([weight, weight]).t())
+        assert copies.get("w", [weight, weight]) is first
+        weight.mul_(2)
+        again = copies.get("w", [weight, weight])
+        assert torch.equal(again, torch.cat([weight, weight]).t()) and copies.nbytes == again.nbytes
+        moved = weight.clone()
+        assert copies.get("w", [moved, moved]) is not again and copies.nbytes == again.nbytes
+
+    def test_texts_of_a_model_that_was_trained_on_are_those_of_its_new_weights(self, monkeypatch):
+        monkeypatch.setattr(turned, "PATIENCE", 0)
+        net = model()
+        scores = lambda: Steps(net, contexts(net, 3), "t").step([20])  # noqa: E731
+        before = scores()
+        for parameter in net.parameters():
+            parameter.mul_(1.5)
+        assert not torch.allclose(before, scores(), atol=1e-3)
+        assert torch.allclose(scores()[0], at_once(net, contexts(net, 3)[0], [20]), atol=1e-4)
+
+    def test_they_take_no_more_than_is_allowed_and_go_with_the_model(self, monkeypatch):
+        monkeypatch.setattr(turned, "MOST", 100)
+        copies = TurnedWeights()
+        assert copies.get("small", [torch.zeros(5, 5)]) is not None
+        assert copies.get("large", [torch.zeros(5, 5)]) is None and copies.nbytes == 100
+        net = model()
+        kept = turned_weights(net)
+        assert turned_weights(net) is kept
+        del net
+        assert kept not in turned._OF_MODEL.values()
+
+    def test_they_are_made_only_when_they_pay(self):
+        copies = TurnedWeights()
+        assert [copies.wait(1) for _ in range(41)] == [False] * 40 + [True]
+        copies = TurnedWeights()
+        assert [copies.wait(2) for _ in range(14)] == [False] * 13 + [True]
+        assert TurnedWeights().get("half", [torch.zeros(2, 2, dtype=torch.bfloat16)]) is None
