@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,8 @@ def rows(options: argparse.Namespace, there: Sequence[Path] | None) -> Iterator[
                     row = measure(job, folders(ROOT), there, limits)
                 except WorkerError as error:
                     row = {**job.row, "error": str(error)}
-                print(f"{title(name, case)} threads={job.threads}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+                took = f"{title(name, case)} threads={job.threads}, after {time.monotonic() - begun:.0f} s"
+                print(f"{took}: {report.brief(row)}", file=sys.stderr, flush=True)
                 yield row
 
 
@@ -93,6 +95,7 @@ def figures(options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a checkout of another revision is removed
     options = parser().parse_args()
     if options.list:
         print("\n".join(f"{name:12} {(type(load(name)).__doc__ or '').splitlines()[0]}" for name in names()))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from anymodal.model.blocks import DecoderBlock, Read, attend_each
 from anymodal.model.transformer import Context, Transformer, blocked_bias
 from anymodal.nn.attention import attend
-from anymodal.nn.turned import ROWS, TurnedWeights, turned_weights
+from anymodal.nn.copies import Copy, WeightCopies, weight_copies
 
 
 class _Product:
@@ -24,18 +24,18 @@ class _Product:
 
     def __init__(self, *layers: nn.Module) -> None:
         self.layers = layers
-        self.turned: Tensor | None = None
+        self.copy: Copy | None = None
 
-    def turn(self, name: str, copies: TurnedWeights) -> None:
+    def use(self, name: str, copies: WeightCopies, rows: int) -> None:
         """Use a copy from here on, where the layers are plain; `name` tells them from others of the model."""
         if all(type(layer) is nn.Linear and layer.bias is None for layer in self.layers):
-            self.turned = copies.get(name, [cast("Tensor", layer.weight) for layer in self.layers])
+            self.copy = copies.get(name, [cast("Tensor", layer.weight) for layer in self.layers], rows)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """(R, D) -> one (R, outer) a layer."""
-        if self.turned is None or len(x) > ROWS:
+        if self.copy is None or len(x) > self.copy.rows:
             return tuple(layer(x) for layer in self.layers)
-        y = torch.mm(x, self.turned)
+        y = self.copy.product(x)
         return (y,) if len(self.layers) == 1 else y.chunk(len(self.layers), -1)
 
 
@@ -108,15 +108,15 @@ class Steps:
         streams = model.input_streams if model.target_streams is None else model.target_streams
         self.kind = streams[layout.index[stream]]
         self.head = model.output_table[layout.outputs[stream].rows]
-        self.copies: TurnedWeights | None = turned_weights(model)
-        self.turned_head: Tensor | None = None
+        self.copies: WeightCopies | None = weight_copies(model)
+        self.head_copy: Copy | None = None
 
     def step(self, last: Sequence[int]) -> Tensor:
         """Scores (passes, S, V) of the next token of each of S sequences, after the id that was written last."""
         rows = self.passes * len(last)
         ids = torch.tensor(last, device=self.places.device)
-        if self.copies is not None and rows <= ROWS and self.copies.wait(rows):
-            self._turn(self.copies)
+        if self.copies is not None and self.copies.wait(rows):
+            self._use(self.copies, rows)
             self.copies = None
         x = F.embedding((ids + self.first).repeat(self.passes), self.model.query_table) + self.places[self.rank]
         x = x + self.kind
@@ -124,8 +124,8 @@ class Steps:
             x = block.step(x, self.rank)
         self.rank += 1
         x = self.model.decoder_norm(x)
-        turned = self.turned_head is not None and rows <= ROWS
-        scores = torch.mm(x, cast("Tensor", self.turned_head)) if turned else F.linear(x, self.head)
+        copied = self.head_copy is not None and rows <= self.head_copy.rows
+        scores = cast("Copy", self.head_copy).product(x) if copied else F.linear(x, self.head)
         return scores.view(self.passes, len(last), -1)
 
     def keep(self, active: Sequence[int]) -> None:
@@ -136,8 +136,8 @@ class Steps:
         for block in self.blocks:
             block.keep(rows, kept)
 
-    def _turn(self, copies: TurnedWeights) -> None:
+    def _use(self, copies: WeightCopies, rows: int) -> None:
         for depth, block in enumerate(self.blocks):
             for number, product in enumerate(block.products):
-                product.turn(f"decoder.{depth}.{number}", copies)
-        self.turned_head = copies.get(f"output_table.{self.stream}", [self.head])
+                product.use(f"decoder.{depth}.{number}", copies, rows)
+        self.head_copy = copies.get(f"output_table.{self.stream}", [self.head], rows)

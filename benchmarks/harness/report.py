@@ -55,6 +55,16 @@ def seconds(value: float) -> str:
     return f"{value * scale:.3g} {unit}"
 
 
+def brief(row: Mapping[str, Any]) -> str:
+    """What was found, in a few words."""
+    against = row.get("against", {})
+    if error := row.get("error") or against.get("error"):
+        return str(error)
+    if against:
+        return f"{against['wall']['faster']:.2f} x as fast, {against['cpu']['faster']:.2f} x in processor time"
+    return seconds(row["wall"]) + (f", {row['of_floor']:.2f} x the floor" if "floor" in row else "")
+
+
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """One line a row."""
     head = ["benchmark", "case", "threads", "time", "spread", "CPU time", "floor", "of floor", "twin", "peak MB"]

@@ -8,8 +8,8 @@ import torch
 
 from anymodal.model import ModelConfig, Transformer
 from anymodal.model.steps import Steps
-from anymodal.nn import turned
-from anymodal.nn.turned import TurnedWeights, turned_weights
+from anymodal.nn import copies
+from anymodal.nn.copies import WeightCopies, weight_copies
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import NO_LABEL, Layout, Packer, Targets, collate
 
@@ -53,7 +53,7 @@ def at_once(net: Transformer, context, ids: list[int]) -> torch.Tensor:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("patience", [0, 8, 10**9])
 def test_steps_equal_decoding_at_once(monkeypatch, gated, qk_norm, bias, patience):
-    monkeypatch.setattr(turned, "PATIENCE", patience)
+    monkeypatch.setattr(copies, "PATIENCE", patience)
     net = model(gated=gated, qk_norm=qk_norm, mlp_bias=bias, qkv_bias=bias, norm_bias=bias)
     read, ids = contexts(net, 6, 0), [20, 4, 33, 9, 39, 12, 20, 20, 30, 31, 32, 33]
     with torch.inference_mode():
@@ -61,7 +61,19 @@ def test_steps_equal_decoding_at_once(monkeypatch, gated, qk_norm, bias, patienc
         scores = torch.stack([steps.step([token]) for token in ids], 1)
         for number, context in enumerate(read):
             assert torch.allclose(scores[number, :, 0], at_once(net, context, ids), atol=1e-4)
-    assert bool(turned_weights(net).nbytes) == (patience < 10**9)
+    assert bool(weight_copies(net).nbytes) == (patience < 10**9)
+
+
+def test_many_rows_equal_decoding_at_once(monkeypatch):
+    monkeypatch.setattr(copies, "PATIENCE", 0)
+    net, ids = model(), [[20 + k, 30, 31] for k in range(5)]
+    with torch.inference_mode():
+        read = contexts(net, 6, 2)
+        steps = Steps(net, read, "t", times=5)
+        scores = torch.stack([steps.step([each[k] for each in ids]) for k in range(3)], 2)
+        for number, context in enumerate(read):
+            for row, each in enumerate(ids):
+                assert torch.allclose(scores[number, row], at_once(net, context, each), atol=1e-4)
 
 
 def test_rows_that_are_kept_go_on_as_alone():
@@ -77,20 +89,28 @@ def test_rows_that_are_kept_go_on_as_alone():
     assert torch.allclose(second[0, 1], alone[0][1], atol=1e-4)
 
 
-class TestTurnedWeights:
+class TestWeightCopies:
+    @pytest.mark.parametrize("rows", [1, 3, 4, 8, 32])
+    def test_products_are_those_of_the_weights(self, rows):
+        first, second, x = torch.randn(50, 30), torch.randn(20, 30), torch.randn(rows, 30)
+        copy = WeightCopies().get("w", [first, second], rows)
+        assert copy is None or torch.allclose(copy.product(x), x @ torch.cat([first, second]).t(), atol=1e-4)
+        assert copy is not None or rows > copies.TURNED  # where there is no oneDNN
+
     def test_a_copy_is_made_again_when_the_weights_changed(self):
-        weight, copies = torch.randn(5, 3), TurnedWeights()
-        first = copies.get("w", [weight, weight])
-        assert torch.equal(first, torch.cat([weight, weight]).t())
-        assert copies.get("w", [weight, weight]) is first
+        weight, made = torch.randn(5, 3), WeightCopies()
+        x = torch.eye(3)
+        first = made.get("w", [weight, weight], 1)
+        assert torch.equal(first.product(x), torch.cat([weight, weight]).t())
+        assert made.get("w", [weight, weight], 2) is first
         weight.mul_(2)
-        again = copies.get("w", [weight, weight])
-        assert torch.equal(again, torch.cat([weight, weight]).t()) and copies.nbytes == again.nbytes
+        again = made.get("w", [weight, weight], 1)
+        assert torch.equal(again.product(x), torch.cat([weight, weight]).t()) and made.nbytes == again.nbytes
         moved = weight.clone()
-        assert copies.get("w", [moved, moved]) is not again and copies.nbytes == again.nbytes
+        assert made.get("w", [moved, moved], 1) is not again and made.nbytes == again.nbytes
 
     def test_texts_of_a_model_that_was_trained_on_are_those_of_its_new_weights(self, monkeypatch):
-        monkeypatch.setattr(turned, "PATIENCE", 0)
+        monkeypatch.setattr(copies, "PATIENCE", 0)
         net = model()
         scores = lambda: Steps(net, contexts(net, 3), "t").step([20])  # noqa: E731
         before = scores()
@@ -100,19 +120,20 @@ class TestTurnedWeights:
         assert torch.allclose(scores()[0], at_once(net, contexts(net, 3)[0], [20]), atol=1e-4)
 
     def test_they_take_no_more_than_is_allowed_and_go_with_the_model(self, monkeypatch):
-        monkeypatch.setattr(turned, "MOST", 100)
-        copies = TurnedWeights()
-        assert copies.get("small", [torch.zeros(5, 5)]) is not None
-        assert copies.get("large", [torch.zeros(5, 5)]) is None and copies.nbytes == 100
+        monkeypatch.setattr(copies, "MOST", 100)
+        made = WeightCopies()
+        assert made.get("small", [torch.zeros(5, 5)], 1) is not None
+        assert made.get("large", [torch.zeros(5, 5)], 1) is None and made.nbytes == 100
         net = model()
-        kept = turned_weights(net)
-        assert turned_weights(net) is kept
+        kept = weight_copies(net)
+        assert weight_copies(net) is kept
         del net
-        assert kept not in turned._OF_MODEL.values()
+        assert kept not in copies._OF_MODEL.values()
 
     def test_they_are_made_only_when_they_pay(self):
-        copies = TurnedWeights()
-        assert [copies.wait(1) for _ in range(41)] == [False] * 40 + [True]
-        copies = TurnedWeights()
-        assert [copies.wait(2) for _ in range(14)] == [False] * 13 + [True]
-        assert TurnedWeights().get("half", [torch.zeros(2, 2, dtype=torch.bfloat16)]) is None
+        made = WeightCopies()
+        assert [made.wait(1) for _ in range(41)] == [False] * 40 + [True]
+        made = WeightCopies()
+        assert [made.wait(8) for _ in range(14)] == [False] * 13 + [True]
+        assert not made.wait(copies.PACKED + 1)
+        assert WeightCopies().get("half", [torch.zeros(2, 2, dtype=torch.bfloat16)], 1) is None
