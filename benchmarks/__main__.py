@@ -115,7 +115,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.table:
-        options.table.write_text(text + "\n")
+        options.table.write_text(f"{report.heading(result['machine'])}\n\n{text}\n")
     if any("error" in row for row in found):
         raise ConfigError("not all rows could be measured")
 

@@ -30,7 +30,16 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "revision": revision(),
         "date": datetime.date.today().isoformat(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def heading(where: Mapping[str, Any]) -> str:
+    """The machine and the date in a line."""
+    busy = f"; {where['load']:.1f} processes wanted to run on average" if where["load"] else ""
+    software = f"PyTorch {where['torch']}, Python {where['python']}"
+    hardware = f"{where['processor']}, {where['cores']} cores, {where['vectors']}"
+    return f"{where['date']}, revision {where['revision']}: {hardware}; {software}{busy}."
 
 
 def _processor() -> str:

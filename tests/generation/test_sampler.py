@@ -25,6 +25,7 @@ from anymodal.generation import (
     Target,
     guidance_passes,
 )
+from anymodal.generation.guidance import alike
 from anymodal.generation.infill import Text
 from anymodal.generation.logits import draw
 from anymodal.model import ModelConfig, Transformer
@@ -168,6 +169,29 @@ def test_a_sample_without_inputs_reads_nothing_from_its_neighbors(small_model):
         beside = guided_model.grid_logits([empty, full], layout["depth"], [np.arange(16)] * 2, [Pass()])
     assert torch.allclose(alone[0], beside[0], atol=1e-5)
     assert not torch.allclose(beside[0], beside[1], atol=1e-3)
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=9))
+def test_samples_are_encoded_with_others_of_about_their_length(lengths):
+    groups = alike(lengths)
+    assert sorted(k for group in groups for k in group) == list(range(len(lengths)))
+    assert all(min(lengths[k] for k in group) >= 0.75 * max(lengths[k] for k in group) for group in groups)
+
+
+def test_no_pass_and_no_sample_is_padded_to_a_much_longer_one(small_model, monkeypatch):
+    """The tokens that are encoded are those of each pass and sample alone, and so are the scores."""
+    layout, net = small_model.modalities.layout, small_model.transformer
+    model, depth, encode, counts = GuidedModel(net), layout["depth"], type(net).encode, []
+    monkeypatch.setattr(type(net), "encode", lambda self, x: counts.append(x.ids.numel()) or encode(self, x))
+    short = SampleState(layout, {"caption": np.array([40, 3])})
+    long = SampleState(layout, {"normal": np.arange(16) % 30})
+    passes = [Pass(0.0, hidden=frozenset({"caption", "normal"})), Pass(2.0)]
+    with torch.inference_mode():
+        together = model.grid_logits([short, long, short], depth, [np.arange(16)] * 3, passes)
+        assert sum(counts) == (1 + 1 + 1) + (2 + 16 + 2)  # a hidden text is one token, and nothing at all is one
+        for row, state in enumerate([short, long, short]):
+            alone = model.grid_logits([state], depth, [np.arange(16)], passes)
+            assert torch.allclose(together[row], alone[0], atol=1e-4)
 
 
 # Texts.
