@@ -15,7 +15,7 @@ from torch import Tensor
 from anymodal.errors import GenerationError
 
 COLD = 1e-10  # a temperature up to this one counts as 0
-FEW = 4  # gathering the ids that may be drawn pays where they are less than this part of all
+FEW, SMALL = 4, 2**14  # gathering ids that may be drawn pays where less than one in four is, of more scores than these
 
 
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
@@ -61,8 +61,8 @@ def _kept(logits: Tensor, top_k: int, top_p: float) -> Kept | None:
 def _chosen(logits: Tensor, chosen: Tensor) -> Kept:
     """What is chosen of logits, by a mask (n, V) that holds some of each row."""
     size = logits.shape[-1]
-    flat = _nonzero(chosen.view(-1))
-    if FEW * len(flat) > chosen.numel():
+    flat = _nonzero(chosen.view(-1)) if chosen.numel() > SMALL else None
+    if flat is None or FEW * len(flat) > chosen.numel():
         ids = torch.arange(size, device=logits.device).expand_as(logits)
         return Kept(ids, logits.masked_fill(~chosen, -torch.inf))
     rows = flat.div(size, rounding_mode="floor")
