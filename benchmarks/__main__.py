@@ -28,7 +28,7 @@ from benchmarks.harness.base import Case, Figures, Timed, load, names, title
 from benchmarks.harness.revisions import ROOT, checkout, folders
 from benchmarks.harness.rounds import Job, Limits, WorkerError, measure
 
-QUICK = Limits(least=2, most=3, seconds=1.0, twins=0)
+QUICK = Limits(least=1, most=3, seconds=1.0, twins=0)
 
 
 def parser() -> argparse.ArgumentParser:

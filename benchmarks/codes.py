@@ -30,7 +30,7 @@ class Codes(Timed):
 
     def cases(self, quick: bool) -> list[Case]:
         if quick:
-            return [{"work": "encode", "batch": 1}, {"work": "decode", "batch": 1}]
+            return [{"work": "encode", "batch": 1}]
         feed = [{"work": work, "batch": batch} for work in ("encode", "decode") for batch in (1, 16)]
         return feed + [{"work": "denoise", "steps": steps, "batch": 1} for steps in (5, 25)]
 

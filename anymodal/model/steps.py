@@ -1,4 +1,4 @@
-"""Sequences token by token, in memory that is set aside once: what `Transformer.step` gives, faster.
+"""Sequences token by token, in memory that is set aside ahead: what `Transformer.step` gives, faster.
 
 Shapes: R rows, D width, H heads, K head width, L tokens at most, N input tokens.
 """
@@ -17,6 +17,8 @@ from anymodal.model.blocks import DecoderBlock, Read, attend_each
 from anymodal.model.transformer import Context, Transformer, blocked_bias
 from anymodal.nn.attention import attend
 from anymodal.nn.copies import Copy, WeightCopies, weight_copies
+
+ROOM = 64  # tokens for which there is memory at first; it is doubled when a text is longer
 
 
 class _Product:
@@ -51,7 +53,7 @@ class _Block:
         self.down = _Product(mlp.fc2)
         self.reads = [self._read(context, times) for context in contexts]
         rows, like = sum(len(read.k) for read in self.reads), self.reads[0].k
-        self.kv = like.new_empty(2, rows, own.heads, length, own.width)
+        self.kv = like.new_empty(2, rows, own.heads, min(length, ROOM), own.width)
 
     @property
     def products(self) -> list[_Product]:
@@ -71,6 +73,8 @@ class _Block:
         (qkv,) = self.qkv(block.norm1(x))
         q, k, v = qkv.view(rows, 3, heads, width).unbind(1)
         q, k = own.normed(q, k)
+        if rank == self.kv.shape[3]:
+            self.kv = torch.cat([self.kv, torch.empty_like(self.kv)], 3)
         self.kv[0, :, :, rank], self.kv[1, :, :, rank] = k, v
         known = self.kv[:, :, :, : rank + 1]
         x = x + self.proj(attend(q[:, :, None], known[0], known[1]).reshape(rows, -1))[0]
@@ -108,7 +112,8 @@ class Steps:
         streams = model.input_streams if model.target_streams is None else model.target_streams
         self.kind = streams[layout.index[stream]]
         self.head = model.output_table[layout.outputs[stream].rows]
-        self.copies: WeightCopies | None = weight_copies(model)
+        mixed = torch.is_autocast_enabled(self.places.device.type)
+        self.copies: WeightCopies | None = None if mixed else weight_copies(model)
         self.head_copy: Copy | None = None
 
     def step(self, last: Sequence[int]) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from anymodal.model import ModelConfig, Transformer
+from anymodal.model import steps as steps_module
 from anymodal.model.steps import Steps
 from anymodal.nn import copies
 from anymodal.nn.copies import WeightCopies, weight_copies
@@ -54,6 +55,7 @@ def at_once(net: Transformer, context, ids: list[int]) -> torch.Tensor:
 @pytest.mark.parametrize("patience", [0, 8, 10**9])
 def test_steps_equal_decoding_at_once(monkeypatch, gated, qk_norm, bias, patience):
     monkeypatch.setattr(copies, "PATIENCE", patience)
+    monkeypatch.setattr(steps_module, "ROOM", 4)
     net = model(gated=gated, qk_norm=qk_norm, mlp_bias=bias, qkv_bias=bias, norm_bias=bias)
     read, ids = contexts(net, 6, 0), [20, 4, 33, 9, 39, 12, 20, 20, 30, 31, 32, 33]
     with torch.inference_mode():
@@ -74,6 +76,15 @@ def test_many_rows_equal_decoding_at_once(monkeypatch):
         for number, context in enumerate(read):
             for row, each in enumerate(ids):
                 assert torch.allclose(scores[number, row], at_once(net, context, each), atol=1e-4)
+
+
+def test_mixed_precision_uses_the_weights_themselves(monkeypatch):
+    monkeypatch.setattr(copies, "PATIENCE", 0)
+    net = model()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        scores = Steps(net, contexts(net, 6), "t").step([20])
+        assert torch.allclose(scores[0].float(), at_once(net, contexts(net, 6)[0], [20]).float(), atol=0.1)
+    assert not weight_copies(net).nbytes
 
 
 def test_rows_that_are_kept_go_on_as_alone():
