@@ -37,17 +37,18 @@ class Data(Timed):
 
     target: ClassVar[str] = "6 times the original"
     data: str = ""  # a dataset such as out/tiny/tokens; by default scenes are rendered and tokenized
-    scenes: int = 64
 
     def cases(self, quick: bool) -> list[Case]:
-        return [{"part": name} for name in (PARTS[:1] if quick else PARTS)]
+        if quick:
+            return [{"part": "all", "scenes": 8}]
+        return [{"part": name, "scenes": 64} for name in PARTS]
 
     def prepare(self, case: Case) -> Work:
         config = load_config(ROOT / "recipes/tiny/model.yaml", TrainConfig)
         trained = config.tokenizers.is_dir()
         modalities = build_set(config.modalities, config.tokenizers) if trained else am.load("tiny").modalities
         folder = tempfile.TemporaryDirectory()
-        data = self.data or str(scenes_as_tokens(Path(folder.name), modalities, self.scenes))
+        data = self.data or str(scenes_as_tokens(Path(folder.name), modalities, case["scenes"]))
         batches = open_batches(attrs.evolve(config, data=DataConfig(path=data)), modalities)
         batch = works(batches)[case["part"]]
         counter = itertools.count()
