@@ -94,6 +94,17 @@ def figures(options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
     return {name: each.run(options.quick) for name, each in chosen.items() if isinstance(each, Figures)}
 
 
+def write(options: argparse.Namespace, found: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> None:
+    """Write the files that were asked for, after each row: a run of hours may be cut off."""
+    where = report.machine()
+    if options.json:
+        result = {"machine": where, "rows": found, "figures": said}
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.table:
+        text = report.compared(found) if options.against else report.table(found)
+        options.table.write_text(f"{report.heading(where)}\n\n{text}\n")
+
+
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a checkout of another revision is removed
     options = parser().parse_args()
@@ -103,19 +114,16 @@ def main() -> None:
     earlier = Path(options.against) if options.against else None
     before = json.loads(earlier.read_text())["rows"] if earlier and earlier.is_file() else None
     with checkout(options.against) if options.against and before is None else nullcontext() as there:
-        found = list(rows(options, there))
-    if before is not None:
-        found = [report.beside(row, {report.key(old): old for old in before}) for row in found]
-    result: dict[str, Any] = {"machine": report.machine(), "rows": found, "figures": figures(options)}
-    text = report.compared(found) if options.against else report.table(found)
+        found: list[dict[str, Any]] = []
+        for row in rows(options, there):
+            found.append(row if before is None else report.beside(row, {report.key(old): old for old in before}))
+            write(options, found, {})
+    said = figures(options)
+    write(options, found, said)
     if found:
-        print(text)
-    for name, numbers in result["figures"].items():
+        print(report.compared(found) if options.against else report.table(found))
+    for name, numbers in said.items():
         print(f"{name}\n{json.dumps(numbers, indent=2)}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    if options.table:
-        options.table.write_text(f"{report.heading(result['machine'])}\n\n{text}\n")
     if any("error" in row for row in found):
         raise ConfigError("not all rows could be measured")
 
