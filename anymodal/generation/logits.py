@@ -55,7 +55,7 @@ def _kept(logits: Tensor, top_k: int, top_p: float) -> Kept | None:
     if kept is None:
         kept = _chosen(logits, above)
         likely = likely.gather(1, kept.ids).masked_fill_(kept.logits == -torch.inf, 0)
-    return Kept(kept.ids, kept.logits.masked_fill(~_nucleus(likely, top_p), -torch.inf))
+    return Kept(kept.ids, kept.logits.masked_fill(~_nucleus(kept.logits, likely, top_p), -torch.inf))
 
 
 def _chosen(logits: Tensor, chosen: Tensor) -> Kept:
@@ -76,16 +76,19 @@ def _chosen(logits: Tensor, chosen: Tensor) -> Kept:
     return Kept(ids.view(-1, width), values.view(-1, width))
 
 
-def _nucleus(likely: Tensor, top_p: float) -> Tensor:
-    """Which of the candidates (n, C), with these probabilities, are in the smallest set that reaches `top_p`."""
+def _nucleus(logits: Tensor, likely: Tensor, top_p: float) -> Tensor:
+    """Which candidates (n, C), with these logits and probabilities, are in the smallest set that reaches `top_p`.
+
+    Logits that differ may have equal probabilities, so those at the edge are told apart by their logits.
+    """
     ordered = _descending(likely)
     cumulative = ordered.cumsum(-1)
     counts = (cumulative - ordered <= top_p).sum(-1, keepdim=True)
-    edge = ordered.gather(1, counts - 1)
-    inside = likely >= edge
+    edge = _descending(logits).gather(1, counts - 1)
+    inside = logits >= edge
     equals = inside.sum(-1, keepdim=True) - counts
     if equals.any():
-        at_edge = likely == edge
+        at_edge = logits == edge
         room = at_edge.sum(-1, keepdim=True) - equals
         inside &= ~at_edge | (at_edge.cumsum(-1) <= room)
     return inside & (likely > 0)

@@ -43,6 +43,11 @@ def test_the_same_ids_are_kept_and_drawn_as_by_a_full_sort(seed, size, deviation
     assert torch.equal(ids, wanted) and torch.allclose(confidence, sure, atol=1e-6)
 
 
+def test_logits_too_close_for_their_probabilities_to_differ_are_told_apart():
+    logits = torch.tensor([[-2e-40, 3e-40], [1.0, 1.0]])
+    assert filter_logits(logits, 0, 0.1).isfinite().tolist() == [[False, True], [True, False]]
+
+
 @pytest.mark.parametrize("deviation", [0.0, 1.0, 4.0])
 def test_flat_and_peaked_scores_of_a_published_size(deviation):
     rng = torch.Generator().manual_seed(0)
