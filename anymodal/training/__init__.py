@@ -2,6 +2,7 @@
 
 engine.py, objective.py        the loop, and what it minimizes
 settings.py                    its settings; optim.py, schedules.py: tables of optimizers and of learning rates
+precision.py                   what "auto" is on a device, kept by a resumed run
 progress.py, average.py        which steps can be used; averaged weights
 checkpoint.py, fingerprint.py  the resumable state as a folder, and what a run has in common with the one it resumes
 parallel.py, device.py         how a model is laid over processes; batches on a device

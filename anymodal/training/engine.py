@@ -27,8 +27,9 @@ from anymodal.training.checkpoint import (
 from anymodal.training.device import to_device
 from anymodal.training.fingerprint import check_same_run
 from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
-from anymodal.training.objective import MeanOf, Metrics, Objective, StepFunction
+from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.parallel import gradients_kept, lay_out, whole
+from anymodal.training.precision import as_begun, resolved
 from anymodal.training.progress import SKIPS_IN_A_ROW, Progress, TrainingDiverged
 from anymodal.training.seeding import seed_everything
 from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
@@ -82,7 +83,7 @@ class Engine(Generic[M]):
 
     Args:
         model: moved to the device and trained in place.
-        settings: of the training.
+        settings: of the training; those of the engine say which precision "auto" is.
         out: folder for checkpoints/ and log.jsonl; without it nothing is written and nothing can be resumed.
         runtime: where and how the run trains.
         weights: what is known of the model's weights.
@@ -99,7 +100,8 @@ class Engine(Generic[M]):
         self.runtime, self._facts = runtime or Runtime(), weights or WeightFacts()
         self.world = self.runtime.world or alone(self.runtime.device)
         self.device = self.world.device
-        self.model, self.settings, self.out = model, settings, out
+        self.model, self.out = model, out
+        self._asked, self.settings = settings, resolved(settings, self.world)
         self.progress = Progress()
         settings.optimizer.check(self.world.size)
         self.called = lay_out(model, self.runtime.parallel, self.world)
@@ -139,6 +141,10 @@ class Engine(Generic[M]):
             if self.world.is_first or full is tensor:
                 found[name] = full.cpu()
         return found
+
+    def autocast(self) -> torch.autocast:
+        """A block whose forward passes run in the precision of the run."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -194,6 +200,7 @@ class Engine(Generic[M]):
         stream = self._stream(batches)
         self.model.train()
         with stop_requests() as requested, self._log() as log:
+            log.say(f"training in {self.settings.precision} on {self.device}")
             ends = lambda: bool(requested) or time.monotonic() >= deadline  # noqa: E731
             while not self.finished:
                 stop = self._advance(stream, objective, log, ends) or self.finished
@@ -239,7 +246,8 @@ class Engine(Generic[M]):
             progress = structure(state.get("progress", "none"), Progress, "its progress")
         except ConfigError as error:
             raise CheckpointError(f"{path} is damaged: {error}; delete it to fall back on an older one.") from None
-        check_same_run(path, state, self.settings, self._facts.fingerprint)
+        check_same_run(path, state, self._asked, self._facts.fingerprint)
+        self.settings = as_begun(self.settings, path, state)
         fill_tensors(path, self._tensors(), self.world)
         self.progress = progress
         self._means.resume(state.get("means", {}), self.world)
@@ -322,17 +330,14 @@ class Engine(Generic[M]):
         totals = self.world.sum(objective.totals(batches).to(self.device))
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches, 1):
-            metrics = self._forward(batch, objective, totals)
+            with self.autocast():
+                metrics = objective(self.called, to_device(batch, self.device), totals)  # type: ignore[arg-type]
             with gradients_kept(self.called, number == len(batches)):
                 # Gradients are averaged over processes, metrics are to be summed.
                 (metrics["loss"] * self.world.size).backward()
             for name, value in metrics.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
         return sums
-
-    def _forward(self, batch: B, objective: Objective[M, B], totals: Tensor) -> Metrics:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            return objective(self.called, to_device(batch, self.device), totals)  # type: ignore[arg-type]
 
     def _clipped(self) -> Tensor:
         """Shorten the gradients to `clip`, without those of unused parameters; their length before."""

@@ -24,7 +24,7 @@ def check_same_run(
     Args:
         path: of the checkpoint, for messages.
         state: what the checkpoint holds beside tensors.
-        settings: of the run that takes it up.
+        settings: of the run that takes it up; its precision "auto" is that of the checkpoint.
         fingerprint: what the weights of that run are for.
 
     Raises:
@@ -35,7 +35,9 @@ def check_same_run(
         raise CheckpointError(f"{path} is damaged: it has no settings; delete it to fall back on an older one.")
     before = _flat(state.get("settings", {}))
     for name, value in _flat(json.loads(json.dumps(attrs.asdict(settings)))).items():
-        if name not in MAY_CHANGE and value != (old := before.get(name, value)):
+        if name in MAY_CHANGE or (name, value) == ("precision", "auto"):
+            continue
+        if value != (old := before.get(name, value)):
             raise ConfigError(
                 f"the run in {path} was started with {name} = {old!r}, not {value!r};"
                 " resume it with the same value, or start anew in another folder."

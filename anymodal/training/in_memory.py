@@ -111,7 +111,7 @@ def _warn_of_little(what: str, argument: str, plan: TrainingSettings, samples: i
 def _settings(steps: int, batch_size: int) -> TrainingSettings:
     schedule = CosineSchedule(warmup_steps=steps // 10)
     often = max(1, steps // 50)  # for the history
-    return TrainingSettings(steps, batch_size, 2e-3, schedule=schedule, precision="float32", log_every=often)
+    return TrainingSettings(steps, batch_size, 2e-3, schedule=schedule, log_every=often)
 
 
 def _fit_tokenizer(

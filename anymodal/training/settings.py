@@ -13,6 +13,7 @@ from anymodal.training.optim import OPTIMIZERS, AdamWConfig, OptimizerConfig
 from anymodal.training.schedules import SCHEDULES, CosineSchedule, Schedule
 
 COUNT = [whole, at_least(1)]
+PRECISIONS: tuple[Literal["bfloat16"], Literal["float32"]] = ("bfloat16", "float32")
 
 
 def _optimizer(value: Any) -> OptimizerConfig:
@@ -35,7 +36,8 @@ class TrainingSettings:
         (`anymodal.training.optim`).
     clip: largest norm of the gradient, 0 for no limit. explosion: an update whose gradient is this many times as long
         as usual is skipped, 0 for none. ema: decay of the averaged weights, 0 for none.
-    precision: of the forward pass; weights and optimizer state are always float32.
+    precision: of the forward pass; weights and optimizer state are always float32. "auto" is bfloat16 where the device
+        that a run begins on is fast in it (`anymodal.nn.device.fast_precision`), else float32; a resumed run keeps it.
     log_every, save_every: steps. max_minutes: wall time after which a run saves and returns, to be resumed.
     max_bad: share of samples that may be unusable (of the first 1000 or of all so far) before a run stops.
     """
@@ -49,7 +51,7 @@ class TrainingSettings:
     explosion: float = field(default=100.0, validator=at_least(0))
     ema: float = field(default=0.0, validator=between(0, 1, below=True))
     accumulate: int = field(default=1, validator=COUNT)
-    precision: Literal["bfloat16", "float32"] = field(default="bfloat16", validator=one_of("bfloat16", "float32"))
+    precision: Literal["auto", "bfloat16", "float32"] = field(default="auto", validator=one_of("auto", *PRECISIONS))
     log_every: int = field(default=50, validator=COUNT)
     save_every: int = field(default=1000, validator=COUNT)
     max_minutes: float | None = field(default=None, validator=optional(positive))

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from anymodal import progress
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.nn.device import fast_precision
 from anymodal.nn.distributed import alone
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.quantizers.config import CosineConfig
@@ -40,6 +41,7 @@ from anymodal.training.device import to_device
 from anymodal.training.engine import Engine, Runtime, TrainingDiverged
 from anymodal.training.log import TrainingLog, read_log
 from anymodal.training.optim import OPTIMIZERS, MuonConfig, OptimizerConfig, parameter_groups
+from anymodal.training.precision import as_begun
 from anymodal.training.schedules import SCHEDULES, ConstantSchedule, CosineSchedule, Schedule, TrapezoidSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
@@ -437,6 +439,60 @@ class TestOptimization:
     def test_bfloat16_trains_float32_weights(self) -> None:
         engine = trained(precision="bfloat16")
         assert {value.dtype for value in engine.model.state_dict().values()} == {torch.float32, torch.int64}
+
+
+class TestPrecision:
+    """ "auto" is settled when a run begins, and stays with the run."""
+
+    @pytest.fixture
+    def fast(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+        """Makes this machine one that is fast in the type of that name."""
+        return lambda name: monkeypatch.setattr("anymodal.training.precision.fast_precision", lambda device: name)
+
+    @pytest.mark.parametrize("name", ["bfloat16", "float32"])
+    def test_the_forward_pass_runs_in_what_the_device_is_fast_in(self, fast: Callable[[str], None], name: str) -> None:
+        fast(name)
+        seen = set()
+
+        def loss(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            out = model(x)
+            seen.add(out.dtype)
+            return {"loss": out.float().square().mean()}
+
+        engine = Engine(nn.Linear(3, 3), attrs.evolve(SETTINGS, precision="auto"), runtime=CPU)
+        engine.run(batches_from, loss)
+        assert engine.settings.precision == name and seen == {getattr(torch, name)}
+
+    @pytest.mark.parametrize(("first", "second"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+    def test_a_run_resumed_on_another_machine_keeps_its_precision(
+        self, tmp_path: Path, fast: Callable[[str], None], first: str, second: str
+    ) -> None:
+        fast(first)
+        whole = trained(precision="auto")
+        trained(tmp_path, batches=interrupted_after(3, signal.SIGTERM), precision="auto")
+        fast(second)
+        engine = trained(tmp_path, resume=True, precision="auto")
+        assert engine.settings.precision == first
+        assert_same_weights(engine, whole)
+        with pytest.raises(ConfigError, match=f"was started with precision = '{first}', not '{second}'"):
+            trained(tmp_path, resume=True, precision=second)
+
+    def test_a_checkpoint_with_no_such_precision_is_damaged(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        path = newest_checkpoint(tmp_path / "checkpoints")
+        with pytest.raises(CheckpointError, match=r"damaged: its precision is 'int4'"):
+            as_begun(SETTINGS, path, {"settings": {"precision": "int4"}})
+
+    def test_auto_is_what_the_processor_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        known = dict.fromkeys(("_is_avx512_bf16_supported", "_is_amx_tile_supported"), False)
+        for name in known:
+            monkeypatch.setattr(torch.cpu, name, lambda name=name: known[name])
+        assert fast_precision(torch.device("cpu")) == "float32"
+        for name in known:
+            known[name] = True
+            assert fast_precision(torch.device("cpu")) == "bfloat16"
+            known[name] = False
+        assert fast_precision(torch.device("meta")) == "float32"
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def activations(config: TrainConfig, load: Load) -> float:
     its cross-entropy, and all pairs of targets e bytes for the bias of attention.
     """
     model = config.model
-    e = BFLOAT16 if config.training.precision == "bfloat16" else FLOAT32
+    e = FLOAT32 if config.training.precision == "float32" else BFLOAT16  # plans are for GPUs, fast in bfloat16
     n, m, d = load.most + model.registers, load.targets, model.dim
     mlp = (4 if model.gated else 2) * model.hidden * e
     encoder, decoder = n * (d * (8 + 7 * e) + mlp), m * (d * (12 + 11 * e) + mlp) + n * 4 * d * e

@@ -62,11 +62,10 @@ class Evaluation:
         shape = (len(self.weights), len(self.modalities.layout.streams))
         losses, counts = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
         index = self.modalities.layout.index
-        precision = self.config.training.precision == "bfloat16"
         for component in range(shape[0]):
             for number in range(-(-self.plan.samples // self.batches.batch_size)):
                 batch = to_device(self.batches(number, component), engine.device)
-                with torch.autocast(engine.device.type, torch.bfloat16, enabled=precision):
+                with engine.autocast():
                     means = engine.called(batch.packed)
                 here = self.objective.totals([batch]).cpu()
                 counts[component] += here

@@ -81,7 +81,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     if config.codes is not None:
         tokenizer.requires_grad_(False).decoder.requires_grad_(True)
     grid: tuple[int, int] | None = getattr(modality, "grid", None)
-    pass_ = _forward(made, size, settings.precision == "bfloat16", grid)
+    pass_ = _forward(made, size, settings.precision != "float32", grid)  # plans are for GPUs, fast in bfloat16
     trained = sum(p.numel() for p in tokenizer.parameters() if p.requires_grad)
     return TokenizerPlan(
         modality=config.modality,
