@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anymodal.errors import ConfigError, GenerationError
 from anymodal.model.blocks import Cache, DecoderBlock, EncoderBlock, Source, layer_norm
 from anymodal.model.config import ModelConfig
+from anymodal.model.heads import Head, cross_entropies
 from anymodal.model.positions import PositionTable, position_codes
 from anymodal.nn.init import normal
 from anymodal.spaces import DenseSpace
@@ -232,16 +233,16 @@ class Transformer(nn.Module):
         assert packed.targets is not None
         targets = packed.targets
         states = self.decode(targets, self.encode(packed.inputs))
-        blocks = self.layout.outputs.blocks
-        # One split, for the gradient of every slice would be as large as the whole table.
-        heads = dict(zip(blocks, self.output_table.split([block.size for block in blocks]), strict=True))
-        losses = {}
+        heads = {}
         for stream in self.layout.targets:
             chosen = (targets.streams == self.layout.index[stream.name]) & (targets.labels != NO_LABEL)
             labels = targets.labels[chosen]
             if len(labels):
-                logits = F.linear(states[chosen], heads[self.layout.outputs[stream.name]])
-                losses[stream.name] = F.cross_entropy(logits.float(), labels)
+                heads[stream.name] = Head(self.layout.outputs[stream.name].rows, chosen, labels)
+        losses = {}
+        if heads:
+            found = cross_entropies(states, self.output_table, list(heads.values()))
+            losses = dict(zip(heads, found.unbind(), strict=True))
         if not losses and self.layout.targets:
             first = self.layout.targets[0].name
             losses[first] = self.logits(states[:, :0], first).float().sum()

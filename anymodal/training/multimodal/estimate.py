@@ -236,8 +236,8 @@ def activations(config: TrainConfig, load: Load) -> float:
 
     With e bytes a number in the forward pass and 4 in the residual stream, a token keeps in an encoder block
     D (8 + 7 e) + k H e (k = 4 for a gated MLP, else 2), in a decoder block D (12 + 11 e) + k H e, and there 4 D e for
-    every input token. Recomputed blocks keep 4 D, beside one whole block of each kind. A target keeps V (4 + 4 + e) for
-    its cross-entropy, and all pairs of targets e bytes for the bias of attention.
+    every input token. Recomputed blocks keep 4 D, beside one whole block of each kind. A target keeps 4 D for its
+    cross-entropy, and all pairs of targets e bytes for the bias of attention.
     """
     model = config.model
     e = FLOAT32 if config.training.precision == "float32" else BFLOAT16  # plans are for GPUs, fast in bfloat16
@@ -248,7 +248,7 @@ def activations(config: TrainConfig, load: Load) -> float:
         blocks = encoder + decoder + FLOAT32 * d * (model.encoder_depth * n + model.decoder_depth * m)
     else:
         blocks = model.encoder_depth * encoder + model.decoder_depth * decoder
-    return blocks + m * load.ids * (2 * FLOAT32 + e) + e * m**2
+    return blocks + FLOAT32 * m * d + e * m**2
 
 
 def _stream(stream: Stream) -> StreamPlan:
