@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 from small_runs import ALONE
 
 import anymodal as am
@@ -106,6 +107,21 @@ def test_changes_take_whatever_lies_in_a_file():
                 else rng.randbytes(rng.randrange(200))
             )
             assert isinstance(damaged(f"a{ending}", data, rng), bytes)
+
+
+@pytest.mark.parametrize(
+    ("ending", "data"),
+    [
+        (".json", json.dumps({"a": ["b", {"c": 1.5}]}).encode()),
+        (".safetensors", save({"a": np.zeros(3), "b": np.ones((2, 2))})),
+        (".parquet", b"PAR1" + b"x" * 40 + b"foot" + (4).to_bytes(4, "little") + b"PAR1"),
+    ],
+)
+def test_changes_take_what_other_changes_have_left(ending, data):
+    for seed in range(2000):
+        rng, changed = random.Random(seed), data
+        for _ in range(4):
+            changed = damaged(f"a{ending}", changed, rng)
 
 
 def test_the_plain_reader_of_png_reads_what_pillow_writes():

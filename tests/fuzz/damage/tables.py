@@ -13,7 +13,7 @@ from fuzz.damage.tars import tar
 def parquet(data: bytes, rng: random.Random) -> bytes:
     """The description at the end changed, with a length that fits; or what comes before it."""
     length = int.from_bytes(data[-8:-4], "little")
-    if data[-4:] != b"PAR1" or length > len(data) - 12:
+    if data[-4:] != b"PAR1" or not 0 < length <= len(data) - 12:
         return plain(data, rng)
     end = len(data) - 8 - length
     body, footer = data[:end], data[end:-8]

@@ -52,7 +52,7 @@ def tree(value: Any, rng: random.Random, values: tuple[Any, ...] = ODD_VALUES) -
     elif isinstance(inside[key], (int, float)) and not isinstance(inside[key], bool) and abs(inside[key]) < 1e300:
         inside[key] = rng.choice((-inside[key], inside[key] + 1, inside[key] * 2, inside[key] / 2, inside[key] * 1000))
     elif isinstance(inside[key], str):
-        inside[key] = plain(inside[key].encode(), rng).decode("utf-8", "replace")
+        inside[key] = plain(inside[key].encode("utf-8", "surrogatepass"), rng).decode("utf-8", "replace")
     elif isinstance(inside[key], list):
         inside[key] = inside[key] * rng.choice((0, 2, 50))
     return value
@@ -93,9 +93,11 @@ def safetensors(data: bytes, rng: random.Random) -> bytes:
     except (ValueError, RecursionError):
         return plain(data, rng)
     rest = data[8 + length :]
+    if not isinstance(header, dict):
+        return plain(data, rng)
     if (kind := rng.randrange(10)) == 0:
         return (rng.choice((*NUMBERS, length - 1, length + 8)) % 2**64).to_bytes(8, "little") + data[8:]
-    entries = [each for each in header.values() if isinstance(each, dict) and "dtype" in each]
+    entries = [each for each in header.values() if isinstance(each, dict) and {"dtype", "data_offsets"} <= {*each}]
     if kind <= 3 and entries:
         entry = rng.choice(entries)
         key = rng.choice(("dtype", "shape", "data_offsets"))
