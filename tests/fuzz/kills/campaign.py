@@ -55,6 +55,7 @@ class Campaign:
         unharmed = self._unharmed(job)
         out, notes = self._start_folder(job), self.folder / "notes"
         notes.mkdir()
+        (notes / "log.txt").touch()  # a run may be killed before it says anything
         try:
             found = KINDS[kind](Setting(job, unharmed.usual, out, notes, rng))
             outcome, said = self._judged(job, kind, found, out, notes, unharmed)
