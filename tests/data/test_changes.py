@@ -61,6 +61,24 @@ def test_a_file_that_becomes_unreadable_leaves_nothing_behind_and_comes_back(pho
     assert label(photos, out).problems == 0 and brightness(out, "b") == 60
 
 
+def test_a_file_that_is_missing_for_a_while_is_read_again_when_it_is_back(photos, tmp_path, monkeypatch):
+    """It comes back as it was, so that neither names nor contents tell that it was not read."""
+    out, path, read = tmp_path / "out", photos / "b.png", am.ImageModality.read
+
+    def vanishing(modality, place):
+        if place.name == "b.png":
+            path.rename(tmp_path / "aside")
+        return read(modality, place)
+
+    monkeypatch.setattr(am.ImageModality, "read", vanishing)
+    assert label(photos, out).problems == 1
+    monkeypatch.setattr(am.ImageModality, "read", read)
+    (tmp_path / "aside").rename(path)
+    again = label(photos, out)
+    assert (again.problems, again.changed) == (0, 1) and brightness(out, "b") == 60
+    assert label(photos, out).jobs == 0
+
+
 def test_new_times_of_the_same_content_are_kept_and_nothing_is_redone(photos, tmp_path):
     out = tmp_path / "out"
     label(photos, out, layout="tars")

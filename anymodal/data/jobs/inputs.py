@@ -57,6 +57,10 @@ class Inputs:
         """Whether nothing that was kept about times and sizes is another now."""
         return state.partition(" ")[0] == self.stamps and all(map(self._stamp, self.rows[:1]))
 
+    def known_after(self, state: str) -> str:
+        """What is kept where something was left out: if the files changed meanwhile, that nobody knows what was read."""
+        return state if state.partition(" ")[0] == self.stamps else f"{self.stamps} -"
+
     def same(self, state: str) -> bool:
         """Whether the files are those of which `state` was kept."""
         if self.same_times(state):

@@ -87,6 +87,9 @@ class Worker:
         problems: list[Problem] = []
         inputs = states(self.make.inputs(job.shard))  # before they are read: what changes meanwhile is noticed later
         for part, found in self.make(job):
+            if found:  # such as of a file that is missing for a while, and comes back as it was
+                now = self.make.inputs(job.shard)
+                inputs = {name: each.known_after(inputs[name]) for name, each in now.items()}
             write_record(self.work.out, self.work.outputs, job.shard, part, found, inputs)
             problems += found
         return [attrs.asdict(problem) for problem in problems]

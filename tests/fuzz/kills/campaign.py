@@ -81,18 +81,16 @@ class Campaign:
                 return "faults", f"no model is left: {one_line(error, 300)}"
             if model not in wanted.models:
                 return "faults", "the model is neither the old one nor a new one"
-        if kind == "vanished file" and job.replaces and found.codes == (0,) and not found.late:
-            if (outcome := compared(contents(out / job.result), wanted.files))[0] == "same result":
-                return outcome
-            told = "cannot be used" in said or any(path.stat().st_size for path in out.rglob("problems.jsonl"))
-            return ("another sample", "") if told else ("faults", f"nothing is said of the file: {said[-300:]}")
+        told = "cannot be used" in said or any(path.stat().st_size for path in out.rglob("problems.jsonl"))
+        replaced = kind == "vanished file" and job.replaces and told
         again = start(job, out, notes / "again.txt", again=True)
         code = again.finish()
         if code == 2 and "Traceback" not in again.said:
             return "clean error", again.said[-300:]
         if code != 0:
             return "faults", f"exit code {code} of the next run: {again.said[-600:]}"
-        return compared(contents(out / job.result), wanted.files)
+        outcome, names = compared(contents(out / job.result), wanted.files)
+        return ("another sample", "") if outcome == "faults" and replaced else (outcome, names)
 
     def _start_folder(self, job: Job) -> Path:
         out = self.place / job.name  # always the same: the card of a model names its folder
