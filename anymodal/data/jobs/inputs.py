@@ -58,7 +58,7 @@ class Inputs:
         return state.partition(" ")[0] == self.stamps and all(map(self._stamp, self.rows[:1]))
 
     def known_after(self, state: str) -> str:
-        """What is kept where something was left out: if the files changed meanwhile, that nobody knows what was read."""
+        """What is kept where something was left out; of files that changed meanwhile nobody knows what was read."""
         return state if state.partition(" ")[0] == self.stamps else f"{self.stamps} -"
 
     def same(self, state: str) -> bool:
