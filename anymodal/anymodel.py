@@ -24,7 +24,8 @@ from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
-from anymodal.outputs import Outputs
+from anymodal.outputs import Origin, Outputs
+from anymodal.outputs.finish import finished
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet, collate
@@ -37,6 +38,8 @@ class AnyModel:
     """One model over a set of modalities. Make one with `anymodal.load`, or from a `ModalitySet` to train it."""
 
     history: Any = None  # the `anymodal.training.History` of a model that `anymodal.fit` made
+
+    origin = Origin()
 
     def __init__(
         self, modalities: ModalitySet, transformer: Transformer | ModelConfig, about: About | None = None
@@ -141,7 +144,7 @@ class AnyModel:
         """Generate targets, each from the inputs and the targets before it.
 
         Args:
-            inputs: plain values by modality name: a path, picture, array or text.
+            inputs: plain values by modality name: a file (path, address, bytes), picture, array or text.
             targets: modalities, or finer streams of one (``rgb.448``); by default all that are not given.
             seed: the same one gives the same result.
             weights: guide by several inputs at once: ``{"rgb": 1.0, "caption": 2.5}``.
@@ -214,12 +217,8 @@ class AnyModel:
         seeds = sample_seeds(seed, len(inputs))
         results: dict[int, Outputs] = {}
         for batch in batches(self.modalities, inputs, targets, seeds, weights, options, common):
-            results |= self._finished(batch, progress)
+            results |= finished(batch, self.transformer, self.origin, progress, weights)
         return [results[number] for number in range(len(inputs))]
-
-    def _finished(self, batch: Batch, progress: Progress | None) -> dict[int, Outputs]:
-        """The outputs of a batch by the numbers of its samples."""
-        return {n: Outputs(self.modalities, *made) for n, *made in batch.finished(self.transformer, progress)}
 
     def upscale(
         self,
@@ -252,8 +251,10 @@ class AnyModel:
             for target in make_plan(self.modalities, list(finer), list(values), None, options, common, FINER)
         ]
         batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], sample_seeds(seed, 1))
-        made = self._finished(batch, progress)[0]
-        return Outputs(self.modalities, {name: made[stream] for name, stream in finer.items()}, values, made.tokens)
+        made = finished(batch, self.transformer, self.origin, progress, finer=True)[0]
+        schemes = {name: made.schemes[stream] for name, stream in finer.items() if stream in made.schemes}
+        found = {name: made[stream] for name, stream in finer.items()}
+        return Outputs(self.modalities, found, values, made.tokens, schemes, made.run)
 
     def embed(
         self,
@@ -397,4 +398,6 @@ def load(
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name)} cannot be read"):
         bundle = load_bundle(name, options, revision)
-        return AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)
+        model = AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)
+        model.origin = Origin(model=str(name), revision=revision)
+        return model

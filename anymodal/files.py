@@ -29,8 +29,10 @@ else:
 MAX_BYTES = 1024**3
 MAX_UNPACKED = 256 * 1024**2
 MAX_ARRAY_HEADER = 10_000  # as numpy
+NPY_MARK = b"\x93NUMPY"
 MAX_TEXT_BYTES = 16 * 1024**2
 MAX_DEPTH = 64  # of JSON
+VIEW = ".view.png"  # the ending of pictures of values for people, which are no data
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of a server; a path has lost its second slash
 
 
@@ -84,6 +86,25 @@ def read_array(path: Path) -> np.ndarray:
             return _array(file, size, str(path))
     except OSError as error:
         raise ValueProblem(f"{path} cannot be read: {cause(error)}") from None
+
+
+def read_array_and_note(path: Path, keyword: str, most: int) -> tuple[np.ndarray, bytes | None]:
+    """The array of a .npy file, and the note that `write_array` put behind it where it begins with the keyword.
+
+    Raises ValueProblem as `read_array`, and for a note that is damaged or has more than `most` bytes.
+    """
+    array = read_array(path)
+    try:
+        with path.open("rb") as file:
+            file.seek(_header_end(file.read(12)) + array.nbytes)
+            behind = file.read(most + MAX_ARRAY_HEADER)
+    except OSError as error:
+        raise ValueProblem(f"{path} cannot be read: {cause(error)}") from None
+    mark = f"{keyword} ".encode("ascii")
+    if not behind.startswith(NPY_MARK) or mark not in behind[: MAX_ARRAY_HEADER + len(mark)]:
+        return array, None
+    note = parse_array(behind, f"what {path} says of itself").tobytes()
+    return array, note.removeprefix(mark) if note.startswith(mark) else None
 
 
 def parse_array(data: bytes, place: str) -> np.ndarray:
@@ -173,10 +194,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueProblem(f"{path} is not an .npz file of numeric arrays: {said(error)}") from None
 
 
-def write_array(array: np.ndarray, path: Path) -> None:
-    """Write an .npy file, whole or not at all."""
+def write_array(array: np.ndarray, path: Path, note: bytes = b"") -> None:
+    """Write an .npy file, whole or not at all; a note follows as a second array, which readers of one pass over."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+        if note:
+            np.save(file, np.frombuffer(note, np.uint8), allow_pickle=False)
 
 
 def read_text(path: Path) -> str:
@@ -191,15 +214,19 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """Parsed JSON. Raises ValueProblem with the line of the first mistake."""
-    text = read_text(path)
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, place: str) -> Any:
+    """The value of a JSON text. Raises ValueProblem, which names the place and the line of the first mistake."""
     try:
         return _shallow(json.loads(text))
     except json.JSONDecodeError as error:
-        raise ValueProblem(f"{path} is not JSON: line {error.lineno}: {error.msg}") from None
+        raise ValueProblem(f"{place} is not JSON: line {error.lineno}: {error.msg}") from None
     except RecursionError:
-        raise ValueProblem(f"{path} is nested too deeply") from None
+        raise ValueProblem(f"{place} is nested too deeply") from None
     except ValueError:
-        raise ValueProblem(f"{path} holds a number with more digits than any number needs") from None
+        raise ValueProblem(f"{place} holds a number with more digits than any number needs") from None
 
 
 def _shallow(value: Any) -> Any:

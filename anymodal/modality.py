@@ -67,7 +67,8 @@ class Modality:
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
     `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
     `folders` further names of the folder that holds its files in a dataset; `exceptions` the rules of conformance that
-    the modality breaks for a good reason, by number, each with that reason.
+    the modality breaks for a good reason, by number, each with that reason; `unit` is that of its numbers, such as "m",
+    which saved files state; `legible` says that people see in a saved file what it holds, as in photographs and text.
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
     vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
@@ -84,6 +85,8 @@ class Modality:
     derived_from: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[tuple[str, ...]] = ()
     exceptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    unit: str = ""
+    legible: bool = True
     repository: ClassVar[str | None] = None
     spelled: ClassVar[bool] = False
     is_text: ClassVar[bool] = False
@@ -304,6 +307,10 @@ class Modality:
     def show_over(self, value: Any, picture: np.ndarray, size: int = 256) -> Image:
         """`show`, drawn over a picture (H, W, 3) uint8 of the scene where that says more."""
         return self.show(value, size)
+
+    def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
+        """What the colors of `show` mean: each color, or None, with its words."""
+        return []
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Standard metrics of predictions against the truth, over the whole list (mean IoU needs it whole)."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "plugin": ("anymodal.cli.plugin:plugin", "Make, check and list plugins."),
     "recipes": ("anymodal.cli.recipes:recipes", "List and copy the configurations that come with anymodal."),
     "samples": ("anymodal.cli.samples:samples", "List and copy the photographs that come with anymodal."),
+    "repeat": ("anymodal.cli.repeat:repeat", "Make again what `generate` saved, and compare."),
     "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
     "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
     "train-teacher": ("anymodal.cli.train_teacher:train_teacher", "Train a small network that labels features."),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anymodal.data.files.alignment import misaligned
-from anymodal.data.report import Report
+from anymodal.data.report import Report, ValueRange
 from anymodal.modality import Modality
 
 MOST_TEXTS = 1_000_000  # hashes that are kept to find repetitions
@@ -37,6 +37,8 @@ class Looking:
                 self._unknown.setdefault(part, []).append(1 - float(np.mean(known)))
             if modality.aligned and isinstance(value, np.ndarray) and value.size > 1 and _is_constant(value):
                 self._constant[part] = self._constant.get(part, 0) + 1
+            if isinstance(value, np.ndarray):
+                self.report.ranges.setdefault(part, ValueRange(modality.unit)).add(value)
             if isinstance(value, str):
                 seen = self._texts.setdefault(part, {})
                 key = hashlib.blake2b(" ".join(value.split()).lower().encode(), digest_size=12).digest()

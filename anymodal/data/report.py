@@ -5,6 +5,7 @@ Statistics are computed while reading, so that memory does not grow with the dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,24 @@ class TokenStatistics:
         }
 
 
+@attrs.define
+class ValueRange:
+    """The lowest and the highest finite number of the values of a part, in `unit`."""
+
+    unit: str
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, value: np.ndarray) -> None:
+        """Look at the numbers of a value."""
+        known = value[np.isfinite(value)]
+        if known.size:
+            self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+
+    def __str__(self) -> str:
+        return f"{self.low:.4g} to {self.high:.4g} {self.unit}".rstrip()
+
+
 @attrs.frozen
 class Report:
     """What a dataset holds, by part, and what is wrong with it; `kind` is its layout."""
@@ -91,6 +110,7 @@ class Report:
     samples: int
     counts: dict[str, int] = attrs.field(factory=dict)
     tokens: dict[str, TokenStatistics] = attrs.field(factory=dict)
+    ranges: dict[str, ValueRange] = attrs.field(factory=dict)
     problems: ProblemCounts = attrs.field(factory=ProblemCounts)
     notes: list[str] = attrs.field(factory=list)
 
@@ -111,6 +131,7 @@ class Report:
             "samples": self.samples,
             "counts": self.counts,
             "tokens": {name: statistics.summary() for name, statistics in self.tokens.items()},
+            "ranges": {name: attrs.asdict(each) for name, each in self.ranges.items() if each.low <= each.high},
             "notes": self.notes,
             "problems": [attrs.asdict(problem) for problem in self.problems],
         }

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import ValueProblem
-from anymodal.files import naming, read_array, write_array
+from anymodal.families.descriptions import as_described, describe, read_described, write_described
+from anymodal.files import naming
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -16,7 +17,12 @@ else:
 
 
 class ArrayModality(Modality):
-    """Values are float32 arrays, files .npy; a family says of which shape by `expected` and `fits`."""
+    """Values are float32 arrays, files .npy; a family says of which shape by `expected` and `fits`.
+
+    `read` takes a file whose shape fits the settings that it states; `accept` takes none but this instance's own shape.
+    """
+
+    legible: bool = False
 
     @property
     def expected(self) -> str:
@@ -30,13 +36,18 @@ class ArrayModality(Modality):
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)
         with naming(path):
-            return self._checked(read_array(path))
+            array, description = read_described(path, self)
+            reader: Any = as_described(self, description)
+            return self._checked(array) if self.fits(array.shape) else reader._checked(array)
 
     def write(self, value: Any, path: Path) -> None:
-        write_array(np.asarray(value, np.float32), Path(path))
+        write_described(np.asarray(value, np.float32), Path(path), describe(self))
 
     def accept(self, value: Any) -> np.ndarray:
-        return self.read(Path(value)) if isinstance(value, (str, Path)) else self._checked(value)
+        if not isinstance(value, (str, Path)):
+            return self._checked(value)
+        with naming(Path(value)):
+            return self._checked(self.read(Path(value)))
 
     def _checked(self, value: Any) -> np.ndarray:
         array = as_array(value)

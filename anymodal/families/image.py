@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
+from anymodal.families.descriptions import (
+    describe,
+    description_of,
+    read_described,
+    save_options,
+    write_described,
+)
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import colors_of, is_picture, samples_of
-from anymodal.files import is_npy, naming, read_array, replacing, write_array
+from anymodal.files import is_npy, naming, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +32,8 @@ PICTURED = (1, 3)  # the numbers of channels that picture files hold
 class ImageModality(CroppedGrid):
     """Values are float32 arrays (H, W) for one channel, else (H, W, channels), between `low` and `high`.
 
-    Files are PNG (the full range of the integers maps to low..high) or .npy arrays of natural values; with other than
+    Files are PNG (the full range of the integers maps to low..high, or to the range that the
+    file states) or .npy arrays of natural values; with other than
     1 or 3 channels, .npy is what is written. `dtype = "uint8"` makes values 8-bit instead, which files hold as they
     are. Tensors are (channels, H, W) in [-1, 1]; what is not finite becomes `low`.
     """
@@ -53,6 +61,10 @@ class ImageModality(CroppedGrid):
             )
 
     @property
+    def legible(self) -> bool:  # type: ignore[override]
+        return self.channels == 3 or (self.channels == 1 and self.dtype == "uint8")
+
+    @property
     def file_range(self) -> tuple[float, float]:
         """The values that the lowest and the highest integer of a picture file stand for."""
         return self.low, self.high
@@ -60,7 +72,9 @@ class ImageModality(CroppedGrid):
     def read(self, path: Path) -> Any:
         path = Path(path)
         with naming(path):
-            return self._natural(read_array(path)) if is_npy(path) else self._from_picture(read_picture(path))
+            return (
+                self._natural(read_described(path, self)[0]) if is_npy(path) else self._from_picture(read_picture(path))
+            )
 
     def accept(self, value: Any) -> np.ndarray:
         if isinstance(value, (str, Path)):
@@ -99,6 +113,8 @@ class ImageModality(CroppedGrid):
         if self.dtype == "uint8" and top == 255 and array.dtype == np.uint8:
             return self._checked(array)
         low, high = self.file_range
+        if (stated := description_of(picture, self)) is not None and stated.range is not None:
+            low, high = stated.range
         numbers = array.astype(np.float32)
         numbers /= top  # in place: pictures may be large
         numbers *= high - low
@@ -125,19 +141,20 @@ class ImageModality(CroppedGrid):
 
         array, path = np.asarray(value), Path(path)
         if is_npy(path):
-            write_array(array, path)
+            write_described(array, path, describe(self))
             return
         if self.channels not in PICTURED:
             raise ValueProblem(f"{path}: pictures hold 1 or 3 channels, {self.name} has {self.channels}; write .npy")
+        low, high = self.file_range
+        options = save_options(path, describe(self, range=(low, high)))
         with replacing(path) as temporary:
             if self.dtype == "uint8":
-                Image.fromarray(array.astype(np.uint8)).save(temporary)
+                Image.fromarray(array.astype(np.uint8)).save(temporary, **options)
                 return
             top = 65535 if self.channels == 1 else 255
-            low, high = self.file_range
             unit = (np.nan_to_num(array.astype(np.float64), nan=low) - low) / (high - low)
             scaled = np.round(unit.clip(0, 1) * top)
-            Image.fromarray(scaled.astype(np.uint16 if top == 65535 else np.uint8)).save(temporary)
+            Image.fromarray(scaled.astype(np.uint16 if top == 65535 else np.uint8)).save(temporary, **options)
 
     def preprocess(self, value: Any) -> np.ndarray:
         array = np.nan_to_num(np.asarray(value, np.float32), nan=self.low, posinf=self.high, neginf=self.low)
@@ -163,6 +180,12 @@ class ImageModality(CroppedGrid):
         unit = unit[..., 0] if unit.ndim == 3 and unit.shape[2] == 1 else unit
         picture = Image.fromarray((unit * 255).round().astype(np.uint8))
         return enlarge(picture.convert("RGB"), size)
+
+    def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
+        known = np.asarray(value, np.float32)
+        where = self.measured(value)
+        known = known[np.isfinite(known) if where is None else np.isfinite(known) & where]
+        return [(None, f"{known.min():.4g} to {known.max():.4g} {self.unit}".rstrip())] if known.size else []
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean absolute error in natural units and peak signal-to-noise ratio in dB, over all values.

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
+from anymodal.families.descriptions import (
+    Description,
+    describe,
+    description_of,
+    read_described,
+    save_options,
+    write_described,
+)
 from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
-from anymodal.files import is_npy, naming, read_array, replacing, write_array
+from anymodal.files import is_npy, naming, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +44,7 @@ class LabelMapModality(CroppedGrid):
     settings: ClassVar[tuple[str, ...]] = (*CroppedGrid.settings, "labels", "channels")
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npy")
     nearest: ClassVar[bool] = True
+    legible: bool = False
     loss: ClassVar[str] = "cross_entropy"
     classes: ClassVar[tuple[str, ...]] = ()
     colors: ClassVar[tuple[tuple[int, int, int], ...]] = ()
@@ -59,12 +68,37 @@ class LabelMapModality(CroppedGrid):
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)
         with naming(path):
-            return self._checked(read_array(path) if is_npy(path) else ids_of(read_picture(path)))
+            if is_npy(path):
+                return self._renumbered(*read_described(path, self))
+            return self._from_picture(read_picture(path))
 
     def accept(self, value: Any) -> np.ndarray:
         if isinstance(value, (str, Path)):
             return self.read(Path(value))
-        return self._checked(ids_of(upright(value)) if is_picture(value) else value)
+        return self._from_picture(upright(value)) if is_picture(value) else self._checked(value)
+
+    def _from_picture(self, picture: Image) -> np.ndarray:
+        return self._renumbered(ids_of(picture), description_of(picture, self))
+
+    def _renumbered(self, array: np.ndarray, description: Description | None) -> np.ndarray:
+        """Ids in this class's numbering, by the names that a file states for those that occur in it."""
+        stated = {} if description is None else description.classes
+        if not any(str(i) in stated and name != stated[str(i)] for i, name in enumerate(self.classes)):
+            return self._checked(array)
+        table = np.arange(NONE + 1)
+        for i, name in stated.items():
+            if name not in self.classes or not i.isascii() or not i.isdecimal() or not int(i) < NONE:
+                raise ValueProblem(
+                    f"{self.name} has no class {name!r:.80} for the id {i!r:.20} of the file; map its ids"
+                )
+            table[int(i)] = self.classes.index(name)
+        if array.dtype.kind not in "ui" or array.size == 0 or array.min() < 0 or array.max() > NONE:
+            return self._checked(array)
+        return self._checked(table[array])
+
+    def _describe(self, array: np.ndarray) -> Description:
+        found = [i for i in np.unique(array).tolist() if i < len(self.classes)]
+        return describe(self, classes={str(i): self.classes[i] for i in found})
 
     def _checked(self, value: Any) -> np.ndarray:
         array, count = as_array(value), len(self.classes)
@@ -88,10 +122,11 @@ class LabelMapModality(CroppedGrid):
 
         array, path = np.asarray(value, np.uint8), Path(path)
         if is_npy(path):
-            write_array(array, path)
+            write_described(array, path, self._describe(array))
             return
+        options = save_options(path, self._describe(array))
         with replacing(path) as temporary:
-            Image.fromarray(array).save(temporary)
+            Image.fromarray(array).save(temporary, **options)
 
     def preprocess(self, value: Any) -> np.ndarray:
         """Class ids -> indices (H, W) int64 of the tokenizer's labels, 0 for none."""
@@ -142,6 +177,12 @@ class LabelMapModality(CroppedGrid):
                     taken.append(box)
                     draw.text((x, y), text, (255, 255, 255), font, "mm", stroke_width=2, stroke_fill=(0, 0, 0))
         return picture
+
+    def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
+        """The classes that occur, the most frequent first."""
+        ids, counts = np.unique(np.asarray(value, np.uint8), return_counts=True)
+        order = [int(ids[k]) for k in np.argsort(-counts, kind="stable")]
+        return [(self.color(i), self.classes[i] if i < len(self.classes) else "none") for i in order]
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean intersection over union over the classes present in the truth, and pixel accuracy.

@@ -197,6 +197,8 @@ def _without_text(path: Path) -> IO[bytes] | None:
     kept, place = [PNG_MARK], len(PNG_MARK)
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 8 : place + 17] == b"anymodal\0":
+            raise ValueProblem(f"{path} has a description of {end - place} bytes, more than is read; save it anew")
         if data[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
             kept.append(data[place:end])
         place = end

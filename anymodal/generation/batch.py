@@ -13,10 +13,12 @@ from anymodal.generation.plan import Target, chosen_targets, make_plan
 from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState
-from anymodal.generation.values import values_of
+from anymodal.generation.values import made_otherwise, values_of
 from anymodal.model import Transformer
 from anymodal.progress import task
 from anymodal.tokens import ModalitySet
+
+Result = tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray], dict[str, str]]
 
 
 @attrs.frozen(eq=False)
@@ -42,9 +44,7 @@ class Batch:
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds):
             yield step.of(self.numbers[step.sample], self.modalities)
 
-    def finished(
-        self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None
-    ) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
+    def finished(self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None) -> Iterator[Result]:
         """Generate all targets, show how far that is, tell `progress` every step, and yield the `results`."""
         with task("generating", len(self.plan) * len(self.numbers)) as now:
             for step in self.steps(transformer):
@@ -53,13 +53,17 @@ class Batch:
                     progress(step)
             yield from self.results()
 
-    def results(self) -> Iterator[tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray]]]:
-        """The number of each sample, its values, inputs and ids; values of one target are decoded together."""
+    def results(self) -> Iterator[Result]:
+        """The number of each sample, its values, inputs, ids, and what made values that are not of these ids alone.
+
+        Values of one target are decoded together.
+        """
         generated = {t.stream: [state.streams[t.stream] for state in self.states] for t in self.plan}
         made = {name: values_of(self.modalities, name, tokens) for name, tokens in generated.items()}
         for k, number in enumerate(self.numbers):
             ids = {name: tokens[k].values for name, tokens in generated.items()}
-            yield number, {name: values[k] for name, values in made.items()}, self.inputs[k], ids
+            schemes = {name: how for name, tokens in generated.items() if (how := made_otherwise(tokens[k]))}
+            yield number, {name: values[k] for name, values in made.items()}, self.inputs[k], ids, schemes
 
 
 def batches(

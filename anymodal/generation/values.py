@@ -40,6 +40,13 @@ def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]
     return modalities.detokenize_stream(name, [each.values for each in tokens])
 
 
+def made_otherwise(tokens: StreamTokens) -> str:
+    """What makes the value of tokens another than they decode to: "mean", "merge" of several draws, or ""."""
+    if tokens.probabilities is not None:
+        return "mean"
+    return "merge" if len(tokens.draws) > 1 else ""
+
+
 def completed(stream: Stream, tokens: StreamTokens) -> StreamTokens:
     """Tokens that can be decoded as a preview: every open position of a grid is like the nearest decided one."""
     length = stream.space.length

@@ -43,6 +43,10 @@ class Depth(ImageModality):
             raise ConfigError(f"depth with scaling 'log' needs the nearest distance as low, above 0; got {self.low:g}")
 
     @property
+    def unit(self) -> str:  # type: ignore[override]
+        return "m" if self.scaling == "log" else ""
+
+    @property
     def file_range(self) -> tuple[float, float]:
         return 0.0, self.high
 

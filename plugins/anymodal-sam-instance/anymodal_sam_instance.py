@@ -144,7 +144,7 @@ class SamInstance(CodedModality):
             return self._from_map(ids_of(read_picture(path)))
 
     def plain(self, value: list[Instance]) -> dict[str, Any]:
-        shapes = [[o.round(6).tolist() for o in i.outlines] for i in value]
+        shapes = [[o.tolist() for o in i.outlines] for i in value]
         codes = [{} if i.codes is None else {"codes": i.codes.tolist()} for i in value]
         return {"instances": [{"outlines": s} | c for s, c in zip(shapes, codes, strict=True)]}
 

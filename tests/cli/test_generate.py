@@ -31,9 +31,11 @@ def test_everything_is_written_in_natural_formats(capsys, checkpoint, photo, tmp
     code, said, _ = run(capsys, f"rgb={photo}", "--to", "all", "--model", checkpoint, "--out", out, "--json")
     assert code == 0
     report = json.loads(said)
+    assert {p.name for p in (out / "inputs").iterdir()} == {"rgb.png"}
     assert {p.name for p in out.iterdir()} == {
         *(f"{name}.png" for name in ("depth", "normal", "semseg", "canny_edge", "grid")),
-        "caption.txt", "color_palette.json", "tokens.safetensors",
+        "caption.txt", "color_palette.json", "tokens.safetensors", "values.safetensors", "run.json", "inputs",
+        "depth.view.png", "semseg.view.png",
     }  # fmt: skip
     with Image.open(out / "depth.png") as depth, Image.open(out / "grid.png") as grid:
         assert depth.mode.startswith("I") and depth.size == (32, 32) and grid.width > 1000

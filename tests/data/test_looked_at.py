@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from aligned_layouts import as_folder, npy, picture, samples
+from aligned_layouts import as_folder, as_tars, npy, picture, samples
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -92,6 +92,20 @@ def test_ids_that_nobody_named_and_boxes_outside_are_problems(tmp_path):
     box = {"boxes": [0.1, 0.1, 1.5, 0.9], "class_name": "car", "score": 1.0}
     files["det"] = {"0000.json": json.dumps({"instances": [box]}).encode()}
     assert found(as_folder(tmp_path, files)) == {("semseg", "not readable"): 1, ("det", "not readable"): 1}
+
+
+def test_ranges_are_shown_and_pictures_for_people_are_no_data(tmp_path, capsys):
+    files = samples(3)
+    metric = am.registry().modality("depth")(low=0.4, high=80.0, scaling="log")
+    metric.write(np.full((32, 40), 3.03, np.float32), tmp_path / "depth.png")
+    files["depth"] = {f"{k:04d}.png": (tmp_path / "depth.png").read_bytes() for k in range(3)}
+    files["depth"]["0000.view.png"] = picture(1)
+    for layout in (as_folder, as_tars):
+        root = layout(tmp_path / layout.__name__, files)
+        assert command("data", "check", root) == 0
+        said = capsys.readouterr().out
+        assert "depth\t3\t3.03 to 3.03" in said and "rgb\t3\t0 to 40" in said and "caption\t3\t\n" in said
+        assert check_dataset(root).as_json(root)["ranges"]["rgb"] == {"unit": "", "low": 0.0, "high": 40.0}
 
 
 def test_a_sheet_shows_parts_over_the_picture(tmp_path, capsys):

@@ -12,7 +12,7 @@ from processor_time import slowness
 import anymodal as am
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.drawing import font_of, shortened, text_page, wrapped
-from anymodal.outputs import GAP, TITLE, contact_sheet
+from anymodal.outputs.sheet import GAP, TITLE, contact_sheet
 
 VOID = np.full((8, 8), 255, np.uint8)
 EMPTY = {

@@ -13,6 +13,7 @@ from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, Wanted, key_and_suffix
 from anymodal.data.files.layout import FileLayout, Place
 from anymodal.data.files.names import refusal
+from anymodal.files import VIEW
 
 
 @attrs.frozen
@@ -52,6 +53,8 @@ class FolderIndex(FileIndex):
                 key, suffix = key_and_suffix(name)
                 if refused := refusal(folder, name):
                     self.problems.add(part, "unsafe name", refused)
+                elif name.endswith(VIEW):
+                    continue
                 elif each.is_folder or suffix not in want.suffixes:
                     self.problems.add(part, "not read", storage.join(folder, name))
                 elif key in found:

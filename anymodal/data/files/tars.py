@@ -20,6 +20,7 @@ from anymodal.data.files.names import decoded, refusal
 from anymodal.data.files.tar_index import Table, tables
 from anymodal.data.order import ShuffledRuns
 from anymodal.errors import DataError
+from anymodal.files import VIEW
 
 RUN = 16  # neighbors in a remote tar that are read together
 AHEAD = 8 * 1024**2  # bytes that may be read for them at once
@@ -157,7 +158,7 @@ class TarIndex(FileIndex):
                 for part in of or parts:
                     self.problems.add(part, "unsafe name", refused)
                 continue
-            for part in of:
+            for part in of if not member.endswith(VIEW) else ():
                 suffixes = self._wanted[part].suffixes
                 if suffix not in suffixes:
                     self.problems.add(part, "not read", f"{tar}: {member}")

@@ -92,7 +92,7 @@ class ValueSource:
         place = self.files.place(part or name, index)
         with self.files.path(part or name, index) as path:
             try:
-                value = self.modalities[name].read(path)
+                value = self.modalities[name].accept(Path(path))
             except ValueProblem as error:
                 reason = str(error).replace(str(path), place)
                 raise ValueProblem(reason if place in reason else f"{place}: {reason}") from None

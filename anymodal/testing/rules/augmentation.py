@@ -6,9 +6,10 @@ import numpy as np
 
 from anymodal.crops import Crop
 from anymodal.modality import Modality
+from anymodal.outputs.equality import same
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import expect
-from anymodal.testing.rules.compare import beside_picture, cut_as_pictures, label_maps, over_picture, same
+from anymodal.testing.rules.compare import beside_picture, cut_as_pictures, label_maps, over_picture
 from anymodal.testing.subject import Subject
 
 PART = Crop(0.125, 0.25, 0.5, 0.625)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from anymodal.outputs.equality import same
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
-from anymodal.testing.rules.compare import same, with_files
+from anymodal.testing.rules.compare import with_files
 from anymodal.testing.subject import Subject
 
 DAMAGED = (b"", b"\x89PNG\r\n\x1a\n\0\0", b"\x80\x04\x95{[(", b"[[[[", b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}")

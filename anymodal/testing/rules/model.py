@@ -10,9 +10,10 @@ import torch
 from anymodal.checkpoints.state import fill_state, parts
 from anymodal.masking import Component, Masker, MaskingConfig, Roles
 from anymodal.modality import Modality
+from anymodal.outputs.equality import same
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import expect
-from anymodal.testing.rules.compare import same, with_tokens
+from anymodal.testing.rules.compare import with_tokens
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import COMPANION, companion, model_over, vocabulary
 from anymodal.testing.values import examples

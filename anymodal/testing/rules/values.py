@@ -21,10 +21,11 @@ from anymodal.families import (
     VectorModality,
 )
 from anymodal.modality import Modality
+from anymodal.outputs.equality import same
 from anymodal.plugins.registry import registry
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
-from anymodal.testing.rules.compare import arrays, float_images, images, over_picture, same
+from anymodal.testing.rules.compare import arrays, float_images, images, over_picture
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import shrunk
 from anymodal.testing.values import examples

@@ -83,7 +83,7 @@ def _member(name: str, record: ModalityRecord, files: Files, options: Options) -
 def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
     """An instance with the checkpoint's settings, and its tokenizer if the checkpoint holds one."""
     try:
-        modality = _instance(name, record, str(files))
+        modality = instance_of(name, record, str(files))
     except UnknownModality as error:
         raise UnknownModality(f"{files} needs the modality {name!r}, {provider(record)}: {error}") from None
     modality.tuned = record.sampling
@@ -97,7 +97,8 @@ def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
     return modality
 
 
-def _instance(name: str, record: ModalityRecord, source: str) -> Modality:
+def instance_of(name: str, record: ModalityRecord, source: str) -> Modality:
+    """The modality of a name with the settings of a record, from a `source`. Raises AnymodalError."""
     if not NAME.fullmatch(name):
         raise CheckpointError(f"{name!r:.80} cannot be the name of a modality; such are small letters, digits and _")
     if not record.members:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from anymodal.checkpoints.atomic import replacing_folder
+from anymodal.checkpoints.formats.native.read import plain
 from anymodal.errors import PluginError, UnknownModality, nearest
 from anymodal.modality import Modality
+from anymodal.outputs.equality import same
+from anymodal.outputs.folder import RUN, Contents, read_contents, write_contents
+from anymodal.outputs.run import Run
+from anymodal.outputs.sheet import TILE, contact_sheet
 from anymodal.plugins.guard import blame, describe, provenance
 from anymodal.tokens import Layout, ModalitySet
 
@@ -19,14 +26,15 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
-TILE, TITLE, GAP = 256, 26, 8
 ACROSS = 8  # pictures in a line
 
 
 class Outputs(Mapping[str, Any]):
     """Generated values by modality name, or by that of a finer stream such as ``rgb.448``.
 
-    `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws).
+    `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws), `schemes`
+    names what made a value that is not what its tokens decode to ("mean", "merge"; `decoded` gives that one), and `run`
+    says how all of them were made.
     """
 
     def __init__(
@@ -35,12 +43,22 @@ class Outputs(Mapping[str, Any]):
         values: Mapping[str, Any],
         inputs: Mapping[str, Any],
         tokens: Mapping[str, np.ndarray],
+        schemes: Mapping[str, str] | None = None,
+        run: Run | None = None,
     ) -> None:
-        self.modalities, self.values_by_name, self.inputs, self.tokens = (
-            modalities,
-            dict(values),
-            dict(inputs),
-            dict(tokens),
+        self.modalities, self.run = modalities, run
+        self.values_by_name, self.inputs, self.tokens = dict(values), dict(inputs), dict(tokens)
+        self.schemes = dict(schemes or {})
+
+    @property
+    def _contents(self) -> Contents:
+        return Contents(
+            modalities=self.modalities,
+            values=self.values_by_name,
+            inputs=self.inputs,
+            tokens=self.tokens,
+            schemes=self.schemes,
+            run=self.run,
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -71,7 +89,8 @@ class Outputs(Mapping[str, Any]):
         return len(self.values_by_name)
 
     def __repr__(self) -> str:
-        return f"Outputs({', '.join(self.values_by_name)})"
+        made = (f"{name} ({self.schemes[name]})" if name in self.schemes else name for name in self.values_by_name)
+        return f"Outputs({', '.join(made)})"
 
     def _modality(self, name: str) -> Modality:
         return self.modalities[name.split(".")[0]]
@@ -119,34 +138,59 @@ class Outputs(Mapping[str, Any]):
         return buffer.getvalue()
 
     def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write one file a modality in its natural format, `grid.png` and `tokens.safetensors`: all of them or none.
+        """Write a folder that `Outputs.load` reads: all of its files or none.
+
+        One file a modality in its natural format, which says what its numbers mean, and NAME.view.png where such a file
+        shows people nothing; the inputs in `inputs/`, `tokens.safetensors`, `grid.png`, `run.json` that says how all of
+        it was made, and `values.safetensors` with the numbers that files round.
 
         Args:
             folder: where to, made if there is none.
             truth: true values by name, for a second row of `grid.png`.
 
         Returns:
-            The paths of the files.
+            The paths of the files, `run.json` last.
 
         Raises:
             DataError: the folder cannot be written, or another process is writing to it.
             PluginError: a modality failed.
         """
-        from safetensors.numpy import save_file
-
-        from anymodal.checkpoints.weights import tensor_errors
-
         folder = Path(folder)
-        names = []
-        with replacing_folder(folder, lambda root: (), last="tokens.safetensors") as staging:
-            for name, value in self.values_by_name.items():
-                names.append(f"{name}{self._modality(name).suffixes[0]}")
-                with blame(self._modality(name), "write", value):
-                    self._modality(name).write(value, staging / names[-1])
+        with replacing_folder(folder, lambda root: (), last=RUN) as staging:
+            names = write_contents(self._contents, staging, folder)
             self.show(truth).save(staging / "grid.png")
-            with tensor_errors(folder / "tokens.safetensors"):
-                save_file({k: np.ascontiguousarray(v) for k, v in self.tokens.items()}, staging / "tokens.safetensors")
-        return [folder / name for name in (*names, "grid.png", "tokens.safetensors")]
+        return [folder / name for name in ("grid.png", *names)]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Outputs:
+        """What was saved into a folder, equal to it. The modalities have no tokenizers; those of a model have.
+
+        Raises:
+            DataError: there is no such folder, or a file is missing, damaged, or was changed since.
+            UnknownModality: the plugin of a modality is not installed.
+        """
+        return cls(**attrs.asdict(read_contents(Path(folder)), recurse=False))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether modalities, values, inputs and tokens are the same, and how they were made."""
+        if not isinstance(other, Outputs):
+            return NotImplemented
+        mine, yours = ({m.name: (type(m), plain(m.config())) for m in each.modalities} for each in (self, other))
+        left, right = ((o.values_by_name, o.inputs, dict(sorted(o.tokens.items())), o.schemes) for o in (self, other))
+        return mine == yours and self.run == other.run and same(left, right)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def decoded(self, name: str) -> Any:
+        """The value that the tokens alone decode to; another one where `schemes` names what made the value.
+
+        Raises:
+            UnknownModality: it was not generated.
+            CheckpointError: these outputs were loaded without a model, so there is no tokenizer.
+        """
+        if name not in self.schemes:
+            return self[name]
+        return self.modalities.detokenize({name: self.tokens[name]})[name]
 
 
 def _picture(modality: Modality, shown: Any) -> Image:
@@ -157,33 +201,3 @@ def _picture(modality: Modality, shown: Any) -> Image:
         where = provenance(type(modality))
         raise PluginError(f"modality {modality.name!r} ({where}) returns {describe(shown)} from show, not a PIL image")
     return shown
-
-
-def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) -> Image:
-    """Titled pictures in rows on white, each with its own proportions; None leaves a place empty."""
-    from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-    step_x, step_y = tile + GAP, tile + GAP + TITLE
-    width, height = max(map(len, rows)) * step_x + GAP, len(rows) * step_y + GAP
-    sheet = Image.new("RGB", (width, height), (255, 255, 255))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for r, row in enumerate(rows):
-        for c, cell in enumerate(row):
-            if cell is not None:
-                title, picture = cell
-                x, y = GAP + c * step_x, GAP + r * step_y
-                draw.text((x + 2, y + 4), title, (40, 40, 40), font)
-                sheet.paste(ImageOps.pad(picture.convert("RGB"), (tile, tile), color="white"), (x, y + TITLE))
-    return sheet
-
-
-def stacked(pictures: Sequence[Image]) -> Image:
-    """Pictures below each other, on white."""
-    from PIL import Image
-
-    width, height = max((p.width for p in pictures), default=1), max(1, sum(p.height for p in pictures))
-    sheet, top = Image.new("RGB", (width, height), (255, 255, 255)), 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
-    return sheet

@@ -1,0 +1,220 @@
+"""Outputs in a folder: a file for each value, pictures of them for people, the tokens, and run.json that says it all.
+
+The folder is replaced as one. Whatever it holds when it is read is checked: names, sizes, hashes, forms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal.checkpoints.atomic import whole_folder
+from anymodal.checkpoints.formats.native.read import instance_of, plain
+from anymodal.checkpoints.record import ModalityRecord
+from anymodal.checkpoints.weights import tensor_errors
+from anymodal.config import plain_config
+from anymodal.config.structure import structure
+from anymodal.config.validators import between
+from anymodal.errors import AnymodalError, ConfigError, DataError, UnknownModality, ValueProblem, system_errors
+from anymodal.families.descriptions import made_by
+from anymodal.families.in_place import facts_of
+from anymodal.files import MAX_BYTES, VIEW, plain_file, read_json, write_json
+from anymodal.modality import Modality
+from anymodal.outputs.equality import same
+from anymodal.outputs.run import Run
+from anymodal.outputs.view import view
+from anymodal.plugins.guard import blame
+from anymodal.plugins.registry import registry
+from anymodal.tokens import ModalitySet
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
+
+FORMAT = 1
+RUN, TOKENS, EXACT, INPUTS = "run.json", "tokens.safetensors", "values.safetensors", "inputs"
+FILE = re.compile(r"(inputs/)?[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
+
+
+def _file_name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str) or len(value) > 200 or not FILE.fullmatch(value):
+        raise ConfigError(f"{attribute.name} is the name of a file beside it, such as depth.png, got {value!r:.80}")
+
+
+@attrs.frozen(kw_only=True)
+class SavedValue:
+    """A value in a folder.
+
+    file: its name.
+    sha256: of the file's content.
+    scheme: what made it, where it is not what the tokens decode to.
+    """
+
+    file: str = attrs.field(validator=_file_name)
+    sha256: str = attrs.field(validator=attrs.validators.matches_re("[0-9a-f]{64}"))
+    scheme: str = attrs.field(default="", validator=attrs.validators.max_len(40))
+
+
+@attrs.frozen(kw_only=True)
+class SavedOutputs:
+    """The content of run.json: which modalities, what lies in which file, and how it was made."""
+
+    format: int = attrs.field(validator=between(1, FORMAT))
+    modalities: dict[str, ModalityRecord]
+    values: dict[str, SavedValue]
+    inputs: dict[str, SavedValue] = attrs.field(factory=dict)
+    run: Run | None = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Contents:
+    """What outputs are made of: see `Outputs`."""
+
+    modalities: ModalitySet
+    values: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    tokens: Mapping[str, np.ndarray]
+    schemes: Mapping[str, str] = attrs.field(factory=dict)
+    run: Run | None = None
+
+
+def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]:
+    """Write everything but the sheet of pictures into an empty folder, which `folder` will be; the names of the files.
+
+    Raises PluginError where a modality failed.
+    """
+    from safetensors.numpy import save_file
+
+    exact: dict[str, np.ndarray] = {}
+    names: list[str] = []
+    saved: dict[str, dict[str, SavedValue]] = {"values": {}, "inputs": {}}
+    for part, values in (("values", contents.values), ("inputs", contents.inputs)):
+        for name, value in values.items():
+            modality, scheme = _owner(contents.modalities, name), contents.schemes.get(name, "")
+            file = f"{f'{INPUTS}/' if part == 'inputs' else ''}{name}{modality.suffixes[0]}"
+            with blame(modality, "write", value), made_by(scheme if part == "values" else ""):
+                modality.write(value, staging / file)
+            with blame(modality, "read", value):
+                back = modality.read(staging / file)
+            if isinstance(value, np.ndarray) and not same(back, value):
+                exact[f"{part}/{name}"] = np.ascontiguousarray(value)
+            names.append(file)
+            saved[part][name] = SavedValue(file=file, sha256=_sha256(staging / file), scheme=scheme)
+            if part == "values" and not modality.legible:
+                with blame(modality, "show", value):
+                    view(modality, value).save(staging / f"{name}{VIEW}")
+                names.append(f"{name}{VIEW}")
+    tensors = {TOKENS: {name: np.ascontiguousarray(ids) for name, ids in contents.tokens.items()}}
+    for file, arrays in (tensors | ({EXACT: exact} if exact else {})).items():
+        with tensor_errors(folder / file):
+            save_file(arrays, staging / file)
+        names.append(file)
+    records = {each.name: _record(each) for each in contents.modalities}
+    whole = SavedOutputs(format=FORMAT, modalities=records, run=contents.run, **saved)
+    write_json(plain(plain_config(whole)), staging / RUN)
+    return [*names, RUN]
+
+
+def read_contents(folder: Path) -> Contents:
+    """What `write_contents` wrote, with modalities that have no tokenizers.
+
+    Raises:
+        DataError: a file is missing, was changed since, or does not say what it should.
+        UnknownModality: a plugin is not installed.
+    """
+    saved, request = _read_saved(folder), read_request(folder)
+    values = _read_values(folder, request.modalities, "values", saved.values)
+    tokens = _arrays(folder, TOKENS)
+    for name, ids in tokens.items():
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise DataError(f"{folder / TOKENS} holds {ids.dtype} of shape {ids.shape} for {name!r:.80}, not ids (n,)")
+    schemes = {name: each.scheme for name, each in saved.values.items() if each.scheme}
+    return attrs.evolve(request, values=values, tokens=tokens, schemes=schemes)
+
+
+def read_request(folder: Path) -> Contents:
+    """What is needed to make the contents of a folder again: modalities, inputs, run. Raises as above."""
+    saved = _read_saved(folder)
+    try:
+        modalities = ModalitySet(
+            [instance_of(name, record, str(folder / RUN)) for name, record in saved.modalities.items()]
+        )
+    except UnknownModality:
+        raise
+    except AnymodalError as error:
+        raise DataError(f"{folder / RUN}: {error}") from None
+    inputs = _read_values(folder, modalities, "inputs", saved.inputs)
+    return Contents(modalities=modalities, values={}, inputs=inputs, tokens={}, run=saved.run)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The hash of the file of each value that run.json states, by the name of the value. Raises DataError."""
+    return {name: each.sha256 for name, each in _read_saved(folder).values.items()}
+
+
+def _read_saved(folder: Path) -> SavedOutputs:
+    with system_errors(DataError, f"cannot read {folder}"):
+        path = whole_folder(folder) / RUN
+        if not path.is_file():
+            raise DataError(f"{folder} holds no {RUN}, so it was not saved by Outputs.save; give such a folder")
+    try:
+        return structure(read_json(path), SavedOutputs, str(path))
+    except (ConfigError, ValueProblem) as error:
+        raise DataError(str(error)) from None
+
+
+def _read_values(folder: Path, modalities: ModalitySet, part: str, entries: Mapping[str, SavedValue]) -> dict[str, Any]:
+    """Values from their files, or the exact ones where files round them. Raises DataError for other files."""
+    root, values = whole_folder(folder), {}
+    exact = _arrays(folder, EXACT) if (root / EXACT).exists() else {}
+    for name, saved in entries.items():
+        modality, path = _owner(modalities, name), root / saved.file
+        if _sha256(path) != saved.sha256:
+            raise DataError(f"{path} was changed after it was saved; let `anymodal repeat` make it again")
+        try:
+            with blame(modality, "read"):
+                values[name] = exact[key] if (key := f"{part}/{name}") in exact else modality.read(path)
+        except ValueProblem as error:
+            raise DataError(str(error)) from None
+    return values
+
+
+def _owner(modalities: ModalitySet, name: str) -> Modality:
+    return modalities[name.split(".")[0]]
+
+
+def _record(modality: Modality) -> ModalityRecord:
+    origin = registry().origin(type(modality))
+    return ModalityRecord(
+        distribution=origin.distribution if origin else None,
+        version=origin.version if origin else None,
+        settings=plain(modality.config()),
+        members=tuple(modality.members),
+        made=plain(facts_of(modality)),
+    )
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file. Raises DataError where there is none, or a very large one."""
+    try:
+        with plain_file(path, MAX_BYTES).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (AnymodalError, OSError) as error:
+        raise DataError(str(error)) from None
+
+
+def _arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors file. Raises DataError."""
+    from safetensors.numpy import load_file
+
+    try:
+        found: dict[str, np.ndarray] = load_file(plain_file(whole_folder(folder) / name, MAX_BYTES))
+        return found
+    except Exception as error:  # safetensors raises its own, and KeyError for types that numpy has not
+        raise DataError(f"{folder / name} cannot be read: {error}") from None

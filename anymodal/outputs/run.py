@@ -1,0 +1,97 @@
+"""How values were made: the model, what was asked of it, and with which versions; enough to make them again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal.config import plain_config
+
+if TYPE_CHECKING:
+    from anymodal.generation.plan import Target
+    from anymodal.model import Transformer
+
+LIBRARIES = ("anymodal", "torch", "numpy", "pillow")
+NUMBERS = 16  # of each tensor that the fingerprint looks at
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """Where a model was loaded from, as `anymodal.load` was asked: "" of one that was not loaded."""
+
+    model: str = ""
+    revision: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """How a sample was made.
+
+    origin: of the model.
+    fingerprint: of its weights, see `fingerprint`.
+    device, dtype: where and in which numbers it ran.
+    seed: of the sample.
+    targets: what was generated, in order.
+    options: the sampling of each target in full.
+    weights: of the inputs that guided.
+    versions: of the libraries.
+    finer: whether it was made by `upscale`, from the tokens of other outputs.
+    """
+
+    origin: Origin = attrs.field(factory=Origin)
+    fingerprint: str = ""
+    device: str = ""
+    dtype: str = ""
+    seed: int = 0
+    targets: tuple[str, ...] = ()
+    options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    weights: dict[str, float] | None = None
+    versions: dict[str, str] = attrs.field(factory=dict)
+    finer: bool = False
+
+
+def run_of(
+    origin: Origin,
+    transformer: Transformer,
+    plan: Sequence[Target],
+    weights: Mapping[str, float] | None,
+    finer: bool = False,
+) -> Run:
+    """The run of a plan, without the seed of a sample."""
+    return Run(
+        origin=origin,
+        fingerprint=fingerprint(transformer),
+        device=transformer.input_table.device.type,
+        dtype=str(transformer.input_table.dtype).removeprefix("torch."),
+        targets=tuple(target.stream for target in plan),
+        options={target.stream: plain_config(target.sampling) for target in plan},
+        weights=dict(weights) if weights else None,
+        versions=_versions(),
+        finer=finer,
+    )
+
+
+def fingerprint(transformer: Transformer) -> str:
+    """32 letters that differ for other weights: the hash of names, shapes and 16 numbers spread over each tensor."""
+    import torch
+
+    digest, samples = hashlib.sha256(), []
+    for name, tensor in transformer.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
+        flat = tensor.reshape(-1)
+        samples.append(flat[:: max(1, flat.numel() // NUMBERS)][: NUMBERS + 1].double())
+    digest.update(torch.cat(samples).cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # of a tree that is used without being installed
+            found[name] = version(name)
+    return found

@@ -1,0 +1,224 @@
+"""Outputs that are saved, loaded and made again are the same; a folder of a stranger is checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small_runs import command
+
+import anymodal as am
+from anymodal.outputs.equality import same
+from anymodal.outputs.run import fingerprint
+
+
+@pytest.fixture(scope="module")
+def model():
+    return am.load("tiny")
+
+
+@pytest.fixture(scope="module")
+def outputs(model):
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    targets = ["depth", "normal", "semseg", "caption", "clip", "sam_instance"]
+    options = {"depth": {"scheme": "mean"}, "normal": {"scheme": "roar"}}
+    return model.generate({"rgb": picture}, targets, seed=5, options=options, steps=1)
+
+
+@pytest.fixture(scope="module")
+def saved(outputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs") / "out"
+    outputs.save(folder)
+    return folder
+
+
+def test_what_is_loaded_is_what_was_saved(outputs, saved):
+    back = am.Outputs.load(saved)
+    assert list(back) == list(outputs) and list(back.inputs) == ["rgb"]
+    for name in outputs:
+        assert same(back[name], outputs[name]), name
+    assert back == outputs and outputs == back
+    assert back.run == outputs.run and back.run.seed == 5 and back.run.origin.model == "tiny"
+    assert back.run.options["depth"]["scheme"] == "mean" and back.run.versions["anymodal"]
+    back.values_by_name["depth"] = back["depth"] + np.float32(1e-6)
+    assert back != outputs
+
+
+def test_loaded_outputs_are_shown_and_saved_as_before(saved, tmp_path):
+    am.Outputs.load(saved).save(tmp_path / "again")
+    names = sorted(str(path.relative_to(saved)) for path in saved.rglob("*") if path.is_file())
+    assert names == sorted(
+        str(p.relative_to(tmp_path / "again")) for p in (tmp_path / "again").rglob("*") if p.is_file()
+    )
+    for name in names:
+        if not name.startswith("tokens"):  # whose order of names is another
+            assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_a_value_that_is_not_its_tokens_says_so_and_both_can_be_had(outputs, saved):
+    assert outputs.schemes["depth"] == "mean" and "normal" not in outputs.schemes and "depth (mean)" in repr(outputs)
+    assert not same(outputs.decoded("depth"), outputs["depth"])
+    assert same(outputs.decoded("normal"), outputs["normal"])
+    assert same(outputs.decoded("depth"), outputs.modalities.detokenize({"depth": outputs.tokens["depth"]})["depth"])
+    with Image.open(saved / "depth.png") as picture:
+        assert json.loads(picture.text["anymodal"])["scheme"] == "mean"
+    assert json.loads((saved / "run.json").read_text())["values"]["depth"]["scheme"] == "mean"
+    with pytest.raises(am.CheckpointError, match="depth has no tokenizer; load a checkpoint"):
+        am.Outputs.load(saved).decoded("depth")
+
+
+def test_files_that_look_black_have_a_picture_beside_them(saved):
+    views = {path.name for path in saved.glob("*.view.png")}
+    assert views == {"depth.view.png", "semseg.view.png", "clip.view.png"}
+    with Image.open(saved / "depth.view.png") as view:
+        assert np.asarray(view).std() > 10 and view.height > view.width == 512  # with its legend below
+
+
+def test_outputs_without_a_run_are_saved_too(tmp_path):
+    depth = am.registry().modality("depth")()
+    outputs = am.Outputs(am.ModalitySet([depth]), {"depth": np.ones((4, 4), np.float32)}, {}, {})
+    outputs.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out") == outputs
+    assert command("repeat", tmp_path / "out") == 2
+
+
+def test_the_fingerprint_tells_weights_apart(model):
+    import torch
+
+    before = fingerprint(model.transformer)
+    assert before == fingerprint(am.load("tiny").transformer)
+    with torch.no_grad():
+        model.transformer.input_table.add_(1e-3)
+        changed = fingerprint(model.transformer)
+        model.transformer.input_table.sub_(1e-3)
+    assert changed != before
+
+
+# Again.
+
+
+def test_a_run_repeats_itself(outputs, saved, tmp_path, capsys):
+    folder = shutil.copytree(saved, tmp_path / "out")
+    for name in ("depth.png", "tokens.safetensors", "grid.png"):
+        (folder / name).unlink()
+    assert command("repeat", folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["same"] is True
+    assert am.Outputs.load(folder) == outputs
+
+
+def test_what_differs_is_told_and_not_written(saved, tmp_path, capsys):
+    folder = shutil.copytree(saved, tmp_path / "out")
+    raw = json.loads((folder / "run.json").read_text())
+    raw["run"]["seed"], raw["run"]["versions"]["torch"] = 6, "0.1"
+    (folder / "run.json").write_text(json.dumps(raw))
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
+    assert command("repeat", folder) == 1
+    said = capsys.readouterr().out
+    assert "normal: another file" in said and "depth: the same file" in said and "and was 0.1" in said
+    assert before == {path.name: path.read_bytes() for path in folder.glob("*.*")}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fingerprint": "0" * 32}, "tiny is not the model that made"),
+        ({"finer": True}, "upscale made it from the tokens of other outputs"),
+        ({"origin": {"model": ""}}, "its model had not been loaded"),
+        ({"targets": ["nosuch"]}, "nosuch"),
+        ({"options": {"depth": {"stepz": 3}}}, "stepz"),
+        ({"weights": {"rgb": "wide"}}, "weight"),
+        ({"dtype": "int3"}, "int3"),
+    ],
+)
+def test_what_cannot_be_repeated_is_one_sentence(change, said, saved, tmp_path, capsys):
+    folder = shutil.copytree(saved, tmp_path / "out")
+    raw = json.loads((folder / "run.json").read_text())
+    raw["run"] |= change
+    (folder / "run.json").write_text(json.dumps(raw))
+    assert command("repeat", folder) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and len(error.splitlines()) == 1
+
+
+# Hostile.
+
+
+def put(raw, place: str, value) -> None:
+    *above, last = place.split("/")
+    for key in above:
+        raw = raw[key]
+    raw[last] = value
+
+
+CHANGES = [
+    ("format", 2), ("format", "1"), ("values/depth/file", "../depth.png"), ("values/depth/file", "/etc/passwd"),
+    ("values/depth/file", "inputs/../x.png"), ("values/depth/file", "nosuch.png"), ("values/depth/file", "grid.png"),
+    ("values/depth/file", 5), ("values/depth/sha256", "0"), ("values/depth/sha256", "0" * 64), ("values/depth", None),
+    ("values", []), ("modalities", {}), ("modalities/depth/settings/high", "far"),
+    ("modalities/depth/settings/low", 90),
+    ("modalities/depth/settings/self", 1), ("modalities/depth/members", ["rgb"]),
+    ("run/seed", "many"), ("run/options", 3), ("more", 1), ("inputs/rgb/file", "run.json"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "value"), CHANGES)
+def test_a_hostile_run_is_refused_with_one_sentence(place, value, saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "out")
+    raw = json.loads((folder / "run.json").read_text())
+    put(raw, place, value)
+    (folder / "run.json").write_text(json.dumps(raw))
+    with pytest.raises(am.AnymodalError) as raised:
+        am.Outputs.load(folder)
+    assert len(str(raised.value)) < 1300 and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "tokens.safetensors", "values.safetensors", "depth.png", "inputs/rgb.png"]
+)
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, b"\xff" * 8 + b"{}", None])
+def test_damaged_files_are_refused_with_one_sentence(name, content, saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "out")
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    elif name == "values.safetensors":
+        return  # where the files alone count
+    with pytest.raises(am.DataError) as raised:
+        am.Outputs.load(folder)
+    assert str(folder) in str(raised.value) and len(str(raised.value)) < 1300
+
+
+def test_a_folder_of_something_else_is_told(tmp_path):
+    for place in (tmp_path, tmp_path / "nosuch"):
+        with pytest.raises(am.DataError, match=r"holds no run.json.*give such a folder"):
+            am.Outputs.load(place)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(["modalities", "values", "inputs", "run", "modalities/depth", "run/options", "run/origin"]), JSON
+)
+def test_any_run_is_taken_or_refused(saved, place, value):
+    import tempfile
+
+    raw = json.loads((saved / "run.json").read_text())
+    put(raw, place, value)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(saved, folder, dirs_exist_ok=True)
+        Path(folder, "run.json").write_text(json.dumps(raw))
+        try:
+            am.Outputs.load(folder)
+        except am.AnymodalError as error:
+            assert "\n" not in str(error)
