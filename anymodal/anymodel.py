@@ -251,10 +251,7 @@ class AnyModel:
             for target in make_plan(self.modalities, list(finer), list(values), None, options, common, FINER)
         ]
         batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], sample_seeds(seed, 1))
-        made = finished(batch, self.transformer, self.origin, progress, finer=True)[0]
-        schemes = {name: made.schemes[stream] for name, stream in finer.items() if stream in made.schemes}
-        found = {name: made[stream] for name, stream in finer.items()}
-        return Outputs(self.modalities, found, values, made.tokens, schemes, made.run)
+        return finished(batch, self.transformer, self.origin, progress, finer=True)[0].renamed(finer)
 
     def embed(
         self,

@@ -61,7 +61,7 @@ def plain_file(path: Path, limit: int) -> Path:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        hint = "; addresses are not opened here, download it first" if ADDRESS.match(str(path)) else ""
+        hint = "; give an address as text, not as a Path" if ADDRESS.match(str(path)) else ""
         raise ValueProblem(f"no such file: {path}{hint}") from None
     except (OSError, ValueError) as error:
         raise ValueProblem(f"{path!s:.200} cannot be read: {cause(error)}") from None

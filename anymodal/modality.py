@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from anymodal.config.validators import integer, real
+from anymodal.content import is_file, path_of
 from anymodal.crops import Crop
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest, one_line
 from anymodal.hookspecs import hookimpl
@@ -85,7 +86,7 @@ class Modality:
     derived_from: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[tuple[str, ...]] = ()
     exceptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    unit: str = ""
+    unit: ClassVar[str] = ""
     legible: bool = True
     repository: ClassVar[str | None] = None
     spelled: ClassVar[bool] = False
@@ -232,8 +233,23 @@ class Modality:
         raise NotImplementedError(f"{type(self).__name__}.write")
 
     def accept(self, value: Any) -> Any:
-        """The natural value of what a user may give: a path, or what the family takes (picture, array, text)."""
-        return self.read(Path(value)) if isinstance(value, (str, Path)) else value
+        """The natural value of what a user may give: a file, or what the family takes (picture, array, text).
+
+        Begin an own one with ``if self.is_file(value): return self.from_file(value)``.
+        """
+        return self.from_file(value) if self.is_file(value) else value
+
+    def is_file(self, value: Any) -> bool:
+        """Whether a value stands for a file: a path or an address, content as bytes, or an open file.
+
+        Where values are text, a str is the text itself.
+        """
+        return is_file(value) and not (self.is_text and isinstance(value, str))
+
+    def from_file(self, value: Any) -> Any:
+        """The natural value in what stands for a file; addresses are downloaded. Raises ValueProblem."""
+        with path_of(value, self.suffixes) as path:
+            return self.read(path)
 
     def extent(self, value: Any) -> tuple[float, float] | None:
         """(width, height) in pixels of a value that covers the picture, else None."""
@@ -325,8 +341,9 @@ class Modality:
         """
         return {}
 
-    def problem(self, value: Any, expected: str) -> ValueProblem:
-        """The error for a value that this modality cannot use."""
+    def problem(self, value: Any, expected: str, repair: str = "") -> ValueProblem:
+        """The error for a value that this modality cannot use; `repair` is a line of code that makes it usable."""
         shape = getattr(value, "shape", None)
         kind = type(value).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
-        return ValueProblem(f"{self.name} takes {expected}, got {kind}")
+        hint = f"; pass {repair}" if repair else ""
+        return ValueProblem(f"{self.name} takes {expected}, got {kind}{hint}")

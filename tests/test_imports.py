@@ -21,7 +21,7 @@ PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((RO
 # From foundations to the command line. A module imports only from what stands before its own folder, and from its own
 # folder without circles; imports inside functions count, imports for types alone do not.
 ORDER = [
-    *("errors", "lazy", "deprecated", "durable", "files", "included", "config", "progress", "spaces"),
+    *("errors", "lazy", "deprecated", "durable", "files", "content", "included", "config", "progress", "spaces"),
     *("hookspecs", "sampling", "crops", "modality", "labeler", "vocabulary_file", "text", "vocabulary"),
     *("nn", "tokenizers", "families", "plugins", "tokens", "masking", "model", "generation", "checkpoints"),
     *("outputs", "anymodel", "teachers", "data", "training", "evaluation", "retrieval", "transfer", "export"),

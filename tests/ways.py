@@ -78,8 +78,11 @@ def by_hand(one: Any, content: bytes, path: Path) -> dict[str, Any]:
     """A file by its path and, if it is a picture, as Pillow opens it."""
     path.write_bytes(content)
     found = {"read": outcome(lambda: one.read(path)), "path": outcome(lambda: one.accept(path))}
+    with path.open("rb") as file:
+        found["open file"] = outcome(lambda: one.accept(file))
     if not one.is_text:
         found["path as text"] = outcome(lambda: one.accept(str(path)))
+        found["content"] = outcome(lambda: one.accept(content))
     if path.suffix not in (*ARRAYS, *TEXTS) and not one.is_text:
         found |= {
             "picture": outcome(lambda: one.accept(opened(content, False))),

@@ -45,15 +45,13 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
             f"{name} is not the model that made {folder}: its fingerprint is {found}, not {run.fingerprint}; give that"
             " model with --model"
         )
-    with output.progress(len(run.targets), "generating") as advance:
-        result = loaded.generate(
-            request.inputs,
-            list(run.targets),
-            seed=run.seed,
-            weights=run.weights,
-            options=run.options,  # type: ignore[arg-type]  # checked as a user's
-            progress=lambda step: advance(int(step.done), f"{step.target} {step.step}/{step.total}"),
-        )
+    result = loaded.generate(
+        request.inputs,
+        list(run.targets),
+        seed=run.seed,
+        weights=run.weights,
+        options=run.options,  # type: ignore[arg-type]  # checked as a user's
+    )
     before = hashes(folder)
     with tempfile.TemporaryDirectory() as scratch:
         result.save(scratch)

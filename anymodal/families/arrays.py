@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymodal.content import path_of
 from anymodal.errors import ValueProblem
 from anymodal.families.descriptions import as_described, describe, read_described, write_described
 from anymodal.files import naming
@@ -44,15 +45,21 @@ class ArrayModality(Modality):
         write_described(np.asarray(value, np.float32), Path(path), describe(self))
 
     def accept(self, value: Any) -> np.ndarray:
-        if not isinstance(value, (str, Path)):
+        if not self.is_file(value):
             return self._checked(value)
-        with naming(Path(value)):
-            return self._checked(self.read(Path(value)))
+        with path_of(value, self.suffixes) as path, naming(path):
+            return self._checked(self.read(path))
+
+    def _repair(self, shape: tuple[int, ...]) -> str:
+        """The line of code that gives an array of that shape one that fits, "" where none does."""
+        if len(shape) > 1 and self.fits(shape[1:]):
+            return "value[0]"
+        return "value.transpose(1, 2, 0)" if len(shape) == 3 and self.fits((*shape[1:], shape[0])) else ""
 
     def _checked(self, value: Any) -> np.ndarray:
         array = as_array(value)
         if not self.fits(array.shape) or array.dtype.kind not in "iuf":
-            raise self.problem(value, self.expected)
+            raise self.problem(value, self.expected, self._repair(array.shape))
         with np.errstate(over="ignore"):  # what float32 does not reach is infinite
             return array.astype(np.float32)
 
@@ -64,7 +71,18 @@ def as_array(value: Any) -> np.ndarray:
     """
     if getattr(value, "mask", False) is not False and hasattr(value, "filled") and np.any(value.mask):
         raise ValueProblem("masked numbers mean nothing here; fill them, as value.filled(0) does")
+    if callable(getattr(value, "detach", None)) and callable(getattr(value, "cpu", None)):
+        value = _of_tensor(value)
     try:
         return np.asarray(value)
     except Exception:  # of whatever says that it is an array
         return np.empty((), object)
+
+
+def _of_tensor(value: Any) -> Any:
+    """A tensor of PyTorch on the CPU, without its graph, in a type that numpy has; the value itself of strange ones."""
+    try:
+        plain = value.detach().cpu()
+        return plain.float() if str(plain.dtype) == "torch.bfloat16" else plain
+    except Exception:  # of whatever says that it is a tensor
+        return value

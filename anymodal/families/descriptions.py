@@ -54,7 +54,7 @@ class Description:
 
     modality: str = attrs.field(validator=attrs.validators.max_len(200))
     format: int = attrs.field(default=FORMAT, validator=at_most(FORMAT))
-    unit: str = attrs.field(default="", validator=attrs.validators.max_len(40))
+    unit: str = attrs.field(default="", validator=attrs.validators.max_len(1000))
     range: tuple[float, float] | None = attrs.field(default=None, validator=_is_range)
     classes: dict[str, str] = attrs.field(factory=dict)
     settings: dict[str, Any] = attrs.field(factory=dict)

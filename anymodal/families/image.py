@@ -15,6 +15,7 @@ from anymodal.families.descriptions import (
     write_described,
 )
 from anymodal.families.grids import CroppedGrid
+from anymodal.families.layouts import as_colors, as_samples, channels_last, repair
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import colors_of, is_picture, samples_of
 from anymodal.files import is_npy, naming, replacing
@@ -77,8 +78,8 @@ class ImageModality(CroppedGrid):
             )
 
     def accept(self, value: Any) -> np.ndarray:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if is_picture(value):
             return self._from_picture(upright(value))
         return self._natural(as_array(value))
@@ -90,6 +91,14 @@ class ImageModality(CroppedGrid):
         """
         if self.dtype == "uint8" and array.dtype == np.bool_:
             array = array * np.uint8(255)
+        if self.dtype == "uint8":
+            array = as_samples(array)
+        if self.photographic and self.dtype == "uint8" and array.dtype.kind in "ui":
+            array = as_colors(array)
+            if array.ndim == 3 and array.shape[2] == 4 and array.dtype == np.uint8 and 0 not in array.shape:
+                from PIL import Image
+
+                return self._from_picture(Image.fromarray(array, "RGBA"))
         if self.dtype != "uint8" and array.dtype.kind in "bui" and array.size:
             low, high = int(array.min()), int(array.max())
             if low < self.low or high > self.high:
@@ -123,16 +132,15 @@ class ImageModality(CroppedGrid):
 
     def _checked(self, value: Any) -> np.ndarray:
         expected = f"numbers of shape (H, W{'' if self.channels == 1 else f', {self.channels}'})"
-        array = as_array(value)
-        if array.ndim == 3 and self.channels == 1 and array.shape[2] == 1:
-            array = array[..., 0]
+        array = channels_last(as_array(value), self.channels)
         shape_ok = array.ndim == 2 if self.channels == 1 else array.ndim == 3 and array.shape[2] == self.channels
         if array.dtype.kind not in "buif" or not shape_ok or 0 in array.shape:
-            raise self.problem(value, expected)
+            raise self.problem(value, expected, repair(array, self.channels, self.dtype == "uint8"))
         if self.dtype == "uint8" and array.dtype != np.uint8:
             inside = np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255
             if array.dtype.kind == "f" or not inside:
-                raise self.problem(value, f"{expected} with dtype uint8 (0..255)")
+                hint = repair(array, self.channels, True)
+                raise self.problem(value, f"{expected} with dtype uint8 (0..255), or floats from 0 to 1", hint)
         with np.errstate(over="ignore"):  # what float32 does not reach is infinite
             return array.astype(self.dtype)
 

@@ -18,6 +18,7 @@ from anymodal.families.descriptions import (
 from anymodal.families.drawing import font_of, note
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
+from anymodal.families.layouts import channels_last, repair
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
 from anymodal.files import is_npy, naming, replacing
@@ -73,8 +74,8 @@ class LabelMapModality(CroppedGrid):
             return self._from_picture(read_picture(path))
 
     def accept(self, value: Any) -> np.ndarray:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         return self._from_picture(upright(value)) if is_picture(value) else self._checked(value)
 
     def _from_picture(self, picture: Image) -> np.ndarray:
@@ -102,8 +103,11 @@ class LabelMapModality(CroppedGrid):
 
     def _checked(self, value: Any) -> np.ndarray:
         array, count = as_array(value), len(self.classes)
+        if array.ndim == 3:
+            array = channels_last(array, 1)
         if array.ndim != 2 or array.dtype.kind not in "bui" or 0 in array.shape:
-            raise self.problem(value, f"class ids of shape (H, W), 0..{count - 1} or {NONE} for none")
+            hint = "value.astype('uint8')" if array.ndim == 2 and array.dtype.kind == "f" else repair(array, 1, False)
+            raise self.problem(value, f"class ids of shape (H, W), 0..{count - 1} or {NONE} for none", hint)
         if array.dtype == bool:
             return array.astype(np.uint8)
         strange = array[(array < 0) | ((array >= count) & (array != NONE))]

@@ -40,15 +40,17 @@ class SharedModality(StructuredModality):
         """The members that a value has, in their own order. Raises ValueProblem for another name."""
         if not isinstance(value, Mapping):
             raise self.problem(value, f"a dict of {', '.join(self.members)}")
-        for name in value:
+        for name, part in value.items():
             if name not in self.members:
                 near = nearest(f"{name!s:.80}", self.members)
                 raise self.problem(value, f"a dict of {', '.join(self.members)}, not {name!r:.80}{near}")
+            if self.members[name].is_file(part):  # a file from outside could name one of this machine
+                raise self.problem(part, f"values of {name!r}, not what stands for a file")
         return [(member, value[name]) for name, member in self.members.items() if name in value]
 
     def accept(self, value: Any) -> dict[str, Any]:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         return {member.name: member.accept(part) for member, part in self._each(value)}
 
     def read(self, path: Path) -> dict[str, Any]:

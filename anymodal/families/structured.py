@@ -99,8 +99,8 @@ class NumbersModality(StructuredModality):
                 raise ConfigError(f"{self.name} gives {names[field.code]!r} and {name!r} the same code {field.code}")
 
     def accept(self, value: Any) -> dict[str, float]:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if not isinstance(value, Mapping):
             raise self.problem(value, "a dict of named numbers")
         for name, number in value.items():

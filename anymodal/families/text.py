@@ -135,8 +135,8 @@ class TextModality(StructuredModality):
         write_text(value + "\n", Path(path))
 
     def accept(self, value: Any) -> str:
-        if isinstance(value, Path):
-            return self.read(value)
+        if self.is_file(value):
+            return str(self.from_file(value))
         if not is_text(value):
             raise self.problem(value, "text (a str of whole letters, which UTF-8 can hold)")
         return value.replace("\r\n", "\n").replace("\r", "\n").strip(AROUND)

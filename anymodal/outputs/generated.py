@@ -181,6 +181,12 @@ class Outputs(Mapping[str, Any]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def renamed(self, names: Mapping[str, str]) -> Outputs:
+        """The same outputs with some values alone, by other names: `names` has the present name of each."""
+        values = {name: self[present] for name, present in names.items()}
+        schemes = {name: self.schemes[present] for name, present in names.items() if present in self.schemes}
+        return Outputs(self.modalities, values, self.inputs, self.tokens, schemes, self.run)
+
     def decoded(self, name: str) -> Any:
         """The value that the tokens alone decode to; another one where `schemes` names what made the value.
 
@@ -190,7 +196,8 @@ class Outputs(Mapping[str, Any]):
         """
         if name not in self.schemes:
             return self[name]
-        return self.modalities.detokenize({name: self.tokens[name]})[name]
+        stream = name if name in self.tokens else next(s for s in self.tokens if s.split(".")[0] == name)
+        return self.modalities.detokenize({stream: self.tokens[stream]})[stream]
 
 
 def _picture(modality: Modality, shown: Any) -> Image:

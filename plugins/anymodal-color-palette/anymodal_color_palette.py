@@ -36,8 +36,8 @@ class ColorPalette(StructuredModality):
     colors = 5
 
     def accept(self, value: Any) -> Any:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if isinstance(value, Mapping):
             if not value or not all(str(count) in COUNTS for count in value):
                 raise self.problem(value, "a dict of palettes by their number of colors, 1 to 7")

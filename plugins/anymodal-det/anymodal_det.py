@@ -73,8 +73,8 @@ class Det(StructuredModality):
         return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)
 
     def accept(self, value: Any) -> list[Box]:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if isinstance(value, Mapping):
             value = from_coco(value) if "annotations" in value else value.get("instances")
         if not isinstance(value, (list, tuple)):

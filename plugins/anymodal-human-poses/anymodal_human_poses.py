@@ -62,8 +62,8 @@ class HumanPoses(CodedModality):
     # Values.
 
     def accept(self, value: Any) -> list[Person]:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if isinstance(value, Mapping):
             return self._from_humans(value)
         if not isinstance(value, (list, tuple)) or not all(isinstance(p, Person) for p in value):

@@ -88,8 +88,8 @@ class SamInstance(CodedModality):
     # Values.
 
     def accept(self, value: Any) -> list[Instance]:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if isinstance(value, Mapping):
             value = value.get("instances")
         if is_picture(value):

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import anymodal as am
+from anymodal.content import file_in_memory
 from anymodal.data.check import check_dataset
-from anymodal.data.files.memory import file_in_memory
 from anymodal.data.jobs.inputs import address
 from anymodal.data.jobs.label import label_dataset
 from anymodal.data.jobs.tokenize import tokenize_dataset

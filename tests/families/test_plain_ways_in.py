@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -141,8 +142,8 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted({"rgb", "depth", "semseg", "det", "dinov2_global"}))
-def test_an_address_is_a_dataset_but_no_value(name, tmp_path, server):
-    """Single values are never fetched; datasets are, and hold what they hold on disk."""
+def test_an_address_is_a_value_and_a_dataset(name, tmp_path, server):
+    """They hold what they hold on disk; an address as a Path has lost a slash."""
     one = modality(name)
     example = {"rgb": COLORS, "depth": GRAY, "semseg": GRAY}.get(name)
     if name == "det":
@@ -152,9 +153,13 @@ def test_an_address_is_a_dataset_but_no_value(name, tmp_path, server):
     else:
         files = {"a.png": saved(Image.fromarray(example), "PNG")}
     places = datasets(name, files, tmp_path)
-    with pytest.raises(am.ValueProblem, match=r"no such file: http.*download it first"):
-        one.accept(f"{server}/folders/{name}/{next(iter(files))}")
+    address = f"{server}/folders/{name}/{next(iter(files))}"
+    with pytest.raises(am.ValueProblem, match=r"no such file: http.*give an address as text, not as a Path"):
+        one.accept(Path(address))
+    with pytest.raises(am.ValueProblem, match=r"nothing can be read at http.*/nosuch.png; check the address"):
+        one.accept(f"{server}/nosuch.png?token=secret")
     found = {way: open_values(place, [one]).read_file(name, 0) for way, place in places.items()}
+    found["address"] = one.accept(f"{address}?token=secret")
     for way in ("folders", "webdataset/00000.tar"):
         found[f"server {way}"] = outcome(lambda w=way: open_values(f"{server}/{w}", [one]).read_file(name, 0))
     assert not isinstance(agree(found, lenient=["server webdataset/00000.tar"]), Refused)

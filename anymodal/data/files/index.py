@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from anymodal.data.files.memory import file_in_memory
+from anymodal.content import file_in_memory
 from anymodal.data.order import Shuffled
 from anymodal.data.report import ProblemCounts
 

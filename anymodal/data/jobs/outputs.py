@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymodal.data.files.memory import file_in_memory
+from anymodal.content import file_in_memory
 from anymodal.data.store.arrays import shard_name
 from anymodal.durable import scratch, write_all
 from anymodal.errors import ConfigError, DataError, ValueProblem, cause, nearest, system_errors

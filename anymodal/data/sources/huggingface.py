@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
+from anymodal.content import file_in_memory, likely_ending
 from anymodal.crops import center_crops
 from anymodal.data.config import DataConfig
 from anymodal.data.files import storage
-from anymodal.data.files.memory import file_in_memory
 from anymodal.data.files.values import unfinite
 from anymodal.data.looking import Looking
 from anymodal.data.report import Report, problem_line
@@ -34,7 +34,6 @@ from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.tokens import Layout
 
-NPY_MARK, ZIP_MARK = b"\x93NUMPY", b"PK\3\4"
 READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 SAVED = ("dataset_dict.json", "dataset_info.json")  # in a folder that `save_to_disk` wrote
 
@@ -233,20 +232,12 @@ def ending_of(raw: Any) -> str:
 def read_content(modality: Modality, content: bytes, ending: str) -> Any:
     """The natural value of a file's content, read as files are. Raises ValueProblem or DataError."""
     if ending not in modality.suffixes:
-        ending = _likely_ending(content, modality.suffixes)
+        ending = likely_ending(content, modality.suffixes)
     with file_in_memory(content, ending) as path, blame(modality, "read"):
         try:
             return modality.read(path)
         except ValueProblem as error:
             raise ValueProblem(str(error).replace(str(path), f"its {ending} file")) from None
-
-
-def _likely_ending(content: bytes, known: tuple[str, ...]) -> str:
-    """The ending of a file without a name, by its first bytes; readers of pictures look at the content themselves."""
-    marks = {NPY_MARK: ".npy", ZIP_MARK: ".npz", b"{": ".json", b"[": ".json"}
-    likely = next((ending for mark, ending in marks.items() if content.startswith(mark)), ".png")
-    texts = ".txt" in known  # which begin with anything
-    return likely if likely in known and not texts else known[0]
 
 
 def load_rows(path: str) -> Any:

@@ -1,0 +1,160 @@
+"""Files that have no path yet: what is at an address, in an open file, or in memory, for readers that take paths."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from anymodal.errors import DataError, ValueProblem, brief, cause, one_line
+
+PREFIX = "anymodal-link-"
+MOST_BYTES = 256 * 1024**2  # of what is at an address, or in an open file
+PIECE = 1024**2
+SECONDS = 120  # that a download by http may take
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"{": ".json", b"[": ".json"}  # that files of a kind begin with
+
+
+def is_file(value: object) -> bool:
+    """Whether a value stands for a file: a path or an address, content as bytes, or an open file."""
+    if isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return True
+    return callable(getattr(value, "read", None)) and not hasattr(value, "getbands")
+
+
+@contextmanager
+def path_of(value: Any, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """The path of what stands for a file; content without one is under a path of its own in the body.
+
+    Addresses are those that fsspec knows, as text: https://, s3://, hf://, memory://.
+
+    Args:
+        value: what `is_file` is true of.
+        suffixes: the endings that a reader knows; without a name that has one, the first bytes decide.
+
+    Raises:
+        ValueProblem: nothing can be read there, or more than 256 MiB; and of the body, with a name instead of the path.
+    """
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and not ADDRESS.match(value)):
+        yield Path(value)
+        return
+    if isinstance(value, str):
+        content, name, place = _downloaded(value), urlsplit(value).path, value.split("?")[0]
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        content, name, place = bytes(value), "", f"the content of {len(value)} bytes"
+    else:
+        content, name = _read(value), str(getattr(value, "name", ""))
+        place = name or f"the {type(value).__name__}"
+    ending = PurePosixPath(name).suffix.lower()
+    with file_in_memory(content, ending if ending in suffixes else likely_ending(content, suffixes)) as path:
+        try:
+            yield path
+        except ValueProblem as error:
+            raise ValueProblem(str(error).replace(str(path), place)) from None
+
+
+def likely_ending(content: bytes, known: tuple[str, ...]) -> str:
+    """The ending of a file without a name, by its first bytes; readers of pictures look at the content themselves."""
+    likely = next((ending for mark, ending in MARKS.items() if content.startswith(mark)), ".png")
+    texts = ".txt" in known  # which begin with anything
+    return likely if likely in known and not texts else known[0]
+
+
+def _read(file: Any) -> bytes:
+    """What is left in an open file. Raises ValueProblem."""
+    try:
+        content = file.read(MOST_BYTES + 1)
+    except Exception as error:  # of an object that says that it can be read
+        raise ValueProblem(f"{brief(file)} cannot be read: {one_line(error, 200)}") from None
+    if not isinstance(content, bytes):
+        raise ValueProblem(f"{brief(file)} gives {type(content).__name__}, not bytes; open it as open(path, 'rb')")
+    if not content and _place_in(file) > 0:
+        raise ValueProblem(f"{brief(file)} has nothing left to read; go to its beginning with seek(0)")
+    return _bounded(content, brief(file))
+
+
+def _place_in(file: Any) -> int:
+    """How many bytes of an open file were read before; 0 where it does not say."""
+    place = 0
+    with suppress(Exception):
+        place = int(file.tell())
+    return place
+
+
+def _downloaded(address: str) -> bytes:
+    """What is at an address. Raises ValueProblem."""
+    plain = address.split("?")[0]  # what follows may be a secret
+    try:
+        from fsspec.core import url_to_fs
+
+        options: dict[str, Any] = {}
+        http = address.lower().startswith(("http://", "https://"))
+        if http:
+            import aiohttp
+
+            options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=SECONDS)}, "skip_instance_cache": True}
+        system, path = url_to_fs(address, **options)
+        content = bytearray()
+        with system.open(path, "rb", **({"block_size": 0} if http else {})) as file:
+            while len(content) <= MOST_BYTES and (piece := file.read(PIECE)):
+                content += piece
+    except FileNotFoundError:
+        raise ValueProblem(f"nothing can be read at {plain}; check the address") from None
+    except ImportError as error:
+        hint = "pip install 'anymodal[data]'" if address.lower().startswith("http") else one_line(error, 200)
+        raise ValueProblem(f"{plain} needs a package that is not installed: {hint}") from None
+    except Exception as error:  # of whatever library is behind the address
+        reason = one_line(error, 200).replace(address, plain) or type(error).__name__
+        raise ValueProblem(f"{plain} cannot be read: {reason}; download it and give its path") from None
+    return _bounded(bytes(content), plain)
+
+
+def _bounded(content: bytes, place: str) -> bytes:
+    if len(content) > MOST_BYTES:
+        raise ValueProblem(f"{place} has more than the limit of {MOST_BYTES // 1024**2} MiB; give a file on a disk")
+    return content
+
+
+@contextmanager
+def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
+    """A path with that ending from which the content is read. Raises DataError where there is no room for it.
+
+    On Linux the file has no name of its own, and the path is a link to it; elsewhere it is a temporary file.
+    """
+    remove_leftovers()
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+            path = Path(folder, f"value{suffix}")
+            if hasattr(os, "memfd_create"):
+                handle = os.memfd_create("anymodal", os.MFD_CLOEXEC)
+                try:
+                    with open(handle, "wb", closefd=False) as file:
+                        file.write(data)
+                    path.symlink_to(f"/proc/{os.getpid()}/fd/{handle}")
+                    yield path
+                finally:
+                    os.close(handle)
+            else:
+                path.write_bytes(data)
+                yield path
+    except OSError as error:
+        raise DataError(f"no temporary file can be made: {cause(error)}") from None
+
+
+@cache
+def remove_leftovers() -> None:
+    """Remove the folders of links that killed processes of this user left in the temporary folder; once a process."""
+    with suppress(OSError):
+        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            with suppress(OSError):
+                links = list(folder.iterdir())
+                if all(link.is_symlink() and not link.exists() for link in links) and links:
+                    shutil.rmtree(folder)
