@@ -11,7 +11,7 @@ import attrs
 import click
 
 from anymodal.cli.checks import Known
-from anymodal.data.files.memory import file_in_memory
+from anymodal.content import ADDRESS, file_in_memory
 from anymodal.data.files.words import Word, files_of_word, has_pattern, is_many, samples_of
 from anymodal.errors import AnymodalError, ConfigError, ValueProblem
 from anymodal.families.picture_files import read_picture
@@ -96,7 +96,7 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
 
 def _names_many(name: str, value: str, known: Known) -> bool:
     """Whether a named value stands for files of many samples; text may look like a pattern, and - is a value itself."""
-    if value == "-" or not is_many(value):
+    if value == "-" or ADDRESS.match(value) or not is_many(value):
         return False
     if not known.is_text(name):
         return True
@@ -128,6 +128,8 @@ def value_of(name: str, text: str, known: Known) -> str | Path:
         data = _standard_input()
         suffix = ".npy" if data.startswith(ARRAY_START) else (known.suffixes(name) or ("",))[0]
         return click.get_current_context().with_resource(file_in_memory(data, suffix))
+    if ADDRESS.match(text):
+        return text
     path = _readable(Path(text))
     if known.is_photograph(name) and not is_npy(path):
         read_picture(path)  # so that a damaged one is told before anything heavy is loaded
