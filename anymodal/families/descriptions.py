@@ -1,4 +1,4 @@
-"""What a saved file says of its own values: in a text chunk of a PNG, in the description of a TIFF, after a .npy array.
+"""What a saved file says of its own values: in a text chunk of a PNG, or after a .npy array.
 
 Files that say nothing, and those of another modality, mean what the reader's settings say.
 """
