@@ -320,7 +320,7 @@ class AnyModel:
         """
         from anymodal.checkpoints.formats.native.write import save
 
-        with system_errors(DataError, f"cannot write {brief(str(folder))}"):
+        with system_errors(DataError, f"cannot write {brief(str(folder), 400)}"):
             return save(self.bundle, Path(folder), dtype, max_shard_size)
 
     def push_to_hub(
@@ -393,7 +393,7 @@ def load(
         load_tokenizer=load_tokenizer,
     )
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name)} cannot be read"):
+    with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name, 400)} cannot be read"):
         bundle = load_bundle(name, options, revision)
         model = AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)
         model.origin = Origin(model=str(name), revision=revision)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +22,19 @@ PIECE = 1024**2
 SECONDS = 120  # that a download by http may take
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"{": ".json", b"[": ".json"}  # that files of a kind begin with
+
+
+_FROM_A_FILE: ContextVar[bool] = ContextVar("anymodal_from_a_file", default=False)
+
+
+@contextmanager
+def without_other_files() -> Iterator[None]:
+    """Values in the body come from a file, so none of them may stand for another file or an address."""
+    token = _FROM_A_FILE.set(True)
+    try:
+        yield
+    finally:
+        _FROM_A_FILE.reset(token)
 
 
 def is_file(value: object) -> bool:
@@ -43,6 +57,8 @@ def path_of(value: Any, suffixes: tuple[str, ...]) -> Iterator[Path]:
     Raises:
         ValueProblem: nothing can be read there, or more than 256 MiB; and of the body, with a name instead of the path.
     """
+    if isinstance(value, (str, os.PathLike)) and _FROM_A_FILE.get():
+        raise ValueProblem(f"a file holds values, not what stands for a file, such as {brief(value)}")
     if isinstance(value, os.PathLike) or (isinstance(value, str) and not ADDRESS.match(value)):
         yield Path(value)
         return

@@ -302,6 +302,16 @@ class Sampling:
         return list(map(Step, counts, temperatures))
 
 
+def plain_options(sampling: Sampling) -> dict[str, Any]:
+    """The options as plain data, of which `Sampling` makes the same one."""
+    options = {field.name: getattr(sampling, field.name) for field in attrs.fields(Sampling)}
+    for option, value in options.items():
+        if isinstance(value, (TokenSchedule, Anneal)):
+            own = {name: getattr(value, name) for name in init_fields(type(value))}
+            options[option] = {"name": getattr(value, "name", type(value).__name__), **own}
+    return options
+
+
 class SamplingOptions(TypedDict, total=False):
     """The options of `Sampling` as keyword arguments, for type checkers: a misspelled one is an error there too."""
 

@@ -27,7 +27,7 @@ def load_tokenizer(place: str | Path, access: Access | None = None) -> AnyTokeni
     Raises:
         CheckpointError: If there is none, or if it cannot be read.
     """
-    with system_errors(CheckpointError, f"{brief(str(place))} cannot be read"):
+    with system_errors(CheckpointError, f"{brief(str(place), 400)} cannot be read"):
         path = Path(place)
         if not path.exists() and not REPOSITORY.fullmatch(str(place)):
             raise CheckpointError(f"{str(place)!r} is neither a folder nor a .safetensors file nor a repository")

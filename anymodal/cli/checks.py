@@ -28,6 +28,7 @@ class Known:
     model: str
     names: Collection[str]
     from_model: bool
+    made: Mapping[str, Any] = attrs.field(factory=dict)  # facts of those that were made in place, by name
 
     @classmethod
     def of(cls, model: str, revision: str | None = None, chosen: Collection[str] | None = None) -> Known:
@@ -43,7 +44,7 @@ class Known:
             )
         stated = read_raw_config(files).values.get("modalities") if isinstance(files, Folder) else None
         names = list(stated) if isinstance(stated, Mapping) else list(registry().modalities())
-        known = cls(model, names, isinstance(stated, Mapping))
+        known = cls(model, names, isinstance(stated, Mapping), _made(stated))
         for name in chosen or ():
             known.check(name)
         return attrs.evolve(known, names=list(chosen)) if chosen else known
@@ -78,7 +79,18 @@ class Known:
         return found.suffixes if found else ()
 
     def _kind(self, name: str) -> type[Modality] | None:
+        if name in self.made:
+            from anymodal.families.in_place import remade
+
+            return remade(self.made[name], name, f"{self.model}: modalities.{name}.made")
         return registry().modality(name) if name in registry().modalities() else None
+
+
+def _made(stated: object) -> dict[str, Any]:
+    """The facts of modalities made in place, in what a config says of modalities."""
+    records = stated.values() if isinstance(stated, Mapping) else ()
+    facts = [made for each in records if isinstance(each, Mapping) and isinstance(made := each.get("made"), Mapping)]
+    return {str(name): fact for each in facts for name, fact in each.items()}
 
 
 def check_targets(
@@ -125,7 +137,12 @@ def check_modalities(names: Collection[str]) -> None:
 
 def check_data(place: str) -> None:
     """Raise DataError if there is no such place, as far as that can be told without asking for an address."""
-    if "://" not in place and "::" not in place and not Path(place).exists():
+    if "://" in place or "::" in place or Path(place).exists():
+        return
+    from anymodal.data.sources.aligned_layout import AlignedFiles
+    from anymodal.data.sources.open import layout_of_dataset
+
+    if isinstance(layout_of_dataset(place), AlignedFiles):  # of all that no other layout recognizes
         raise DataError(f"no such folder: {place}")
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling, check_targets
-from anymodal.cli.inputs import Given, pairs, parse_inputs, value_of
 from anymodal.cli.jobs import say_made
 from anymodal.cli.model_options import comma_separated, generation_options, load_options
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
+from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError, one_line
+
+if TYPE_CHECKING:
+    from anymodal.cli.inputs import Given
 
 LONGEST = 200  # characters of a value that are shown
 
@@ -69,6 +72,8 @@ def generate(
     anymodal generate 'photos/*.jpg' --to depth,caption --out out/
     find photos -name '*.png' | anymodal generate - --to all,-clip --device cuda --batch 64 --out out/
     """
+    from anymodal.cli.inputs import parse_inputs, value_of
+
     check_device(load.get("device"))
     known = Known.of(model, load.get("revision"), load.get("modalities"))
     given = parse_inputs(inputs, known, folder_wanted=out is not None)

@@ -1,8 +1,7 @@
-"""What people name as inputs of a model: values of one sample, or the files of many. It imports nothing heavy."""
+"""What people name as inputs of a model: values of one sample, or the files of many."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,13 @@ import attrs
 import click
 
 from anymodal.cli.checks import Known
+from anymodal.cli.pairs import PAIR
 from anymodal.content import ADDRESS, file_in_memory
 from anymodal.data.files.words import Word, files_of_word, has_pattern, is_many, samples_of
 from anymodal.errors import AnymodalError, ConfigError, ValueProblem
 from anymodal.families.picture_files import read_picture
 from anymodal.files import MAX_BYTES, is_npy
 
-PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
 FORMS = "an input is a file, a folder, a pattern, @LIST or -, or of the form NAME=VALUE, such as rgb=photo.jpg"
 ARRAY_START = b"\x93NUMPY"
 
@@ -79,19 +78,6 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         else:
             raise ConfigError(f"{word!r} is no file here; {FORMS}")
     return named, bare
-
-
-def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
-    """NAME=VALUE words by name. Raises ConfigError for another form, and for a name that comes twice."""
-    found: dict[str, str] = {}
-    for text in texts:
-        pair = PAIR.fullmatch(text)
-        if not pair:
-            raise ConfigError(f"{text!r} is not {what} of the form NAME=VALUE, such as rgb=photo.jpg")
-        if pair[1] in found:
-            raise ConfigError(f"{pair[1]} is given twice; give each modality once")
-        found[pair[1]] = pair[2]
-    return found
 
 
 def _names_many(name: str, value: str, known: Known) -> bool:

@@ -11,8 +11,8 @@ import attrs
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.inputs import pairs
 from anymodal.cli.options import with_options
+from anymodal.cli.pairs import pairs
 from anymodal.config.validators import real
 from anymodal.errors import ConfigError
 from anymodal.sampling import Sampling, SamplingOptions

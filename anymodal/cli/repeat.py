@@ -25,6 +25,8 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
 
     The exit code is 1 where a file differs, as it may with other versions, or on another device.
     """
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}")
     from anymodal.outputs.folder import hashes, read_request
 
     request = read_request(folder)

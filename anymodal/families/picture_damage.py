@@ -53,7 +53,7 @@ def _chunks(file: IO[bytes], name: str) -> Iterator[tuple[bytes, bytes]]:
             continue
         content, checksum = file.read(min(length, end)), file.read(4)  # a length may be more than memory holds
         if len(checksum) < 4:
-            raise ValueProblem(f"{name} cannot be decoded, it is cut short in the middle of its pixels")
+            raise ValueProblem(f"{name} cannot be decoded, it is damaged or cut short: its pixels end too early")
         if checksum != zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big"):
             raise ValueProblem(f"{name} is damaged: a checksum of its pixels does not fit")
         yield kind, content

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.content import without_other_files
 from anymodal.crops import Crop
 from anymodal.errors import PluginError, nearest
 from anymodal.families.text import StructuredModality
@@ -40,12 +41,10 @@ class SharedModality(StructuredModality):
         """The members that a value has, in their own order. Raises ValueProblem for another name."""
         if not isinstance(value, Mapping):
             raise self.problem(value, f"a dict of {', '.join(self.members)}")
-        for name, part in value.items():
+        for name in value:
             if name not in self.members:
                 near = nearest(f"{name!s:.80}", self.members)
                 raise self.problem(value, f"a dict of {', '.join(self.members)}, not {name!r:.80}{near}")
-            if self.members[name].is_file(part):  # a file from outside could name one of this machine
-                raise self.problem(part, f"values of {name!r}, not what stands for a file")
         return [(member, value[name]) for name, member in self.members.items() if name in value]
 
     def accept(self, value: Any) -> dict[str, Any]:
@@ -57,7 +56,7 @@ class SharedModality(StructuredModality):
         path = Path(path)
         raw = read_json(path)
         if isinstance(raw, dict) and raw and raw.keys() <= self.members.keys():
-            with naming(path):
+            with naming(path), without_other_files():
                 return self.accept(raw)
         return {member.name: member.read(path) for member in self.members.values()}
 

@@ -85,7 +85,7 @@ class Contents:
 
 
 def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]:
-    """Write everything but the sheet of pictures into an empty folder, which `folder` will be; the names of the files.
+    """Write everything but pictures to look at into an empty folder, which `folder` will be; the names of the files.
 
     Raises PluginError where a modality failed.
     """
@@ -97,8 +97,8 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
     for part, values in (("values", contents.values), ("inputs", contents.inputs)):
         for name, value in values.items():
             modality, scheme = _owner(contents.modalities, name), contents.schemes.get(name, "")
-            file = f"{f'{INPUTS}/' if part == 'inputs' else ''}{name}{modality.suffixes[0]}"
             with blame(modality, "write", value), made_by(scheme if part == "values" else ""):
+                file = f"{f'{INPUTS}/' if part == 'inputs' else ''}{name}{modality.suffixes[0]}"
                 modality.write(value, staging / file)
             with blame(modality, "read", value):
                 back = modality.read(staging / file)
@@ -106,10 +106,6 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
                 exact[f"{part}/{name}"] = np.ascontiguousarray(value)
             names.append(file)
             saved[part][name] = SavedValue(file=file, sha256=_sha256(staging / file), scheme=scheme)
-            if part == "values" and not modality.legible:
-                with blame(modality, "show", value):
-                    view(modality, value).save(staging / f"{name}{VIEW}")
-                names.append(f"{name}{VIEW}")
     tensors = {TOKENS: {name: np.ascontiguousarray(ids) for name, ids in contents.tokens.items()}}
     for file, arrays in (tensors | ({EXACT: exact} if exact else {})).items():
         with tensor_errors(folder / file):
@@ -119,6 +115,17 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
     whole = SavedOutputs(format=FORMAT, modalities=records, run=contents.run, **saved)
     write_json(plain(plain_config(whole)), staging / RUN)
     return [*names, RUN]
+
+
+def write_views(contents: Contents, staging: Path) -> list[str]:
+    """Write a picture of each value whose file shows people nothing; the names of the files. Raises PluginError."""
+    names = []
+    for name, value in contents.values.items():
+        if not (modality := _owner(contents.modalities, name)).legible:
+            with blame(modality, "show", value):
+                view(modality, value).save(staging / f"{name}{VIEW}")
+            names.append(f"{name}{VIEW}")
+    return names
 
 
 def read_contents(folder: Path) -> Contents:

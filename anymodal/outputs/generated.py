@@ -14,7 +14,7 @@ from anymodal.checkpoints.formats.native.read import plain
 from anymodal.errors import PluginError, UnknownModality, nearest
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
-from anymodal.outputs.folder import RUN, Contents, read_contents, write_contents
+from anymodal.outputs.folder import RUN, Contents, read_contents, write_contents, write_views
 from anymodal.outputs.run import Run
 from anymodal.outputs.sheet import TILE, contact_sheet
 from anymodal.plugins.guard import blame, describe, provenance
@@ -153,13 +153,20 @@ class Outputs(Mapping[str, Any]):
 
         Raises:
             DataError: the folder cannot be written, or another process is writing to it.
-            PluginError: a modality failed.
+            PluginError: a modality failed; where it was in showing a value, all the rest is saved.
         """
         folder = Path(folder)
+        problem, shown = None, ["grid.png"]
         with replacing_folder(folder, lambda root: (), last=RUN) as staging:
             names = write_contents(self._contents, staging, folder)
-            self.show(truth).save(staging / "grid.png")
-        return [folder / name for name in ("grid.png", *names)]
+            try:
+                self.show(truth).save(staging / "grid.png")
+                shown += write_views(self._contents, staging)
+            except PluginError as error:  # which is no reason to lose what was generated
+                problem = error
+        if problem is not None:
+            raise problem
+        return [folder / name for name in (*shown, *names)]
 
     @classmethod
     def load(cls, folder: str | Path) -> Outputs:

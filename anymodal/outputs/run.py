@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal.config import plain_config
+from anymodal.sampling import plain_options
 
 if TYPE_CHECKING:
     from anymodal.generation.plan import Target
@@ -69,7 +69,7 @@ def run_of(
         device=transformer.input_table.device.type,
         dtype=str(transformer.input_table.dtype).removeprefix("torch."),
         targets=tuple(target.stream for target in plan),
-        options={target.stream: plain_config(target.sampling) for target in plan},
+        options={target.stream: plain_options(target.sampling) for target in plan},
         weights=dict(weights) if weights else None,
         versions=_versions(),
         finer=finer,

@@ -172,5 +172,5 @@ def another_caption(recorded: dict[str, Any]) -> None:
     ],
 )
 def test_another_number_is_noticed(tmp_path: Path, parts: list[str], change: Any, case: str) -> None:
-    change(copied(tmp_path, *parts))
-    assert [r.case for r in verify(tmp_path) if r.failed] == [case]
+    change(copied(tmp_path / "set", *parts))
+    assert [r.case for r in verify(tmp_path / "set") if r.failed] == [case]

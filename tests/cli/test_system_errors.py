@@ -82,7 +82,8 @@ def test_an_error_of_the_system_that_nobody_awaits(
         (place / "locked" / "x").open()
 
     monkeypatch.setattr(import_module("anymodal.checkpoints.convert"), "convert", refuse)
-    assert run("convert", "a", "b") == 2
+    (place / "weights.safetensors").touch()
+    assert run("convert", place / "weights.safetensors", place / "there") == 2
     assert capsys.readouterr().err == f"error: cannot use {place}/locked/x: Permission denied\n"
 
 

@@ -68,6 +68,7 @@ CASES = [
     (["convert", "nosuch", "there"], "no such file or folder: nosuch"),
     (["convert", "empty", "there"], "config.json"),
     (["convert", "pictures", "there", "--to", "forum"], "did you mean 'fourm'"),
+    (["repeat", "nosuch"], "nosuch"),
     (["modalities", "dpeth"], "did you mean 'depth'"),
     (["models", "--nosuch"], "--nosuch"),
     (["doctor", "--timeout", "never"], "never"),

@@ -43,7 +43,8 @@ def test_what_cannot_be_shown_is_saved_all_the_same(tmp_path, method, behavior, 
         made.show()
     with pytest.raises(PluginError, match=words):
         made.save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"odd.png", "tokens.safetensors"}
+    kept = {"odd.png", "inputs", "tokens.safetensors", "values.safetensors", "run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 @pytest.mark.parametrize(
