@@ -215,7 +215,7 @@ def test_everything_is_generated_by_default_in_natural_types(small_model, pictur
         ({"caption": "x"}, "rgb", {"weights": {"depth": 1.0}}, GenerationError, "not an input"),
         ({"caption": "x"}, "rgb", {"options": {"rgb": {"scheme": "autoregressive"}}}, GenerationError, "grid"),
         ({"caption": "x"}, "rgb", {"anneal": "exponential"}, ConfigError, "onex"),
-        ({"rgb": np.zeros((4, 4, 5))}, "depth", {}, AnymodalError, r"rgb takes numbers of shape \(H, W, 3\)"),
+        ({"rgb": np.zeros((5, 5, 5))}, "depth", {}, AnymodalError, r"rgb takes numbers of shape \(H, W, 3\)"),
         ({"caption": 5}, "rgb", {}, AnymodalError, "caption takes text"),
     ],
 )
