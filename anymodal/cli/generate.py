@@ -70,7 +70,7 @@ def generate(
     anymodal generate rgb=photo.jpg --to all --out out/
     anymodal generate caption="a red car on a road" --to rgb,depth --set rgb.steps=16 --seed 7
     anymodal generate 'photos/*.jpg' --to depth,caption --out out/
-    find photos -name '*.png' | anymodal generate - --to all,-clip --device cuda --batch 64 --out out/
+    find photos -name '*.jpg' | anymodal generate - --to all,-clip --batch 64 --out out/
     """
     from anymodal.cli.inputs import parse_inputs, value_of
 
