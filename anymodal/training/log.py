@@ -41,8 +41,8 @@ class MetricMeans:
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
         for name, value in metrics.items():
-            total = self.totals.get(name)
-            self.totals[name] = value.detach().float() if total is None else total + value.detach()
+            own, total = value.detach().float(), self.totals.get(name)  # one type, as processes add up what they hold
+            self.totals[name] = own if total is None else total + own
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def sums(self, world: World) -> dict[str, list[float]]:

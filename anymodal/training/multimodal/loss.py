@@ -41,8 +41,9 @@ class MaskedLoss(Objective[Transformer, Batch]):
         part = self._predictions(batch) / totals.clamp(min=1)
         there = totals.tolist()
         present = [name for name in self.weights if there[index[name]] > 0]
+        nothing = totals.new_zeros((), dtype=torch.float32)
         for name in present:
-            shares[name] = losses[name] * part[index[name]].float() if name in losses else totals.new_zeros(())
+            shares[name] = losses[name] * part[index[name]].float() if name in losses else nothing
         weight = max(sum(self.weights[name] for name in present), 1e-9)
         loss = torch.stack([share.float() * self.weights[name] for name, share in shares.items()]).sum() / weight
         return {"loss": loss, **{f"loss.{name}": shares[name] for name in present}}
