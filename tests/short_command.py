@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 SCENES = 16
-TRAINING = ("training.batch_size=4", "training.max_minutes=2")
+TRAINING = ("training.batch_size=8", "training.max_minutes=2")
 STEPS, MORE_STEPS = 3, 5  # where the page says nothing, and where it asks for a number of its own
 WITHOUT_WORK = {"--dry-run", "--print-config", "--help"}
 
