@@ -19,7 +19,6 @@ from anymodal.errors import CheckpointError, DataError
 from anymodal.files import write_text
 
 SHA256, COMMIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
-CHUNK = 8 * 1024**2
 LONGEST_NAME = 255
 
 
@@ -144,11 +143,8 @@ def has_hash(path: Path, etag: str) -> bool:
     make = hasher(etag, path.stat().st_size)
     if make is None:
         return True
-    digest = make()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == etag
+        return hashlib.file_digest(file, make).hexdigest() == etag
 
 
 def _state(path: Path) -> str:

@@ -137,11 +137,12 @@ def check_modalities(names: Collection[str]) -> None:
 
 def check_data(place: str) -> None:
     """Raise DataError if there is no such place, as far as that can be told without asking for an address."""
-    if "://" in place or "::" in place or Path(place).exists():
-        return
+    from anymodal.data.files.storage import is_remote
     from anymodal.data.sources.aligned_layout import AlignedFiles
     from anymodal.data.sources.open import layout_of_dataset
 
+    if is_remote(place) or Path(place).exists():
+        return
     if isinstance(layout_of_dataset(place), AlignedFiles):  # of all that no other layout recognizes
         raise DataError(f"no such folder: {place}")
 
