@@ -17,15 +17,14 @@ from anymodal.checkpoints.repository import Access
 from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import CheckpointError, DataError, GenerationError, brief, system_errors
 from anymodal.generation import GenerationStep, SampleState
-from anymodal.generation.batch import Batch, batches
-from anymodal.generation.plan import FINER, finer_streams, make_plan
+from anymodal.generation.batch import batches
 from anymodal.generation.retrieval import RETRIEVAL, stacked_vectors
 from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
 from anymodal.outputs import Origin, Outputs
-from anymodal.outputs.finish import finished
+from anymodal.outputs.finish import finer_batch, finished
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet, collate
@@ -136,6 +135,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int = 0,
+        chain: bool = True,
         weights: Mapping[str, float] | None = None,
         options: TargetOptions | None = None,
         progress: Progress | None = None,
@@ -147,6 +147,7 @@ class AnyModel:
             inputs: plain values by modality name: a file (path, address, bytes), picture, array or text.
             targets: modalities, or finer streams of one (``rgb.448``); by default all that are not given.
             seed: the same one gives the same result.
+            chain: False for each target from the inputs alone, as if it were the only one; that is faster.
             weights: guide by several inputs at once: ``{"rgb": 1.0, "caption": 2.5}``.
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
             progress: is called with the `GenerationStep` after every step.
@@ -163,7 +164,7 @@ class AnyModel:
             AnymodalError: a value cannot be read, or a plugin failed.
         """
         return self.generate_batch(
-            [inputs], targets, seed=seed, weights=weights, options=options, progress=progress, **common
+            [inputs], targets, seed=seed, chain=chain, weights=weights, options=options, progress=progress, **common
         )[0]
 
     def stream(
@@ -172,6 +173,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int = 0,
+        chain: bool = True,
         weights: Mapping[str, float] | None = None,
         options: TargetOptions | None = None,
         **common: Unpack[SamplingOptions],
@@ -187,7 +189,7 @@ class AnyModel:
         Raises:
             AnymodalError: as `generate`; what is wrong with the request is raised at once.
         """
-        (batch,) = batches(self.modalities, [inputs], targets, sample_seeds(seed, 1), weights, options, common)
+        (batch,) = batches(self.modalities, [inputs], targets, sample_seeds(seed, 1), chain, weights, options, common)
         return batch.steps(self.transformer)
 
     def generate_batch(
@@ -196,6 +198,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] = 0,
+        chain: bool = True,
         weights: Mapping[str, float] | None = None,
         options: TargetOptions | None = None,
         progress: Progress | None = None,
@@ -216,7 +219,7 @@ class AnyModel:
         """
         seeds = sample_seeds(seed, len(inputs))
         results: dict[int, Outputs] = {}
-        for batch in batches(self.modalities, inputs, targets, seeds, weights, options, common):
+        for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common):
             results |= finished(batch, self.transformer, self.origin, progress, weights)
         return [results[number] for number in range(len(inputs))]
 
@@ -242,16 +245,8 @@ class AnyModel:
         Raises:
             GenerationError: there is nothing to upscale, or a target has no finer stream; else as `generate`.
         """
-        layout = self.modalities.layout
-        finer = finer_streams(self.modalities, list(outputs), targets)
-        values = self.accept({n: v for n, v in outputs.inputs.items() if n in self.modalities})
-        tokens = self.modalities.condition(values) | outputs.tokens_for(layout)
-        plan = [
-            attrs.evolve(target, stream=finer[target.stream])
-            for target in make_plan(self.modalities, list(finer), list(values), None, options, common, FINER)
-        ]
-        batch = Batch(self.modalities, [0], plan, [values], [SampleState(layout, tokens)], sample_seeds(seed, 1))
-        return finished(batch, self.transformer, self.origin, progress, finer=True)[0].renamed(finer)
+        batch, names = finer_batch(self.modalities, outputs, targets, seed, options, common)
+        return finished(batch, self.transformer, self.origin, progress, finer=True)[0].renamed(names)
 
     def embed(
         self,

@@ -78,7 +78,7 @@ def generate(
     known = Known.of(model, load.get("revision"), load.get("modalities"))
     given = parse_inputs(inputs, known, folder_wanted=out is not None)
     names = comma_separated(targets)
-    common: Any = {name: value for name, value in how.items() if name not in ("seed", "weights", "options")}
+    common: Any = {name: value for name, value in how.items() if name not in ("seed", "chain", "weights", "options")}
     check_targets(names, {*given.values, *given.files, *given.texts}, how["options"], known)
     check_sampling(common)
     if out is not None:
@@ -94,7 +94,7 @@ def generate(
     from anymodal.data.jobs.generate import Request, generate_dataset
     from anymodal.data.jobs.loaded import ModelSource
 
-    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common)
+    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common, how["chain"])
     source = ModelSource(model, load)
     made = generate_dataset(source, given.files, asked, out, texts=given.texts, batch=batch, **run)
     say_made(output, made, out)

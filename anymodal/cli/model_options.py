@@ -44,6 +44,7 @@ GENERATION_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
     ),
+    click.option("--chain/--no-chain", default=True, help="Each target from those before it too, or not."),
     click.option("--weights", metavar="NAME=NUMBER,..", help="Guide by several inputs: rgb=1,caption=2.5."),
     click.option(
         "--set",
@@ -88,10 +89,13 @@ def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
     fields = attrs.fields(Sampling)
 
     @functools.wraps(function)
-    def command(*arguments: Any, seed: int, weights: str | None, settings: tuple[str, ...], **options: Any) -> Any:
+    def command(
+        *arguments: Any, seed: int, chain: bool, weights: str | None, settings: tuple[str, ...], **options: Any
+    ) -> Any:
         given = {field.name: options.pop(field.name) for field in fields}
         how = {
             "seed": seed,
+            "chain": chain,
             "weights": numbers_by_name(weights) if weights else None,
             "options": own_options(settings),
             **{name: value for name, value in given.items() if value is not None},

@@ -51,6 +51,7 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
         request.inputs,
         list(run.targets),
         seed=run.seed,
+        chain=run.chain,
         weights=run.weights,
         options=run.options,  # type: ignore[arg-type]  # checked as a user's
     )

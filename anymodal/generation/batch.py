@@ -30,6 +30,7 @@ class Batch:
     inputs: accepted values of each sample.
     states: what is known of each sample, into which the targets are generated.
     seeds: one a sample.
+    chain: whether each target becomes a condition of the next.
     """
 
     modalities: ModalitySet
@@ -38,10 +39,11 @@ class Batch:
     inputs: Sequence[Mapping[str, Any]]
     states: Sequence[SampleState]
     seeds: Sequence[int]
+    chain: bool = True
 
     def steps(self, transformer: Transformer) -> Iterator[GenerationStep]:
         """Generate the targets, step by step."""
-        for step in Sampler(transformer).run(self.states, self.plan, self.seeds):
+        for step in Sampler(transformer).run(self.states, self.plan, self.seeds, self.chain):
             yield step.of(self.numbers[step.sample], self.modalities)
 
     def finished(self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None) -> Iterator[Result]:
@@ -71,6 +73,7 @@ def batches(
     inputs: Sequence[Mapping[str, Any]],
     targets: str | Sequence[str] | None,
     seeds: Sequence[int],
+    chain: bool,
     weights: Mapping[str, float] | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     common: Mapping[str, Any],
@@ -86,4 +89,4 @@ def batches(
         plan = make_plan(modalities, names, given, weights, options, common)
         values = [modalities.accept(inputs[number]) for number in numbers]
         states = [SampleState(modalities.layout, modalities.condition(sample)) for sample in values]
-        yield Batch(modalities, numbers, plan, values, states, [seeds[number] for number in numbers])
+        yield Batch(modalities, numbers, plan, values, states, [seeds[number] for number in numbers], chain)

@@ -11,18 +11,16 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from anymodal.errors import GenerationError
+from anymodal.generation.encodings import Encodings
 from anymodal.generation.logits import combine
 from anymodal.generation.plan import Target
 from anymodal.generation.state import SampleState
 from anymodal.model import Context, Transformer
 from anymodal.spaces import Stream
-from anymodal.tokens import NO_LABEL, Layout, Packed, Targets, collate
-
-ALIKE = 0.75
+from anymodal.tokens import NO_LABEL, Layout, Targets
 
 
 @attrs.frozen
@@ -61,23 +59,19 @@ class GuidedModel:
     def __init__(self, transformer: Transformer) -> None:
         self.transformer = transformer
         self.layout: Layout = transformer.layout
+        self.encodings = Encodings(transformer)
 
-    def encode(self, states: Sequence[SampleState], passes: Sequence[Pass]) -> list[Context]:
-        """What each pass reads; passes are encoded apart, for one may see much more than another."""
-        return [self._encoded([state.pack(each.hidden, each.absent) for state in states]) for each in passes]
+    def encode(self, states: Sequence[SampleState], passes: Sequence[Pass], stream: Stream) -> list[Context]:
+        """What each pass reads to generate a stream; passes are encoded apart, for one may see much more than another.
 
-    def _encoded(self, packed: Sequence[Packed]) -> Context:
-        """The context of samples; those of very different lengths are padded to one another only afterwards."""
-        device, groups = self.transformer.input_table.device, alike([len(each.inputs.ids) for each in packed])
-        batches = [collate([packed[k] for k in group], self.layout, input_tokens=1).to(device) for group in groups]
-        parts = [self.transformer.encode(batch.inputs) for batch in batches]
-        if len(parts) == 1:
-            return parts[0]
-        missing = [max(part.tokens.shape[1] for part in parts) - part.tokens.shape[1] for part in parts]
-        tokens = [F.pad(part.tokens, (0, 0, 0, count)) for part, count in zip(parts, missing, strict=True)]
-        attended = [F.pad(part.attended, (0, count)) for part, count in zip(parts, missing, strict=True)]
-        order = torch.tensor([k for group in groups for k in group], device=device).argsort()
-        return Context(torch.cat(tokens)[order], torch.cat(attended)[order])
+        A pass that sees nothing new, such as the first one of a target after another that it does not see, costs
+        nothing.
+        """
+        fresh = not any(stream.name in state.streams for state in states)
+        return [
+            self.encodings.of([state.seen(each.hidden, each.absent) for state in states], remember=fresh)
+            for each in passes
+        ]
 
     def grid_logits(
         self,
@@ -97,7 +91,7 @@ class GuidedModel:
         Returns:
             (B, M, V), padded to the longest list of positions.
         """
-        contexts = self.encode(states, passes)
+        contexts = self.encode(states, passes, stream)
         first, most = self.layout.positions[stream.name].start, max(map(len, requested))
         positions = np.zeros((len(requested), most), np.int64)
         streams = np.full((len(requested), most), -1, np.int64)
@@ -118,22 +112,6 @@ class GuidedModel:
         """Logits (B, M, V) of decoder states (G * B, M, D)."""
         logits = self.transformer.logits(decoded, stream.name)
         return guided(logits.view(len(passes), -1, *logits.shape[1:]), passes)
-
-
-def alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Samples (by number) in groups in which none is shorter than `ALIKE` times the longest; all in order if one does.
-
-    An encoder run over a group costs what its longest sample costs for each.
-    """
-    if min(lengths, default=0) >= ALIKE * max(lengths, default=0):
-        return [list(range(len(lengths)))]
-    groups: list[list[int]] = []
-    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        if groups and lengths[number] >= ALIKE * lengths[groups[-1][0]]:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return groups
 
 
 def guided(logits: Tensor, passes: Sequence[Pass]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from copy import copy
 
 import numpy as np
 import torch
@@ -50,6 +51,12 @@ class SampleRng:
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(torch_seed(seed))
+
+    def copy(self) -> SampleRng:
+        """One that makes the same choices from here on."""
+        twin = copy(self)
+        twin._generator = self._generator.clone_state()
+        return twin
 
     def order(self, positions: np.ndarray) -> np.ndarray:
         """The positions (n,) of a grid in the order in which they are decided."""

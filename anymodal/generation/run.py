@@ -111,6 +111,11 @@ class GenerationScheme(ABC):
         Yields after every step, once for each sample that took part in it, when all of them are written to.
         """
 
+    def run_all(self, runs: Sequence[TargetRun]) -> Iterator[GenerationStep]:
+        """Decode targets that do not see each other; a scheme that can do so in one batch overrides this."""
+        for run in runs:
+            yield from self.run(run)
+
     def pick(
         self, logits: Tensor, uniform: Tensor, temperature: float | Tensor, how: Sampling
     ) -> tuple[Tensor, Tensor]:

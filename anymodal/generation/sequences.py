@@ -11,12 +11,14 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from anymodal.generation.guidance import guided
 from anymodal.generation.infill import Text
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
-from anymodal.model.steps import Steps
+from anymodal.model.steps import Steps, Texts
+from anymodal.nn.copies import PACKED
 from anymodal.spaces import TokenSpace
 
 
@@ -34,36 +36,88 @@ class Autoregressive(GenerationScheme):
 
     def run(self, run: TargetRun) -> Iterator[GenerationStep]:
         """Write the sequences; see `GenerationScheme`."""
-        times, length, passes = run.sampling.samples, self.length(run), run.passes
-        prompts = [state.open(run.stream) for state in run.states for _ in range(times)]
-        texts = [self.text(run, prompt) for prompt in prompts]
-        rngs = [branch for rng in run.rngs for branch in rng.branch(times)]
-        steps = Steps(run.model.transformer, run.model.encode(run.states, passes), run.stream.name, times)
-        rows = list(range(len(texts)))
-        for k in range(length):
-            logits = guided(steps.step([texts[r].last for r in rows]), passes)
-            uniform = torch.stack([torch.zeros(()) if texts[r].done else rngs[r].uniform(1)[0] for r in rows])
-            writing = sorted({r // times for r in rows if not texts[r].done})
-            ids, _ = self.pick(logits, uniform.to(logits.device), run.sampling.temperature, run.sampling)
-            for r, token in zip(rows, ids.tolist(), strict=True):
-                texts[r].add(token)
-            for number in writing:
-                yield _step(run, number, texts[number * times : (number + 1) * times], k, length)
-            active = [i for i, r in enumerate(rows) if not texts[r].done]
-            if not active:
-                break
-            if 2 * len(active) <= len(rows):
+        yield from self.run_all([run])
+
+    def run_all(self, runs: Sequence[TargetRun]) -> Iterator[GenerationStep]:
+        """Write the sequences of runs side by side, as far as the weights are then read fewer times in all."""
+        for together in _narrow(runs):
+            yield from self._together(together)
+
+    def _together(self, runs: Sequence[TargetRun]) -> Iterator[GenerationStep]:
+        writing = [_Writing(self, run) for run in runs]
+        rows = [Texts(r.model.encode(r.states, r.passes, r.stream), r.stream.name, r.sampling.samples) for r in runs]
+        steps = Steps(runs[0].model.transformer, rows)
+        while writing:
+            scores = steps.step([each.last for each in writing])
+            for each, found in zip(writing, scores, strict=True):
+                yield from each.add(guided(found, each.run.passes))
+            active = [each.active() for each in writing]
+            few = 2 * sum(map(len, active)) <= sum(len(each.rows) for each in writing)
+            if any(active) and (few or not all(active)):
                 steps.keep(active)
-                rows = [rows[i] for i in active]
-        for number, state in enumerate(run.states):
-            mine = texts[number * times : (number + 1) * times]
-            state.put(run.stream.name, _written(mine, [len(text.written) for text in mine], length))
+                for each, kept in zip(writing, active, strict=True):
+                    each.rows = [each.rows[i] for i in kept]
+            writing = [each for each, kept in zip(writing, active, strict=True) if kept]
 
 
-def _step(run: TargetRun, sample: int, texts: Sequence[Text], rank: int, length: int) -> GenerationStep:
-    take = partial(_written, texts, [len(text.written) for text in texts], length)
-    done = rank + 1 == length or all(text.done for text in texts)
-    return GenerationStep(run.stream.name, sample, rank + 1, length, done, np.array([rank]), take)
+def _narrow(runs: Sequence[TargetRun]) -> list[list[TargetRun]]:
+    """Runs in groups of so few rows that a product with them is bound by how fast the weights are read."""
+    groups, room = list[list[TargetRun]](), 0
+    for run in runs:
+        rows = len(run.states) * run.sampling.samples * len(run.passes)
+        if rows > room:
+            groups.append([])
+            room = PACKED
+        groups[-1].append(run)
+        room -= rows
+    return groups
+
+
+class _Writing:
+    """The texts of one run while they are written; `rows` are those that the model still decodes."""
+
+    def __init__(self, scheme: Autoregressive, run: TargetRun) -> None:
+        self.scheme, self.run, self.times = scheme, run, run.sampling.samples
+        prompts = [state.open(run.stream) for state in run.states for _ in range(self.times)]
+        self.texts = [scheme.text(run, prompt) for prompt in prompts]
+        self.rngs = [branch for rng in run.rngs for branch in rng.branch(self.times)]
+        self.rank, self.length, self.rows = 0, scheme.length(run), list(range(len(prompts)))
+
+    @property
+    def last(self) -> list[int]:
+        """The id that each row wrote last."""
+        return [self.texts[r].last for r in self.rows]
+
+    def active(self) -> list[int]:
+        """Which of the rows go on."""
+        return [i for i, r in enumerate(self.rows) if self.rank < self.length and not self.texts[r].done]
+
+    def add(self, logits: Tensor) -> Iterator[GenerationStep]:
+        """Write the next token of each row, from logits (rows, V)."""
+        texts, how = self.texts, self.run.sampling
+        uniform = [torch.zeros(()) if texts[r].done else self.rngs[r].uniform(1)[0] for r in self.rows]
+        samples = sorted({r // self.times for r in self.rows if not texts[r].done})
+        ids, _ = self.scheme.pick(logits, torch.stack(uniform).to(logits.device), how.temperature, how)
+        for r, token in zip(self.rows, ids.tolist(), strict=True):
+            texts[r].add(token)
+        self.rank += 1
+        if not self.active():
+            for number, state in enumerate(self.run.states):
+                mine = self._of(number)
+                state.put(self.run.stream.name, _written(mine, [len(text.written) for text in mine], self.length))
+        for number in samples:
+            yield self._step(number)
+
+    def _of(self, sample: int) -> list[Text]:
+        return self.texts[sample * self.times : (sample + 1) * self.times]
+
+    def _step(self, sample: int) -> GenerationStep:
+        texts = self._of(sample)
+        take = partial(_written, texts, [len(text.written) for text in texts], self.length)
+        done = self.rank == self.length or all(text.done for text in texts)
+        return GenerationStep(
+            self.run.stream.name, sample, self.rank, self.length, done, np.array([self.rank - 1]), take
+        )
 
 
 def _written(texts: Sequence[Text], counts: Sequence[int], length: int) -> StreamTokens:

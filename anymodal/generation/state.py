@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 import attrs
 import numpy as np
@@ -80,27 +81,38 @@ class SampleState:
             self.put(stream.name, tokens)
         return tokens.values
 
-    def pack(self, hidden: Collection[str] = (), absent: Collection[str] = ()) -> Packed:
-        """Encoder input. `hidden` streams are replaced by what stands for "not given", `absent` ones left out.
+    def seen(self, hidden: Collection[str] = (), absent: Collection[str] = ()) -> dict[str, StreamTokens]:
+        """What the encoder reads. `hidden` streams are replaced by what stands for "not given", `absent` ones left out.
 
         A hidden sequence is one [S_1], a hidden sequence of vectors one row of zeros, a hidden grid nothing.
         """
-        packer = Packer(self.layout)
+        found = {}
         for stream in self.layout.streams:
             tokens = self.streams.get(stream.name)
             if tokens is None or not stream.input or stream.name in absent:
                 continue
-            if stream.name in hidden:
-                tokens = _nothing(stream)
-            if stream.is_dense:
-                packer.add_dense(stream.name, tokens.values, tokens.positions)
-            elif len(tokens.values):
-                packer.add_input(stream.name, tokens.values, tokens.positions)
-        return packer.pack()
+            tokens = _nothing(stream) if stream.name in hidden else tokens
+            if len(tokens.values):
+                found[stream.name] = tokens
+        return found
+
+    def pack(self, hidden: Collection[str] = (), absent: Collection[str] = ()) -> Packed:
+        """Encoder input of what is `seen`."""
+        return packed(self.layout, self.seen(hidden, absent))
 
 
+def packed(layout: Layout, seen: Mapping[str, StreamTokens]) -> Packed:
+    """Encoder input of tokens by stream name."""
+    packer = Packer(layout)
+    for name, tokens in seen.items():
+        add = packer.add_dense if layout[name].is_dense else packer.add_input
+        add(name, tokens.values, tokens.positions)
+    return packer.pack()
+
+
+@cache
 def _nothing(stream: Stream) -> StreamTokens:
-    """What stands for a stream that is not given."""
+    """What stands for a stream that is not given, always the same object."""
     space, count = stream.space, int(stream.is_sequence)
     if isinstance(space, TokenSpace):
         return StreamTokens.whole(np.full(count, space.sentinel(1) if count else 0, np.int64))

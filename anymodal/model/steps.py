@@ -6,7 +6,7 @@ Shapes: R rows, D width, H heads, K head width, L tokens at most, N input tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -41,17 +41,25 @@ class _Product:
         return (y,) if len(self.layers) == 1 else y.chunk(len(self.layers), -1)
 
 
+class Texts(NamedTuple):
+    """Texts of one stream: contexts of S samples each (one a pass of guidance), and how many texts a sample gets."""
+
+    contexts: Sequence[Context]
+    stream: str
+    times: int = 1
+
+
 class _Block:
     """A block of the decoder with the keys and values of the tokens so far, and what its rows read."""
 
-    def __init__(self, block: DecoderBlock, contexts: Sequence[Context], times: int, length: int) -> None:
+    def __init__(self, block: DecoderBlock, texts: Sequence[Texts], length: int) -> None:
         self.block = block
         own, cross, mlp = block.self_attn, block.cross_attn, block.mlp
         self.qkv, self.proj = _Product(own.qkv), _Product(own.proj)
         self.q, self.cross_proj = _Product(cross.q), _Product(cross.proj)
         self.up = _Product(mlp.fc1) if mlp.fc3 is None else _Product(mlp.fc1, mlp.fc3)
         self.down = _Product(mlp.fc2)
-        self.reads = [self._read(context, times) for context in contexts]
+        self.reads = [self._read(context, each.times) for each in texts for context in each.contexts]
         rows, like = sum(len(read.k) for read in self.reads), self.reads[0].k
         self.kv = like.new_empty(2, rows, own.heads, min(length, ROOM), own.width)
 
@@ -85,64 +93,79 @@ class _Block:
         hidden = block.mlp.act(hidden)
         return x + self.down(hidden * gate[0] if gate else hidden)[0]
 
-    def keep(self, rows: Tensor, active: Tensor) -> None:
+    def keep(self, rows: Tensor, kept: Sequence[Tensor]) -> None:
+        """Go on with some rows alone, which are those that are `kept` of each read."""
         self.kv = self.kv[:, rows]
-        self.reads = [Read(k[active], v[active], None if bias is None else bias[active]) for k, v, bias in self.reads]
+        self.reads = [
+            Read(k[own], v[own], None if bias is None else bias[own])
+            for (k, v, bias), own in zip(self.reads, kept, strict=True)
+            if len(own)
+        ]
+
+
+class _Stream:
+    """What is particular to the texts of one stream; their rows follow one another, those of the first pass first."""
+
+    def __init__(self, model: Transformer, texts: Texts) -> None:
+        layout, name = model.layout, texts.stream
+        self.name, self.passes = name, len(texts.contexts)
+        self.first = layout.queries[name].start
+        rows = torch.from_numpy(layout.target_rows(name, np.arange(layout[name].space.length)))
+        kinds = model.input_streams if model.target_streams is None else model.target_streams
+        self.places = model.target_positions(rows.to(model.input_table.device)) + kinds[layout.index[name]]
+        self.head = model.output_table[layout.outputs[name].rows]
+        self.copy: Copy | None = None
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(passes, S, V) of states (passes * S, D)."""
+        copied = self.copy is not None and len(x) <= self.copy.rows
+        scores = cast("Copy", self.copy).product(x) if copied else F.linear(x, self.head)
+        return scores.view(self.passes, -1, scores.shape[-1])
 
 
 class Steps:
-    """Decodes one sequence a row, token by token.
+    """Decodes sequences of one stream or of several side by side, one a row, token by token."""
 
-    Args:
-        model: the Transformer.
-        contexts: what the rows read: the first of them the first context, and so on; all hold as many samples.
-        stream: the sequence.
-        times: how many rows each sample of a context has, one after the other.
-    """
-
-    def __init__(self, model: Transformer, contexts: Sequence[Context], stream: str, times: int = 1) -> None:
-        self.model, self.stream = model, stream
-        layout, length = model.layout, model.layout[stream].space.length
-        self.passes = len(contexts)
-        self.rank = 0
-        self.blocks = [_Block(cast("DecoderBlock", block), contexts, times, length) for block in model.decoder]
-        self.first = layout.queries[stream].start
-        rows = torch.from_numpy(layout.target_rows(stream, np.arange(length)))
-        self.places = model.target_positions(rows.to(model.input_table.device))
-        streams = model.input_streams if model.target_streams is None else model.target_streams
-        self.kind = streams[layout.index[stream]]
-        self.head = model.output_table[layout.outputs[stream].rows]
-        mixed = torch.is_autocast_enabled(self.places.device.type)
+    def __init__(self, model: Transformer, texts: Sequence[Texts]) -> None:
+        self.model, self.rank = model, 0
+        self.streams = [_Stream(model, each) for each in texts]
+        length = max(len(stream.places) for stream in self.streams)
+        self.blocks = [_Block(cast("DecoderBlock", block), texts, length) for block in model.decoder]
+        mixed = torch.is_autocast_enabled(model.input_table.device.type)
         self.copies: WeightCopies | None = None if mixed else weight_copies(model)
-        self.head_copy: Copy | None = None
 
-    def step(self, last: Sequence[int]) -> Tensor:
-        """Scores (passes, S, V) of the next token of each of S sequences, after the id that was written last."""
-        rows = self.passes * len(last)
-        ids = torch.tensor(last, device=self.places.device)
-        if self.copies is not None and self.copies.wait(rows):
-            self._use(self.copies, rows)
+    def step(self, last: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Scores (passes, S, V) of the next token of each of S texts of each stream, after the ids written last."""
+        counts = [stream.passes * len(ids) for stream, ids in zip(self.streams, last, strict=True)]
+        if self.copies is not None and self.copies.wait(sum(counts)):
+            self._use(self.copies, sum(counts))
             self.copies = None
-        x = F.embedding((ids + self.first).repeat(self.passes), self.model.query_table) + self.places[self.rank]
-        x = x + self.kind
+        fed = [token + s.first for s, ids in zip(self.streams, last, strict=True) for token in [*ids] * s.passes]
+        x = F.embedding(torch.tensor(fed, device=self.model.input_table.device), self.model.query_table)
+        places = torch.stack([stream.places[self.rank] for stream, count in zip(self.streams, counts, strict=True)])
+        x = x + places.repeat_interleave(torch.tensor(counts, device=x.device), 0, output_size=len(fed))
         for block in self.blocks:
             x = block.step(x, self.rank)
         self.rank += 1
-        x = self.model.decoder_norm(x)
-        copied = self.head_copy is not None and rows <= self.head_copy.rows
-        scores = cast("Copy", self.head_copy).product(x) if copied else F.linear(x, self.head)
-        return scores.view(self.passes, len(last), -1)
+        parts = self.model.decoder_norm(x).split(counts)
+        return [stream.scores(part) for stream, part in zip(self.streams, parts, strict=True)]
 
-    def keep(self, active: Sequence[int]) -> None:
-        """Go on with some of the sequences alone."""
-        device, count = self.places.device, len(self.blocks[0].reads[0].k)
-        kept = torch.tensor(active, device=device)
-        rows = torch.cat([kept + number * count for number in range(self.passes)])
+    def keep(self, active: Sequence[Sequence[int]]) -> None:
+        """Go on with some of the texts of each stream alone, and without the streams of which none is left."""
+        start, rows, kept = 0, list[Tensor](), list[Tensor]()
+        for stream, texts in zip(self.streams, active, strict=True):
+            for _ in range(stream.passes):
+                read = self.blocks[0].reads[len(kept)]
+                rows.append(torch.tensor(texts, dtype=torch.long) + start)
+                kept.append(torch.tensor(texts, dtype=torch.long, device=read.k.device))
+                start += len(read.k)
         for block in self.blocks:
-            block.keep(rows, kept)
+            block.keep(torch.cat(rows).to(block.kv.device), kept)
+        self.streams = [stream for stream, texts in zip(self.streams, active, strict=True) if texts]
 
     def _use(self, copies: WeightCopies, rows: int) -> None:
         for depth, block in enumerate(self.blocks):
             for number, product in enumerate(block.products):
                 product.use(f"decoder.{depth}.{number}", copies, rows)
-        self.head_copy = copies.get(f"output_table.{self.stream}", [self.head], rows)
+        for stream in self.streams:
+            stream.copy = copies.get(f"output_table.{stream.name}", [stream.head], rows)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from anymodal.generation import GenerationStep
+from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch
+from anymodal.generation.plan import FINER, finer_streams, make_plan
+from anymodal.generation.rng import sample_seeds
 from anymodal.model import Transformer
 from anymodal.outputs.generated import Outputs
 from anymodal.outputs.run import Origin, run_of
+from anymodal.tokens import ModalitySet
 
 
 def finished(
@@ -31,9 +35,29 @@ def finished(
         weights: of inputs that guide, as the request has them.
         finer: whether it is made from the tokens of other outputs.
     """
-    run = run_of(origin, transformer, batch.plan, weights, finer)
+    run = run_of(origin, transformer, batch.plan, batch.chain, weights, finer)
     seeds = dict(zip(batch.numbers, batch.seeds, strict=True))
     return {
         number: Outputs(batch.modalities, values, inputs, ids, schemes, attrs.evolve(run, seed=seeds[number]))
         for number, values, inputs, ids, schemes in batch.finished(transformer, progress)
     }
+
+
+def finer_batch(
+    modalities: ModalitySet,
+    outputs: Outputs,
+    targets: str | Sequence[str] | None,
+    seed: int,
+    options: Mapping[str, Mapping[str, Any]] | None,
+    common: Mapping[str, Any],
+) -> tuple[Batch, dict[str, str]]:
+    """The batch that makes finer values of outputs, and the stream of each. Raises as `AnyModel.upscale`."""
+    finer = finer_streams(modalities, list(outputs), targets)
+    values = modalities.accept({n: v for n, v in outputs.inputs.items() if n in modalities})
+    tokens = modalities.condition(values) | outputs.tokens_for(modalities.layout)
+    plan = [
+        attrs.evolve(target, stream=finer[target.stream])
+        for target in make_plan(modalities, list(finer), list(values), None, options, common, FINER)
+    ]
+    state = SampleState(modalities.layout, tokens)
+    return Batch(modalities, [0], plan, [values], [state], sample_seeds(seed, 1)), finer

@@ -40,6 +40,7 @@ class Run:
     options: the sampling of each target in full.
     weights: of the inputs that guided.
     versions: of the libraries.
+    chain: whether each target was made from those before it too.
     finer: whether it was made by `upscale`, from the tokens of other outputs.
     """
 
@@ -52,6 +53,7 @@ class Run:
     options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     weights: dict[str, float] | None = None
     versions: dict[str, str] = attrs.field(factory=dict)
+    chain: bool = True
     finer: bool = False
 
 
@@ -59,6 +61,7 @@ def run_of(
     origin: Origin,
     transformer: Transformer,
     plan: Sequence[Target],
+    chain: bool,
     weights: Mapping[str, float] | None,
     finer: bool = False,
 ) -> Run:
@@ -72,6 +75,7 @@ def run_of(
         options={target.stream: plain_options(target.sampling) for target in plan},
         weights=dict(weights) if weights else None,
         versions=_versions(),
+        chain=chain,
         finer=finer,
     )
 

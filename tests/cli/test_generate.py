@@ -61,6 +61,14 @@ def test_the_same_seed_gives_the_same_files(capsys, checkpoint, photo, tmp_path)
     assert (tmp_path / "a" / "caption.txt").read_text() == (tmp_path / "b" / "caption.txt").read_text()
 
 
+def test_targets_apart_are_those_of_the_inputs_alone_and_are_repeated_so(capsys, checkpoint, photo, tmp_path):
+    out, common = tmp_path / "out", (f"rgb={photo}", "--model", checkpoint, "--seed", 3)
+    assert run(capsys, *common, "--to", "depth,caption", "--no-chain", "--out", out)[0] == 0
+    assert run(capsys, *common, "--to", "caption", "--out", tmp_path / "alone")[0] == 0
+    assert (out / "caption.txt").read_text() == (tmp_path / "alone" / "caption.txt").read_text()
+    assert command("repeat", out) == 0
+
+
 def test_text_is_text_and_a_text_file_is_read(capsys, checkpoint, tmp_path):
     note = tmp_path / "note.txt"
     note.write_text("a red car\n")

@@ -25,7 +25,7 @@ from anymodal.generation import (
     Target,
     guidance_passes,
 )
-from anymodal.generation.guidance import alike
+from anymodal.generation.encodings import alike
 from anymodal.generation.infill import Text
 from anymodal.generation.logits import draw
 from anymodal.model import ModelConfig, Transformer
@@ -183,14 +183,15 @@ def test_no_pass_and_no_sample_is_padded_to_a_much_longer_one(small_model, monke
     layout, net = small_model.modalities.layout, small_model.transformer
     model, depth, encode, counts = GuidedModel(net), layout["depth"], type(net).encode, []
     monkeypatch.setattr(type(net), "encode", lambda self, x: counts.append(x.ids.numel()) or encode(self, x))
-    short = SampleState(layout, {"caption": np.array([40, 3])})
+    short, other = (SampleState(layout, {"caption": np.array([word, 3])}) for word in (40, 41))
     long = SampleState(layout, {"normal": np.arange(16) % 30})
     passes = [Pass(0.0, hidden=frozenset({"caption", "normal"})), Pass(2.0)]
     with torch.inference_mode():
-        together = model.grid_logits([short, long, short], depth, [np.arange(16)] * 3, passes)
-        assert sum(counts) == (1 + 1 + 1) + (2 + 16 + 2)  # a hidden text is one token, and nothing at all is one
-        for row, state in enumerate([short, long, short]):
-            alone = model.grid_logits([state], depth, [np.arange(16)], passes)
+        together = model.grid_logits([short, long, other], depth, [np.arange(16)] * 3, passes)
+        # A hidden text is one token, and nothing at all is one; both short ones are the same when they are hidden.
+        assert sum(counts) == (1 + 1) + (2 + 16 + 2)
+        for row, state in enumerate([short, long, other]):
+            alone = GuidedModel(net).grid_logits([state], depth, [np.arange(16)], passes)
             assert torch.allclose(together[row], alone[0], atol=1e-4)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from anymodal.model import ModelConfig, Transformer
 from anymodal.model import steps as steps_module
-from anymodal.model.steps import Steps
+from anymodal.model.steps import Steps, Texts
 from anymodal.nn import copies
 from anymodal.nn.copies import WeightCopies, weight_copies
 from anymodal.spaces import Stream, TokenSpace
@@ -59,8 +59,8 @@ def test_steps_equal_decoding_at_once(monkeypatch, gated, qk_norm, bias, patienc
     net = model(gated=gated, qk_norm=qk_norm, mlp_bias=bias, qkv_bias=bias, norm_bias=bias)
     read, ids = contexts(net, 6, 0), [20, 4, 33, 9, 39, 12, 20, 20, 30, 31, 32, 33]
     with torch.inference_mode():
-        steps = Steps(net, read, "t")
-        scores = torch.stack([steps.step([token]) for token in ids], 1)
+        steps = Steps(net, [Texts(read, "t")])
+        scores = torch.stack([steps.step([[token]])[0] for token in ids], 1)
         for number, context in enumerate(read):
             assert torch.allclose(scores[number, :, 0], at_once(net, context, ids), atol=1e-4)
     assert bool(weight_copies(net).nbytes) == (patience < 10**9)
@@ -71,8 +71,8 @@ def test_many_rows_equal_decoding_at_once(monkeypatch):
     net, ids = model(), [[20 + k, 30, 31] for k in range(5)]
     with torch.inference_mode():
         read = contexts(net, 6, 2)
-        steps = Steps(net, read, "t", times=5)
-        scores = torch.stack([steps.step([each[k] for each in ids]) for k in range(3)], 2)
+        steps = Steps(net, [Texts(read, "t", times=5)])
+        scores = torch.stack([steps.step([[each[k] for each in ids]])[0] for k in range(3)], 2)
         for number, context in enumerate(read):
             for row, each in enumerate(ids):
                 assert torch.allclose(scores[number, row], at_once(net, context, each), atol=1e-4)
@@ -82,7 +82,7 @@ def test_mixed_precision_uses_the_weights_themselves(monkeypatch):
     monkeypatch.setattr(copies, "PATIENCE", 0)
     net = model()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        scores = Steps(net, contexts(net, 6), "t").step([20])
+        scores = Steps(net, [Texts(contexts(net, 6), "t")]).step([[20]])[0]
         assert torch.allclose(scores[0].float(), at_once(net, contexts(net, 6)[0], [20]).float(), atol=0.1)
     assert not weight_copies(net).nbytes
 
@@ -91,10 +91,10 @@ def test_rows_that_are_kept_go_on_as_alone():
     net, ids = model(), [[20, 30], [21, 31], [22, 32]]
     with torch.inference_mode():
         alone = [at_once(net, contexts(net, 4)[0], each) for each in ids]
-        steps = Steps(net, contexts(net, 4), "t", times=3)
-        first = steps.step([each[0] for each in ids])
-        steps.keep([2, 0])
-        second = steps.step([ids[2][1], ids[0][1]])
+        steps = Steps(net, [Texts(contexts(net, 4), "t", times=3)])
+        first = steps.step([[each[0] for each in ids]])[0]
+        steps.keep([[2, 0]])
+        second = steps.step([[ids[2][1], ids[0][1]]])[0]
     assert all(torch.allclose(first[0, k], alone[k][0], atol=1e-4) for k in range(3))
     assert torch.allclose(second[0, 0], alone[2][1], atol=1e-4)
     assert torch.allclose(second[0, 1], alone[0][1], atol=1e-4)
@@ -123,7 +123,7 @@ class TestWeightCopies:
     def test_texts_of_a_model_that_was_trained_on_are_those_of_its_new_weights(self, monkeypatch):
         monkeypatch.setattr(copies, "PATIENCE", 0)
         net = model()
-        scores = lambda: Steps(net, contexts(net, 3), "t").step([20])  # noqa: E731
+        scores = lambda: Steps(net, [Texts(contexts(net, 3), "t")]).step([[20]])[0]  # noqa: E731
         before = scores()
         for parameter in net.parameters():
             parameter.mul_(1.5)

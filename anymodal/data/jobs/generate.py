@@ -45,7 +45,8 @@ class Request:
     """What is generated of every sample, and how; see `AnyModel.generate`.
 
     `targets` are names of modalities, or "all", without those named after a minus; `common` and `options` are sampling
-    options of all of them and of single ones. Sample number i uses the seed `seed` + i.
+    options of all of them and of single ones. Sample number i uses the seed `seed` + i. Without `chain` each target is
+    made from the inputs alone.
     """
 
     targets: tuple[str, ...]
@@ -53,6 +54,7 @@ class Request:
     weights: Mapping[str, float] | None = None
     options: Mapping[str, SamplingOptions] = attrs.field(factory=dict)
     common: SamplingOptions = attrs.field(factory=SamplingOptions)
+    chain: bool = True
 
 
 def generate_dataset(
@@ -204,7 +206,9 @@ class Generating:
                 "labeler": f"{self.source.name}:{name}",
                 "settings": self.modality(name).config(),
                 **common,
-                "after": {before: _text(request.options.get(before, {})) for before in self.targets[:k]},
+                "after": {
+                    before: _text(request.options.get(before, {})) for before in self.targets[: k * request.chain]
+                },
                 "own": _text(request.options.get(name, {})),
             }
             for k, name in enumerate(self.targets)
@@ -296,6 +300,7 @@ class ShardGenerator:
                 [seen[row] for row in rows],
                 self.work.targets,
                 seed=[request.seed + row for row in rows],
+                chain=request.chain,
                 weights=request.weights,
                 options=request.options,
                 **request.common,
