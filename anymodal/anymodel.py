@@ -152,7 +152,7 @@ class AnyModel:
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
             progress: is called with the `GenerationStep` after every step.
             common: sampling options of every target: `steps`, `temperature`, `top_p`, `top_k`, `guidance`, `scheme`,
-                `schedule`, `anneal`, and `samples` for modalities that can merge several draws; see `Sampling`.
+                `schedule`, `anneal`, `refresh`, and `samples` for modalities that merge several draws; see `Sampling`.
 
         Returns:
             Natural values by name.

@@ -269,8 +269,9 @@ class Sampling:
     whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code
     under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive'. `temperature`
     0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MINIMUM:POWER' or 'down:MINIMUM'. `top_k` and
-    `top_p` 0 mean off, `guidance` 1 means none. `samples` sequences are drawn and merged where the modality can
-    (`merge`). Raises ConfigError for values that cannot be.
+    `top_p` 0 mean off, `guidance` 1 means none. What a grid is made from is encoded anew in every `refresh`-th step; in
+    between only what was decided is (ReCAP, arXiv 2505.19089). `samples` sequences are drawn and merged where the
+    modality can (`merge`). Raises ConfigError for values that cannot be.
     """
 
     scheme: str = attrs.field(default="roar", converter=_scheme)
@@ -281,6 +282,7 @@ class Sampling:
     top_k: int = attrs.field(default=0, converter=integer, validator=at_least(0))
     top_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
     guidance: float = attrs.field(default=1.0, converter=real, validator=finite)
+    refresh: int = attrs.field(default=1, converter=integer, validator=at_least(1))
     samples: int = attrs.field(default=1, converter=integer, validator=at_least(1))
 
     def plan(self, total: int) -> list[Step]:
@@ -323,4 +325,5 @@ class SamplingOptions(TypedDict, total=False):
     top_k: int
     top_p: float
     guidance: float
+    refresh: int
     samples: int

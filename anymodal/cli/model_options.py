@@ -64,6 +64,7 @@ SAMPLING_HELP = {
     "top_k": "Draw from so many of the most likely tokens.",
     "top_p": "Draw from the most likely tokens of that probability together.",
     "guidance": "Scale of guidance by the inputs; 1 means none.",
+    "refresh": "Steps of a grid from one full encoding of its inputs to the next; 1 for every step.",
     "samples": "Draws that are merged, of modalities that can be.",
 }
 TYPES: dict[str, type] = {"int": int, "float": float}

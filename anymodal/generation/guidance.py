@@ -17,8 +17,10 @@ from anymodal.errors import GenerationError
 from anymodal.generation.encodings import Encodings
 from anymodal.generation.logits import combine
 from anymodal.generation.plan import Target
+from anymodal.generation.reuse import Reuse
 from anymodal.generation.state import SampleState
 from anymodal.model import Context, Transformer
+from anymodal.model.reading import decode
 from anymodal.spaces import Stream
 from anymodal.tokens import NO_LABEL, Layout, Targets
 
@@ -56,10 +58,20 @@ def guidance_passes(states: Sequence[SampleState], target: Target) -> list[Pass]
 class GuidedModel:
     """A Transformer that is asked for guided logits of samples. Not a module: it holds no weights of its own."""
 
+    reuse: Reuse | None = None
+
     def __init__(self, transformer: Transformer) -> None:
         self.transformer = transformer
         self.layout: Layout = transformer.layout
         self.encodings = Encodings(transformer)
+
+    def of(self, target: Target) -> GuidedModel:
+        """The model for the steps of one target."""
+        if target.sampling.refresh == 1:
+            return self
+        own = GuidedModel(self.transformer)
+        own.reuse = Reuse(self.transformer, self.layout[target.stream], target.sampling.refresh)
+        return own
 
     def encode(self, states: Sequence[SampleState], passes: Sequence[Pass], stream: Stream) -> list[Context]:
         """What each pass reads to generate a stream; passes are encoded apart, for one may see much more than another.
@@ -91,7 +103,6 @@ class GuidedModel:
         Returns:
             (B, M, V), padded to the longest list of positions.
         """
-        contexts = self.encode(states, passes, stream)
         first, most = self.layout.positions[stream.name].start, max(map(len, requested))
         positions = np.zeros((len(requested), most), np.int64)
         streams = np.full((len(requested), most), -1, np.int64)
@@ -99,7 +110,11 @@ class GuidedModel:
             positions[row, : len(each)] = each + first
             streams[row, : len(each)] = self.layout.index[stream.name]
         targets = self._targets(np.zeros_like(positions), positions, streams, len(passes))
-        return self._guided(self.transformer.decode(targets, *contexts), stream, passes)
+        if self.reuse is None:
+            decoded = self.transformer.decode(targets, *self.encode(states, passes, stream))
+        else:
+            decoded = decode(self.transformer, targets, self.reuse.read(states, [(p.hidden, p.absent) for p in passes]))
+        return self._guided(decoded, stream, passes)
 
     def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
         """Targets (G * B, M) that see all others of their stream; the same for every pass."""

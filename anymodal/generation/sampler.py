@@ -74,4 +74,4 @@ class Sampler:
 
     def _run(self, states: Sequence[SampleState], target: Target, choices: Sequence[SampleRng]) -> TargetRun:
         stream = self.model.layout[target.stream]
-        return TargetRun(self.model, states, target, stream, guidance_passes(states, target), choices)
+        return TargetRun(self.model.of(target), states, target, stream, guidance_passes(states, target), choices)

@@ -149,6 +149,16 @@ class EncoderBlock(nn.Module):
         x_BND = x_BND + self.attn(self.norm1(x_BND), bias)
         return x_BND + self.mlp(self.norm2(x_BND))
 
+    def more(self, x_BND: Tensor, known: Sequence[Tensor], bias: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The states of tokens that come after others, of which keys and values (B, H, T, K) are known; all of those.
+
+        The bias (B, 1, 1, T + N) is that of the others and of the tokens.
+        """
+        q, *new = self.attn.queries_keys_values(self.norm1(x_BND))
+        k, v = (torch.cat(parts, 2) for parts in zip(known, new, strict=True)) if known else new
+        x_BND = x_BND + self.attn.attended(q, k, v, bias)
+        return x_BND + self.mlp(self.norm2(x_BND)), (k, v)
+
 
 class DecoderBlock(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
@@ -164,6 +174,10 @@ class DecoderBlock(nn.Module):
             Read(*self.cross_attn.keys_values(self.context_norm(source.tokens), source.alive), source.bias)
             for source in sources
         ]
+        return self.read(x_BMD, reads, self_bias)
+
+    def read(self, x_BMD: Tensor, reads: Sequence[Read], self_bias: Tensor | None) -> Tensor:
+        """The states of targets for what they read."""
         return self._rest(x_BMD + self.self_attn(self.norm1(x_BMD), self_bias), reads)
 
     def start(self, context_BND: Tensor, alive_B: Tensor) -> Cache:

@@ -121,8 +121,8 @@ class Transformer(nn.Module):
         index = slots_BR[..., None].expand(-1, -1, x_BND.shape[2])
         return padded.scatter(1, index, rows_BRD.to(padded.dtype))[:, :-1]
 
-    def _encoded(self, inputs: Inputs, layers: Sequence[int] = ()) -> tuple[list[Tensor], Tensor, Tensor]:
-        """States (B, R + N, D) after `layers` and the last block, places, and attended tokens; registers first."""
+    def embed_encoder(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """What the first block reads (B, R + N, D), places, and attended tokens (B, R + N); registers first."""
         x, place, attended = self.embed_inputs(inputs)
         x = x + place
         if self.registers is not None:
@@ -130,6 +130,11 @@ class Transformer(nn.Module):
             x = torch.cat([self.registers.expand(len(x), -1, -1).to(x.dtype), x], 1)
             place = F.pad(place, (0, 0, count, 0))
             attended = F.pad(attended, (count, 0), value=True)
+        return x, place, attended
+
+    def _encoded(self, inputs: Inputs, layers: Sequence[int] = ()) -> tuple[list[Tensor], Tensor, Tensor]:
+        """States (B, R + N, D) after `layers` and the last block, places, and attended tokens; registers first."""
+        x, place, attended = self.embed_encoder(inputs)
         bias = blocked_bias(attended[:, None, None], x)
         after = {}
         for number, block in enumerate(self.encoder):
@@ -177,15 +182,19 @@ class Transformer(nn.Module):
         real = targets.streams >= 0
         return (x + streams[targets.streams.clamp_min(0)]) * real[..., None]
 
-    def decode(self, targets: Targets, *contexts: Context) -> Tensor:
-        """Decoder states (B, M, D) of packed targets; with several contexts, the first rows read the first of them."""
-        x = self.embed_targets(targets)
+    def targets_bias(self, targets: Targets, x: Tensor) -> Tensor:
+        """The bias (B, 1, M, M) of self-attention between targets that are embedded as `x`."""
         order = torch.arange(x.shape[1], device=x.device)
         reach = order[None] + 1 if self.config.causal_targets else targets.reach
         allowed = order[None, None] < reach[..., None]
         if self.config.separate_targets:
             allowed = allowed & (targets.streams[:, :, None] == targets.streams[:, None])
-        self_bias = blocked_bias(allowed[:, None], x)
+        return blocked_bias(allowed[:, None], x)
+
+    def decode(self, targets: Targets, *contexts: Context) -> Tensor:
+        """Decoder states (B, M, D) of packed targets; with several contexts, the first rows read the first of them."""
+        x = self.embed_targets(targets)
+        self_bias = self.targets_bias(targets, x)
         sources = [Source(c.tokens, c.alive, blocked_bias(c.attended[:, None, None], x)) for c in contexts]
         for block in self.decoder:
             x = block(x, sources, self_bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,11 +60,13 @@ def known(layout: Layout, names: Sequence[str], batch: int) -> list[SampleState]
     return samples
 
 
-def generate(model: Transformer, given: Sequence[str], plan: Sequence[tuple[str, Sampling]], batch: int) -> int:
-    """Generate the targets of a plan, and return how many steps that were."""
+def generate(
+    model: Transformer, given: Sequence[str], plan: Sequence[tuple[str, Sampling]], batch: int, **how: Any
+) -> int:
+    """Generate the targets of a plan, and return how many steps that were; `how` goes to `Sampler.run`."""
     states = known(model.layout, given, batch)
-    targets = [Target(name, how) for name, how in plan]
-    return sum(1 for _ in Sampler(model).run(states, targets, list(range(batch))))
+    targets = [Target(name, each) for name, each in plan]
+    return sum(1 for _ in Sampler(model).run(states, targets, list(range(batch)), **how))
 
 
 def words() -> int:
