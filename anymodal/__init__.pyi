@@ -49,6 +49,7 @@ from .modality import Modality as Modality
 from .outputs import Outputs as Outputs
 from .plugins.registry import modalities as modalities
 from .plugins.registry import registry as registry
+from .retrieval import Index as Index
 from .sampling import Sampling as Sampling
 from .spaces import DenseSpace as DenseSpace
 from .spaces import Stream as Stream

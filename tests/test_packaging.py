@@ -15,7 +15,17 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-OTHER_EXTRAS = {"all", "data", "label", "lora", "quantizers", "ray", "testing", "track"}  # of the core, not plugins
+OTHER_EXTRAS = {
+    "all",
+    "data",
+    "index",
+    "label",
+    "lora",
+    "quantizers",
+    "ray",
+    "testing",
+    "track",
+}  # of the core, not plugins
 REPOSITORY = "https://github.com/anymodal/anymodal"
 DOCUMENTATION = "https://anymodal.github.io/anymodal"
 

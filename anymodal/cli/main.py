@@ -32,6 +32,7 @@ COMMANDS = {
     "recipes": ("anymodal.cli.recipes:recipes", "List and copy the configurations that come with anymodal."),
     "samples": ("anymodal.cli.samples:samples", "List and copy the photographs that come with anymodal."),
     "repeat": ("anymodal.cli.repeat:repeat", "Make again what `generate` saved, and compare."),
+    "retrieve": ("anymodal.cli.retrieve:retrieve", "Make an index of a dataset, and ask it by any modality."),
     "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
     "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
     "train-teacher": ("anymodal.cli.train_teacher:train_teacher", "Train a small network that labels features."),

@@ -1,0 +1,340 @@
+"""An index of vectors in a folder: exact search in bounded memory, appended in files, with names and columns.
+
+`index.json` is written last and whole, so that a reader sees the index before a change or after it; one process writes
+at a time. Files of vectors are never changed, so that readers go on with what they opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import attrs
+import numpy as np
+
+from anymodal.data.store.arrays import shard_name
+from anymodal.errors import ConfigError, DataError, ValueProblem, brief, system_errors
+from anymodal.files import only_writer
+from anymodal.retrieval.conditions import NAME, Conditions, check_conditions, rows_allowed
+from anymodal.retrieval.exact import picked
+from anymodal.retrieval.query import check_model, model_record, query_vector
+from anymodal.retrieval.record import (
+    COLUMN,
+    INDEX,
+    MOST_CHANNELS,
+    IndexRecord,
+    ModelRecord,
+    ShardRecord,
+    read_index_record,
+    write_index_record,
+)
+from anymodal.retrieval.searches import SEARCHES, Search
+from anymodal.retrieval.shards import Column, Shard, Texts, unit, write_shard
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+
+ADDED = "added"
+SHARD_ROWS = 65_536
+MOST_FOUND = 10_000
+
+
+@attrs.frozen
+class Hit:
+    """Something found: its name, the cosine of its vector with the query's, and what else the index knows of it.
+
+    row: its number in the index.
+    data: where the dataset lies that it comes from, "" for vectors that were added by hand.
+    values: its columns.
+    """
+
+    name: str
+    score: float
+    row: int
+    data: str = ""
+    values: Mapping[str, str | float] = attrs.field(factory=dict)
+
+
+class Index:
+    """Vectors of length 1 in half precision, found by their cosine.
+
+    ``am.Index("photos-index").query(model, {"caption": "a red car"})`` asks an index that `anymodal retrieve index` or
+    `anymodal.retrieval.index_dataset` made; ``am.Index.create("mine", channels=768)`` begins one for vectors of your
+    own. An index that is open stays as it was opened, whatever others write, until `refresh`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open the index in a folder. Raises DataError where there is none, or a damaged one."""
+        self.folder = Path(folder)
+        self._models: WeakSet[AnyModel] = WeakSet()  # those that are known to be the right one
+        self.refresh()
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.folder)!r}: {len(self)} vectors of {self.channels} channels, {self.by or 'your own'})"
+
+    def __len__(self) -> int:
+        """How many vectors can be found: without those that were removed."""
+        return sum(int(shard.living.sum()) for shard in self.shards)
+
+    @classmethod
+    def create(cls, folder: str | Path, channels: int, *, model: AnyModel | None = None, by: str = "") -> Index:
+        """Begin an empty index.
+
+        Args:
+            folder: made if need be; it must be empty.
+            channels: the length of the vectors.
+            model: the one that the vectors belong to, which alone may be asked to make queries.
+            by: the modality of the vectors, which the model generates.
+
+        Raises:
+            DataError: the folder holds something, or cannot be written.
+            ConfigError: an impossible number of channels.
+        """
+        if not 1 <= channels <= MOST_CHANNELS:
+            raise ConfigError(f"an index has 1 to {MOST_CHANNELS} channels, got {brief(channels)}")
+        record = model_record(model, by) if model is not None else ModelRecord()
+        begin(Path(folder), IndexRecord(channels, by, record))
+        return cls(folder)
+
+    @system_errors(DataError)
+    def refresh(self) -> None:
+        """Open what others have written meanwhile. Raises DataError as opening does."""
+        self.record = read_index_record(self.folder)
+        kinds = self.record.columns
+        self.shards = [Shard(self.folder, each, self.record.channels, kinds) for each in self.record.shards]
+        self._starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
+
+    @property
+    def by(self) -> str:
+        """The modality of the vectors, "" for vectors of one's own."""
+        return self.record.by
+
+    @property
+    def channels(self) -> int:
+        return self.record.channels
+
+    @property
+    def rows(self) -> int:
+        """How many vectors there are, removed ones included."""
+        return self.record.rows
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What rows may have beside their names: "text" or "number" by name."""
+        return dict(self.record.columns)
+
+    # Asking.
+
+    def query(
+        self,
+        model: AnyModel,
+        inputs: Mapping[str, Any],
+        top: int = 10,
+        *,
+        weights: Mapping[str, float] | None = None,
+        where: Conditions | np.ndarray | None = None,
+        draws: int = 1,
+        seed: int = 0,
+        search: str | Search = "exact",
+    ) -> list[Hit]:
+        """What is nearest to values of any modalities.
+
+        Args:
+            model: the one that the index was made with.
+            inputs: plain values by modality, as for `AnyModel.embed`; among them may be a vector of the index's own.
+            top: how many.
+            weights: of each input: the query is the sum of one vector for each, times its weight, which may be below
+                zero. Without them, all inputs together make one.
+            where: see `nearest`.
+            draws: the query is the mean of so many that are drawn, which is a better guess.
+            seed: what they are drawn from.
+            search: see `nearest`.
+
+        Returns:
+            The nearest from the best down.
+
+        Raises:
+            DataError: the index was made with another model.
+            GenerationError: as `AnyModel.embed`.
+            AnymodalError: a value cannot be read.
+        """
+        if model not in self._models:
+            check_model(model, self.record, self.folder)
+            self._models.add(model)
+        vector = query_vector(model, self.by, inputs, weights, draws, seed)
+        return self.search(vector, top, where=where, search=search)
+
+    def search(
+        self,
+        vector: np.ndarray,
+        top: int = 10,
+        *,
+        where: Conditions | np.ndarray | None = None,
+        search: str | Search = "exact",
+    ) -> list[Hit]:
+        """What is nearest to one vector (channels,); see `nearest`."""
+        rows, scores = self.nearest(np.asarray(vector)[None], top, where=where, search=search)
+        return self.hits(rows[0], scores[0])
+
+    def nearest(
+        self,
+        vectors: np.ndarray,
+        top: int = 10,
+        *,
+        where: Conditions | np.ndarray | None = None,
+        search: str | Search = "exact",
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest rows of several vectors at once.
+
+        Args:
+            vectors: (queries, channels), of any length.
+            top: how many, of each.
+            where: which rows may be found: bool (rows,), or conditions on columns and on "name": a text or a pattern
+                such as "street/*", a number, or a pair (low, high) with None for no bound.
+            search: how: "exact", "usearch", or another of the table `anymodal.retrieval.SEARCHES`.
+
+        Returns:
+            Rows (queries, top) int64 from the best down, -1 where there are no more, and their cosines float64, -inf
+            there.
+
+        Raises:
+            ValueProblem: a vector of another length, or one that has no direction.
+            ConfigError: a condition on what the index does not have.
+        """
+        if not isinstance(top, int) or not 1 <= top <= MOST_FOUND:
+            raise ConfigError(f"top is a number from 1 to {MOST_FOUND}, got {brief(top)}")
+        queries = unit(vectors, "queries")
+        if queries.shape[1] != self.channels:
+            raise ValueProblem(f"the index has {self.channels} channels, and the query {queries.shape[1]}")
+        return SEARCHES(search).nearest(self, queries, top, self.allowed(where))
+
+    def allowed(self, where: Conditions | np.ndarray | None) -> np.ndarray | None:
+        """Which rows may be found: bool (rows,), None for all. Raises ConfigError."""
+        removed = any(shard.record.removed for shard in self.shards)
+        if where is None or isinstance(where, np.ndarray):
+            living = rows_allowed(self.shards, {}) if removed else None
+            if where is None:
+                return living
+            if where.dtype != bool or where.shape != (self.rows,):
+                raise ConfigError(
+                    f"a mask of the index is bool of shape ({self.rows},), not {where.dtype} {where.shape}"
+                )
+            return where if living is None else where & living
+        check_conditions(where, self.record.columns)
+        return rows_allowed(self.shards, where)
+
+    def hits(self, rows: Iterable[int], scores: Iterable[float]) -> list[Hit]:
+        """Names and columns of rows, without those that are -1."""
+        return [self._hit(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row >= 0]
+
+    def _hit(self, row: int, score: float) -> Hit:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        shard, within = self.shards[number], row - int(self._starts[number])
+        values: dict[str, str | float] = {}
+        for name in shard.record.columns:
+            column = shard.column(name)
+            assert column is not None
+            values[name] = column[within] if isinstance(column, Texts) else float(column[within])
+        return Hit(shard.names[within], score, row, shard.record.data, values)
+
+    def vectors(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The vectors of rows (n,): float16 (n, channels)."""
+        return picked([shard.vectors for shard in self.shards], np.asarray(rows, np.int64))
+
+    # Changing.
+
+    def add(
+        self,
+        vectors: np.ndarray,
+        names: Sequence[str],
+        columns: Mapping[str, Sequence[str] | Sequence[float] | np.ndarray] | None = None,
+    ) -> None:
+        """Add rows. Each call writes at least one file, so that many at once are better than one by one.
+
+        Args:
+            vectors: (n, channels), of any length but zero; their directions are kept, in half precision.
+            names: of each; they need not be different.
+            columns: texts or numbers of each by name.
+
+        Raises:
+            ValueProblem: these do not fit together, or a vector has no direction.
+            DataError: another process is writing, or the disk is full.
+        """
+        made = unit(vectors)
+        if made.shape[1] != self.channels or len(names) != len(made):
+            raise ValueProblem(
+                f"{len(names)} names and vectors {made.shape} are given; the index has {self.channels} channels"
+            )
+        kept = {name: checked_column(name, column, len(made)) for name, column in (columns or {}).items()}
+        kinds = {name: "number" if isinstance(column, np.ndarray) else "text" for name, column in kept.items()}
+        with only_writer(self.folder), system_errors(DataError):
+            record = read_index_record(self.folder)
+            record.with_shards((), kinds)
+            taken = {shard.file for shard in record.shards}
+            free = (
+                file for k in range(len(taken) + len(made) + 1) if (file := f"{ADDED}/{shard_name(k)}") not in taken
+            )
+            shards = list(record.shards)
+            for start in range(0, len(made), SHARD_ROWS):
+                part = slice(start, start + SHARD_ROWS)
+                path = self.folder / (file := next(free))
+                write_shard(path, made[part], names[part], {name: column[part] for name, column in kept.items()})
+                shards.append(shard_record(path, file, len(made[part]), tuple(kept)))
+            write_index_record(record.with_shards(tuple(shards), kinds), self.folder)
+        self.refresh()
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Remove all rows of these names from what can be found; returns how many. Raises DataError as `add`."""
+        unwanted = set(names)
+        with only_writer(self.folder), system_errors(DataError):
+            self.refresh()
+            before, shards = len(self), []
+            for shard in self.shards:
+                codes = [code for code, name in enumerate(shard.names.different) if name in unwanted]
+                living = shard.living & ~np.isin(shard.names.codes, np.array(codes, np.uint32))
+                shards.append(shard.record.without(living))
+            write_index_record(self.record.with_shards(tuple(shards), {}), self.folder)
+        self.refresh()
+        return before - len(self)
+
+    def verify(self) -> list[str]:
+        """The files whose content is not what was written, by reading all of them; normally none."""
+        return [
+            shard.record.file
+            for shard in self.shards
+            if shard_record(shard.path, shard.record.file, len(shard), ()).sha256 != shard.record.sha256
+        ]
+
+
+def begin(folder: Path, record: IndexRecord) -> None:
+    """Write the record of a new index. Raises DataError if the folder holds something."""
+    with system_errors(DataError, f"cannot write to {folder}"):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "an index" if (folder / INDEX).exists() else "other things"
+            raise DataError(f"{folder} holds {what}; choose another folder")
+        with only_writer(folder):
+            write_index_record(record, folder)
+
+
+def checked_column(name: str, column: Sequence[Any] | np.ndarray, rows: int) -> Column:
+    """A column as it is written: texts, or an array of numbers. Raises ValueProblem."""
+    if not COLUMN.fullmatch(name) or name == NAME:
+        raise ValueProblem(f"{name!r:.80} cannot be a column; use small letters, digits and _, and not 'name'")
+    if len(column) != rows:
+        raise ValueProblem(f"the column {name!r} has {len(column)} values for {rows} rows")
+    if not isinstance(column, np.ndarray) and all(isinstance(each, str) for each in column):
+        return list(column)
+    numbers = np.asarray(column)
+    if numbers.dtype.kind not in "biuf" or numbers.ndim != 1:
+        raise ValueProblem(f"the column {name!r} holds neither texts alone nor numbers alone")
+    return numbers.astype(np.float64)
+
+
+def shard_record(path: Path, file: str, rows: int, columns: tuple[str, ...]) -> ShardRecord:
+    """The record of a file that is written."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return ShardRecord(file, rows, path.stat().st_size, digest, columns=columns)

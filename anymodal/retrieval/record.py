@@ -1,0 +1,196 @@
+"""What `index.json` says of an index: of which modality and model the vectors are, and the files that hold them."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal.config import structure
+from anymodal.data.digest import changes
+from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
+from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, ValueProblem, brief, nearest
+from anymodal.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
+
+INDEX, KIND, FORMAT = "index.json", "index", 1
+MOST_CHANNELS = 65_536
+SHARD_FILE = re.compile(r"[a-z0-9_-]+/([a-z0-9_]+/)?shard-\d{5,}\.safetensors")
+COLUMN = re.compile(r"[a-z][a-z0-9_]*")
+MOST_DRAWS = 1000
+COLUMN_KINDS = ("text", "number")
+
+
+@attrs.frozen
+class ModelRecord:
+    """Which model the vectors belong to.
+
+    name: as `anymodal.load` was asked, for people.
+    source: the commit of a repository, or the checksum of its files; empty for a model that was not loaded.
+    tokenizer: the fingerprint of the tokenizer of the modality of the vectors.
+    weights, dtype, modalities: the fingerprint of the weights in memory, which depends on the other two.
+    """
+
+    name: str = ""
+    source: dict[str, Any] = attrs.field(factory=dict)
+    tokenizer: str = ""
+    weights: str = ""
+    dtype: str = ""
+    modalities: tuple[str, ...] = ()
+
+    def difference(self, other: ModelRecord) -> str:
+        """In which way another model is not this one, in words; an empty string where it is."""
+        if self.source and other.source:
+            if found := changes(self.source, other.source):
+                return found
+        elif bool(self.source) != bool(other.source) and self._loaded != other._loaded:
+            return "one of them was loaded from files and the other was made in memory"
+        if "" not in (self.tokenizer, other.tokenizer) and self.tokenizer != other.tokenizer:
+            return "its tokenizer is another"
+        if self._loaded == other._loaded and "" not in (self.weights, other.weights) and self.weights != other.weights:
+            return "its weights are others"
+        return ""
+
+    @property
+    def _loaded(self) -> tuple[str, tuple[str, ...]]:
+        return self.dtype, tuple(sorted(self.modalities))
+
+
+@attrs.frozen
+class ShardRecord:
+    """A file of vectors: its rows, size and sha256, the data they come from, and which rows were removed.
+
+    columns: the names of what is known of each row beside its name.
+    removed: a bit for each row, the first one of a byte its highest, in base64; empty where none was.
+    """
+
+    file: str
+    rows: int
+    size: int
+    sha256: str
+    data: str = ""
+    columns: tuple[str, ...] = ()
+    removed: str = ""
+
+    def living(self) -> np.ndarray:
+        """The rows that were not removed: bool (rows,). Raises ValueError."""
+        if not self.removed:
+            return np.ones(self.rows, bool)
+        bits = np.frombuffer(base64.b64decode(self.removed, validate=True), np.uint8)
+        if len(bits) != (self.rows + 7) // 8:
+            raise ValueError(f"{self.file} has {self.rows} rows, and {len(bits)} bytes say which were removed")
+        return ~np.unpackbits(bits, count=self.rows).astype(bool)
+
+    def without(self, living: np.ndarray) -> ShardRecord:
+        """The record with other rows alive."""
+        removed = "" if living.all() else base64.b64encode(np.packbits(~living).tobytes()).decode()
+        return attrs.evolve(self, removed=removed)
+
+
+@attrs.frozen
+class IndexRecord:
+    """What is known of an index.
+
+    by: the modality of the vectors, "" for vectors of one's own.
+    channels: the length of a vector.
+    columns: what rows may have beside their names, each "text" or "number".
+    """
+
+    channels: int
+    by: str = ""
+    model: ModelRecord = attrs.field(factory=ModelRecord)
+    columns: dict[str, str] = attrs.field(factory=dict)
+    shards: tuple[ShardRecord, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    def with_shards(self, shards: tuple[ShardRecord, ...], columns: Mapping[str, str]) -> IndexRecord:
+        """The record with these shards, and with more columns. Raises ValueProblem where a column changes its kind."""
+        for name, kind in columns.items():
+            if self.columns.get(name, kind) != kind:
+                raise ValueProblem(f"the column {name!r} holds {self.columns[name]}s, and the new rows {kind}s")
+        return attrs.evolve(self, shards=shards, columns={**self.columns, **columns})
+
+
+def read_index_record(folder: Path) -> IndexRecord:
+    """What the index in a folder says of itself. Raises DataError, which names the file."""
+    path = folder / INDEX
+    if not path.exists():
+        begun = " yet; the command that makes it goes on with it" if any(folder.glob("part-*")) else ""
+        raise DataError(f"{folder} holds no index{begun or '; anymodal retrieve index makes one'}")
+    try:
+        raw = read_json(path)
+        if not isinstance(raw, dict) or [raw.pop("kind", None), raw.pop("format", None)] != [KIND, FORMAT]:
+            raise DataError(f"{path} is of another kind or of another version; make the index again")
+        record = structure(raw, IndexRecord, str(path))
+        _check(record)
+    except DataError:
+        raise
+    except (AnymodalError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {str(error).removeprefix(f'{path}: ')}; make the index again") from None
+    return record
+
+
+def _check(record: IndexRecord) -> None:
+    """Raise ValueError for what no index says."""
+    if not 1 <= record.channels <= MOST_CHANNELS:
+        raise ValueError(f"vectors of {record.channels} channels")
+    for name, kind in record.columns.items():
+        if not COLUMN.fullmatch(name) or kind not in COLUMN_KINDS:
+            raise ValueError(f"a column {name!r:.40} of {kind!r:.40}")
+    for shard in record.shards:
+        if not SHARD_FILE.fullmatch(shard.file) or not HASH.fullmatch(shard.sha256):
+            raise ValueError(f"a file {shard.file!r:.80} with the hash {shard.sha256!r:.80}")
+        if not is_count(shard.rows, MAX_SAMPLES) or not is_count(shard.size, MAX_SIZE):
+            raise ValueError(f"{shard.rows} rows in {shard.size} bytes")
+        if shard.rows * record.channels * 2 > shard.size:
+            raise ValueError(f"{shard.rows} rows of {record.channels} channels in {shard.size} bytes")
+        if unknown := set(shard.columns) - set(record.columns):
+            raise ValueError(f"{shard.file} has the unknown columns {sorted(unknown)!r:.80}")
+        shard.living()
+    if len({shard.file for shard in record.shards}) < len(record.shards):
+        raise ValueError("a file is there twice")
+
+
+def source_record(source: ModelSource) -> dict[str, Any]:
+    """Which model of files it is, whatever numbers it is loaded in. Raises CheckpointError."""
+    return {name: value for name, value in source.describe().items() if name != "dtype"}
+
+
+def refuse_other(given: ModelRecord, own: ModelRecord, folder: Path) -> None:
+    """Raise DataError unless both records are of the same model."""
+    if found := own.difference(given):
+        name = own.name or "a model that was made in memory"
+        raise DataError(f"{folder} was made with {name}, and this is another model: {found}; use that one")
+
+
+def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None, draws: int = 1, by: str = "") -> None:
+    """Raise ConfigError for weights of what is not given, or that are no numbers, GenerationError for no input."""
+    if not inputs:
+        raise GenerationError("a query needs an input, such as caption='a red car'")
+    if not isinstance(draws, int) or not 1 <= draws <= MOST_DRAWS:
+        raise ConfigError(f"draws is a number from 1 to {MOST_DRAWS}, got {brief(draws)}")
+    for name, weight in (weights or {}).items():
+        if name not in inputs:
+            raise ConfigError(f"a weight is given for {name!r}, which is no input{nearest(name, inputs)}")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            raise ConfigError(f"the weight of {name!r} is {brief(weight)}, not a finite number")
+    if weights is None and by in inputs and len(inputs) > 1:
+        raise ConfigError(f"{by!r} is given with other inputs: say how much each counts with weights")
+
+
+def write_index_record(record: IndexRecord, folder: Path) -> None:
+    """Write what an index says of itself, whole or not at all. Raises DataError."""
+    write_json({"kind": KIND, "format": FORMAT, **attrs.asdict(record)}, folder / INDEX)

@@ -1,0 +1,71 @@
+"""A picture of what an index found: each hit as its dataset shows it, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from anymodal.data.files.values import ValueSource, open_values
+from anymodal.data.sheet import Values, draw_sheet
+from anymodal.errors import AnymodalError, DataError, cause
+from anymodal.files import replacing
+from anymodal.modality import Modality
+from anymodal.retrieval.index import Hit
+
+MOST = 50
+
+
+def write_hits(hits: Sequence[Hit], modalities: Sequence[Modality], out: Path) -> int:
+    """Draw hits, a line each with the photographs of their samples, into a PNG file.
+
+    Args:
+        hits: what was found; of many the first 50 are drawn.
+        modalities: what samples are shown by, such as photographs.
+        out: the picture.
+
+    Returns:
+        How many could be drawn.
+
+    Raises:
+        DataError: the data of none of them can be read, or the file cannot be written.
+    """
+    drawn = list(_samples(hits[:MOST], modalities))
+    sheet = draw_sheet(drawn)
+    if sheet is None:
+        raise DataError(f"none of the {len(hits)} hits can be drawn: their data is not where it was")
+    try:
+        with replacing(out) as temporary:
+            sheet.save(temporary, "PNG")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot write {out}: {cause(error)}") from None
+    return len(drawn)
+
+
+def _samples(hits: Sequence[Hit], modalities: Sequence[Modality]) -> Iterator[tuple[str, Values]]:
+    sources: dict[str, tuple[ValueSource, dict[str, int]] | None] = {}
+    for hit in hits:
+        if hit.data not in sources:
+            wanted = {each.name for each in hits if each.data == hit.data}
+            sources[hit.data] = _opened(hit.data, modalities, wanted)
+        found = sources[hit.data]
+        if found is None or hit.name not in found[1]:
+            continue
+        source, rows = found
+        try:
+            values = source.read(rows[hit.name])
+        except AnymodalError:
+            continue
+        shown = {name: (source.modalities[name], value) for name, value in values.items()}
+        if shown:
+            yield f"{hit.score:.3f} {hit.name}", shown
+
+
+def _opened(data: str, modalities: Sequence[Modality], wanted: set[str]) -> tuple[ValueSource, dict[str, int]] | None:
+    """The dataset, and where in it the wanted samples are; None where there is none any more."""
+    try:
+        source = open_values(data, modalities) if data else None
+    except AnymodalError:
+        return None
+    if source is None:
+        return None
+    return source, {name: row for row, name in enumerate(source.names) if name in wanted}
