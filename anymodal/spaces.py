@@ -6,6 +6,7 @@ a `DenseSpace` holds rows of numbers (pixels of a patch, an embedding vector) th
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
@@ -136,10 +137,10 @@ class Stream:
         if not (self.input or self.target):
             raise SpaceError(f"stream {self.name!r} is neither an input nor a target")
 
-    @property
+    @cached_property
     def is_dense(self) -> bool:
         return isinstance(self.space, DenseSpace)
 
-    @property
+    @cached_property
     def is_sequence(self) -> bool:
         return self.space.is_sequence

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anymodal.data.mixture import Mixture
-from anymodal.data.order import Share, generator
+from anymodal.data.order import Generators, Share, generator
 from anymodal.data.replacing import Replacing
 from anymodal.data.sources.base import Source
 from anymodal.masking import Masker
@@ -68,6 +68,7 @@ class MaskedBatches:
         share.check(batch_size)
         self.entries, self.mixture, self.seed = list(entries), mixture, seed
         self.batch_size, self.share = batch_size, share
+        self._numbers = Generators(seed, "row")
         self.layout = self.entries[0].masker.layout
         self._replacing = [
             Replacing(each.path, len(each.source), each.source.describe, f"{each.path} has no samples")
@@ -101,5 +102,5 @@ class MaskedBatches:
             return entry.masker(sample, rng, entry.masker.fitting(sample, components[dataset], rng))
 
         return self._replacing[dataset].read(
-            read, entry.order(rank), lambda failed: generator(self.seed, "row", step, row, failed), problems
+            read, entry.order(rank), lambda failed: self._numbers(step, row, failed), problems
         )

@@ -11,7 +11,7 @@ spans.py      span masking of sequences
 masker.py     masking samples, by a mixture or by fixed roles
 """
 
-from anymodal.masking.budgets import budgets, published_budgets
+from anymodal.masking.budgets import Alphas, Gammas, budgets, published_budgets
 from anymodal.masking.config import Component, MaskingConfig
 from anymodal.masking.masker import Masker, Roles
 from anymodal.masking.schemes import SCHEMES, Concentrations, MaskingScheme, Streams
@@ -27,8 +27,10 @@ from anymodal.masking.spans import (
 
 __all__ = [
     "SCHEMES",
+    "Alphas",
     "Component",
     "Concentrations",
+    "Gammas",
     "Masker",
     "MaskingConfig",
     "MaskingScheme",

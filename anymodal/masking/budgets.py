@@ -1,67 +1,109 @@
-"""Token budgets: how many tokens of a sample each stream gives to the input and to the targets."""
+"""Token budgets: how many tokens of a sample each stream gives to the input and to the targets.
+
+Numbers of single streams are plain Python numbers: for the few streams of a sample that is faster than arrays.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 SMALLEST_ALPHA = 1e-9
-UNDERFLOWS = 0.05  # above it, a gamma underflows less than once in 1e15 draws
 
 
-def budgets(alphas: np.ndarray, total: int, room: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+class Alphas:
+    """Dirichlet concentrations of streams (streams,), and which of them are positive."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+        self.positive: list[int] = (values > 0).nonzero()[0].tolist()
+        self.column = dict(zip(self.positive, range(len(self.positive)), strict=True))
+        # A split takes one row, and one for each token that rounding leaves: half of the streams, or fewer.
+        self.rows = 2 + len(self.positive) // 2
+
+    def weights(self, streams: Sequence[int]) -> np.ndarray:
+        """How likely each of some streams is to get everything if concentrations are so small that one gets it."""
+        weights = np.maximum(self.values[list(streams)], SMALLEST_ALPHA)
+        return weights / weights.sum()
+
+
+class Gammas:
+    """Rows of independent gamma draws of the positive concentrations, drawn several at a time.
+
+    A row over its sum is a Dirichlet draw, also if streams are left out of both, and its largest number is where that
+    draw is largest.
+    """
+
+    def __init__(self, alphas: Alphas, rng: np.random.Generator, rows: Iterable[Sequence[float]] = ()) -> None:
+        self.alphas, self._rng = alphas, rng
+        self._rows: Iterator[Sequence[float]] = iter(rows)
+
+    @classmethod
+    def pair(cls, first: Alphas, second: Alphas, rng: np.random.Generator) -> tuple[Gammas, Gammas]:
+        """Draws of two sets of concentrations, whose first rows are drawn in one call: most of the time is its start."""
+        count = len(first.positive)
+        both = np.concatenate([first.values[first.positive], second.values[second.positive]])
+        rows = rng.standard_gamma(both, (max(first.rows, second.rows), len(both))).tolist()
+        return cls(first, rng, [row[:count] for row in rows]), cls(second, rng, [row[count:] for row in rows])
+
+    def row(self, streams: Sequence[int]) -> list[float]:
+        """Draws for the given streams, at least one of them positive."""
+        row = next(self._rows, None)
+        if row is None:
+            alpha = self.alphas.values[self.alphas.positive]
+            self._rows = iter(self._rng.standard_gamma(alpha, (self.alphas.rows, len(alpha))).tolist())
+            row = next(self._rows)
+        column = self.alphas.column
+        every = len(streams) == len(row) and streams[0] in column  # all that are positive, which are in order
+        found = list(row) if every else [row[column[i]] if i in column else 0.0 for i in streams]
+        if not any(found):  # as it is in the limit
+            found[int(self._rng.choice(len(found), p=self.alphas.weights(streams)))] = 1.0
+        return found
+
+
+def budgets(gammas: Gammas, total: int, room: Sequence[int]) -> np.ndarray:
     """Split `total` tokens over streams: floor of a Dirichlet draw, the remainder by argmax of further draws.
 
     What a stream has no `room` for goes to the others by the same rule, so that the sum is min(total, sum of room) over
-    the streams with a positive alpha. `alphas`, `room` and the result have one entry a stream.
+    the streams with a positive concentration. `room` and the result have one entry a stream.
     """
-    counts = np.zeros(len(alphas), np.int64)
-    active = ((alphas > 0) & (room > 0)).nonzero()[0]
-    alpha, free = np.maximum(alphas[active], SMALLEST_ALPHA), room[active]
-    left = min(total, int(free.sum()))
-    if left > 0 and len(active) == 1:
-        counts[active] = left
-        return counts
+    free = list(room)
+    counts = [0] * len(free)
+    active = [i for i in gammas.alphas.positive if free[i] > 0]
+    left = min(total, sum([free[i] for i in active]))
     while left > 0:
-        drawn = np.minimum(_split(alpha, left, rng), free)
-        counts[active] += drawn
-        left -= int(drawn.sum())
+        drawn = _split(gammas, active, left) if len(active) > 1 else [left]
+        for i, count in zip(active, drawn, strict=True):
+            taken = min(count, free[i])
+            counts[i] += taken
+            free[i] -= taken
+            left -= taken
         if left > 0:
-            free = free - drawn
-            more = free > 0
-            active, alpha, free = active[more], alpha[more], free[more]
-    return counts
+            active = [i for i in active if free[i] > 0]
+    return np.array(counts, np.int64)
 
 
-def published_budgets(alphas: np.ndarray, total: int, most: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def published_budgets(gammas: Gammas, total: int, streams: Sequence[int], most: np.ndarray) -> np.ndarray:
     """Split `total` tokens over streams as 4M does (arXiv 2312.06647): what exceeds `most` of a stream is lost.
 
-    Floor of a Dirichlet draw over all streams (concentrations at least 1e-9), the rest by argmax of further draws.
+    Floor of a Dirichlet draw over all of `streams` (concentrations at least 1e-9), the rest by argmax of further draws.
+    `most` has one entry a stream of the layout, and so has the result: 0 for those that are not among `streams`.
     """
-    return np.minimum(_split(np.maximum(alphas, SMALLEST_ALPHA), total, rng), most)
+    counts = np.zeros(len(most), np.int64)
+    counts[list(streams)] = _split(gammas, streams, total)
+    return np.minimum(counts, most)
 
 
-def _split(alpha: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
-    """Floor of a Dirichlet draw times the total, and the rest one by one to the largest of a further draw each.
-
-    A Dirichlet draw is one of gammas over their sum, so the largest of both is the same one. Where concentrations are
-    so small that all of them underflow, everything is on one stream, as it is in the limit.
-    """
-    gammas = rng.standard_gamma(alpha)
-    whole = float(gammas.sum())
-    if not whole > 0:
-        gammas[_one(alpha, 1, rng)] = whole = 1.0
-    counts: np.ndarray = (gammas / whole * total).astype(np.int64)
-    rest = total - int(counts.sum())
-    if rest > 0:
-        further = rng.standard_gamma(alpha, (rest, len(alpha)))
-        winners = further.argmax(1)
-        if alpha.max() < UNDERFLOWS and (none := ~further.any(1)).any():
-            winners[none] = _one(alpha, int(none.sum()), rng)
-        counts += np.bincount(winners, minlength=len(alpha))
-    elif rest < 0:  # rounding
-        counts[counts.argmax()] += rest
+def _split(gammas: Gammas, streams: Sequence[int], total: int) -> list[int]:
+    """Floor of a Dirichlet draw times the total, and the rest one by one to the largest of a further draw each."""
+    row = gammas.row(streams)
+    whole = sum(row)
+    counts = [int(number / whole * total) for number in row]
+    rest = total - sum(counts)
+    for _ in range(rest):
+        row = gammas.row(streams)
+        counts[row.index(max(row))] += 1
+    if rest < 0:  # rounding
+        counts[counts.index(max(counts))] += rest
     return counts
-
-
-def _one(alpha: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.choice(len(alpha), count, p=alpha / alpha.sum())

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from anymodal.errors import DataError
+from anymodal.masking.budgets import Alphas, Gammas
 from anymodal.masking.config import MaskingConfig, spelled_out
 from anymodal.masking.schemes import Concentrations, Streams
 from anymodal.masking.selection import NONE, Selection, pack, select_stream
@@ -36,12 +37,12 @@ class Masker:
         self._streams = Streams(layout.streams)
         weights = np.array([c.weight for c in config.components], float)
         self._cumulative = np.cumsum(weights / weights.sum())
-        self._concentrations = [
-            Concentrations(self._by_stream(c.inputs, "input"), self._by_stream(c.targets, "target"))
+        self._alphas = [
+            (Alphas(self._by_stream(c.inputs, "input")), Alphas(self._by_stream(c.targets, "target")))
             for c in config.components
         ]
-        targets = np.array([s.target for s in layout.streams])
-        self._uses = [(c.inputs > 0, (c.targets > 0) & targets) for c in self._concentrations]
+        usable = np.array([s.target for s in layout.streams])
+        self._uses = [(inputs.values > 0, (targets.values > 0) & usable) for inputs, targets in self._alphas]
         self._fits: dict[tuple[str, ...], np.ndarray] = {}  # by the streams of a sample
 
     def _by_stream(self, alphas: Mapping[str, float], side: str) -> np.ndarray:
@@ -51,7 +52,7 @@ class Masker:
 
     def component(self, rng: np.random.Generator) -> int:
         """Draw a component of the mixture."""
-        return min(int(np.searchsorted(self._cumulative, rng.random())), len(self._concentrations) - 1)
+        return min(int(np.searchsorted(self._cumulative, rng.random())), len(self._alphas) - 1)
 
     def fitting(self, sample: Mapping[str, np.ndarray], component: int, rng: np.random.Generator) -> int:
         """The component, or another one drawn by weight if it has nothing to read or to predict in the sample.
@@ -76,23 +77,28 @@ class Masker:
     ) -> Packed:
         """Select tokens of a sample by a drawn component, or by the given one."""
         which = self.component(rng) if component is None else component
-        inputs, targets = self.budgets(sample, rng, which)
-        return pack(self.layout, self.select(sample, inputs, targets, which, rng))
+        concentrations = self.concentrations(which, rng)
+        inputs, targets = self.budgets(sample, concentrations, which, rng)
+        return pack(self.layout, self.select(sample, concentrations, inputs, targets, which, rng))
+
+    def concentrations(self, component: int, rng: np.random.Generator) -> Concentrations:
+        """The concentrations of a component, with draws for one sample."""
+        inputs, targets = self._alphas[component]
+        return Concentrations(inputs.values, targets.values, *Gammas.pair(inputs, targets, rng))
 
     def budgets(
-        self, sample: Mapping[str, np.ndarray], rng: np.random.Generator, component: int
+        self, sample: Mapping[str, np.ndarray], concentrations: Concentrations, component: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Input and target budgets of a sample by stream, in the order of the layout."""
         config = self.config
         least, most = config.components[component].input_tokens or (config.input_tokens, config.input_tokens)
-        total = least + int(rng.random() * (most - least + 1))
-        return config.scheme.budgets(
-            self._streams, sample, self._concentrations[component], total, config.target_tokens, rng
-        )
+        total = least + (int(rng.random() * (most - least + 1)) if most > least else 0)
+        return config.scheme.budgets(self._streams, sample, concentrations, total, config.target_tokens, rng)
 
     def select(
         self,
         sample: Mapping[str, np.ndarray],
+        concentrations: Concentrations,
         input_budgets: np.ndarray,
         target_budgets: np.ndarray,
         component: int,
@@ -105,7 +111,6 @@ class Masker:
             keep, chunk = keeps.get(stream.name, "random"), chunks.get(stream.name, 1)
             return select_stream(stream, sample[stream.name], inputs, targets, keep, chunk, rng)
 
-        concentrations = self._concentrations[component]
         return self.config.scheme.select(
             self._streams, sample, concentrations, input_budgets, target_budgets, select, rng
         )

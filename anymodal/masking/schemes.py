@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from anymodal.config.tables import SettingsTable
-from anymodal.masking.budgets import budgets, published_budgets
+from anymodal.masking.budgets import Gammas, budgets, published_budgets
 from anymodal.masking.selection import Selection
 from anymodal.spaces import Stream
 
@@ -24,13 +24,16 @@ Select = Callable[[Stream, int, int], Selection]  # tokens of a stream within it
 
 @attrs.frozen(eq=False)
 class Concentrations:
-    """Dirichlet concentrations of a component of the mixture; 0 for streams that never get any.
+    """Dirichlet concentrations of a component of the mixture, and gamma draws of them for one sample.
 
-    inputs, targets: (streams,) float64.
+    inputs, targets: (streams,) float64; 0 for streams that never get any.
+    input_draws, target_draws: what `budgets` splits by.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    input_draws: Gammas
+    target_draws: Gammas
 
 
 class Streams:
@@ -38,14 +41,16 @@ class Streams:
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self.streams = tuple(streams)
+        self.names = [s.name for s in streams]
         self.sequences = np.array([s.is_sequence for s in streams])
+        self.grids = [i for i, s in enumerate(streams) if not s.is_sequence]
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self.streams)
 
     def lengths(self, sample: Sample) -> np.ndarray:
         """Numbers of tokens (streams,) of a sample."""
-        return np.array([len(sample[s.name]) if s.name in sample else 0 for s in self.streams])
+        return np.array([len(sample[name]) if name in sample else 0 for name in self.names])
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +79,7 @@ class MaskingScheme(ABC):
         Args:
             streams: of the layout.
             sample: ids or rows by stream name; it may lack streams.
-            concentrations: the concentrations of the component.
+            concentrations: of the component, with draws for this sample.
             inputs: how many tokens are read in all.
             targets: how many tokens are predicted in all.
             rng: the only source of randomness.
@@ -99,7 +104,7 @@ class MaskingScheme(ABC):
         Args:
             streams: of the layout.
             sample: ids or rows by stream name.
-            concentrations: the concentrations of the component.
+            concentrations: of the component, with draws for this sample.
             input_budgets: input budgets (streams,).
             target_budgets: target budgets (streams,).
             select: chooses tokens of one stream within its input and target budget.
@@ -127,9 +132,9 @@ class FullBudgets(MaskingScheme):
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
         lengths = streams.lengths(sample)
-        input_budgets = budgets(concentrations.inputs, inputs, lengths, rng)
-        room = np.where(streams.sequences, np.where(lengths > 0, lengths + 2, 0), lengths - input_budgets)
-        return input_budgets, budgets(concentrations.targets, targets, room, rng)
+        input_budgets = budgets(concentrations.input_draws, inputs, lengths.tolist())
+        room = np.where(streams.sequences, lengths + 2 * (lengths > 0), lengths - input_budgets)
+        return input_budgets, budgets(concentrations.target_draws, targets, room.tolist())
 
     def select(
         self,
@@ -142,24 +147,43 @@ class FullBudgets(MaskingScheme):
         rng: np.random.Generator,
     ) -> list[Selection]:
         """Sequences first; what they do not use of their budgets goes to the grids by the concentrations of these."""
-        read, predicted, sequences = input_budgets.copy(), target_budgets.copy(), streams.sequences
-        inputs, targets = int(read.sum()), int(predicted.sum())
-        chosen: dict[int, Selection] = {}
+        read, predicted = input_budgets.tolist(), target_budgets.tolist()
+        more, further = 0, 0
+        chosen: list[Selection | None] = [None] * len(read)
         for i, stream in enumerate(streams):
             if stream.is_sequence and (read[i] or predicted[i]):
-                chosen[i] = select(stream, int(read[i]), int(predicted[i]))
-        read[sequences] = predicted[sequences] = 0
-        more = inputs - int(read.sum()) - sum(len(part.inputs) for part in chosen.values())
-        further = targets - int(predicted.sum()) - sum(part.predictions for part in chosen.values())
+                chosen[i] = part = select(stream, read[i], predicted[i])
+                more += read[i] - len(part.inputs)
+                further += predicted[i] - part.predictions
         if more > 0 or further > 0:
-            lengths = streams.lengths(sample)
-            grids = [np.where(sequences, 0, each) for each in (concentrations.inputs, concentrations.targets)]
-            predicted += budgets(grids[1], further, lengths - read - predicted, rng)
-            read += budgets(grids[0], more, lengths - read - predicted, rng)
-        for i, stream in enumerate(streams):
+            self._spend(streams, sample, concentrations, more, further, read, predicted)
+        for i in streams.grids:
             if read[i] or predicted[i]:
-                chosen[i] = select(stream, int(read[i]), int(predicted[i]))
-        return [chosen[i] for i in sorted(chosen)]
+                chosen[i] = select(streams.streams[i], read[i], predicted[i])
+        return [part for part in chosen if part is not None]
+
+    def _spend(
+        self,
+        streams: Streams,
+        sample: Sample,
+        concentrations: Concentrations,
+        inputs: int,
+        targets: int,
+        read: list[int],
+        predicted: list[int],
+    ) -> None:
+        """Deal out further tokens over the grids; changes their budgets `read` and `predicted`."""
+        room, names = [0] * len(read), streams.names
+        for i in streams.grids:
+            if names[i] in sample:
+                room[i] = len(sample[names[i]]) - read[i] - predicted[i]
+        for draws, total, dealt in (
+            (concentrations.target_draws, targets, predicted),
+            (concentrations.input_draws, inputs, read),
+        ):
+            for i, count in enumerate(budgets(draws, total, room).tolist()):
+                dealt[i] += count
+                room[i] -= count
 
 
 @SCHEMES.add
@@ -182,13 +206,11 @@ class PublishedBudgets(MaskingScheme):
         targets: int,
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
-        here = np.flatnonzero([s.name in sample for s in streams])
+        here = [i for i, name in enumerate(streams.names) if name in sample]
         room = np.array([s.space.length for s in streams])
-        input_budgets, target_budgets = np.zeros_like(room), np.zeros_like(room)
-        input_budgets[here] = published_budgets(concentrations.inputs[here], inputs, room[here], rng)
+        input_budgets = published_budgets(concentrations.input_draws, inputs, here, room)
         left = np.where(streams.sequences, room, room - input_budgets)
-        target_budgets[here] = published_budgets(concentrations.targets[here], targets, left[here], rng)
-        return input_budgets, target_budgets
+        return input_budgets, published_budgets(concentrations.target_draws, targets, here, left)
 
     def select(
         self,

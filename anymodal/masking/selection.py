@@ -58,8 +58,10 @@ def select_grid(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Random positions of a grid to read and to predict, ascending; None asks for all that are not read."""
     order = rng.permutation(length)
-    end = length if targets is None else inputs + targets
-    return np.sort(order[:inputs]), np.sort(order[inputs:end])
+    read, asked = order[:inputs], order[inputs : length if targets is None else inputs + targets]
+    read.sort()
+    asked.sort()
+    return read, asked
 
 
 def select_stream(

@@ -17,35 +17,24 @@ def hide_spans(ids: np.ndarray, visible: np.ndarray, space: TokenSpace) -> tuple
     more sentinel). Spans beyond the last sentinel stay visible.
     """
     assert space.sentinels is not None
-    opens = _starts(visible)
-    if opens.sum() > space.sentinels[1] - 2:
-        visible, opens = _within(visible, opens, space.sentinels[1] - 2)
-    hidden = ~visible
-    marks = space.sentinels[0] + 1 + np.arange(int(opens.sum()) + 1)
-    read = np.array(ids, np.int64)
-    read[opens] = marks[:-1]
-    # Behind the k-th mark, counted from 1, a hidden token stands k places further on than among the hidden ones.
-    place = np.arange(int(hidden.sum())) + opens.cumsum()[hidden]
-    said = np.empty(len(place) + len(marks), np.int64)
-    said[place] = ids[hidden]
-    said[place[opens[hidden]] - 1] = marks[:-1]
-    said[-1] = marks[-1]
-    return read[visible | opens], said
-
-
-def _starts(visible: np.ndarray) -> np.ndarray:
-    """Where a hidden run starts (n,)."""
-    opens = ~visible
-    opens[1:] &= visible[:-1]
-    return opens
-
-
-def _within(visible: np.ndarray, opens: np.ndarray, spans: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same with the first `spans` hidden runs alone."""
-    first = int(opens.nonzero()[0][spans])
-    visible, opens = visible.copy(), opens.copy()
-    visible[first:], opens[first:] = True, False
-    return visible, opens
+    mark = space.sentinels[0] + 1
+    last = mark + space.sentinels[1] - 2
+    read: list[int] = []
+    said: list[int] = []
+    within = False
+    for token, shown in zip(ids.tolist(), visible.tolist(), strict=True):  # faster than arrays up to 250 tokens or so
+        if shown or (mark == last and not within):
+            read.append(token)
+            within = False
+            continue
+        if not within:
+            read.append(mark)
+            said.append(mark)
+            mark += 1
+            within = True
+        said.append(token)
+    said.append(mark)
+    return np.array(read, np.int64), np.array(said, np.int64)
 
 
 def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.ndarray:
@@ -97,13 +86,19 @@ def select_sequence(
     while True:
         visible = rng.random(count) < share
         visible = visible if chunks is None else np.repeat(visible, chunks)
-        if not inputs or int(visible.sum()) <= inputs:  # otherwise the input is too long, whatever the runs
+        if not inputs or _least_read(visible) <= inputs:
             read, said = hide_spans(ids, visible, space)
             if not inputs or len(read) <= inputs:
                 break
         share *= 0.9
     read = read if inputs else read[:0]
     return read, said if targets is None else _cut_target(said, targets, space, rng)
+
+
+def _least_read(visible: np.ndarray) -> int:
+    """How long the input is if there are sentinels for all hidden runs: the visible tokens and those runs."""
+    runs = np.count_nonzero(visible[:-1] > visible[1:]) + (len(visible) > 0 and not visible[0])
+    return int(np.count_nonzero(visible)) + int(runs)
 
 
 def select_rows(rows: np.ndarray, inputs: int, keep: str, rng: np.random.Generator) -> np.ndarray:
@@ -129,7 +124,7 @@ def _share(keep: str, rng: np.random.Generator) -> float:
 def _cut_target(said: np.ndarray, budget: int, space: TokenSpace, rng: np.random.Generator) -> np.ndarray:
     if len(said) <= budget:
         return said
-    starts = np.flatnonzero(space.is_sentinel(said))
+    starts = space.is_sentinel(said).nonzero()[0]
     start = starts[int(rng.random() * max(1, len(starts) - 1))]
     if len(said) - start < budget:
         start = next(s for s in starts if len(said) - s <= budget)

@@ -93,57 +93,76 @@ class Packer:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._inputs: list[tuple[Any, Any, int]] = []
-        self._targets: list[tuple[Any, Any, int, Any, Any]] = []
+        self._inputs: list[tuple[int, int, Any, int, Any]] = []  # tokens, first id row, ids, first position row, places
+        self._targets: list[tuple[int, int, Any, int, Any, Any]] = []  # and labels; no ids for a grid
+        self._input_streams: list[int] = []
+        self._target_streams: list[int] = []
         self._dense: dict[str, DenseRows] = {}
         self._used = 0
-        self._reach = 0
 
     def add_input(self, name: str, ids: np.ndarray, positions: np.ndarray) -> None:
         """Input tokens `ids` (n,), in the stream's own space, at `positions` (n,) of its table."""
-        block = self.layout.inputs[name]
-        self._append(name, np.asarray(ids, np.int64) + block.start, positions)
+        self._append(name, self.layout.inputs[name].start, ids, len(ids), positions)
 
     def add_dense(self, name: str, rows: np.ndarray, positions: np.ndarray) -> None:
         """Rows (n, width) of a dense stream at `positions` (n,)."""
         slots = np.arange(self._used, self._used + len(rows))
         self._dense[name] = DenseRows(np.asarray(rows, np.float32), slots)
-        self._append(name, np.zeros(len(rows), np.int64), positions)
+        self._append(name, 0, 0, len(rows), positions)
 
-    def _append(self, name: str, ids: np.ndarray, positions: np.ndarray) -> None:
-        where = np.asarray(positions, np.int64) + self.layout.positions[name].start
-        self._inputs.append((ids, where, self.layout.index[name]))
-        self._used += len(ids)
+    def _append(self, name: str, first: int, ids: Any, count: int, positions: np.ndarray) -> None:
+        self._inputs.append((count, first, ids, self.layout.positions[name].start, positions))
+        self._input_streams.append(self.layout.index[name])
+        self._used += count
 
     def add_grid_target(self, name: str, ids: np.ndarray, positions: np.ndarray) -> None:
         """Ids to predict at grid positions; all of them see each other."""
-        where = np.asarray(positions, np.int64) + self.layout.positions[name].start
-        self._reach += len(where)
-        reach = np.full(len(where), self._reach)
-        self._targets.append((np.zeros(len(where), np.int64), where, self.layout.index[name], reach, ids))
+        self._targets.append((len(ids), 0, None, self.layout.positions[name].start, positions, ids))
+        self._target_streams.append(self.layout.index[name])
 
     def add_sequence_target(self, name: str, ids: np.ndarray) -> None:
         """A target sequence (n,): n - 1 predictions, each from what comes before it."""
-        fed = np.asarray(ids[:-1], np.int64) + self.layout.queries[name].start
-        where = self.layout.target_rows(name, np.arange(len(fed)))
-        reach = self._reach + 1 + np.arange(len(fed))
-        self._reach += len(fed)
-        self._targets.append((fed, where, self.layout.index[name], reach, ids[1:]))
+        where = self.layout.target_rows(name, np.arange(len(ids) - 1))
+        self._targets.append((len(ids) - 1, self.layout.queries[name].start, ids[:-1], 0, where, ids[1:]))
+        self._target_streams.append(self.layout.index[name])
 
     def pack(self) -> Packed:
         """The sample so far."""
-        ids, positions, streams = _columns(self._inputs, 3)
-        return Packed(Inputs(ids, positions, streams, self._dense), Targets(*_columns(self._targets, 5)))
+        return Packed(self._packed_inputs(), self._packed_targets())
 
+    def _packed_inputs(self) -> Inputs:
+        ids, positions, streams = out = np.empty((3, self._used), np.int64)
+        start = 0
+        for (count, first_id, part, first_position, where), stream in zip(
+            self._inputs, self._input_streams, strict=True
+        ):
+            end = start + count
+            np.add(part, first_id, out=ids[start:end])
+            np.add(where, first_position, out=positions[start:end])
+            streams[start:end] = stream
+            start = end
+        return Inputs(*out, self._dense)
 
-def _columns(parts: Sequence[tuple[Any, ...]], count: int) -> list[np.ndarray]:
-    """The parts joined column by column; the third entry is a stream index that is repeated along its part."""
-    if not parts:
-        return [np.zeros(0, np.int64)] * count
-    columns = list(zip(*parts, strict=True))
-    streams = np.repeat(np.array(columns[2], np.int64), [len(ids) for ids in columns[0]])
-    joined = [np.concatenate(columns[k]).astype(np.int64, copy=False) for k in (0, 1, *range(3, count))]
-    return [*joined[:2], streams, *joined[2:]]
+    def _packed_targets(self) -> Targets:
+        total = sum([part[0] for part in self._targets])
+        out = np.empty((5, total), np.int64)
+        ids, positions, streams, reach, labels = out
+        reach[:] = np.arange(1, total + 1)  # what a sequence sees: up to itself
+        start = 0
+        for (count, first_id, fed, first_position, where, wanted), stream in zip(
+            self._targets, self._target_streams, strict=True
+        ):
+            end = start + count
+            if fed is None:
+                ids[start:end] = 0
+                reach[start:end] = end
+            else:
+                np.add(fed, first_id, out=ids[start:end])
+            np.add(where, first_position, out=positions[start:end])
+            streams[start:end] = stream
+            labels[start:end] = wanted
+            start = end
+        return Targets(*out)
 
 
 def _pad(arrays: Sequence[np.ndarray], length: int, fill: int) -> torch.Tensor:

@@ -21,14 +21,15 @@ def folders(root: Path, first: Path | None = None) -> Sequence[Path]:
 
 @contextmanager
 def checkout(reference: str) -> Iterator[Sequence[Path]]:
-    """Folders to import another revision from, with the benchmarks of this one; they are gone afterwards.
+    """Folders to import another revision from, with the benchmarks and recipes of this one; they are gone afterwards.
 
     Raises ConfigError for what is no revision of this repository.
     """
     with TemporaryDirectory() as temporary:
         tree, ours = Path(temporary, "tree"), Path(temporary, "ours")
         ours.mkdir()
-        (ours / "benchmarks").symlink_to(ROOT / "benchmarks")
+        for part in ("benchmarks", "recipes"):
+            (ours / part).symlink_to(ROOT / part)
         made = _git("worktree", "add", "--detach", str(tree), reference)
         if made.returncode:
             raise ConfigError(f"there is no revision {reference!r:.80} here, nor a file: {made.stderr.strip()[-200:]}")

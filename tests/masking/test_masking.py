@@ -12,7 +12,9 @@ from anymodal.config import structure
 from anymodal.errors import ConfigError
 from anymodal.masking import (
     SCHEMES,
+    Alphas,
     Component,
+    Gammas,
     Masker,
     MaskingConfig,
     MaskingScheme,
@@ -41,15 +43,16 @@ ids = st.lists(st.integers(16, 99), min_size=1, max_size=40).map(lambda x: np.ar
 )
 def test_budgets_fill_the_total_and_never_exceed_the_room(streams, total, seed):
     alphas, room = np.array([a for a, _ in streams]), np.array([r for _, r in streams])
-    counts = budgets(alphas, total, room, np.random.default_rng(seed))
+    counts = budgets(Gammas(Alphas(alphas), np.random.default_rng(seed)), total, room.tolist())
     assert (counts >= 0).all() and (counts <= room).all()
     assert (counts[alphas == 0] == 0).all()
     assert counts.sum() == min(total, room[alphas > 0].sum())
 
 
 def test_budgets_have_the_means_of_their_dirichlet_while_nothing_is_clamped():
-    rng, alphas = np.random.default_rng(0), np.array([0.5, 1.0, 2.5])
-    counts = np.mean([budgets(alphas, 128, np.full(3, 128), rng) for _ in range(3000)], 0)
+    alphas = np.array([0.5, 1.0, 2.5])
+    gammas = Gammas(Alphas(alphas), np.random.default_rng(0))
+    counts = np.mean([budgets(gammas, 128, [128] * 3) for _ in range(3000)], 0)
     assert counts == pytest.approx(128 * alphas / alphas.sum(), rel=0.06)
 
 
@@ -197,7 +200,7 @@ def test_what_sequences_leave_keeps_the_proportions_of_the_grids():
     part = Component({"a": 3.0, "b": 1.0, "t": 2.0}, {"a": 3.0, "b": 1.0, "t": 2.0})
     full = Masker(WIDE, MaskingConfig(90, 90, (part,)))
     published = Masker(WIDE, MaskingConfig(90, 90, (part,), "fourm"))
-    draw = lambda masker: [masker(wide_sample(k), np.random.default_rng(k)) for k in range(1500)]  # noqa: E731
+    draw = lambda masker: [masker(wide_sample(k), np.random.default_rng(5000 + k)) for k in range(1500)]  # noqa: E731
     ours, theirs = draw(full), draw(published)
     for side in ("inputs", "targets"):
         mine = np.mean([counts(p, side) for p in ours], 0)
@@ -210,11 +213,12 @@ def test_what_sequences_leave_keeps_the_proportions_of_the_grids():
 
 
 def test_published_budgets_lose_what_does_not_fit():
-    rng, alphas = np.random.default_rng(0), np.array([1.0, 1.0, 0.0])
-    drawn = np.array([published_budgets(alphas, 100, np.array([100, 10, 100]), rng) for _ in range(2000)])
+    gammas = Gammas(Alphas(np.array([1.0, 1.0, 0.0])), np.random.default_rng(0))
+    most = np.array([100, 10, 100])
+    drawn = np.array([published_budgets(gammas, 100, range(3), most) for _ in range(2000)])
     assert drawn[:, 1].max() == 10 and drawn[:, 2].max() == 0
     assert drawn[:, 0].mean() == pytest.approx(50, rel=0.05) and drawn.sum(1).min() < 60
-    assert published_budgets(alphas, 0, np.array([100, 10, 100]), rng).sum() == 0
+    assert published_budgets(gammas, 0, range(3), most).sum() == 0
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))

@@ -97,6 +97,9 @@ class StoreSource(Source):
             check_meaning(config.path, modalities[name], known.get(name, {}))
         for name in sorted(self.streams):
             self._check_space(name)
+        self.store = TokenStore(config.path, wanted=self.streams)
+        # A sequence may have been stored longer than it may be here.
+        self._cut = {s.name: s.space.length for s in wanted if s.is_sequence and s.name in self.streams}
 
     def _check_space(self, name: str) -> None:
         """Raise DataError if the ids or rows of a stream are of another size than those that are stored."""
@@ -117,7 +120,10 @@ class StoreSource(Source):
 
     def sample(self, index: int, rng: np.random.Generator) -> Tokens:
         tokens = self.store.sample(index, crop=int(rng.integers(self.store.crops)))
-        return {name: _cut(self.layout, name, array) for name, array in tokens.items() if name in self.streams}
+        for name, length in self._cut.items():
+            if len(tokens.get(name, ())) > length:
+                tokens[name] = tokens[name][:length]
+        return tokens
 
 
 def check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> None:
@@ -150,8 +156,3 @@ def check_meaning(path: str, modality: Modality, known: Mapping[str, Any]) -> No
 @functools.lru_cache(2)
 def _hash(vocabulary: Vocabulary) -> str:
     return digest(vocabulary.to_json())
-
-
-def _cut(layout: Layout, name: str, tokens: np.ndarray) -> np.ndarray:
-    """The tokens, as many as a sequence of the layout may have."""
-    return tokens[: layout[name].space.length] if layout[name].is_sequence else tokens

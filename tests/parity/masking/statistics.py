@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anymodal.files import read_json
-from anymodal.masking import Component, Masker, MaskingConfig, published_budgets, whole_chunks
+from anymodal.masking import Alphas, Component, Gammas, Masker, MaskingConfig, published_budgets, whole_chunks
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout
 from parity.masking.recorded import encoded, is_grid, recorded_stream
@@ -31,15 +31,17 @@ def verify_budgets(recorded: Mapping[str, Any]) -> Iterator[Result]:
 def _component_budgets(recorded: Mapping[str, Any], number: int, component: Mapping[str, Any]) -> Result:
     names, rng = list(recorded["alphas"]), np.random.default_rng(SEED + number)
     alphas = {
-        side: np.array([recorded["alphas"][n][f"{side}_alphas"][number] for n in names]) for side in ("input", "target")
+        side: Alphas(np.array([recorded["alphas"][n][f"{side}_alphas"][number] for n in names], float))
+        for side in ("input", "target")
     }
+    draws = [Gammas(each, rng) for each in alphas.values()]
     most, count = np.array([recorded["max_tokens"][n] for n in names]), recorded["draws"]
     grid = np.array([is_grid(n) for n in names])
     given, wanted = [], []
     for _ in range(count):
-        given.append(published_budgets(alphas["input"], recorded["num_input_tokens"], most, rng))
+        given.append(published_budgets(draws[0], recorded["num_input_tokens"], range(len(most)), most))
         left = np.where(grid, most - given[-1], most)
-        wanted.append(published_budgets(alphas["target"], recorded["num_target_tokens"], left, rng))
+        wanted.append(published_budgets(draws[1], recorded["num_target_tokens"], range(len(most)), left))
     errors: dict[str, float] = {}
     for side, drawn in (("input", np.array(given)), ("target", np.array(wanted))):
         for i, name in enumerate(names):
@@ -69,8 +71,10 @@ def _stats_case(name: str, case: Mapping[str, Any], raw: list[Mapping[str, Any]]
     for number in range(case["draws"]):
         sample = samples[number % len(samples)]
         component = masker.component(rng)
-        given, wanted = masker.budgets(sample, rng, component)
-        chosen = {s.stream.name: s for s in masker.select(sample, given, wanted, component, rng)}
+        concentrations = masker.concentrations(component, rng)
+        given, wanted = masker.budgets(sample, concentrations, component, rng)
+        selected = masker.select(sample, concentrations, given, wanted, component, rng)
+        chosen = {s.stream.name: s for s in selected}
         read, asked = ([len(getattr(chosen[n], side)) for n in names] for side in ("inputs", "targets"))
         rows.append([read, asked, given.tolist(), wanted.tolist()])
     kinds = ("input_tokens", "target_tokens", "input_budget", "target_budget")
