@@ -20,7 +20,7 @@ class Alphas:
         self.positive: list[int] = (values > 0).nonzero()[0].tolist()
         self.column = dict(zip(self.positive, range(len(self.positive)), strict=True))
         # A split takes one row, and one for each token that rounding leaves: half of the streams, or fewer.
-        self.rows = 2 + len(self.positive) // 2
+        self.rows = 12
 
     def weights(self, streams: Sequence[int]) -> np.ndarray:
         """How likely each of some streams is to get everything if concentrations are so small that one gets it."""

@@ -84,10 +84,9 @@ def select_sequence(
     count = len(ids) if chunks is None else len(chunks)
     ids, share = ids if chunks is None else ids[: chunks.sum()], _share(keep, rng) if inputs else 0.0
     while True:
-        visible = rng.random(count) < share
-        visible = visible if chunks is None else np.repeat(visible, chunks)
-        if not inputs or _least_read(visible) <= inputs:
-            read, said = hide_spans(ids, visible, space)
+        visible = _visible(count, share, inputs or count, rng)
+        if visible is not None:
+            read, said = hide_spans(ids, visible if chunks is None else np.repeat(visible, chunks), space)
             if not inputs or len(read) <= inputs:
                 break
         share *= 0.9
@@ -95,10 +94,18 @@ def select_sequence(
     return read, said if targets is None else _cut_target(said, targets, space, rng)
 
 
-def _least_read(visible: np.ndarray) -> int:
-    """How long the input is if there are sentinels for all hidden runs: the visible tokens and those runs."""
-    runs = np.count_nonzero(visible[:-1] > visible[1:]) + (len(visible) > 0 and not visible[0])
-    return int(np.count_nonzero(visible)) + int(runs)
+def _visible(count: int, share: float, most: int, rng: np.random.Generator) -> np.ndarray | None:
+    """Which of `count` tokens are visible, each with the chance `share`; None if they are more than `most`.
+
+    How many there are is drawn first: where that is too many, which they are need not be drawn.
+    """
+    shown = int(rng.binomial(count, share))
+    if shown > most:
+        return None
+    visible = np.full(count, shown == count)
+    if 0 < shown < count:
+        visible[rng.permutation(count)[:shown]] = True
+    return visible
 
 
 def select_rows(rows: np.ndarray, inputs: int, keep: str, rng: np.random.Generator) -> np.ndarray:
@@ -107,10 +114,11 @@ def select_rows(rows: np.ndarray, inputs: int, keep: str, rng: np.random.Generat
         return rows[:0]
     share = _share(keep, rng)
     while True:
-        visible = rng.random(len(rows)) < share
-        shown = visible | np.concatenate([[True], visible[:-1]])[: len(rows)]
-        if shown.sum() <= inputs:
-            return np.where(visible[:, None], rows, 0)[shown]
+        visible = _visible(len(rows), share, inputs, rng)
+        if visible is not None:
+            shown = visible | np.concatenate([[True], visible[:-1]])[: len(rows)]
+            if np.count_nonzero(shown) <= inputs:
+                return np.where(visible[:, None], rows, 0)[shown]
         share *= 0.9
 
 

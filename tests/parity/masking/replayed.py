@@ -108,31 +108,35 @@ def _spans_example(case: Mapping[str, Any], vocabulary: Vocabulary | None) -> It
 
 
 class Recorded(np.random.Generator):
-    """A generator that gives recorded numbers one after the other: single ones and whole arrays."""
+    """A generator that gives recorded draws one after the other: numbers, orders, and (share, which are visible)."""
 
-    def __init__(self, numbers: list[Any]) -> None:
+    def __init__(self, draws: list[Any]) -> None:
         super().__init__(np.random.PCG64(0))
-        self._numbers = iter(numbers)
+        self._draws, self._visible = iter(draws), np.zeros(0, bool)
 
-    def random(self, size: Any = None, *rest: Any, **keywords: Any) -> Any:
-        number = next(self._numbers, None)
-        if number is None or (size is not None) != isinstance(number, np.ndarray):
+    def random(self, *rest: Any, **keywords: Any) -> Any:
+        number = next(self._draws, None)
+        if rest or keywords or not isinstance(number, float):
             raise ValueError("the recorded draws are of another kind or number")
-        if size is not None and len(number) != size:
-            raise ValueError(f"{len(number)} recorded draws where {size} are needed")
         return number
 
+    def binomial(self, n: Any, p: Any, size: Any = None) -> Any:
+        """How many are visible; they come first in the next permutation."""
+        share, self._visible = next(self._draws)
+        if n != len(self._visible) or not np.isclose(p, share, rtol=1e-9, atol=0):
+            raise ValueError(f"{n} draws by {p}, recorded were {len(self._visible)} by {share}")
+        return self._visible.sum()
+
     def permutation(self, x: Any, axis: int = 0) -> Any:
-        return next(self._numbers)
+        return np.argsort(~self._visible, kind="stable") if len(self._visible) else next(self._draws)
 
     def left(self) -> int:
         """How many recorded numbers were not asked for."""
-        return sum(1 for _ in self._numbers)
+        return sum(1 for _ in self._draws)
 
 
 def _replay(case: Mapping[str, Any]) -> Recorded:
-    """The draws of a recorded call. Hidden tokens get exactly the share that was drawn against, so that any other share
-    of ours would hide others; the coin of 'binary' is read off the first share."""
+    """The draws of a recorded call; the coin of 'binary' is read off the first share."""
     arguments, numbers = case["arguments"], []
     shares = [d["keep_prob"] for d in case["draws"] if d["call"].endswith("span_masking")]
     if arguments["keep_scheme"] == "binary" and arguments["input_budget"]:
@@ -141,8 +145,7 @@ def _replay(case: Mapping[str, Any]) -> Recorded:
         if draw["call"].startswith("random.uniform"):
             numbers.append(draw["value"])
         elif draw["call"].endswith("span_masking"):
-            share = draw["keep_prob"]
-            numbers.append(np.where(draw["masked"], share, share * (1 - 1e-12)))
+            numbers.append((draw["keep_prob"], ~np.array(draw["masked"], bool)))
         else:
             numbers.append((draw["value"] + 0.5) / draw["args"][-1])
     return Recorded(numbers)
