@@ -60,5 +60,7 @@ from .training.in_memory import fit as fit
 from .training.multimodal.run import train as train
 from .training.teachers.run import train_teacher as train_teacher
 from .training.tokenizers.recipe import train_tokenizer as train_tokenizer
+from .transfer import Backbone as Backbone
+from .transfer import backbone as backbone
 
 __version__: str

@@ -34,6 +34,7 @@ from anymodal.spaces import Stream
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+    from torch import Tensor
 
     from anymodal.tokenizers.config import TokenizerConfig
 
@@ -73,7 +74,8 @@ class Modality:
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
     vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
-    pictures (channels, H, W), in -1..1 if of three channels. `has_tokenizer` and `draws` follow from what it defines.
+    pictures (channels, H, W), in -1..1 if of three channels. `has_tokenizer`, `reads_tensors` and `draws` follow from
+    what it defines.
     """
 
     name: ClassVar[str] = ""
@@ -93,6 +95,7 @@ class Modality:
     is_text: ClassVar[bool] = False
     is_picture: ClassVar[bool] = False
     has_tokenizer: ClassVar[bool] = False
+    reads_tensors: ClassVar[bool] = False
     draws: ClassVar[bool] = False
     members: Mapping[str, Modality] = MappingProxyType({})
 
@@ -107,6 +110,7 @@ class Modality:
         if not cls.__dict__.get("name"):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         cls.has_tokenizer = cls.tokenizer_config is not Modality.tokenizer_config
+        cls.reads_tensors = cls.stream_tensor is not Modality.stream_tensor
         cls.draws = "rng" in inspect.signature(cls.tokenize).parameters
 
     def __init__(self, **settings: Any) -> None:
@@ -292,6 +296,18 @@ class Modality:
     def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
         """`tokenize` as far as it yields `streams`, through which the values enter a model; cheaper where possible."""
         return {name: arrays for name, arrays in self.tokenize(values).items() if name in streams}
+
+    def stream_tensor(self, tensors: Tensor, stream: str) -> Tensor:
+        """What one of its grids is of a batch of tensors as `preprocess` gives them, on their device.
+
+        Args:
+            tensors: (B, ...) of one shape.
+            stream: the grid.
+
+        Returns:
+            Ids (B, length) int64, or rows (B, length, width), through which gradients flow.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.stream_tensor")
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         """Ids of the main stream, one array a sample -> natural values."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import anymodal as am
@@ -152,6 +153,9 @@ class Heat(am.Modality):
     def tokenize(self, values: list[Any]) -> dict[str, list[np.ndarray]]:
         return {self.name: encoded(self, [self.preprocess(value) for value in values])}
 
+    def stream_tensor(self, tensors: torch.Tensor, stream: str) -> torch.Tensor:
+        return self.tokenizer.encode(tensors)
+
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return [self.postprocess(t) for t in decoded(self, tokens, shape=self.streams()[0].space.shape)]
 
@@ -248,6 +252,13 @@ class Misnamed(Tally):
     members = {"letters": Tally()}
 
 
+class Elsewhere(Heat):
+    """Heat of 0 to 100 degrees; tensors become other tokens than values."""
+
+    def stream_tensor(self, tensors: torch.Tensor, stream: str) -> torch.Tensor:
+        return (self.tokenizer.encode(tensors) + 1) % self.codebook
+
+
 class Half(Heat):
     """Heat of 0 to 100 degrees; says in a word what is true or false."""
 
@@ -266,5 +277,6 @@ UNTRUE = {
     "order": (Backwards, "not two finite numbers, the lower first"),
     "tokens": (Distrustful, "other_tokens refuses tokens made with its own settings"),
     "members": (Misnamed, "the member 'letters' is the modality 'tally'"),
+    "tensors": (Elsewhere, "stream_tensor gives other tokens of 'elsewhere' than condition does"),
     "flag": (Half, "is_picture is 'yes', neither true nor false"),
 }

@@ -17,23 +17,24 @@ else:
 
 def encoded(modality: Modality, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Ids (N,) int64 of each of several tensors of one shape. Raises CheckpointError without a tokenizer."""
-    tokenizer = _tokenizer(modality)
+    tokenizer = tokenizer_of(modality)
     return list(tokenizer.encode(_batch(tokenizer, tensors)).cpu().numpy())
 
 
 def decoded(modality: Modality, ids: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
     """The float32 output for each of several ids (N,); `options` as the tokenizer has. Raises as `encoded`."""
-    tokenizer = _tokenizer(modality)
+    tokenizer = tokenizer_of(modality)
     return list(tokenizer.decode(_batch(tokenizer, ids), **options).float().cpu().numpy())
 
 
 def decoded_mean(modality: Modality, shares: Sequence[np.ndarray], **options: Any) -> list[np.ndarray]:
     """The float32 output of the mean codes under each of several probabilities (N, K). Raises as `encoded`."""
-    tokenizer = _tokenizer(modality)
+    tokenizer = tokenizer_of(modality)
     return list(tokenizer.decode_mean(_batch(tokenizer, shares), **options).float().cpu().numpy())
 
 
-def _tokenizer(modality: Modality) -> Any:
+def tokenizer_of(modality: Modality) -> Any:
+    """The tokenizer of a modality. Raises CheckpointError without one."""
     if modality.tokenizer is None:
         raise CheckpointError(f"{modality.name} has no tokenizer; load a checkpoint that has one, or train one first")
     return modality.tokenizer

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.crops import Crop
 from anymodal.errors import ConfigError
-from anymodal.families.codec import decoded, decoded_mean, encoded
+from anymodal.families.codec import decoded, decoded_mean, encoded, tokenizer_of
 from anymodal.modality import Modality
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from anymodal.tokenizers.config import TokenizerConfig
 else:
@@ -146,6 +147,10 @@ class CroppedGrid(Modality):
     def ids_at(self, values: list[Any], size: int) -> list[np.ndarray]:
         """The ids (length,) of values at one of the sizes."""
         return encoded(self, [self.preprocess(self.at(v, size)) for v in values])
+
+    def stream_tensor(self, tensors: Tensor, stream: str) -> Tensor:
+        """As the base says: the ids of the tokenizer, of tensors of the size of the stream."""
+        return tokenizer_of(self).encode(tensors)
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return self.detokenize_stream(self.name, tokens)

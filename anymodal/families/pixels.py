@@ -10,6 +10,7 @@ from anymodal.spaces import DenseSpace, Stream
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 else:
     from anymodal.lazy import np
 
@@ -42,13 +43,24 @@ class PixelModality(ImageModality):
 
     def patches(self, value: Any, size: int | None = None) -> np.ndarray:
         """The rows (side * side, patch * patch * channels) float32 of a value at a size, by default the model's own."""
-        size = size or self.size
-        unit = (self.preprocess(self.at(value, size)).transpose(1, 2, 0) + 1) / 2
-        standard = (unit - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        n, p = size // self.patch, self.patch
-        return (
-            standard.reshape(n, p, n, p, self.channels).transpose(0, 2, 1, 3, 4).reshape(n * n, -1).astype(np.float32)
-        )
+        tensor = self.preprocess(self.at(value, size or self.size))
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        return self._rows(tensor, mean, std).astype(np.float32)
+
+    def stream_tensor(self, tensors: Tensor, stream: str) -> Tensor:
+        """As the base says; the size of pixels is that of the tensors."""
+        if stream == self.name:
+            return super().stream_tensor(tensors, stream)
+        return self._rows(tensors, tensors.new_tensor(self.mean), tensors.new_tensor(self.std))
+
+    def _rows(self, tensors: Any, mean: Any, std: Any) -> Any:
+        """The rows (..., h * w, patch * patch * channels) of arrays or tensors (..., channels, H, W) in -1..1."""
+        *batch, channels, height, width = tensors.shape
+        p = self.patch
+        cells = tensors.reshape(*batch, channels, height // p, p, width // p, p)
+        cells = cells.swapaxes(-5, -1).swapaxes(-5, -4).swapaxes(-4, -2)  # row, column, row and column inside, channel
+        standard = ((cells + 1) / 2 - mean) / std
+        return standard.reshape(*batch, (height // p) * (width // p), p * p * channels)
 
     def condition(self, values: list[Any], streams: Collection[str]) -> dict[str, list[np.ndarray]]:
         """As the base says; where pixels are enough, no tokenizer is used."""

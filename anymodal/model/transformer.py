@@ -96,12 +96,16 @@ class Transformer(nn.Module):
 
     # Encoder.
 
+    def projection(self, stream: str) -> nn.Module:
+        """What maps the rows of a dense stream to the width."""
+        return self.projections[_key(stream)]
+
     def embed_inputs(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Content (B, N, D), place (B, N, D: position + stream) and which tokens are real (B, N); padding is zero."""
         attended = inputs.streams >= 0
         x_BND = F.embedding(inputs.ids, self.input_table, sparse=self.sparse_lookups)
         for name, dense in inputs.dense.items():
-            x_BND = self._place(x_BND, self.projections[_key(name)](dense.values.to(x_BND.dtype)), dense.slots)
+            x_BND = self._place(x_BND, self.projection(name)(dense.values.to(x_BND.dtype)), dense.slots)
         if self.training:
             x_BND = x_BND + self._unused_parameters(inputs)
         place_BND = self.input_positions(inputs.positions) + self.input_streams[inputs.streams.clamp_min(0)]

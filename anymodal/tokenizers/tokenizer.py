@@ -173,7 +173,8 @@ class Tokenizer(nn.Module, ABC):
             raise ValueProblem(
                 f"this tokenizer reads {kind} of shape {expected}, not {x.dtype} of shape {tuple(x.shape)}."
             )
-        if config.labels and (outside := _range_outside(x, config.labels)):
+        checkable = not torch.compiler.is_compiling()  # an exported graph has no branches on values
+        if config.labels and checkable and (outside := _range_outside(x, config.labels)):
             raise ValueProblem(f"labels run from {outside}, but this tokenizer knows 0 to {config.labels - 1}.")
         if self._has_grid and (x.shape[-2] % self.stride or x.shape[-1] % self.stride):
             raise ValueProblem(

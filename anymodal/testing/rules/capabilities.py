@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from anymodal.modality import Modality
 from anymodal.testing.definition import RULES, rule
@@ -29,7 +30,7 @@ def truthful(subject: Subject) -> None:
         expect(isinstance(getattr(cls, flag), bool), f"{flag} is {getattr(cls, flag)!r:.40}, neither true nor false")
     for number in cls.exceptions:
         expect(number in RULES, f"exceptions names {number!r}, which is no rule")
-    for check in (_spelled, _drawn, _tokenizing, _pictured, _sized, _ranged, _shared, _tokens_of_itself):
+    for check in (_spelled, _drawn, _tokenizing, _tensors, _pictured, _sized, _ranged, _shared, _tokens_of_itself):
         check(subject)
 
 
@@ -68,6 +69,24 @@ def _tokenizing(subject: Subject) -> None:
             found = subject.tokenizing.parts(example.value)
             whole = isinstance(found, list) and all(isinstance(part, np.ndarray) for part in found)
             expect(whole, f"it has a tokenizer, and parts of {example} is no list of arrays for it to learn from")
+
+
+def _tensors(subject: Subject) -> None:
+    """What its grids are of tensors is what they are of values."""
+    modality = subject.tokenizing
+    grids = [stream for stream in modality.streams() if stream.input and stream.space.shape is not None]
+    if not subject.cls.reads_tensors or not subject.examples:
+        return
+    expect(grids, "it has stream_tensor, and none of its streams is a grid")
+    example = subject.examples[0]
+    tensor = torch.from_numpy(modality.preprocess(example.value))[None]
+    if tuple(tensor.shape[-2:]) != (modality.sizes[0],) * 2:
+        return  # of several sizes, preprocess gives the largest
+    main = min(grids, key=lambda stream: stream.space.length)
+    (wanted,) = modality.condition([example.value], [main.name])[main.name]
+    found = modality.stream_tensor(tensor, main.name)[0].detach().numpy()
+    alike = found.shape == wanted.shape and np.allclose(found, wanted, atol=1e-5)
+    expect(alike, f"stream_tensor gives other tokens of {main.name!r} than condition does, for {example}")
 
 
 def _pictured(subject: Subject) -> None:

@@ -1,0 +1,3 @@
+from .backbone import Backbone as Backbone
+from .backbone import FeatureInfo as FeatureInfo
+from .backbone import backbone as backbone
