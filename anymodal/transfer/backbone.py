@@ -39,9 +39,9 @@ class Backbone(nn.Module):
     """The encoder over grids of some modalities, for other networks to build on.
 
     A call takes the tensors that `preprocess` gives: of one modality (B, C, H, W), for class ids (B, H, W), or a dict
-    of them by name, which may leave modalities out. Tokens come in the order of `modalities`, registers before them. Maps
-    are those of the first modality, which read all others by attention. The blocks are those of the model, not copies;
-    ids of tokenizers are looked up and pass no gradient.
+    of them by name, which may leave modalities out. Tokens come in the order of `modalities`, registers before them.
+    Maps are those of the first modality, which read all others by attention. The blocks are those of the model, not
+    copies; ids of tokenizers are looked up and pass no gradient.
 
     num_features: the width D of all states.
     num_prefix_tokens: the registers R.
