@@ -143,8 +143,7 @@ def test_a_head_on_a_frozen_model_beats_the_same_on_pixels(tiny):
 
     backbone = am.backbone(tiny, "rgb", features_only=True, out_indices=1)
     with one_thread():
-        known = segmentation_accuracy(
-            backbone, backbone.feature_info.channels()[-1], backbone.feature_info.reduction()[-1]
-        )
+        channels, reduction = backbone.feature_info.channels()[-1], backbone.feature_info.reduction()[-1]
+        known = segmentation_accuracy(backbone, channels, reduction)
         pixels = segmentation_accuracy(Pixels(), 3 * 64, 8)
     assert known > pixels + 0.2
