@@ -62,5 +62,6 @@ from .training.teachers.run import train_teacher as train_teacher
 from .training.tokenizers.recipe import train_tokenizer as train_tokenizer
 from .transfer import Backbone as Backbone
 from .transfer import backbone as backbone
+from .transfer import probe as probe
 
 __version__: str

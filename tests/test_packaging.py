@@ -21,6 +21,7 @@ OTHER_EXTRAS = {
     "index",
     "label",
     "lora",
+    "probe",
     "quantizers",
     "ray",
     "testing",

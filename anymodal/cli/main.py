@@ -29,6 +29,7 @@ COMMANDS = {
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
     "models": ("anymodal.cli.models:models", "List the models that have a short name."),
     "plugin": ("anymodal.cli.plugin:plugin", "Make, check and list plugins."),
+    "probe": ("anymodal.cli.probe:probe", "Try what frozen features of a model know."),
     "recipes": ("anymodal.cli.recipes:recipes", "List and copy the configurations that come with anymodal."),
     "samples": ("anymodal.cli.samples:samples", "List and copy the photographs that come with anymodal."),
     "repeat": ("anymodal.cli.repeat:repeat", "Make again what `generate` saved, and compare."),

@@ -1,7 +1,12 @@
-"""Models as encoders of other networks.
+"""Models as encoders: a module for other networks, and probes of what frozen features know.
 
-backbone.py  the encoder as a module that reads tensors
-entries.py   from tensors of a modality to the tokens of the encoder
+They are resolved when first used, so that importing the package costs nothing.
+
+    backbone, entries     the encoder as a module, and how tensors become the tokens that it reads
+    probing, dense        probes of samples and of the cells of a grid
+    heads                 what learns from features
+    frozen                features that are computed once
+    class_folders         pictures in a folder for each class
 """
 
 import lazy_loader

@@ -1,0 +1,63 @@
+"""Tensors of a modality cut into the cells of a map, and put together again.
+
+Shapes: n samples, h x w cells, H x W pixels, C channels, p x q pixels of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from anymodal.errors import ConfigError
+
+
+@attrs.frozen(eq=False)
+class Cells:
+    """What each cell holds.
+
+    rows: (n, h, w, K): a class (K = 1), or all numbers (C * p * q) of the cell.
+    classes: how many classes there are; 0 for numbers.
+    channels: C.
+    size: (p, q), the pixels of a cell.
+    """
+
+    rows: np.ndarray
+    classes: int
+    channels: int
+    size: tuple[int, int]
+
+    def tensors(self, rows: np.ndarray) -> list[np.ndarray]:
+        """What `postprocess` reads of rows (n, h, w, K): (C, H, W), or scores (classes, H, W) that are 1 or 0."""
+        p, q = self.size
+        if self.classes:
+            labels = rows[..., 0].astype(np.int64).repeat(p, 1).repeat(q, 2)
+            return [np.moveaxis(np.eye(self.classes, dtype=np.float32)[each], -1, 0) for each in labels]
+        count, h, w, _ = rows.shape
+        pixels = rows.reshape(count, h, w, self.channels, p, q).transpose(0, 3, 1, 4, 2, 5)
+        return list(pixels.reshape(count, self.channels, h * p, w * q).astype(np.float32))
+
+
+def cells_of(tensors: Sequence[np.ndarray], grid: tuple[int, int], name: str) -> Cells:
+    """Tensors of one shape, (H, W) of class ids or (C, H, W) of numbers, cut into a grid of (h, w) cells.
+
+    Raises ConfigError where they are no such tensors, or pixels do not split into these cells.
+    """
+    whole = np.stack(tensors)
+    labels = whole.dtype.kind in "iu" and whole.ndim == 3
+    if not labels and (whole.ndim != 4 or whole.dtype.kind != "f"):
+        raise ConfigError(f"{name!r} is no grid of classes or numbers that cells could tell")
+    (height, width), (h, w) = whole.shape[-2:], grid
+    if height % h or width % w:
+        raise ConfigError(f"{name!r} of {height} x {width} pixels does not split into {h} x {w} cells")
+    p, q = height // h, width // w
+    channels = 1 if labels else whole.shape[1]
+    blocks = whole.reshape(len(whole), channels, h, p, w, q).transpose(0, 2, 4, 1, 3, 5).reshape(len(whole), h, w, -1)
+    if not labels:
+        return Cells(blocks.astype(np.float32), 0, channels, (p, q))
+    classes = int(whole.max()) + 1
+    counts = np.zeros((*blocks.shape[:3], classes), np.int32)
+    for k in range(blocks.shape[-1]):
+        np.add.at(counts, (*np.indices(blocks.shape[:3]), blocks[..., k].astype(np.int64)), 1)
+    return Cells(counts.argmax(-1)[..., None], classes, channels, (p, q))

@@ -1,0 +1,100 @@
+"""Features of many samples by a frozen model, computed once and kept in a file.
+
+Shapes: n samples, N tokens, D width, h x w cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from anymodal.errors import DataError, system_errors
+from anymodal.files import read_array, write_array
+from anymodal.outputs.run import fingerprint
+from anymodal.progress import task
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+
+BATCH = 32
+
+
+def frozen_features(
+    model: AnyModel,
+    samples: Sequence[Mapping[str, Any]],
+    *,
+    map_of: str | None = None,
+    pool: str | None = "mean",
+    layer: int = -1,
+    cache: Path | None = None,
+) -> np.ndarray:
+    """Features of samples, float32.
+
+    Args:
+        model: whose encoder reads them.
+        samples: accepted values by modality, the same modalities in each.
+        map_of: a grid of which every cell has a feature.
+        pool: 'mean' for one vector a sample; None for all tokens.
+        layer: after which block.
+        cache: a folder where they are kept, under a name made of what the encoder reads and of its weights, so that
+            a changed input or another model never meets old features.
+
+    Returns:
+        (n, h, w, D) of a map, (n, D) pooled, or (n, N, D), zero where a sample has fewer tokens than another.
+
+    Raises:
+        AnymodalError: a value cannot be read as tokens.
+        DataError: the cache cannot be read or written.
+    """
+    path = None
+    if cache is not None:
+        path = cache / f"{_key(model, samples, f'{map_of} {pool} {layer}')}.npy"
+        if path.is_file():
+            with system_errors(DataError, f"cannot read {path}"):
+                return read_array(path)
+    found = _computed(model, samples, map_of, pool, layer)
+    if path is not None:
+        with system_errors(DataError, f"cannot write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_array(found, path)
+    return found
+
+
+@torch.inference_mode()
+def _computed(
+    model: AnyModel, samples: Sequence[Mapping[str, Any]], map_of: str | None, pool: str | None, layer: int
+) -> np.ndarray:
+    parts = []
+    with task("features", len(samples)) as now:
+        for rows in _batches(samples):
+            pooling = None if map_of is not None else pool
+            features = model.features(rows, layers=[layer], pool=pooling)
+            states = features.map(map_of)[0] if map_of is not None else features.states[0]
+            if map_of is None and pooling is None:
+                states = states * features.attended[..., None]
+            parts.append(states.float().cpu().numpy())
+            now.advance(len(rows))
+    if map_of is not None or pool is not None:
+        return np.concatenate(parts)
+    most = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, [(0, 0), (0, most - part.shape[1]), (0, 0)]) for part in parts])
+
+
+def _batches(samples: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    for start in range(0, len(samples), BATCH):
+        yield list(samples[start : start + BATCH])
+
+
+def _key(model: AnyModel, samples: Sequence[Mapping[str, Any]], what: str) -> str:
+    """A name made of the weights, of all that the encoder reads, and of what is made of it."""
+    content = hashlib.sha256(f"{fingerprint(model.transformer)} {what}".encode())
+    for sample in samples:
+        for name, tokens in sorted(model.modalities.condition(sample).items()):
+            content.update(f"{name} {tokens.dtype} {tokens.shape}".encode())
+            content.update(np.ascontiguousarray(tokens).tobytes())
+    return content.hexdigest()[:32]

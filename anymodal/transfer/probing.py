@@ -1,0 +1,216 @@
+"""What frozen features know: a head on them, tried on samples that it did not learn from.
+
+Shapes: n samples, D width, h x w cells of a map, H x W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from anymodal.config.validators import integer
+from anymodal.errors import ConfigError, ValueProblem, brief
+from anymodal.modality import Modality
+from anymodal.plugins.guard import blame
+from anymodal.transfer.dense import Cells, cells_of
+from anymodal.transfer.frozen import frozen_features
+from anymodal.transfer.heads import HEADS, Head, Predict, require_sklearn
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+
+# Half the width of the 95 % interval of a mean, in standard errors, by degrees of freedom (Student's t).
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+Scores = dict[str, float]
+
+
+@attrs.frozen
+class Split:
+    """Numbers of the samples that a head learns from, and of those that it is tried on."""
+
+    learned: np.ndarray
+    held_out: np.ndarray
+
+
+@attrs.frozen
+class Probed:
+    """What came of a probe.
+
+    head: in words.
+    scores: of each split, by name.
+    constant: those of a head that always says the most frequent class, or the mean.
+    learned, held_out: how many samples of a split.
+    """
+
+    head: str
+    scores: Sequence[Mapping[str, float]]
+    constant: Sequence[Mapping[str, float]]
+    learned: int
+    held_out: int
+
+    def mean(self, score: str) -> float:
+        """The mean of a score over the splits."""
+        return float(np.mean([each[score] for each in self.scores]))
+
+    def interval(self, score: str) -> tuple[float, float] | None:
+        """The 95 % interval (Student's t) of its mean over splits, which share samples; None of a single split."""
+        values = [each[score] for each in self.scores]
+        if len(values) < 2:
+            return None
+        wide = T95[min(len(values) - 2, len(T95) - 1)] * float(np.std(values, ddof=1)) / len(values) ** 0.5
+        return self.mean(score) - wide, self.mean(score) + wide
+
+
+def probe(
+    model: AnyModel,
+    samples: Sequence[Mapping[str, Any]],
+    labels: Sequence[Any] | None = None,
+    *,
+    to: str | None = None,
+    head: str | Head = "linear",
+    splits: Sequence[Split] | None = None,
+    held_out: float = 0.25,
+    seeds: int = 3,
+    layer: int = -1,
+    cache: str | Path | None = None,
+) -> Probed:
+    """Try what a head on frozen features learns: classes of samples, or a grid such as depth or a class map.
+
+    Args:
+        model: whose encoder gives the features.
+        samples: plain values by modality, the same modalities in each.
+        labels: the class of each sample. Leave them out with `to`.
+        to: the modality of `samples` that is to be read off the features of the others: each cell of the map of the
+            first of these that is a grid tells its pixels. Label maps give the most frequent class of a cell.
+        head: 'linear', 'knn', 'attentive' (classes of samples alone), or another one of `HEADS`, with its options.
+        splits: which samples are learned from and tried on; by default `seeds` random ones.
+        held_out: the share of the samples, in (0, 1), that random splits try.
+        seeds: how many random splits there are.
+        layer: the features after this block of the encoder, from 0, or from -1 backwards.
+        cache: a folder where features are kept; see `frozen_features`.
+
+    Returns:
+        Accuracy, and the mean of the classes' accuracies, or what the modality scores by.
+
+    Raises:
+        ConfigError: what is asked for cannot be, or scikit-learn is missing.
+        AnymodalError: a value cannot be read.
+    """
+    chosen = HEADS(head)
+    require_sklearn()
+    names = _inputs(samples, labels, to)
+    values = [model.accept(sample) for sample in samples]
+    given = [{name: value[name] for name in names} for value in values]
+    parts = list(splits) if splits is not None else _random_splits(len(samples), held_out, integer(seeds))
+    where = Path(cache) if cache is not None else None
+    if to is not None:
+        if chosen.reads != "vectors":
+            raise ConfigError(f"the head {chosen.name!r} reads all tokens of a sample: {to!r} needs one of cells")
+        modality, grid = model.modalities[to], _grid(model, names)
+        features = frozen_features(model, given, map_of=grid, layer=layer, cache=where)
+        with blame(modality, "preprocess"):
+            cells = cells_of([modality.preprocess(value[to]) for value in values], features.shape[1:3], to)
+        tried = _Grids(modality, features, cells, [value[to] for value in values])
+        results = [tried.scores(chosen, split, seed) for seed, split in enumerate(parts)]
+    else:
+        assert labels is not None
+        pool = "mean" if chosen.reads == "vectors" else None
+        features = frozen_features(model, given, pool=pool, layer=layer, cache=where)
+        results = [_class_scores(chosen, features, labels, split, seed) for seed, split in enumerate(parts)]
+    scores, constant = zip(*results, strict=True)
+    return Probed(str(chosen.name), scores, constant, len(parts[0].learned), len(parts[0].held_out))
+
+
+def _inputs(samples: Sequence[Mapping[str, Any]], labels: Sequence[Any] | None, to: str | None) -> list[str]:
+    """The modalities that features are made from. Raises ConfigError for samples that do not fit together."""
+    if (labels is None) == (to is None):
+        raise ConfigError("a probe learns labels or a modality: give one of labels and to")
+    if len(samples) < 4:
+        raise ConfigError(f"a probe needs four samples at least, got {len(samples)}")
+    if labels is not None and len(labels) != len(samples):
+        raise ConfigError(f"there are {len(labels)} labels for {len(samples)} samples")
+    names = list(samples[0])
+    for number, sample in enumerate(samples):
+        if set(sample) != set(names):
+            raise ConfigError(f"sample {number} has {', '.join(sample) or 'nothing'}, the first one {', '.join(names)}")
+    if to is not None and to not in names:
+        raise ConfigError(f"the samples have no {to!r} to learn from; they have {', '.join(names)}")
+    left = [name for name in names if name != to]
+    if not left:
+        raise ConfigError("the samples have nothing to make features from")
+    return left
+
+
+def _random_splits(count: int, held_out: float, seeds: int) -> list[Split]:
+    if not 0 < held_out < 1 or seeds < 1:
+        raise ConfigError(f"held_out is between 0 and 1 and seeds is 1 or more, got {brief(held_out)} and {seeds}")
+    tried = min(max(round(count * held_out), 1), count - 2)
+    orders = [np.random.default_rng(seed).permutation(count) for seed in range(seeds)]
+    return [Split(np.sort(order[tried:]), np.sort(order[:tried])) for order in orders]
+
+
+def _grid(model: AnyModel, names: Sequence[str]) -> str:
+    """The first input that is read as a grid. Raises ConfigError."""
+    streams = [stream for name in names for stream in model.modalities.input_streams(name)]
+    for stream in streams:
+        if model.modalities.layout[stream].space.shape is not None:
+            return stream
+    raise ConfigError(f"none of {', '.join(names)} is a grid, whose cells could tell pixels")
+
+
+def _class_scores(
+    head: Head, features: np.ndarray, labels: Sequence[Any], split: Split, seed: int
+) -> tuple[Scores, Scores]:
+    names, ids = np.unique(np.asarray(labels), return_inverse=True)
+    known = ids[split.learned]
+    if len(np.unique(known)) < 2:
+        raise ConfigError(f"a probe tells classes apart: all samples that it learns from are {str(names[known[0]])!r:.80}")
+    predict = head.classes(features[split.learned], known, split.learned, seed)
+    truth = ids[split.held_out]
+    most = np.bincount(known).argmax()
+    return _accuracies(predict(features[split.held_out]), truth), _accuracies(np.full(len(truth), most), truth)
+
+
+def _accuracies(predicted: np.ndarray, truth: np.ndarray) -> Scores:
+    right = predicted == truth
+    each = [right[truth == label].mean() for label in np.unique(truth)]
+    return {"accuracy": float(right.mean()), "mean class accuracy": float(np.mean(each))}
+
+
+@attrs.frozen(eq=False)
+class _Grids:
+    """Grids that are read off maps: the features (n, h, w, D), and the values as cells and as they are."""
+
+    modality: Modality
+    features: np.ndarray
+    cells: Cells
+    truths: Sequence[Any]
+
+    def scores(self, head: Head, split: Split, seed: int) -> tuple[Scores, Scores]:
+        """The scores of a head that learns each cell on its own, and of the constant one."""
+        rows = self.features[split.learned].reshape(-1, self.features.shape[-1])
+        targets = self.cells.rows[split.learned].reshape(len(rows), -1)
+        groups = np.repeat(split.learned, len(rows) // len(split.learned))
+        if self.cells.classes:
+            labels = targets[:, 0].astype(np.int64)
+            predict = head.classes(rows, labels, groups, seed)
+            usual = np.array([np.bincount(labels).argmax()])
+        else:
+            predict, usual = head.numbers(rows, targets, groups, seed), targets.mean(0)
+        more = self.features[split.held_out].reshape(-1, self.features.shape[-1])
+        constant: Predict = lambda x: np.broadcast_to(usual, (len(x), len(usual)))  # noqa: E731
+        return self._scored(predict, more, split), self._scored(constant, more, split)
+
+    def _scored(self, predict: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, split: Split) -> Scores:
+        tensors = self.cells.tensors(predict(rows).reshape(len(split.held_out), *self.cells.rows.shape[1:]))
+        with blame(self.modality, "postprocess"):
+            values = [self.modality.postprocess(tensor) for tensor in tensors]
+        with blame(self.modality, "score"):
+            found = self.modality.score(values, [self.truths[number] for number in split.held_out])
+        if not all(np.isfinite(value) for value in found.values()):
+            raise ValueProblem(f"{self.modality.name} has scores that are not finite: {brief(found)}")
+        return {name: float(value) for name, value in found.items()}
