@@ -16,6 +16,7 @@ from anymodal.errors import DataError, ValueProblem
 from anymodal.retrieval.record import ShardRecord
 
 VECTORS, NAMES = "vectors", "names"
+PART = 4096  # vectors that are in float64 at once
 Column = Sequence[str] | np.ndarray
 
 
@@ -132,9 +133,12 @@ def unit(vectors: np.ndarray, what: str = "vectors") -> np.ndarray:
     given = np.asarray(vectors)
     if given.dtype.kind not in "fiu" or given.ndim != 2:
         raise ValueProblem(f"{what} are numbers of shape (rows, channels), not {given.dtype} of shape {given.shape}")
-    numbers = given.astype(np.float64)
-    lengths = np.linalg.norm(numbers, axis=1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
-    if bad.size:
-        raise ValueProblem(f"{what}: number {bad[0]} has no direction: it is zero, or not finite")
-    return (numbers / lengths).astype(np.float32)
+    whole = np.empty(given.shape, np.float32)
+    for start in range(0, len(given), PART):
+        numbers = given[start : start + PART].astype(np.float64)
+        lengths = np.linalg.norm(numbers, axis=1, keepdims=True)
+        bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
+        if bad.size:
+            raise ValueProblem(f"{what}: number {start + bad[0]} has no direction: it is zero, or not finite")
+        whole[start : start + PART] = numbers / lengths
+    return whole

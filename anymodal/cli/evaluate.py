@@ -1,0 +1,104 @@
+"""`anymodal eval`: what a model scores at a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
+from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options
+from anymodal.cli.output import Output, with_output
+from anymodal.errors import DataError, GenerationError
+
+
+def list_tasks(output: Output) -> None:
+    """Print the tasks with what they need."""
+    from anymodal.evaluation.tasks import TASKS
+
+    known = [TASKS[name] for name in TASKS]
+    rows = [[name, cls.description, cls.layout] for name, cls in zip(TASKS, known, strict=True)]
+    output.table(["task", "what", "data"], rows)
+    output.data({"tasks": [dict(zip(("task", "what", "data"), row, strict=True)) for row in rows]})
+
+
+@click.command("eval")
+@click.argument("task", required=False)
+@click.option("--list", "lists", is_flag=True, help="List the tasks.")
+@click.option("--data", type=click.Path(path_type=Path), help="The folder of the data set, as it was published.")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder for report.json, report.md and sheet.png.")
+@click.option("--from", "inputs", metavar="NAMES", help="Generate from these modalities.  [default: those of the task]")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first samples.")
+@click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Samples generated together.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help=f"A sampling option of the target: {', '.join(SAMPLING_HELP)}.",
+)
+@load_options
+@with_output
+def evaluate(
+    output: Output,
+    task: str | None,
+    lists: bool,
+    data: Path | None,
+    inputs: str | None,
+    settings: tuple[str, ...],
+    model: str,
+    load: dict[str, Any],
+    out: Path | None,
+    **how: Any,
+) -> None:
+    """Score a model at TASK, beside what its tokenizer alone reaches, a constant, and shuffled truths.
+
+    The same command goes on with an interrupted run. Samples that cannot be used are counted and named.
+
+    \b
+    anymodal eval --list
+    anymodal eval diode_depth --data diode --model EPFL-VILAB/4M-21_B --out diode-depth
+    anymodal eval semseg --data scenes --model tiny --limit 100
+    """
+    if lists:
+        list_tasks(output)
+        return
+    if task is None or data is None:
+        raise click.UsageError("give a task and --data; --list lists the tasks", click.get_current_context())
+    from anymodal.cli.model_options import own_options
+    from anymodal.evaluation.tasks import TASKS
+
+    check_device(load.get("device"))
+    chosen = TASKS({"name": task, "inputs": tuple(comma_separated(inputs))} if inputs else task)
+    sampling: Any = own_options(tuple(f"target.{each}" for each in settings)).get("target", {})
+    check_sampling(sampling)
+    known = Known.of(model, load.get("revision"), load.get("modalities"))
+    for name in (*chosen.inputs, chosen.target):
+        known.check(name)
+    if chosen.target in chosen.inputs:
+        raise GenerationError(f"{chosen.target!r} is both an input and the target")
+    if not data.is_dir():
+        raise DataError(f"no such folder: {data}")
+    if out is not None:
+        check_folder(out)
+    from anymodal.anymodel import load as load_model
+    from anymodal.evaluation.run import evaluate as run
+
+    found = run(chosen, data, load_model(model, **load), out=out, **how, **sampling)
+    columns = list(found.scores)
+    names = list(dict.fromkeys(name for each in found.scores.values() for name in each))
+    cells = [[name, *(_cell(found.scores[column].get(name)) for column in columns)] for name in names]
+    output.table(["score", *columns], cells)
+    for note in found.notes:
+        output.note(note)
+    for each in found.problems:
+        output.note(f"left out: {each.count} samples, {each.kind}, such as {each.examples[0]}")
+    output.data({**found.as_json(), **({"out": str(out)} if out else {})})
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

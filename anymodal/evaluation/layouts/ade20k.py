@@ -1,0 +1,61 @@
+"""ADE20K as of its challenge (Zhou et al. 2017): `images/validation/*.jpg`, `annotations/validation/*.png`.
+
+An annotation is an 8-bit PNG in which 0 is none of the classes and k is the class k of `objectInfo150.txt`, from 1 on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from anymodal.errors import DataError, ValueProblem
+from anymodal.evaluation.layouts.base import NONE, FileSamples, Sample, class_table, listed, lost_note, photograph
+from anymodal.families.picture_files import read_picture
+from anymodal.files import read_text
+
+INFO = "objectInfo150.txt"
+
+
+class Ade20k(FileSamples):
+    """Classes by their names in the numbering of a model; pixels of classes that it does not have are 255."""
+
+    layout = "images/validation/*.jpg, annotations/validation/*.png and objectInfo150.txt"
+
+    def __init__(self, root: Path, known: tuple[str, ...]) -> None:
+        super().__init__(root, listed(root, "images/validation/*.jpg"))
+        names = class_names(root / INFO)
+        found, lost = class_table(names, known)
+        if not found:
+            raise DataError(
+                f"none of the classes of {root / INFO} is one of the model's, such as {', '.join(known[:3])}"
+            )
+        self.notes = lost_note(lost, len(names))
+        self.stated = len(names)
+        self.table = np.full(256, NONE, np.uint8)
+        for number, own in found.items():
+            self.table[number] = own
+
+    def read(self, number: int) -> Sample:
+        name = self.files[number]
+        picture = photograph(self.root / name)
+        path = self.root / "annotations/validation" / f"{Path(name).stem}.png"
+        labels = read_picture(path)
+        ids = np.asarray(labels)
+        if labels.mode not in ("L", "P") or ids.shape != picture.shape[:2]:
+            raise ValueProblem(
+                f"{path} is a picture {ids.shape} of mode {labels.mode}, not of 8 bits and {picture.shape[:2]}"
+            )
+        if ids.max(initial=0) > self.stated:
+            raise ValueProblem(f"{path} has the class {ids.max()}, and {INFO} has {self.stated}")
+        return Sample({"rgb": picture}, self.table[ids])
+
+
+def class_names(path: Path) -> dict[int, list[str]]:
+    """The names of each class by its number, from a table with tabs between. Raises DataError."""
+    try:
+        lines = read_text(path).splitlines()
+        rows = [line.split("\t") for line in lines[1:] if line.strip()]
+        return {int(row[0]): [name.strip() for name in row[-1].split(",")] for row in rows}
+    except (ValueProblem, ValueError, IndexError) as error:
+        raise DataError(f"{path} is no table of classes: {error!s:.200}") from None

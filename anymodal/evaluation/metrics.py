@@ -1,0 +1,82 @@
+"""Metrics that accumulate: one sample after the other, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from anymodal.modality import Modality
+
+
+class Metric(ABC):
+    """Takes in predictions with their truths, and says in the end how good they are."""
+
+    @abstractmethod
+    def update(self, prediction: Any, truth: Any) -> float | None:
+        """Take in one sample; returns a score of its own, by which pictures are chosen, None if its truth says nothing.
+
+        Higher is better.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """The scores of all samples so far, by name; none of them where no truth said anything."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What was accumulated, as JSON can hold it."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
+
+@attrs.define
+class Means:
+    """Means of numbers by name: `sums` and `counts`."""
+
+    sums: dict[str, float] = attrs.field(factory=dict)
+    counts: dict[str, int] = attrs.field(factory=dict)
+
+    def add(self, name: str, value: float, count: int = 1) -> None:
+        """Add a sum of `count` numbers."""
+        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.counts[name] = self.counts.get(name, 0) + count
+
+    def __getitem__(self, name: str) -> float:
+        return self.sums[name] / self.counts[name]
+
+    def __iter__(self) -> Any:
+        return iter(name for name, count in self.counts.items() if count)
+
+    def state(self) -> dict[str, Any]:
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Means:
+        return cls(dict(state["sums"]), dict(state["counts"]))
+
+
+class SampleMean(Metric):
+    """The scores of a modality's own `score`, one sample at a time, averaged over the samples."""
+
+    def __init__(self, modality: Modality) -> None:
+        self.modality, self.means = modality, Means()
+
+    def update(self, prediction: Any, truth: Any) -> float | None:
+        scores = self.modality.score([prediction], [truth])
+        for name, value in scores.items():
+            self.means.add(name, value)
+        return next(iter(scores.values()), None)
+
+    def compute(self) -> dict[str, float]:
+        return {name: self.means[name] for name in self.means}
+
+    def state(self) -> dict[str, Any]:
+        return self.means.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.means = Means.of(state)

@@ -1,0 +1,258 @@
+"""Published data sets, each in a miniature of exactly its layout: types, axes, units, ignored labels, ids in colors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from anymodal_semseg import Semseg
+from PIL import Image
+from scipy.io import savemat
+
+from anymodal.errors import ConfigError, DataError, ValueProblem
+from anymodal.evaluation.layouts.ade20k import Ade20k
+from anymodal.evaluation.layouts.coco import CocoCaptions, CocoPanoptic
+from anymodal.evaluation.layouts.diode import DiodeDepth, DiodeNormal
+from anymodal.evaluation.layouts.nyu import NyuDepth
+
+RNG = np.random.default_rng(0)
+CLASSES = Semseg.classes
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return RNG.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def save(array: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        Image.fromarray(array).save(path)
+
+
+# DIODE.
+
+
+@pytest.fixture
+def diode(tmp_path: Path) -> Path:
+    for scan, stem in (("indoors/scene_00019/scan_00183", "00019_00183_indoors_000_010"),
+                       ("outdoor/scene_00022/scan_00193", "00022_00193_outdoor_000_000")):  # fmt: skip
+        base = tmp_path / "val" / scan / stem
+        save(picture(6, 8), base.with_name(f"{stem}.png"))
+        depth = np.arange(48, dtype=np.float32).reshape(6, 8, 1)
+        save(depth, base.with_name(f"{stem}_depth.npy"))
+        mask = np.ones((6, 8))
+        mask[:, :2] = 0
+        save(mask, base.with_name(f"{stem}_depth_mask.npy"))
+        normal = np.zeros((6, 8, 3))
+        normal[1:] = (0.6, 0, 0.8)
+        save(normal, base.with_name(f"{stem}_normal.npy"))
+    return tmp_path
+
+
+def test_diode_depth_is_in_meters_and_masked(diode):
+    for root in (diode, diode / "val"):
+        samples = DiodeDepth(root)
+        assert len(samples) == 2 and samples.name(0).endswith("00019_00183_indoors_000_010.png")
+        sample = samples.read(1)
+        expected = np.arange(48, dtype=np.float32).reshape(6, 8)
+        expected[:, :2] = 0
+        assert sample.truth.dtype == np.float32 and np.array_equal(sample.truth, expected)
+        assert sample.inputs["rgb"].shape == (6, 8, 3)
+
+
+def test_diode_normals_have_signs(diode):
+    assert np.allclose(DiodeNormal(diode).read(0).truth[1:], (0.6, 0, 0.8))
+    assert np.allclose(DiodeNormal(diode, (-1, 1, -1)).read(0).truth[1:], (-0.6, 0, -0.8))
+    assert not DiodeNormal(diode).read(0).truth[0].any()
+    with pytest.raises(ConfigError, match="three signs"):
+        DiodeNormal(diode, (1, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda depth, mask: depth.unlink(), "no such file"),
+        (lambda depth, mask: depth.write_bytes(b"\x93NUMPY"), "not a numeric .npy"),
+        (lambda depth, mask: np.save(depth, np.ones((8, 6, 1), np.float32)), "not of shape"),
+        (lambda depth, mask: np.save(depth, np.ones((6, 8, 1), np.uint16)), "holds uint16"),
+        (lambda depth, mask: np.save(mask, np.zeros((6, 8))), "no valid depth"),
+        (lambda depth, mask: np.save(depth, np.full((6, 8, 1), np.nan, np.float32)), "no valid depth"),
+    ],
+)
+def test_diode_files_that_cannot_be_used_are_named(diode, change, said):
+    (depth,) = diode.glob("val/indoors/*/*/*_depth.npy")
+    change(depth, depth.with_name(depth.name.replace("depth", "depth_mask")))
+    samples = DiodeDepth(diode)
+    with pytest.raises(ValueProblem, match=said):
+        samples.read(0)
+    assert samples.read(1).truth.any()
+
+
+# NYUv2.
+
+
+@pytest.fixture
+def nyu(tmp_path: Path) -> Path:
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "w") as file:  # as h5py sees what MATLAB wrote
+        images = np.zeros((3, 3, 640, 480), np.uint8)
+        images[1, 0, 100, 50] = 200  # red, column 100, row 50
+        depths = np.full((3, 640, 480), 2.5, np.float32)
+        depths[1, 100, 50] = 7
+        file["images"], file["depths"] = images, depths
+    savemat(tmp_path / "splits.mat", {"testNdxs": np.array([[2], [3]]), "trainNdxs": np.array([[1]])})
+    return tmp_path
+
+
+def test_nyu_has_its_axes_reversed_and_numbers_from_one(nyu):
+    samples = NyuDepth(nyu)
+    assert [samples.name(k) for k in range(len(samples))] == ["0002", "0003"]
+    sample = samples.read(0)
+    assert sample.inputs["rgb"].shape == (480, 640, 3) and sample.inputs["rgb"][50, 100].tolist() == [200, 0, 0]
+    assert sample.truth[50, 100] == 7 and sample.truth[300, 300] == 2.5
+    rows, columns = np.nonzero(sample.truth)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (45, 470, 41, 600)  # the crop of Eigen et al.
+
+
+def test_nyu_files_that_do_not_fit_are_refused(nyu):
+    savemat(nyu / "splits.mat", {"testNdxs": np.array([[4]])})
+    with pytest.raises(DataError, match="names the pictures 4 to 4 of 3"):
+        NyuDepth(nyu)
+    (nyu / "splits.mat").write_bytes(b"no matrix")
+    with pytest.raises(DataError, match="no testNdxs"):
+        NyuDepth(nyu)
+    (nyu / "splits.mat").unlink()
+    with pytest.raises(DataError, match=r"has no splits\.mat"):
+        NyuDepth(nyu)
+    (nyu / "nyu_depth_v2_labeled.mat").write_bytes(b"no matrix")
+    savemat(nyu / "splits.mat", {"testNdxs": np.array([[1]])})
+    with pytest.raises(DataError, match="cannot be read"):
+        NyuDepth(nyu)
+
+
+# ADE20K.
+
+
+@pytest.fixture
+def ade(tmp_path: Path) -> Path:
+    root = tmp_path / "ADEChallengeData2016"
+    save(picture(4, 5), root / "images/validation/ADE_val_00000001.jpg")
+    labels = np.zeros((4, 5), np.uint8)
+    labels[1], labels[2], labels[3] = 1, 2, 3
+    save(labels, root / "annotations/validation/ADE_val_00000001.png")
+    lines = [
+        "Idx\tRatio\tTrain\tVal\tStuff\tName",
+        "1\t0.15\t11664\t1172\t1\twall",
+        "2\t0.1\t6046\t612\t1\tperson, someone",
+        "3\t0.08\t8265\t796\t1\tautomobile, car",
+    ]
+    (root / "objectInfo150.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_ade_counts_from_one_and_goes_by_names(ade):
+    samples = Ade20k(ade, CLASSES)
+    truth = samples.read(0).truth
+    expected = [255, 255, CLASSES.index("person"), CLASSES.index("car")]
+    assert truth.dtype == np.uint8 and [set(row.tolist()) for row in truth] == [{value} for value in expected]
+    assert samples.notes == ["1 of 3 classes are none of the model's, and their pixels are left out: wall"]
+
+
+def test_ade_labels_that_cannot_be_right_are_named(ade):
+    path = ade / "annotations/validation/ADE_val_00000001.png"
+    save(np.full((4, 5), 9, np.uint8), path)
+    with pytest.raises(ValueProblem, match="class 9"):
+        Ade20k(ade, CLASSES).read(0)
+    save(np.zeros((5, 4), np.uint8), path)
+    with pytest.raises(ValueProblem, match="not of 8 bits"):
+        Ade20k(ade, CLASSES).read(0)
+    with pytest.raises(DataError, match="none of the classes"):
+        Ade20k(ade, ("zebra",))
+    (ade / "objectInfo150.txt").write_text("Idx\tName\nx\twall\n")
+    with pytest.raises(DataError, match="no table of classes"):
+        Ade20k(ade, CLASSES)
+
+
+# COCO.
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    save(picture(4, 6), tmp_path / "val2017/000000000139.jpg")
+    ids = np.zeros((4, 6), np.int64)
+    ids[0], ids[1], ids[2, :3] = 3_226_956, 70_000, 255  # red first: R + 256 G + 65536 B
+    colors = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+    save(colors, tmp_path / "annotations/panoptic_val2017/000000000139.png")
+    named = {1: "person", 90: "toothbrush", 199: "wall-other-merged", 500: "unicorn"}
+    categories = [{"id": number, "name": name, "isthing": int(number < 100)} for number, name in named.items()]
+    given = [(3_226_956, 199, 0), (70_000, 90, 1), (255, 500, 0)]
+    segments = [{"id": number, "category_id": category, "iscrowd": crowd} for number, category, crowd in given]
+    images = [{"id": 139, "file_name": "000000000139.jpg", "height": 4, "width": 6}]
+    panoptic = {"image_id": 139, "file_name": "000000000139.png", "segments_info": segments}
+    write(tmp_path / "annotations/panoptic_val2017.json", images=images, annotations=[panoptic], categories=categories)
+    captions = [{"image_id": 139, "id": k, "caption": text} for k, text in enumerate(["A room.", "A wall\n"])]
+    write(tmp_path / "annotations/captions_val2017.json", images=images, annotations=captions)
+    return tmp_path
+
+
+def write(path: Path, **content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def test_coco_ids_lie_in_three_colors_and_categories_have_gaps(coco):
+    samples = CocoPanoptic(coco, CLASSES)
+    truth = samples.read(0).truth
+    assert set(truth[0].tolist()) == {CLASSES.index("wall-other-merged")}
+    assert set(truth[1].tolist()) == {CLASSES.index("toothbrush")}  # a crowd has a class like all others
+    assert set(truth[2:].ravel().tolist()) == {255} and "unicorn" in samples.notes[0]
+    (coco / "annotations/panoptic_val2017").rename(coco / "panoptic_val2017")  # where the archive is unpacked to
+    assert np.array_equal(CocoPanoptic(coco, CLASSES).read(0).truth, truth)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: row["segments_info"].pop(0), "of which segments_info says nothing"),
+        (lambda row: row["segments_info"][0].update(category_id=7), "of no category"),
+        (lambda row: row["segments_info"].append(3), "of no category"),
+        (lambda row: row.update(image_id=140), "is not among those"),
+        (lambda row: row.update(file_name="../139.png"), "is no name of a file"),
+        (lambda row: row.update(file_name="140.png"), "no such file"),
+    ],
+)
+def test_coco_annotations_that_do_not_fit_are_named(coco, change, said):
+    path = coco / "annotations/panoptic_val2017.json"
+    raw = json.loads(path.read_text())
+    change(raw["annotations"][0])
+    path.write_text(json.dumps(raw))
+    samples = CocoPanoptic(coco, CLASSES)
+    with pytest.raises(ValueProblem, match=said):
+        samples.read(0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"images": [], "annotations": [3], "categories": []}', '{"categories": {}}']
+)
+def test_coco_files_that_are_none_are_refused(coco, text):
+    (coco / "annotations/panoptic_val2017.json").write_text(text)
+    (coco / "annotations/captions_val2017.json").write_text(text)
+    for make in (lambda: CocoPanoptic(coco, CLASSES), lambda: CocoCaptions(coco)):
+        with pytest.raises(DataError, match="_val2017"):
+            make()
+
+
+def test_coco_pictures_have_several_captions(coco):
+    samples = CocoCaptions(coco)
+    assert len(samples) == 1 and samples.read(0).truth == ["A room.", "A wall\n"]
+
+
+@pytest.mark.parametrize("make", [DiodeDepth, DiodeNormal, lambda root: Ade20k(root, CLASSES), CocoCaptions, NyuDepth])
+def test_an_empty_folder_is_no_data_set(tmp_path, make):
+    for root in (tmp_path, tmp_path / "nosuch"):
+        with pytest.raises(DataError):
+            make(root)
