@@ -82,7 +82,7 @@ def works(batches: MaskedBatches) -> dict[str, Callable[[int], object]]:
 
     def budgets(step: int) -> None:
         for sample, rng in zip(samples, rngs, strict=True):
-            masker.budgets(sample, masker.concentrations(component[step % 64], rng), component[step % 64], rng)
+            masker.budgets(sample, *masker.concentrations(component[step % 64], rng), component[step % 64], rng)
 
     def mask(step: int) -> None:
         for sample, rng in zip(samples, rngs, strict=True):

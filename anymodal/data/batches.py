@@ -12,8 +12,10 @@ from anymodal.data.mixture import Mixture
 from anymodal.data.order import Generators, Share, generator
 from anymodal.data.replacing import Replacing
 from anymodal.data.sources.base import Source
-from anymodal.masking import Masker
+from anymodal.masking import Concentrations, Masker
 from anymodal.tokens import Packed, collate
+
+DRAWN = 8  # rows whose first draws of budgets are made in one call
 
 
 @attrs.frozen(eq=False)
@@ -68,7 +70,8 @@ class MaskedBatches:
         share.check(batch_size)
         self.entries, self.mixture, self.seed = list(entries), mixture, seed
         self.batch_size, self.share = batch_size, share
-        self._numbers = Generators(seed, "row")
+        self._numbers, self._budgets = Generators(seed, "row"), Generators(seed, "budgets")
+        self._ahead: tuple[tuple[int, ...], list[Concentrations]] = (), []
         self.layout = self.entries[0].masker.layout
         self._replacing = [
             Replacing(each.path, len(each.source), each.source.describe, f"{each.path} has no samples")
@@ -80,6 +83,7 @@ class MaskedBatches:
         step, part = divmod(n, self.share.parts)
         components = [self._component(entry, k, step, component) for k, entry in enumerate(self.entries)]
         problems: list[str] = []
+        self._ahead = (), []  # whose draws are used up
         packed = [self._row(step, row, components, problems) for row in self.share.rows(self.batch_size, part)]
         return Batch(collate(packed, self.layout), tuple(problems))
 
@@ -99,8 +103,20 @@ class MaskedBatches:
 
         def read(index: int, rng: np.random.Generator) -> Packed:
             sample = entry.source.sample(index, rng)
-            return entry.masker(sample, rng, entry.masker.fitting(sample, components[dataset], rng))
+            which = entry.masker.fitting(sample, components[dataset], rng)
+            drawn = self._concentrations(dataset, which, step, row) if which == components[dataset] else None
+            return entry.masker(sample, rng, which, drawn and drawn.continued(rng))
 
         return self._replacing[dataset].read(
             read, entry.order(rank), lambda failed: self._numbers(step, row, failed), problems
         )
+
+    def _concentrations(self, dataset: int, component: int, step: int, row: int) -> Concentrations:
+        """The draws of budgets of a row, which depend on neither the share of the batch nor the rows before."""
+        entry = self.entries[dataset]
+        block, number = divmod(row, DRAWN)
+        key = (dataset if entry.own else -1, component, step, block)
+        if key != self._ahead[0]:
+            rng = self._budgets(step, block, key[0] + 1)
+            self._ahead = key, entry.masker.concentrations(component, rng, DRAWN)
+        return self._ahead[1][number]

@@ -56,6 +56,31 @@ class Shuffled:
     def _permutation(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_epoch": -1, "_order": np.empty(0, np.int64)}  # as large as the dataset
+
+
+class ShuffledShards(Shuffled):
+    """An endless order in which samples of up to `opened` shards are mixed with one another, shards in a new order each
+    epoch: whoever keeps so many shards open opens each of them once an epoch.
+
+    `sizes` are the numbers of samples of the shards.
+    """
+
+    def __init__(self, sizes: Sequence[int], opened: int, seed: int) -> None:
+        super().__init__(sum(sizes), seed)
+        self._sizes, self._opened = np.asarray(sizes), opened
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if len(self._sizes) <= self._opened:
+            return super()._permutation(epoch)
+        rng = generator(self.seed, "shards", epoch)
+        ends = self._sizes.cumsum()
+        samples = [np.arange(end - size, end) for size, end in zip(self._sizes, ends, strict=True)]
+        shards = rng.permutation(len(samples))
+        parts = [shards[k : k + self._opened] for k in range(0, len(shards), self._opened)]
+        return np.concatenate([rng.permutation(np.concatenate([samples[k] for k in part])) for part in parts])
+
 
 class ShuffledRuns(Shuffled):
     """An endless order in which runs of up to `run` neighbors of a shard stay together.

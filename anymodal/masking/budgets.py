@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 SMALLEST_ALPHA = 1e-9
+ROWS = 12  # that are drawn at once: a split takes one, and one for each token that rounding leaves
 
 
 class Alphas:
@@ -19,8 +20,6 @@ class Alphas:
         self.values = values
         self.positive: list[int] = (values > 0).nonzero()[0].tolist()
         self.column = dict(zip(self.positive, range(len(self.positive)), strict=True))
-        # A split takes one row, and one for each token that rounding leaves: half of the streams, or fewer.
-        self.rows = 12
 
     def weights(self, streams: Sequence[int]) -> np.ndarray:
         """How likely each of some streams is to get everything if concentrations are so small that one gets it."""
@@ -36,29 +35,35 @@ class Gammas:
     """
 
     def __init__(self, alphas: Alphas, rng: np.random.Generator, rows: Iterable[Sequence[float]] = ()) -> None:
-        self.alphas, self._rng = alphas, rng
+        self.alphas, self.rng = alphas, rng
         self._rows: Iterator[Sequence[float]] = iter(rows)
 
     @classmethod
-    def pair(cls, first: Alphas, second: Alphas, rng: np.random.Generator) -> tuple[Gammas, Gammas]:
-        """Draws of two sets of concentrations, whose first rows are drawn in one call: most of the time is its start."""
-        count = len(first.positive)
+    def pairs(cls, first: Alphas, second: Alphas, rng: np.random.Generator, count: int) -> list[tuple[Gammas, Gammas]]:
+        """Draws of two sets of concentrations for `count` samples; all first rows are drawn in one call.
+
+        Most of the time of such a call is its start.
+        """
+        columns = len(first.positive)
         both = np.concatenate([first.values[first.positive], second.values[second.positive]])
-        rows = rng.standard_gamma(both, (max(first.rows, second.rows), len(both))).tolist()
-        return cls(first, rng, [row[:count] for row in rows]), cls(second, rng, [row[count:] for row in rows])
+        drawn = rng.standard_gamma(both, (count, ROWS, len(both))).tolist()
+        return [
+            (cls(first, rng, [row[:columns] for row in rows]), cls(second, rng, [row[columns:] for row in rows]))
+            for rows in drawn
+        ]
 
     def row(self, streams: Sequence[int]) -> list[float]:
         """Draws for the given streams, at least one of them positive."""
         row = next(self._rows, None)
         if row is None:
             alpha = self.alphas.values[self.alphas.positive]
-            self._rows = iter(self._rng.standard_gamma(alpha, (self.alphas.rows, len(alpha))).tolist())
+            self._rows = iter(self.rng.standard_gamma(alpha, (ROWS, len(alpha))).tolist())
             row = next(self._rows)
         column = self.alphas.column
         every = len(streams) == len(row) and streams[0] in column  # all that are positive, which are in order
         found = list(row) if every else [row[column[i]] if i in column else 0.0 for i in streams]
         if not any(found):  # as it is in the limit
-            found[int(self._rng.choice(len(found), p=self.alphas.weights(streams)))] = 1.0
+            found[int(self.rng.choice(len(found), p=self.alphas.weights(streams)))] = 1.0
         return found
 
 
@@ -68,8 +73,15 @@ def budgets(gammas: Gammas, total: int, room: Sequence[int]) -> np.ndarray:
     What a stream has no `room` for goes to the others by the same rule, so that the sum is min(total, sum of room) over
     the streams with a positive concentration. `room` and the result have one entry a stream.
     """
+    return np.array(dealt(gammas, total, room), np.int64)
+
+
+def dealt(gammas: Gammas, total: int, room: Sequence[int]) -> list[int]:
+    """As `budgets`, as plain numbers."""
+    counts = [0] * len(room)
+    if total <= 0:
+        return counts
     free = list(room)
-    counts = [0] * len(free)
     active = [i for i in gammas.alphas.positive if free[i] > 0]
     left = min(total, sum([free[i] for i in active]))
     while left > 0:
@@ -81,7 +93,7 @@ def budgets(gammas: Gammas, total: int, room: Sequence[int]) -> np.ndarray:
             left -= taken
         if left > 0:
             active = [i for i in active if free[i] > 0]
-    return np.array(counts, np.int64)
+    return counts
 
 
 def published_budgets(gammas: Gammas, total: int, streams: Sequence[int], most: np.ndarray) -> np.ndarray:

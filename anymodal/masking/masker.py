@@ -73,18 +73,32 @@ class Masker:
         return int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def __call__(
-        self, sample: Mapping[str, np.ndarray], rng: np.random.Generator, component: int | None = None
+        self,
+        sample: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+        component: int | None = None,
+        concentrations: Concentrations | None = None,
     ) -> Packed:
-        """Select tokens of a sample by a drawn component, or by the given one."""
+        """Select tokens of a sample.
+
+        Args:
+            sample: ids or rows by stream name.
+            rng: decides which.
+            component: of the mixture; None draws one.
+            concentrations: those of the component, with draws for this sample; None makes them.
+        """
         which = self.component(rng) if component is None else component
-        concentrations = self.concentrations(which, rng)
+        if concentrations is None:
+            (concentrations,) = self.concentrations(which, rng)
         inputs, targets = self.budgets(sample, concentrations, which, rng)
         return pack(self.layout, self.select(sample, concentrations, inputs, targets, which, rng))
 
-    def concentrations(self, component: int, rng: np.random.Generator) -> Concentrations:
-        """The concentrations of a component, with draws for one sample."""
+    def concentrations(self, component: int, rng: np.random.Generator, count: int = 1) -> list[Concentrations]:
+        """The concentrations of a component, with draws for each of `count` samples."""
         inputs, targets = self._alphas[component]
-        return Concentrations(inputs.values, targets.values, *Gammas.pair(inputs, targets, rng))
+        return [
+            Concentrations(inputs.values, targets.values, *draws) for draws in Gammas.pairs(inputs, targets, rng, count)
+        ]
 
     def budgets(
         self, sample: Mapping[str, np.ndarray], concentrations: Concentrations, component: int, rng: np.random.Generator

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from anymodal.config.tables import SettingsTable
-from anymodal.masking.budgets import Gammas, budgets, published_budgets
+from anymodal.masking.budgets import Gammas, budgets, dealt, published_budgets
 from anymodal.masking.selection import Selection
 from anymodal.spaces import Stream
 
@@ -35,6 +35,11 @@ class Concentrations:
     input_draws: Gammas
     target_draws: Gammas
 
+    def continued(self, rng: np.random.Generator) -> Concentrations:
+        """The same, with further draws from another generator."""
+        self.input_draws.rng = self.target_draws.rng = rng
+        return self
+
 
 class Streams:
     """The streams of a layout; `sequences` (streams,) says which of them are sequences."""
@@ -42,7 +47,9 @@ class Streams:
     def __init__(self, streams: Sequence[Stream]) -> None:
         self.streams = tuple(streams)
         self.names = [s.name for s in streams]
-        self.sequences = np.array([s.is_sequence for s in streams])
+        self.is_sequence = [s.is_sequence for s in streams]
+        self.sequences = np.array(self.is_sequence)
+        self.spelled = [i for i, s in enumerate(streams) if s.is_sequence]
         self.grids = [i for i, s in enumerate(streams) if not s.is_sequence]
 
     def __iter__(self) -> Iterator[Stream]:
@@ -131,10 +138,11 @@ class FullBudgets(MaskingScheme):
         targets: int,
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
-        lengths = streams.lengths(sample)
-        input_budgets = budgets(concentrations.input_draws, inputs, lengths.tolist())
-        room = np.where(streams.sequences, lengths + 2 * (lengths > 0), lengths - input_budgets)
-        return input_budgets, budgets(concentrations.target_draws, targets, room.tolist())
+        room = [len(sample[name]) if name in sample else 0 for name in streams.names]
+        read = dealt(concentrations.input_draws, inputs, room)
+        for i, count in enumerate(read):
+            room[i] += 2 * (room[i] > 0) if streams.is_sequence[i] else -count
+        return np.array(read, np.int64), budgets(concentrations.target_draws, targets, room)
 
     def select(
         self,
@@ -150,9 +158,9 @@ class FullBudgets(MaskingScheme):
         read, predicted = input_budgets.tolist(), target_budgets.tolist()
         more, further = 0, 0
         chosen: list[Selection | None] = [None] * len(read)
-        for i, stream in enumerate(streams):
-            if stream.is_sequence and (read[i] or predicted[i]):
-                chosen[i] = part = select(stream, read[i], predicted[i])
+        for i in streams.spelled:
+            if read[i] or predicted[i]:
+                chosen[i] = part = select(streams.streams[i], read[i], predicted[i])
                 more += read[i] - len(part.inputs)
                 further += predicted[i] - part.predictions
         if more > 0 or further > 0:
@@ -177,13 +185,14 @@ class FullBudgets(MaskingScheme):
         for i in streams.grids:
             if names[i] in sample:
                 room[i] = len(sample[names[i]]) - read[i] - predicted[i]
-        for draws, total, dealt in (
+        for draws, total, given in (
             (concentrations.target_draws, targets, predicted),
             (concentrations.input_draws, inputs, read),
         ):
-            for i, count in enumerate(budgets(draws, total, room).tolist()):
-                dealt[i] += count
-                room[i] -= count
+            if total > 0:
+                for i, count in enumerate(dealt(draws, total, room)):
+                    given[i] += count
+                    room[i] -= count
 
 
 @SCHEMES.add

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import attrs
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from anymodal.config import structure
 from anymodal.data.batches import Batch, MaskedBatches, MixtureEntry
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.data.mixture import Mixture, block_length, shares
-from anymodal.data.order import Share, Shuffled
+from anymodal.data.order import Generators, Share, Shuffled, ShuffledShards
 from anymodal.data.replacing import Replacing
 from anymodal.data.sources.base import Source
 from anymodal.data.sources.open import open_source
@@ -136,6 +138,46 @@ def test_the_global_batch_does_not_depend_on_processes_and_parts(world, parts, s
     pieces = [share(step * parts + part) for share in shares for part in range(parts)]
     assert [row for piece in pieces for row in rows(piece)] == rows(whole)
     assert [line for piece in pieces for line in piece.problems] == list(whole.problems)
+
+
+def test_a_batch_is_the_same_every_time_it_is_made():
+    batches = mixed()
+    first = [rows(batches(step)) for step in (3, 4)]
+    assert [rows(batches(step)) for step in (3, 3, 4)] == [first[0], first[0], first[1]]
+    assert first[0] != first[1]
+
+
+@given(st.integers(0, 2**32), st.lists(st.lists(st.integers(0, 2**40), max_size=3), min_size=1, max_size=5))
+def test_random_numbers_of_a_place_are_the_same_in_any_order_and_of_no_other_place(seed, places):
+    numbers = Generators(seed, "row")
+    drawn = {tuple(place): numbers(*place).random(70).tolist() for place in places}
+    assert all(numbers(*place).random(70).tolist() == values for place, values in reversed(drawn.items()))
+    distinct = {(*place, 0, 0, 0)[:3] for place in drawn}  # numbers that are not given are 0
+    assert len({values[0] for values in drawn.values()}) == len(distinct)
+    assert Generators(seed + 1, "row")(*places[0]).random() != drawn[tuple(places[0])][0]
+    assert Generators(seed, "crop")(*places[0]).random() != drawn[tuple(places[0])][0]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any), st.integers(1, 5), st.integers(0, 2**32))
+def test_every_shard_is_opened_once_an_epoch_and_every_sample_comes_once(sizes, opened, seed):
+    order = ShuffledShards(sizes, opened, seed)
+    shard_of = np.repeat(np.arange(len(sizes)), sizes)
+    for epoch in range(2):
+        indices = [order(epoch * sum(sizes) + k) for k in range(sum(sizes))]
+        assert sorted(indices) == list(range(sum(sizes)))
+        kept, openings = [], 0  # the shards that are open, the one used last at the end
+        for shard in shard_of[indices].tolist():
+            openings += shard not in kept
+            kept = [*(each for each in kept if each != shard), shard][-opened:]
+        assert openings == np.count_nonzero(sizes)
+
+
+def test_an_order_travels_to_other_processes_without_its_permutation():
+    order = Shuffled(100_000, 1)
+    first = order(5)
+    sent = pickle.dumps(order)
+    assert len(sent) < 1000
+    assert pickle.loads(sent)(5) == first
 
 
 @given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 4))

@@ -204,6 +204,13 @@ def test_few_files_are_open_and_a_store_travels_to_other_processes(made):
             assert np.array_equal(sample[name], tokens)
 
 
+def test_streams_that_are_not_wanted_are_not_opened(made):
+    whole, part = TokenStore(made / "out"), TokenStore(made / "out", wanted={"caption"})
+    assert list(part.sample(3)) == ["caption"] and set(part.streams) == set(whole.streams)
+    assert np.array_equal(part.sample(3)["caption"], whole.sample(3)["caption"])
+    assert list(pickle.loads(pickle.dumps(part)).sample(3)) == ["caption"]
+
+
 def test_bad_samples_are_named_and_left_out(seven, tmp_path):
     data = write_pictures(tmp_path / "data", 8)
     (data / "rgb/0001.png").write_bytes(b"no picture")

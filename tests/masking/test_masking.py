@@ -27,6 +27,7 @@ from anymodal.masking import (
     select_rows,
     select_sequence,
 )
+from anymodal.masking.spans import _visible
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
 
@@ -54,6 +55,41 @@ def test_budgets_have_the_means_of_their_dirichlet_while_nothing_is_clamped():
     gammas = Gammas(Alphas(alphas), np.random.default_rng(0))
     counts = np.mean([budgets(gammas, 128, [128] * 3) for _ in range(3000)], 0)
     assert counts == pytest.approx(128 * alphas / alphas.sum(), rel=0.06)
+
+
+def plain_split(alphas, total, rng):
+    """The definition: floor of a Dirichlet draw, and each token that is left to the largest of another draw."""
+    counts = np.floor(rng.dirichlet(alphas) * total).astype(int)
+    for _ in range(total - counts.sum()):
+        counts[rng.dirichlet(alphas).argmax()] += 1
+    return counts
+
+
+@pytest.mark.parametrize("alphas", [[0.2, 0.2, 0.2, 1.5], [30.0, 10.0, 1.0]])
+def test_budgets_are_distributed_as_the_plain_definition(alphas):
+    """Also where draws of one call are shared out over samples, and where a stream without room leaves its tokens."""
+    rng, alphas, count = np.random.default_rng(1), np.array([*alphas, 0.0]), 3000
+    few = alphas[:-1]
+    for room, expected in (([99] * len(alphas), few), ([0, *[99] * len(few)], few[1:])):
+        pairs = Gammas.pairs(Alphas(alphas), Alphas(alphas[::-1]), rng, count)
+        mine = np.array([budgets(first, 20, room) for first, _ in pairs])[:, :-1]
+        theirs = np.zeros_like(mine)
+        theirs[:, len(few) - len(expected) :] = [plain_split(expected, 20, rng) for _ in range(count)]
+        for measure in (lambda x: x, lambda x: x == 0, lambda x: x > 10):
+            a, b = measure(mine).astype(float), measure(theirs).astype(float)
+            spread = np.sqrt((a.var(0) + b.var(0)) / count) + 1e-9
+            assert (np.abs(a.mean(0) - b.mean(0)) / spread < 4.5).all()
+
+
+@given(st.integers(0, 60), st.floats(0, 1), st.integers(0, 2**32))
+def test_each_token_is_visible_by_its_share_wherever_it_is(count, share, seed):
+    rng = np.random.default_rng(seed)
+    drawn = np.array([_visible(count, share, count, rng) for _ in range(300)]).reshape(300, count)
+    spread = np.sqrt(share * (1 - share) / 300) + 1e-3
+    assert (np.abs(drawn.mean(0) - share) < 6 * spread).all()
+    most = count // 3
+    some = [_visible(count, share, most, rng) for _ in range(30)]
+    assert all(each is None or each.sum() <= most for each in some)
 
 
 def test_the_example_of_the_paper():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from anymodal.data.config import DataConfig
 from anymodal.data.digest import digest
 from anymodal.data.files import storage
 from anymodal.data.jobs.verify import report_damaged
+from anymodal.data.order import ShuffledShards
 from anymodal.data.report import Report
 from anymodal.data.sources.base import Begin, DataLayout, Source, Tokens
 from anymodal.data.store.reader import TokenStore, read_manifest, read_stream
@@ -117,6 +118,11 @@ class StoreSource(Source):
 
     def describe(self, index: int) -> str:
         return f"sample {index} of {self.path}"
+
+    def order(self, seed: int) -> Callable[[int], int]:
+        """Shards are read in a random order and mixed with one another, as many as are open at a time."""
+        ends = np.minimum(np.cumsum(self.store.sizes), self.count)
+        return ShuffledShards(np.diff(ends, prepend=0).tolist(), self.store.open_shards, seed)
 
     def sample(self, index: int, rng: np.random.Generator) -> Tokens:
         tokens = self.store.sample(index, crop=int(rng.integers(self.store.crops)))

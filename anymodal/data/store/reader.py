@@ -116,6 +116,16 @@ class TokenStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenStore, (self.folder, self.open_files, self.wanted)
 
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of samples of the shards."""
+        return [len(rows) for rows in self._rows]
+
+    @property
+    def open_shards(self) -> int:
+        """How many shards stay open at a time."""
+        return max(1, self.open_files // max(1, len(self._streams)))
+
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
@@ -146,7 +156,7 @@ class TokenStore:
     def _shard(self, number: int) -> _Shard:
         shard = self._open.pop(number, None)
         if shard is None:
-            while self._open and (len(self._open) + 1) * len(self._streams) > self.open_files:
+            while len(self._open) >= self.open_shards:
                 del self._open[next(iter(self._open))]
             shard = _Shard({name: self._view(stream, number) for name, stream in self._streams.items()})
         self._open[number] = shard

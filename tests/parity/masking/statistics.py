@@ -71,7 +71,7 @@ def _stats_case(name: str, case: Mapping[str, Any], raw: list[Mapping[str, Any]]
     for number in range(case["draws"]):
         sample = samples[number % len(samples)]
         component = masker.component(rng)
-        concentrations = masker.concentrations(component, rng)
+        (concentrations,) = masker.concentrations(component, rng)
         given, wanted = masker.budgets(sample, concentrations, component, rng)
         selected = masker.select(sample, concentrations, given, wanted, component, rng)
         chosen = {s.stream.name: s for s in selected}
