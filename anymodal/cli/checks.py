@@ -112,6 +112,16 @@ def check_targets(
         check_sampling(own)
 
 
+def needed(targets: Sequence[str], others: Collection[str]) -> list[str] | None:
+    """The modalities of a request, which are enough to load: of targets as --to has them, and others.
+
+    None where they are all.
+    """
+    if any(name == "all" or name.startswith("-") for name in targets):
+        return None
+    return list(dict.fromkeys(name.partition(".")[0] for name in [*others, *targets]))
+
+
 def check_sampling(options: Mapping[str, Any]) -> None:
     """Raise ConfigError for sampling options that do not exist or cannot have their value."""
     names = [field.name for field in attrs.fields(Sampling)]

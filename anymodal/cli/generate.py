@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import Known, check_device, check_folder, check_sampling, check_targets
+from anymodal.cli.checks import Known, check_device, check_folder, check_sampling, check_targets, needed
 from anymodal.cli.jobs import say_made
 from anymodal.cli.model_options import comma_separated, generation_options, load_options
 from anymodal.cli.options import job_options
@@ -85,7 +85,8 @@ def generate(
         check_folder(out)
     if not given.files:
         true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
-        _generate_one(output, given, true, names, model, load, out, how)
+        only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}
+        _generate_one(output, given, true, names, model, load | only, out, how)
         return
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")

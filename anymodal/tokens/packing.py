@@ -131,7 +131,7 @@ class Packer:
         return Packed(self._packed_inputs(), self._packed_targets())
 
     def _packed_inputs(self) -> Inputs:
-        ids, positions, streams = out = np.empty((3, self._used), np.int64)
+        ids, positions, streams = np.empty((3, self._used), np.int64)
         start = 0
         for (count, first_id, part, first_position, where), stream in zip(
             self._inputs, self._input_streams, strict=True
@@ -141,7 +141,7 @@ class Packer:
             np.add(where, first_position, out=positions[start:end])
             streams[start:end] = stream
             start = end
-        return Inputs(*out, self._dense)
+        return Inputs(ids, positions, streams, self._dense)
 
     def _packed_targets(self) -> Targets:
         total = sum([part[0] for part in self._targets])
