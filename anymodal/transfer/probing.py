@@ -168,7 +168,9 @@ def _class_scores(
     names, ids = np.unique(np.asarray(labels), return_inverse=True)
     known = ids[split.learned]
     if len(np.unique(known)) < 2:
-        raise ConfigError(f"a probe tells classes apart: all samples that it learns from are {str(names[known[0]])!r:.80}")
+        raise ConfigError(
+            f"a probe tells classes apart: all samples that it learns from are {str(names[known[0]])!r:.80}"
+        )
     predict = head.classes(features[split.learned], known, split.learned, seed)
     truth = ids[split.held_out]
     most = np.bincount(known).argmax()
