@@ -37,7 +37,6 @@ class AnyModel:
     """One model over a set of modalities. Make one with `anymodal.load`, or from a `ModalitySet` to train it."""
 
     history: Any = None  # the `anymodal.training.History` of a model that `anymodal.fit` made
-
     origin = Origin()
 
     def __init__(
@@ -246,7 +245,8 @@ class AnyModel:
             GenerationError: there is nothing to upscale, or a target has no finer stream; else as `generate`.
         """
         batch, names = finer_batch(self.modalities, outputs, targets, seed, options, common)
-        return finished(batch, self.transformer, self.origin, progress, finer=True)[0].renamed(names)
+        source = outputs.tokens_for(self.modalities.layout)
+        return finished(batch, self.transformer, self.origin, progress, source=source)[0].renamed(names)
 
     def embed(
         self,
@@ -391,5 +391,5 @@ def load(
     with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name, 400)} cannot be read"):
         bundle = load_bundle(name, options, revision)
         model = AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)
-        model.origin = Origin(model=str(name), revision=revision)
+        model.origin = Origin(model=str(name), revision=revision, commit=bundle.commit)
         return model

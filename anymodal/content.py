@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,12 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anymodal.errors import DataError, ValueProblem, brief, cause, one_line
+from anymodal.files import is_address
 
 PREFIX = "anymodal-link-"
 MOST_BYTES = 256 * 1024**2  # of what is at an address, or in an open file
 PIECE = 1024**2
 SECONDS = 120  # that a download by http may take
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"{": ".json", b"[": ".json"}  # that files of a kind begin with
 
 
@@ -59,7 +58,7 @@ def path_of(value: Any, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """
     if isinstance(value, (str, os.PathLike)) and _FROM_A_FILE.get():
         raise ValueProblem(f"a file holds values, not what stands for a file, such as {brief(value)}")
-    if isinstance(value, os.PathLike) or (isinstance(value, str) and not ADDRESS.match(value)):
+    if isinstance(value, os.PathLike) or (isinstance(value, str) and not is_address(value)):
         yield Path(value)
         return
     if isinstance(value, str):

@@ -33,7 +33,7 @@ NPY_MARK = b"\x93NUMPY"
 MAX_TEXT_BYTES = 16 * 1024**2
 MAX_DEPTH = 64  # of JSON
 VIEW = ".view.png"  # the ending of pictures of values for people, which are no data
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of a server; a path has lost its second slash
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 def cache_folder() -> Path:
@@ -43,6 +43,12 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("anymodal", appauthor=False))
+
+
+def is_address(value: str | os.PathLike[str]) -> bool:
+    """Whether it is an address, such as https://host/name; one that was made a path has lost its second slash."""
+    found = SCHEME.match(os.fspath(value))
+    return found is not None and (not isinstance(value, str) or value.startswith("/", found.end()))
 
 
 @contextmanager
@@ -61,7 +67,7 @@ def plain_file(path: Path, limit: int) -> Path:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        hint = "; give an address as text, not as a Path" if ADDRESS.match(str(path)) else ""
+        hint = "; give an address as text, not as a Path" if is_address(path) else ""
         raise ValueProblem(f"no such file: {path}{hint}") from None
     except (OSError, ValueError) as error:
         raise ValueProblem(f"{path!s:.200} cannot be read: {cause(error)}") from None

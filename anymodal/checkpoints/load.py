@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
+
 from anymodal.checkpoints.formats import FORMATS, format_of_model, format_of_tokenizer
 from anymodal.checkpoints.formats.base import Options
 from anymodal.checkpoints.presets import resolve
@@ -29,7 +31,8 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
     files = resolve(name, revision, options.access)
     if revision is not None and not isinstance(files, Repository):
         raise ConfigError(f"revision {revision!r} is given for {files}; only repositories on the Hub have revisions")
-    return load_files(files, read_raw_config(files), options)
+    bundle = load_files(files, read_raw_config(files), options)
+    return attrs.evolve(bundle, commit=files.commit) if isinstance(files, Repository) else bundle
 
 
 def load_files(files: Files, raw: RawConfig, options: Options) -> Bundle:

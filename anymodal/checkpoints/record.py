@@ -26,11 +26,15 @@ class About:
 
 @attrs.frozen(eq=False)
 class Bundle:
-    """A model as it is loaded and saved: the modalities with their tokenizers, the Transformer over them, and words."""
+    """A model as it is loaded and saved: the modalities with their tokenizers, the Transformer over them, and words.
+
+    `commit` is that of the repository on the Hub that it was loaded from.
+    """
 
     modalities: ModalitySet
     transformer: Transformer
     about: About = attrs.field(factory=About)
+    commit: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -11,11 +11,11 @@ import click
 
 from anymodal.cli.checks import Known
 from anymodal.cli.pairs import PAIR
-from anymodal.content import ADDRESS, file_in_memory
+from anymodal.content import file_in_memory
 from anymodal.data.files.words import Word, files_of_word, has_pattern, is_many, samples_of
 from anymodal.errors import AnymodalError, ConfigError, ValueProblem
 from anymodal.families.picture_files import read_picture
-from anymodal.files import MAX_BYTES, is_npy
+from anymodal.files import MAX_BYTES, is_address, is_npy
 
 FORMS = "an input is a file, a folder, a pattern, @LIST or -, or of the form NAME=VALUE, such as rgb=photo.jpg"
 ARRAY_START = b"\x93NUMPY"
@@ -82,7 +82,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _names_many(name: str, value: str, known: Known) -> bool:
     """Whether a named value stands for files of many samples; text may look like a pattern, and - is a value itself."""
-    if value == "-" or ADDRESS.match(value) or not is_many(value):
+    if value == "-" or is_address(value) or not is_many(value):
         return False
     if not known.is_text(name):
         return True
@@ -114,7 +114,7 @@ def value_of(name: str, text: str, known: Known) -> str | Path:
         data = _standard_input()
         suffix = ".npy" if data.startswith(ARRAY_START) else (known.suffixes(name) or ("",))[0]
         return click.get_current_context().with_resource(file_in_memory(data, suffix))
-    if ADDRESS.match(text):
+    if is_address(text):
         return text
     path = _readable(Path(text))
     if known.is_photograph(name) and not is_npy(path):

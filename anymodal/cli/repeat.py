@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import CheckpointError, DataError
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+    from anymodal.outputs import Outputs
+    from anymodal.outputs.folder import Contents
+    from anymodal.outputs.run import Run
 
 
 @click.command()
@@ -31,30 +38,22 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
 
     request = read_request(folder)
     run = request.run
-    if run is None or run.finer:
-        why = "upscale made it from the tokens of other outputs" if run is not None else "nothing says how it was made"
-        raise DataError(f"{folder} cannot be repeated: {why}; generate it anew")
+    if run is None:
+        raise DataError(f"{folder} cannot be repeated: nothing says how it was made; generate it anew")
     if not (name := model or run.origin.model):
         raise DataError(f"{folder} cannot be repeated: its model had not been loaded; say where it is with --model")
 
     from anymodal.anymodel import load
     from anymodal.outputs.run import fingerprint
 
-    revision = run.origin.revision if model is None else None
+    revision = (run.origin.commit or run.origin.revision) if model is None else None
     loaded = load(name, revision=revision, modalities=list(request.modalities.modalities), dtype=run.dtype)
     if (found := fingerprint(loaded.transformer)) != run.fingerprint:
         raise CheckpointError(
             f"{name} is not the model that made {folder}: its fingerprint is {found}, not {run.fingerprint}; give that"
             " model with --model"
         )
-    result = loaded.generate(
-        request.inputs,
-        list(run.targets),
-        seed=run.seed,
-        chain=run.chain,
-        weights=run.weights,
-        options=run.options,  # type: ignore[arg-type]  # checked as a user's
-    )
+    result = _made_again(loaded, request, run)
     before = hashes(folder)
     with tempfile.TemporaryDirectory() as scratch:
         result.save(scratch)
@@ -69,3 +68,18 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     output.data({"same": not changed, "changed": changed, "files": [str(path) for path in paths]})
     if changed:
         raise click.exceptions.Exit(1)
+
+
+def _made_again(model: AnyModel, request: Contents, run: Run) -> Outputs:
+    """What a model makes of the request, as the run says. Raises AnymodalError where it cannot."""
+    from anymodal.outputs import Outputs
+
+    options: dict[str, Any] = run.options
+    if not run.finer:
+        return model.generate(
+            request.inputs, list(run.targets), seed=run.seed, chain=run.chain, weights=run.weights, options=options
+        )
+    names = {target: target.split(".")[0] for target in run.targets}  # of a finer stream, that of its modality
+    coarse = Outputs(model.modalities, dict.fromkeys(names.values()), request.inputs, request.source)
+    finer = {names.get(target, target): each for target, each in options.items()}
+    return model.upscale(coarse, list(names.values()), seed=run.seed, options=finer)

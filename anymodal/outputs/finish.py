@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch
@@ -23,7 +24,7 @@ def finished(
     origin: Origin,
     progress: Callable[[GenerationStep], None] | None,
     weights: Mapping[str, float] | None = None,
-    finer: bool = False,
+    source: Mapping[str, np.ndarray] | None = None,
 ) -> dict[int, Outputs]:
     """Generate a batch: its outputs by the numbers of its samples.
 
@@ -33,12 +34,12 @@ def finished(
         origin: where the model is from.
         progress: is called after every step.
         weights: of inputs that guide, as the request has them.
-        finer: whether it is made from the tokens of other outputs.
+        source: the tokens of other outputs that it is made from, of `upscale` alone.
     """
-    run = run_of(origin, transformer, batch.plan, batch.chain, weights, finer)
+    run = run_of(origin, transformer, batch.plan, batch.chain, weights, source is not None)
     seeds = dict(zip(batch.numbers, batch.seeds, strict=True))
     return {
-        number: Outputs(batch.modalities, values, inputs, ids, schemes, attrs.evolve(run, seed=seeds[number]))
+        number: Outputs(batch.modalities, values, inputs, ids, schemes, attrs.evolve(run, seed=seeds[number]), source)
         for number, values, inputs, ids, schemes in batch.finished(transformer, progress)
     }
 

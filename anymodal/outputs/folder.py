@@ -39,6 +39,7 @@ else:
 
 FORMAT = 1
 RUN, TOKENS, EXACT, INPUTS = "run.json", "tokens.safetensors", "values.safetensors", "inputs"
+SOURCE = "source.safetensors"
 FILE = re.compile(r"(inputs/)?[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 
@@ -82,6 +83,7 @@ class Contents:
     tokens: Mapping[str, np.ndarray]
     schemes: Mapping[str, str] = attrs.field(factory=dict)
     run: Run | None = None
+    source: Mapping[str, np.ndarray] = attrs.field(factory=dict)
 
 
 def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]:
@@ -106,11 +108,11 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
                 exact[f"{part}/{name}"] = np.ascontiguousarray(value)
             names.append(file)
             saved[part][name] = SavedValue(file=file, sha256=_sha256(staging / file), scheme=scheme)
-    tensors = {TOKENS: {name: np.ascontiguousarray(ids) for name, ids in contents.tokens.items()}}
-    for file, arrays in (tensors | ({EXACT: exact} if exact else {})).items():
-        with tensor_errors(folder / file):
-            save_file(arrays, staging / file)
-        names.append(file)
+    for file, arrays in ((TOKENS, contents.tokens), (SOURCE, contents.source), (EXACT, exact)):
+        if arrays or file == TOKENS:
+            with tensor_errors(folder / file):
+                save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, staging / file)
+            names.append(file)
     records = {each.name: _record(each) for each in contents.modalities}
     whole = SavedOutputs(format=FORMAT, modalities=records, run=contents.run, **saved)
     write_json(plain(plain_config(whole)), staging / RUN)
@@ -137,16 +139,13 @@ def read_contents(folder: Path) -> Contents:
     """
     saved, request = _read_saved(folder), read_request(folder)
     values = _read_values(folder, request.modalities, "values", saved.values)
-    tokens = _arrays(folder, TOKENS)
-    for name, ids in tokens.items():
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise DataError(f"{folder / TOKENS} holds {ids.dtype} of shape {ids.shape} for {name!r:.80}, not ids (n,)")
+    tokens = _read_tokens(folder, TOKENS)
     schemes = {name: each.scheme for name, each in saved.values.items() if each.scheme}
     return attrs.evolve(request, values=values, tokens=tokens, schemes=schemes)
 
 
 def read_request(folder: Path) -> Contents:
-    """What is needed to make the contents of a folder again: modalities, inputs, run. Raises as above."""
+    """What is needed to make the contents of a folder again: modalities, inputs, run, source. Raises as above."""
     saved = _read_saved(folder)
     try:
         modalities = ModalitySet(
@@ -157,7 +156,8 @@ def read_request(folder: Path) -> Contents:
     except AnymodalError as error:
         raise DataError(f"{folder / RUN}: {error}") from None
     inputs = _read_values(folder, modalities, "inputs", saved.inputs)
-    return Contents(modalities=modalities, values={}, inputs=inputs, tokens={}, run=saved.run)
+    source = _read_tokens(folder, SOURCE) if saved.run and saved.run.finer else {}
+    return Contents(modalities=modalities, values={}, inputs=inputs, tokens={}, run=saved.run, source=source)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -190,6 +190,15 @@ def _read_values(folder: Path, modalities: ModalitySet, part: str, entries: Mapp
         except ValueProblem as error:
             raise DataError(str(error)) from None
     return values
+
+
+def _read_tokens(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """Ids by stream name from a file. Raises DataError."""
+    tokens = _arrays(folder, name)
+    for stream, ids in tokens.items():
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise DataError(f"{folder / name} holds {ids.dtype} of shape {ids.shape} for {stream!r:.80}, not ids (n,)")
+    return tokens
 
 
 def _owner(modalities: ModalitySet, name: str) -> Modality:

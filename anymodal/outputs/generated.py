@@ -12,6 +12,7 @@ import attrs
 from anymodal.checkpoints.atomic import replacing_folder
 from anymodal.checkpoints.formats.native.read import plain
 from anymodal.errors import PluginError, UnknownModality, nearest
+from anymodal.families.in_place import facts_of
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
 from anymodal.outputs.folder import RUN, Contents, read_contents, write_contents, write_views
@@ -33,8 +34,8 @@ class Outputs(Mapping[str, Any]):
     """Generated values by modality name, or by that of a finer stream such as ``rgb.448``.
 
     `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws), `schemes`
-    names what made a value that is not what its tokens decode to ("mean", "merge"; `decoded` gives that one), and `run`
-    says how all of them were made.
+    names what made a value that is not what its tokens decode to ("mean", "merge"; `decoded` gives that one), `run`
+    says how all of them were made, and `source` holds the tokens of other outputs that `upscale` made them from.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Outputs(Mapping[str, Any]):
         tokens: Mapping[str, np.ndarray],
         schemes: Mapping[str, str] | None = None,
         run: Run | None = None,
+        source: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.modalities, self.run = modalities, run
         self.values_by_name, self.inputs, self.tokens = dict(values), dict(inputs), dict(tokens)
-        self.schemes = dict(schemes or {})
+        self.schemes, self.source = dict(schemes or {}), dict(source or {})
 
     @property
     def _contents(self) -> Contents:
@@ -59,6 +61,7 @@ class Outputs(Mapping[str, Any]):
             tokens=self.tokens,
             schemes=self.schemes,
             run=self.run,
+            source=self.source,
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -142,7 +145,8 @@ class Outputs(Mapping[str, Any]):
 
         One file a modality in its natural format, which says what its numbers mean, and NAME.view.png where such a file
         shows people nothing; the inputs in `inputs/`, `tokens.safetensors`, `grid.png`, `run.json` that says how all of
-        it was made, and `values.safetensors` with the numbers that files round.
+        it was made, `values.safetensors` with the numbers that files round, and `source.safetensors` with the tokens
+        that `upscale` made them from.
 
         Args:
             folder: where to, made if there is none.
@@ -182,8 +186,11 @@ class Outputs(Mapping[str, Any]):
         """Whether modalities, values, inputs and tokens are the same, and how they were made."""
         if not isinstance(other, Outputs):
             return NotImplemented
-        mine, yours = ({m.name: (type(m), plain(m.config())) for m in each.modalities} for each in (self, other))
-        left, right = ((o.values_by_name, o.inputs, dict(sorted(o.tokens.items())), o.schemes) for o in (self, other))
+        mine, yours = ([_identity(m) for m in each.modalities] for each in (self, other))
+        left, right = (
+            (o.values_by_name, o.inputs, dict(sorted(o.tokens.items())), o.schemes, dict(sorted(o.source.items())))
+            for o in (self, other)
+        )
         return mine == yours and self.run == other.run and same(left, right)
 
     __hash__ = None  # type: ignore[assignment]
@@ -192,7 +199,7 @@ class Outputs(Mapping[str, Any]):
         """The same outputs with some values alone, by other names: `names` has the present name of each."""
         values = {name: self[present] for name, present in names.items()}
         schemes = {name: self.schemes[present] for name, present in names.items() if present in self.schemes}
-        return Outputs(self.modalities, values, self.inputs, self.tokens, schemes, self.run)
+        return Outputs(self.modalities, values, self.inputs, self.tokens, schemes, self.run, self.source)
 
     def decoded(self, name: str) -> Any:
         """The value that the tokens alone decode to; another one where `schemes` names what made the value.
@@ -205,6 +212,12 @@ class Outputs(Mapping[str, Any]):
             return self[name]
         stream = name if name in self.tokens else next(s for s in self.tokens if s.split(".")[0] == name)
         return self.modalities.detokenize({stream: self.tokens[stream]})[stream]
+
+
+def _identity(modality: Modality) -> tuple[Any, ...]:
+    """What tells modalities apart: one that was made in place has another class after each time it is read."""
+    facts = facts_of(modality)
+    return modality.name, None if modality.name in facts else type(modality), plain(facts), plain(modality.config())
 
 
 def _picture(modality: Modality, shown: Any) -> Image:

@@ -22,10 +22,14 @@ NUMBERS = 16  # of each tensor that the fingerprint looks at
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """Where a model was loaded from, as `anymodal.load` was asked: "" of one that was not loaded."""
+    """Where a model was loaded from, as `anymodal.load` was asked: "" of one that was not loaded.
+
+    `commit` is what the revision of a repository on the Hub stood for then.
+    """
 
     model: str = ""
     revision: str | None = None
+    commit: str | None = None
 
 
 @attrs.frozen(kw_only=True)

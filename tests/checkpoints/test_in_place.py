@@ -78,7 +78,7 @@ def test_every_family_comes_back_from_a_checkpoint(saved, registry):
 
 def test_a_new_process_generates_from_files_on_the_command_line(saved, tmp_path):
     np.save(tmp_path / "a.npy", np.full((32, 32, 6), 9e3, np.float32))
-    run = [sys.executable, "-m", "anymodal.cli", "generate", f"planet={tmp_path / 'a.npy'}", "title=a car"]
+    run = [sys.executable, "-m", "anymodal", "generate", f"planet={tmp_path / 'a.npy'}", "title=a car"]
     done = subprocess.run(
         [*run, "--to", "ground,weather", "--model", str(saved), "--out", str(tmp_path / "out")],
         capture_output=True,

@@ -20,6 +20,7 @@ import pytest
 from hub_server import TOKEN, LocalHub
 from huggingface_hub import file_download
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+from small_runs import command
 
 import anymodal as am
 from anymodal.checkpoints.repository import fetch
@@ -96,6 +97,14 @@ def test_revisions(filled, checkpoint):
         load()
     with pytest.raises(CheckpointError, match="me/small has no revision 'v9'; give a branch, tag or commit"):
         load(revision="v9")
+
+
+def test_outputs_are_made_again_by_the_commit_that_made_them(filled, tmp_path):
+    model = load()
+    assert model.origin.commit == filled.models[NAME].head and model.origin.revision is None
+    model.generate({}, "depth", steps=1).save(tmp_path / "out")
+    filled.commit(NAME, {"config.json": b"{}"})
+    assert command("repeat", tmp_path / "out") == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +187,7 @@ def environment(hub: LocalHub, tmp_path: Path) -> dict[str, str]:
 
 
 def generate(hub: LocalHub, tmp_path: Path, *words: str, **options: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "anymodal.cli", "generate", "caption=a dog", "--to", "depth", *words]
+    command = [sys.executable, "-m", "anymodal", "generate", "caption=a dog", "--to", "depth", *words]
     return subprocess.run(command, env=environment(hub, tmp_path), text=True, **{"capture_output": True, **options})
 
 

@@ -20,7 +20,7 @@ from anymodal.cli.output import Output, _drawn
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """`anymodal` with these arguments in a process of its own."""
-    command = [sys.executable, "-m", "anymodal.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "anymodal", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environ}, timeout=patience(120))
 
 
@@ -236,7 +236,7 @@ def test_strict_and_debug(shelf):
 
 
 def test_a_reader_that_leaves_is_no_error():
-    command = f"{sys.executable} -m anymodal.cli modalities | true; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m anymodal modalities | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.returncode in (0, 1)

@@ -198,7 +198,7 @@ def killed_at_random(words: list[str], out: Path, seed: int, times: int) -> None
     rng = random.Random(seed)
     for _ in range(times):
         process = subprocess.Popen(
-            [sys.executable, "-m", "anymodal.cli", *words],
+            [sys.executable, "-m", "anymodal", *words],
             env=ALONE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -226,9 +226,9 @@ def test_200_pictures_by_the_embedded_model_killed_at_random(tmp_path):
     photos = write_pictures(tmp_path, 200, modalities=("rgb",)) / "rgb"
     words = ["generate", f"{photos}/*.png", "--to", "depth,caption", "--shard-size", "16", "--out"]
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run([sys.executable, "-m", "anymodal.cli", *words, str(one)], env=ALONE, check=True)
+    subprocess.run([sys.executable, "-m", "anymodal", *words, str(one)], env=ALONE, check=True)
     killed_at_random([*words, str(two)], two, int(os.environ.get("SEED", "0")), 6)
-    subprocess.run([sys.executable, "-m", "anymodal.cli", *words, str(two)], env=ALONE, check=True)
+    subprocess.run([sys.executable, "-m", "anymodal", *words, str(two)], env=ALONE, check=True)
     assert contents(two) == contents(one) and len(list(two.glob("depth/*.png"))) == 200
     assert command("data", "check", two) == 0
 
@@ -237,5 +237,5 @@ def test_200_pictures_by_the_embedded_model_killed_at_random(tmp_path):
 def test_ray_makes_the_same_files(photos, checkpoint, whole, tmp_path):
     out = tmp_path / "out"
     words = generating(checkpoint, out, photos, "--to", "depth,caption", "--seed", 5, "--executor", "ray")
-    subprocess.run([sys.executable, "-m", "anymodal.cli", *words], env=ALONE, check=True)
+    subprocess.run([sys.executable, "-m", "anymodal", *words], env=ALONE, check=True)
     assert contents(out / "caption") == contents(whole / "caption")

@@ -45,7 +45,7 @@ def tokenizing(work: Path, out: Path, *more: object) -> list[str]:
 
 
 def start(arguments: list[str], *launcher: str, **options) -> subprocess.Popen[str]:
-    line = [*(launcher or [sys.executable]), "-m", "anymodal.cli", *arguments]
+    line = [*(launcher or [sys.executable]), "-m", "anymodal", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(line, env=ALONE, **pipes, **options)
 

@@ -8,14 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import save_file
 from small_runs import command
 
 import anymodal as am
+from anymodal.model import ModelConfig
 from anymodal.outputs.equality import same
 from anymodal.outputs.run import fingerprint
+from anymodal.tokenizers.tokenizer import VQTokenizer
+
+SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,6 @@ def test_outputs_without_a_run_are_saved_too(tmp_path):
 
 
 def test_the_fingerprint_tells_weights_apart(model):
-    import torch
 
     before = fingerprint(model.transformer)
     assert before == fingerprint(am.load("tiny").transformer)
@@ -112,6 +117,26 @@ def test_a_run_repeats_itself(outputs, saved, tmp_path, capsys):
     assert am.Outputs.load(folder) == outputs
 
 
+def test_what_was_upscaled_repeats_itself(tmp_path, capsys):
+    torch.manual_seed(0)
+    planet = am.image("planet", channels=3, size=32, patch=8, codebook=32, latent=8, larger=(64,))()
+    planet.tokenizer = VQTokenizer(planet.tokenizer_config(SMALL, SMALL)).eval()
+    members = am.ModalitySet([planet])
+    am.AnyModel(members, ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2)).save_pretrained(tmp_path / "m")
+    model = am.load(tmp_path / "m")
+    coarse = model.generate({}, "planet", seed=2, temperature=1.0)
+    finer = model.upscale(coarse, options={"planet": {"steps": 3, "temperature": 1.5}}, seed=4)
+    assert same(finer.source, coarse.tokens) and list(finer.tokens) == ["planet.64"]
+    finer.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out") == finer
+    capsys.readouterr()
+    assert command("repeat", tmp_path / "out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["same"] is True
+    assert am.Outputs.load(tmp_path / "out") == finer
+    save_file({"planet": coarse.tokens["planet"][::-1].copy()}, tmp_path / "out" / "source.safetensors")
+    assert command("repeat", tmp_path / "out") == 1
+
+
 def test_what_differs_is_told_and_not_written(saved, tmp_path, capsys):
     folder = shutil.copytree(saved, tmp_path / "out")
     raw = json.loads((folder / "run.json").read_text())
@@ -128,7 +153,7 @@ def test_what_differs_is_told_and_not_written(saved, tmp_path, capsys):
     ("change", "said"),
     [
         ({"fingerprint": "0" * 32}, "tiny is not the model that made"),
-        ({"finer": True}, "upscale made it from the tokens of other outputs"),
+        ({"finer": True}, "source.safetensors cannot be read"),
         ({"origin": {"model": ""}}, "its model had not been loaded"),
         ({"targets": ["nosuch"]}, "nosuch"),
         ({"options": {"depth": {"stepz": 3}}}, "stepz"),

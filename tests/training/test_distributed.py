@@ -61,7 +61,7 @@ def start(recipe: Path, out: Path, *overrides: str, processes: int = 1, **option
     """`anymodal train` in processes of its own; it resumes where something is to be resumed."""
     launch = torchrun(processes) if processes > 1 else [sys.executable]
     sets = [argument for override in overrides for argument in ("--set", override)]
-    arguments = ["-m", "anymodal.cli", "train", str(recipe), "--out", str(out), "--resume", *sets]
+    arguments = ["-m", "anymodal", "train", str(recipe), "--out", str(out), "--resume", *sets]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([*launch, *arguments], env=ALONE, **pipes, **options)
 

@@ -130,7 +130,7 @@ def test_samples_that_lack_something_are_passed_over_and_bad_ones_told_of(tmp_pa
 
 def test_several_processes_are_refused(tmp_path):
     recipe = Path(__file__).parents[2] / "recipes/tiny/teachers/dinov2.yaml"
-    run_two = [*torchrun(2), "-m", "anymodal.cli", "train-teacher", str(recipe), "--out", str(tmp_path / "out")]
+    run_two = [*torchrun(2), "-m", "anymodal", "train-teacher", str(recipe), "--out", str(tmp_path / "out")]
     ended = subprocess.run(run_two, env=ALONE, capture_output=True, text=True)
     assert ended.returncode and "a teacher is trained by one process, not 2; start it without torchrun" in ended.stderr
     assert not (tmp_path / "out").exists()

@@ -98,7 +98,6 @@ def generate_dataset(
     return make_dataset(
         work,
         work.plan,
-        lambda manifest: {"shards": [{"samples": samples} for samples in work.counts]},
         executor=executor,
         workers=workers,
         max_bad=max_bad,

@@ -116,7 +116,6 @@ def label_dataset(
     return make_dataset(
         work,
         work.plan,
-        lambda manifest: {"shards": [{"samples": samples} for samples in work.counts]},
         executor=executor,
         workers=workers,
         max_bad=max_bad,

@@ -174,8 +174,8 @@ class Manifest:
         known = {name: getattr(self.plan, name) for name in ("kind", "format", "settings", "modalities")}
         write_json({**known, "inputs": {"data": self.plan.data}}, self.folder / RECORDS / "plan.json")
 
-    def finish(self, extra: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """Write manifest and problems when all is made; `extra` adds to the manifest. Raises DataError."""
+    def finish(self, extra: Callable[[dict[str, Any]], Mapping[str, Any]] | None) -> None:
+        """Write manifest and problems when all is made; `extra` adds to the manifest, or replaces. Raises DataError."""
         problems = self.write_problems()
         plan, files = self.plan, dict(self.known.get("files", {}))
         inputs = [{**self._known_inputs(k), **self._touched.get(k, {})} for k in range(len(plan.counts))]
@@ -191,8 +191,9 @@ class Manifest:
             "problems": len(problems),
             "files": _merged(files, {}),
             "inputs": {"data": plan.data, "shards": inputs},
+            "shards": [{"samples": count} for count in plan.counts],
         }
-        self.known = {**manifest, **extra(manifest)}
+        self.known = {**manifest, **(extra(manifest) if extra else {})}
         write_json(self.known, self.folder / MANIFEST)
         shutil.rmtree(self.folder / RECORDS, ignore_errors=True)
 

@@ -124,8 +124,8 @@ def _begin(work: Work, plan: Plan, manifests: list[Manifest]) -> tuple[list[Job]
 def make_dataset(
     work: Work,
     plan: Callable[[], Plan],
-    extra: Callable[[dict[str, Any]], Mapping[str, Any]],
     *,
+    extra: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
     executor: str,
     workers: int | None,
     max_bad: float,
@@ -136,7 +136,7 @@ def make_dataset(
     Args:
         work: what there is to do, and where.
         plan: asked for once, by the process that leads.
-        extra: what the manifest says beside, made from the manifest in the end.
+        extra: what the manifest says beside or instead, made from the manifest in the end.
         executor: who does the jobs, by its name in the table `EXECUTORS`.
         workers: how many processes; None for as many as there are GPUs, or else cores.
         max_bad: the share of samples, in [0, 1], that may have problems.

@@ -70,7 +70,7 @@ def tokenize_dataset(
     return make_dataset(
         work,
         lambda: work.plan(modalities),
-        work.extra,
+        extra=work.shards,
         executor=executor,
         workers=workers,
         max_bad=max_bad,
@@ -127,8 +127,8 @@ class Tokenizing:
     def open(self, device: str | None) -> ShardTokenizer:
         return ShardTokenizer(self, device)
 
-    def extra(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """What the manifest says beside: the samples of each shard, and which of them have nothing at all."""
+    def shards(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What the manifest says of shards: the samples of each shard, and which of them have nothing at all."""
         samples = manifest["settings"]["samples"]
         streams = [read_stream(s) for m in manifest["modalities"].values() for s in m["streams"]]
         shards = []
