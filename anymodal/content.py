@@ -20,7 +20,8 @@ PREFIX = "anymodal-link-"
 MOST_BYTES = 256 * 1024**2  # of what is at an address, or in an open file
 PIECE = 1024**2
 SECONDS = 120  # that a download by http may take
-MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"{": ".json", b"[": ".json"}  # that files of a kind begin with
+# The first bytes of files of a kind.
+MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"RIFF": ".wav", b"{": ".json", b"[": ".json"}
 
 
 _FROM_A_FILE: ContextVar[bool] = ContextVar("anymodal_from_a_file", default=False)

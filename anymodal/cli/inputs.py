@@ -11,14 +11,13 @@ import click
 
 from anymodal.cli.checks import Known
 from anymodal.cli.pairs import PAIR
-from anymodal.content import file_in_memory
+from anymodal.content import file_in_memory, likely_ending
 from anymodal.data.files.words import Word, files_of_word, has_pattern, is_many, samples_of
 from anymodal.errors import AnymodalError, ConfigError, ValueProblem
 from anymodal.families.picture_files import read_picture
 from anymodal.files import MAX_BYTES, is_address, is_npy
 
 FORMS = "an input is a file, a folder, a pattern, @LIST or -, or of the form NAME=VALUE, such as rgb=photo.jpg"
-ARRAY_START = b"\x93NUMPY"
 
 
 @attrs.frozen
@@ -112,7 +111,8 @@ def value_of(name: str, text: str, known: Known) -> str | Path:
         return _text(name, text)
     if text == "-":
         data = _standard_input()
-        suffix = ".npy" if data.startswith(ARRAY_START) else (known.suffixes(name) or ("",))[0]
+        suffixes = known.suffixes(name)
+        suffix = likely_ending(data, suffixes) if suffixes else ""
         return click.get_current_context().with_resource(file_in_memory(data, suffix))
     if is_address(text):
         return text

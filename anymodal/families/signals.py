@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import ArrayModality
 from anymodal.families.codec import decoded, decoded_mean, encoded
 from anymodal.families.plots import heat_map, line_plot
+from anymodal.families.wav import is_wav, read_wav
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
@@ -22,11 +24,13 @@ else:
 
 LARGEST_TABLE = 128  # positions along a side of the tokenizer's table, which is resized to longer signals
 MOST = 2**24  # numbers of a signal
+ARRAYS, SOUND = (".npy",), (".npy", ".wav")  # endings of files of a signal with two axes, and with one
 
 
 class SignalModality(ArrayModality):
     """Values are float32 arrays in time: (samples,), or (rows, frames) such as a spectrogram's; files are .npy arrays.
 
+    Signals with one axis are read from WAV files too, whose full scale is -1 to 1, at their own rate and channels.
     With several `channels` they have one more axis, the last. `rate` is samples or frames a second, `unit` that of the
     numbers, which lie between `low` and `high`. A model has the signal at `shape`: of a longer one it takes the
     beginning, and a shorter one is followed by `silence`, which also stands for what is not finite. `cell`, of as many
@@ -36,7 +40,7 @@ class SignalModality(ArrayModality):
 
     family: ClassVar[str] = "signal"
     settings: ClassVar[tuple[str, ...]] = ("shape", "cell", "codebook", "latent", "rate", "low", "high")
-    suffixes: ClassVar[tuple[str, ...]] = (".npy",)
+    suffixes: ClassVar[tuple[str, ...]] = SOUND
     loss: ClassVar[str] = "smooth_l1"
     unit: ClassVar[str] = ""
     silence: ClassVar[float] = 0.0
@@ -48,6 +52,11 @@ class SignalModality(ArrayModality):
     rate: float = 1.0
     low: float = -1.0
     high: float = 1.0
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.suffixes in (ARRAYS, SOUND):
+            cls.suffixes = SOUND if len(cls.shape) == 1 else ARRAYS
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -112,6 +121,31 @@ class SignalModality(ArrayModality):
         time = len(self.shape) - 1
         wanted = (*self.shape[:time], *((self.channels,) if self.channels > 1 else ()))
         return len(shape) == len(wanted) + 1 and shape[time] > 0 and shape[:time] + shape[time + 1 :] == wanted
+
+    def read(self, path: Path) -> np.ndarray:
+        path = Path(path)
+        return self._heard(path) if is_wav(path) else super().read(path)
+
+    def _heard(self, path: Path) -> np.ndarray:
+        """The sound in a WAV file. Raises ValueProblem for one at another rate, of other channels, in another range."""
+        sound, rate = read_wav(path)
+        channels = sound.shape[1]
+        if len(self.shape) != 1 or not -1 <= self.low < self.high <= 1:
+            raise ValueProblem(
+                f"{path} holds samples from -1 to 1, and {self.name} is {self.expected}, from {self.low:g} to"
+                f" {f'{self.high:g} {self.unit}'.rstrip()}; give an array of these numbers"
+            )
+        if rate != self.rate:
+            raise ValueProblem(
+                f"{path} has {rate} samples a second, and {self.name} {self.rate:g}; resample it, as"
+                f" `ffmpeg -i IN.wav -ar {self.rate:g} OUT.wav` does"
+            )
+        if channels != self.channels:
+            raise ValueProblem(
+                f"{path} has {channels} channels, and {self.name} {self.channels}; mix them, as"
+                f" `ffmpeg -i IN.wav -ac {self.channels} OUT.wav` does"
+            )
+        return sound[:, 0].copy() if channels == 1 else sound
 
     def at_shape(self, value: Any) -> np.ndarray:
         """The value (*shape, channels) float32 as long as the model has it, finite and within low..high."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import wave
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from file_kinds import FILE_KINDS
 from anymodal import files
 from anymodal.families.picture_files import read_picture
 from anymodal.families.pictures import ids_of
+from anymodal.families.wav import read_wav
 from fuzz.plain import NotPlain, read_png
 from fuzz.subjects.base import Subject
 
@@ -46,6 +48,11 @@ def plain_files() -> Iterator[Subject]:
     yield Subject(
         "arrays", "npz", {"a.npz": buffer.getvalue()}, ("a.npz",), lambda f: files.read_arrays(f / "a.npz"), 3
     )
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((2, 3, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(range(60)))
+    yield Subject("arrays", "wav", {"a.wav": sound.getvalue()}, ("a.wav",), lambda f: read_wav(f / "a.wav"), 2)
     said = {"a red car": [1, 2.5, None, True], "é": {"x": "y" * 20}}
     yield Subject(
         "JSON and text",
