@@ -1,11 +1,16 @@
-"""What TAB completes, as the shells ask for it, and as bash itself shows it."""
+"""What TAB completes, as the shells ask for it, and as the shells themselves show it."""
 
 from __future__ import annotations
 
 import os
+import pty
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,6 +70,20 @@ def test_the_changes_fit_the_scripts_of_click():
         assert shell.source_template.count(old) == 1
 
 
+@pytest.fixture
+def started(tmp_path) -> dict[str, str]:
+    """The environment of a shell that starts in a folder with two files, and finds `anymodal` there."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photo.jpg").touch()
+    (tmp_path / "anymodal").write_text(f'#!/bin/sh\nexec {sys.executable} -m anymodal "$@"\n')
+    (tmp_path / "anymodal").chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "PWD": str(tmp_path)}
+
+
+def needs(shell: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"there is no {shell}")
+
+
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
@@ -75,23 +94,82 @@ def test_the_changes_fit_the_scripts_of_click():
         ("anymodal generate --model tin", ["tiny"]),
     ],
 )
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_in_bash(tmp_path, line, shown):
+@needs("bash")
+def test_in_bash(tmp_path, started, line, shown):
     """The function that bash calls, with the words that bash makes of a line (it takes = for one of its own)."""
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photo.jpg").touch()
-    (tmp_path / "anymodal").write_text(f'#!/bin/sh\nexec {sys.executable} -m anymodal "$@"\n')
-    (tmp_path / "anymodal").chmod(0o755)
     words = line.replace("=", " = ").split()
     script = (
         'eval "$(_ANYMODAL_COMPLETE=bash_source anymodal)"\ncompopt() { echo "option $*" >&2; }\n'
         f"COMP_WORDS=({' '.join(words)}) COMP_CWORD={len(words) - 1}\n"
         '_anymodal_completion anymodal\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
     )
-    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environ)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=started)
     assert done.stdout.split() == shown, done.stderr
     assert ("nospace" in done.stderr) == any(each.endswith("=") for each in shown)
+
+
+@needs("zsh")
+def test_in_zsh(tmp_path, started):
+    """Keys as a person presses them, on a terminal: TAB, and one that writes down what the line is by now."""
+    lines = {
+        "anymodal generate --to dep": "anymodal generate --to depth ",
+        "anymodal generate --to depth,norm": "anymodal generate --to depth,normal ",
+        "anymodal generate dep": "anymodal generate depth=",
+        "anymodal generate rgb=photo.": "anymodal generate rgb=photo.jpg ",
+        "anymodal generate --model ./photo.": "anymodal generate --model ./photo.jpg ",
+    }
+    (tmp_path / ".zshrc").write_text(
+        "autoload -U compinit && compinit -u -D\n"
+        'eval "$(_ANYMODAL_COMPLETE=zsh_source anymodal)"\n'
+        'written() { print -r -- "$BUFFER" >> lines; BUFFER= }\n'
+        "zle -N written && bindkey '^T' written && touch ready\n"
+    )
+    shell, terminal = pty.fork()
+    if shell == 0:
+        os.chdir(tmp_path)
+        os.execvpe("zsh", ["zsh", "-i"], {**started, "ZDOTDIR": str(tmp_path), "TERM": "dumb"})
+    threading.Thread(target=drain, args=(terminal,), daemon=True).start()
+    try:
+        wait_for(tmp_path / "ready", 0)
+        for count, line in enumerate(lines, 1):
+            os.write(terminal, f"{line}\t\x14".encode())
+            wait_for(tmp_path / "lines", count)
+    finally:
+        os.kill(shell, signal.SIGKILL)
+        os.waitpid(shell, 0)
+    assert (tmp_path / "lines").read_text().splitlines() == list(lines.values())
+
+
+def drain(terminal: int) -> None:
+    """Read what a shell shows, which would wait otherwise."""
+    with suppress(OSError):
+        while os.read(terminal, 4096):
+            pass
+
+
+def wait_for(path: Path, lines: int) -> None:
+    """Wait until a file has so many lines."""
+    end = time.monotonic() + 120
+    while not path.exists() or len(path.read_text().splitlines()) < lines:
+        assert time.monotonic() < end, path
+        time.sleep(0.02)
+
+
+@needs("fish")
+def test_in_fish(tmp_path, started):
+    """What fish itself says that it would offer."""
+    lines = {
+        "anymodal generate --to dep": ["depth"],
+        "anymodal generate --to depth,norm": ["depth,normal"],
+        "anymodal generate dep": ["depth="],
+        "anymodal generate rgb=ph": ["rgb=photo.jpg", "rgb=photos/"],
+        "anymodal generate --model ./ph": ["./photo.jpg", "./photos/"],
+    }
+    asked = "; ".join(f"complete -C '{line}'; echo end" for line in lines)
+    script = f"_ANYMODAL_COMPLETE=fish_source anymodal | source; {asked}"
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=started)
+    shown = [part.split("\n") for part in done.stdout.strip().removesuffix("end").strip().split("\nend\n")]
+    assert [[line.split("\t")[0] for line in part] for part in shown] == list(lines.values()), done.stderr
 
 
 def test_the_scripts_of_all_shells_are_printed():
