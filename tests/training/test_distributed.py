@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from anymodal_scenes import write
+from forked import Forked
 from processor_time import patience
 from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
@@ -57,16 +56,24 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work / "model.yaml"
 
 
-def start(recipe: Path, out: Path, *overrides: str, processes: int = 1, **options: Any) -> subprocess.Popen[str]:
-    """`anymodal train` in processes of its own; it resumes where something is to be resumed."""
-    launch = torchrun(processes) if processes > 1 else [sys.executable]
+def words(recipe: Path, out: Path, *overrides: str) -> list[str]:
+    """`train` of the command line; it resumes where something is to be resumed."""
     sets = [argument for override in overrides for argument in ("--set", override)]
-    arguments = ["-m", "anymodal", "train", str(recipe), "--out", str(out), "--resume", *sets]
+    return ["train", str(recipe), "--out", str(out), "--resume", *sets]
+
+
+def start(recipe: Path, out: Path, *overrides: str, processes: int = 1, **options: Any) -> Forked:
+    return Forked(*words(recipe, out, *overrides), processes=processes, **options)
+
+
+def launched(recipe: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Two processes of torchrun itself."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([*launch, *arguments], env=ALONE, **pipes, **options)
+    line = [*torchrun(2), "-m", "anymodal", *words(recipe, out, *overrides)]
+    return subprocess.Popen(line, env=ALONE, **pipes)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: Forked | subprocess.Popen[str]) -> str:
     written, _ = process.communicate(timeout=patience(240))
     return written
 
@@ -82,12 +89,13 @@ def curve(out: Path) -> dict[int, float]:
     return {record["step"]: record["loss"] for record in read_log(out / "log.jsonl")}
 
 
-def when(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait for a condition with no pause: what is waited for may last a millisecond."""
+def when(condition: Callable[[], bool], process: Forked | subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait for a condition with hardly a pause: what is waited for may last some milliseconds."""
     end = time.monotonic() + patience(seconds)
     while not condition():
         assert process.poll() is None, finish(process)
         assert time.monotonic() < end
+        time.sleep(0.0005)
 
 
 def lines(out: Path) -> int:
@@ -179,10 +187,10 @@ class TestKilled:
 
     def test_one_of_two_processes(self, recipe: Path, whole_of_two: dict[int, float], tmp_path: Path) -> None:
         out = tmp_path / "run"
-        process = start(recipe, out, processes=2)
+        process = launched(recipe, out)
         when(lambda: lines(out) >= 7, process)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        workers = [pid for pid in children if b"anymodal.cli" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        workers = [pid for pid in children if b"\0anymodal\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         assert len(workers) == 2
         os.kill(int(workers[1]), signal.SIGKILL)
         finish(process)
@@ -196,7 +204,8 @@ class TestAskedToEnd:
         self, recipe: Path, whole: dict[int, float], tmp_path: Path, processes: int
     ) -> None:
         out = tmp_path / "run"
-        process = start(recipe, out, "training.save_every=1000", "workers=1", processes=processes)
+        begin = start if processes == 1 else launched
+        process = begin(recipe, out, "training.save_every=1000", "workers=1")
         when(lambda: lines(out) >= 4, process)
         process.terminate()
         written = finish(process)
@@ -226,8 +235,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(recipe: Path, whole: dict[i
     out = tmp_path / "run"
     trained(recipe, out, "training.steps=10")
     size = max(path.stat().st_size for path in newest_checkpoint(out / "checkpoints").iterdir())
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))  # noqa: E731
-    process = start(recipe, out, preexec_fn=limit)
+    process = start(recipe, out, file_size=size // 2)
     written = finish(process)
     assert process.returncode == 2 and "Traceback" not in written
     assert "cannot write a checkpoint" in written and "the last good one is" in written, written

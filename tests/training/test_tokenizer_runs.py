@@ -429,7 +429,7 @@ def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> No
     alone = trained_tokenizer(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
     words = [
         "-m",
-        "anymodal.cli",
+        "anymodal",
         "train-tokenizer",
         str(tmp_path / "alone" / "rgb.yaml"),
         "--out",

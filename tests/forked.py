@@ -1,0 +1,105 @@
+"""Commands in processes of their own that need no imports: a server forks them, which has imported PyTorch before.
+
+To import all that training needs takes six seconds of a processor, most of what a short run takes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import socket
+import sys
+import tempfile
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+
+from small_runs import ALONE
+
+from anymodal.cli.main import main
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["torch._dynamo", "anymodal.cli.train", "anymodal.training.multimodal.run", "anymodal.data.batches", "tabulate"]
+)
+
+
+class Forked:
+    """A command of `anymodal`, with what `subprocess.Popen` has of it; as one process, or several as of torchrun.
+
+    `file_size` is the most bytes of a file that it can write.
+    """
+
+    def __init__(self, *words: object, processes: int = 1, file_size: int | None = None) -> None:
+        handle, name = tempfile.mkstemp(prefix="forked-")
+        os.close(handle)
+        self.log = Path(name)
+        before = dict(os.environ)
+        os.environ.update(ALONE)
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        port = _free_port()
+        self.processes = [
+            CONTEXT.Process(target=_run, args=([str(word) for word in words], name, environ, file_size))
+            for environ in (_environ(rank, processes, port) for rank in range(processes))
+        ]
+        for process in self.processes:
+            process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+    def poll(self) -> int | None:
+        """The exit code of the first process that failed, else 0; None while one is at work."""
+        codes = [process.exitcode for process in self.processes]
+        return next((code for code in codes if code), None if None in codes else 0)
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+    def terminate(self) -> None:
+        for process in self.processes:
+            process.terminate()
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """All that was written, when the last process is at its end."""
+        end = time.monotonic() + timeout
+        for process in self.processes:
+            process.join(max(0.0, end - time.monotonic()))
+            if process.exitcode is None:
+                self.kill()
+                raise TimeoutError(self.log.read_text())
+        written = self.log.read_text()
+        return written, None
+
+
+def _environ(rank: int, processes: int, port: int) -> dict[str, str]:
+    if processes == 1:
+        return {}
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    shared = {"TORCHELASTIC_RUN_ID": "forked", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {name: str(value) for name, value in (ranks | shared).items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def _run(words: list[str], log: str, environ: dict[str, str], file_size: int | None) -> None:
+    """What a process does."""
+    os.environ.update(environ)
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    main(words)

@@ -1,0 +1,240 @@
+"""Steps of the engine: averages, schedules, optimizers, frozen weights, precision, and steps that cannot be used."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_engines import (
+    CPU,
+    SETTINGS,
+    Tables,
+    assert_same_weights,
+    batches_from,
+    interrupted_after,
+    squared,
+    trained,
+)
+from torch import Tensor, nn
+
+from anymodal.config import structure
+from anymodal.errors import CheckpointError, ConfigError
+from anymodal.nn.device import fast_precision
+from anymodal.training.average import WeightAverage
+from anymodal.training.engine import Engine, TrainingDiverged
+from anymodal.training.log import read_log
+from anymodal.training.optim import OPTIMIZERS, MuonConfig, OptimizerConfig, parameter_groups
+from anymodal.training.precision import as_begun
+from anymodal.training.schedules import SCHEDULES, ConstantSchedule, CosineSchedule, Schedule, TrapezoidSchedule
+from anymodal.training.settings import TrainingSettings
+from anymodal.training.stored import newest_checkpoint
+
+
+class TestNonFinite:
+    def test_the_step_is_left_out_and_counted(self, tmp_path: Path) -> None:
+        def sometimes_nan(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            return {"loss": model(x).sum() * (math.nan if engine.step == 4 else 1.0)}
+
+        engine = Engine(nn.Linear(3, 1), SETTINGS, tmp_path, runtime=CPU)
+        engine.run(batches_from, sometimes_nan)
+        assert engine.skipped == 1
+        assert all(p.isfinite().all() for p in engine.model.parameters())
+        records = read_log(tmp_path / "log.jsonl")
+        assert [record["skipped"] for record in records] == [0, 0, 1, 1, 1]
+        assert all(math.isfinite(record["loss"]) for record in records)
+
+    def test_twenty_in_a_row_end_the_run(self) -> None:
+        engine = Engine(nn.Linear(3, 1), attrs.evolve(SETTINGS, steps=50), runtime=CPU)
+        weight = engine.model.weight.clone()
+        with pytest.raises(TrainingDiverged, match="up to step 20 "):
+            engine.run(batches_from, lambda model, x: {"loss": model(x).sum() * math.inf})
+        assert engine.step == 19
+        assert torch.equal(engine.model.weight, weight)
+
+
+class TestOptimization:
+    def test_schedule_values(self) -> None:
+        cosine, constant = CosineSchedule(warmup_steps=4), ConstantSchedule(warmup_steps=2)
+        trapezoid = TrapezoidSchedule(warmup_steps=2)
+        assert [cosine.share(step, 14) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+        assert cosine.share(9, 14) == pytest.approx(0.5)
+        assert cosine.share(14, 14) == pytest.approx(0)
+        assert [constant.share(step, 14) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
+        assert [trapezoid.share(step, 10) for step in (0, 1, 7, 8, 9, 10)] == [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+        assert ConstantSchedule().share(0, 5) == CosineSchedule().share(0, 5) == 1.0
+
+    def test_schedules_end_at_their_minimum(self) -> None:
+        cosine, trapezoid = CosineSchedule(minimum=0.1), TrapezoidSchedule(minimum=0.25, decay=0.5)
+        assert [cosine.share(step, 10) for step in (0, 5, 10)] == pytest.approx([1.0, 0.55, 0.1])
+        assert [trapezoid.share(step, 8) for step in (4, 6, 8)] == pytest.approx([1.0, 0.625, 0.25])
+
+    @given(steps=st.integers(1, 10**7))
+    def test_a_trapezoid_falls_over_a_fifth(self, steps: int) -> None:
+        for left in {1, steps // 10, max(1, steps // 5)}:
+            assert TrapezoidSchedule().share(steps - left, steps) == min(1.0, left / max(1, steps // 5))
+
+    @pytest.mark.parametrize("kind", [CosineSchedule, TrapezoidSchedule])
+    @given(steps=st.integers(1, 200), warmup=st.integers(0, 50))
+    def test_schedules_rise_then_fall_within_bounds(self, kind: Any, steps: int, warmup: int) -> None:
+        schedule = kind(warmup_steps=warmup)
+        shares = [schedule.share(step, steps) for step in range(steps)]
+        assert all(0 < share <= 1 for share in shares)
+        peak = shares.index(max(shares))
+        assert shares[:peak] == sorted(shares[:peak])
+        assert shares[peak:] == sorted(shares[peak:], reverse=True)
+
+    def test_only_matrices_decay(self) -> None:
+        model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+        model[0].bias.requires_grad_(False)
+        decayed, kept = parameter_groups(model.parameters(), 0.05)
+        assert [p.shape for p in decayed["params"]] == [(4, 3)] and decayed["weight_decay"] == 0.05
+        assert [p.shape for p in kept["params"]] == [(4,), (4,)] and kept["weight_decay"] == 0.0
+
+    def test_muon_trains_the_matrices_of_linear_layers_and_adamw_the_rest(self) -> None:
+        model = nn.ModuleDict({"table": nn.Embedding(4, 3), "linear": nn.Linear(3, 2), "norm": nn.LayerNorm(2)})
+        adamw, muon = MuonConfig().build(model, 1e-3)
+        assert [p for group in muon.param_groups for p in group["params"]] == [model["linear"].weight]
+        rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+        assert rest == {id(p) for p in model.parameters()} - {id(model["linear"].weight)}
+
+    @pytest.mark.parametrize("block", ["adamw", "muon", {"tables": "rows"}, {"name": "muon", "tables": "rows"}])
+    def test_the_bytes_of_an_optimizer_are_those_it_comes_to_hold(self, block: Any) -> None:
+        config = OPTIMIZERS(block)
+        engine = Engine(Tables(), attrs.evolve(SETTINGS, optimizer=config, steps=1), runtime=CPU)
+        engine.run(itertools.repeat(torch.tensor([1, 3])), lambda model, ids: {"loss": model(ids).sum()})
+        slots = [slot for o in engine.optimizers for held in o.state.values() for slot in held.values()]
+        with torch.device("meta"):
+            outline = Tables()
+        assert config.state_bytes(outline) == sum(slot.nbytes for slot in slots if slot.ndim)
+
+    def test_another_distribution_adds_an_optimizer_and_a_schedule(self, tmp_path: Path) -> None:
+        @OPTIMIZERS.add
+        @attrs.frozen(kw_only=True)
+        class Momentum(OptimizerConfig):
+            name: str = attrs.field(init=False, default="momentum")
+            decay: float = 0.5
+
+            def build(self, model: nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+                return [torch.optim.SGD(model.parameters(), lr=lr, momentum=self.decay)]
+
+        @SCHEDULES.add
+        @attrs.frozen(kw_only=True)
+        class Halved(Schedule):
+            name: str = attrs.field(init=False, default="halved")
+
+            def share(self, step: int, steps: int) -> float:
+                return 1.0 if step < steps // 2 else 0.5
+
+        try:
+            block = {"optimizer": {"name": "momentum", "decay": 0.25}, "schedule": "halved", "steps": 4, "lr": 0.01}
+            settings = structure({**block, "batch_size": 4, "log_every": 1}, TrainingSettings, "a file")
+            engine = Engine(nn.Linear(3, 3), settings, tmp_path, CPU)
+            engine.run(batches_from, squared)
+            assert [line["lr"] for line in read_log(tmp_path / "log.jsonl")] == [0.01, 0.01, 0.005, 0.005]
+            assert settings.optimizer.state_bytes(nn.Linear(3, 3, device="meta")) == 4 * 12
+            with pytest.raises(ConfigError, match=r"was started with optimizer.decay = 0.25, not 0.5"):
+                Engine(nn.Linear(3, 3), attrs.evolve(settings, optimizer="momentum"), tmp_path, CPU).resume()
+        finally:
+            OPTIMIZERS.remove("momentum")
+            SCHEDULES.remove("halved")
+
+    def test_average_formula(self) -> None:
+        model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+        nn.init.constant_(model.weight, 2.0)
+        average = WeightAverage(model, decay=0.25)
+        nn.init.constant_(model.weight, 4.0)
+        average.update(model)  # decay min(0.25, 2 / 11)
+        assert average.state["weight"].dtype == torch.float32
+        assert average.state["weight"].item() == pytest.approx(2 * 2 / 11 + 4 * 9 / 11)
+        first = average.state["weight"].item()
+        average.update(model)  # decay min(0.25, 3 / 12)
+        assert average.state["weight"].item() == pytest.approx(0.25 * first + 0.75 * 4)
+
+    def test_accumulated_batches_equal_one_large_batch(self) -> None:
+        def run(accumulate: int, split: int) -> nn.Module:
+            torch.manual_seed(0)
+            settings = attrs.evolve(SETTINGS, accumulate=accumulate, steps=3)
+            engine = Engine(nn.Linear(3, 3), settings, runtime=CPU)
+            engine.run((part for x in batches_from(0) for part in x.chunk(split)), squared)
+            return engine.model
+
+        torch.testing.assert_close(run(2, 2).weight, run(1, 1).weight)
+
+    def test_the_gradient_is_clipped(self) -> None:
+        norms = []
+
+        def steep(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            norms.append(None if model.weight.grad is None else model.weight.grad.norm())
+            return {"loss": 1e6 * model(x).sum()}
+
+        engine = Engine(nn.Linear(3, 1, bias=False), attrs.evolve(SETTINGS, steps=1, clip=0.5), runtime=CPU)
+        engine.optimizers[0].register_step_pre_hook(lambda *_: norms.append(engine.model.weight.grad.norm()))
+        engine.run(batches_from, steep)
+        assert norms[0] is None and norms[1] == pytest.approx(0.5, rel=1e-3)
+
+    def test_bfloat16_trains_float32_weights(self) -> None:
+        engine = trained(precision="bfloat16")
+        assert {value.dtype for value in engine.model.state_dict().values()} == {torch.float32, torch.int64}
+
+
+class TestPrecision:
+    """ "auto" is settled when a run begins, and stays with the run."""
+
+    @pytest.fixture
+    def fast(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+        """Makes this machine one that is fast in the type of that name."""
+        return lambda name: monkeypatch.setattr("anymodal.training.precision.fast_precision", lambda device: name)
+
+    @pytest.mark.parametrize("name", ["bfloat16", "float32"])
+    def test_the_forward_pass_runs_in_what_the_device_is_fast_in(self, fast: Callable[[str], None], name: str) -> None:
+        fast(name)
+        seen = set()
+
+        def loss(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            out = model(x)
+            seen.add(out.dtype)
+            return {"loss": out.float().square().mean()}
+
+        engine = Engine(nn.Linear(3, 3), attrs.evolve(SETTINGS, precision="auto"), runtime=CPU)
+        engine.run(batches_from, loss)
+        assert engine.settings.precision == name and seen == {getattr(torch, name)}
+
+    @pytest.mark.parametrize(("first", "second"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+    def test_a_run_resumed_on_another_machine_keeps_its_precision(
+        self, tmp_path: Path, fast: Callable[[str], None], first: str, second: str
+    ) -> None:
+        fast(first)
+        whole = trained(precision="auto")
+        trained(tmp_path, batches=interrupted_after(3, signal.SIGTERM), precision="auto")
+        fast(second)
+        engine = trained(tmp_path, resume=True, precision="auto")
+        assert engine.settings.precision == first
+        assert_same_weights(engine, whole)
+        with pytest.raises(ConfigError, match=f"was started with precision = '{first}', not '{second}'"):
+            trained(tmp_path, resume=True, precision=second)
+
+    def test_a_checkpoint_with_no_such_precision_is_damaged(self, tmp_path: Path) -> None:
+        trained(tmp_path)
+        path = newest_checkpoint(tmp_path / "checkpoints")
+        with pytest.raises(CheckpointError, match=r"damaged: its precision is 'int4'"):
+            as_begun(SETTINGS, path, {"settings": {"precision": "int4"}})
+
+    def test_auto_is_what_the_processor_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        known = dict.fromkeys(("_is_avx512_bf16_supported", "_is_amx_tile_supported"), False)
+        for name in known:
+            monkeypatch.setattr(torch.cpu, name, lambda name=name: known[name])
+        assert fast_precision(torch.device("cpu")) == "float32"
+        for name in known:
+            known[name] = True
+            assert fast_precision(torch.device("cpu")) == "bfloat16"
+            known[name] = False
+        assert fast_precision(torch.device("meta")) == "float32"
