@@ -18,6 +18,7 @@ import attrs
 import numpy as np
 import pytest
 from datasets_made import contents, problems, write_pictures
+from forked import Forked
 from PIL import Image
 from small_runs import ALONE, command
 
@@ -197,18 +198,12 @@ def killed_at_random(words: list[str], out: Path, seed: int, times: int) -> None
     """Start a command, and kill it at a random moment when it has finished something more, so many times."""
     rng = random.Random(seed)
     for _ in range(times):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "anymodal", *words],
-            env=ALONE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = Forked(*words)
         wanted = len(list((out / ".jobs").glob("*-*.json"))) + rng.randint(1, 3)
         while process.poll() is None and len(list((out / ".jobs").glob("*-*.json"))) < wanted:
             time.sleep(0.002)
         time.sleep(rng.random() / 20)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         said, _ = process.communicate(timeout=900)
         assert process.returncode == -signal.SIGKILL, said
 

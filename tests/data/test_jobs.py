@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from datasets_made import FEW, contents, write_config, write_pictures
+from forked import Forked
 from processor_time import patience
-from small_runs import ALONE, command, torchrun
+from small_runs import ALONE, command
 from worker_parts import dies, doubles, raises
 
 from anymodal.data.digest import differences
@@ -44,8 +45,8 @@ def tokenizing(work: Path, out: Path, *more: object) -> list[str]:
     return ["tokenize", *map(str, [work / "data", "--config", config, "--out", out, *options])]
 
 
-def start(arguments: list[str], *launcher: str, **options) -> subprocess.Popen[str]:
-    line = [*(launcher or [sys.executable]), "-m", "anymodal", *arguments]
+def start(arguments: list[str], **options) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "anymodal", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(line, env=ALONE, **pipes, **options)
 
@@ -104,8 +105,9 @@ def test_lost_and_damaged_shards_are_made_again_and_no_others(work, tmp_path, ca
 
 def test_processes_of_torchrun_make_the_same_bytes(work, tmp_path):
     out = tmp_path / "out"
-    code, said = finish(start(tokenizing(work, out, "--executor", "torchrun"), *torchrun(2)))
-    assert code == 0 and contents(out) == contents(work / "whole"), said
+    both = Forked(*tokenizing(work, out, "--executor", "torchrun"), processes=2)
+    said, _ = both.communicate(patience(900))
+    assert both.returncode == 0 and contents(out) == contents(work / "whole"), said
     assert said.count("made 12 of 12 shards") == 1
 
 

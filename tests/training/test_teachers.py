@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import attrs
 import pytest
 import torch
 from anymodal_scenes import BASIC, write
-from small_runs import ALONE, torchrun
+from forked import Forked
+from processor_time import patience
 from torch import nn
 
 from anymodal.config import structure
@@ -130,7 +130,7 @@ def test_samples_that_lack_something_are_passed_over_and_bad_ones_told_of(tmp_pa
 
 def test_several_processes_are_refused(tmp_path):
     recipe = Path(__file__).parents[2] / "recipes/tiny/teachers/dinov2.yaml"
-    run_two = [*torchrun(2), "-m", "anymodal", "train-teacher", str(recipe), "--out", str(tmp_path / "out")]
-    ended = subprocess.run(run_two, env=ALONE, capture_output=True, text=True)
-    assert ended.returncode and "a teacher is trained by one process, not 2; start it without torchrun" in ended.stderr
+    ended = Forked("train-teacher", recipe, "--out", tmp_path / "out", processes=2)
+    said, _ = ended.communicate(patience(200))
+    assert ended.returncode and "a teacher is trained by one process, not 2; start it without torchrun" in said
     assert not (tmp_path / "out").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import Forked
 from processor_time import patience
-from small_runs import ALONE, GRID, STEPS, VIT, command, installed, model_config, torchrun, trained_tokenizer
+from small_runs import GRID, STEPS, VIT, command, installed, model_config, trained_tokenizer
 
 import anymodal as am
 from anymodal.checkpoints.formats.native.read import load_modality
@@ -427,16 +427,10 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
 def test_two_processes_train_what_one_trains(scenes: Path, tmp_path: Path) -> None:
     steps = {**STEPS, "steps": 4, "batch_size": 8, "schedule": {"warmup_steps": 2}}
     alone = trained_tokenizer(scenes, tmp_path / "alone", modality="rgb", **FAMILIES["rgb"], training=steps)
-    words = [
-        "-m",
-        "anymodal",
-        "train-tokenizer",
-        str(tmp_path / "alone" / "rgb.yaml"),
-        "--out",
-        str(tmp_path / "two"),
-    ]
-    done = subprocess.run([*torchrun(2), *words], capture_output=True, text=True, timeout=patience(200), env=ALONE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    recipe = tmp_path / "alone" / "rgb.yaml"
+    both = Forked("train-tokenizer", recipe, "--out", tmp_path / "two", processes=2)
+    said, _ = both.communicate(patience(200))
+    assert both.returncode == 0, said
     one, two = load_tokenizer(alone), load_tokenizer(tmp_path / "two" / "modalities" / "rgb")
     torch.testing.assert_close(two.quantize.codes, one.quantize.codes, rtol=0, atol=1e-5)
     for mine, theirs in zip(lines(tmp_path / "alone", "rgb"), lines(tmp_path / "two", "rgb"), strict=True):
