@@ -244,7 +244,7 @@ def test_the_commands_index_and_ask(data, models, tmp_path, capsys):
 def test_who_works_makes_no_difference(data, models, tmp_path):
     for name, options in (("one", ["--workers", 1]), ("two", ["--workers", 2]), ("ray", ["--executor", "ray"])):
         words = ["retrieve", "index", data, "--by", BY, "--model", models[0], "--shard-size", 2, "--workers", 2]
-        line = [sys.executable, "-m", "anymodal.cli", *map(str, [*words, "--out", tmp_path / name, *options])]
+        line = [sys.executable, "-m", "anymodal", *map(str, [*words, "--out", tmp_path / name, *options])]
         subprocess.run(line, env=ALONE, check=True, capture_output=True)
     one, *others = (am.Index(tmp_path / name) for name in ("one", "two", "ray"))
     for other in others:
