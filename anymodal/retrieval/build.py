@@ -126,7 +126,6 @@ def index_dataset(
     summary = make_dataset(
         work,
         work.plan,
-        lambda manifest: {"shards": [{"samples": samples} for samples in work.counts]},
         executor=executor,
         workers=workers,
         max_bad=max_bad,
