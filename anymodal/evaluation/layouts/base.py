@@ -86,7 +86,7 @@ def array(path: Path, shape: tuple[int, ...] | None = None, kinds: str = "fiub")
     return found
 
 
-def annotations(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path) -> dict[str, Any]:
     """The object in a JSON file of annotations. Raises DataError."""
     try:
         raw = parse_json(plain_file(path, MAX_BYTES).read_text(encoding="utf-8"), str(path))

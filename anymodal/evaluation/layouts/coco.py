@@ -17,10 +17,10 @@ from anymodal.evaluation.layouts.base import (
     NONE,
     Sample,
     Samples,
-    annotations,
     class_table,
     lost_note,
     photograph,
+    read_annotations,
     rows,
 )
 from anymodal.families.picture_files import read_picture
@@ -32,7 +32,7 @@ class CocoPanoptic(Samples):
     def __init__(self, root: Path, known: tuple[str, ...]) -> None:
         self.root = root
         path = root / "annotations/panoptic_val2017.json"
-        raw = annotations(path)
+        raw = read_annotations(path)
         categories = rows(raw, "categories", {"id": int, "name": str}, path)
         names = {row["id"]: [row["name"]] for row in categories}
         self.table, lost = class_table(names, known)
@@ -88,7 +88,7 @@ class CocoCaptions(Samples):
     def __init__(self, root: Path) -> None:
         self.root = root
         path = root / "annotations/captions_val2017.json"
-        raw = annotations(path)
+        raw = read_annotations(path)
         self.images = file_names(raw, path)
         self.captions: dict[int, list[str]] = {}
         for row in rows(raw, "annotations", {"image_id": int, "caption": str}, path):

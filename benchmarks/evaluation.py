@@ -1,0 +1,64 @@
+"""What the embedded model scores on held-out scenes, by the project's own command, beside its bound and baselines.
+
+`python -m benchmarks evaluation`
+
+`anymodal eval` scores each task over the same scenes with several seeds of the generation. A score is the mean over the
+seeds; `plus_minus` is 95 % of Student's t over them, so that it says how much the draws matter, not the scenes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+import anymodal as am
+from anymodal.evaluation import Evaluation
+from benchmarks.harness.base import BENCHMARKS, Figures
+
+HELD_OUT_SEED = 1_000_003
+TASKS = ("depth", "normal", "semseg", "caption")
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % of the t distribution by the number of seeds
+
+
+def summary(runs: list[Evaluation]) -> dict[str, dict[str, Any]]:
+    """By score: the model's mean and interval, and what does not depend on the seed."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in runs[0].scores["model"]:
+        own = np.array([run.scores["model"][name] for run in runs])
+        spread = own.std(ddof=1) * STUDENT[len(own)] / np.sqrt(len(own)) if len(own) in STUDENT else float("nan")
+        others = {kind: each.get(name) for kind, each in runs[0].scores.items() if kind != "model"}
+        found[name] = {"model": float(own.mean()), "plus_minus": float(spread), **others}
+    return found
+
+
+@BENCHMARKS.register("evaluation")
+@attrs.frozen
+class EvaluationOfScenes(Figures):
+    """What the embedded model scores on held-out scenes, beside its bound and baselines."""
+
+    model: str = "tiny"
+    count: int = 100
+    seeds: int = 3
+
+    def run(self, quick: bool) -> Mapping[str, Any]:
+        count, seeds = (6, 1) if quick else (self.count, self.seeds)
+        model = am.load(self.model)
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(folder) / "scenes"
+            made = ["scenes", "--count", str(count), "--seed", str(HELD_OUT_SEED), "--out", str(data), "--quiet"]
+            subprocess.run([sys.executable, "-m", "anymodal", *made], check=True, capture_output=True)
+            return {
+                "scenes": count,
+                "seeds": seeds,
+                **{
+                    task: summary([am.evaluate(task, data, model, seed=1000 * k) for k in range(seeds)])
+                    for task in TASKS
+                },
+            }
