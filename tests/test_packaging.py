@@ -18,6 +18,7 @@ FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 OTHER_EXTRAS = {
     "all",
     "data",
+    "eval",
     "index",
     "label",
     "lora",
