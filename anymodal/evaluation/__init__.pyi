@@ -4,4 +4,8 @@ from .metrics import Metric as Metric
 from .report import Evaluation as Evaluation
 from .run import evaluate as evaluate
 from .tasks import TASKS as TASKS
+from .tasks import CaptionTask as CaptionTask
+from .tasks import DepthTask as DepthTask
+from .tasks import NormalTask as NormalTask
+from .tasks import SemsegTask as SemsegTask
 from .tasks import Task as Task
