@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 from small_runs import command
+
+from anymodal import anymodel
 
 
 @pytest.fixture
@@ -159,3 +163,40 @@ def test_a_folder_without_permission_is_refused_before_the_work(capsys, checkpoi
     closed.mkdir(mode=0o500)
     code, _, complaint = run(capsys, f"rgb={photo}", "--to", "depth", "--model", checkpoint, "--out", closed / "out")
     assert code == 2 and "no permission" in complaint
+
+
+def test_only_the_modalities_of_a_request_are_loaded_and_nothing_changes_by_that(
+    capsys, checkpoint, photo, tmp_path, monkeypatch
+):
+    asked = []
+    real = anymodel.load
+    monkeypatch.setattr(anymodel, "load", lambda name, **options: asked.append(options) or real(name, **options))
+    common = [f"rgb={photo}", "--model", checkpoint, "--seed", 3, "--set", "depth.steps=3"]
+    assert run(capsys, *common, "--to", "depth", "--out", tmp_path / "a")[0] == 0
+    everything = ["rgb", "depth", "normal", "semseg", "canny_edge", "caption", "color_palette"]
+    chosen = ["--modalities", ",".join(everything)]
+    assert run(capsys, *common, *chosen, "--to", "depth", "--out", tmp_path / "b")[0] == 0
+    assert run(capsys, *common, "--to", "all")[0] == 0
+    assert [options["modalities"] for options in asked] == [["rgb", "depth"], everything, None]
+    for name in ("depth.png", "tokens.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_one_request_imports_no_compiler_and_only_the_plugins_and_drivers_it_needs(checkpoint, photo, tmp_path):
+    """What takes the time of the start, counted: modules beyond those of PyTorch itself."""
+    arguments = ["generate", f"rgb={photo}", "--to", "caption", "--model", str(checkpoint), "--out", str(tmp_path / "o")]
+    script = (
+        "import sys, torch\nbefore = set(sys.modules)\nfrom anymodal.cli import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
+        "print('\\n'.join(set(sys.modules) - before), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    new = done.stderr.split("\n")
+    assert {name for name in new if name.startswith("anymodal_") and "." not in name} == {
+        "anymodal_rgb",
+        "anymodal_caption",
+    }
+    assert {name for name in new if name.startswith("torch")} <= {"torch.utils._device"}
+    assert sum(name.startswith("PIL.") for name in new) < 40
+    assert not {"rich", "pandas", "transformers", "scipy", "matplotlib"} & set(new)
