@@ -110,6 +110,7 @@ def main() -> None:
     options = parser().parse_args()
     if options.list:
         print("\n".join(f"{name:12} {(type(load(name)).__doc__ or '').splitlines()[0]}" for name in names()))
+        print(f"\n{report.aims()}")
         return
     earlier = Path(options.against) if options.against else None
     before = json.loads(earlier.read_text())["rows"] if earlier and earlier.is_file() else None

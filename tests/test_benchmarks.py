@@ -31,6 +31,13 @@ def test_a_file_is_a_benchmark_of_its_name(name):
         assert len({json.dumps(case, sort_keys=True) for case in every}) == len(every)
 
 
+def test_the_page_has_the_aims_that_the_benchmarks_state():
+    written = Path(benchmarks.__file__).parent / "results/aims.md"
+    assert written.read_text() == f"{report.aims()}\n", "python -m benchmarks --list prints the table anew"
+    assert all(load(name).target for name in names() if isinstance(load(name), Timed))
+    assert "1.35 times" in report.table([{"benchmark": "start", "model": "tiny", "threads": 1, "error": "none"}])
+
+
 def test_another_kind_of_measurement_is_one_more_entry():
     @BENCHMARKS.register("letters")
     @attrs.frozen

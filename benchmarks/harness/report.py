@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.harness.base import Timed, load, names
 from benchmarks.harness.revisions import revision
 
 OWN = ("benchmark", "threads")  # what a row has beside what tells its case
@@ -76,7 +77,7 @@ def brief(row: Mapping[str, Any]) -> str:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """One line a row."""
-    head = ["benchmark", "case", "threads", "time", "spread", "CPU time", "floor", "of floor", "twin", "peak MB"]
+    head = ["benchmark", "case", "threads", "time", "spread", "CPU time", "floor", "of floor", "twin", "peak MB", "aim"]
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
     return "\n".join(lines)
@@ -85,13 +86,29 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
 def _cells(row: Mapping[str, Any]) -> list[str]:
     start = [row["benchmark"], case(row), str(row["threads"])]
     if "wall" not in row:
-        return [*start, row.get("error", "not measured"), *[""] * 6]
+        return [*start, row.get("error", "not measured"), *[""] * 6, aim(row["benchmark"])]
     rate = "" if row["unit"] == "run" else f" ({row['items'] / row['wall']:.3g} {row['unit']}s/s)"
     floor = (seconds(row["floor"]), f"{row['of_floor']:.2f} x") if "floor" in row else ("", "")
     twin = f"{row['of_twin']:.1f} x slower" if "twin" in row else ""
     peak = f"{row['peak_mb']:.0f}" if row["peak_mb"] else ""
     spread = " to ".join(map(seconds, row["spread"]))
-    return [*start, seconds(row["wall"]) + rate, spread, seconds(row["cpu"]), *floor, twin, peak]
+    return [*start, seconds(row["wall"]) + rate, spread, seconds(row["cpu"]), *floor, twin, peak, aim(row["benchmark"])]
+
+
+def aim(name: str) -> str:
+    """What a benchmark should reach, in words; "" where nobody says."""
+    return load(name).target if name in names() and isinstance(load(name), Timed) else ""
+
+
+def aims() -> str:
+    """All benchmarks of time with what they measure and should reach."""
+    found = [(name, load(name)) for name in names()]
+    rows = [
+        f"| `{name}` | {(type(each).__doc__ or '').splitlines()[0].rstrip('.')} | {each.target} |"
+        for name, each in found
+        if isinstance(each, Timed)
+    ]
+    return "\n".join(["| benchmark | what | aim |", "| --- | --- | --- |", *rows])
 
 
 def compared(rows: Iterable[Mapping[str, Any]]) -> str:
