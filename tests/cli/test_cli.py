@@ -72,6 +72,12 @@ def shelf(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("module", ["anymodal", "anymodal.cli"])
+def test_a_module_starts_it(module):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith("anymodal ") and done.returncode == 0
+
+
 def test_version_and_help():
     assert run("--version").stdout == f"anymodal {anymodal.__version__}\n"
     done = run("--help")

@@ -184,7 +184,16 @@ def test_only_the_modalities_of_a_request_are_loaded_and_nothing_changes_by_that
 
 def test_one_request_imports_no_compiler_and_only_the_plugins_and_drivers_it_needs(checkpoint, photo, tmp_path):
     """What takes the time of the start, counted: modules beyond those of PyTorch itself."""
-    arguments = ["generate", f"rgb={photo}", "--to", "caption", "--model", str(checkpoint), "--out", str(tmp_path / "o")]
+    arguments = [
+        "generate",
+        f"rgb={photo}",
+        "--to",
+        "caption",
+        "--model",
+        str(checkpoint),
+        "--out",
+        str(tmp_path / "o"),
+    ]
     script = (
         "import sys, torch\nbefore = set(sys.modules)\nfrom anymodal.cli import main\n"
         f"try: main({arguments!r})\nexcept SystemExit as end: assert not end.code\n"
