@@ -18,6 +18,8 @@ from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import CheckpointError, DataError, GenerationError, brief, system_errors
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import batches
+from anymodal.generation.keeping import Keep
+from anymodal.generation.plan import Weights
 from anymodal.generation.retrieval import RETRIEVAL, stacked_vectors
 from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
@@ -135,8 +137,9 @@ class AnyModel:
         *,
         seed: int = 0,
         chain: bool = True,
-        weights: Mapping[str, float] | None = None,
+        weights: Weights | None = None,
         options: TargetOptions | None = None,
+        keep: Keep | None = None,
         progress: Progress | None = None,
         **common: Unpack[SamplingOptions],
     ) -> Outputs:
@@ -149,9 +152,10 @@ class AnyModel:
             chain: False for each target from the inputs alone, as if it were the only one; that is faster.
             weights: guide by several inputs at once: ``{"rgb": 1.0, "caption": 2.5}``.
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
+            keep: what stays of targets that are inputs too: a mask of a picture, True for all that is given of a text
+                with blanks (``"a ___ car"``), boxes or numbers, or a list of which of them.
             progress: is called with the `GenerationStep` after every step.
-            common: sampling options of every target: `steps`, `temperature`, `top_p`, `top_k`, `guidance`, `scheme`,
-                `schedule`, `anneal`, `refresh`, and `samples` for modalities that merge several draws; see `Sampling`.
+            common: sampling options of every target: those of `anymodal.sampling.Sampling`.
 
         Returns:
             Natural values by name.
@@ -163,7 +167,15 @@ class AnyModel:
             AnymodalError: a value cannot be read, or a plugin failed.
         """
         return self.generate_batch(
-            [inputs], targets, seed=seed, chain=chain, weights=weights, options=options, progress=progress, **common
+            [inputs],
+            targets,
+            seed=seed,
+            chain=chain,
+            weights=weights,
+            options=options,
+            keep=keep,
+            progress=progress,
+            **common,
         )[0]
 
     def stream(
@@ -173,8 +185,9 @@ class AnyModel:
         *,
         seed: int = 0,
         chain: bool = True,
-        weights: Mapping[str, float] | None = None,
+        weights: Weights | None = None,
         options: TargetOptions | None = None,
+        keep: Keep | None = None,
         **common: Unpack[SamplingOptions],
     ) -> Iterator[GenerationStep]:
         """`generate`, step by step: ``for step in model.stream(inputs, "rgb"): show(step.partial)``.
@@ -188,7 +201,8 @@ class AnyModel:
         Raises:
             AnymodalError: as `generate`; what is wrong with the request is raised at once.
         """
-        (batch,) = batches(self.modalities, [inputs], targets, sample_seeds(seed, 1), chain, weights, options, common)
+        seeds = sample_seeds(seed, 1)
+        (batch,) = batches(self.modalities, [inputs], targets, seeds, chain, weights, options, common, keep)
         return batch.steps(self.transformer)
 
     def generate_batch(
@@ -198,8 +212,9 @@ class AnyModel:
         *,
         seed: int | Sequence[int] = 0,
         chain: bool = True,
-        weights: Mapping[str, float] | None = None,
+        weights: Weights | None = None,
         options: TargetOptions | None = None,
+        keep: Keep | Sequence[Keep] | None = None,
         progress: Progress | None = None,
         **common: Unpack[SamplingOptions],
     ) -> list[Outputs]:
@@ -208,6 +223,7 @@ class AnyModel:
         Args:
             inputs: those of each sample.
             seed: sample i uses `seed` + i, or the i-th of a list.
+            keep: of all samples, or a list with one for each.
             progress: is called after every step for each sample; `step.sample` is its number.
 
         Returns:
@@ -218,7 +234,7 @@ class AnyModel:
         """
         seeds = sample_seeds(seed, len(inputs))
         results: dict[int, Outputs] = {}
-        for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common):
+        for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common, keep):
             results |= finished(batch, self.transformer, self.origin, progress, weights)
         return [results[number] for number in range(len(inputs))]
 

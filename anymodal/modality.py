@@ -28,6 +28,7 @@ from anymodal.content import is_file, path_of
 from anymodal.crops import Crop
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest, one_line
 from anymodal.hookspecs import hookimpl
+from anymodal.partial import Partial
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
 
@@ -325,6 +326,13 @@ class Modality:
         The estimate with the least squared error in the space of codes; a single token is always a sharper guess.
         """
         raise GenerationError(f"{self.name!r} has no codes to take a mean of: use the scheme 'maskgit' or 'roar'")
+
+    def partial(self, value: Any, keep: Any) -> Partial:
+        """What is known of a target of which a part is kept: `keep` says which, of an accepted value.
+
+        A mask over the picture for grids, True or what to keep of a sequence; see the families. Raises GenerationError.
+        """
+        raise GenerationError(f"{self.name!r} has no parts that can be kept: give it as an input, or generate it whole")
 
     def merge(self, values: list[Any]) -> Any:
         """One value of several that were drawn for the same inputs, such as all the instances that any of them has."""

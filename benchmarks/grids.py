@@ -44,12 +44,12 @@ def floor(config: Any, batch: int, name: str, given: int) -> list[Part]:
     """Each step at its length: what is given, what is decided so far, and of the other condition the latter alone."""
     how, found, decided = HOW[name], [], 0
     counts = [step.count for step in how.plan(CELLS)]
-    groups = [counts] if how.scheme == "maskgit" else [counts[k : k + 5] for k in range(0, len(counts), 5)]
-    steps = [(c, 1) for c in groups[0]] if how.scheme == "maskgit" else [(sum(g) / len(g), len(g)) for g in groups]
+    groups = [counts] if how.scheme.name == "maskgit" else [counts[k : k + 5] for k in range(0, len(counts), 5)]
+    steps = [(c, 1) for c in groups[0]] if how.scheme.name == "maskgit" else [(sum(g) / len(g), len(g)) for g in groups]
     for count, times in steps:
         middle = round(decided + count * (times - 1) / 2)
-        targets = CELLS - middle if how.scheme == "maskgit" else round(count)
-        for inputs in (given + middle, *([middle] if how.guidance != 1 else [])):
+        targets = CELLS - middle if how.scheme.name == "maskgit" else round(count)
+        for inputs in (given + middle, *([middle] if not how.guidance.off else [])):
             one = _step(config, batch, inputs, targets, CODEBOOKS[name])
             found.append(parts.part(f"{inputs} inputs, {targets} targets", times, one))
         decided += round(count * times)

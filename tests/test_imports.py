@@ -22,7 +22,7 @@ PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((RO
 # folder without circles; imports inside functions count, imports for types alone do not.
 ORDER = [
     *("errors", "lazy", "deprecated", "durable", "files", "content", "included", "config", "progress", "spaces"),
-    *("hookspecs", "sampling", "crops", "modality", "labeler", "vocabulary_file", "text", "vocabulary"),
+    *("hookspecs", "sampling", "crops", "partial", "modality", "labeler", "vocabulary_file", "text", "vocabulary"),
     *("nn", "tokenizers", "families", "plugins", "tokens", "masking", "model", "generation", "checkpoints"),
     *("outputs", "anymodel", "teachers", "data", "training", "evaluation", "retrieval", "transfer", "export"),
     *("testing", "cli", "__main__"),

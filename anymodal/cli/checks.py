@@ -105,7 +105,9 @@ def check_targets(
             known.check(name.removeprefix("-").partition(".")[0])
     for name in named:
         if name in given:
-            raise GenerationError(f"{name!r} is both an input and a target; leave out one")
+            raise GenerationError(
+                f"{name!r} is both an input and a target; leave out one, or say with --keep what stays"
+            )
     for name, own in options.items():
         if "all" not in targets and name not in named:
             raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, named)}")

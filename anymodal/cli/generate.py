@@ -11,7 +11,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling, check_targets, needed
 from anymodal.cli.jobs import say_made
-from anymodal.cli.model_options import comma_separated, generation_options, load_options
+from anymodal.cli.model_options import comma_separated, generation_options, kept_by_name, load_options
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
@@ -40,6 +40,14 @@ LONGEST = 200  # characters of a value that are shown
     shell_complete=completion.inputs,
     help="True values for a second row of grid.png.",
 )
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME[=PART]",
+    shell_complete=completion.targets,
+    help="What stays of a target that is an input too: a mask (rgb=mask.png), all that is given (caption), or parts"
+    " (det=0,2).",
+)
 @load_options
 @generation_options
 @click.option(
@@ -54,6 +62,7 @@ def generate(
     model: str,
     out: Path | None,
     truth: tuple[str, ...],
+    keep: tuple[str, ...],
     batch: int,
     load: dict[str, Any],
     how: dict[str, Any],
@@ -70,6 +79,8 @@ def generate(
     anymodal generate rgb=photo.jpg --to all --out out/
     anymodal generate caption="a red car on a road" --to rgb,depth --set rgb.steps=16 --seed 7
     anymodal generate 'photos/*.jpg' --to depth,caption --out out/
+    anymodal generate rgb=photo.jpg --to rgb --keep rgb=mask.png --out out/
+    anymodal generate caption="a ___ car on a ___" --to caption --keep caption
     find photos -name '*.jpg' | anymodal generate - --to all,-clip --batch 64 --out out/
     """
     from anymodal.cli.inputs import parse_inputs, value_of
@@ -79,19 +90,20 @@ def generate(
     given = parse_inputs(inputs, known, folder_wanted=out is not None)
     names = comma_separated(targets)
     common: Any = {name: value for name, value in how.items() if name not in ("seed", "chain", "weights", "options")}
-    check_targets(names, {*given.values, *given.files, *given.texts}, how["options"], known)
+    kept = kept_by_name(keep)
+    check_targets(names, {*given.values, *given.files, *given.texts} - set(kept), how["options"], known)
     check_sampling(common)
     if out is not None:
         check_folder(out)
     if not given.files:
         true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}
-        _generate_one(output, given, true, names, model, load | only, out, how)
+        _generate_one(output, given, true, names, model, load | only, out, how | {"keep": kept})
         return
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
-    if truth:
-        raise ConfigError("--truth is for one sample; leave it out for many")
+    if truth or kept:
+        raise ConfigError(f"--{'truth' if truth else 'keep'} is for one sample; leave it out for many")
     from anymodal.data.jobs.generate import Request, generate_dataset
     from anymodal.data.jobs.loaded import ModelSource
 
@@ -120,7 +132,7 @@ def _generate_one(
     began = time.perf_counter()
     loaded = load_model(model, **load)
     known = loaded.accept(truth)
-    wanted = chosen_targets(loaded.modalities, names, list(given.values))
+    wanted = chosen_targets(loaded.modalities, names, [name for name in given.values if name not in how["keep"]])
     ready = time.perf_counter()
     result = loaded.generate(given.values, wanted, **how)
     done = time.perf_counter()

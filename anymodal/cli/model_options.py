@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from anymodal.cli.pairs import pairs
 from anymodal.config.validators import real
 from anymodal.errors import ConfigError
 from anymodal.sampling import Sampling, SamplingOptions
+from anymodal.sampling.guidance import Constant, as_guidance
 
 PLACE = click.Path(path_type=Path)
 LOAD_OPTIONS = (
@@ -56,17 +58,19 @@ GENERATION_OPTIONS = (
     ),
 )
 SAMPLING_HELP = {
-    "scheme": "How grids are decoded: maskgit, roar or mean.",
+    "scheme": "Grids: roar, maskgit, halton, entropy, remask, corrector or mean; texts: autoregressive or beam.",
     "steps": "Forward passes of a grid.",
     "schedule": "How many tokens each step decides: linear or cosine.",
     "temperature": "0 takes the most likely token.",
     "anneal": "The course of the temperature: constant, linear, onex:MINIMUM:POWER or down:MINIMUM.",
     "top_k": "Draw from so many of the most likely tokens.",
     "top_p": "Draw from the most likely tokens of that probability together.",
-    "guidance": "Scale of guidance by the inputs; 1 means none.",
+    "min_p": "Draw from tokens at least so probable as this share of the most likely one.",
+    "guidance": "Guidance by the inputs: a number, of which 1 means none, interval:SCALE:LOW:HIGH, or rising:SCALE.",
     "refresh": "Steps of a grid from one full encoding of its inputs to the next; 1 for every step.",
-    "samples": "Draws that are merged, of modalities that can be.",
+    "samples": "Draws of which one value is made.",
 }
+FILE = re.compile(r"\.[A-Za-z]{3,4}$")  # the name of a mask
 TYPES: dict[str, type] = {"int": int, "float": float}
 
 
@@ -97,7 +101,7 @@ def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
         how = {
             "seed": seed,
             "chain": chain,
-            "weights": numbers_by_name(weights) if weights else None,
+            "weights": weights_by_name(weights) if weights else None,
             "options": own_options(settings),
             **{name: value for name, value in given.items() if value is not None},
         }
@@ -127,9 +131,36 @@ def own_options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
     return options
 
 
+def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
+    """What is kept, of words NAME (all that is given), NAME=MASK or NAME=PART,PART. Raises ConfigError."""
+    from anymodal.config import parse_yaml
+
+    kept: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or (equals and not value) or name in kept:
+            raise ConfigError(f"--keep {word!r} is not NAME, NAME=MASK or NAME=PART,PART, each name once")
+        if not equals:
+            kept[name] = True
+        elif value.startswith("{"):
+            kept[name] = parse_yaml(value)
+        else:
+            kept[name] = Path(value) if FILE.search(value) else parse_yaml(f"[{value}]")
+    return kept
+
+
 def comma_separated(text: str) -> list[str]:
     """The parts of a text with commas between, without empty ones."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def weights_by_name(text: str) -> dict[str, float | str]:
+    """Such as rgb=1,caption=2.5 or caption=rising:4. Raises ConfigError."""
+    found: dict[str, float | str] = {}
+    for name, value in pairs(comma_separated(text), "a weight").items():
+        strength = as_guidance(value)
+        found[name] = strength.scale if isinstance(strength, Constant) else value
+    return found
 
 
 def numbers_by_name(text: str) -> dict[str, float]:

@@ -17,6 +17,7 @@ class EdgeModality(ImageModality):
 
     family: ClassVar[str] = "edges"
     dtype: ClassVar[str] = "uint8"
+    smooth: ClassVar[bool] = False
     channels: int = 1
     low: float = 0.0
     high: float = 255.0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.crops import Crop
 from anymodal.errors import ConfigError
 from anymodal.families.codec import decoded, decoded_mean, encoded, tokenizer_of
+from anymodal.families.seams import pasted, seamless
 from anymodal.modality import Modality
+from anymodal.partial import Partial
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 
@@ -34,6 +37,7 @@ class CroppedGrid(Modality):
     settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
     aligned: ClassVar[bool] = True
     nearest: ClassVar[bool] = False
+    smooth: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
     size: int = 224
     patch: int = 16
@@ -159,6 +163,21 @@ class CroppedGrid(Modality):
         side = next(s.space.shape[0] for s in self.streams() if s.name == stream and s.space.shape)
         outputs = decoded(self, tokens, shape=(side, side), steps=self.denoising_steps)
         return [self.postprocess(o) for o in outputs]
+
+    def partial(self, value: np.ndarray, keep: np.ndarray) -> Partial:
+        """`keep` is a mask, bool (H, W) over the cropped picture; a token is kept where all of its square is."""
+        cells = self.cells_at(self.size)
+        mask = resize(np.asarray(keep, np.uint8), cells, (0, 0, keep.shape[1], keep.shape[0]), nearest=True) > 0
+        rows = np.linspace(0, cells, self.side + 1).round().astype(int)
+        squares = [[mask[a:b, c:d].all() for c, d in pairwise(rows)] for a, b in pairwise(rows)]
+        positions = np.flatnonzero(np.repeat(squares, self.codebooks, 1))
+        ids = self.ids_at([value], self.size)[0]
+        known = self.at(value, self.size)
+        return Partial(ids[positions], positions, lambda made, ids: self.joined(known, made, mask))
+
+    def joined(self, value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """A made value in which places `kept` (H, W) are those of another exactly; smooth values join without a seam."""
+        return (seamless if self.smooth else pasted)(value, made, kept)
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
         outputs = decoded_mean(self, probabilities, shape=(self.side, self.side))

@@ -41,6 +41,7 @@ class ImageModality(CroppedGrid):
 
     family: ClassVar[str] = "image"
     is_picture: ClassVar[bool] = True
+    smooth: ClassVar[bool] = True
     settings: ClassVar[tuple[str, ...]] = (*CroppedGrid.settings, "low", "high")
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npy", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
     loss: ClassVar[str] = "smooth_l1"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError, PluginError
+from anymodal.errors import CheckpointError, GenerationError, PluginError
+from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
 from anymodal.files import naming, read_json, read_text, write_json, write_text
 from anymodal.modality import Modality
+from anymodal.partial import Partial
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.text import is_text, words_of
@@ -88,6 +90,29 @@ class StructuredModality(Modality):
             raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint or train one first")
         return self.vocabulary
 
+    def partial(self, value: Any, keep: Any) -> Partial:
+        """`keep` is True for all that is given, or says which parts: numbers of a list, or names of a dict."""
+        vocabulary = self._ready()
+        kept, pieces = self.pieces(value, keep)
+        space = vocabulary.space(self.length, self.shared)
+        known = [None if piece is None else vocabulary.encode(piece) for piece in pieces]
+
+        def finish(made: Any, ids: np.ndarray) -> Any:
+            spans = [vocabulary.decode(span) for span in written(ids, known, space.end)]
+            return self.joined(kept, pieces, spans)
+
+        return Partial(prompt(known, space, self.name), None, finish)
+
+    def pieces(self, value: Any, keep: Any) -> tuple[Any, list[str | None]]:
+        """The kept part of a value, and its text in pieces, with None for each hole. Raises GenerationError."""
+        kept = kept_parts(value, keep, self.name)
+        return kept, [*(chunk for chunk in self.chunks(kept) if chunk), None]
+
+    def joined(self, kept: Any, pieces: Sequence[str | None], spans: Sequence[str]) -> Any:
+        """The value of kept parts, as they were, and of the texts that were written into the holes."""
+        made = self.parse(" ".join(spans))
+        return {**made, **kept} if isinstance(kept, Mapping) else [*kept, *made]
+
     def tokenize(self, values: list[Any], rng: np.random.Generator | None = None) -> dict[str, list[np.ndarray]]:
         """Natural values -> ids; `rng` as in `spell`."""
         vocabulary = self._ready()
@@ -118,6 +143,18 @@ class TextModality(StructuredModality):
 
     def parse(self, text: str) -> str:
         return text
+
+    def pieces(self, value: str, keep: Any) -> tuple[str, list[str | None]]:
+        """The words between blanks (``a ___ car``), all of which are kept."""
+        pieces = text_pieces(value)
+        if keep is not True or None not in pieces:
+            raise GenerationError(f"{self.name} is kept by True, as a text with blanks: 'a ___ car'; got {value!r:.80}")
+        return value, pieces
+
+    def joined(self, kept: str, pieces: Sequence[str | None], spans: Sequence[str]) -> str:
+        left = iter(spans)
+        texts = [next(left) if piece is None else piece for piece in pieces]
+        return " ".join(text for text in texts if text)
 
     def read(self, path: Path) -> str:
         """The text of a file; a .json file holds a string, a list of strings (the first counts) or {"caption": ...}."""

@@ -9,12 +9,15 @@ import attrs
 import numpy as np
 
 from anymodal.errors import GenerationError, brief
-from anymodal.generation.plan import Target, chosen_targets, make_plan
+from anymodal.generation.keeping import Keep, check_keep, kept_for_each, partials_of, tokens_of
+from anymodal.generation.plan import Target, Weights, chosen_targets, make_plan
 from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState
 from anymodal.generation.values import made_otherwise, values_of
 from anymodal.model import Transformer
+from anymodal.partial import Partial
+from anymodal.plugins.guard import blame
 from anymodal.progress import task
 from anymodal.tokens import ModalitySet
 
@@ -31,6 +34,7 @@ class Batch:
     states: what is known of each sample, into which the targets are generated.
     seeds: one a sample.
     chain: whether each target becomes a condition of the next.
+    partials: the kept parts of targets of each sample; () where none has any.
     """
 
     modalities: ModalitySet
@@ -40,11 +44,13 @@ class Batch:
     states: Sequence[SampleState]
     seeds: Sequence[int]
     chain: bool = True
+    partials: Sequence[Mapping[str, Partial]] = ()
 
     def steps(self, transformer: Transformer) -> Iterator[GenerationStep]:
         """Generate the targets, step by step."""
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds, self.chain):
-            yield step.of(self.numbers[step.sample], self.modalities)
+            partial = self.partials[step.sample].get(step.target) if self.partials else None
+            yield step.of(self.numbers[step.sample], self.modalities, partial and partial.finish)
 
     def finished(self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None) -> Iterator[Result]:
         """Generate all targets, show how far that is, tell `progress` every step, and yield the `results`."""
@@ -65,7 +71,11 @@ class Batch:
         for k, number in enumerate(self.numbers):
             ids = {name: tokens[k].values for name, tokens in generated.items()}
             schemes = {name: how for name, tokens in generated.items() if (how := made_otherwise(tokens[k]))}
-            yield number, {name: values[k] for name, values in made.items()}, self.inputs[k], ids, schemes
+            values = {name: values[k] for name, values in made.items()}
+            for name, partial in (self.partials[k] if self.partials else {}).items():
+                with blame(self.modalities[name], "partial", values[name]):
+                    values[name] = partial.finish(values[name], ids[name])
+            yield number, values, self.inputs[k], ids, schemes
 
 
 def batches(
@@ -74,19 +84,32 @@ def batches(
     targets: str | Sequence[str] | None,
     seeds: Sequence[int],
     chain: bool,
-    weights: Mapping[str, float] | None,
+    weights: Weights | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     common: Mapping[str, Any],
+    keep: Keep | Sequence[Keep] | None = None,
 ) -> Iterator[Batch]:
     """The batches of a request, whose arguments are those of `AnyModel.generate_batch`. Raises as it does."""
-    groups: dict[frozenset[str], list[int]] = {}
-    for number, sample in enumerate(inputs):
+    for sample in inputs:
         if not isinstance(sample, Mapping) or not all(isinstance(name, str) for name in sample):
             raise GenerationError(f"inputs are a dict of values by modality, got {brief(sample)}")
-        groups.setdefault(frozenset(sample), []).append(number)
-    for given, numbers in groups.items():
-        names = chosen_targets(modalities, targets, given)
-        plan = make_plan(modalities, names, given, weights, options, common)
+    kept = kept_for_each(keep, inputs)
+    groups: dict[tuple[frozenset[str], frozenset[str]], list[int]] = {}
+    for number, sample in enumerate(inputs):
+        groups.setdefault((frozenset(sample), frozenset(kept[number])), []).append(number)
+    for (given, parts), numbers in groups.items():
+        names = chosen_targets(modalities, targets, given - parts)
+        check_keep(kept[numbers[0]], names, modalities)
+        plan = make_plan(modalities, names, given - parts, weights, options, common)
         values = [modalities.accept(inputs[number]) for number in numbers]
-        states = [SampleState(modalities.layout, modalities.condition(sample)) for sample in values]
-        yield Batch(modalities, numbers, plan, values, states, [seeds[number] for number in numbers], chain)
+        partials = [
+            partials_of(modalities, kept[number], inputs[number], value)
+            for number, value in zip(numbers, values, strict=True)
+        ]
+        states = []
+        for value, mine in zip(values, partials, strict=True):
+            known = modalities.condition({name: each for name, each in value.items() if name not in mine})
+            tokens = {name: tokens_of(partial) for name, partial in mine.items()}
+            states.append(SampleState(modalities.layout, known | tokens))
+        own = [seeds[number] for number in numbers]
+        yield Batch(modalities, numbers, plan, values, states, own, chain, partials)

@@ -1,123 +1,117 @@
-"""Schemes of grids: several positions in a pass (4M, arXiv 2312.06647).
+"""Grids, several positions in a pass (4M, arXiv 2312.06647), as a `GridScheme` wants them.
 
 Every sample of a batch gets what it would get alone. Shapes: B samples, M positions, V ids.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
-import attrs
 import numpy as np
 import torch
 from torch import Tensor
 
-from anymodal.generation.logits import probabilities
+from anymodal.errors import ConfigError
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
-from anymodal.spaces import TokenSpace
+from anymodal.sampling import Change, GridScheme, GridState, Predicted
+from anymodal.spaces import Stream
 
 
-class ParallelScheme(GenerationScheme):
-    """Steps by the token schedule; a subclass says which positions are requested, and which of them are kept."""
-
-    def order(self, unknown: np.ndarray, rng: SampleRng) -> np.ndarray:
-        """The positions (n,) that are to be decided, in the order in which `requested` gets them."""
-        return unknown
-
-    @abstractmethod
-    def requested(self, left: np.ndarray, count: int) -> np.ndarray:
-        """Which of the positions that are `left` (n,) a step predicts that decides `count` of them; ascending."""
-
-    @abstractmethod
-    def kept(self, ids: np.ndarray, confidence: np.ndarray, count: int, rng: SampleRng) -> np.ndarray:
-        """Which `count` of the predicted ids (n,) are kept, as indices; the others are predicted again later."""
+class GridDecoder(GenerationScheme):
+    """Runs a `GridScheme`: its passes, its draws, and what it decides, for all samples of a batch together."""
 
     def run(self, run: TargetRun) -> Iterator[GenerationStep]:
         """Decode the grid; see `GenerationScheme`."""
-        name, states = run.stream.name, run.states
-        left = [self.order(state.unknown(run.stream), rng) for state, rng in zip(states, run.rngs, strict=True)]
-        plans = [run.sampling.plan(len(positions)) for positions in left]
-        for k in range(max(map(len, plans), default=0)):
-            active = [b for b, plan in enumerate(plans) if k < len(plan)]
-            requested = [self.requested(left[b], plans[b][k].count) for b in active]
-            logits = run.model.grid_logits([states[b] for b in active], run.stream, requested, run.passes)
-            temperatures = torch.tensor([plans[b][k].temperature for b in active])
-            ids, confidence = self._draw(logits, requested, temperatures, run, [run.rngs[b] for b in active])
-            decided = []
-            for row, b in enumerate(active):
-                positions = requested[row]
-                mine, sure = ids[row, : len(positions)], confidence[row, : len(positions)]
-                kept = self.kept(mine, sure, plans[b][k].count, run.rngs[b])
-                states[b].extend(name, mine[kept], positions[kept])
-                left[b] = left[b][~np.isin(left[b], positions[kept])]
-                decided.append(positions[kept])
-            for b, positions in zip(active, decided, strict=True):
-                yield _step(run, b, k + 1, len(plans[b]), positions)
+        scheme, shape = run.sampling.scheme, grid_shape(run.stream)
+        assert isinstance(scheme, GridScheme)
+        grids = [
+            scheme.start(shape, state.unknown(run.stream), run.sampling, rng)
+            for state, rng in zip(run.states, run.rngs, strict=True)
+        ]
+        while active := [b for b, grid in enumerate(grids) if len(grid.open)]:
+            told = self._pass(run, scheme, [grids[b] for b in active], active)
+            for b, decided in zip(active, told, strict=True):
+                yield _step(run, b, grids[b], decided)
 
-    def _draw(
+    def _pass(
+        self, run: TargetRun, scheme: GridScheme, grids: Sequence[GridState], active: Sequence[int]
+    ) -> list[np.ndarray]:
+        """One pass for the samples that are `active`: the positions that each of them decided."""
+        states, rngs = [run.states[b] for b in active], [run.rngs[b] for b in active]
+        requested = [_checked_request(scheme, grid, rng) for grid, rng in zip(grids, rngs, strict=True)]
+        shares = [grid.share for grid in grids]
+        logits = run.model.grid_logits(states, run.stream, requested, run.passes, shares)
+        temperatures = torch.tensor([grid.step.temperature for grid in grids])
+        predicted = self._predicted(logits, requested, temperatures, run, rngs)
+        told = []
+        for grid, state, mine, rng in zip(grids, states, predicted, rngs, strict=True):
+            change = scheme.step(grid, mine, rng)
+            _check_change(scheme, grid, mine, change)
+            positions = mine.positions[change.kept]
+            state.extend(run.stream.name, mine.ids[change.kept], positions)
+            if len(change.reopened):
+                state.drop(run.stream.name, change.reopened)
+            grid.apply(change, mine.positions, scheme.score(mine))
+            told.append(positions)
+        return told
+
+    def _predicted(
         self,
         logits: Tensor,
         requested: Sequence[np.ndarray],
         temperatures: Tensor,
         run: TargetRun,
         rngs: Sequence[SampleRng],
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and their probabilities (B, M) for logits (B, M, V), drawn in one go."""
+    ) -> list[Predicted]:
+        """What logits (B, M, V) say of each sample, drawn in one go."""
         batch, most, size = logits.shape
         uniform = torch.zeros(batch, most)
         for row, positions, rng in zip(uniform, requested, rngs, strict=True):
             row[: len(positions)] = rng.uniform(len(positions))
         flat = uniform.view(-1).to(logits.device)
-        ids, confidence = self.pick(logits.reshape(-1, size), flat, temperatures.repeat_interleave(most), run.sampling)
-        return ids.view(batch, most).cpu().numpy(), confidence.view(batch, most).cpu().numpy()
+        rows = logits.reshape(-1, size)
+        drawn = [*self.pick(rows, flat, temperatures.repeat_interleave(most), run.sampling)]
+        scheme = run.sampling.scheme
+        if isinstance(scheme, GridScheme) and scheme.measured:
+            drawn += entropy_and_margin(rows)
+        arrays = [each.view(batch, most).cpu().numpy() for each in drawn]
+        return [Predicted(p, *(each[row, : len(p)] for each in arrays)) for row, p in enumerate(requested)]
 
 
-class MostConfident(ParallelScheme):
-    """Predict all positions that are left, and keep the most confident ones (MaskGIT, arXiv 2202.04200)."""
-
-    def requested(self, left: np.ndarray, count: int) -> np.ndarray:
-        return left
-
-    def kept(self, ids: np.ndarray, confidence: np.ndarray, count: int, rng: SampleRng) -> np.ndarray:
-        return rng.choose(ids, confidence, count)
+def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of logits (n, V): the entropy (n,) in nats, and by how much the likeliest id is more probable than the next."""
+    likely = logits.float().softmax(-1)
+    two = likely.topk(min(2, likely.shape[-1]), -1).values
+    return torch.special.entr(likely).sum(-1), two[:, 0] - two[:, -1] * (two.shape[-1] > 1)
 
 
-class RandomOrder(ParallelScheme):
-    """Predict as many positions as are kept, in random order."""
-
-    def order(self, unknown: np.ndarray, rng: SampleRng) -> np.ndarray:
-        return rng.order(unknown)
-
-    def requested(self, left: np.ndarray, count: int) -> np.ndarray:
-        return np.sort(left[:count])
-
-    def kept(self, ids: np.ndarray, confidence: np.ndarray, count: int, rng: SampleRng) -> np.ndarray:
-        return np.arange(len(ids))
+def grid_shape(stream: Stream) -> tuple[int, int]:
+    """Rows and columns of a grid; one without a shape is a column."""
+    shape = stream.space.shape
+    return (shape[0], shape[1]) if shape else (stream.space.length, 1)
 
 
-class MeanCode(GenerationScheme):
-    """One pass: the most likely ids, and the probabilities of all ids, under which the value is a mean."""
-
-    def run(self, run: TargetRun) -> Iterator[GenerationStep]:
-        """Decode the grid; see `GenerationScheme`."""
-        name, space, how = run.stream.name, run.stream.space, run.sampling
-        assert isinstance(space, TokenSpace)
-        unknown = [state.unknown(run.stream) for state in run.states]
-        if not max(map(len, unknown)):
-            return
-        logits = run.model.grid_logits(run.states, run.stream, unknown, run.passes)
-        for row, (state, positions) in enumerate(zip(run.states, unknown, strict=True)):
-            likely = probabilities(logits[row, : len(positions)], how.temperature, how.top_k, how.top_p)
-            state.extend(name, likely.argmax(-1).cpu().numpy(), positions)
-            every = np.eye(space.size, dtype=np.float32)[state.streams[name].values]
-            every[positions] = likely.cpu().numpy()
-            state.put(name, attrs.evolve(state.streams[name], probabilities=every))
-        for b, positions in enumerate(unknown):
-            yield _step(run, b, 1, 1, positions)
+def _checked_request(scheme: GridScheme, grid: GridState, rng: SampleRng) -> np.ndarray:
+    """The positions that a scheme wants predicted. Raises ConfigError where they are not open, or no step is left."""
+    if grid.number == len(grid.plan):
+        raise ConfigError(f"the sampling scheme {scheme} leaves {len(grid.open)} positions open after its last step")
+    requested = scheme.request(grid, rng)
+    if not np.isin(requested, grid.open).all() or len(np.unique(requested)) < len(requested):
+        raise ConfigError(f"the sampling scheme {scheme} requests positions that are not open, or one twice")
+    return requested
 
 
-def _step(run: TargetRun, sample: int, step: int, total: int, decided: np.ndarray) -> GenerationStep:
-    tokens = run.states[sample].streams[run.stream.name]
-    return GenerationStep(run.stream.name, sample, step, total, step == total, decided, lambda: tokens)
+def _check_change(scheme: GridScheme, grid: GridState, predicted: Predicted, change: Change) -> None:
+    """Raise ConfigError where a scheme keeps what was not predicted, or opens what it did not decide."""
+    kept = np.unique(change.kept)
+    if len(kept) < len(change.kept) or (len(kept) and not 0 <= kept[0] <= kept[-1] < len(predicted.ids)):
+        raise ConfigError(f"the sampling scheme {scheme} keeps what was not predicted, or one id twice")
+    known = np.append(grid.decided, predicted.positions[change.kept])
+    if not np.isin(change.reopened, known).all() or len(np.unique(change.reopened)) < len(change.reopened):
+        raise ConfigError(f"the sampling scheme {scheme} opens positions again that it did not decide")
+
+
+def _step(run: TargetRun, sample: int, grid: GridState, decided: np.ndarray) -> GenerationStep:
+    tokens, done = run.states[sample].streams[run.stream.name], not len(grid.open)
+    return GenerationStep(run.stream.name, sample, grid.number, len(grid.plan), done, decided, lambda: tokens)

@@ -21,18 +21,19 @@ from anymodal.generation.reuse import Reuse
 from anymodal.generation.state import SampleState
 from anymodal.model import Context, Transformer
 from anymodal.model.reading import decode
+from anymodal.sampling.guidance import Guidance, as_guidance
 from anymodal.spaces import Stream
 from anymodal.tokens import NO_LABEL, Layout, Targets
 
 
 @attrs.frozen
 class Pass:
-    """One guidance pass: what it does not see, and the weight of its logits (0 for the unconditional one).
+    """One guidance pass: what it does not see, and how its logits count (0 for the unconditional one).
 
     `hidden` streams show what stands for "not given", `absent` ones are left out.
     """
 
-    weight: float = 1.0
+    weight: Guidance = attrs.field(default=1.0, converter=as_guidance)
     hidden: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
 
@@ -50,7 +51,7 @@ def guidance_passes(states: Sequence[SampleState], target: Target) -> list[Pass]
         alone = [Pass(weight, absent=given - {name}) for name, weight in target.weights.items()]
         return [Pass(0.0, absent=given), *alone]
     conditions = given if target.conditions is None else given & frozenset(target.conditions)
-    if target.sampling.guidance == 1 or not conditions:
+    if target.sampling.guidance.off or not conditions:
         return [Pass()]
     return [Pass(0.0, hidden=conditions), Pass(target.sampling.guidance)]
 
@@ -91,6 +92,7 @@ class GuidedModel:
         stream: Stream,
         requested: Sequence[np.ndarray],
         passes: Sequence[Pass],
+        shares: Sequence[float] = (),
     ) -> Tensor:
         """Guided logits of positions of a grid.
 
@@ -99,10 +101,13 @@ class GuidedModel:
             stream: the grid.
             requested: positions (n,) of each sample.
             passes: as `guidance_passes` has them.
+            shares: how much of the grid is decided in each sample, 0..1; by default nothing.
 
         Returns:
             (B, M, V), padded to the longest list of positions.
         """
+        shares = shares or [0.0] * len(states)
+        passes = passes if self.reuse is not None else needed_passes(passes, shares)
         first, most = self.layout.positions[stream.name].start, max(map(len, requested))
         positions = np.zeros((len(requested), most), np.int64)
         streams = np.full((len(requested), most), -1, np.int64)
@@ -114,7 +119,7 @@ class GuidedModel:
             decoded = self.transformer.decode(targets, *self.encode(states, passes, stream))
         else:
             decoded = decode(self.transformer, targets, self.reuse.read(states, [(p.hidden, p.absent) for p in passes]))
-        return self._guided(decoded, stream, passes)
+        return self._guided(decoded, stream, passes, shares)
 
     def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
         """Targets (G * B, M) that see all others of their stream; the same for every pass."""
@@ -123,14 +128,28 @@ class GuidedModel:
         reach = torch.full_like(fed, ids.shape[1])
         return Targets(fed, where, which, reach, torch.full_like(fed, NO_LABEL))
 
-    def _guided(self, decoded: Tensor, stream: Stream, passes: Sequence[Pass]) -> Tensor:
+    def _guided(self, decoded: Tensor, stream: Stream, passes: Sequence[Pass], shares: Sequence[float]) -> Tensor:
         """Logits (B, M, V) of decoder states (G * B, M, D)."""
         logits = self.transformer.logits(decoded, stream.name)
-        return guided(logits.view(len(passes), -1, *logits.shape[1:]), passes)
+        return guided(logits.view(len(passes), -1, *logits.shape[1:]), passes, shares)
 
 
-def guided(logits: Tensor, passes: Sequence[Pass]) -> Tensor:
-    """Logits (B, ..., V) of all passes (G, B, ..., V) combined."""
+def needed_passes(passes: Sequence[Pass], shares: Sequence[float]) -> Sequence[Pass]:
+    """The passes without the unconditional one where the scale of the only condition is 1 for all samples."""
+    if len(passes) == 2 and all(passes[1].weight.scale_at(share) == 1 for share in shares):
+        return passes[1:]
+    return passes
+
+
+def guided(logits: Tensor, passes: Sequence[Pass], shares: Sequence[float]) -> Tensor:
+    """Logits (B, ..., V) of all passes (G, B, ..., V) combined, where a share (B,) of each sample is decided."""
     if len(passes) == 1:
         return logits[0]
-    return combine(logits.float(), torch.tensor([each.weight for each in passes[1:]]))
+    logits = logits.float()
+    weights = torch.tensor([[each.weight.scale_at(share) for share in shares] for each in passes[1:]])
+    combined = combine(logits, weights)
+    rescale = passes[-1].weight.rescale if len(passes) == 2 else 0.0
+    if not rescale:
+        return combined
+    spread = logits[1].std(-1, keepdim=True) / combined.std(-1, keepdim=True).clamp_min(1e-6)
+    return combined * (rescale * spread + 1 - rescale)

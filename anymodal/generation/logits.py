@@ -5,6 +5,7 @@ Shapes: (n, V) logits of n positions over V ids, (n, C) those that can be drawn.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +19,13 @@ COLD = 1e-10  # a temperature up to this one counts as 0
 FEW, SMALL = 4, 2**14  # gathering ids that may be drawn pays where less than one in four is, of more scores than these
 
 
-def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0, min_p: float = 0.0) -> Tensor:
     """Set what is outside the `top_k` best, or outside the smallest set with probability `top_p`, to -inf; 0 is off.
 
-    The id that crosses `top_p` is kept, and at least one id always is. Of equals at the edge, `top_k` keeps all and
+    `min_p` drops what is less probable than that share of the most likely id (arXiv 2407.01082). The id that crosses `top_p` is kept, and at least one id always is. Of equals at the edge, `top_k` keeps all and
     `top_p` the first.
     """
-    kept = _kept(logits, top_k, top_p)
+    kept = _kept(logits, top_k, top_p, min_p)
     if kept is None:
         return logits
     found = torch.full_like(logits, -torch.inf)
@@ -41,11 +42,16 @@ class Kept(NamedTuple):
     logits: Tensor
 
 
-def _kept(logits: Tensor, top_k: int, top_p: float) -> Kept | None:
+def _kept(logits: Tensor, top_k: int, top_p: float, min_p: float) -> Kept | None:
     """What `filter_logits` keeps of (n, V), without sorting what it drops; None where that is everything."""
     kept = None
     if 0 < top_k < logits.shape[-1]:
         kept = _chosen(logits, logits >= logits.topk(top_k, -1).values[..., -1:])
+    if min_p > 0:
+        # The share of the most likely one is the difference of their logits, so nothing is normalized.
+        values = logits if kept is None else kept.logits
+        above = values >= values.amax(-1, keepdim=True) + math.log(min_p)
+        kept = _chosen(logits, above) if kept is None else Kept(kept.ids, values.masked_fill(~above, -torch.inf))
     if not 0 < top_p < 1:
         return kept
     values = logits if kept is None else kept.logits
@@ -115,16 +121,21 @@ def _finite(logits: Tensor) -> Tensor:
     return logits
 
 
-def probabilities(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 0.0) -> Tensor:
+def probabilities(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 0.0, min_p: float = 0.0) -> Tensor:
     """Probabilities (n, V), filtered before the temperature; at temperature 0 all on the most likely id."""
-    logits = filter_logits(_finite(logits.float()), top_k, top_p)
+    logits = filter_logits(_finite(logits.float()), top_k, top_p, min_p)
     if temperature <= COLD:
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
     return (logits / temperature).softmax(-1)
 
 
 def draw(
-    logits: Tensor, uniform: Tensor, temperature: float | Tensor, top_k: int = 0, top_p: float = 0.0
+    logits: Tensor,
+    uniform: Tensor,
+    temperature: float | Tensor,
+    top_k: int = 0,
+    top_p: float = 0.0,
+    min_p: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Draw an id for each position.
 
@@ -137,12 +148,13 @@ def draw(
         temperature: one, or one a position (n,); filters are applied before it.
         top_k: as for `filter_logits`.
         top_p: as for `filter_logits`.
+        min_p: as for `filter_logits`.
 
     Returns:
         Ids (n,), and the probability of each (n,).
     """
     logits = _finite(logits.float())
-    kept = _kept(logits, top_k, top_p) if len(logits) else None
+    kept = _kept(logits, top_k, top_p, min_p) if len(logits) else None
     ids, confidence = _drawn(logits if kept is None else kept.logits, uniform, temperature)
     return (ids if kept is None else kept.ids.gather(1, ids[:, None])[:, 0]), confidence
 
@@ -169,7 +181,8 @@ def combine(branches: Tensor, weights: Tensor) -> Tensor:
     """Guided logits (..., n, V) from stacked passes (1 + conditions, ..., n, V): u + sum_i w_i (c_i - u).
 
     Pass 0 is unconditional (classifier-free guidance; several weighted conditions as in 4M-21, arXiv 2406.09406).
+    `weights` are (conditions,), or (conditions, B) where the first axis of a pass is that of B samples.
     """
     unconditional, conditional = branches[0], branches[1:]
-    shaped = weights.view(-1, *[1] * unconditional.dim()).to(conditional)
+    shaped = weights.view(*weights.shape, *[1] * (branches.dim() - weights.dim())).to(conditional)
     return unconditional + (shaped * (conditional - unconditional)).sum(0)

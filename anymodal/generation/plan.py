@@ -12,8 +12,11 @@ from anymodal.errors import ConfigError, GenerationError, UnknownModality, brief
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.sampling import SCHEMES, Sampling
+from anymodal.sampling.guidance import Guidance, as_guidance
+from anymodal.sampling.spelling import parsed
 from anymodal.tokens import ModalitySet
 
+Weights = Mapping[str, float | str | Guidance]
 OPTIONS = tuple(field.name for field in attrs.fields(Sampling))
 FINER = Sampling(scheme="maskgit", steps=8, schedule="cosine", temperature=1.0, guidance=2.0)  # 4M, arXiv 2312.06647
 
@@ -30,7 +33,7 @@ class Target:
 
     stream: str
     sampling: Sampling
-    weights: Mapping[str, float] | None = None
+    weights: Mapping[str, float | Guidance] | None = None
     conditions: Collection[str] | None = None
 
 
@@ -54,7 +57,7 @@ def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | Non
                 f"{modality.name!r} is input-only and cannot be generated; targets: {', '.join(possible)}"
             )
         if name in given:
-            raise GenerationError(f"{name!r} is both an input and a target; leave out one")
+            raise GenerationError(f"{name!r} is both an input and a target; leave out one, or say with keep what stays")
         if names.count(name) > 1:
             raise GenerationError(f"the target {name!r} is named twice")
     return names
@@ -101,7 +104,7 @@ def make_plan(
     modalities: ModalitySet,
     names: Sequence[str],
     given: Collection[str],
-    weights: Mapping[str, float] | None,
+    weights: Weights | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     common: Mapping[str, Any],
     default: Sampling | None = None,
@@ -139,16 +142,23 @@ def make_plan(
     return plan
 
 
-def _weights_by_stream(
-    modalities: ModalitySet, weights: Mapping[str, float], given: Collection[str]
-) -> dict[str, float]:
-    result: dict[str, float] = {}
+def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collection[str]) -> dict[str, Guidance]:
+    result: dict[str, Guidance] = {}
     for name, weight in weights.items():
         if name not in given:
             raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not isinstance(weight, (str, Guidance)) and not (number and math.isfinite(weight)):
             raise GenerationError(f"the weight of {name!r} must be a finite number, got {brief(weight)}")
-        result |= dict.fromkeys(modalities.input_streams(name), float(weight))
+        try:
+            strength = as_guidance(weight)
+        except ConfigError as error:
+            raise GenerationError(f"the weight of {name!r} must be a finite number or a guidance: {error}") from None
+        if strength.rescale:
+            raise GenerationError(
+                f"the weight of {name!r} is {strength}, which is for all inputs at once: set guidance"
+            )
+        result |= dict.fromkeys(modalities.input_streams(name), strength)
     return result
 
 
@@ -162,7 +172,7 @@ def _changed(
                 f"there is no sampling option {key!r}{nearest(key, OPTIONS)}; options: {', '.join(OPTIONS)}"
             )
     fitting = dict(common)
-    if "scheme" in common and SCHEMES[start.scheme].sequences != SCHEMES[SCHEMES.name_of(common["scheme"])].sequences:
+    if "scheme" in common and start.scheme.sequences != parsed(common["scheme"], SCHEMES).sequences:
         del fitting["scheme"]
     if type(modality).merge is Modality.merge:
         fitting.pop("samples", None)

@@ -29,7 +29,7 @@ class GenerationStep:
     target: the name of the target, or of its stream if that is a finer one.
     sample: the number of the sample in its batch.
     step: how many steps of the target are done, from 1.
-    total: how many there are; for a sequence the most there can be, for it ends where it ends.
+    total: how many there are at most; a sequence ends where it ends, and a grid where all is decided.
     done: whether this was the last step of the target.
     decided: the positions (k,) that this step decided; in a sequence the ranks of the tokens in what was written.
     """
@@ -42,11 +42,14 @@ class GenerationStep:
     decided: np.ndarray
     _take: Callable[[], StreamTokens] = attrs.field(repr=False)
     _modalities: ModalitySet | None = attrs.field(default=None, repr=False)
+    _finish: Callable[[Any, np.ndarray], Any] | None = attrs.field(default=None, repr=False)
 
-    def of(self, sample: int, modalities: ModalitySet) -> GenerationStep:
-        """The step by another number of its sample, and with modalities that decode its value."""
+    def of(
+        self, sample: int, modalities: ModalitySet, finish: Callable[[Any, np.ndarray], Any] | None = None
+    ) -> GenerationStep:
+        """The step by another number of its sample, with modalities that decode its value and what finishes it."""
         done = (self.target, sample, self.step, self.total, self.done, self.decided)
-        return GenerationStep(*done, self._take, modalities)
+        return GenerationStep(*done, self._take, modalities, finish)
 
     @cached_property
     def snapshot(self) -> StreamTokens:
@@ -71,7 +74,8 @@ class GenerationStep:
         """
         assert self._modalities is not None, "a sampler knows no modalities"
         tokens = completed(self._modalities.layout[self.target], self.snapshot)
-        return values_of(self._modalities, self.target, [tokens])[0]
+        value = values_of(self._modalities, self.target, [tokens])[0]
+        return value if self._finish is None else self._finish(value, tokens.values)
 
 
 @attrs.frozen(eq=False)
@@ -101,7 +105,7 @@ class TargetRun:
 class GenerationScheme(ABC):
     """A way of decoding; `anymodal.sampling.SCHEMES` has them by name.
 
-    To add one, subclass it, or a scheme of grids.py, and add a `Scheme` that names the class.
+    One of grids is easier to add as a `anymodal.sampling.GridScheme`; this is for what decodes in another way.
     """
 
     @abstractmethod
@@ -120,4 +124,4 @@ class GenerationScheme(ABC):
         self, logits: Tensor, uniform: Tensor, temperature: float | Tensor, how: Sampling
     ) -> tuple[Tensor, Tensor]:
         """Ids (n,) from logits (n, V), and the probability of each (n,); see `anymodal.generation.logits.draw`."""
-        return draw(logits, uniform, temperature, how.top_k, how.top_p)
+        return draw(logits, uniform, temperature, how.top_k, how.top_p, how.min_p)

@@ -61,7 +61,7 @@ class Sampler:
 
     def _scheme(self, target: Target) -> GenerationScheme:
         """The scheme of a target. Raises GenerationError if it does not fit."""
-        stream, scheme = self.model.layout[target.stream], SCHEMES[target.sampling.scheme]
+        stream, scheme = self.model.layout[target.stream], target.sampling.scheme
         if not stream.target:
             raise GenerationError(f"{stream.name!r} is input-only and cannot be generated")
         if stream.is_sequence != scheme.sequences:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anymodal.generation.guidance import guided
-from anymodal.generation.infill import Text
+from anymodal.generation.infill import Text, room_beside, without_ends
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
 from anymodal.model.steps import Steps, Texts
@@ -28,7 +28,7 @@ class Autoregressive(GenerationScheme):
     def text(self, run: TargetRun, prompt: np.ndarray) -> Text:
         """The text that is written into the holes of a prompt."""
         assert isinstance(run.stream.space, TokenSpace)
-        return Text(prompt, run.stream.space)
+        return Text(prompt, run.stream.space, room_beside(prompt, run.stream.space))
 
     def length(self, run: TargetRun) -> int:
         """How many tokens are written at most."""
@@ -50,7 +50,7 @@ class Autoregressive(GenerationScheme):
         while writing:
             scores = steps.step([each.last for each in writing])
             for each, found in zip(writing, scores, strict=True):
-                yield from each.add(guided(found, each.run.passes))
+                yield from each.add(found)
             active = [each.active() for each in writing]
             few = 2 * sum(map(len, active)) <= sum(len(each.rows) for each in writing)
             if any(active) and (few or not all(active)):
@@ -92,9 +92,11 @@ class _Writing:
         """Which of the rows go on."""
         return [i for i, r in enumerate(self.rows) if self.rank < self.length and not self.texts[r].done]
 
-    def add(self, logits: Tensor) -> Iterator[GenerationStep]:
-        """Write the next token of each row, from logits (rows, V)."""
+    def add(self, scores: Tensor) -> Iterator[GenerationStep]:
+        """Write the next token of each row, from scores (passes, rows, V)."""
         texts, how = self.texts, self.run.sampling
+        logits = guided(scores, self.run.passes, [self.rank / self.length] * len(self.rows))
+        logits = without_ends(logits, [texts[r] for r in self.rows])
         uniform = [torch.zeros(()) if texts[r].done else self.rngs[r].uniform(1)[0] for r in self.rows]
         samples = sorted({r // self.times for r in self.rows if not texts[r].done})
         ids, _ = self.scheme.pick(logits, torch.stack(uniform).to(logits.device), how.temperature, how)

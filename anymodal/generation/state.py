@@ -63,6 +63,12 @@ class SampleState:
         order = np.argsort(positions, kind="stable")
         self.put(name, StreamTokens(ids[order], positions[order]))
 
+    def drop(self, name: str, positions: np.ndarray) -> None:
+        """Forget the tokens of a grid at these positions (k,)."""
+        old = self.streams[name]
+        stays = ~np.isin(old.positions, positions)
+        self.put(name, StreamTokens(old.values[stays], old.positions[stays]))
+
     def unknown(self, stream: Stream) -> np.ndarray:
         """Positions of a grid that are not known yet, ascending."""
         tokens = self.streams.get(stream.name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch
-from anymodal.generation.plan import FINER, finer_streams, make_plan
+from anymodal.generation.plan import FINER, Weights, finer_streams, make_plan
 from anymodal.generation.rng import sample_seeds
 from anymodal.model import Transformer
 from anymodal.outputs.generated import Outputs
@@ -23,7 +23,7 @@ def finished(
     transformer: Transformer,
     origin: Origin,
     progress: Callable[[GenerationStep], None] | None,
-    weights: Mapping[str, float] | None = None,
+    weights: Weights | None = None,
     source: Mapping[str, np.ndarray] | None = None,
 ) -> dict[int, Outputs]:
     """Generate a batch: its outputs by the numbers of its samples.
@@ -36,7 +36,8 @@ def finished(
         weights: of inputs that guide, as the request has them.
         source: the tokens of other outputs that it is made from, of `upscale` alone.
     """
-    run = run_of(origin, transformer, batch.plan, batch.chain, weights, source is not None)
+    kept = batch.partials[0] if batch.partials else ()
+    run = run_of(origin, transformer, batch.plan, batch.chain, weights, source is not None, kept)
     seeds = dict(zip(batch.numbers, batch.seeds, strict=True))
     return {
         number: Outputs(batch.modalities, values, inputs, ids, schemes, attrs.evolve(run, seed=seeds[number]), source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ import attrs
 from anymodal.sampling import plain_options
 
 if TYPE_CHECKING:
-    from anymodal.generation.plan import Target
+    from anymodal.generation.plan import Target, Weights
     from anymodal.model import Transformer
+    from anymodal.sampling import Guidance
 
 LIBRARIES = ("anymodal", "torch", "numpy", "pillow")
 NUMBERS = 16  # of each tensor that the fingerprint looks at
@@ -46,6 +47,7 @@ class Run:
     versions: of the libraries.
     chain: whether each target was made from those before it too.
     finer: whether it was made by `upscale`, from the tokens of other outputs.
+    kept: targets of which a part was kept.
     """
 
     origin: Origin = attrs.field(factory=Origin)
@@ -55,10 +57,11 @@ class Run:
     seed: int = 0
     targets: tuple[str, ...] = ()
     options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
-    weights: dict[str, float] | None = None
+    weights: dict[str, float | str] | None = None
     versions: dict[str, str] = attrs.field(factory=dict)
     chain: bool = True
     finer: bool = False
+    kept: tuple[str, ...] = ()
 
 
 def run_of(
@@ -66,8 +69,9 @@ def run_of(
     transformer: Transformer,
     plan: Sequence[Target],
     chain: bool,
-    weights: Mapping[str, float] | None,
+    weights: Weights | None,
     finer: bool = False,
+    kept: Iterable[str] = (),
 ) -> Run:
     """The run of a plan, without the seed of a sample."""
     return Run(
@@ -77,11 +81,16 @@ def run_of(
         dtype=str(transformer.input_table.dtype).removeprefix("torch."),
         targets=tuple(target.stream for target in plan),
         options={target.stream: plain_options(target.sampling) for target in plan},
-        weights=dict(weights) if weights else None,
+        weights={name: _plain(weight) for name, weight in weights.items()} if weights else None,
         versions=_versions(),
         chain=chain,
         finer=finer,
+        kept=tuple(kept),
     )
+
+
+def _plain(weight: float | str | Guidance) -> float | str:
+    return weight if isinstance(weight, (int, float, str)) else str(weight)
 
 
 def fingerprint(transformer: Transformer) -> str:

@@ -60,7 +60,7 @@ def caption(model: Transformer, given: str, name: str, batch: int, how: Sampling
     space = layout[name].space
     assert isinstance(space, TokenSpace)
     contexts = [encoded(model, states)]
-    if how.guidance != 1:
+    if not how.guidance.off:
         contexts.append(encoded(model, states, frozenset([given])))
     written = torch.full((batch, 1), space.sentinel(1))
     for _ in range(space.length):
@@ -68,7 +68,7 @@ def caption(model: Transformer, given: str, name: str, batch: int, how: Sampling
         where = torch.from_numpy(layout.target_rows(name, np.arange(count))).expand(batch, -1)
         targets = _targets(layout, name, written + layout.queries[name].start, where, causal=True)
         scores = [model.logits(model.decode(targets, each)[:, -1], name) for each in contexts]
-        mixed = scores[0] if len(scores) == 1 else scores[1] + how.guidance * (scores[0] - scores[1])
+        mixed = scores[0] if len(scores) == 1 else scores[1] + how.guidance.scale_at(0) * (scores[0] - scores[1])
         written = torch.cat([written, drawn(mixed.float(), how)[:, None]], 1)
 
 
@@ -80,14 +80,14 @@ def grid(model: Transformer, given: Sequence[str], name: str, batch: int, how: S
     for step in how.plan(length):
         open_ = [state.unknown(layout[name]) for state in states]
         chosen = [rng.permutation(each)[: step.count] for each in open_]
-        asked = open_ if how.scheme == "maskgit" else chosen
+        asked = open_ if how.scheme.name == "maskgit" else chosen
         where = torch.from_numpy(np.stack(asked) + layout.positions[name].start)
         targets = _targets(layout, name, torch.zeros_like(where), where, causal=False)
         contexts = [encoded(model, states)]
-        if how.guidance != 1:
+        if not how.guidance.off:
             contexts.append(encoded(model, states, frozenset(given)))
         scores = [model.logits(model.decode(targets, each), name) for each in contexts]
-        mixed = scores[0] if len(scores) == 1 else scores[1] + how.guidance * (scores[0] - scores[1])
+        mixed = scores[0] if len(scores) == 1 else scores[1] + how.guidance.scale_at(0) * (scores[0] - scores[1])
         ids = drawn(mixed.float().flatten(0, 1), how).view(batch, -1).numpy()
         for state, every, row, kept in zip(states, asked, ids, chosen, strict=True):
             state.extend(name, row[np.isin(every, kept)], np.sort(kept))

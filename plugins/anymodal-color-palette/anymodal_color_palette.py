@@ -1,11 +1,12 @@
 """The few colors that a picture is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal import DerivedLabeler, Labeler, StructuredModality, hookimpl
 from anymodal.families.arrays import as_array
+from anymodal.families.blanks import kept_parts
 from anymodal.families.drawing import note, paper
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
@@ -82,6 +83,16 @@ class ColorPalette(StructuredModality):
         values = [v for k, v in filter(None, map(parse_value, text.split())) if k == 0]
         count = min(len(values) // 3, 7)
         return np.array(values[: 3 * count], int).clip(0, 255).astype(np.uint8).reshape(count, 3)
+
+    def pieces(self, value: Any, keep: Any) -> "tuple[np.ndarray, list[str | None]]":
+        """The colors that are kept, before those that are still to be found: all that are given, or a list of numbers."""
+        given = self.chosen(value)
+        kept = given if keep is True else given[kept_parts(list(range(len(given))), keep, self.name)]
+        words = [f"v1={min(max(self.colors, len(kept) + 1), 7)}", *(f"v0={int(v)}" for v in kept.ravel())]
+        return kept, [" ".join(words), None]
+
+    def joined(self, kept: "np.ndarray", pieces: Sequence[str | None], spans: Sequence[str]) -> "np.ndarray":
+        return np.concatenate([kept, self.parse(" ".join(spans))])[: max(self.colors, len(kept) + 1)][:7]
 
     def derive(self, values: dict[str, Any]) -> "np.ndarray":
         pixels = values["rgb"].reshape(-1, 3)

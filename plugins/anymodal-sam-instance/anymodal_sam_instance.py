@@ -1,6 +1,7 @@
 """Instances of anything: outlines, without names."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +221,33 @@ class SamInstance(CodedModality):
     def _spelled(self, instance: Instance, codes: "np.ndarray") -> str:
         corners = [f"v{k}={round(v * self.size)}" for k, v in enumerate(instance.box)]
         return " ".join(["polygon", *corners, *self.spell_codes(codes)])
+
+    def pieces(self, value: Any, keep: Any) -> tuple[list[Instance], list[str | None]]:
+        """As the base says; of {"boxes": [(xmin, ymin, xmax, ymax), ...]} in 0..1 the instance in each of them."""
+        if not isinstance(keep, Mapping):
+            return super().pieces(value, keep)
+        boxes = keep.get("boxes")
+        fits = isinstance(boxes, (list, tuple)) and boxes and list(keep) == ["boxes"]
+        if not fits or not all(isinstance(b, (list, tuple)) and len(b) == 4 for b in boxes or ()):
+            raise ValueProblem(f"{self.name} is asked by {{'boxes': [(xmin, ymin, xmax, ymax)]}}, got {keep!r:.80}")
+        pieces: list[str | None] = []
+        for x0, y0, x1, y1 in boxes or ():
+            if not 0 <= x0 < x1 <= 1 or not 0 <= y0 < y1 <= 1:
+                raise ValueProblem(
+                    f"{self.name} is asked by boxes in 0..1, xmin < xmax and ymin < ymax, got {boxes!r:.80}"
+                )
+            left, top, right, bottom = (round(v * self.size) for v in (x0, y0, x1, y1))
+            center = f"point v0={min((top + bottom) // 2, self.size - 1)} v1={min((left + right) // 2, self.size - 1)}"
+            pieces += [f"{center} polygon v0={left} v1={top} v2={right} v3={bottom}", None]
+        return [], pieces
+
+    def joined(self, kept: Any, pieces: Sequence[str | None], spans: Sequence[str]) -> list[Instance]:
+        """The kept instances, and those that were written; codes that were written after a box are of its instance."""
+        asked = [piece for piece in pieces if piece is not None and "polygon" in piece]
+        if kept or not asked:
+            return [*kept, *self.parse(" ".join(spans))]
+        codes = [re.split("polygon|point", span)[0] for span in spans]  # a model may go on with others
+        return self.parse(" ".join(f"{box} {own}" for box, own in zip(asked, codes, strict=True)))
 
     def parse(self, text: str) -> list[Instance]:
         """The instances whose box and 16 codes are whole, each once, large ones first.

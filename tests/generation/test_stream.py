@@ -14,8 +14,7 @@ import torch
 from anymodal.config.tables import Table
 from anymodal.errors import ConfigError, GenerationError, UnknownModality
 from anymodal.generation import Sampler, SampleState, Target
-from anymodal.generation.grids import RandomOrder
-from anymodal.sampling import ANNEALS, SCHEMES, TOKEN_SCHEDULES, Anneal, Sampling, Scheme, TokenSchedule
+from anymodal.sampling import ANNEALS, SCHEMES, TOKEN_SCHEDULES, Anneal, Ordered, Sampling, TokenSchedule
 
 CAR = {"caption": "a red car"}
 HOW = {"temperature": 1.0, "seed": 4, "options": {"depth": {"steps": 5}}}
@@ -128,22 +127,16 @@ class Cold(Anneal):
         return [temperature] * (len(counts) - 1) + [0.0]
 
 
-class Reading(RandomOrder):
+@attrs.frozen
+class Reading(Ordered):
     """From the first position to the last."""
 
-    def order(self, unknown, rng):
-        return unknown
-
-
-@attrs.frozen
-class ReadingScheme(Scheme):
     name: str = attrs.field(init=False, default="reading")
-    implementation = f"{__name__}:Reading"
 
 
 @pytest.fixture
 def added():
-    added = [(TOKEN_SCHEDULES, Halving), (ANNEALS, Cold), (SCHEMES, ReadingScheme)]
+    added = [(TOKEN_SCHEDULES, Halving), (ANNEALS, Cold), (SCHEMES, Reading)]
     for table, cls in added:
         table.add(cls)
     yield

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from anymodal.checkpoints.formats.fourm.domains import DOMAINS, END
 from anymodal.generation import Sampler, SampleRng, SampleState, Target, TargetRun
-from anymodal.generation.grids import MostConfident, RandomOrder
+from anymodal.generation.grids import GridDecoder
 from anymodal.generation.infill import Text
 from anymodal.generation.logits import COLD, filter_logits
 from anymodal.generation.sequences import Autoregressive
 from anymodal.masking import merge_spans
-from anymodal.sampling import SCHEMES, Anneal, Sampling, Scheme, TokenSchedule
+from anymodal.sampling import SCHEMES, Anneal, MaskGit, Roar, Sampling, Scheme, TokenSchedule
 from anymodal.spaces import TokenSpace
 from parity.batches import known_samples
 from parity.results import Result, attempt
@@ -70,11 +70,7 @@ class _Greedy:
         return likely.indices, likely.values
 
 
-class RecordedMostConfident(_Greedy, MostConfident):
-    pass
-
-
-class RecordedOrder(_Greedy, RandomOrder):
+class RecordedGrids(_Greedy, GridDecoder):
     pass
 
 
@@ -93,16 +89,16 @@ class RecordedSequences(_Greedy, Autoregressive):
 
 @SCHEMES.add
 @attrs.frozen
-class _RecordedMaskGit(Scheme):
+class _RecordedMaskGit(MaskGit):
     name: str = attrs.field(init=False, default="recorded_maskgit")
-    implementation = RecordedMostConfident
+    implementation = RecordedGrids
 
 
 @SCHEMES.add
 @attrs.frozen
-class _RecordedRoar(Scheme):
+class _RecordedRoar(Roar):
     name: str = attrs.field(init=False, default="recorded_roar")
-    implementation = RecordedOrder
+    implementation = RecordedGrids
 
 
 @SCHEMES.add
@@ -197,7 +193,7 @@ def _run(case: Mapping[str, Any], load: Any, flat: Mapping[str, np.ndarray], sha
     samples = known_samples(model.layout, given)
     plan = _plan(case, given)
     rngs = _draws(case, given, flat, len(samples))
-    only_first = case["call"] == "generate_multi_guided" and plan[0].sampling.scheme == "recorded_roar"
+    only_first = case["call"] == "generate_multi_guided" and plan[0].sampling.scheme.name == "recorded_roar"
     plan = plan[:1] if only_first else plan
     for step in Sampler(model).run(samples, plan, rngs):
         if only_first and step.sample == len(samples) - 1:

@@ -28,7 +28,7 @@ from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
-from anymodal.generation.plan import chosen_targets, make_plan
+from anymodal.generation.plan import Weights, chosen_targets, make_plan
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.plugins.registry import registry
@@ -51,7 +51,7 @@ class Request:
 
     targets: tuple[str, ...]
     seed: int = 0
-    weights: Mapping[str, float] | None = None
+    weights: Weights | None = None
     options: Mapping[str, SamplingOptions] = attrs.field(factory=dict)
     common: SamplingOptions = attrs.field(factory=SamplingOptions)
     chain: bool = True

@@ -1,0 +1,105 @@
+"""What of the targets is kept: masks and parts as users give them, and the tokens they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from anymodal.content import is_file, path_of
+from anymodal.crops import Crop
+from anymodal.errors import GenerationError, brief, nearest
+from anymodal.families.grids import resize
+from anymodal.families.picture_files import read_picture
+from anymodal.generation.state import StreamTokens
+from anymodal.partial import Partial
+from anymodal.plugins.guard import blame
+from anymodal.tokens import ModalitySet
+
+Keep = Mapping[str, Any]
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")
+ASPECT = 0.02  # by how much the shape of a mask may differ from that of its picture
+
+
+def check_keep(keep: Keep, names: Collection[str], modalities: ModalitySet) -> None:
+    """Raise GenerationError where what is kept is no main stream of a target."""
+    for name in keep:
+        if name not in names:
+            raise GenerationError(f"keep names {name!r}, which is not a target{nearest(str(name), names)}")
+        if name not in modalities:
+            raise GenerationError(f"keep names {name!r}; only the main stream of a modality can be kept in part")
+
+
+def partials_of(
+    modalities: ModalitySet, keep: Keep, raw: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Partial]:
+    """The kept part of each target that has one.
+
+    Args:
+        modalities: those of the model.
+        keep: what is kept, by name.
+        raw: the inputs as they were given.
+        values: the accepted ones.
+
+    Raises:
+        GenerationError: a modality has no parts, or a mask does not fit its picture.
+        PluginError: a modality failed.
+    """
+    partials = {}
+    for name, kept in keep.items():
+        modality, space = modalities[name], modalities.layout[name].space
+        with blame(modality, "partial", kept):
+            if space.shape is not None and modality.aligned:
+                kept = _mask(name, kept, modality.extent(modality.accept(raw[name])))
+            partials[name] = modality.partial(values.get(name), kept)
+    return partials
+
+
+def tokens_of(partial: Partial) -> StreamTokens:
+    """The known tokens of a target of which a part is kept."""
+    if partial.positions is None:
+        return StreamTokens.whole(partial.tokens)
+    return StreamTokens(partial.tokens, partial.positions)
+
+
+def _mask(name: str, value: Any, extent: tuple[float, float] | None) -> np.ndarray:
+    """The mask (H, W) of a picture with this extent, cut to its centered square: True is kept."""
+    if is_file(value):
+        with path_of(value, MASK_SUFFIXES) as path:
+            value = read_picture(path)
+    array = np.asarray(value)
+    if array.ndim == 3:  # a gray picture that was saved in colors
+        array = array[..., : min(array.shape[2], 3)].max(-1)
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "buif":
+        raise GenerationError(
+            f"a mask of {name!r} is a picture or an array (H, W), kept where not 0, got {brief(value)}"
+        )
+    height, width = array.shape
+    if extent is not None and abs(width / height / (extent[0] / extent[1]) - 1) > ASPECT:
+        raise GenerationError(
+            f"the mask of {name!r} has {width} x {height} pixels, another shape than its picture"
+            f" ({extent[0]:.0f} x {extent[1]:.0f})"
+        )
+    top = np.iinfo(array.dtype).max / 2 if array.dtype == np.uint8 and array.max() > 1 else 0
+    crop, side = Crop.center(width, height), max(width, height)
+    box = (crop.left * width, crop.top * height, (crop.left + crop.width) * width, (crop.top + crop.height) * height)
+    return resize((array > top).astype(np.uint8), side, box, nearest=True) > 0
+
+
+def kept_for_each(keep: Keep | Sequence[Keep] | None, inputs: Sequence[Mapping[str, Any]]) -> list[Keep]:
+    """What is kept of each sample: the same of all, or a list with one for each.
+
+    Raises GenerationError for what is no such dict, or names what is not given; a question (a dict) needs no value.
+    """
+    each = list(keep) if isinstance(keep, (list, tuple)) else [keep or {}] * len(inputs)
+    if len(each) != len(inputs):
+        raise GenerationError(f"keep has {len(each)} entries for {len(inputs)} samples; give one each, or one for all")
+    for mine, given in zip(each, inputs, strict=True):
+        if not isinstance(mine, Mapping):
+            raise GenerationError(f"keep is a dict such as {{'rgb': mask}}, got {brief(mine)}")
+        for name, part in mine.items():
+            if name not in given and not isinstance(part, Mapping):
+                near = nearest(str(name), given)
+                raise GenerationError(f"keep names {name!r}, which is not an input{near}: give the value to keep")
+    return each

@@ -1,0 +1,120 @@
+"""How strongly the inputs guide a target (classifier-free guidance), constant or changing while it is generated.
+
+A guidance gives a scale for the share of the target that is decided: 1 is the model as it is, 0 leaves the input out.
+Guided scores are log probabilities of ids, and each step decides the tokens of its schedule: the mass that guidance adds
+to or takes from a distribution is normalized away before a token is drawn. That is the correction of arXiv 2507.08965,
+whose finding that early guidance harms is in `Rising` and `Interval`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import ClassVar
+
+import attrs
+
+from anymodal.config.tables import SettingsTable
+from anymodal.config.validators import at_least, between, finite, real
+from anymodal.errors import ConfigError
+from anymodal.sampling.spelling import parsed, spelled
+
+
+@attrs.frozen
+class Guidance(ABC):
+    """How strongly inputs count. Add your own: a frozen attrs class of numbers, under ``@GUIDANCES.add``."""
+
+    name: str = attrs.field(init=False)
+    rescale: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def scale_at(self, share: float) -> float:
+        """The scale of a step before which this share (0..1) of the target was decided."""
+
+    @property
+    def off(self) -> bool:
+        """Whether it changes nothing, so that no second pass is needed."""
+        return False
+
+    def __str__(self) -> str:
+        return spelled(self)
+
+
+GUIDANCES: SettingsTable[Guidance] = SettingsTable(Guidance, "guidance", default="constant")  # type: ignore[type-abstract]
+
+
+@GUIDANCES.add
+@attrs.frozen
+class Constant(Guidance):
+    """Always the same; written as a number alone."""
+
+    name: str = attrs.field(init=False, default="constant")
+    scale: float = attrs.field(converter=real, validator=finite)
+
+    def scale_at(self, share: float) -> float:
+        return self.scale
+
+    @property
+    def off(self) -> bool:
+        return self.scale == 1
+
+    def __str__(self) -> str:
+        return f"{self.scale:g}"
+
+
+@GUIDANCES.add
+@attrs.frozen
+class Interval(Guidance):
+    """A scale while the share that is decided is in [low, high), else 1: steps outside cost one pass (2404.07724)."""
+
+    name: str = attrs.field(init=False, default="interval")
+    scale: float = attrs.field(converter=real, validator=finite)
+    low: float = attrs.field(default=0.25, converter=real, validator=between(0, 1))
+    high: float = attrs.field(default=1.0, converter=real, validator=between(0, 1))
+
+    def scale_at(self, share: float) -> float:
+        return self.scale if self.low <= share < self.high else 1.0
+
+
+@GUIDANCES.add
+@attrs.frozen
+class Rising(Guidance):
+    """From 1 to the scale with the share that is decided, as share ** power (arXiv 2507.08965: early guidance harms)."""
+
+    name: str = attrs.field(init=False, default="rising")
+    scale: float = attrs.field(converter=real, validator=finite)
+    power: float = attrs.field(default=1.0, converter=real, validator=at_least(0))
+
+    def scale_at(self, share: float) -> float:
+        return 1.0 + (self.scale - 1.0) * share**self.power
+
+
+@GUIDANCES.add
+@attrs.frozen
+class Normalized(Guidance):
+    """A constant scale whose scores spread over the ids no wider than without guidance (arXiv 2305.08891, eq. 15).
+
+    `rescale` mixes: 1 gives the spread of the conditional scores, 0 that of the guided ones.
+    """
+
+    name: str = attrs.field(init=False, default="normalized")
+    scale: float = attrs.field(converter=real, validator=finite)
+    rescale: float = attrs.field(default=0.7, converter=real, validator=between(0, 1))  # type: ignore[misc]
+
+    def scale_at(self, share: float) -> float:
+        return self.scale
+
+
+def as_guidance(value: object) -> Guidance:
+    """A guidance from a number, NAME:NUMBER:.. or a block. Raises ConfigError."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return Constant(float(value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"guidance must be finite, got {value}")
+        return Constant(value)
+    if isinstance(value, (str, dict, Guidance)):
+        return parsed(value, GUIDANCES)
+    raise ConfigError(f"guidance is a number, NAME:NUMBER or a block, got {value!r:.80}")

@@ -1,0 +1,105 @@
+"""`Sampling`: all options of how a target is generated."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import attrs
+
+from anymodal.config.validators import at_least, at_most, integer, real
+from anymodal.errors import ConfigError
+from anymodal.sampling.anneals import ANNEALS, HIGHEST, Anneal, ConstantAnneal
+from anymodal.sampling.guidance import Constant, Guidance, as_guidance
+from anymodal.sampling.schedules import TOKEN_SCHEDULES, LinearSchedule, TokenSchedule
+from anymodal.sampling.schemes.base import SCHEMES, Scheme, Step
+from anymodal.sampling.schemes.roar import Roar
+from anymodal.sampling.spelling import parsed, plain
+
+
+def _scheme(value: Scheme | str) -> Scheme:
+    return parsed(value, SCHEMES)
+
+
+def _schedule(value: TokenSchedule | str) -> TokenSchedule:
+    return parsed(value, TOKEN_SCHEDULES)
+
+
+def _anneal(value: Anneal | str) -> Anneal:
+    return parsed(value, ANNEALS)
+
+
+def _guidance(value: Guidance | float | str) -> Guidance:
+    return as_guidance(value)
+
+
+@attrs.frozen(kw_only=True)
+class Sampling:
+    """How a target is generated.
+
+    Grids: `scheme` 'maskgit' (predict all, keep the most confident), 'roar' (random order), 'halton' (far from one another
+    first), 'entropy' (as many as are sure), 'remask' and 'corrector' (which think again), in `steps` forward passes whose
+    shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code under the
+    predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive' or 'beam'. `temperature`
+    0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MINIMUM:POWER' or 'down:MINIMUM'. `top_k`, `top_p`
+    and `min_p` 0 mean off; `guidance` is a number, of which 1 means none, 'interval', 'rising' or 'normalized'.
+    What a grid is made from is encoded anew in every `refresh`-th step; in between only what was decided is (ReCAP, arXiv
+    2505.19089). Of `samples` draws one value is made: merged, averaged or chosen, as the modality can. Raises ConfigError for values that
+    cannot be.
+    """
+
+    scheme: Scheme = attrs.field(default=Roar(), converter=_scheme)
+    steps: int = attrs.field(default=8, converter=integer, validator=at_least(1))
+    schedule: TokenSchedule = attrs.field(default=LinearSchedule(), converter=_schedule)
+    temperature: float = attrs.field(default=1.0, converter=real, validator=[at_least(0), at_most(HIGHEST)])
+    anneal: Anneal = attrs.field(default=ConstantAnneal(), converter=_anneal)
+    top_k: int = attrs.field(default=0, converter=integer, validator=at_least(0))
+    top_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
+    min_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
+    guidance: Guidance = attrs.field(default=Constant(1.0), converter=_guidance)
+    refresh: int = attrs.field(default=1, converter=integer, validator=at_least(1))
+    samples: int = attrs.field(default=1, converter=integer, validator=at_least(1))
+
+    def plan(self, total: int) -> list[Step]:
+        """The steps that decide `total` positions of a grid; steps without tokens are left out.
+
+        Raises ConfigError if the schedule or the anneal, of a third party, returns something that cannot be.
+        """
+        if not total:
+            return []
+        counts = [int(count) for count in self.schedule.counts(total, self.steps)]
+        if sum(counts) != total or min(counts) < 0:
+            raise ConfigError(f"the token schedule {self.schedule} gives {counts!r:.80}, which are not {total} tokens")
+        counts = [count for count in counts if count]
+        temperatures = self.anneal.temperatures(self.temperature, counts)
+        if len(temperatures) != len(counts) or not all(t >= 0 for t in temperatures):
+            raise ConfigError(
+                f"the temperature anneal {self.anneal} gives {temperatures!r:.80} for {len(counts)} steps"
+            )
+        return list(map(Step, counts, temperatures))
+
+
+def plain_options(sampling: Sampling) -> dict[str, Any]:
+    """The options as plain data, of which `Sampling` makes the same one."""
+    options = {field.name: getattr(sampling, field.name) for field in attrs.fields(Sampling)}
+    for option, value in options.items():
+        if isinstance(value, Constant):
+            options[option] = value.scale
+        elif attrs.has(type(value)):
+            options[option] = plain(value)
+    return options
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The options of `Sampling` as keyword arguments, for type checkers: a misspelled one is an error there too."""
+
+    scheme: str | Scheme
+    steps: int
+    schedule: str | TokenSchedule
+    temperature: float
+    anneal: str | Anneal
+    top_k: int
+    top_p: float
+    min_p: float
+    guidance: float | str | Guidance
+    refresh: int
+    samples: int

@@ -1,0 +1,1 @@
+"""Schemes: one a file, each with its own options."""

@@ -1,0 +1,264 @@
+"""Targets of which a part is kept: pictures by a mask, words, boxes, numbers, colors; and what cannot be kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import anymodal as am
+from anymodal.errors import GenerationError, UnknownModality
+from anymodal.families.blanks import prompt, text_pieces, written
+from anymodal.families.seams import membrane, seamless
+from anymodal.generation.infill import Text, room_beside
+from anymodal.spaces import TokenSpace
+
+HOW: dict[str, Any] = {"steps": 3, "temperature": 1.0}
+
+
+def step_at_border(picture: np.ndarray, kept: np.ndarray) -> float:
+    """The mean step between neighboring pixels of which one is kept."""
+    values = picture.astype(float).reshape(*picture.shape[:2], -1).mean(-1)
+    across = np.concatenate([np.abs(np.diff(values, axis=a))[np.diff(kept, axis=a) != 0] for a in (0, 1)])
+    return float(across.mean()) if len(across) else 0.0
+
+
+def step_inside(picture: np.ndarray) -> float:
+    values = picture.astype(float).reshape(*picture.shape[:2], -1).mean(-1)
+    return float(np.mean([np.abs(np.diff(values, axis=a)).mean() for a in (0, 1)]))
+
+
+# Grids.
+
+
+@given(
+    st.integers(0, 2**30), st.sampled_from(["rgb", "depth", "semseg"]), st.sampled_from(["roar", "maskgit", "remask"])
+)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_kept_tokens_and_pixels_are_those_of_the_input(small_model, seed, name, scheme):
+    rng = np.random.default_rng(seed)
+    values = {
+        "rgb": rng.integers(0, 256, (32, 32, 3), dtype=np.uint8),
+        "depth": rng.random((32, 32)).astype(np.float32) + 0.5,
+        "semseg": rng.integers(0, 20, (32, 32), dtype=np.uint8),
+    }
+    value, mask = values[name], rng.random((32, 32)) < 0.5
+    mask[:16] = rng.random() < 0.5
+    out = small_model.generate({name: value}, name, keep={name: mask}, scheme=scheme, seed=seed % 1000, **HOW)
+    original = small_model.accept({name: value})[name]
+    assert np.array_equal(out[name][mask], original[mask]) and out[name].dtype == original.dtype
+    ids = small_model.tokenize({name: value})[name]
+    whole = mask.reshape(4, 8, 4, 8).all((1, 3)).ravel()
+    assert np.array_equal(out.tokens[name][whole], ids[whole]) and len(out.tokens[name]) == 16
+
+
+def test_masks_are_cut_like_their_pictures(small_model, tmp_path):
+    """A wide picture: of the left half of its centered square everything is kept."""
+    wide = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    mask = np.zeros((64, 128), np.uint8)
+    mask[:, :64] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    original = small_model.accept({"rgb": wide})["rgb"]
+    for kept in (mask, mask > 0, tmp_path / "mask.png", Image.fromarray(mask), mask[::2, ::2]):
+        out = small_model.generate({"rgb": tmp_path / "wide.png"}, "rgb", keep={"rgb": kept}, seed=1, **HOW)
+        assert np.array_equal(out["rgb"][:, :16], original[:, :16])
+        assert not np.array_equal(out["rgb"][:, 16:], original[:, 16:])
+        assert np.array_equal(
+            out.tokens["rgb"].reshape(4, 4)[:, :2], small_model.tokenize({"rgb": wide})["rgb"].reshape(4, 4)[:, :2]
+        )
+    with pytest.raises(GenerationError, match=r"the mask of 'rgb' has 64 x 64 pixels, another shape than its picture"):
+        small_model.generate({"rgb": wide}, "rgb", keep={"rgb": np.ones((64, 64))})
+
+
+def test_what_is_kept_is_a_condition_and_steps_show_it(small_model, picture):
+    mask = np.zeros((48, 64), bool)
+    mask[:, :32] = True
+    inputs, how = {"caption": "a red car", "rgb": picture}, {"keep": {"rgb": mask}, "seed": 4, **HOW}
+    steps = list(small_model.stream(inputs, ["depth", "rgb"], **how))
+    out = small_model.generate(inputs, ["depth", "rgb"], **how)
+    assert np.array_equal(steps[-1].partial, out["rgb"]) and not out["depth"].shape != (32, 32)
+    assert all(len(step.tokens) >= 8 for step in steps if step.target == "rgb")
+    other = small_model.generate(inputs | {"rgb": 255 - picture}, ["depth", "rgb"], **how)
+    assert not np.array_equal(other.tokens["depth"], out.tokens["depth"])
+    batch = small_model.generate_batch(
+        [{"caption": "a cup"}, inputs], ["depth", "rgb"], keep=[{}, how["keep"]], seed=3, **HOW
+    )
+    assert np.array_equal(batch[1].tokens["rgb"], out.tokens["rgb"]) and out.run.kept == ("rgb",)
+
+
+@given(st.integers(0, 2**30), st.integers(8, 48), st.integers(8, 48))
+@settings(max_examples=15, deadline=None)
+def test_no_seam_is_seen(seed, rows, columns):
+    """Smooth pictures of which one is brighter: the step at the border is no larger than inside."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:rows, :columns]
+    waves = lambda: 128 + 40 * np.sin(x / 5 + rng.random() * 6) + 20 * np.cos(y / 4 + rng.random() * 6)  # noqa: E731
+    first = waves()
+    value = np.repeat(first[..., None], 3, 2).astype(np.uint8)
+    made = np.clip(np.repeat((first + rng.integers(-60, 60))[..., None], 3, 2), 0, 255).astype(np.uint8)
+    kept = np.zeros((rows, columns), bool)
+    kept[: rng.integers(2, rows - 2), : rng.integers(2, columns - 2)] = True
+    joined = seamless(value, made, kept)
+    assert np.array_equal(joined[kept], value[kept]) and joined.dtype == np.uint8
+    assert step_at_border(joined, kept) <= step_inside(value) * 1.5 + 1.5
+
+
+def test_a_membrane_is_flat_between_equal_borders_and_a_ramp_between_others():
+    known = np.zeros((17, 17), bool)
+    known[:, 0] = known[:, -1] = True
+    values = np.zeros((17, 17, 1))
+    values[:, 0], values[:, -1] = 3.0, 3.0
+    assert np.allclose(membrane(values, known), 3.0)
+    values[:, 0] = 1.0
+    ramp = membrane(values, known)[8, :, 0]
+    assert np.allclose(ramp, np.linspace(1, 3, 17), atol=0.25) and (np.diff(ramp) > -1e-6).all()
+
+
+def test_values_without_a_number_spread_nothing():
+    value, kept = np.full((8, 8), np.nan, np.float32), np.ones((8, 8), bool)
+    kept[4:] = False
+    made = np.ones((8, 8), np.float32)
+    joined = seamless(value, made, kept)
+    assert np.isnan(joined[:4]).all() and np.array_equal(joined[4:], made[4:])
+
+
+# Words.
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("a ___ car", ["a", None, "car"]),
+        ("__ on a ____", [None, "on a", None]),
+        ("___ ___ x", [None, "x"]),
+        ("___", [None]),
+        ("a_b", ["a_b"]),
+    ],
+)
+def test_blanks_part_a_text(text, pieces):
+    assert text_pieces(text) == pieces
+
+
+@given(st.integers(0, 10**6), st.floats(0.1, 3.0))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_kept_word_is_in_the_answer_in_order(small_model, seed, temperature):
+    rng = np.random.default_rng(seed)
+    words = [
+        str(w) for w in rng.choice(["a", "red", "car", "on", "the", "table", "dog", "___", "___"], rng.integers(1, 9))
+    ]
+    text = " ".join([*words, "___"])
+    scheme = "beam:2" if seed % 3 == 0 else "autoregressive"
+    out = small_model.generate(
+        {"depth": np.ones((32, 32)), "caption": text}, "caption", keep={"caption": True}, scheme=scheme,
+        temperature=temperature, seed=seed,
+    )  # fmt: skip
+    left = iter(out["caption"].split())
+    assert all(word in left for word in words if word != "___") and "_" not in out["caption"]
+
+
+def test_no_blank_stays_empty(small_model):
+    for seed in range(6):
+        how = {"keep": {"caption": True}, "temperature": 3.0, "seed": seed}
+        out = small_model.generate({"depth": np.ones((32, 32)), "caption": "red ___ car ___"}, "caption", **how)
+        _, between = out["caption"].split("red", 1)
+        assert between.split("car", 1)[0].strip() and between.rsplit("car", 1)[1].strip()
+
+
+SPACE = TokenSpace.sequence(100, 20, sentinels=(4, 20), end=3)
+PIECES = st.lists(st.one_of(st.none(), st.lists(st.integers(30, 34), min_size=1, max_size=3)), min_size=1, max_size=6)
+
+
+@given(PIECES, st.integers(0, 2**30))
+def test_what_was_written_into_holes_is_found_again(pieces, seed):
+    """Whatever is written, known tokens stay, all in order; spans of other ids come back exactly."""
+    apart = [p for k, p in enumerate(pieces) if k == 0 or (p is None) != (pieces[k - 1] is None)]
+    known = [None if p is None else np.array(p) for p in apart]
+    asked = prompt(known, SPACE, "words")
+    text, rng = Text(asked, SPACE, room_beside(asked, SPACE)), np.random.default_rng(seed)
+    while not text.done and len(text.written) < 2 * SPACE.length:
+        text.add(int(rng.choice([3, 5, 6, 60, 61, 62, 63, 64, 65])))
+    ids = text.value(SPACE.length)
+    flat = [int(i) for p in known if p is not None for i in p]
+    if flat:
+        assert [i for i in ids.tolist() if 30 <= i < 35] == flat and len(ids) <= SPACE.length
+        spans = written(ids, known, SPACE.end)
+        assert sum(map(len, spans)) + len(flat) == len(ids) - 1 and len(spans) == sum(p is None for p in known)
+
+
+# Boxes, numbers, colors.
+
+
+def test_values_without_parts_are_refused_in_one_sentence(small_model, picture):
+    inputs = {"rgb": picture, "caption": "a car", "depth": np.ones((32, 32))}
+    mask = np.ones((48, 64))
+    cases: list[tuple[Any, str, str]] = [
+        ({"depht": mask}, "depth", "keep names 'depht', which is not an input; did you mean 'depth'"),
+        ({"normal": mask}, "normal", "keep names 'normal', which is not an input"),
+        (["rgb"], "rgb", "keep is a dict such as"),
+        ({"rgb": "x"}, "rgb", "no such file"),
+        ({"rgb": np.ones(3)}, "rgb", "a mask of 'rgb' is a picture or an array"),
+        ({"caption": True}, "caption", "caption is kept by True, as a text with blanks"),
+        ({"caption": [1]}, "caption", "caption is kept by True, as a text with blanks"),
+    ]
+    for keep, target, words in cases:
+        with pytest.raises(am.AnymodalError, match=words):
+            small_model.generate(inputs, target, keep=keep)
+    with pytest.raises(GenerationError, match="both an input and a target; leave out one, or say with keep"):
+        small_model.generate(inputs, "depth")
+    with pytest.raises(UnknownModality):
+        small_model.generate(inputs, "dpeth")
+    with pytest.raises(GenerationError, match="keep names 'rgb', which is not a target"):
+        small_model.generate(inputs, "normal", keep={"rgb": mask})
+    with pytest.raises(GenerationError, match="keep has 2 entries for 1 samples"):
+        small_model.generate_batch([inputs], "depth", keep=[{}, {}])
+
+
+def test_colors_that_are_given_stay_and_others_are_found(small_model):
+    given = np.array([[255, 0, 0], [1, 2, 3]], np.uint8)
+    inputs = {"depth": np.ones((32, 32)), "color_palette": given}
+    out = small_model.generate(inputs, "color_palette", keep={"color_palette": True}, seed=2)
+    assert np.array_equal(out["color_palette"][:2], given) and out["color_palette"].dtype == np.uint8
+    one = small_model.generate(inputs, "color_palette", keep={"color_palette": [1]}, seed=2)
+    assert np.array_equal(one["color_palette"][:1], given[1:])
+
+
+def test_kept_boxes_numbers_and_instances_are_unchanged():
+    """Without a model: what the modalities make of what was written."""
+    from anymodal_det import Box, Det
+
+    vocabulary_free = Det()
+    kept, pieces = vocabulary_free.pieces([Box(0.1, 0.2, 0.5, 0.6, "car"), Box(0, 0, 1, 1, "dog")], [1])
+    assert kept == [Box(0, 0, 1, 1, "dog")] and pieces == ["v0=0 v1=0 v2=999 v3=999 dog", None]
+    made = vocabulary_free.joined(kept, pieces, ["v0=0 v1=0 v2=500 v3=500 cup"])
+    assert made[0] == kept[0] and [b.class_name for b in made] == ["dog", "cup"]
+    with pytest.raises(GenerationError, match="'det' has no part 2 that could be kept; it has 0 to 1"):
+        vocabulary_free.pieces([*kept, *kept], [2])
+    with pytest.raises(GenerationError, match="a list of numbers of its parts, got 'x'"):
+        vocabulary_free.pieces(kept, "x")
+
+
+def test_given_numbers_stay_and_the_rest_is_predicted():
+    modality = am.registry().modality("metadata_image")()
+    names = list(modality.fields)[:3]
+    value = {names[0]: modality.fields[names[0]].value(3), names[1]: modality.fields[names[1]].value(2)}
+    kept, pieces = modality.pieces(value, [names[0]])
+    assert kept == {names[0]: value[names[0]]} and len(pieces) == 2 and pieces[1] is None
+    written_again = modality.spell(
+        {names[0]: modality.fields[names[0]].value(7), names[2]: modality.fields[names[2]].value(1)}
+    )
+    made = modality.joined(kept, pieces, [written_again])
+    assert made[names[0]] == value[names[0]] and set(made) == {names[0], names[2]}
+
+
+def test_instances_are_asked_for_by_a_box():
+    modality = am.registry().modality("sam_instance")()
+    kept, pieces = modality.pieces(None, {"boxes": [(0.25, 0.5, 0.75, 1.0)]})
+    assert kept == [] and pieces == ["point v0=168 v1=112 polygon v0=56 v1=112 v2=168 v3=224", None]
+    for wrong in ({"boxes": []}, {"boxes": [(0, 0, 1)]}, {"boxes": [(0.5, 0, 0.2, 1)]}, {"box": 1}):
+        with pytest.raises(am.AnymodalError, match="is asked by"):
+            modality.pieces(None, wrong)
