@@ -16,8 +16,8 @@ from anymodal.checkpoints.record import About, Bundle
 from anymodal.checkpoints.repository import Access
 from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import CheckpointError, DataError, GenerationError, brief, system_errors
-from anymodal.generation import GenerationStep, SampleState
-from anymodal.generation.batch import batches
+from anymodal.generation import GenerationStep
+from anymodal.generation.batch import batches, encoder_inputs
 from anymodal.generation.keeping import Keep
 from anymodal.generation.plan import Weights
 from anymodal.generation.retrieval import RETRIEVAL, stacked_vectors
@@ -29,7 +29,7 @@ from anymodal.outputs import Origin, Outputs
 from anymodal.outputs.finish import finer_batch, finished
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
-from anymodal.tokens import ModalitySet, collate
+from anymodal.tokens import ModalitySet
 
 Progress = Callable[[GenerationStep], None]
 TargetOptions = Mapping[str, SamplingOptions]
@@ -121,11 +121,8 @@ class AnyModel:
             ConfigError: there is no such block or pool.
             AnymodalError: a value cannot be read, or a plugin failed.
         """
-        samples = [inputs] if isinstance(inputs, Mapping) else inputs
-        layout = self.modalities.layout
-        states = [SampleState(layout, self.modalities.condition(self.accept(sample))) for sample in samples]
-        batch = collate([state.pack() for state in states], layout, input_tokens=1).to(self.device)
-        found = features_of(self.transformer, batch.inputs, layers, pool)
+        read = encoder_inputs(self.modalities, [inputs] if isinstance(inputs, Mapping) else inputs)
+        found = features_of(self.transformer, read.to(self.device).inputs, layers, pool)
         return found.sample(0) if isinstance(inputs, Mapping) else found
 
     # Generation.
@@ -226,11 +223,7 @@ class AnyModel:
             keep: of all samples, or a list with one for each.
             progress: is called after every step for each sample; `step.sample` is its number.
 
-        Returns:
-            The outputs of each sample.
-
-        Raises:
-            GenerationError: not as many seeds as samples; else as `generate`.
+        Raises GenerationError for not as many seeds as samples; else as `generate`.
         """
         seeds = sample_seeds(seed, len(inputs))
         results: dict[int, Outputs] = {}
@@ -257,8 +250,7 @@ class AnyModel:
             outputs: what another model generated.
             targets: by default all of the outputs that this model has finer streams of; the others as for `generate`.
 
-        Raises:
-            GenerationError: there is nothing to upscale, or a target has no finer stream; else as `generate`.
+        Raises GenerationError where there is nothing to upscale, or a target has no finer stream; else as `generate`.
         """
         batch, names = finer_batch(self.modalities, outputs, targets, seed, options, common)
         source = outputs.tokens_for(self.modalities.layout)
@@ -284,10 +276,7 @@ class AnyModel:
             normalize: scale it to length 1, so that dot products are cosines.
 
         Returns:
-            (channels,) float32.
-
-        Raises:
-            GenerationError: `to` is no vector; else as `generate`.
+            (channels,) float32. Raises GenerationError where `to` is no vector; else as `generate`.
         """
         return self.embed_batch([inputs], to, seed=seed, normalize=normalize, **options)[0]
 

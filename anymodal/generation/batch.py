@@ -19,7 +19,7 @@ from anymodal.model import Transformer
 from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
 from anymodal.progress import task
-from anymodal.tokens import ModalitySet
+from anymodal.tokens import ModalitySet, Packed, collate
 
 Result = tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray], dict[str, str]]
 
@@ -113,3 +113,9 @@ def batches(
             states.append(SampleState(modalities.layout, known | tokens))
         own = [seeds[number] for number in numbers]
         yield Batch(modalities, numbers, plan, values, states, own, chain, partials)
+
+
+def encoder_inputs(modalities: ModalitySet, samples: Sequence[Mapping[str, Any]]) -> Packed:
+    """What the encoder reads of samples of plain values, in one batch. Raises as `ModalitySet.accept`."""
+    states = [SampleState(modalities.layout, modalities.condition(modalities.accept(sample))) for sample in samples]
+    return collate([state.pack() for state in states], modalities.layout, input_tokens=1)
