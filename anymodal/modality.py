@@ -75,8 +75,8 @@ class Modality:
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
     vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
-    pictures (channels, H, W), in -1..1 if of three channels. `has_tokenizer`, `reads_tensors` and `draws` follow from
-    what it defines.
+    pictures (channels, H, W), in -1..1 if of three channels. `averages`: several draws make one value (`averaged`, or
+    `merge`). `has_tokenizer`, `reads_tensors` and `draws` follow from what it defines.
     """
 
     name: ClassVar[str] = ""
@@ -98,6 +98,7 @@ class Modality:
     has_tokenizer: ClassVar[bool] = False
     reads_tensors: ClassVar[bool] = False
     draws: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
     members: Mapping[str, Modality] = MappingProxyType({})
 
     pending: Callable[[], Any] | None = None
@@ -112,6 +113,7 @@ class Modality:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         cls.has_tokenizer = cls.tokenizer_config is not Modality.tokenizer_config
         cls.reads_tensors = cls.stream_tensor is not Modality.stream_tensor
+        cls.averages = cls.averages or cls.merge is not Modality.merge
         cls.draws = "rng" in inspect.signature(cls.tokenize).parameters
 
     def __init__(self, **settings: Any) -> None:
@@ -333,6 +335,15 @@ class Modality:
         A mask over the picture for grids, True or what to keep of a sequence; see the families. Raises GenerationError.
         """
         raise GenerationError(f"{self.name!r} has no parts that can be kept: give it as an input, or generate it whole")
+
+    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+        """The value of several draws for the same inputs, ids of the main stream each, the likeliest first.
+
+        Also how much they differ, float32 over the places of the value, where the modality can say: a standard deviation
+        in its unit, or the entropy of classes in nats. Modalities with `averages` have it.
+        """
+        values = self.detokenize(draws)
+        return self.merge(values), None
 
     def merge(self, values: list[Any]) -> Any:
         """One value of several that were drawn for the same inputs, such as all the instances that any of them has."""

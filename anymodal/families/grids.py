@@ -36,6 +36,7 @@ class CroppedGrid(Modality):
 
     settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
     aligned: ClassVar[bool] = True
+    averages: ClassVar[bool] = True
     nearest: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
@@ -163,6 +164,17 @@ class CroppedGrid(Modality):
         side = next(s.space.shape[0] for s in self.streams() if s.name == stream and s.space.shape)
         outputs = decoded(self, tokens, shape=(side, side), steps=self.denoising_steps)
         return [self.postprocess(o) for o in outputs]
+
+    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+        """The value of the mean of what the draws decode to, and their standard deviation (H, W).
+
+        A picture of the scene is that of the likeliest draw: a mean of several shows none of them.
+        """
+        tensors = decoded(self, draws, shape=(self.side, self.side), steps=self.denoising_steps)
+        values = [self.postprocess(each) for each in tensors]
+        spread = np.std([np.atleast_3d(value).astype(np.float32) for value in values], 0).mean(-1)
+        value = values[0] if self.photographic else self.postprocess(np.mean(tensors, 0))
+        return value, spread.astype(np.float32)
 
     def partial(self, value: np.ndarray, keep: np.ndarray) -> Partial:
         """`keep` is a mask, bool (H, W) over the cropped picture; a token is kept where all of its square is."""

@@ -16,6 +16,7 @@ from anymodal.families.descriptions import (
     write_described,
 )
 from anymodal.families.drawing import font_of, note
+from anymodal.families.codec import decoded
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
 from anymodal.families.layouts import channels_last, repair
@@ -141,6 +142,14 @@ class LabelMapModality(CroppedGrid):
     def postprocess(self, tensor: np.ndarray) -> np.ndarray:
         """Logits (labels, H, W) -> class ids."""
         return np.array([NONE, *self.known], np.uint8)[tensor.argmax(0)]
+
+    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+        """The likeliest classes under the mean of the draws' probabilities, and the entropy (H, W) of that, in nats."""
+        logits = np.stack(decoded(self, draws, shape=(self.side, self.side), steps=self.denoising_steps))
+        likely = np.exp(logits - logits.max(1, keepdims=True))
+        mean = (likely / likely.sum(1, keepdims=True)).mean(0)
+        entropy = -(mean * np.log(np.maximum(mean, 1e-12))).sum(0)
+        return self.postprocess(mean), entropy.astype(np.float32)
 
     def color(self, label: int) -> tuple[int, int, int]:
         """A fixed color for a class, well apart for neighbors in the list; none is dark gray."""

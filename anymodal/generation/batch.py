@@ -14,14 +14,14 @@ from anymodal.generation.plan import Target, Weights, chosen_targets, make_plan
 from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState
-from anymodal.generation.values import made_otherwise, values_of
+from anymodal.generation.values import Made, values_of
 from anymodal.model import Transformer
 from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
 from anymodal.progress import task
 from anymodal.tokens import ModalitySet, Packed, collate
 
-Result = tuple[int, dict[str, Any], Mapping[str, Any], dict[str, np.ndarray], dict[str, str]]
+Result = tuple[int, dict[str, Made], Mapping[str, Any], dict[str, np.ndarray]]
 
 
 @attrs.frozen(eq=False)
@@ -62,20 +62,16 @@ class Batch:
             yield from self.results()
 
     def results(self) -> Iterator[Result]:
-        """The number of each sample, its values, inputs, ids, and what made values that are not of these ids alone.
-
-        Values of one target are decoded together.
-        """
+        """What was made of each sample by its number, and its inputs. Values of one target are decoded together."""
         generated = {t.stream: [state.streams[t.stream] for state in self.states] for t in self.plan}
         made = {name: values_of(self.modalities, name, tokens) for name, tokens in generated.items()}
         for k, number in enumerate(self.numbers):
             ids = {name: tokens[k].values for name, tokens in generated.items()}
-            schemes = {name: how for name, tokens in generated.items() if (how := made_otherwise(tokens[k]))}
-            values = {name: values[k] for name, values in made.items()}
+            mine = {name: each[k] for name, each in made.items()}
             for name, partial in (self.partials[k] if self.partials else {}).items():
-                with blame(self.modalities[name], "partial", values[name]):
-                    values[name] = partial.finish(values[name], ids[name])
-            yield number, values, self.inputs[k], ids, schemes
+                with blame(self.modalities[name], "partial", mine[name].value):
+                    mine[name] = attrs.evolve(mine[name], value=partial.finish(mine[name].value, ids[name]))
+            yield number, mine, self.inputs[k], ids
 
 
 def batches(

@@ -6,7 +6,9 @@ Every sample of a batch gets what it would get alone. Shapes: B samples, M posit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from torch import Tensor
 from anymodal.errors import ConfigError
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
+from anymodal.generation.state import StreamTokens
 from anymodal.sampling import Change, GridScheme, GridState, Predicted
 from anymodal.spaces import Stream
 
@@ -22,13 +25,41 @@ class GridDecoder(GenerationScheme):
     """Runs a `GridScheme`: its passes, its draws, and what it decides, for all samples of a batch together."""
 
     def run(self, run: TargetRun) -> Iterator[GenerationStep]:
-        """Decode the grid; see `GenerationScheme`."""
+        """Decode the grid; see `GenerationScheme`. Of several draws the steps of the first are told."""
+        times = run.sampling.samples
+        if times == 1:
+            yield from self._decode(run, self._started(run))
+            return
+        states = [state.copy() for state in run.states for _ in range(times)]
+        wide = attrs.evolve(run, states=states, rngs=[each for rng in run.rngs for each in rng.branch(times)])
+        last: dict[int, GenerationStep] = {}
+        grids = self._started(wide)
+        for step in self._decode(wide, grids):
+            number, draw = divmod(step.sample, times)
+            if not draw and not step.done:
+                yield attrs.evolve(step, sample=number)
+            elif not draw:
+                last[number] = attrs.evolve(step, sample=number)
+        for number, state in enumerate(run.states):
+            mine = range(number * times, (number + 1) * times)
+            ranked = sorted(mine, key=lambda k: -float(grids[k].likelihood.sum()))
+            drawn = [states[k].streams.get(run.stream.name) for k in ranked]
+            tokens = [each for each in drawn if each is not None]
+            state.put(run.stream.name, StreamTokens.whole(tokens[0].values, [each.values for each in tokens]))
+        for number, step in last.items():
+            yield attrs.evolve(step, take=partial(run.states[number].streams.__getitem__, run.stream.name))
+
+    def _started(self, run: TargetRun) -> list[GridState]:
         scheme, shape = run.sampling.scheme, grid_shape(run.stream)
         assert isinstance(scheme, GridScheme)
-        grids = [
+        return [
             scheme.start(shape, state.unknown(run.stream), run.sampling, rng)
             for state, rng in zip(run.states, run.rngs, strict=True)
         ]
+
+    def _decode(self, run: TargetRun, grids: Sequence[GridState]) -> Iterator[GenerationStep]:
+        scheme = run.sampling.scheme
+        assert isinstance(scheme, GridScheme)
         while active := [b for b, grid in enumerate(grids) if len(grid.open)]:
             told = self._pass(run, scheme, [grids[b] for b in active], active)
             for b, decided in zip(active, told, strict=True):
@@ -52,6 +83,8 @@ class GridDecoder(GenerationScheme):
             state.extend(run.stream.name, mine.ids[change.kept], positions)
             if len(change.reopened):
                 state.drop(run.stream.name, change.reopened)
+            if mine.likelihood is not None:
+                grid.likelihood[positions] = mine.likelihood[change.kept]
             grid.apply(change, mine.positions, scheme.score(mine))
             told.append(positions)
         return told
@@ -71,12 +104,18 @@ class GridDecoder(GenerationScheme):
             row[: len(positions)] = rng.uniform(len(positions))
         flat = uniform.view(-1).to(logits.device)
         rows = logits.reshape(-1, size)
-        drawn = [*self.pick(rows, flat, temperatures.repeat_interleave(most), run.sampling)]
+        ids, confidence = self.pick(rows, flat, temperatures.repeat_interleave(most), run.sampling)
+        said = {"ids": ids, "confidence": confidence}
         scheme = run.sampling.scheme
         if isinstance(scheme, GridScheme) and scheme.measured:
-            drawn += entropy_and_margin(rows)
-        arrays = [each.view(batch, most).cpu().numpy() for each in drawn]
-        return [Predicted(p, *(each[row, : len(p)] for each in arrays)) for row, p in enumerate(requested)]
+            said["entropy"], said["margin"] = entropy_and_margin(rows)
+        if run.sampling.samples > 1:
+            said["likelihood"] = rows.float().log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+        arrays = {name: each.view(batch, most).cpu().numpy() for name, each in said.items()}
+        return [
+            Predicted(p, **{name: each[row, : len(p)] for name, each in arrays.items()})
+            for row, p in enumerate(requested)
+        ]
 
 
 def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -174,7 +174,7 @@ def _changed(
     fitting = dict(common)
     if "scheme" in common and start.scheme.sequences != parsed(common["scheme"], SCHEMES).sequences:
         del fitting["scheme"]
-    if type(modality).merge is Modality.merge:
+    if not modality.averages or name != modality.name:
         fitting.pop("samples", None)
         if own.get("samples", 1) != 1:
             raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")

@@ -74,7 +74,7 @@ class GenerationStep:
         """
         assert self._modalities is not None, "a sampler knows no modalities"
         tokens = completed(self._modalities.layout[self.target], self.snapshot)
-        value = values_of(self._modalities, self.target, [tokens])[0]
+        value = values_of(self._modalities, self.target, [tokens])[0].value
         return value if self._finish is None else self._finish(value, tokens.values)
 
 

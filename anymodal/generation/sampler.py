@@ -68,8 +68,6 @@ class Sampler:
             fits = " or ".join(repr(name) for name in SCHEMES if SCHEMES[name].sequences == stream.is_sequence)
             kind = "sequence" if stream.is_sequence else "grid"
             raise GenerationError(f"{stream.name!r} is a {kind}: use the scheme {fits}")
-        if target.sampling.samples > 1 and not stream.is_sequence:
-            raise GenerationError(f"{stream.name!r} is a grid, of which one sample at a time is drawn")
         return scheme.load()()
 
     def _run(self, states: Sequence[SampleState], target: Target, choices: Sequence[SampleRng]) -> TargetRun:

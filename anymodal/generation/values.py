@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import attrs
@@ -15,7 +14,21 @@ from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
 
 
-def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]) -> list[Any]:
+@attrs.frozen(eq=False)
+class Made:
+    """A natural value of generated tokens.
+
+    value: the value.
+    how: what makes it another than its tokens decode to: "mean", "merge" of several draws, or "".
+    uncertainty: float32 over the places of the value: how much draws differ, or the entropy of tokens; None if unknown.
+    """
+
+    value: Any
+    how: str = ""
+    uncertainty: np.ndarray | None = None
+
+
+def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]) -> list[Made]:
     """Natural values of a target, one for each sample, decoded at once.
 
     They are decoded from the mean codes where probabilities were estimated, and merged where several were drawn.
@@ -32,19 +45,25 @@ def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]
     estimated = [each.probabilities for each in tokens if each.probabilities is not None]
     if len(estimated) == len(tokens):
         with blame(modality, "expect"):
-            return modality.expect(estimated)
+            values = modality.expect(estimated)
+        shape = modalities.layout[name].space.shape
+        spread = [_entropy_map(each, shape, value) for each, value in zip(estimated, values, strict=True)]
+        return [Made(value, "mean", own) for value, own in zip(values, spread, strict=True)]
     if all(each.draws for each in tokens):
-        drawn = iter(modalities.detokenize_stream(name, [ids for each in tokens for ids in each.draws]))
-        with blame(modality, "merge"):
-            return [modality.merge(list(islice(drawn, len(each.draws)))) for each in tokens]
-    return modalities.detokenize_stream(name, [each.values for each in tokens])
+        with blame(modality, "averaged"):
+            several = [modality.averaged(list(each.draws)) for each in tokens]
+        how = "" if modality.photographic else "merge"
+        return [Made(value, how, own) for value, own in several]
+    return [Made(value) for value in modalities.detokenize_stream(name, [each.values for each in tokens])]
 
 
-def made_otherwise(tokens: StreamTokens) -> str:
-    """What makes the value of tokens another than they decode to: "mean", "merge" of several draws, or ""."""
-    if tokens.probabilities is not None:
-        return "mean"
-    return "merge" if len(tokens.draws) > 1 else ""
+def _entropy_map(probabilities: np.ndarray, shape: tuple[int, int] | None, value: Any) -> np.ndarray | None:
+    """The entropy of tokens (length, size), in nats, at each pixel of a value; None of what is no picture."""
+    sizes = np.shape(value)[:2]
+    if shape is None or len(sizes) < 2 or sizes[0] % shape[0] or sizes[1] % shape[1]:
+        return None
+    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(-1).reshape(shape)
+    return entropy.repeat(sizes[0] // shape[0], 0).repeat(sizes[1] // shape[1], 1).astype(np.float32)
 
 
 def completed(stream: Stream, tokens: StreamTokens) -> StreamTokens:

@@ -39,10 +39,14 @@ def finished(
     kept = batch.partials[0] if batch.partials else ()
     run = run_of(origin, transformer, batch.plan, batch.chain, weights, source is not None, kept)
     seeds = dict(zip(batch.numbers, batch.seeds, strict=True))
-    return {
-        number: Outputs(batch.modalities, values, inputs, ids, schemes, attrs.evolve(run, seed=seeds[number]), source)
-        for number, values, inputs, ids, schemes in batch.finished(transformer, progress)
-    }
+    results: dict[int, Outputs] = {}
+    for number, made, inputs, ids in batch.finished(transformer, progress):
+        values = {name: each.value for name, each in made.items()}
+        schemes = {name: each.how for name, each in made.items() if each.how}
+        spread = {name: each.uncertainty for name, each in made.items() if each.uncertainty is not None}
+        mine = attrs.evolve(run, seed=seeds[number])
+        results[number] = Outputs(batch.modalities, values, inputs, ids, schemes, mine, source, spread)
+    return results
 
 
 def finer_batch(

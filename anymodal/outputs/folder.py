@@ -84,6 +84,7 @@ class Contents:
     schemes: Mapping[str, str] = attrs.field(factory=dict)
     run: Run | None = None
     source: Mapping[str, np.ndarray] = attrs.field(factory=dict)
+    uncertainty: Mapping[str, np.ndarray] = attrs.field(factory=dict)
 
 
 def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]:
@@ -93,7 +94,7 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
     """
     from safetensors.numpy import save_file
 
-    exact: dict[str, np.ndarray] = {}
+    exact = {f"uncertainty/{name}": np.ascontiguousarray(each) for name, each in contents.uncertainty.items()}
     names: list[str] = []
     saved: dict[str, dict[str, SavedValue]] = {"values": {}, "inputs": {}}
     for part, values in (("values", contents.values), ("inputs", contents.inputs)):
@@ -141,7 +142,9 @@ def read_contents(folder: Path) -> Contents:
     values = _read_values(folder, request.modalities, "values", saved.values)
     tokens = _read_tokens(folder, TOKENS)
     schemes = {name: each.scheme for name, each in saved.values.items() if each.scheme}
-    return attrs.evolve(request, values=values, tokens=tokens, schemes=schemes)
+    exact = _arrays(folder, EXACT) if (whole_folder(folder) / EXACT).exists() else {}
+    spread = {key.removeprefix("uncertainty/"): each for key, each in exact.items() if key.startswith("uncertainty/")}
+    return attrs.evolve(request, values=values, tokens=tokens, schemes=schemes, uncertainty=spread)
 
 
 def read_request(folder: Path) -> Contents:

@@ -17,7 +17,7 @@ from anymodal.modality import Modality
 from anymodal.outputs.equality import same
 from anymodal.outputs.folder import RUN, Contents, read_contents, write_contents, write_views
 from anymodal.outputs.run import Run
-from anymodal.outputs.sheet import TILE, contact_sheet
+from anymodal.outputs.sheet import TILE, contact_sheet, gray_map
 from anymodal.plugins.guard import blame, describe, provenance
 from anymodal.tokens import Layout, ModalitySet
 
@@ -36,6 +36,8 @@ class Outputs(Mapping[str, Any]):
     `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws), `schemes`
     names what made a value that is not what its tokens decode to ("mean", "merge"; `decoded` gives that one), `run`
     says how all of them were made, and `source` holds the tokens of other outputs that `upscale` made them from.
+    `uncertainty` says at each pixel how sure a value is: the standard deviation of several draws in its unit, the
+    entropy of their classes, or for the scheme "mean" that of the tokens, in nats.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class Outputs(Mapping[str, Any]):
         schemes: Mapping[str, str] | None = None,
         run: Run | None = None,
         source: Mapping[str, np.ndarray] | None = None,
+        uncertainty: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.modalities, self.run = modalities, run
+        spread = uncertainty or {}
+        self.uncertainty = {name: spread[name] for name in values if name in spread}
         self.values_by_name, self.inputs, self.tokens = dict(values), dict(inputs), dict(tokens)
         self.schemes, self.source = dict(schemes or {}), dict(source or {})
 
@@ -62,6 +67,7 @@ class Outputs(Mapping[str, Any]):
             schemes=self.schemes,
             run=self.run,
             source=self.source,
+            uncertainty=self.uncertainty,
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -126,12 +132,15 @@ class Outputs(Mapping[str, Any]):
         scene = self._scene(tile)
         given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
         made = [(n, self._shown(n, v, scene, tile)) for n, v in self.values_by_name.items()]
-        rows: list[list[tuple[str, Image] | None]] = [[*given, *made]]
+        unsure = [(f"{n}: uncertainty", gray_map(v, tile)) for n, v in self.uncertainty.items()]
+        rows: list[list[tuple[str, Image] | None]] = [[*given, *made, *unsure]]
         if any(n in truths for n in columns):
             rows.append(
                 [(f"{n}: truth", self._shown(n, truths[n], scene, tile)) if n in truths else None for n in columns]
+                + [None] * len(unsure)
             )
-        across = -(-len(columns) // -(-len(columns) // ACROSS))  # lines of equal length
+        count = len(rows[0])
+        across = -(-count // -(-count // ACROSS))  # lines of equal length
         lines = [row[start : start + across] for start in range(0, len(columns), across) for row in rows]
         return contact_sheet([line for line in lines if any(line)], tile)
 
@@ -191,7 +200,7 @@ class Outputs(Mapping[str, Any]):
             (o.values_by_name, o.inputs, dict(sorted(o.tokens.items())), o.schemes, dict(sorted(o.source.items())))
             for o in (self, other)
         )
-        return mine == yours and self.run == other.run and same(left, right)
+        return mine == yours and self.run == other.run and same(left, right) and same(self.uncertainty, other.uncertainty)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -199,7 +208,8 @@ class Outputs(Mapping[str, Any]):
         """The same outputs with some values alone, by other names: `names` has the present name of each."""
         values = {name: self[present] for name, present in names.items()}
         schemes = {name: self.schemes[present] for name, present in names.items() if present in self.schemes}
-        return Outputs(self.modalities, values, self.inputs, self.tokens, schemes, self.run, self.source)
+        spread = {name: self.uncertainty[was] for name, was in names.items() if was in self.uncertainty}
+        return Outputs(self.modalities, values, self.inputs, self.tokens, schemes, self.run, self.source, spread)
 
     def decoded(self, name: str) -> Any:
         """The value that the tokens alone decode to; another one where `schemes` names what made the value.

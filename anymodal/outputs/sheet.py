@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+else:
+    from anymodal.lazy import np
 
 TILE, TITLE, GAP = 256, 26, 8
 
@@ -27,6 +30,15 @@ def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) 
                 draw.text((x + 2, y + 4), title, (40, 40, 40), font)
                 sheet.paste(ImageOps.pad(picture.convert("RGB"), (tile, tile), color="white"), (x, y + TITLE))
     return sheet
+
+
+def gray_map(values: np.ndarray, size: int) -> Image:
+    """Numbers (H, W) from 0 up as a gray picture, the largest white."""
+    from PIL import Image
+
+    unit = np.nan_to_num(values) / max(float(np.nanmax(values, initial=0.0)), 1e-12)
+    picture = Image.fromarray((unit * 255).clip(0, 255).astype(np.uint8))
+    return picture.resize((size, size), Image.Resampling.NEAREST)
 
 
 def stacked(pictures: Sequence[Image]) -> Image:

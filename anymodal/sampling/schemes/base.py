@@ -91,6 +91,7 @@ class Predicted:
     confidence: the probability of each of these ids, at the temperature of the step.
     entropy: of the distribution of the model over all ids, in nats; for schemes with `measured`.
     margin: by how much its most likely id is more probable than the next; for schemes with `measured`.
+    likelihood: the log probability of each id under the model, where several draws are to be ranked by it.
     """
 
     positions: np.ndarray
@@ -98,6 +99,7 @@ class Predicted:
     confidence: np.ndarray
     entropy: np.ndarray | None = None
     margin: np.ndarray | None = None
+    likelihood: np.ndarray | None = None
 
 
 @attrs.frozen(eq=False)
@@ -120,6 +122,7 @@ class GridState:
     total: how many positions there are to decide; others were given and stay as they are.
     decided: those of them (m,) that are decided now, the latest last.
     scores: (m,) of each what `GridScheme.score` said of it.
+    likelihood: (rows * columns,) the log probability of the ids that were decided, where draws are ranked by it.
     """
 
     shape: tuple[int, int]
@@ -129,6 +132,9 @@ class GridState:
     total: int = attrs.field(default=attrs.Factory(lambda self: len(self.open), takes_self=True))
     decided: np.ndarray = attrs.field(factory=lambda: np.zeros(0, np.int64))
     scores: np.ndarray = attrs.field(factory=lambda: np.zeros(0, np.float64))
+    likelihood: np.ndarray = attrs.field(
+        default=attrs.Factory(lambda self: np.zeros(self.shape[0] * self.shape[1]), takes_self=True)
+    )
 
     @property
     def step(self) -> Step:

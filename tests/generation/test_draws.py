@@ -1,0 +1,118 @@
+"""Several draws of one target: a mean, a choice, and how much they differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import anymodal as am
+from anymodal.errors import GenerationError
+from anymodal.generation import Sampler, SampleState, Target
+from anymodal.sampling import Sampling
+
+HOW = {"temperature": 1.5, "steps": 3}
+CAR = {"caption": "a red car"}
+
+
+def draws(model: am.AnyModel, name: str, count: int, seed: int = 0) -> list[np.ndarray]:
+    how = Sampling(scheme="roar", samples=count, **HOW)
+    state = SampleState(model.modalities.layout, model.modalities.condition(model.accept(CAR)))
+    for _ in Sampler(model.transformer).run([state], [Target(name, how)], [seed]):
+        pass
+    assert np.array_equal(state.streams[name].values, state.streams[name].draws[0])
+    return list(state.streams[name].draws)
+
+
+@pytest.mark.parametrize("name", ["depth", "normal", "rgb"])
+def test_the_spread_is_that_of_the_draws(small_model, name):
+    ids, modality = draws(small_model, name, 4), small_model.modalities[name]
+    out = small_model.generate(CAR, name, scheme="roar", guidance=1.0, samples=4, top_p=0.0, anneal="constant", **HOW)
+    values = np.stack([np.atleast_3d(v).astype(np.float32) for v in modality.detokenize(ids)])
+    assert np.allclose(out.uncertainty[name], values.std(0).mean(-1), rtol=1e-3, atol=1e-3)
+    assert out.uncertainty[name].shape == out[name].shape[:2] and out.uncertainty[name].dtype == np.float32
+    if modality.photographic:
+        assert np.array_equal(out[name], values[0].astype(np.uint8)) and name not in out.schemes
+    else:
+        single = modality.detokenize(ids)[0]
+        assert out.schemes[name] == "merge" and not np.allclose(out[name], single)
+        assert np.array_equal(out.decoded(name), single)
+    if name == "depth":
+        assert values.min() - 1e-3 <= out[name].min() and out[name].max() <= values.max() + 1e-3
+    assert len({tuple(each) for each in ids}) == 4
+
+
+def test_classes_are_those_of_the_mean_probabilities(small_model):
+    modality = small_model.modalities["semseg"]
+    out = small_model.generate(CAR, "semseg", scheme="roar", samples=5, seed=3, **HOW)
+    entropy = out.uncertainty["semseg"]
+    assert out["semseg"].dtype == np.uint8 and entropy.shape == (32, 32) and (entropy >= 0).all()
+    assert entropy.max() <= np.log(len(modality.known) + 1) + 1e-5
+    one = small_model.generate(CAR, "semseg", scheme="roar", seed=3, **HOW)
+    assert "semseg" not in one.uncertainty
+
+
+def test_pictures_are_chosen_by_their_likelihood(small_model):
+    """The log probability of each draw, by the model, token by token in the order in which they were decided."""
+    from anymodal.generation.grids import GridDecoder
+
+    seen: list[list[float]] = []
+    started = GridDecoder._started
+
+    def noted(self, run):
+        grids = started(self, run)
+        seen.append(grids)
+        return grids
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GridDecoder, "_started", noted)
+        ids = draws(small_model, "rgb", 6, seed=2)
+    scores = sorted((float(grid.likelihood.sum()) for grid in seen[0]), reverse=True)
+    assert scores[0] > scores[-1] and all(score < 0 for score in scores) and len(ids) == 6
+    assert max(float(g.likelihood.sum()) for g in seen[0]) == scores[0]
+
+
+def test_all_draws_read_the_inputs_in_one_pass(small_model, monkeypatch):
+    rows = []
+    encode = type(small_model.transformer).encode
+    monkeypatch.setattr(
+        type(small_model.transformer), "encode", lambda self, x: rows.append(len(x.ids)) or encode(self, x)
+    )
+    small_model.generate(CAR, "depth", scheme="roar", steps=1, guidance=1.0, samples=6, temperature=1.0)
+    assert rows == [1]
+
+
+def test_draws_are_the_same_alone_as_in_a_batch_and_by_steps(small_model):
+    how = {"scheme": "entropy:3", "samples": 3, "seed": 5, **HOW}
+    inputs = [CAR, {"caption": "a blue cup on a table"}]
+    together = small_model.generate_batch(inputs, ["depth", "rgb"], **how)
+    alone = small_model.generate(inputs[0], ["depth", "rgb"], **how)
+    for name in ("depth", "rgb"):
+        assert np.array_equal(alone.tokens[name], together[0].tokens[name])
+        assert np.allclose(alone[name], together[0][name], atol=1e-3)
+    last = {step.target: step for step in small_model.stream(CAR, ["depth", "rgb"], **how)}
+    assert all(step.done and np.array_equal(step.partial, alone[name]) for name, step in last.items())
+
+
+def test_kept_places_of_several_draws_are_sure(small_model):
+    value, mask = np.full((32, 32), 0.7, np.float32), np.zeros((32, 32), bool)
+    mask[:16] = True
+    out = small_model.generate({**CAR, "depth": value}, "depth", keep={"depth": mask}, scheme="roar", samples=4, **HOW)
+    assert np.array_equal(out["depth"][:16], value[:16])
+
+
+def test_uncertainty_is_shown_and_saved(small_model, tmp_path):
+    options = {"depth": {"scheme": "mean"}, "normal": {"scheme": "roar", "samples": 3}}
+    out = small_model.generate(CAR, ["depth", "normal", "color_palette"], options=options)
+    assert set(out.uncertainty) == {"depth", "normal"}
+    assert len(np.unique(out.uncertainty["depth"])) <= 16 and out.uncertainty["depth"].shape == (32, 32)
+    plain = am.Outputs(out.modalities, out, out.inputs, out.tokens, out.schemes, out.run)
+    assert out.show().width * out.show().height > plain.show().width * plain.show().height and plain != out
+    out.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out") == out
+
+
+def test_what_cannot_be_averaged_is_told(small_model):
+    with pytest.raises(GenerationError, match="'caption' cannot merge several samples"):
+        small_model.generate({"depth": np.ones((32, 32))}, "caption", options={"caption": {"samples": 2}})
+    assert torch.is_grad_enabled()
