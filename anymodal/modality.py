@@ -339,8 +339,8 @@ class Modality:
     def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
         """The value of several draws for the same inputs, ids of the main stream each, the likeliest first.
 
-        Also how much they differ, float32 over the places of the value, where the modality can say: a standard deviation
-        in its unit, or the entropy of classes in nats. Modalities with `averages` have it.
+        Also how much they differ, float32 over the places of the value, where the modality can say: a standard
+        deviation in its unit, or the entropy of classes in nats. Modalities with `averages` have it.
         """
         values = self.detokenize(draws)
         return self.merge(values), None

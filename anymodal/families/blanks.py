@@ -18,7 +18,9 @@ BLANK = re.compile(r"_{2,}")  # of a text, where words are to be written
 
 
 def kept_parts(value: Any, keep: object, name: str) -> Any:
-    """The parts of a value that `keep` names: all (True), numbers of a list, or names of a dict. Raises GenerationError."""
+    """The parts of a value that `keep` names: all (True), numbers of a list, or names of a dict. Raises
+    GenerationError.
+    """
     if keep is True:
         return value
     named = isinstance(value, Mapping)

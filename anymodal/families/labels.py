@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
+from anymodal.families.codec import decoded
 from anymodal.families.descriptions import (
     Description,
     describe,
@@ -16,7 +17,6 @@ from anymodal.families.descriptions import (
     write_described,
 )
 from anymodal.families.drawing import font_of, note
-from anymodal.families.codec import decoded
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
 from anymodal.families.layouts import channels_last, repair

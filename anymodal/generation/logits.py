@@ -22,8 +22,8 @@ FEW, SMALL = 4, 2**14  # gathering ids that may be drawn pays where less than on
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 0.0, min_p: float = 0.0) -> Tensor:
     """Set what is outside the `top_k` best, or outside the smallest set with probability `top_p`, to -inf; 0 is off.
 
-    `min_p` drops what is less probable than that share of the most likely id (arXiv 2407.01082). The id that crosses `top_p` is kept, and at least one id always is. Of equals at the edge, `top_k` keeps all and
-    `top_p` the first.
+    `min_p` drops what is less probable than that share of the most likely id (arXiv 2407.01082). The id that crosses
+    `top_p` is kept, and at least one id always is. Of equals at the edge, `top_k` keeps all and `top_p` the first.
     """
     kept = _kept(logits, top_k, top_p, min_p)
     if kept is None:

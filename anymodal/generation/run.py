@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +18,13 @@ from anymodal.generation.plan import Target
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.generation.values import completed, values_of
+from anymodal.plugins.guard import blame
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
+
+
+QUICK = 4  # steps of a decoder that denoises, for a preview
 
 
 @attrs.frozen(eq=False)
@@ -76,6 +81,21 @@ class GenerationStep:
         tokens = completed(self._modalities.layout[self.target], self.snapshot)
         value = values_of(self._modalities, self.target, [tokens])[0].value
         return value if self._finish is None else self._finish(value, tokens.values)
+
+
+    @cached_property
+    def preview(self) -> Any:
+        """`partial`, sooner: a decoder that denoises takes few steps. Raises PluginError if the modality fails."""
+        assert self._modalities is not None, "a sampler knows no modalities"
+        modality = self._modalities.owner(self.target)
+        if getattr(modality, "denoising_steps", 0) <= QUICK:
+            return self.partial
+        quick: Any = copy(modality)
+        quick.denoising_steps = QUICK
+        tokens = completed(self._modalities.layout[self.target], self.snapshot)
+        with blame(modality, "detokenize", tokens.values):
+            value = quick.detokenize_stream(self.target, [tokens.values])[0]
+            return value if self._finish is None else self._finish(value, tokens.values)
 
 
 @attrs.frozen(eq=False)

@@ -1,9 +1,9 @@
 """How a target is generated: the scheme, how many tokens each step decides, at which temperature, and how inputs guide.
 
-Four tables hold the choices: `SCHEMES`, `TOKEN_SCHEDULES`, `ANNEALS` and `GUIDANCES`. Another distribution adds its own
-with their `add`, or by an entry point in the group "anymodal.sampling_schemes", "anymodal.token_schedules",
-"anymodal.temperature_anneals" or "anymodal.guidances". All are small classes with their own options; users write them as
-NAME or NAME:VALUE:.., with the values in the order of the fields. Nothing here imports torch.
+Four tables hold the choices: `SCHEMES`, `TOKEN_SCHEDULES`, `ANNEALS` and `GUIDANCES`. Another distribution adds its
+own with their `add`, or by an entry point in the group "anymodal.sampling_schemes", "anymodal.token_schedules",
+"anymodal.temperature_anneals" or "anymodal.guidances". All are small classes with their own options; users write them
+as NAME or NAME:VALUE:.., with the values in the order of the fields. Nothing here imports torch.
 """
 
 from anymodal.sampling.anneals import ANNEALS, Anneal

@@ -36,15 +36,15 @@ def _guidance(value: Guidance | float | str) -> Guidance:
 class Sampling:
     """How a target is generated.
 
-    Grids: `scheme` 'maskgit' (predict all, keep the most confident), 'roar' (random order), 'halton' (far from one another
-    first), 'entropy' (as many as are sure), 'remask' and 'corrector' (which think again), in `steps` forward passes whose
-    shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the mean code under the
-    predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive' or 'beam'. `temperature`
-    0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MINIMUM:POWER' or 'down:MINIMUM'. `top_k`, `top_p`
-    and `min_p` 0 mean off; `guidance` is a number, of which 1 means none, 'interval', 'rising' or 'normalized'.
-    What a grid is made from is encoded anew in every `refresh`-th step; in between only what was decided is (ReCAP, arXiv
-    2505.19089). Of `samples` draws one value is made: merged, averaged or chosen, as the modality can. Raises ConfigError for values that
-    cannot be.
+    Grids: `scheme` 'maskgit' (predict all, keep the most confident), 'roar' (random order), 'halton' (far from one
+    another first), 'entropy' (as many as are sure), 'remask' and 'corrector' (which think again), in `steps` forward
+    passes whose shares follow `schedule` ('linear' or 'cosine'), or 'mean' (one pass; the value is decoded from the
+    mean code under the predicted probabilities, the tokens are the most likely ones). Sequences: 'autoregressive' or
+    'beam'. `temperature` 0 takes the most likely token; `anneal` is 'constant', 'linear', 'onex:MINIMUM:POWER' or
+    'down:MINIMUM'. `top_k`, `top_p` and `min_p` 0 mean off; `guidance` is a number, of which 1 means none, 'interval',
+    'rising' or 'normalized'. What a grid is made from is encoded anew in every `refresh`-th step; in between only what
+    was decided is (ReCAP, arXiv 2505.19089). Of `samples` draws one value is made: merged, averaged or chosen, as the
+    modality can. Raises ConfigError for values that cannot be.
     """
 
     scheme: Scheme = attrs.field(default=Roar(), converter=_scheme)

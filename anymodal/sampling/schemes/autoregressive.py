@@ -25,8 +25,8 @@ class Autoregressive(Scheme):
 class Beam(Scheme):
     """The likeliest of `width` sequences that are written side by side: nothing is drawn.
 
-    They are compared by their log probability over length ** `penalty` (Wu et al., arXiv 1609.08144, without its constant);
-    0 prefers short ones.
+    They are compared by their log probability over length ** `penalty` (Wu et al., arXiv 1609.08144, without its
+    constant); 0 prefers short ones.
     """
 
     name: str = attrs.field(init=False, default="beam")

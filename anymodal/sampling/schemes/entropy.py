@@ -20,8 +20,8 @@ else:
 class EntropyBound(GridScheme):
     """The surest positions, as many as keep the sum of their entropies but the largest within `bound` nats.
 
-    That sum bounds what is lost by drawing them at once. `by` ranks them: entropy, confidence or margin. At least one is
-    decided, and so many that `steps` passes are enough; there may be fewer passes.
+    That sum bounds what is lost by drawing them at once. `by` ranks them: entropy, confidence or margin. At least one
+    is decided, and so many that `steps` passes are enough; there may be fewer passes.
     """
 
     name: str = attrs.field(init=False, default="entropy")

@@ -1,9 +1,9 @@
 """Tokens that were decided are opened again (remasking diffusion, ReMDM, Wang et al., arXiv 2503.00307).
 
 The paper draws for every token whether it is masked again; here each step has a whole number of them, as it has of
-tokens that it decides. Its bound, sigma <= (1 - alpha_s) / alpha_t, says that a step opens no more than what the schedule
-has open after it. Of the variant "conf" the paper's formula, softmax(-confidence) * sigma, would add up to sigma for all
-tokens together; it is read as a share of the expected number of them.
+tokens that it decides. Its bound, sigma <= (1 - alpha_s) / alpha_t, says that a step opens no more than what the
+schedule has open after it. Of the variant "conf" the paper's formula, softmax(-confidence) * sigma, would add up to
+sigma for all tokens together; it is read as a share of the expected number of them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Remask(GridScheme):
     """Random order; after each step some decided tokens are open again, and decided anew with more around them.
 
     `rate` of the decided ones are, as far as the schedule has as many open: at random ("cap"), rather those of little
-    confidence ("conf"), or only in a loop ("loop") in which `held` of the grid is decided and that takes a `share` of the
-    steps. "rescale" opens `rate` of the most that could be.
+    confidence ("conf"), or only in a loop ("loop") in which `held` of the grid is decided and that takes a `share` of
+    the steps. "rescale" opens `rate` of the most that could be.
     """
 
     name: str = attrs.field(init=False, default="remask")

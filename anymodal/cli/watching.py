@@ -1,0 +1,115 @@
+"""What `generate` tells of its steps: what each target cost, and a picture that grows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from anymodal.errors import ConfigError, DataError, system_errors
+from anymodal.files import replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from anymodal.generation import GenerationStep
+    from anymodal.outputs.run import Run
+    from anymodal.tokens import ModalitySet
+
+ANIMATED = (".webp", ".gif")
+TILE = 256
+FRAME, LAST = 120, 1500  # milliseconds
+
+
+def check_animation(path: Path | None) -> None:
+    """Raise ConfigError for a file that cannot hold moving pictures."""
+    if path is not None and path.suffix.lower() not in ANIMATED:
+        raise ConfigError(f"--animate {str(path)!r} is no name of moving pictures: end it in {' or '.join(ANIMATED)}")
+
+
+@attrs.define
+class TargetCost:
+    """What one target took: its steps, the tokens they decided, and seconds."""
+
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Explained:
+    """Counts the steps of targets while they are made."""
+
+    def __init__(self) -> None:
+        self.costs: dict[str, TargetCost] = {}
+        self._since = time.perf_counter()
+
+    def __call__(self, step: GenerationStep) -> None:
+        cost, now = self.costs.setdefault(step.target, TargetCost()), time.perf_counter()
+        cost.steps += 1
+        cost.tokens += len(step.decided)
+        cost.seconds += now - self._since
+        self._since = now
+
+    def table(self, run: Run, inputs: list[str]) -> list[dict[str, Any]]:
+        """One row a target: how it was made, from what, and what it took."""
+        rows, seen = [], list(inputs)
+        for name in run.targets:
+            how, cost = run.options[name], self.costs.get(name, TargetCost())
+            scheme = how["scheme"]["name"] if isinstance(how["scheme"], dict) else how["scheme"]
+            weighed = 1 + len(run.weights) if run.weights else 1 if how["guidance"] == 1 or not seen else 2
+            rows.append(
+                {
+                    "target": name,
+                    "from": list(seen),
+                    "scheme": scheme,
+                    "steps": cost.steps,
+                    "passes": weighed,
+                    "tokens": cost.tokens,
+                    "draws": how["samples"],
+                    "temperature": how["temperature"],
+                    "seconds": round(cost.seconds, 3),
+                }
+            )
+            if run.chain and name not in seen:
+                seen.append(name)
+        return rows
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """A row of `Explained.table` as one line."""
+    draws = f", {row['draws']} draws" if row["draws"] > 1 else ""
+    passes = f"{row['passes']} pass{'es' if row['passes'] > 1 else ''} a step"
+    seen = ", ".join(row["from"]) or "nothing"
+    return (
+        f"{row['target']}: from {seen}; {row['scheme']}, {row['steps']} steps, up to {passes},"
+        f" {row['tokens']} tokens at temperature {row['temperature']:g}{draws}; {row['seconds']:.2f} s"
+    )
+
+
+class Animation:
+    """Gathers a picture of every step of the targets that grow as pictures, and of the end of the others."""
+
+    def __init__(self, modalities: ModalitySet) -> None:
+        self.modalities = modalities
+        self.frames: list[tuple[Image, int]] = []
+
+    def __call__(self, step: GenerationStep) -> None:
+        if not step.done and self.modalities.layout[step.target].is_sequence:
+            return
+        picture = self.modalities.owner(step.target).show(step.partial if step.done else step.preview, TILE)
+        self.frames.append((picture.convert("RGB").resize((TILE, TILE)), LAST if step.done else FRAME))
+
+    def save(self, path: Path) -> None:
+        """Write the pictures into a file. Raises DataError if it cannot be written."""
+        pictures, durations = zip(*self.frames, strict=True)
+        with system_errors(DataError, f"cannot write {path}"), replacing(path) as temporary:
+            pictures[0].save(
+                temporary,
+                format=path.suffix[1:].upper(),
+                save_all=True,
+                append_images=pictures[1:],
+                duration=list(durations),
+                loop=0,
+            )

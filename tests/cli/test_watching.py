@@ -1,0 +1,78 @@
+"""`generate --explain` and `--animate`, and `--keep`, on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import command
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*words: object) -> tuple[int, str]:
+        code = command(*words)
+        captured = capsys.readouterr()
+        return code, captured.out + ("" if "--json" in words else captured.err)
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:, :16] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+def test_plan_and_pictures_of_a_generation(run, checkpoint, files):
+    code, said = run(
+        *("generate", "caption=a red car", "--model", checkpoint, "--to", "depth,rgb", "--steps", 3, "--json"),
+        *("--explain", "--animate", files / "grows.webp", "--guidance", 2),
+    )
+    assert code == 0, said
+    first, second = json.loads(said)["plan"]
+    assert (first["target"], first["steps"], first["tokens"], first["passes"]) == ("depth", 3, 16, 2)
+    assert second["from"] == ["caption", "depth"] and second["seconds"] >= 0
+    with Image.open(files / "grows.webp") as picture:
+        assert picture.n_frames == 6 and picture.size == (256, 256)
+    code, said = run("generate", "caption=a car", "--model", checkpoint, "--to", "depth", "--explain", "--guidance", 1)
+    assert code == 0 and "depth: from caption; roar, " in said and "up to 1 pass a step" in said
+
+
+def test_a_mask_on_the_command_line(run, checkpoint, files):
+    code, said = run(
+        *("generate", f"rgb={files / 'photo.png'}", "--model", checkpoint, "--to", "rgb", "--out", files / "out"),
+        *("--keep", f"rgb={files / 'mask.png'}", "--steps", 2),
+    )
+    assert code == 0, said
+    made, given = (np.asarray(Image.open(p)) for p in (files / "out/rgb.png", files / "out/inputs/rgb.png"))
+    assert np.array_equal(made[:, :16], given[:, :16]) and not np.array_equal(made, given)
+    code, said = run("repeat", files / "out")
+    assert code == 2 and "parts of rgb were kept" in said
+
+
+def test_words_that_are_kept(run, checkpoint):
+    code, said = run(
+        *("generate", "caption=a ___ car on a ___", "--model", checkpoint, "--to", "caption", "--keep", "caption"),
+    )
+    left = iter(said.split("caption: ")[-1].split())
+    assert code == 0 and all(word in left for word in "a car on a".split())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--animate", "x.png"], "end it in .webp or .gif"),
+        (["--keep", "=x"], "is not NAME, NAME=MASK or NAME=PART,PART"),
+        (["--keep", "depth=no.png"], "keep names 'depth', which is not an input"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_sentence(run, checkpoint, words, says):
+    code, said = run("generate", "caption=a car", "--model", checkpoint, "--to", "depth", *words)
+    assert code == 2 and says in said
