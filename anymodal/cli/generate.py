@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,7 @@ def _generate_one(
     ready = time.perf_counter()
     explained, animation = Explained(), Animation(loaded.modalities)
     watching: list[Any] = [*([explained] if explain else []), *([animation] if animate else [])]
-    result = loaded.generate(given.values, wanted, progress=lambda step: [each(step) for each in watching], **how)
+    result = loaded.generate(given.values, wanted, progress=partial(_tell, watching), **how)
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
     if animate and animation.frames:
@@ -166,6 +167,11 @@ def _generate_one(
             "seconds": {"load": round(ready - began, 3), "generate": round(done - ready, 3)},
         }
     )
+
+
+def _tell(watching: list[Any], step: Any) -> None:
+    for each in watching:
+        each(step)
 
 
 def brief(value: Any) -> str:

@@ -50,7 +50,7 @@ class Batch:
         """Generate the targets, step by step."""
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds, self.chain):
             partial = self.partials[step.sample].get(step.target) if self.partials else None
-            yield step.of(self.numbers[step.sample], self.modalities, partial and partial.finish)
+            yield step.of(self.numbers[step.sample], self.modalities, None if partial is None else partial.finish)
 
     def finished(self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None) -> Iterator[Result]:
         """Generate all targets, show how far that is, tell `progress` every step, and yield the `results`."""
@@ -106,7 +106,7 @@ def batches(
         for value, mine in zip(values, partials, strict=True):
             known = modalities.condition({name: each for name, each in value.items() if name not in mine})
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
-            states.append(SampleState(modalities.layout, known | tokens))
+            states.append(SampleState(modalities.layout, {**known, **tokens}))
         own = [seeds[number] for number in numbers]
         yield Batch(modalities, numbers, plan, values, states, own, chain, partials)
 

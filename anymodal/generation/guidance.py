@@ -21,7 +21,7 @@ from anymodal.generation.reuse import Reuse
 from anymodal.generation.state import SampleState
 from anymodal.model import Context, Transformer
 from anymodal.model.reading import decode
-from anymodal.sampling.guidance import Guidance, as_guidance
+from anymodal.sampling.guidance import Constant, Guidance, as_guidance
 from anymodal.spaces import Stream
 from anymodal.tokens import NO_LABEL, Layout, Targets
 
@@ -33,7 +33,7 @@ class Pass:
     `hidden` streams show what stands for "not given", `absent` ones are left out.
     """
 
-    weight: Guidance = attrs.field(default=1.0, converter=as_guidance)
+    weight: Guidance = attrs.field(default=Constant(1.0), converter=as_guidance)
     hidden: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
 

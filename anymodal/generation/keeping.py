@@ -92,7 +92,7 @@ def kept_for_each(keep: Keep | Sequence[Keep] | None, inputs: Sequence[Mapping[s
 
     Raises GenerationError for what is no such dict, or names what is not given; a question (a dict) needs no value.
     """
-    each = list(keep) if isinstance(keep, (list, tuple)) else [keep or {}] * len(inputs)
+    each: list[Any] = list(keep) if isinstance(keep, (list, tuple)) else [keep or {}] * len(inputs)
     if len(each) != len(inputs):
         raise GenerationError(f"keep has {len(each)} entries for {len(inputs)} samples; give one each, or one for all")
     for mine, given in zip(each, inputs, strict=True):

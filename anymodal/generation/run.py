@@ -23,7 +23,6 @@ from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
 
-
 QUICK = 4  # steps of a decoder that denoises, for a preview
 
 
@@ -81,7 +80,6 @@ class GenerationStep:
         tokens = completed(self._modalities.layout[self.target], self.snapshot)
         value = values_of(self._modalities, self.target, [tokens])[0].value
         return value if self._finish is None else self._finish(value, tokens.values)
-
 
     @cached_property
     def preview(self) -> Any:

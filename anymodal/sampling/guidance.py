@@ -2,8 +2,8 @@
 
 A guidance gives a scale for the share of the target that is decided: 1 is the model as it is, 0 leaves the input out.
 Guided scores are log probabilities of ids, and each step decides the tokens of its schedule: the mass that guidance
-adds to or takes from a distribution is normalized away before a token is drawn. That is how we read the correction of arXiv
-2507.08965, whose finding that early guidance harms is in `Rising` and `Interval`.
+adds to or takes from a distribution is normalized away before a token is drawn. That is how we read the correction of
+arXiv 2507.08965, whose finding that early guidance harms is in `Rising` and `Interval`.
 """
 
 from __future__ import annotations
