@@ -1,6 +1,7 @@
 """Which sampler makes the most of the embedded model, at which cost: held-out scenes, several seeds.
 
-`python -m benchmarks samplers`; `--set samplers.count=40 --set samplers.seeds=3`, `--set samplers.only=rgb`
+`python -m benchmarks samplers`; `--set samplers.count=40 --set samplers.seeds=3`, `--set samplers.only=rgb`,
+`--set "samplers.ways=default;halton"`
 
 Each row is a way of sampling one target from one input: its score, averaged over seeds with an interval of 95 %
 (Student's t), and what it cost in processor time beside the first row of its target. caption -> rgb is judged as
@@ -36,7 +37,6 @@ BEST = {"rgb": ("pairs_f1", max), "semseg": ("miou", max), "depth": ("abs_rel", 
 
 PICTURES: dict[str, Options] = {
     "default": {},
-    "roar, 16 steps, guidance 4": {"scheme": "roar", "steps": 16, "guidance": 4.0},
     "maskgit, cosine": {"scheme": "maskgit", "schedule": "cosine", "steps": 16, "guidance": 4.0},
     "halton": {"scheme": "halton", "steps": 16, "guidance": 4.0},
     "entropy 4": {"scheme": "entropy:4", "steps": 16, "guidance": 4.0},
@@ -130,6 +130,7 @@ class Samplers(Figures):
     count: int = 40
     seeds: int = 3
     only: str = ""
+    ways: str = ""
     results: str = str(RESULTS)
 
     def run(self, quick: bool) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class Samplers(Figures):
         kept = self._kept(asked)
         for target, cases in CASES.items():
             for label, how in cases.items():
-                if self.only and target not in self.only.split(","):
+                if not self._wanted(target, label):
                     continue
                 row = kept.setdefault(f"{target}/{label}", {"options": dict(how), "seeds": []})
                 if row["options"] != dict(how):
@@ -153,6 +154,9 @@ class Samplers(Figures):
                     row["seeds"].append({"cpu": cost, "scores": scores(model, scenes, target, values)})
                     self._keep(asked, kept, count)
         return {key: row["seeds"] for key, row in kept.items()}
+
+    def _wanted(self, target: str, label: str) -> bool:
+        return target in (self.only or target).split(",") and label in (self.ways or label).split(";")
 
     def _kept(self, asked: str) -> dict[str, Any]:
         """What was measured before of the same model and scenes."""

@@ -16,7 +16,7 @@ from anymodal.cli.model_options import comma_separated, generation_options, kept
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
-from anymodal.cli.watching import Animation, Explained, check_animation, sentence
+from anymodal.cli.watching import Animation, Explained, Watch, sentence, watch_options
 from anymodal.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ LONGEST = 200  # characters of a value that are shown
     help="What stays of a target that is an input too: a mask (rgb=mask.png), all that is given (caption), or parts"
     " (det=0,2).",
 )
-@click.option("--explain", is_flag=True, help="Tell how each target was made: its steps, passes, tokens and time.")
-@click.option("--animate", type=click.Path(path_type=Path), help="A .webp or .gif of the pictures while they grow.")
+@watch_options
 @load_options
 @generation_options
 @click.option(
@@ -67,8 +66,7 @@ def generate(
     out: Path | None,
     truth: tuple[str, ...],
     keep: tuple[str, ...],
-    explain: bool,
-    animate: Path | None,
+    watch: Watch,
     batch: int,
     load: dict[str, Any],
     how: dict[str, Any],
@@ -92,7 +90,6 @@ def generate(
     from anymodal.cli.inputs import parse_inputs, value_of
 
     check_device(load.get("device"))
-    check_animation(animate)
     known = Known.of(model, load.get("revision"), load.get("modalities"))
     given = parse_inputs(inputs, known, folder_wanted=out is not None)
     names = comma_separated(targets)
@@ -105,12 +102,11 @@ def generate(
     if not given.files:
         true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}
-        _generate_one(output, given, true, names, model, load | only, out, how | {"keep": kept}, explain, animate)
+        _generate_one(output, given, true, names, model, load | only, out, how | {"keep": kept}, watch)
         return
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
-    alone = {"truth": truth, "keep": kept, "explain": explain, "animate": animate}
-    for option in (name for name, value in alone.items() if value):
+    for option in (name for name, value in {"truth": truth, "keep": kept, "explain": watch}.items() if value):
         raise ConfigError(f"--{option} is for one sample; leave it out for many")
     from anymodal.data.jobs.generate import Request, generate_dataset
     from anymodal.data.jobs.loaded import ModelSource
@@ -132,8 +128,7 @@ def _generate_one(
     load: dict[str, Any],
     out: Path | None,
     how: dict[str, Any],
-    explain: bool,
-    animate: Path | None,
+    watch: Watch,
 ) -> None:
     """Generate from the values of one sample, say what came out, and save it."""
     from anymodal.anymodel import load as load_model
@@ -145,14 +140,15 @@ def _generate_one(
     wanted = chosen_targets(loaded.modalities, names, [name for name in given.values if name not in how["keep"]])
     ready = time.perf_counter()
     explained, animation = Explained(), Animation(loaded.modalities)
-    watching: list[Any] = [*([explained] if explain else []), *([animation] if animate else [])]
+    watching: list[Any] = [*([explained] if watch.explain else []), *([animation] if watch.animate else [])]
     result = loaded.generate(given.values, wanted, progress=partial(_tell, watching), **how)
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
-    if animate and animation.frames:
-        animation.save(animate)
+    if watch.animate and animation.frames:
+        animation.save(watch.animate)
     assert result.run is not None
-    told = explained.table(result.run, [name for name in given.values if name not in how["keep"]]) if explain else []
+    seen = [name for name in given.values if name not in how["keep"]]
+    told = explained.table(result.run, seen) if watch.explain else []
     for row in told:
         output.line(sentence(row))
     for name in result:
@@ -163,7 +159,7 @@ def _generate_one(
         {
             "values": {name: brief(result[name]) for name in result},
             "files": {p.stem: str(p) for p in paths},
-            **({"plan": told} if explain else {}),
+            **({"plan": told} if watch.explain else {}),
             "seconds": {"load": round(ready - began, 3), "generate": round(done - ready, 3)},
         }
     )

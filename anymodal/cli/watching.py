@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import click
 
+from anymodal.cli.options import with_options
 from anymodal.errors import ConfigError, DataError, system_errors
 from anymodal.files import replacing
 
@@ -21,12 +25,33 @@ if TYPE_CHECKING:
 ANIMATED = (".webp", ".gif")
 TILE = 256
 FRAME, LAST = 120, 1500  # milliseconds
+WATCH_OPTIONS = (
+    click.option("--explain", is_flag=True, help="Tell how each target was made: its steps, passes, tokens and time."),
+    click.option("--animate", type=click.Path(path_type=Path), help="A .webp or .gif of the pictures while they grow."),
+)
 
 
-def check_animation(path: Path | None) -> None:
-    """Raise ConfigError for a file that cannot hold moving pictures."""
-    if path is not None and path.suffix.lower() not in ANIMATED:
-        raise ConfigError(f"--animate {str(path)!r} is no name of moving pictures: end it in {' or '.join(ANIMATED)}")
+@attrs.frozen
+class Watch:
+    """What is to be told of the steps: `explain` what each target took; `animate`: the file of a picture that grows."""
+
+    explain: bool = False
+    animate: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.explain or self.animate is not None
+
+
+def watch_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --explain and --animate, and pass on a `Watch`. Raises ConfigError for another kind of file."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, explain: bool, animate: Path | None, **options: Any) -> Any:
+        if animate is not None and animate.suffix.lower() not in ANIMATED:
+            raise ConfigError(f"--animate {animate} is no name of moving pictures: end it in {' or '.join(ANIMATED)}")
+        return function(*arguments, watch=Watch(explain, animate), **options)
+
+    return with_options(command, WATCH_OPTIONS)
 
 
 @attrs.define

@@ -65,7 +65,7 @@ def prompt(pieces: Sequence[np.ndarray | None], space: TokenSpace, name: str) ->
 
 
 def written(ids: np.ndarray, pieces: Sequence[np.ndarray | None], end: int | None) -> list[np.ndarray]:
-    """The ids in each hole of the pieces, from the whole sequence (n,); a piece after a hole is its first occurrence."""
+    """The ids in each hole of the pieces, from the whole sequence (n,); the first occurrence of a piece ends a hole."""
     left = ids[ids != end].tolist()
     found: list[np.ndarray] = []
     for number, piece in enumerate(pieces):

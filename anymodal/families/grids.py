@@ -188,7 +188,7 @@ class CroppedGrid(Modality):
         return Partial(ids[positions], positions, lambda made, ids: self.joined(known, made, mask))
 
     def joined(self, value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """A made value in which places `kept` (H, W) are those of another exactly; smooth values join without a seam."""
+        """A made value in which `kept` places (H, W) are those of another; smooth values join without a seam."""
         return (seamless if self.smooth else pasted)(value, made, kept)
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:

@@ -17,7 +17,7 @@ SWEEPS = 24  # of smoothing at each scale
 
 
 def seamless(value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """`value` (H, W[, C]) where it is `kept` (H, W), exactly, and elsewhere `made`, changed so that it joins smoothly."""
+    """`value` (H, W[, C]) where it is `kept` (H, W), exactly, and elsewhere `made`, changed so that it joins."""
     planes = np.atleast_3d(value).astype(np.float64), np.atleast_3d(made).astype(np.float64)
     known = kept & np.isfinite(planes[0]).all(-1) & np.isfinite(planes[1]).all(-1)
     if not known.any():

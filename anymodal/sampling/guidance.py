@@ -80,7 +80,7 @@ class Interval(Guidance):
 @GUIDANCES.add
 @attrs.frozen
 class Rising(Guidance):
-    """From 1 to the scale with the share that is decided, as share ** power (arXiv 2507.08965: early guidance harms)."""
+    """From 1 to the scale with the share that is decided, as share ** power (2507.08965: early guidance harms)."""
 
     name: str = attrs.field(init=False, default="rising")
     scale: float = attrs.field(converter=real, validator=finite)

@@ -49,7 +49,7 @@ def _value(part: str) -> float | str:
 
 
 def plain(choice: Any) -> Any:
-    """An entry of a table as plain data, of which the table makes the same one: its name, or a block with its fields."""
+    """An entry of a table as plain data, of which the table makes the same: its name, or a block with its fields."""
     name = getattr(choice, "name", type(choice).__name__)
     own = {field: getattr(choice, field) for field in init_fields(type(choice))}
     return {"name": name, **own} if own else name

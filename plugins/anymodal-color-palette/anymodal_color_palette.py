@@ -85,7 +85,7 @@ class ColorPalette(StructuredModality):
         return np.array(values[: 3 * count], int).clip(0, 255).astype(np.uint8).reshape(count, 3)
 
     def pieces(self, value: Any, keep: Any) -> "tuple[np.ndarray, list[str | None]]":
-        """The colors that are kept, before those that are still to be found: all that are given, or a list of numbers."""
+        """The colors that are kept, before those still to be found: all that are given, or a list of numbers."""
         given = self.chosen(value)
         kept = given if keep is True else given[kept_parts(list(range(len(given))), keep, self.name)]
         words = [f"v1={min(max(self.colors, len(kept) + 1), 7)}", *(f"v0={int(v)}" for v in kept.ravel())]
