@@ -146,3 +146,14 @@ def test_the_twin_keeps_what_the_nucleus_holds():
     scores = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
     assert twins.nucleus(scores, 0.7).isfinite().tolist() == [[True, True, False, False]]
     assert twins.drawn(scores, Sampling(temperature=0.0)).tolist() == [0]
+
+
+def test_a_table_of_samplers_has_means_over_seeds_and_ratios_of_cost():
+    from benchmarks.samplers import interval, table
+
+    seeds = [{"cpu": 2.0, "scores": {"pairs_f1": f1, "kinds_found": 0.5}} for f1 in (0.1, 0.2, 0.3)]
+    slow = [{"cpu": 5.0, "scores": {"pairs_f1": 0.4, "kinds_found": 0.25}}]
+    said = table({"rgb/default": {"seeds": seeds}, "rgb/halton": {"seeds": slow}, "rgb/entropy 4": {"seeds": []}}, 40)
+    assert "| default | 0.200 \u00b1 0.248 | 0.500 \u00b1 0.000 | 1.0 |" in said
+    assert "| halton | 0.400 | 0.250 | 2.5 |" in said and "entropy" not in said and "semseg" not in said
+    assert interval([1.0, 1.0]) == (1.0, 0.0) and interval([2.0])[1] == float("inf")

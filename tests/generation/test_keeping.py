@@ -75,6 +75,17 @@ def test_masks_are_cut_like_their_pictures(small_model, tmp_path):
         small_model.generate({"rgb": wide}, "rgb", keep={"rgb": np.ones((64, 64))})
 
 
+@pytest.mark.parametrize("how", [{"scheme": "roar"}, {"scheme": "mean"}, {"scheme": "maskgit", "samples": 2}])
+def test_masks_of_everything_and_of_nothing(small_model, picture, how):
+    original = small_model.accept({"depth": np.full((48, 64), 0.7)})["depth"]
+    inputs, common = {"rgb": picture, "depth": np.full((48, 64), 0.7)}, {**HOW, **how, "seed": 1}
+    whole = small_model.generate(inputs, "depth", keep={"depth": np.ones((48, 64))}, **common)
+    assert np.array_equal(whole["depth"], original)
+    none = small_model.generate(inputs, "depth", keep={"depth": np.zeros((48, 64))}, **common)
+    alone = small_model.generate({"rgb": picture}, "depth", **common)
+    assert np.array_equal(none.tokens["depth"], alone.tokens["depth"]) and np.array_equal(none["depth"], alone["depth"])
+
+
 def test_what_is_kept_is_a_condition_and_steps_show_it(small_model, picture):
     mask = np.zeros((48, 64), bool)
     mask[:, :32] = True
