@@ -9,7 +9,8 @@ the most that the process had beyond files mapped into it, of which the vectors 
 of the exact ten that are found.
 
 Scenes: an index by what the tiny teacher sees in the pictures of held-out scenes is asked by each modality of each of
-them. `recall@1` is how often the scene itself comes first; chance is one divided by the number of scenes.
+them, and by pairs of them, as the sum of two vectors and as two inputs of one. `recall@1` is how often the scene itself
+comes first; chance is one divided by the number of scenes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from benchmarks.harness.base import BENCHMARKS, Figures
 
 HELD_OUT_SEED = 1_000_003
 CHUNK = 65_536
-INPUTS = ("rgb", "depth", "normal", "semseg", "canny_edge", "caption")
-PAIRS = (("depth", "caption"), ("semseg", "caption"), ("depth", "normal"))
+INPUTS = "rgb depth normal semseg canny_edge caption"
+PAIRS = "depth+caption semseg+caption depth+normal"
 
 
 def grouped(count: int, channels: int, seed: int, spread: float = 1.0) -> np.ndarray:
@@ -144,12 +145,12 @@ def against_usearch(folder: Path, channels: int, rows: int, queries: np.ndarray,
     return result
 
 
-def scenes(model_name: str, by: str, count: int, draws: int) -> dict[str, Any]:
-    """recall@1 and the median rank from each modality and from pairs of them, by the weighted sum of both."""
+def scenes(setup: Retrieval, count: int) -> dict[str, Any]:
+    """recall@1 and the median rank from each modality and from pairs of them."""
     from anymodal_scenes import BASIC, render
     from anymodal_tiny import teachers
 
-    model = am.load(model_name)
+    model, by, draws = am.load(setup.model), setup.by, setup.draws
     made = [render(HELD_OUT_SEED, number, 64, BASIC) for number in range(count)]
     teacher = {cls.modality: cls for cls in vars(teachers).values() if getattr(cls, "whole", False)}[by]()
     true = np.concatenate([np.stack(teacher.label([{"rgb": s.rgb} for s in part])) for part in chunks(made)])
@@ -159,16 +160,20 @@ def scenes(model_name: str, by: str, count: int, draws: int) -> dict[str, Any]:
         edges = model.modalities["canny_edge"]
         return edges.derive({"rgb": scene.rgb}) if name == "canny_edge" else getattr(scene, name)
 
-    def drawn(name: str) -> np.ndarray:
+    def drawn(*names: str) -> np.ndarray:
         found = []
         for part in chunks(made):
-            inputs = [{name: value(scene, name)} for scene in part]
+            inputs = [{name: value(scene, name) for name in names} for scene in part]
             found.append(sum(model.embed_batch(inputs, by, seed=k, normalize=True) for k in range(draws)))
         vectors = np.concatenate(found)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    single = {name: drawn(name) for name in INPUTS}
-    asked = single | {"+".join(pair): single[pair[0]] + single[pair[1]] for pair in PAIRS}
+    asked = {name: drawn(name) for name in setup.inputs.split()}
+    for pair in setup.pairs.split():
+        first, second = pair.split("+")
+        if first in asked and second in asked:
+            asked[f"{pair}, summed"] = asked[first] + asked[second]
+        asked[f"{pair}, together"] = drawn(first, second)
     result: dict[str, Any] = {"scenes": count, "by": by, "draws": draws, "chance": 1 / count}
     for name, vectors in asked.items():
         products = vectors @ true.T
@@ -195,12 +200,12 @@ class Retrieval(Figures):
     model: str = "tiny"
     by: str = "imagebind_global"
     scenes: int = 1000
-    draws: int = 4
+    draws: int = 1
+    inputs: str = INPUTS
+    pairs: str = PAIRS
 
     def run(self, quick: bool) -> Mapping[str, Any]:
-        rows, graph, count, draws = (
-            (20_000, 2_000, 20, 1) if quick else (self.rows, self.graph, self.scenes, self.draws)
-        )
+        rows, graph, count = (20_000, 2_000, 20) if quick else (self.rows, self.graph, self.scenes)
         result: dict[str, Any] = {}
         if rows:
             folder = Path(tempfile.mkdtemp())
@@ -209,5 +214,5 @@ class Retrieval(Figures):
             finally:
                 shutil.rmtree(folder)
         if count:
-            result["scenes"] = scenes(self.model, self.by, count, draws)
+            result["scenes"] = scenes(self, count)
         return result

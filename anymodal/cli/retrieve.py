@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from anymodal.cli.options import job_options, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError
+
+if TYPE_CHECKING:
+    from anymodal.retrieval.index import Hit, Index
 
 DRAW_OPTIONS = (
     click.option(
@@ -180,24 +183,19 @@ def query(
     opened = Index(folder)
     loaded = load_model(model, **load)
     hits = opened.query(loaded, given.values, top, weights=amounts, where=where or None, search=search, **drawing)
-    columns = list(opened.columns)
-    output.table(["score", "name", *columns], [[f"{h.score:.4f}", h.name, *map(h.values.get, columns)] for h in hits])
     if sheet is not None:
         from anymodal.retrieval.sheet import write_hits
 
-        shown = [each for each in loaded.modalities if each.photographic]
-        drawn = write_hits(hits, shown, sheet)
+        drawn = write_hits(hits, [each for each in loaded.modalities if each.photographic], sheet)
         output.note(f"drew {drawn} of {len(hits)} hits into {sheet}")
-    output.data(
-        {
-            "hits": [
-                {"name": h.name, "score": round(h.score, 6), "row": h.row, "data": h.data, **dict(h.values)}
-                for h in hits
-            ],
-            "rows": opened.rows,
-            **({"sheet": str(sheet)} if sheet else {}),
-        }
-    )
+    _say_hits(output, hits, opened)
+
+
+def _say_hits(output: Output, hits: Sequence[Hit], index: Index) -> None:
+    columns = list(index.columns)
+    output.table(["score", "name", *columns], [[f"{h.score:.4f}", h.name, *map(h.values.get, columns)] for h in hits])
+    plain = [{"name": h.name, "score": round(h.score, 6), "row": h.row, "data": h.data, **h.values} for h in hits]
+    output.data({"hits": plain, "rows": index.rows})
 
 
 def _where(conditions: tuple[str, ...], columns: dict[str, str]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -70,40 +69,18 @@ def evaluate(
     check_model(chosen, loaded)
     samples = chosen.open(Path(data), loaded.modalities)
     count = len(samples) if limit is None else min(limit, len(samples))
-    settings = {
-        **attrs.asdict(chosen),
-        "names": digest([samples.name(number) for number in range(count)]),
-        "weights": fingerprint(loaded.transformer),
-        "samples": count,
-        "batch": batch,
-        "seed": seed,
-        "sampling": {name: str(value) for name, value in sampling.items()},
-    }
     run = Run(chosen, loaded, samples, count, batch, seed, sampling)
-    folder = None if out is None else Path(out)
-    with nullcontext() if folder is None else only_writer(folder):
-        if folder is not None:
-            run.resume(folder / PROGRESS, settings)
-        run.finish(None if folder is None else folder / PROGRESS, settings)
-        name = loaded.origin.model or "a model in memory"
-        scores = {kind: metric.compute() for kind, metric in run.metrics.items()}
-        found = Evaluation(
-            chosen.name,
-            address(str(data)),
-            name,
-            len(run.each),
-            {kind: each for kind, each in scores.items() if each},
-            settings,
-            run.problems,
-            samples.notes,
-            run.each,
-        )
-        if not run.each:
-            raise DataError(f"none of {count} samples of {data} can be scored: {_first(run.problems)}")
-        if folder is not None:
-            found.save(folder)
-            write_sheet(run, found, folder / SHEET)
-            (folder / PROGRESS).unlink(missing_ok=True)
+    if out is None:
+        run.finish(None)
+        return run.report(str(data))
+    folder = Path(out)
+    with only_writer(folder):
+        run.resume(folder / PROGRESS)
+        run.finish(folder / PROGRESS)
+        found = run.report(str(data))
+        found.save(folder)
+        write_sheet(run, found, folder / SHEET)
+        (folder / PROGRESS).unlink(missing_ok=True)
     return found
 
 
@@ -143,13 +120,39 @@ class Run:
             kind: task.metric(self.target) for kind in (MODEL, BOUND, CONSTANT, SHUFFLED)
         }
         self.problems, self.each, self.done = ProblemCounts(), list[tuple[int, float]](), 0
+        self.settings = {
+            **attrs.asdict(task),
+            "names": digest([samples.name(number) for number in range(count)]),
+            "weights": fingerprint(model.transformer),
+            "samples": count,
+            "batch": batch,
+            "seed": seed,
+            "sampling": {name: str(value) for name, value in sampling.items()},
+        }
 
-    def resume(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def report(self, data: str) -> Evaluation:
+        """The scores so far. Raises DataError where no sample could be scored."""
+        if not self.each:
+            raise DataError(f"none of {self.count} samples of {data} can be scored: {_first(self.problems)}")
+        scores = {kind: metric.compute() for kind, metric in self.metrics.items()}
+        return Evaluation(
+            self.task.name,
+            address(data),
+            self.model.origin.model or "a model in memory",
+            len(self.each),
+            {kind: each for kind, each in scores.items() if each},
+            self.settings,
+            self.problems,
+            self.samples.notes,
+            self.each,
+        )
+
+    def resume(self, path: Path) -> None:
         """Go on from what an interrupted evaluation wrote. Raises DataError if it had other settings."""
         if not path.exists():
             return
         known = read_book(path)
-        if found := changes(known.get("settings"), settings):
+        if found := changes(known.get("settings"), self.settings):
             raise DataError(f"{path.parent} was begun with other settings: {found}. Choose another folder for --out")
         try:
             for kind, metric in self.metrics.items():
@@ -163,7 +166,7 @@ class Run:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise DataError(f"{path} is damaged ({one_line(error, 100)}); remove it") from None
 
-    def finish(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+    def finish(self, path: Path | None) -> None:
         """Score what is left, and write down after each batch what was accumulated."""
         constant = self._constant()
         with progress(f"evaluating {self.task.name}", self.count, self.done) as now:
@@ -173,11 +176,11 @@ class Run:
                 self.done = numbers.stop
                 now.advance(len(numbers))
                 if path is not None:
-                    write_json(self._state(settings), path)
+                    write_json(self._state(), path)
 
-    def _state(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
-            "settings": settings,
+            "settings": self.settings,
             "done": self.done,
             "metrics": {kind: metric.state() for kind, metric in self.metrics.items()},
             "problems": [attrs.asdict(each) for each in self.problems],
