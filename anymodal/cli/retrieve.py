@@ -194,7 +194,7 @@ def query(
 def _say_hits(output: Output, hits: Sequence[Hit], index: Index) -> None:
     columns = list(index.columns)
     output.table(["score", "name", *columns], [[f"{h.score:.4f}", h.name, *map(h.values.get, columns)] for h in hits])
-    plain = [{"name": h.name, "score": round(h.score, 6), "row": h.row, "data": h.data, **h.values} for h in hits]
+    plain = [{**h.values, "name": h.name, "score": round(h.score, 6), "row": h.row, "data": h.data} for h in hits]
     output.data({"hits": plain, "rows": index.rows})
 
 

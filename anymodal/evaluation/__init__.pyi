@@ -1,6 +1,7 @@
 from .layouts.base import Sample as Sample
 from .layouts.base import Samples as Samples
 from .metrics import Metric as Metric
+from .metrics import SampleMean as SampleMean
 from .report import Evaluation as Evaluation
 from .run import evaluate as evaluate
 from .tasks import TASKS as TASKS

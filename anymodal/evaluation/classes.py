@@ -35,11 +35,6 @@ class ClassOverlap(Metric):
     def compute(self) -> dict[str, float]:
         return scores_of(self.table) if self.table.any() else {}
 
-    def by_class(self) -> dict[int, float]:
-        """The intersection over union of each class of the truth, by its id."""
-        hits, true, union = parts_of(self.table)
-        return {int(k): float(hits[k] / union[k]) for k in np.flatnonzero(true)}
-
     def state(self) -> dict[str, Any]:
         rows, columns = np.nonzero(self.table)
         return {"table": [[int(a), int(b), int(self.table[a, b])] for a, b in zip(rows, columns, strict=True)]}

@@ -9,15 +9,13 @@ from typing import ClassVar
 import attrs
 import numpy as np
 import pytest
+from layouts_made import make_ade, make_coco, make_diode, make_nyu
 from PIL import Image
 from small_runs import command
 
 import anymodal as am
 from anymodal.errors import ConfigError, DataError, GenerationError
-from anymodal.evaluation import TASKS, run
-from anymodal.evaluation.layouts.base import Sample, Samples
-from anymodal.evaluation.metrics import SampleMean
-from anymodal.evaluation.tasks import Task
+from anymodal.evaluation import TASKS, Sample, SampleMean, Samples, Task, run
 from anymodal.progress import shown
 
 PICTURES = 5
@@ -56,6 +54,32 @@ def test_scores_are_those_of_the_same_values_one_by_one(data, small_model, task)
     assert found.scores["model"] == pytest.approx(metrics[0].compute())
     assert found.scores["bound"] == pytest.approx(metrics[1].compute())
     assert found.scores["shuffled"].keys() == found.scores["constant"].keys() == found.scores["model"].keys()
+
+
+@pytest.mark.parametrize(
+    ("task", "make"),
+    [
+        ("diode_depth", make_diode),
+        ("diode_normal", make_diode),
+        ("nyu_depth", make_nyu),
+        ("coco_semseg", make_coco),
+        ("coco_caption", make_coco),
+        ("ade20k_semseg", make_ade),
+    ],
+)
+def test_published_layouts_are_scored_as_by_hand(small_model, tmp_path, task, make):
+    root, chosen = make(tmp_path), TASKS(task)
+    options = {} if task == "coco_caption" else HOW
+    found = am.evaluate(task, root, small_model, batch=2, seed=3, **options)
+    samples, target = chosen.open(root, small_model.modalities), chosen.target
+    metric = chosen.metric(small_model.modalities[target])
+    for k in range(len(samples)):
+        sample = samples.read(k)
+        seen = small_model.accept({**sample.inputs, **({} if target == "caption" else {target: sample.truth})})
+        made = small_model.generate(sample.inputs, target, seed=3 + k, **options)[target]
+        metric.update(made, seen.get(target, sample.truth))
+    assert found.samples == len(samples) and found.scores["model"] == pytest.approx(metric.compute())
+    assert found.scores["bound"].keys() == found.scores["model"].keys()
 
 
 def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model, tmp_path, monkeypatch):
