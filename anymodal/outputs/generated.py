@@ -200,7 +200,9 @@ class Outputs(Mapping[str, Any]):
             (o.values_by_name, o.inputs, dict(sorted(o.tokens.items())), o.schemes, dict(sorted(o.source.items())))
             for o in (self, other)
         )
-        return mine == yours and self.run == other.run and same(left, right) and same(self.uncertainty, other.uncertainty)
+        return (
+            mine == yours and self.run == other.run and same(left, right) and same(self.uncertainty, other.uncertainty)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
