@@ -149,7 +149,7 @@ class Index:
             weights: of each input: the query is the sum of one vector for each, times its weight, which may be below
                 zero. Without them, all inputs together make one.
             where: see `nearest`.
-            draws: the query is the mean of so many that are drawn, which is a better guess.
+            draws: the query is the mean of so many that are drawn.
             seed: what they are drawn from.
             search: see `nearest`.
 
