@@ -1,0 +1,77 @@
+"""What the embedded model loses where inputs are encoded anew every few steps alone, and what that saves.
+
+`python -m benchmarks refresh`
+
+rgb -> depth and normal in 8 steps, caption -> rgb in 16, on held-out scenes; each figure has its standard error over
+seeds, and `time` is the processor time to that of `refresh=1`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from anymodal_scenes import BASIC, Scene, mentions, render
+
+import anymodal as am
+from benchmarks.harness.base import BENCHMARKS, Figures
+from benchmarks.quality import HELD_OUT_SEED, color_share, kinds_found, pair_scores, surface
+
+EVERY = (1, 2, 4, 8)
+GRID: dict[str, Any] = {"steps": 8, "scheme": "maskgit", "temperature": 1.0}
+PICTURE: dict[str, Any] = {"steps": 16}
+
+
+@BENCHMARKS.register("refresh")
+@attrs.frozen
+class Refresh(Figures):
+    """Quality of grids of the embedded model against how often what they are made from is encoded anew."""
+
+    model: str = "tiny"
+    count: int = 40
+    seeds: int = 3
+
+    def run(self, quick: bool) -> dict[str, Any]:
+        count, seeds = (8, 1) if quick else (self.count, self.seeds)
+        model = am.load(self.model)
+        scenes = [render(HELD_OUT_SEED, index, 64, BASIC) for index in range(count)]
+        found, first = {}, {}
+        for every in EVERY:
+            runs = [self._once(model, scenes, 1000 * seed, every) for seed in range(seeds)]
+            found[f"refresh={every}"] = {name: spread([run[name] for run in runs]) for name in runs[0]}
+            spent = {name: sum(run[name] for run in runs) for name in runs[0] if name.startswith("time")}
+            first = first or spent
+            found[f"refresh={every}"] |= {name: round(spent[name] / first[name], 2) for name in spent}
+        return found
+
+    def _once(self, model: am.AnyModel, scenes: Sequence[Scene], seed: int, every: int) -> Mapping[str, float]:
+        started = time.process_time()
+        pictures = [{"rgb": scene.rgb} for scene in scenes]
+        maps = model.generate_batch(pictures, ["depth", "normal"], seed=seed, chain=False, refresh=every, **GRID)
+        between = time.process_time()
+        captions = [{"caption": scene.caption} for scene in scenes]
+        made = [out["rgb"] for out in model.generate_batch(captions, "rgb", seed=seed, refresh=every, **PICTURE)]
+        ended = time.process_time()
+        depth = [np.where(surface(scene), scene.depth, np.nan) for scene in scenes]
+        seen = model.generate_batch([{"rgb": picture} for picture in made], ["semseg", "caption"], chain=False)
+        pairs = [mentions(scene.caption) for scene in scenes]
+        return {
+            "depth abs_rel": model.modalities["depth"].score([out["depth"] for out in maps], depth)["abs_rel"],
+            "normal mean_angle": model.modalities["normal"].score(
+                [out["normal"] for out in maps], [scene.normal for scene in scenes]
+            )["mean_angle"],
+            "rgb kinds_found": kinds_found([out["semseg"] for out in seen], pairs),
+            "rgb pairs_read": pair_scores([mentions(out["caption"]) for out in seen], pairs)["f1"],
+            "rgb color_share": color_share(made, pairs),
+            "time depth, normal": between - started,
+            "time rgb": ended - between,
+        }
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean and its standard error."""
+    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
+    return f"{np.mean(values):.3g} ± {error:.2g}"
