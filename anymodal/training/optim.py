@@ -65,6 +65,7 @@ class AdamWConfig(OptimizerConfig):
     weight_decay: of matrices; biases, norms and all else of at most one dimension do not decay.
     tables: "rows" updates of the embeddings of tokens those that a step looks up (`RowAdamW` says what that changes),
         "dense" all of them. Rows need a single process.
+    moments: "bfloat16" keeps both averages of a gradient in 4 bytes a weight rather than 8; those of rows stay float32.
     """
 
     name: str = field(init=False, default="adamw")
@@ -74,8 +75,10 @@ class AdamWConfig(OptimizerConfig):
     eps: float = field(default=1e-8, validator=positive)
     weight_decay: float = field(default=0.05, validator=at_least(0))
     tables: Literal["dense", "rows"] = field(default="dense", validator=one_of("dense", "rows"))
+    moments: Literal["float32", "bfloat16"] = field(default="float32", validator=one_of("float32", "bfloat16"))
 
     def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
+        from anymodal.training.small_adamw import SmallAdamW
         from anymodal.training.sparse_adamw import RowAdamW, lookups
 
         looked_up = lookups(model) if self.sparse else []
@@ -85,7 +88,8 @@ class AdamWConfig(OptimizerConfig):
         optimizers: list[Optimizer] = []
         if groups := parameter_groups(rest, self.weight_decay):
             fused = {p.device.type for group in groups for p in group["params"]} <= {"cpu", "cuda"}
-            optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=self.betas, eps=self.eps, fused=fused))
+            kind = torch.optim.AdamW if self.moments == "float32" else SmallAdamW
+            optimizers.append(kind(groups, lr=lr, betas=self.betas, eps=self.eps, fused=fused))
         optimizers += orthogonal
         if looked_up:
             optimizers.append(

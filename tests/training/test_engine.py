@@ -52,8 +52,10 @@ from anymodal.training.tokenizers.run import fit_tokenizer
 
 
 class TestResume:
-    @pytest.mark.parametrize(("accumulate", "optimizer"), [(1, "adamw"), (2, "adamw"), (1, "muon")])
-    def test_equals_an_uninterrupted_run(self, tmp_path: Path, accumulate: int, optimizer: str) -> None:
+    @pytest.mark.parametrize(
+        ("accumulate", "optimizer"), [(1, "adamw"), (2, "adamw"), (1, "muon"), (1, {"moments": "bfloat16"})]
+    )
+    def test_equals_an_uninterrupted_run(self, tmp_path: Path, accumulate: int, optimizer: Any) -> None:
         whole = trained(tmp_path / "whole", accumulate=accumulate, optimizer=optimizer)
         with pytest.raises(KeyboardInterrupt):
             batches = interrupted_after(5 * accumulate)

@@ -1,0 +1,76 @@
+"""AdamW that keeps its moments in half the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+
+class SmallAdamW(Optimizer):
+    """AdamW (Loshchilov & Hutter 2019) with moments in bfloat16 between steps; each step computes in float32.
+
+    Rounding is to nearest: a moment that changes by less than 1/256 of itself in a step stands still, which with betas
+    up to 0.95 is the case only near where it would settle.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        fused: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move the parameters that have a gradient, one after the other: only one has moments in float32 at a time."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    slots = self._slots(parameter)
+                    if not parameter.is_meta:  # where steps are not counted
+                        self._move(parameter, slots, group)
+        return loss
+
+    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
+        slots: dict[str, Tensor] = self.state[parameter]
+        if not slots:
+            slots["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            for name in ("exp_avg", "exp_avg_sq"):
+                slots[name] = torch.zeros_like(parameter, dtype=torch.bfloat16)
+        return slots
+
+    @staticmethod
+    def _move(parameter: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
+        first, second = (slots[name].float() for name in ("exp_avg", "exp_avg_sq"))
+        adamw(
+            [parameter],
+            [parameter.grad],  # type: ignore[list-item]
+            [first],
+            [second],
+            [],
+            [slots["step"]],
+            fused=group["fused"],
+            foreach=False,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+        slots["exp_avg"].copy_(first)
+        slots["exp_avg_sq"].copy_(second)
