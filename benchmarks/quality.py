@@ -71,9 +71,8 @@ def from_pictures(model: am.AnyModel, scenes: list[Scene], constants: dict[str, 
     made: list[dict[str, Any]] = [{} for _ in scenes]
     for start in range(0, len(scenes), BATCH):
         pictures = [{"rgb": s.rgb} for s in scenes[start : start + BATCH]]
-        for target in targets:  # each from the picture alone
-            for k, out in enumerate(model.generate_batch(pictures, target, seed=start)):
-                made[start + k][target] = out[target]
+        for k, out in enumerate(model.generate_batch(pictures, targets, seed=start, chain=False)):
+            made[start + k] |= out
     sets, result = model.modalities, {}
     depth = [np.where(surface(s), s.depth, np.nan) for s in scenes]
     normal = [s.normal for s in scenes]

@@ -1,9 +1,11 @@
-"""Generation: a plan of targets, and the sampler that decodes one after the other (4M, arXiv 2312.06647).
+"""Generation: a plan of targets, and the sampler that decodes them (4M, arXiv 2312.06647).
 
 plan.py       targets: what is generated, and how
 state.py      what is known of a sample
 rng.py        the random choices of a sample
 logits.py     from logits to tokens
+encodings.py  what samples are encoded to, remembered
+reuse.py      what is encoded again only every few steps
 guidance.py   guided logits from several passes
 run.py        a target while it is generated: its steps, and what a scheme is
 grids.py      schemes of grids
