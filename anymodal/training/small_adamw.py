@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
+
+PART = 2**19  # numbers, or rows of what does not lie in one piece
 
 
 class SmallAdamW(Optimizer):
@@ -31,7 +34,7 @@ class SmallAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move the parameters that have a gradient, one after the other: only one has moments in float32 at a time."""
+        """Move the parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -54,23 +57,35 @@ class SmallAdamW(Optimizer):
 
     @staticmethod
     def _move(parameter: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
-        first, second = (slots[name].float() for name in ("exp_avg", "exp_avg_sq"))
-        adamw(
-            [parameter],
-            [parameter.grad],  # type: ignore[list-item]
-            [first],
-            [second],
-            [],
-            [slots["step"]],
-            fused=group["fused"],
-            foreach=False,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )
-        slots["exp_avg"].copy_(first)
-        slots["exp_avg_sq"].copy_(second)
+        """A step of AdamW, in parts that stay in the caches of a processor."""
+        whole = [parameter, parameter.grad, slots["exp_avg"], slots["exp_avg_sq"]]
+        flat = [_local(each) for each in whole if each is not None]
+        if all(each.is_contiguous() for each in flat):
+            flat = [each.view(-1) for each in flat]
+        for weights, gradient, *small in zip(*(each.split(PART) for each in flat), strict=True):
+            moments = [each.float() for each in small]
+            adamw(
+                [weights],
+                [gradient],
+                [moments[0]],
+                [moments[1]],
+                [],
+                [slots["step"].clone()],
+                fused=group["fused"],
+                foreach=False,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+            for each, moment in zip(small, moments, strict=True):
+                each.copy_(moment)
+        slots["step"] += 1
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that lies in this process."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

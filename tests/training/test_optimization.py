@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.nn.device import fast_precision
+from anymodal.training import small_adamw
 from anymodal.training.average import WeightAverage
 from anymodal.training.engine import Engine, TrainingDiverged
 from anymodal.training.log import read_log
@@ -136,6 +137,21 @@ class TestOptimization:
         assert few == most / 2 == 2 * 2 * (6 * 3 + 3)
         slots = optimizer.state[optimizer.param_groups[0]["params"][0]].values()
         assert {slot.dtype for slot in slots if slot.ndim} == {torch.bfloat16}
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_small_moments_are_the_same_in_parts(self, monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
+        ends = []
+        for part in (2**19, 5):
+            monkeypatch.setattr(small_adamw, "PART", part)
+            torch.manual_seed(0)
+            model = nn.Conv2d(3, 8, 2).to(memory_format=layout)
+            (optimizer,) = OPTIMIZERS({"moments": "bfloat16"}).build(model, 1e-2)
+            for _ in range(3):
+                model(torch.randn(2, 3, 4, 4)).square().mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            ends.append(model.weight.detach().clone())
+        assert torch.allclose(*ends, atol=1e-7)
 
     def test_another_distribution_adds_an_optimizer_and_a_schedule(self, tmp_path: Path) -> None:
         @OPTIMIZERS.add
