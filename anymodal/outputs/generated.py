@@ -132,7 +132,8 @@ class Outputs(Mapping[str, Any]):
         scene = self._scene(tile)
         given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
         made = [(n, self._shown(n, v, scene, tile)) for n, v in self.values_by_name.items()]
-        unsure = [(f"{n}: uncertainty", gray_map(v, tile)) for n, v in self.uncertainty.items()]
+        asked = {n: v for n, v in self.uncertainty.items() if self.schemes.get(n) != "mean"}  # that comes by itself
+        unsure = [(f"{n}: uncertainty", gray_map(v, tile)) for n, v in asked.items()]
         rows: list[list[tuple[str, Image] | None]] = [[*given, *made, *unsure]]
         if any(n in truths for n in columns):
             rows.append(
