@@ -315,7 +315,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
     except Timeout:
         raise DataError(f"another run is writing to {folder}; wait for it, or choose another folder") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError of a name with a zero byte
         raise DataError(f"cannot write to {folder}: {cause(error)}; choose another folder") from None
     try:
         with suppress(OSError):

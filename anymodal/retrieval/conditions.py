@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import translate
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import ConfigError, ValueProblem, brief, nearest
@@ -23,10 +25,14 @@ Conditions = Mapping[str, Any]
 
 def check_conditions(conditions: Conditions, kinds: Mapping[str, str]) -> None:
     """Raise ConfigError for a column that there is not, and for a condition that its kind cannot meet."""
+    if not isinstance(conditions, Mapping):
+        raise ConfigError(f"conditions are a mask, or a text, number or range by column, not {brief(conditions)}")
     for name, wanted in conditions.items():
-        if name not in (NAME, *kinds):
+        if not isinstance(name, str) or name not in (NAME, *kinds):
             known = [NAME, *kinds]
-            raise ConfigError(f"the index has no column {name!r:.80}{nearest(name, known)}; it has {', '.join(known)}")
+            raise ConfigError(
+                f"the index has no column {brief(name)}{nearest(str(name), known)}; it has {', '.join(known)}"
+            )
         if name == NAME or kinds[name] == "text":
             if not isinstance(wanted, str):
                 raise ConfigError(f"{name} is text: {brief(wanted)} is no text or pattern such as 'street/*'")
@@ -35,7 +41,12 @@ def check_conditions(conditions: Conditions, kinds: Mapping[str, str]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return not math.isnan(float(value))
+    except OverflowError:  # of an integer beyond what 64 bits can be compared with
+        return False
 
 
 def _is_pair(value: object) -> bool:
@@ -65,7 +76,7 @@ def _texts_like(column: Texts, wanted: str) -> np.ndarray:
 
 def _numbers_in(column: np.ndarray, wanted: Any) -> np.ndarray:
     low, high = wanted if _is_pair(wanted) else (wanted, wanted)
-    return (column >= (-np.inf if low is None else low)) & (column <= (np.inf if high is None else high))
+    return (column >= (-np.inf if low is None else float(low))) & (column <= (np.inf if high is None else float(high)))
 
 
 def parse_condition(text: str, kind: str) -> Any:
@@ -77,6 +88,9 @@ def parse_condition(text: str, kind: str) -> Any:
         return text
     try:
         low, between, high = text.partition("..")
-        return (float(low) if low else None, float(high) if high else None) if between else float(text)
+        found = (float(low) if low else None, float(high) if high else None) if between else float(text)
     except ValueError:
-        raise ValueProblem(f"{text!r:.80} is no number, and no range such as 2010..2020") from None
+        found = math.nan
+    if not all(each is None or _is_number(each) for each in (found if isinstance(found, tuple) else [found])):
+        raise ValueProblem(f"{text!r:.80} is no number, and no range such as 2010..2020")
+    return found

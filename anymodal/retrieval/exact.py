@@ -97,6 +97,8 @@ def _decided(
     scores = np.full((len(rows_QK), top), -np.inf)
     for query, candidates in enumerate(rows_QK):
         rows = candidates[candidates >= 0]
+        if not rows.size:
+            continue
         products = (picked(shards, rows).astype(np.float64) * queries_QD[query].astype(np.float64)).sum(1)
         order = np.lexsort((rows, -products))[:top]
         found[query, : len(order)], scores[query, : len(order)] = rows[order], products[order]

@@ -17,7 +17,7 @@ import numpy as np
 
 from anymodal.data.store.arrays import shard_name
 from anymodal.errors import ConfigError, DataError, ValueProblem, brief, system_errors
-from anymodal.files import only_writer
+from anymodal.files import only_writer, remove_partial
 from anymodal.retrieval.conditions import NAME, Conditions, check_conditions, rows_allowed
 from anymodal.retrieval.exact import picked
 from anymodal.retrieval.query import check_model, model_record, query_vector
@@ -29,6 +29,7 @@ from anymodal.retrieval.record import (
     ModelRecord,
     ShardRecord,
     read_index_record,
+    whole_number,
     write_index_record,
 )
 from anymodal.retrieval.searches import SEARCHES, Search
@@ -93,10 +94,11 @@ class Index:
             DataError: the folder holds something, or cannot be written.
             ConfigError: an impossible number of channels.
         """
-        if not 1 <= channels <= MOST_CHANNELS:
-            raise ConfigError(f"an index has 1 to {MOST_CHANNELS} channels, got {brief(channels)}")
+        if not isinstance(by, str):
+            raise ConfigError(f"by is the name of a modality, got {brief(by)}")
+        length = whole_number(channels, "channels", MOST_CHANNELS)
         record = model_record(model, by) if model is not None else ModelRecord()
-        begin(Path(folder), IndexRecord(channels, by, record))
+        begin(Path(folder), IndexRecord(length, by, record))
         return cls(folder)
 
     @system_errors(DataError)
@@ -157,7 +159,7 @@ class Index:
             The nearest from the best down.
 
         Raises:
-            DataError: the index was made with another model.
+            DataError: the index was made with another model, or holds damaged vectors.
             GenerationError: as `AnyModel.embed`.
             AnymodalError: a value cannot be read.
         """
@@ -204,12 +206,14 @@ class Index:
             ValueProblem: a vector of another length, or one that has no direction.
             ConfigError: a condition on what the index does not have.
         """
-        if not isinstance(top, int) or not 1 <= top <= MOST_FOUND:
-            raise ConfigError(f"top is a number from 1 to {MOST_FOUND}, got {brief(top)}")
+        most = whole_number(top, "top", MOST_FOUND)
         queries = unit(vectors, "queries")
         if queries.shape[1] != self.channels:
             raise ValueProblem(f"the index has {self.channels} channels, and the query {queries.shape[1]}")
-        return SEARCHES(search).nearest(self, queries, top, self.allowed(where))
+        rows, scores = SEARCHES(search).nearest(self, queries, most, self.allowed(where))
+        if not np.isfinite(scores[rows >= 0]).all():
+            raise DataError(f"{self.folder} is damaged: it holds numbers that are not finite; Index.verify says where")
+        return rows, scores
 
     def allowed(self, where: Conditions | np.ndarray | None) -> np.ndarray | None:
         """Which rows may be found: bool (rows,), None for all. Raises ConfigError."""
@@ -227,8 +231,18 @@ class Index:
         return rows_allowed(self.shards, where)
 
     def hits(self, rows: Iterable[int], scores: Iterable[float]) -> list[Hit]:
-        """Names and columns of rows, without those that are -1."""
-        return [self._hit(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row >= 0]
+        """Names and columns of rows, without those that are -1. Raises ValueProblem for a row that there is not."""
+        pairs = [(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row != -1]
+        self._known(np.array([row for row, _ in pairs], np.int64))
+        return [self._hit(row, score) for row, score in pairs]
+
+    def _known(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n,) that there are. Raises ValueProblem for others."""
+        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+            raise ValueProblem(f"rows are whole numbers of shape (n,), not {rows.dtype} of shape {rows.shape}")
+        if rows.size and not 0 <= rows.min() <= rows.max() < self.rows:
+            raise ValueProblem(f"the index has the rows 0 to {self.rows - 1}, got {rows.min()} to {rows.max()}")
+        return rows.astype(np.int64)
 
     def _hit(self, row: int, score: float) -> Hit:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -241,8 +255,11 @@ class Index:
         return Hit(shard.names[within], score, row, shard.record.data, values)
 
     def vectors(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The vectors of rows (n,): float16 (n, channels)."""
-        return picked([shard.vectors for shard in self.shards], np.asarray(rows, np.int64))
+        """The vectors of rows (n,): float16 (n, channels). Raises ValueProblem for a row that there is not."""
+        known = self._known(np.asarray(rows))
+        if not self.shards:
+            return np.zeros((0, self.channels), np.float16)
+        return picked([shard.vectors for shard in self.shards], known)
 
     # Changing.
 
@@ -263,14 +280,15 @@ class Index:
             ValueProblem: these do not fit together, or a vector has no direction.
             DataError: another process is writing, or the disk is full.
         """
-        made = unit(vectors)
-        if made.shape[1] != self.channels or len(names) != len(made):
+        made, texts = unit(vectors), checked_texts(names, "names")
+        if made.shape[1] != self.channels or len(texts) != len(made):
             raise ValueProblem(
-                f"{len(names)} names and vectors {made.shape} are given; the index has {self.channels} channels"
+                f"{len(texts)} names and vectors {made.shape} are given; the index has {self.channels} channels"
             )
         kept = {name: checked_column(name, column, len(made)) for name, column in (columns or {}).items()}
         kinds = {name: "number" if isinstance(column, np.ndarray) else "text" for name, column in kept.items()}
         with only_writer(self.folder), system_errors(DataError):
+            remove_partial(self.folder / ADDED)  # what killed runs left there
             record = read_index_record(self.folder)
             record.with_shards((), kinds)
             taken = {shard.file for shard in record.shards}
@@ -281,14 +299,14 @@ class Index:
             for start in range(0, len(made), SHARD_ROWS):
                 part = slice(start, start + SHARD_ROWS)
                 path = self.folder / (file := next(free))
-                write_shard(path, made[part], names[part], {name: column[part] for name, column in kept.items()})
+                write_shard(path, made[part], texts[part], {name: column[part] for name, column in kept.items()})
                 shards.append(shard_record(path, file, len(made[part]), tuple(kept)))
             write_index_record(record.with_shards(tuple(shards), kinds), self.folder)
         self.refresh()
 
     def remove(self, names: Iterable[str]) -> int:
         """Remove all rows of these names from what can be found; returns how many. Raises DataError as `add`."""
-        unwanted = set(names)
+        unwanted = set(checked_texts(names, "names"))
         with only_writer(self.folder), system_errors(DataError):
             self.refresh()
             before, shards = len(self), []
@@ -302,11 +320,7 @@ class Index:
 
     def verify(self) -> list[str]:
         """The files whose content is not what was written, by reading all of them; normally none."""
-        return [
-            shard.record.file
-            for shard in self.shards
-            if shard_record(shard.path, shard.record.file, len(shard), ()).sha256 != shard.record.sha256
-        ]
+        return [shard.record.file for shard in self.shards if not _is_whole(shard)]
 
 
 def begin(folder: Path, record: IndexRecord) -> None:
@@ -319,15 +333,43 @@ def begin(folder: Path, record: IndexRecord) -> None:
             write_index_record(record, folder)
 
 
+def _is_whole(shard: Shard) -> bool:
+    """Whether a file holds what was written; one that is gone or cannot be read does not."""
+    try:
+        return shard_record(shard.path, shard.record.file, len(shard), ()).sha256 == shard.record.sha256
+    except OSError:
+        return False
+
+
+def checked_texts(texts: Iterable[Any], what: str) -> list[str]:
+    """Texts that can be written. Raises ValueProblem for a single one, for other values, and for halves of letters."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise ValueProblem(f"{what} are a list of texts, not {brief(texts)}")
+    found = list(texts)
+    for text in found:
+        if not isinstance(text, str):
+            raise ValueProblem(f"{what} are texts, got {brief(text)}")
+        try:
+            text.encode(errors="surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueProblem(f"{what} hold {brief(text)}, which is no text of whole letters") from None
+    return found
+
+
 def checked_column(name: str, column: Sequence[Any] | np.ndarray, rows: int) -> Column:
     """A column as it is written: texts, or an array of numbers. Raises ValueProblem."""
-    if not COLUMN.fullmatch(name) or name == NAME:
-        raise ValueProblem(f"{name!r:.80} cannot be a column; use small letters, digits and _, and not 'name'")
+    if not isinstance(name, str) or not COLUMN.fullmatch(name) or name == NAME:
+        raise ValueProblem(f"{brief(name)} cannot be a column; use small letters, digits and _, and not 'name'")
+    if isinstance(column, str) or not isinstance(column, (Sequence, np.ndarray)):
+        raise ValueProblem(f"the column {name!r} is a list or an array, not {brief(column)}")
     if len(column) != rows:
         raise ValueProblem(f"the column {name!r} has {len(column)} values for {rows} rows")
     if not isinstance(column, np.ndarray) and all(isinstance(each, str) for each in column):
-        return list(column)
-    numbers = np.asarray(column)
+        return checked_texts(column, f"the column {name!r}")
+    try:
+        numbers = np.asarray(column)
+    except ValueError:  # lists of several lengths
+        numbers = np.empty(0, object)
     if numbers.dtype.kind not in "biuf" or numbers.ndim != 1:
         raise ValueProblem(f"the column {name!r} holds neither texts alone nor numbers alone")
     return numbers.astype(np.float64)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from anymodal.data.digest import changes
 from anymodal.data.jobs.loaded import ModelSource
 from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, ValueProblem, brief, nearest
-from anymodal.files import read_json, write_json
+from anymodal.files import MAX_TEXT_BYTES, read_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,8 +182,7 @@ def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None
     """Raise ConfigError for weights of what is not given, or that are no numbers, GenerationError for no input."""
     if not inputs:
         raise GenerationError("a query needs an input, such as caption='a red car'")
-    if not isinstance(draws, int) or not 1 <= draws <= MOST_DRAWS:
-        raise ConfigError(f"draws is a number from 1 to {MOST_DRAWS}, got {brief(draws)}")
+    whole_number(draws, "draws", MOST_DRAWS)
     for name, weight in (weights or {}).items():
         if name not in inputs:
             raise ConfigError(f"a weight is given for {name!r}, which is no input{nearest(name, inputs)}")
@@ -191,6 +192,19 @@ def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None
         raise ConfigError(f"{by!r} is given with other inputs: say how much each counts with weights")
 
 
+def whole_number(value: object, what: str, most: int) -> int:
+    """A whole number from 1 to `most`, of Python or numpy. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= most:
+        raise ConfigError(f"{what} is a whole number from 1 to {most}, got {brief(value)}")
+    return int(value)
+
+
 def write_index_record(record: IndexRecord, folder: Path) -> None:
-    """Write what an index says of itself, whole or not at all. Raises DataError."""
-    write_json({"kind": KIND, "format": FORMAT, **attrs.asdict(record)}, folder / INDEX)
+    """Write what an index says of itself, whole or not at all. Raises DataError, also for more than can be read again."""
+    text = json.dumps({"kind": KIND, "format": FORMAT, **attrs.asdict(record)}, indent=2) + "\n"
+    if len(text) > MAX_TEXT_BYTES:  # json writes ASCII
+        raise DataError(
+            f"{folder} would have {len(record.shards)} files, more than {INDEX} can list; begin another index, and add"
+            " more rows at once"
+        )
+    write_text(text, folder / INDEX)

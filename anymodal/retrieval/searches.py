@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable
+from anymodal.config.validators import between, integer
 from anymodal.errors import DataError, PluginError, one_line
 from anymodal.files import cache_folder, replacing
 from anymodal.progress import task
@@ -77,9 +78,9 @@ class Usearch(Search):
 
     name: str = attrs.field(init=False, default="usearch")
     description: ClassVar[str] = "a graph of neighbors, for many millions"
-    connectivity: int = 16
-    expansion_add: int = 128
-    expansion_search: int = 128
+    connectivity: int = attrs.field(default=16, converter=integer, validator=between(2, 1024))
+    expansion_add: int = attrs.field(default=128, converter=integer, validator=between(1, 65_536))
+    expansion_search: int = attrs.field(default=128, converter=integer, validator=between(1, 65_536))
     FEW: ClassVar[float] = 0.5
 
     def nearest(

@@ -130,15 +130,19 @@ def unit(vectors: np.ndarray, what: str = "vectors") -> np.ndarray:
 
     Raises ValueProblem for one that is not finite or has no direction.
     """
-    given = np.asarray(vectors)
+    try:
+        given = np.asarray(vectors)
+    except ValueError:
+        raise ValueProblem(f"{what} are lists of different lengths") from None
     if given.dtype.kind not in "fiu" or given.ndim != 2:
         raise ValueProblem(f"{what} are numbers of shape (rows, channels), not {given.dtype} of shape {given.shape}")
     whole = np.empty(given.shape, np.float32)
     for start in range(0, len(given), PART):
         numbers = given[start : start + PART].astype(np.float64)
-        lengths = np.linalg.norm(numbers, axis=1, keepdims=True)
-        bad = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
+        largest = np.abs(numbers).max(1, keepdims=True, initial=0)
+        bad = np.flatnonzero(~np.isfinite(largest[:, 0]) | (largest[:, 0] == 0))
         if bad.size:
             raise ValueProblem(f"{what}: number {start + bad[0]} has no direction: it is zero, or not finite")
-        whole[start : start + PART] = numbers / lengths
+        numbers /= largest  # squares of what is very large or small would leave the range of numbers
+        whole[start : start + PART] = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
     return whole
