@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from anymodal.anymodel import AnyModel, load
+from anymodal.config.validators import integer
 from anymodal.data.digest import changes, digest
 from anymodal.data.jobs.inputs import address
 from anymodal.data.report import ProblemCounts
@@ -26,7 +27,7 @@ from anymodal.plugins.guard import blame
 from anymodal.progress import task as progress
 from anymodal.sampling import SamplingOptions
 
-PROGRESS = "progress.json"
+PROGRESS, DIGEST = "progress.json", "sha256"
 FITTED = 32  # truths that the constant is fitted to
 
 
@@ -64,11 +65,14 @@ def evaluate(
     """
     chosen = TASKS(task)
     loaded = model if isinstance(model, AnyModel) else load(model)
+    batch, seed = integer(batch), integer(seed)
     if batch < 2:
         raise ConfigError(f"batch is at least 2, got {batch}: truths are shuffled within it")
+    if limit is not None and integer(limit) < 1:
+        raise ConfigError(f"limit is at least 1, got {limit}")
     check_model(chosen, loaded)
     samples = chosen.open(Path(data), loaded.modalities)
-    count = len(samples) if limit is None else min(limit, len(samples))
+    count = len(samples) if limit is None else min(integer(limit), len(samples))
     run = Run(chosen, loaded, samples, count, batch, seed, sampling)
     if out is None:
         run.finish(None)
@@ -124,6 +128,7 @@ class Run:
             **attrs.asdict(task),
             "names": digest([samples.name(number) for number in range(count)]),
             "weights": fingerprint(model.transformer),
+            "files": digest(samples.state(count)),
             "samples": count,
             "batch": batch,
             "seed": seed,
@@ -152,6 +157,8 @@ class Run:
         if not path.exists():
             return
         known = read_book(path)
+        if known.pop(DIGEST, "") != digest(known):
+            raise DataError(f"{path} is damaged: it is not what was written; remove it")
         if found := changes(known.get("settings"), self.settings):
             raise DataError(f"{path.parent} was begun with other settings: {found}. Choose another folder for --out")
         try:
@@ -179,13 +186,14 @@ class Run:
                     write_json(self._state(), path)
 
     def _state(self) -> dict[str, Any]:
-        return {
+        state = {
             "settings": self.settings,
             "done": self.done,
             "metrics": {kind: metric.state() for kind, metric in self.metrics.items()},
             "problems": [attrs.asdict(each) for each in self.problems],
             "each": self.each,
         }
+        return {**state, DIGEST: digest(state)}
 
     def _usable(self, numbers: Sequence[int], problems: ProblemCounts) -> Iterator[tuple[int, Sample]]:
         """Samples at the model's size; those that cannot be used are counted and named."""

@@ -200,7 +200,7 @@ def whole_number(value: object, what: str, most: int) -> int:
 
 
 def write_index_record(record: IndexRecord, folder: Path) -> None:
-    """Write what an index says of itself, whole or not at all. Raises DataError, also for more than can be read again."""
+    """Write what an index says of itself, whole or not at all. Raises DataError, also for what could not be read."""
     text = json.dumps({"kind": KIND, "format": FORMAT, **attrs.asdict(record)}, indent=2) + "\n"
     if len(text) > MAX_TEXT_BYTES:  # json writes ASCII
         raise DataError(

@@ -12,7 +12,8 @@ import numpy as np
 from anymodal.errors import DataError, ValueProblem
 from anymodal.evaluation.layouts.base import NONE, FileSamples, Sample, class_table, listed, lost_note, photograph
 from anymodal.families.picture_files import read_picture
-from anymodal.files import read_text
+from anymodal.families.pictures import ids_of
+from anymodal.files import naming, read_text
 
 INFO = "objectInfo150.txt"
 
@@ -31,8 +32,8 @@ class Ade20k(FileSamples):
                 f"none of the classes of {root / INFO} is one of the model's, such as {', '.join(known[:3])}"
             )
         self.notes = lost_note(lost, len(names))
-        self.stated = len(names)
-        self.table = np.full(256, NONE, np.uint8)
+        self.stated = {0, *names}
+        self.table = np.full(NONE + 1, NONE, np.uint8)
         for number, own in found.items():
             self.table[number] = own
 
@@ -40,14 +41,12 @@ class Ade20k(FileSamples):
         name = self.files[number]
         picture = photograph(self.root / name)
         path = self.root / "annotations/validation" / f"{Path(name).stem}.png"
-        labels = read_picture(path)
-        ids = np.asarray(labels)
-        if labels.mode not in ("L", "P") or ids.shape != picture.shape[:2]:
-            raise ValueProblem(
-                f"{path} is a picture {ids.shape} of mode {labels.mode}, not of 8 bits and {picture.shape[:2]}"
-            )
-        if ids.max(initial=0) > self.stated:
-            raise ValueProblem(f"{path} has the class {ids.max()}, and {INFO} has {self.stated}")
+        with naming(path):
+            ids = ids_of(read_picture(path))
+        if ids.shape != picture.shape[:2]:
+            raise ValueProblem(f"{path} has {ids.shape} pixels, and its picture {picture.shape[:2]}")
+        if strange := set(np.unique(ids).tolist()) - self.stated:
+            raise ValueProblem(f"{path} has the class {max(strange)}, which {INFO} has not")
         return Sample({"rgb": picture}, self.table[ids])
 
 
@@ -56,6 +55,9 @@ def class_names(path: Path) -> dict[int, list[str]]:
     try:
         lines = read_text(path).splitlines()
         rows = [line.split("\t") for line in lines[1:] if line.strip()]
-        return {int(row[0]): [name.strip() for name in row[-1].split(",")] for row in rows}
+        names = {int(row[0]): [name.strip() for name in row[-1].split(",")] for row in rows}
+        if len(names) < len(rows) or not all(0 < number < NONE for number in names):
+            raise ValueError(f"classes have numbers of their own, from 1 to {NONE - 1}")
     except (ValueProblem, ValueError, IndexError) as error:
         raise DataError(f"{path} is no table of classes: {error!s:.200}") from None
+    return names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anymodal.data.files.values import open_values
+from anymodal.data.jobs.inputs import inputs_of
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.evaluation.layouts.base import Sample, Samples
 from anymodal.tokens import ModalitySet
@@ -30,6 +31,10 @@ class AlignedSamples(Samples):
 
     def name(self, number: int) -> str:
         return str(self.values.names[number])
+
+    def state(self, count: int) -> object:
+        files = self.values.files
+        return {part: each.stamps for part, each in inputs_of(files, files.folders, range(count)).items()}
 
     def read(self, number: int) -> Sample:
         values = self.values.read(number)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 
-from anymodal.errors import DataError, ValueProblem, cause
+from anymodal.errors import DataError, ValueProblem, cause, one_line
 from anymodal.families.picture_files import read_picture
-from anymodal.files import MAX_BYTES, parse_json, plain_file, read_array
+from anymodal.families.pictures import colors_of
+from anymodal.files import MAX_BYTES, naming, parse_json, plain_file, read_array
 
 NONE = 255
 
@@ -42,6 +44,10 @@ class Samples(ABC):
     def read(self, number: int) -> Sample:
         """A sample. Raises ValueProblem where a file of it is missing or cannot be used."""
 
+    def state(self, count: int) -> object:
+        """What tells by the files of the first samples, as JSON can hold it, that they are others now."""
+        return None
+
 
 class FileSamples(Samples):
     """Samples that are files below a root, one picture each."""
@@ -59,6 +65,21 @@ class FileSamples(Samples):
     def name(self, number: int) -> str:
         return self.files[number]
 
+    def state(self, count: int) -> object:
+        return stamps(self.root / name for name in self.files[:count])
+
+
+def stamps(paths: Iterable[Path]) -> str:
+    """A digest of the sizes and times of files."""
+    whole = hashlib.sha256()
+    for path in paths:
+        try:
+            found = path.stat()
+            whole.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
+        except (OSError, ValueError):
+            whole.update(b"-\n")
+    return whole.hexdigest()[:32]
+
 
 def listed(root: Path, pattern: str) -> list[str]:
     """The files below a root that a pattern finds, as relative names. Raises DataError for no such folder."""
@@ -72,8 +93,8 @@ def listed(root: Path, pattern: str) -> list[str]:
 
 def photograph(path: Path) -> np.ndarray:
     """A picture as uint8 (H, W, 3). Raises ValueProblem."""
-    plain_file(path, MAX_BYTES)
-    return np.asarray(read_picture(path).convert("RGB"))
+    with naming(path):
+        return colors_of(read_picture(path), photographic=True)
 
 
 def array(path: Path, shape: tuple[int, ...] | None = None, kinds: str = "fiub") -> np.ndarray:
@@ -82,8 +103,15 @@ def array(path: Path, shape: tuple[int, ...] | None = None, kinds: str = "fiub")
     while found.ndim > 2 and found.shape[-1] == 1:
         found = found[..., 0]
     if found.dtype.kind not in kinds or (shape is not None and found.shape != shape):
-        raise ValueProblem(f"{path} holds {found.dtype} of shape {found.shape}, not of shape {shape}")
+        wanted = "floats" if kinds == "f" else "numbers"
+        raise ValueProblem(f"{path} holds {found.dtype} of shape {found.shape}, not of shape {shape} with {wanted}")
     return found
+
+
+def single(found: np.ndarray) -> np.ndarray:
+    """Numbers in single precision; those beyond it are infinite."""
+    with np.errstate(over="ignore"):
+        return found.astype(np.float32)
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
@@ -127,5 +155,7 @@ def lost_note(lost: Sequence[str], total: int) -> list[str]:
     """What is said of classes that the model does not have."""
     if not lost:
         return []
-    shown = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
+    shown = ", ".join(one_line(name, 40) for name in lost[:10]) + (
+        f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+    )
     return [f"{len(lost)} of {total} classes are none of the model's, and their pixels are left out: {shown}"]

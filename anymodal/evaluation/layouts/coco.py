@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anymodal.errors import DataError, ValueProblem
+from anymodal.errors import DataError, ValueProblem, brief
 from anymodal.evaluation.layouts.base import (
     NONE,
     Sample,
@@ -22,8 +22,12 @@ from anymodal.evaluation.layouts.base import (
     photograph,
     read_annotations,
     rows,
+    stamps,
 )
 from anymodal.families.picture_files import read_picture
+from anymodal.families.pictures import LOSSY, source_of
+
+PANOPTIC, CAPTIONS = "annotations/panoptic_val2017.json", "annotations/captions_val2017.json"
 
 
 class CocoPanoptic(Samples):
@@ -31,10 +35,10 @@ class CocoPanoptic(Samples):
 
     def __init__(self, root: Path, known: tuple[str, ...]) -> None:
         self.root = root
-        path = root / "annotations/panoptic_val2017.json"
+        path = root / PANOPTIC
         raw = read_annotations(path)
         categories = rows(raw, "categories", {"id": int, "name": str}, path)
-        names = {row["id"]: [row["name"]] for row in categories}
+        names = {number: [name] for number, name in by_id(categories, "name", path).items()}
         self.table, lost = class_table(names, known)
         if not self.table:
             raise DataError(f"none of the categories of {path} is one of the model's, such as {', '.join(known[:3])}")
@@ -43,6 +47,8 @@ class CocoPanoptic(Samples):
         self.images = file_names(raw, path)
         found = rows(raw, "annotations", {"image_id": int, "file_name": str, "segments_info": list}, path)
         self.annotations = sorted(found, key=lambda row: row["file_name"])
+        if not found:
+            raise DataError(f"{path} has no annotations")
         folders = [root / "annotations/panoptic_val2017", root / "panoptic_val2017"]
         self.folder = next((folder for folder in folders if folder.is_dir()), folders[0])
 
@@ -51,6 +57,12 @@ class CocoPanoptic(Samples):
 
     def name(self, number: int) -> str:
         return str(self.annotations[number]["file_name"])
+
+    def state(self, count: int) -> object:
+        rows = self.annotations[:count]
+        labels = [self.folder / row["file_name"] for row in rows]
+        pictures = [self.root / "val2017" / self.images.get(row["image_id"], "") for row in rows]
+        return stamps([self.root / PANOPTIC, *labels, *pictures])
 
     def read(self, number: int) -> Sample:
         row = self.annotations[number]
@@ -61,25 +73,31 @@ class CocoPanoptic(Samples):
             raise ValueProblem(
                 f"{path} is a picture {labels.size} of mode {labels.mode}, not RGB of {picture.shape[1::-1]}"
             )
+        if source_of(labels).scale != 1 or source_of(labels).format in LOSSY:
+            raise ValueProblem(f"{path} has lost bits of its ids: it is no file of 8 bits without loss, such as PNG")
         colors = np.asarray(labels).astype(np.int64)
         ids = colors[..., 0] + 256 * colors[..., 1] + 65536 * colors[..., 2]
         return Sample({"rgb": picture}, self._classes(ids, row["segments_info"], path))
 
     def _classes(self, ids: np.ndarray, segments: list[Any], path: Path) -> np.ndarray:
-        truth = np.full(ids.shape, NONE, np.uint8)
-        left = set(np.unique(ids).tolist()) - {0}
+        different, places = np.unique(ids, return_inverse=True)
+        left = {number: k for k, number in enumerate(different.tolist()) if number}
+        classes, seen = np.full(len(different), NONE, np.uint8), set[int]()
+        known = self.table.keys() | self.lost
         for segment in segments:
             number, category = (
                 segment.get(key) if isinstance(segment, dict) else None for key in ("id", "category_id")
             )
-            if not isinstance(number, int) or category not in self.table.keys() | self.lost:
-                raise ValueProblem(f"{path} has the segment {segment!r:.80} of no category")
-            left.discard(number)
-            if category in self.table:
-                truth[ids == number] = self.table[category]
+            if not all(type(each) is int for each in (number, category)) or category not in known:
+                raise ValueProblem(f"{path} has the segment {brief(segment)} of no category")
+            if number in seen:
+                raise ValueProblem(f"{path} has the segment {brief(number)} twice")
+            seen.add(number)
+            if number in left:
+                classes[left.pop(number)] = self.table.get(category, NONE)
         if left:
             raise ValueProblem(f"{path} has the id {min(left)}, of which segments_info says nothing")
-        return truth
+        return classes[places.reshape(ids.shape)]
 
 
 class CocoCaptions(Samples):
@@ -87,7 +105,7 @@ class CocoCaptions(Samples):
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        path = root / "annotations/captions_val2017.json"
+        path = root / CAPTIONS
         raw = read_annotations(path)
         self.images = file_names(raw, path)
         self.captions: dict[int, list[str]] = {}
@@ -103,15 +121,36 @@ class CocoCaptions(Samples):
     def name(self, number: int) -> str:
         return f"{self.numbers[number]:012d}"
 
+    def state(self, count: int) -> object:
+        names = [self.images.get(number, "") for number in self.numbers[:count]]
+        return stamps([self.root / CAPTIONS, *(self.root / "val2017" / name for name in names)])
+
     def read(self, number: int) -> Sample:
         image = self.numbers[number]
         picture = photograph(self.root / "val2017" / picture_name(self.images, image))
-        return Sample({"rgb": picture}, self.captions[image])
+        captions = self.captions[image]
+        if not all(_is_whole(caption) for caption in captions):
+            raise ValueProblem(f"a caption of the image {image} holds halves of letters")
+        return Sample({"rgb": picture}, captions)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text can be written; JSON can hold one half of a letter beyond 16 bits."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def file_names(raw: dict[str, Any], path: Path) -> dict[int, str]:
     """The names of picture files by the id of their image. Raises DataError."""
-    return {row["id"]: row["file_name"] for row in rows(raw, "images", {"id": int, "file_name": str}, path)}
+    return by_id(rows(raw, "images", {"id": int, "file_name": str}, path), "file_name", path)
+
+
+def by_id(found: list[dict[str, Any]], key: str, path: Path) -> dict[int, str]:
+    """What rows have under a key, by their ids. Raises DataError for an id that stands for two things."""
+    known: dict[int, str] = {}
+    for row in found:
+        if known.setdefault(row["id"], row[key]) != row[key]:
+            raise DataError(f"{path} has the id {brief(row['id'])} with two values of {key!r}")
+    return known
 
 
 def picture_name(images: dict[int, str], number: int) -> str:

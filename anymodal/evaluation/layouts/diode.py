@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anymodal.errors import ConfigError, ValueProblem
-from anymodal.evaluation.layouts.base import FileSamples, Sample, array, listed, photograph
+from anymodal.errors import ConfigError, ValueProblem, brief
+from anymodal.evaluation.layouts.base import FileSamples, Sample, array, listed, photograph, single
 
 PARTS = ("indoors", "outdoor")
 
@@ -27,12 +27,12 @@ class DiodeDepth(FileSamples):
     def read(self, number: int) -> Sample:
         path = self.root / self.files[number]
         picture = photograph(path)
-        depth = array(path.with_name(f"{path.stem}_depth.npy"), picture.shape[:2], "f")
+        depth = single(array(path.with_name(f"{path.stem}_depth.npy"), picture.shape[:2], "f"))
         mask = array(path.with_name(f"{path.stem}_depth_mask.npy"), picture.shape[:2])
         valid = (mask > 0) & np.isfinite(depth) & (depth > 0)
         if not valid.any():
             raise ValueProblem(f"{path.stem}_depth.npy has no valid depth")
-        return Sample({"rgb": picture}, np.where(valid, depth, 0).astype(np.float32))
+        return Sample({"rgb": picture}, np.where(valid, depth, np.float32(0)))
 
 
 class DiodeNormal(FileSamples):
@@ -42,17 +42,17 @@ class DiodeNormal(FileSamples):
 
     def __init__(self, root: Path, axes: tuple[int, ...] = (1, 1, 1)) -> None:
         super().__init__(root, pictures(root))
-        if len(axes) != 3 or any(sign not in (-1, 1) for sign in axes):
-            raise ConfigError(f"axes are three signs, 1 or -1, got {list(axes)}")
+        if not isinstance(axes, (tuple, list)) or len(axes) != 3 or any(sign not in (-1, 1) for sign in axes):
+            raise ConfigError(f"axes are three signs, 1 or -1, got {brief(axes)}")
         self.axes = axes
         self.notes = [f"normals are read with the signs {list(axes)} of x, y and z"]
 
     def read(self, number: int) -> Sample:
         path = self.root / self.files[number]
         picture = photograph(path)
-        normal = array(path.with_name(f"{path.stem}_normal.npy"), (*picture.shape[:2], 3), "f")
+        normal = single(array(path.with_name(f"{path.stem}_normal.npy"), (*picture.shape[:2], 3), "f"))
         known = np.isfinite(normal).all(-1, keepdims=True)
-        return Sample({"rgb": picture}, np.where(known, normal * np.array(self.axes), 0).astype(np.float32))
+        return Sample({"rgb": picture}, np.where(known, normal * np.array(self.axes, np.float32), np.float32(0)))
 
 
 def pictures(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from anymodal.errors import DataError, PluginError, ValueProblem, one_line
-from anymodal.evaluation.layouts.base import Sample, Samples
+from anymodal.evaluation.layouts.base import Sample, Samples, single, stamps
 
 FILE, SPLITS = "nyu_depth_v2_labeled.mat", "splits.mat"
 CROP = (slice(45, 471), slice(41, 601))
@@ -25,6 +25,7 @@ class NyuDepth(Samples):
     """Depth in meters, 0 outside the crop that counts."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         for package in ("h5py", "scipy"):
             if find_spec(package) is None:
                 raise PluginError(f"NYUv2 is read by {package}; pip install 'anymodal[eval]'")
@@ -37,10 +38,13 @@ class NyuDepth(Samples):
             self.file = h5py.File(root / FILE, "r")
             self.images, self.depths = self.file["images"], self.file["depths"]
             count, shapes = len(self.images), (self.images.shape[1:], self.depths.shape[1:])
-        except (OSError, KeyError, AttributeError) as error:
+        except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{root / FILE} cannot be read: {one_line(error, 200)}") from None
         if shapes != ((3, *SIZE[::-1]), SIZE[::-1]) or len(self.depths) != count:
             raise DataError(f"{root / FILE} holds images {self.images.shape} and depths {self.depths.shape}")
+        kinds = (self.images.dtype, self.depths.dtype.kind)
+        if kinds != (np.uint8, "f"):
+            raise DataError(f"{root / FILE} holds images of {kinds[0]} and depths of {self.depths.dtype}")
         self.rows = rows_of_split(root / SPLITS, count)
 
     def __len__(self) -> int:
@@ -49,6 +53,9 @@ class NyuDepth(Samples):
     def name(self, number: int) -> str:
         return f"{self.rows[number] + 1:04d}"
 
+    def state(self, count: int) -> object:
+        return stamps([self.root / FILE, self.root / SPLITS])
+
     def read(self, number: int) -> Sample:
         row = self.rows[number]
         try:
@@ -56,6 +63,7 @@ class NyuDepth(Samples):
         except (OSError, RuntimeError) as error:
             raise ValueProblem(f"{FILE} cannot be read at {row + 1}: {one_line(error, 200)}") from None
         truth = np.zeros(SIZE, np.float32)
+        depth = single(depth)
         truth[CROP] = np.where(np.isfinite(depth) & (depth > 0), depth, 0)[CROP]
         return Sample({"rgb": np.ascontiguousarray(picture, np.uint8)}, truth)
 
