@@ -169,8 +169,10 @@ class Transformer(nn.Module):
         if layers is not None and not layers:
             raise ConfigError("layers names no block; leave it out for the last one")
         for layer in layers or ():
-            if not -depth <= layer < depth:
-                raise ConfigError(f"the encoder has {depth} blocks, from 0 to {depth - 1}; there is no block {layer}")
+            if type(layer) is not int or not -depth <= layer < depth:
+                raise ConfigError(
+                    f"the encoder has {depth} blocks, from 0 to {depth - 1}; there is no block {layer!r:.40}"
+                )
         states, _, _ = self._encoded(inputs, [layer % depth for layer in layers or ()])
         if layers is None:
             return self.encoder_norm(states[-1])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.anymodel import AnyModel, load
-from anymodal.errors import ConfigError, ValueProblem, nearest
+from anymodal.errors import ConfigError, ValueProblem, brief, nearest
 from anymodal.modality import Modality
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
@@ -62,9 +62,7 @@ class Backbone(nn.Module):
         self.num_features = self.embed_dim = transformer.config.dim
         self.num_prefix_tokens = 0 if transformer.registers is None else len(transformer.registers)
         self.blocks, self.norm, self.registers = transformer.encoder, transformer.encoder_norm, transformer.registers
-        names = [modalities] if isinstance(modalities, str) else list(modalities or _photographic(model))
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(f"a backbone reads modalities, each once, got {names!r:.80}")
+        names = _photographic(model) if modalities is None else _listed(modalities)
         self.entries = nn.ModuleDict({name: Entry(transformer, *_grid(model, name), size) for name in names})
         self.features_only, self.out_indices = features_only, self._numbers(out_indices)
         self.feature_info = FeatureInfo(
@@ -97,10 +95,12 @@ class Backbone(nn.Module):
         depth = len(self.blocks)
         if indices is None:
             return list(range(depth))
-        chosen = list(range(depth - indices, depth)) if isinstance(indices, int) else list(indices)
-        for index in chosen or [depth]:
-            if not -depth <= index < depth:
-                raise ConfigError(f"the encoder has {depth} blocks, from 0 to {depth - 1}; got {indices!r:.80}")
+        if type(indices) is int:
+            chosen: Sequence[Any] = range(depth - indices, depth) if 0 < indices <= depth else ()
+        else:
+            chosen = indices if isinstance(indices, (tuple, list)) else ()
+        if not chosen or not all(type(index) is int and -depth <= index < depth for index in chosen):
+            raise ConfigError(f"the encoder has {depth} blocks, from 0 to {depth - 1}; got {brief(indices)}")
         return sorted({index % depth for index in chosen})
 
     def preprocess(self, inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -112,7 +112,9 @@ class Backbone(nn.Module):
             ConfigError: a modality is not read.
             AnymodalError: a value cannot be read.
         """
-        samples = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+        samples = [inputs] if isinstance(inputs, Mapping) else inputs
+        if not isinstance(samples, Sequence) or not all(isinstance(sample, Mapping) for sample in samples):
+            raise ConfigError(f"preprocess takes one sample or several, values by modality, not {brief(inputs)}")
         if not samples or any(set(sample) != set(samples[0]) for sample in samples):
             raise ConfigError("preprocess takes one sample or several that have the same modalities")
         readers = {name: self._entry(name).modality for name in samples[0]}
@@ -185,7 +187,9 @@ class Backbone(nn.Module):
         self, x: Tensor | Mapping[str, Tensor], numbers: Sequence[int], depth: int | None = None
     ) -> list[Tensor]:
         """States (B, R + N, D) after the blocks of these `numbers`, and after the last one that is run."""
-        given = {self.modalities[0]: x} if isinstance(x, Tensor) else dict(x)
+        given = {self.modalities[0]: x} if isinstance(x, Tensor) else x
+        if not isinstance(given, Mapping) or not all(isinstance(each, Tensor) for each in given.values()):
+            raise ValueProblem(f"a backbone takes a tensor, or tensors by modality, not {brief(x)}")
         for name in given:
             self._entry(name)
         if not given:
@@ -204,6 +208,16 @@ class Backbone(nn.Module):
         """The map (B, D, h, w) of the first modality, whose tokens come first among (B, N, D)."""
         rows, columns = self._first.grid
         return tokens[:, : rows * columns].mT.unflatten(2, (rows, columns))
+
+
+def _listed(modalities: str | Sequence[str]) -> list[str]:
+    """Names, each once. Raises ConfigError for others."""
+    names = [modalities] if isinstance(modalities, str) else modalities
+    if not isinstance(names, (tuple, list)) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"a backbone reads modalities, by name, got {brief(modalities)}")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"a backbone reads modalities, each once, got {brief(modalities)}")
+    return list(names)
 
 
 def _photographic(model: AnyModel) -> list[str]:

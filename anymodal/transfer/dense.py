@@ -18,12 +18,14 @@ class Cells:
     """What each cell holds.
 
     rows: (n, h, w, K): a class (K = 1), or all numbers (C * p * q) of the cell.
+    known: (n, h, w) bool, whether the cell says anything.
     classes: how many classes there are; 0 for numbers.
     channels: C.
     size: (p, q), the pixels of a cell.
     """
 
     rows: np.ndarray
+    known: np.ndarray
     classes: int
     channels: int
     size: tuple[int, int]
@@ -39,8 +41,15 @@ class Cells:
         return list(pixels.reshape(count, self.channels, h * p, w * q).astype(np.float32))
 
 
-def cells_of(tensors: Sequence[np.ndarray], grid: tuple[int, int], name: str) -> Cells:
+def cells_of(
+    tensors: Sequence[np.ndarray],
+    grid: tuple[int, int],
+    name: str,
+    measured: Sequence[np.ndarray | None] | None = None,
+) -> Cells:
     """Tensors of one shape, (H, W) of class ids or (C, H, W) of numbers, cut into a grid of (h, w) cells.
+
+    `measured`: where each of them says anything, bool (H, W), None for everywhere; other pixels count for no class.
 
     Raises ConfigError where they are no such tensors, or pixels do not split into these cells.
     """
@@ -52,12 +61,17 @@ def cells_of(tensors: Sequence[np.ndarray], grid: tuple[int, int], name: str) ->
     if height % h or width % w:
         raise ConfigError(f"{name!r} of {height} x {width} pixels does not split into {h} x {w} cells")
     p, q = height // h, width // w
+    pixels = np.ones((len(whole), height, width), bool)
+    for number, each in enumerate(measured or ()):
+        if each is not None and each.shape == (height, width):
+            pixels[number] = each
+    said = pixels.reshape(len(whole), h, p, w, q).transpose(0, 1, 3, 2, 4).reshape(len(whole), h, w, -1)
     channels = 1 if labels else whole.shape[1]
     blocks = whole.reshape(len(whole), channels, h, p, w, q).transpose(0, 2, 4, 1, 3, 5).reshape(len(whole), h, w, -1)
     if not labels:
-        return Cells(blocks.astype(np.float32), 0, channels, (p, q))
+        return Cells(blocks.astype(np.float32), said.any(-1), 0, channels, (p, q))
     classes = int(whole.max()) + 1
     counts = np.zeros((*blocks.shape[:3], classes), np.int32)
     for k in range(blocks.shape[-1]):
-        np.add.at(counts, (*np.indices(blocks.shape[:3]), blocks[..., k].astype(np.int64)), 1)
-    return Cells(counts.argmax(-1)[..., None], classes, channels, (p, q))
+        np.add.at(counts, (*np.indices(blocks.shape[:3]), blocks[..., k].astype(np.int64)), said[..., k])
+    return Cells(counts.argmax(-1)[..., None], said.any(-1), classes, channels, (p, q))

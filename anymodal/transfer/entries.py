@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anymodal.errors import ConfigError, ValueProblem
+from anymodal.errors import ConfigError, ValueProblem, brief
 from anymodal.modality import Modality
 from anymodal.model import Transformer
 from anymodal.spaces import Stream
+
+MOST_PIXELS = 8192  # a side
 
 
 class Entry(nn.Module):
@@ -52,7 +54,13 @@ class Entry(nn.Module):
 
     def _resize(self, size: int | tuple[int, int]) -> tuple[int, int]:
         """Read values of another size; returns the rows and columns of cells."""
-        height, width = (size, size) if isinstance(size, int) else size
+        sides = (size, size) if isinstance(size, int) else size
+        whole = isinstance(sides, (tuple, list)) and all(type(each) is int for each in sides)
+        if not whole or len(sides) != 2 or max(sides) > MOST_PIXELS:
+            raise ConfigError(
+                f"size is pixels a side or (height, width), each at most {MOST_PIXELS}, got {brief(size)}"
+            )
+        height, width = sides
         rows, columns = height // self.reduction, width // self.reduction
         if rows < 1 or columns < 1 or height % self.reduction or width % self.reduction:
             raise ConfigError(f"{height} x {width} pixels do not split into patches of {self.reduction}")

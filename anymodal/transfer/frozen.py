@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from anymodal.errors import DataError, system_errors
-from anymodal.files import read_array, write_array
+from anymodal.errors import DataError, ValueProblem, system_errors
+from anymodal.files import read_array_and_note, write_array
 from anymodal.outputs.run import fingerprint
 from anymodal.progress import task
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
 
 BATCH = 32
+NOTE = "sha256"  # of the numbers, behind them in the file
 
 
 def frozen_features(
@@ -49,20 +50,38 @@ def frozen_features(
 
     Raises:
         AnymodalError: a value cannot be read as tokens.
-        DataError: the cache cannot be read or written.
+        ValueProblem: the model gives features that are not finite.
+        DataError: the cache cannot be read or written, or a file of it is not what was written.
     """
     path = None
     if cache is not None:
         path = cache / f"{_key(model, samples, f'{map_of} {pool} {layer}')}.npy"
-        if path.is_file():
-            with system_errors(DataError, f"cannot read {path}"):
-                return read_array(path)
+        with system_errors(DataError, f"cannot read {path}"):
+            if path.is_file():
+                return _kept(path)
     found = _computed(model, samples, map_of, pool, layer)
+    if not np.isfinite(found).all():
+        raise ValueProblem("the features are not finite: the model computes numbers beyond its precision")
     if path is not None:
         with system_errors(DataError, f"cannot write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_array(found, path)
+            write_array(found, path, f"{NOTE} {_hash(found)}".encode())
     return found
+
+
+def _kept(path: Path) -> np.ndarray:
+    """The features in a file. Raises DataError where they are not what was written."""
+    try:
+        found, note = read_array_and_note(path, NOTE, 64 + len(NOTE))
+    except ValueProblem as error:
+        raise DataError(f"{error}; remove it, and it is made again") from None
+    if note != _hash(found).encode():
+        raise DataError(f"{path} is damaged: it is not what was written; remove it, and it is made again")
+    return found
+
+
+def _hash(found: np.ndarray) -> str:
+    return hashlib.sha256(f"{found.dtype} {found.shape} ".encode() + np.ascontiguousarray(found).tobytes()).hexdigest()
 
 
 @torch.inference_mode()

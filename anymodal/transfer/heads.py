@@ -28,8 +28,8 @@ Predict = Callable[["np.ndarray"], "np.ndarray"]
 
 def _positive(value: Any) -> tuple[float, ...]:
     numbers = tuple(real(each) for each in (value if isinstance(value, (list, tuple)) else [value]))
-    if not numbers or min(numbers) <= 0:
-        raise ConfigError(f"expected numbers above 0, got {value!r:.80}")
+    if not numbers or not all(1e-30 < number < 1e30 for number in numbers):
+        raise ConfigError(f"expected numbers above 0 that are finite, got {value!r:.80}")
     return numbers
 
 
@@ -66,18 +66,25 @@ def require_sklearn() -> None:
         raise ConfigError("probes need scikit-learn: pip install 'anymodal[probe]'")
 
 
-def _searched(model: Any, name: str, values: tuple[Any, ...], x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Any:
+def _parts(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows of each fold that are learned from, and those that are tried; none where there is one group."""
+    from sklearn.model_selection import GroupKFold
+
+    folds = min(FOLDS, len(np.unique(groups)))
+    return list(GroupKFold(folds).split(groups, groups=groups)) if folds > 1 else []
+
+
+def _searched(model: Any, name: str, values: tuple[Any, ...], x: np.ndarray, y: np.ndarray, parts: Any) -> Any:
     """A pipeline of standardized features and a model, fitted with the best of some values of a parameter."""
-    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     pipeline = make_pipeline(StandardScaler(), model)
     step = f"{type(model).__name__.lower()}__{name}"
-    folds = min(FOLDS, len(np.unique(groups)))
-    if len(values) == 1 or folds < 2:
+    if len(values) == 1 or len(parts) < 2:
         return pipeline.set_params(**{step: values[0]}).fit(x, y)
-    return GridSearchCV(pipeline, {step: list(values)}, cv=GroupKFold(folds)).fit(x, y, groups=groups)
+    return GridSearchCV(pipeline, {step: list(values)}, cv=parts).fit(x, y)
 
 
 @HEADS.add
@@ -96,13 +103,16 @@ class Linear(Head):
 
         model = LogisticRegression(max_iter=300, tol=1e-3)
         inverse = tuple(1 / strength for strength in self.strengths)
-        return _searched(model, "C", inverse, features, labels, groups).predict
+        parts = [
+            part for part in _parts(groups) if len(np.unique(labels[part[0]])) > 1
+        ]  # one class is nothing to learn
+        return _searched(model, "C", inverse, features, labels, parts).predict
 
     def numbers(self, features: np.ndarray, targets: np.ndarray, groups: np.ndarray, seed: int) -> Predict:
         from sklearn.linear_model import Ridge
 
         double = features.astype(np.float64)  # in single precision weak strengths are ill-conditioned
-        return _searched(Ridge(), "alpha", self.strengths, double, targets, groups).predict
+        return _searched(Ridge(), "alpha", self.strengths, double, targets, _parts(groups)).predict
 
 
 @HEADS.add
@@ -124,9 +134,10 @@ class Neighbors(Head):
         return self._fit(KNeighborsRegressor(metric="cosine", weights="distance"), features, targets, groups)
 
     def _fit(self, model: Any, x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Predict:
-        learning = len(x) * (FOLDS - 1) // FOLDS - 1  # rows that are left in a fold
-        counts = tuple(count for count in self.counts if count <= max(learning, 1)) or (1,)
-        return _searched(model, "n_neighbors", counts, x, y, groups).predict
+        parts = _parts(groups)
+        learning = min([len(x), *(len(part[0]) for part in parts)])
+        counts = tuple(count for count in self.counts if count <= learning) or (1,)
+        return _searched(model, "n_neighbors", counts, x, y, parts).predict
 
 
 @HEADS.add

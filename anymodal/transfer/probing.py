@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from anymodal.config.validators import integer
+from anymodal.config.validators import integer, real
 from anymodal.errors import ConfigError, ValueProblem, brief
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Half the width of the 95 % interval of a mean, in standard errors, by degrees of freedom (Student's t).
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 Scores = dict[str, float]
+MOST_SEEDS = 1000
 
 
 @attrs.frozen
@@ -105,7 +106,7 @@ def probe(
     names = _inputs(samples, labels, to)
     values = [model.accept(sample) for sample in samples]
     given = [{name: value[name] for name in names} for value in values]
-    parts = list(splits) if splits is not None else _random_splits(len(samples), held_out, integer(seeds))
+    parts = _random_splits(len(samples), held_out, seeds) if splits is None else _checked(splits, len(samples))
     where = Path(cache) if cache is not None else None
     if to is not None:
         if chosen.reads != "vectors":
@@ -113,14 +114,17 @@ def probe(
         modality, grid = model.modalities[to], _grid(model, names)
         features = frozen_features(model, given, map_of=grid, layer=layer, cache=where)
         with blame(modality, "preprocess"):
-            cells = cells_of([modality.preprocess(value[to]) for value in values], features.shape[1:3], to)
+            tensors = [modality.preprocess(value[to]) for value in values]
+            measured = [modality.measured(value[to]) for value in values]
+        cells = cells_of(tensors, features.shape[1:3], to, measured)
         tried = _Grids(modality, features, cells, [value[to] for value in values])
         results = [tried.scores(chosen, split, seed) for seed, split in enumerate(parts)]
     else:
         assert labels is not None
+        classes = _class_names(labels)
         pool = "mean" if chosen.reads == "vectors" else None
         features = frozen_features(model, given, pool=pool, layer=layer, cache=where)
-        results = [_class_scores(chosen, features, labels, split, seed) for seed, split in enumerate(parts)]
+        results = [_class_scores(chosen, features, classes, split, seed) for seed, split in enumerate(parts)]
     scores, constant = zip(*results, strict=True)
     return Probed(str(chosen.name), scores, constant, len(parts[0].learned), len(parts[0].held_out))
 
@@ -133,8 +137,10 @@ def _inputs(samples: Sequence[Mapping[str, Any]], labels: Sequence[Any] | None, 
         raise ConfigError(f"a probe needs four samples at least, got {len(samples)}")
     if labels is not None and len(labels) != len(samples):
         raise ConfigError(f"there are {len(labels)} labels for {len(samples)} samples")
-    names = list(samples[0])
+    names = list(samples[0]) if isinstance(samples[0], Mapping) else []
     for number, sample in enumerate(samples):
+        if not isinstance(sample, Mapping):
+            raise ConfigError(f"samples are values by modality, got {brief(sample)}")
         if set(sample) != set(names):
             raise ConfigError(f"sample {number} has {', '.join(sample) or 'nothing'}, the first one {', '.join(names)}")
     if to is not None and to not in names:
@@ -145,9 +151,46 @@ def _inputs(samples: Sequence[Mapping[str, Any]], labels: Sequence[Any] | None, 
     return left
 
 
+def _class_names(labels: Sequence[Any]) -> np.ndarray:
+    """The class of each sample (n,). Raises ConfigError for what are no names or numbers of classes."""
+    if isinstance(labels, str):
+        raise ConfigError(f"labels are a list with the class of each sample, not {brief(labels)}")
+    for kind in (str, (int, np.integer)):
+        if all(isinstance(label, kind) for label in labels):
+            return np.asarray(list(labels))
+    strange = next((label for label in labels if not isinstance(label, (str, int, np.integer))), None)
+    found = "both" if strange is None else brief(strange)
+    raise ConfigError(f"labels are all texts or all whole numbers, got {found}")
+
+
+def _checked(splits: Sequence[Split], count: int) -> list[Split]:
+    """Splits as numbers of samples. Raises ConfigError for those that are none, that share samples, or lack a part."""
+    parts = []
+    for split in splits if isinstance(splits, Sequence) else [splits]:
+        if not isinstance(split, Split):
+            raise ConfigError(f"splits are a list of anymodal.transfer.Split, got {brief(split)}")
+        both = []
+        for name, rows in (("learned", split.learned), ("held_out", split.held_out)):
+            numbers = np.asarray(rows)
+            if numbers.dtype == bool and numbers.shape == (count,):
+                numbers = np.flatnonzero(numbers)
+            if not numbers.size:
+                raise ConfigError(f"a split has no sample that is {name.replace('_', ' ')}")
+            if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() < count:
+                raise ConfigError(f"{name} of a split are numbers of samples from 0 to {count - 1}, got {brief(rows)}")
+            both.append(numbers.astype(np.int64))
+        if (shared := np.intersect1d(*both)).size:
+            raise ConfigError(f"a split learns from sample {shared[0]} and is tried on it")
+        parts.append(Split(*both))
+    if not parts:
+        raise ConfigError("splits is empty: leave it out for random ones")
+    return parts
+
+
 def _random_splits(count: int, held_out: float, seeds: int) -> list[Split]:
-    if not 0 < held_out < 1 or seeds < 1:
-        raise ConfigError(f"held_out is between 0 and 1 and seeds is 1 or more, got {brief(held_out)} and {seeds}")
+    held_out, seeds = real(held_out), integer(seeds)
+    if not 0 < held_out < 1 or not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"held_out is between 0 and 1 and seeds from 1 to {MOST_SEEDS}, got {held_out} and {seeds}")
     tried = min(max(round(count * held_out), 1), count - 2)
     orders = [np.random.default_rng(seed).permutation(count) for seed in range(seeds)]
     return [Split(np.sort(order[tried:]), np.sort(order[:tried])) for order in orders]
@@ -163,9 +206,9 @@ def _grid(model: AnyModel, names: Sequence[str]) -> str:
 
 
 def _class_scores(
-    head: Head, features: np.ndarray, labels: Sequence[Any], split: Split, seed: int
+    head: Head, features: np.ndarray, labels: np.ndarray, split: Split, seed: int
 ) -> tuple[Scores, Scores]:
-    names, ids = np.unique(np.asarray(labels), return_inverse=True)
+    names, ids = np.unique(labels, return_inverse=True)
     known = ids[split.learned]
     if len(np.unique(known)) < 2:
         raise ConfigError(
@@ -197,6 +240,11 @@ class _Grids:
         rows = self.features[split.learned].reshape(-1, self.features.shape[-1])
         targets = self.cells.rows[split.learned].reshape(len(rows), -1)
         groups = np.repeat(split.learned, len(rows) // len(split.learned))
+        known = self.cells.known[split.learned].reshape(-1)
+        rows, targets, groups = rows[known], targets[known], groups[known]
+        least = 2 if self.cells.classes else 1
+        if len(np.unique(targets, axis=0)) < least:
+            raise ConfigError(f"{self.modality.name} has {'one class' if len(rows) else 'nothing'} to learn from")
         if self.cells.classes:
             labels = targets[:, 0].astype(np.int64)
             predict = head.classes(rows, labels, groups, seed)
