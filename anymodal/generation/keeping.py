@@ -9,9 +9,10 @@ import numpy as np
 
 from anymodal.content import is_file, path_of
 from anymodal.crops import Crop
-from anymodal.errors import GenerationError, brief, nearest
+from anymodal.errors import GenerationError, ValueProblem, brief, nearest
 from anymodal.families.grids import resize
-from anymodal.families.picture_files import read_picture
+from anymodal.families.picture_files import read_picture, upright
+from anymodal.families.pictures import is_picture, samples_of
 from anymodal.generation.state import StreamTokens
 from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
@@ -68,10 +69,8 @@ def _mask(name: str, value: Any, extent: tuple[float, float] | None) -> np.ndarr
     if is_file(value):
         with path_of(value, MASK_SUFFIXES) as path:
             value = read_picture(path)
-    array = np.asarray(value)
-    if array.ndim == 3:  # a gray picture that was saved in colors
-        array = array[..., : min(array.shape[2], 3)].max(-1)
-    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "buif":
+    array, top = _plane(name, value)
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "buif" or not np.isfinite(array).all():
         raise GenerationError(
             f"a mask of {name!r} is a picture or an array (H, W), kept where not 0, got {brief(value)}"
         )
@@ -81,10 +80,29 @@ def _mask(name: str, value: Any, extent: tuple[float, float] | None) -> np.ndarr
             f"the mask of {name!r} has {width} x {height} pixels, another shape than its picture"
             f" ({extent[0]:.0f} x {extent[1]:.0f})"
         )
-    top = np.iinfo(array.dtype).max / 2 if array.dtype == np.uint8 and array.max() > 1 else 0
+    limit = top / 2 if array.max() > 1 else 0
     crop, side = Crop.center(width, height), max(width, height)
     box = (crop.left * width, crop.top * height, (crop.left + crop.width) * width, (crop.top + crop.height) * height)
-    return resize((array > top).astype(np.uint8), side, box, nearest=True) > 0
+    return resize((array > limit).astype(np.uint8), side, box, nearest=True) > 0
+
+
+def _plane(name: str, value: Any) -> tuple[np.ndarray, float]:
+    """A mask as one number a pixel, and the number of white, 0 where none is stated. Raises GenerationError."""
+    if is_picture(value):
+        try:
+            samples, white = samples_of(upright(value))
+        except ValueProblem as error:
+            raise GenerationError(f"the mask of {name!r} cannot be used: {error}") from None
+        return samples, white or 0
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0)
+    if (
+        array.ndim == 3 and array.shape[2] in (1, 3) and (array == array[..., :1]).all()
+    ):  # gray that was saved in colors
+        array = array[..., 0]
+    return array, float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 0
 
 
 def kept_for_each(keep: Keep | Sequence[Keep] | None, inputs: Sequence[Mapping[str, Any]]) -> list[Keep]:

@@ -112,7 +112,7 @@ def as_guidance(value: object) -> Guidance:
         with suppress(ValueError):
             return Constant(float(value))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        if not math.isfinite(real(value)):
             raise ConfigError(f"guidance must be finite, got {value}")
         return Constant(value)
     if isinstance(value, (str, dict, Guidance)):

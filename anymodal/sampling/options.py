@@ -15,6 +15,8 @@ from anymodal.sampling.schemes.base import SCHEMES, Scheme, Step
 from anymodal.sampling.schemes.roar import Roar
 from anymodal.sampling.spelling import parsed, plain
 
+MOST_STEPS, MOST_SAMPLES = 10_000, 1000  # far beyond what helps; more would only take time and memory
+
 
 def _scheme(value: Scheme | str) -> Scheme:
     return parsed(value, SCHEMES)
@@ -48,7 +50,7 @@ class Sampling:
     """
 
     scheme: Scheme = attrs.field(default=Roar(), converter=_scheme)
-    steps: int = attrs.field(default=8, converter=integer, validator=at_least(1))
+    steps: int = attrs.field(default=8, converter=integer, validator=[at_least(1), at_most(MOST_STEPS)])
     schedule: TokenSchedule = attrs.field(default=LinearSchedule(), converter=_schedule)
     temperature: float = attrs.field(default=1.0, converter=real, validator=[at_least(0), at_most(HIGHEST)])
     anneal: Anneal = attrs.field(default=ConstantAnneal(), converter=_anneal)
@@ -57,7 +59,7 @@ class Sampling:
     min_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
     guidance: Guidance = attrs.field(default=Constant(1.0), converter=_guidance)
     refresh: int = attrs.field(default=1, converter=integer, validator=at_least(1))
-    samples: int = attrs.field(default=1, converter=integer, validator=at_least(1))
+    samples: int = attrs.field(default=1, converter=integer, validator=[at_least(1), at_most(MOST_SAMPLES)])
 
     def plan(self, total: int) -> list[Step]:
         """The steps that decide `total` positions of a grid; steps without tokens are left out.

@@ -114,7 +114,7 @@ def test_a_probe_of_classes_leaves_out_cells_without_one(small_model):
     known = am.probe(small_model, samples, to="semseg", head="knn", seeds=1).mean("accuracy")
     assert known > 0.2  # a head that learned "none" of the lower half would say nothing else
     nothing = [{**sample, "semseg": np.full_like(labels, 255)} for sample in samples]
-    with pytest.raises(ConfigError, match="'?semseg'? has nothing to learn from"):
+    with pytest.raises(ConfigError, match="semseg has nothing to learn from"):
         am.probe(small_model, nothing, to="semseg", head="knn", seeds=1)
 
 
@@ -142,3 +142,14 @@ def test_a_backbone_takes_tensors_alone(small_model, given):
         am.backbone(small_model, ["rgb"])(given)
     with pytest.raises(ConfigError, match="values by modality"):
         am.backbone(small_model, ["rgb"]).preprocess(torch.zeros(1))
+
+
+def test_folds_of_few_samples_are_no_reason_to_warn(recwarn):
+    """Of four samples a fold may leave one class, and fewer neighbors than are asked for."""
+    from anymodal.transfer import HEADS
+
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    for head in ("linear", "knn"):
+        predict = HEADS(head).classes(rows, np.array([0, 0, 0, 1]), np.arange(4), 0)
+        assert set(predict(rows)) <= {0, 1}
+    assert not recwarn

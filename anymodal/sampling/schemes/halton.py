@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from anymodal.errors import ConfigError, brief
 from anymodal.sampling.schemes.base import SCHEMES, Choices, Ordered
 
 if TYPE_CHECKING:
     import numpy as np
 else:
     from anymodal.lazy import np
+
+
+def _switch(value: object) -> bool:
+    if value not in (0, 1):
+        raise ConfigError(f"rolled is 1 or 0, got {brief(value)}")
+    return bool(value)
 
 
 @SCHEMES.add
@@ -24,7 +31,7 @@ class Halton(Ordered):
     """
 
     name: str = attrs.field(init=False, default="halton")
-    rolled: bool = attrs.field(default=True, converter=bool)
+    rolled: bool = attrs.field(default=True, converter=_switch)
 
     def order(self, shape: tuple[int, int], unknown: np.ndarray, choices: Choices) -> np.ndarray:
         ranks = halton_ranks(shape)
