@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from anymodal.cli.checks import check_folder
 from anymodal.cli.options import with_options
 from anymodal.errors import ConfigError, DataError, system_errors
 from anymodal.files import replacing
@@ -49,6 +50,8 @@ def watch_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*arguments: Any, explain: bool, animate: Path | None, **options: Any) -> Any:
         if animate is not None and animate.suffix.lower() not in ANIMATED:
             raise ConfigError(f"--animate {animate} is no name of moving pictures: end it in {' or '.join(ANIMATED)}")
+        if animate is not None:
+            check_folder(animate.parent)
         return function(*arguments, watch=Watch(explain, animate), **options)
 
     return with_options(command, WATCH_OPTIONS)

@@ -6,6 +6,7 @@ one after the other, and each goes on where it was interrupted.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from anymodal.data.jobs.loaded import ModelSource, one_thread
 from anymodal.data.jobs.manifest import MANIFEST, Plan
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
-from anymodal.data.schema import check_book, read_book
+from anymodal.data.schema import MAX_SAMPLES, check_book, read_book
 from anymodal.data.store.arrays import Spec, map_arrays, shard_name
 from anymodal.errors import (
     AnymodalError,
@@ -32,6 +33,7 @@ from anymodal.errors import (
     DataError,
     GenerationError,
     ValueProblem,
+    brief,
     nearest,
     one_line,
     system_errors,
@@ -49,6 +51,7 @@ from anymodal.retrieval.record import (
     ShardRecord,
     read_index_record,
     refuse_other,
+    whole_number,
     write_index_record,
 )
 from anymodal.retrieval.shards import VECTORS, unit, write_shard
@@ -57,6 +60,19 @@ if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
 
 PART_KIND, PART_FORMAT = "vectors", 1
+MOST_BATCH = 65_536
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"a modality is named by a text, got {brief(value)}")
+    return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"names of modalities are a list, got {brief(value)}")
+    return tuple(map(_name, value))
 
 
 @attrs.frozen
@@ -70,11 +86,11 @@ class Request:
     draws, seed: each vector is the mean of so many that are drawn from the seed.
     """
 
-    by: str
-    inputs: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
+    by: str = attrs.field(converter=_name)
+    inputs: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    keep: tuple[str, ...] = attrs.field(default=(), converter=_names)
     draws: int = attrs.field(default=1, converter=integer, validator=[at_least(1), at_most(MOST_DRAWS)])
-    seed: int = 0
+    seed: int = attrs.field(default=0, converter=integer, validator=at_least(0))
 
 
 @system_errors(DataError)
@@ -111,13 +127,18 @@ def index_dataset(
     Raises:
         DataError: the folder holds an index of another model or modality, or other things; else as `tokenize_dataset`.
         GenerationError: the model does not make `by`, or its values are no vectors.
+        ConfigError: a number that cannot be.
         AnymodalError: the model cannot be loaded.
     """
     folder = Path(out)
     _check_folder(folder)
     part = f"part-{digest(address(str(data)))[:12]}"
     by, work = request.by, Indexing(source, str(data), request, folder / part)
-    work.batch, work.shard_size, work.count = batch, shard_size, count
+    work.batch, work.shard_size = (
+        whole_number(batch, "batch", MOST_BATCH),
+        whole_number(shard_size, "shard_size", MAX_SAMPLES),
+    )
+    work.count = None if count is None else whole_number(count, "count", sys.maxsize)
     model = model_record(work.model, by, source)
     channels = _channels(work.modality(by))
     if (folder / INDEX).exists():

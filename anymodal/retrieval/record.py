@@ -194,9 +194,9 @@ def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None
 
 def whole_number(value: object, what: str, most: int) -> int:
     """A whole number from 1 to `most`, of Python or numpy. Raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= (number := int(value)) <= most:
         raise ConfigError(f"{what} is a whole number from 1 to {most}, got {brief(value)}")
-    return int(value)
+    return number
 
 
 def write_index_record(record: IndexRecord, folder: Path) -> None:

@@ -66,12 +66,13 @@ def cells_of(
         if each is not None and each.shape == (height, width):
             pixels[number] = each
     said = pixels.reshape(len(whole), h, p, w, q).transpose(0, 1, 3, 2, 4).reshape(len(whole), h, w, -1)
+    known = np.asarray(said.any(-1))
     channels = 1 if labels else whole.shape[1]
     blocks = whole.reshape(len(whole), channels, h, p, w, q).transpose(0, 2, 4, 1, 3, 5).reshape(len(whole), h, w, -1)
     if not labels:
-        return Cells(blocks.astype(np.float32), said.any(-1), 0, channels, (p, q))
+        return Cells(blocks.astype(np.float32), known, 0, channels, (p, q))
     classes = int(whole.max()) + 1
     counts = np.zeros((*blocks.shape[:3], classes), np.int32)
     for k in range(blocks.shape[-1]):
         np.add.at(counts, (*np.indices(blocks.shape[:3]), blocks[..., k].astype(np.int64)), said[..., k])
-    return Cells(counts.argmax(-1)[..., None], said.any(-1), classes, channels, (p, q))
+    return Cells(counts.argmax(-1)[..., None], known, classes, channels, (p, q))

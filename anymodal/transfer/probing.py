@@ -179,7 +179,7 @@ def _checked(splits: Sequence[Split], count: int) -> list[Split]:
             if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() < count:
                 raise ConfigError(f"{name} of a split are numbers of samples from 0 to {count - 1}, got {brief(rows)}")
             both.append(numbers.astype(np.int64))
-        if (shared := np.intersect1d(*both)).size:
+        if (shared := np.intersect1d(both[0], both[1])).size:
             raise ConfigError(f"a split learns from sample {shared[0]} and is tried on it")
         parts.append(Split(*both))
     if not parts:

@@ -250,3 +250,26 @@ def test_who_works_makes_no_difference(data, models, tmp_path):
     for other in others:
         assert np.allclose(one.vectors(range(7)), other.vectors(range(7)), atol=1e-3)
         assert [hit.name for hit in one.hits(range(7), [0] * 7)] == [hit.name for hit in other.hits(range(7), [0] * 7)]
+
+
+def test_names_of_files_need_not_be_utf8(data, models, tmp_path):
+    (data / "rgb/0.png").rename(data / "rgb/\udcff.png")
+    indexed(data, models[0], tmp_path / "index")
+    assert "\udcff" in {am.Index(tmp_path / "index").hits([row], [1.0])[0].name for row in range(PICTURES)}
+
+
+@pytest.mark.parametrize(
+    "how", [{"batch": 0}, {"batch": "x"}, {"shard_size": 0}, {"shard_size": 1.5}, {"count": -1}, {"workers": -1}]
+)
+def test_numbers_of_an_index_that_cannot_be_are_refused(data, models, tmp_path, how):
+    with pytest.raises(ConfigError):
+        index_dataset(data, ModelSource(str(models[0])), Request(BY), tmp_path / "index", **how)
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize(
+    "asked_for", [{"by": 5}, {"inputs": "rgb"}, {"inputs": [5]}, {"keep": 5}, {"seed": -1}, {"seed": "x"}, {"draws": 0}]
+)
+def test_a_request_says_names_and_numbers(asked_for):
+    with pytest.raises(ConfigError):
+        Request(**{"by": BY, **asked_for})

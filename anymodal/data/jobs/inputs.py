@@ -49,7 +49,8 @@ class Inputs:
                 data = self.files.read(self.part, row)
             except AnymodalError as error:
                 data = str(error).encode()
-            whole.update(f"{self.files.key(row)}\n{self.files.suffix(self.part, row)}\n{len(data)}\n".encode())
+            about = f"{self.files.key(row)}\n{self.files.suffix(self.part, row)}\n{len(data)}\n"
+            whole.update(about.encode(errors="surrogateescape"))  # names of files need not be UTF-8
             whole.update(data)
         return whole.hexdigest()[:LENGTH]
 

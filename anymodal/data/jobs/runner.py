@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from anymodal.config.validators import integer
 from anymodal.data.files.layout import FileLayout, usable
 from anymodal.data.files.open import FILE_LAYOUTS
 from anymodal.data.jobs.executors import find_executor, results
@@ -22,7 +23,7 @@ from anymodal.data.jobs.inputs import Inputs, states
 from anymodal.data.jobs.manifest import Manifest, Plan, locked
 from anymodal.data.jobs.problems import BadShare, Problem
 from anymodal.data.jobs.receipts import write_record
-from anymodal.errors import AnymodalError
+from anymodal.errors import AnymodalError, ConfigError
 from anymodal.progress import task
 
 
@@ -148,9 +149,11 @@ def make_dataset(
     Raises:
         DataError: the dataset was made with other settings, another run is at work, the disk is full, or too many
             samples are bad; what is finished stays.
-        ConfigError: the executor is unknown or not usable here, or `max_bad` is no share.
+        ConfigError: the executor is unknown or not usable here, `max_bad` is no share, or `workers` no number.
     """
     chosen = find_executor(executor)
+    if workers is not None and integer(workers) < 0:
+        raise ConfigError(f"workers is a number of processes, got {workers}")
     make = partial(make_worker, work, [type(layout) for layout in reversed(list(usable(FILE_LAYOUTS)))])
     out, bad = work.out, BadShare(max_bad, work.out)
     with chosen.group() as group, locked(out) if group.leads else nullcontext():

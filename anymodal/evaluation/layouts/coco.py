@@ -88,7 +88,7 @@ class CocoPanoptic(Samples):
             number, category = (
                 segment.get(key) if isinstance(segment, dict) else None for key in ("id", "category_id")
             )
-            if not all(type(each) is int for each in (number, category)) or category not in known:
+            if type(number) is not int or type(category) is not int or category not in known:
                 raise ValueProblem(f"{path} has the segment {brief(segment)} of no category")
             if number in seen:
                 raise ValueProblem(f"{path} has the segment {brief(number)} twice")
