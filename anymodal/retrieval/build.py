@@ -134,24 +134,15 @@ def index_dataset(
     _check_folder(folder)
     part = f"part-{digest(address(str(data)))[:12]}"
     by, work = request.by, Indexing(source, str(data), request, folder / part)
-    work.batch, work.shard_size = (
-        whole_number(batch, "batch", MOST_BATCH),
-        whole_number(shard_size, "shard_size", MAX_SAMPLES),
-    )
+    work.batch = whole_number(batch, "batch", MOST_BATCH)
+    work.shard_size = whole_number(shard_size, "shard_size", MAX_SAMPLES)
     work.count = None if count is None else whole_number(count, "count", sys.maxsize)
     model = model_record(work.model, by, source)
     channels = _channels(work.modality(by))
     if (folder / INDEX).exists():
         _check_same(read_index_record(folder), by, model, folder)
     work.alone = min(len(work.counts), workers or room()) > 1 or executor != "local"
-    summary = make_dataset(
-        work,
-        work.plan,
-        executor=executor,
-        workers=workers,
-        max_bad=max_bad,
-        what="indexing",
-    )
+    summary = make_dataset(work, work.plan, executor=executor, workers=workers, max_bad=max_bad, what="indexing")
     if summary is not None:
         _enter(folder, part, IndexRecord(channels, by, model), work)
     return summary

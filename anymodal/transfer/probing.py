@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 Scores = dict[str, float]
 MOST_SEEDS = 1000
+POOLING = {"vectors": "mean"}
 
 
 @attrs.frozen
@@ -122,8 +123,7 @@ def probe(
     else:
         assert labels is not None
         classes = _class_names(labels)
-        pool = "mean" if chosen.reads == "vectors" else None
-        features = frozen_features(model, given, pool=pool, layer=layer, cache=where)
+        features = frozen_features(model, given, pool=POOLING.get(chosen.reads), layer=layer, cache=where)
         results = [_class_scores(chosen, features, classes, split, seed) for seed, split in enumerate(parts)]
     scores, constant = zip(*results, strict=True)
     return Probed(str(chosen.name), scores, constant, len(parts[0].learned), len(parts[0].held_out))

@@ -69,6 +69,7 @@ def test_words_that_are_kept(run, checkpoint):
     ("words", "says"),
     [
         (["--animate", "x.png"], "end it in .webp or .gif"),
+        (["--animate", f"{__file__}/x.gif"], "is not a folder"),
         (["--keep", "=x"], "is not NAME, NAME=MASK or NAME=PART,PART"),
         (["--keep", "depth=no.png"], "keep names 'depth', which is not an input"),
     ],

@@ -198,6 +198,26 @@ def test_pictures_of_another_type_in_nyu_are_refused_at_once(tmp_path, damage):
         NyuDepth(tmp_path)
 
 
+@pytest.mark.parametrize("way", ["link", "external", "virtual"])
+def test_nyu_opens_no_file_that_its_own_names(tmp_path, way):
+    savemat(tmp_path / "splits.mat", {"testNdxs": np.array([[1]])})
+    shape = (1, 640, 480)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other.create_dataset("secret", shape, "f4")
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "w") as file:
+        file.create_dataset("images", (1, 3, 640, 480), "u1")
+        if way == "link":
+            file["depths"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "secret")
+        elif way == "external":
+            file.create_dataset("depths", shape, "f4", external=[(str(tmp_path / "other.h5"), 0, 640 * 480 * 4)])
+        else:
+            layout = h5py.VirtualLayout(shape, "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "secret", shape)
+            file.create_virtual_dataset("depths", layout)
+    with pytest.raises(DataError, match="in another file"):
+        NyuDepth(tmp_path)
+
+
 @pytest.fixture
 def begun(tmp_path: Path, small_model, monkeypatch) -> tuple[Path, Path]:
     """Data, and the folder of an evaluation of it that was interrupted after two samples."""

@@ -45,6 +45,9 @@ class NyuDepth(Samples):
         kinds = (self.images.dtype, self.depths.dtype.kind)
         if kinds != (np.uint8, "f"):
             raise DataError(f"{root / FILE} holds images of {kinds[0]} and depths of {self.depths.dtype}")
+        for name, each in (("images", self.images), ("depths", self.depths)):
+            if not isinstance(self.file.get(name, getlink=True), h5py.HardLink) or each.external or each.is_virtual:
+                raise DataError(f"{root / FILE} has its {name} in another file, which is not opened")
         self.rows = rows_of_split(root / SPLITS, count)
 
     def __len__(self) -> int:
