@@ -91,12 +91,13 @@ def brief(value: object, most: int = 80) -> str:
 
 
 def one_line(message: object, most: int | None = None) -> str:
-    """What an error or a text says, without line breaks and cut off after `most` characters."""
+    """What an error or a text says, without line breaks and cut off after `most` characters; bytes that are no text as
+    escapes, so that every file can hold it."""
     try:
         text = str(message)
     except Exception:  # of an error by a careless author
         text = "without words"
-    return " ".join(text.split())[:most]
+    return " ".join(text.split()).encode(errors="backslashreplace").decode()[:most]
 
 
 def cause(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,15 +14,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import anymodal as am
+from anymodal.data.check import check_dataset
 from anymodal.data.config import DataConfig
+from anymodal.data.crops import Crops
 from anymodal.data.files.index import FileIndex, Wanted
 from anymodal.data.files.names import decoded, leads_elsewhere
 from anymodal.data.files.open import FILE_LAYOUTS, open_files
 from anymodal.data.files.tar_index import table
 from anymodal.data.files.values import open_values
 from anymodal.data.files.webdataset import WebDatasetIndex
+from anymodal.data.files.words import files_of_word, samples_of
 from anymodal.data.jobs.label import label_dataset
+from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.sources.huggingface import RowSource
+from anymodal.data.store.reader import TokenStore
 
 UNSAFE = ["../../out.png", "/tmp/x.png", "a/../../b.png", "C:/x.png", "a\\..\\b.png", "..\\b.png"]
 
@@ -56,6 +62,31 @@ def test_plain_names_stay_within_their_folder(name):
 @given(st.binary(max_size=12))
 def test_every_name_of_a_tar_is_text_that_files_can_have(raw):
     assert decoded(raw).encode().decode() == decoded(raw)
+
+
+@pytest.mark.parametrize("layout", ["folders", "tars"])
+def test_names_that_are_not_utf8_are_the_same_text_wherever_they_lie(tmp_path, vocabulary, layout):
+    folder, name = tmp_path / "data/caption", "caf\udce9"
+    folder.mkdir(parents=True)
+    files = {f"{name}.txt": b"a red cup", "bad\udcff.txt": b"\xff", "plain.txt": b"a blue cup"}
+    if layout == "tars":
+        tar(folder / "shard-00000.tar", files)
+    else:
+        for each, content in files.items():
+            (folder / each).write_bytes(content)
+    make = partial(am.ModalitySet, ["caption"], vocabulary)
+    made = tokenize_dataset(tmp_path / "data", make, tmp_path / "out", crops=Crops(count=2), max_bad=0.5)
+    assert made.samples == 3 and made.problems == 1
+    assert sorted(TokenStore(tmp_path / "out").names) == ["caf%E9", "plain"]
+    (problem,) = map(json.loads, (tmp_path / "out/problems.jsonl").read_text().splitlines())
+    assert problem["sample"] == "bad%FF" and "not UTF-8" in problem["problem"]
+    assert tokenize_dataset(tmp_path / "data", make, tmp_path / "out", crops=Crops(count=2), max_bad=0.5).jobs == 0
+    assert not check_dataset(tmp_path / "out").problems
+
+
+def test_files_on_the_command_line_are_named_like_those_of_datasets(tmp_path):
+    (tmp_path / "caf\udce9.png").write_bytes(png())
+    assert list(samples_of([files_of_word(str(tmp_path / "caf\udce9.png"), (".png",))])) == ["caf%E9"]
 
 
 @pytest.mark.parametrize("name", UNSAFE)

@@ -12,7 +12,7 @@ import attrs
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex, Wanted, key_and_suffix
 from anymodal.data.files.layout import FileLayout, Place
-from anymodal.data.files.names import refusal
+from anymodal.data.files.names import readable, refusal
 from anymodal.files import VIEW
 
 
@@ -50,15 +50,16 @@ class FolderIndex(FileIndex):
             inside = storage.entries(storage.join(folder, entry.name)) if entry.is_folder else [entry]
             for each in inside:
                 name = f"{entry.name}/{each.name}" if entry.is_folder else each.name
-                key, suffix = key_and_suffix(name)
-                if refused := refusal(folder, name):
+                shown = readable(name)
+                key, suffix = key_and_suffix(shown)
+                if refused := refusal(folder, shown):
                     self.problems.add(part, "unsafe name", refused)
                 elif name.endswith(VIEW):
                     continue
                 elif each.is_folder or suffix not in want.suffixes:
-                    self.problems.add(part, "not read", storage.join(folder, name))
+                    self.problems.add(part, "not read", storage.join(folder, shown))
                 elif key in found:
-                    self.problems.add(part, "name used twice", storage.join(folder, name))
+                    self.problems.add(part, "name used twice", storage.join(folder, shown))
                 else:
                     found[key] = name
         return found
@@ -73,6 +74,9 @@ class FolderIndex(FileIndex):
         return self._keys[index] in self._names.get(part, ())
 
     def place(self, part: str, index: int) -> str:
+        return readable(self._file(part, index))
+
+    def _file(self, part: str, index: int) -> str:
         name = self._names[part][self._keys[index]]
         return storage.join(storage.join(self.root, self.folders[part]), name)
 
@@ -80,10 +84,10 @@ class FolderIndex(FileIndex):
         return Path(self._names[part][self._keys[index]]).suffix.lower()
 
     def stamp(self, part: str, index: int) -> str:
-        return storage.stamp(self.place(part, index))[1]
+        return storage.stamp(self._file(part, index))[1]
 
     def read(self, part: str, index: int) -> bytes:
-        return storage.read(self.place(part, index))
+        return storage.read(self._file(part, index))
 
     @contextmanager
     def path(self, part: str, index: int) -> Iterator[Path]:
@@ -91,4 +95,4 @@ class FolderIndex(FileIndex):
             with super().path(part, index) as path:
                 yield path
         else:
-            yield Path(self.place(part, index))
+            yield Path(self._file(part, index))

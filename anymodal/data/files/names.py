@@ -12,10 +12,14 @@ DRIVE = re.compile(r"[A-Za-z]:")
 LONE = re.compile("[\udc80-\udcff]")  # how Python keeps a byte that is no UTF-8
 
 
+def readable(name: str) -> str:
+    """A name as the system gives it; bytes that are not UTF-8 as %XX, as in addresses."""
+    return LONE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", name)
+
+
 def decoded(raw: bytes) -> str:
-    """The name of a member of a tar; bytes that are not UTF-8 as %XX, as in addresses."""
-    text = raw.decode("utf-8", "surrogateescape")
-    return LONE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+    """The name of a member of a tar, as `readable`."""
+    return readable(raw.decode("utf-8", "surrogateescape"))
 
 
 def leads_elsewhere(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from anymodal.data.files.index import key_and_suffix
-from anymodal.data.files.names import refusal
+from anymodal.data.files.names import readable, refusal
 from anymodal.errors import DataError, ValueProblem, cause
 from anymodal.files import MAX_TEXT_BYTES, read_text
 
@@ -93,7 +93,7 @@ def samples_of(words: Sequence[Word]) -> dict[str, str]:
 
 
 def _name(path: str, base: str) -> str:
-    relative = Path(os.path.relpath(path, base)).as_posix()
+    relative = readable(Path(os.path.relpath(path, base)).as_posix())
     stem = key_and_suffix(relative)[0] or relative
     folder, slash, last = stem.rpartition("/")
     return f"{folder.replace('/', '-')}{slash}{last}"

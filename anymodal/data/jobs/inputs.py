@@ -11,7 +11,7 @@ from pathlib import Path
 from anymodal.data.digest import digest
 from anymodal.data.files import storage
 from anymodal.data.files.index import FileIndex
-from anymodal.errors import AnymodalError
+from anymodal.errors import AnymodalError, one_line
 
 LENGTH = 32  # hexadecimal digits of a digest
 
@@ -48,9 +48,8 @@ class Inputs:
             try:
                 data = self.files.read(self.part, row)
             except AnymodalError as error:
-                data = str(error).encode()
-            about = f"{self.files.key(row)}\n{self.files.suffix(self.part, row)}\n{len(data)}\n"
-            whole.update(about.encode(errors="surrogateescape"))  # names of files need not be UTF-8
+                data = one_line(error).encode()
+            whole.update(f"{self.files.key(row)}\n{self.files.suffix(self.part, row)}\n{len(data)}\n".encode())
             whole.update(data)
         return whole.hexdigest()[:LENGTH]
 
