@@ -15,9 +15,13 @@ from anymodal.content import file_in_memory
 from anymodal.data.check import check_dataset
 from anymodal.data.jobs.inputs import address
 from anymodal.data.jobs.label import label_dataset
+from anymodal.data.jobs.manifest import Manifest, Plan
+from anymodal.data.jobs.problems import Problem
+from anymodal.data.jobs.receipts import write_record
 from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.schema import check_book
 from anymodal.data.store.reader import TokenStore
+from anymodal.files import read_json
 
 
 @pytest.fixture(autouse=True)
@@ -219,3 +223,15 @@ def test_what_is_passed_over_is_said(photos, tmp_path, caplog):
     Image.new("RGB", (8, 8)).save(photos / "a.jpg")
     label(photos, tmp_path / "out")
     assert "not read: 1, such as" in caplog.text and "d.gif" in caplog.text and "name used twice" in caplog.text
+
+
+def test_a_problem_is_counted_once_whatever_modality_it_is_of(tmp_path):
+    problem = Problem("0001", "depth", "cut short")
+    plan = Plan("tokens", 1, {}, {"rgb": {}}, [1], ["rgb"], {}, "data", lambda shard: {})
+    for _ in range(3):  # as of a run that is killed and goes on
+        manifest = Manifest(tmp_path, plan, lambda shard, part: {})
+        manifest.begin()
+        write_record(tmp_path, lambda shard, part: {}, 0, "rgb", [problem], {})
+        assert manifest.write_problems() == [problem]
+    manifest.finish(None)
+    assert read_json(tmp_path / "manifest.json")["problems"] == 1

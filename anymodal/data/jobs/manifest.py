@@ -214,26 +214,27 @@ class Manifest:
         """Write `problems.jsonl`: what is known of what is made so far. Raises DataError."""
         path = self.folder / PROBLEMS
         lines: dict[tuple[int, str], list[Problem]] = {}
-        for shard, problem in earlier_problems(path):
-            lines.setdefault((shard, problem.modality), []).append(problem)
+        for shard, part, problem in earlier_problems(path):
+            lines.setdefault((shard, part), []).append(problem)
         for shard, part, record in self._records():
             lines[shard, part] = record.problems
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for (shard, _), problems in sorted(lines.items()):
+            for (shard, part), problems in sorted(lines.items()):
                 for each in problems:
-                    file.write(json.dumps({"shard": shard, **attrs.asdict(each)}, ensure_ascii=False) + "\n")
+                    line = {"shard": shard, "part": part, **attrs.asdict(each)}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
         return [each for _, problems in sorted(lines.items()) for each in problems]
 
 
-def earlier_problems(path: Path) -> Iterator[tuple[int, Problem]]:
-    """What earlier runs left out, by shard; a log that is damaged is read as far as it goes."""
+def earlier_problems(path: Path) -> Iterator[tuple[int, str, Problem]]:
+    """What earlier runs left out, by shard and part; a log that is damaged is read as far as it goes."""
     with suppress(OSError), path.open("rb") as file:
         while line := file.readline(LONGEST_LINE):
             with suppress(ValueError, RecursionError, AnymodalError):
                 known = json.loads(line)
-                shard = known.pop("shard", None) if isinstance(known, dict) else None
-                if isinstance(shard, int) and is_count(shard):
-                    yield shard, structure(known, Problem, str(path))
+                shard, part = (known.pop(name, None) if isinstance(known, dict) else None for name in ("shard", "part"))
+                if isinstance(shard, int) and is_count(shard) and isinstance(part, str):
+                    yield shard, part, structure(known, Problem, str(path))
 
 
 @contextmanager
