@@ -129,6 +129,11 @@ def query_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @query_options
 @draw_options
 @click.option("--sheet", type=click.Path(path_type=Path), help="A picture of the hits.")
+@click.option(
+    "--sheet-data",
+    metavar="DATA",
+    help="Draw them from this dataset; an address is opened only if named here.  [default: where they were indexed]",
+)
 @load_options
 @with_output
 def query(
@@ -140,6 +145,7 @@ def query(
     conditions: tuple[str, ...],
     search: str,
     sheet: Path | None,
+    sheet_data: str | None,
     drawing: dict[str, int],
     model: str,
     load: dict[str, Any],
@@ -174,8 +180,7 @@ def query(
         raise ConfigError("a query is one sample: give one file for each modality")
     amounts = numbers_by_name(weights) if weights else None
     check_weights(given.values, amounts, drawing["draws"], record.by)
-    if sheet is not None:
-        check_folder(sheet.parent)
+    _check_sheet(sheet, sheet_data)
     refuse_other(ModelRecord(source=source_record(ModelSource(model, load))), record.model, folder)
     from anymodal.anymodel import load as load_model
     from anymodal.retrieval.index import Index
@@ -186,9 +191,19 @@ def query(
     if sheet is not None:
         from anymodal.retrieval.sheet import write_hits
 
-        drawn = write_hits(hits, [each for each in loaded.modalities if each.photographic], sheet)
+        photographic = [each for each in loaded.modalities if each.photographic]
+        drawn = write_hits(hits, photographic, sheet, data=sheet_data)
         output.note(f"drew {drawn} of {len(hits)} hits into {sheet}")
     _say_hits(output, hits, opened)
+
+
+def _check_sheet(sheet: Path | None, data: str | None) -> None:
+    if data is not None and sheet is None:
+        raise ConfigError("--sheet-data is what --sheet draws from: give that, too")
+    if data is not None:
+        check_data(data)
+    if sheet is not None:
+        check_folder(sheet.parent)
 
 
 def _say_hits(output: Output, hits: Sequence[Hit], index: Index) -> None:

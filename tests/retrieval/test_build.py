@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import attrs
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -17,11 +18,12 @@ from PIL import Image
 from small_runs import ALONE, command
 
 import anymodal as am
+from anymodal.data.files.values import open_values
 from anymodal.data.jobs.loaded import ModelSource
 from anymodal.errors import ConfigError, DataError, GenerationError
 from anymodal.model import ModelConfig
 from anymodal.plugins.registry import registry
-from anymodal.retrieval import Request, build, index_dataset
+from anymodal.retrieval import Hit, Request, build, index_dataset, sheet
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 PICTURES, BY = 7, "dinov2_global"
@@ -232,12 +234,26 @@ def test_the_commands_index_and_ask(data, models, tmp_path, capsys):
     assert [hit["caption"] for hit in said["hits"]] == ["picture number 5"] and sheet.exists()
     assert command(*ask, rgb, "caption=a car", "--weights", "rgb=1,caption=-0.5", "--top", 3) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert command(*ask, "caption=x", "--sheet-data", data) == 2 and "give that, too" in capsys.readouterr().err
     assert len(lines) == 4 and lines[0].split("\t") == ["score", "name", "caption"]
     assert command("retrieve", "query", tmp_path / "index", "caption=x", "--model", models[1]) == 2
     assert "another model" in capsys.readouterr().err
     assert command(*ask, "caption=x", "--where", "yaer=3") == 2 and "no column" in capsys.readouterr().err
     shutil.rmtree(data)
     assert command(*ask, "caption=x", "--sheet", sheet) == 2 and "not where it was" in capsys.readouterr().err
+
+
+def test_what_an_index_says_opens_no_address(data, tmp_path, monkeypatch):
+    photographs = [registry().modality("rgb")(size=32)]
+    fsspec.filesystem("memory").pipe("/photos/rgb/5.png", (data / "rgb/5.png").read_bytes())
+    here, there = (Hit("5", 1.0, 0, place) for place in (str(data), "memory://photos"))
+    opened = []
+    monkeypatch.setattr(sheet, "open_values", lambda place, *rest: opened.append(place) or open_values(place, *rest))
+    with pytest.raises(DataError, match=r"memory://photos.*--sheet-data"):
+        sheet.write_hits([there], photographs, tmp_path / "hits.png")
+    assert sheet.write_hits([there, here], photographs, tmp_path / "hits.png") == 1 and opened == [str(data)]
+    assert sheet.write_hits([there], photographs, tmp_path / "hits.png", data="memory://photos") == 1
+    assert sheet.write_hits([there], photographs, tmp_path / "hits.png", data=data) == 1
 
 
 @pytest.mark.slow
