@@ -28,6 +28,10 @@ class Normal(ImageModality):
         length = np.linalg.norm(normals, axis=-1, keepdims=True)
         return np.where((length > 0.5) & (length < 1.5), normals, np.float32(0))
 
+    def resized(self, value: "np.ndarray", cells: int, box: tuple[float, float, float, float]) -> "np.ndarray":
+        """As the base says; where normals cancel out in their mean, there is no surface."""
+        return self._checked(super().resized(value, cells, box))
+
     def measured(self, value: Any) -> "np.ndarray":
         return np.linalg.norm(value, axis=-1) > 0.5
 

@@ -1,9 +1,13 @@
 """The labeler of normals on a small random Marigold."""
 
+import attrs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import anymodal as am
+from anymodal.crops import Crop
 from anymodal.testing import conformance
 
 test_conformance = conformance("normal")
@@ -37,6 +41,15 @@ def checkpoint(tmp_path_factory):
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.tuples(st.integers(8, 80), st.integers(8, 80)), st.booleans())
+def test_cut_normals_are_natural_values(seed, shape, flip):
+    normal, bumps = Normal(size=16), np.random.default_rng(seed).standard_normal((*shape, 3))
+    value = normal.accept(bumps / np.linalg.norm(bumps, axis=-1, keepdims=True))
+    cut = normal.crop(value, attrs.evolve(Crop.center(shape[1], shape[0]), flip=flip))
+    assert np.array_equal(normal.accept(value), value) and np.array_equal(normal.accept(cut), cut)
 
 
 def test_the_labeler_makes_unit_vectors_and_always_the_same(checkpoint):
