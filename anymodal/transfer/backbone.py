@@ -194,6 +194,9 @@ class Backbone(nn.Module):
             self._entry(name)
         if not given:
             raise ValueProblem("a backbone needs the tensor of one modality at least")
+        sizes = {name: tuple(each.shape) for name, each in given.items() if each.ndim}
+        if not torch.compiler.is_compiling() and len({size[0] for size in sizes.values()}) > 1:
+            raise ValueProblem(f"the tensors of a batch are of as many samples each, got shapes {sizes}")
         states = torch.cat([self._entry(name)(given[name]) for name in self.modalities if name in given], 1)
         if self.registers is not None:
             states = torch.cat([self.registers.expand(len(states), -1, -1).to(states.dtype), states], 1)

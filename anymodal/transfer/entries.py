@@ -70,11 +70,27 @@ class Entry(nn.Module):
             self.modality = self.modality.at_size(height)
         return rows, columns
 
+    def _check(self, tensors: Tensor) -> None:
+        """Raise ValueProblem for another kind or number of dimensions, numbers or channels than `preprocess` gives."""
+        if labels := self.tokenizer is not None and bool(self.tokenizer.config.labels):
+            expected, fits = "class numbers (batch, height, width)", tensors.ndim == 3
+        else:
+            channels = getattr(self.modality, "channels", None)
+            expected = f"real numbers (batch, {channels or 'channels'}, height, width)"
+            fits = tensors.ndim == 4 and channels in (None, tensors.shape[1])
+        whole = not (tensors.is_floating_point() or tensors.is_complex() or tensors.dtype == torch.bool)
+        if not fits or (not whole if labels else not tensors.is_floating_point()):
+            raise ValueProblem(
+                f"{self.modality.name} is read as {expected}, not {tensors.dtype} of shape {tuple(tensors.shape)};"
+                " `preprocess` of the backbone gives such tensors"
+            )
+
     def forward(self, tensors: Tensor) -> Tensor:
         """Tokens (B, N, D) of what `Modality.preprocess` gives, as (B, C, H, W) or, for class ids, (B, H, W).
 
         Raises ValueProblem for tensors that are no grid of this size.
         """
+        self._check(tensors)
         tokens = self.modality.stream_tensor(tensors, self.stream.name)
         if tokens.shape[1] != self.grid[0] * self.grid[1]:
             raise ValueProblem(

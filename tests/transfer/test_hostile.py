@@ -144,6 +144,31 @@ def test_a_backbone_takes_tensors_alone(small_model, given):
         am.backbone(small_model, ["rgb"]).preprocess(torch.zeros(1))
 
 
+TENSORS = {
+    "channels": {"rgb": torch.zeros(1, 4, 32, 32)},
+    "no batch": {"rgb": torch.zeros(3, 32, 32)},
+    "no shape": {"rgb": torch.tensor(1.0)},
+    "whole numbers": {"rgb": torch.zeros(1, 3, 32, 32, dtype=torch.uint8)},
+    "complex": {"rgb": torch.zeros(1, 3, 32, 32, dtype=torch.complex64)},
+    "tokens": {"depth": torch.zeros(1, 3, 32, 32)},
+    "tokens of whole numbers": {"depth": torch.zeros(1, 1, 32, 32, dtype=torch.int64)},
+    "classes that are no numbers": {"semseg": torch.zeros(1, 32, 32)},
+    "classes that are bools": {"semseg": torch.zeros(1, 32, 32, dtype=torch.bool)},
+    "classes with channels": {"semseg": torch.zeros(1, 1, 32, 32, dtype=torch.int64)},
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_tensors_that_a_backbone_does_not_read_are_told(small_model, kind):
+    with pytest.raises(ValueProblem, match=r"is read as .* not torch\..* of shape"):
+        am.backbone(small_model, list(TENSORS[kind]))(TENSORS[kind])
+
+
+def test_tensors_of_a_batch_have_as_many_samples(small_model):
+    with pytest.raises(ValueProblem, match=r"as many samples each.*rgb.*\(2, 3"):
+        am.backbone(small_model, ["rgb", "depth"])({"rgb": torch.zeros(2, 3, 32, 32), "depth": torch.zeros(1, 1, 32, 32)})
+
+
 def test_folds_of_few_samples_are_no_reason_to_warn(recwarn):
     """Of four samples a fold may leave one class, and fewer neighbors than are asked for."""
     from anymodal.transfer import HEADS
