@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ANIMATED = (".webp", ".gif")
 TILE = 256
 FRAME, LAST = 120, 1500  # milliseconds
+MOST_FRAMES = 256  # which take some 50 MB
 WATCH_OPTIONS = (
     click.option("--explain", is_flag=True, help="Tell how each target was made: its steps, passes, tokens and time."),
     click.option("--animate", type=click.Path(path_type=Path), help="A .webp or .gif of the pictures while they grow."),
@@ -117,17 +118,29 @@ def sentence(row: dict[str, Any]) -> str:
 
 
 class Animation:
-    """Gathers a picture of every step of the targets that grow as pictures, and of the end of the others."""
+    """Gathers a picture of every step of the targets that grow as pictures, and of the end of the others.
+
+    Of more than `MOST_FRAMES` steps there is one of every second, fourth, ... step, and of the end of each target.
+    """
 
     def __init__(self, modalities: ModalitySet) -> None:
         self.modalities = modalities
         self.frames: list[tuple[Image, int]] = []
+        self._every, self._steps = 1, 0
 
     def __call__(self, step: GenerationStep) -> None:
         if not step.done and self.modalities.layout[step.target].is_sequence:
             return
+        self._steps += not step.done
+        if not step.done and self._steps % self._every:
+            return
         picture = self.modalities.owner(step.target).show(step.partial if step.done else step.preview, TILE)
         self.frames.append((picture.convert("RGB").resize((TILE, TILE)), LAST if step.done else FRAME))
+        growing = [frame for frame in self.frames if frame[1] == FRAME]
+        if len(growing) > MOST_FRAMES:
+            left_out = {id(frame) for frame in growing[::2]}
+            self.frames = [frame for frame in self.frames if id(frame) not in left_out]
+            self._every *= 2
 
     def save(self, path: Path) -> None:
         """Write the pictures into a file. Raises DataError if it cannot be written."""

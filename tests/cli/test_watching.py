@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from small_runs import command
 
+from anymodal.cli import watching
+
 
 @pytest.fixture
 def run(capsys):
@@ -43,6 +45,21 @@ def test_plan_and_pictures_of_a_generation(run, checkpoint, files):
         assert picture.n_frames == 6 and picture.size == (256, 256)
     code, said = run("generate", "caption=a car", "--model", checkpoint, "--to", "depth", "--explain", "--guidance", 1)
     assert code == 0 and "depth: from caption; roar, " in said and "up to 1 pass a step" in said
+
+
+def test_of_many_steps_few_pictures_are_kept(run, checkpoint, files, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_FRAMES", 3)
+    command = ("generate", "caption=a car", "--model", checkpoint, "--to", "depth,rgb", "--steps", 16)
+    code, said = run(*command, "--animate", files / "grows.webp")
+    assert code == 0, said
+    shown = {}
+    with Image.open(files / "grows.webp") as picture:
+        for number in range(picture.n_frames):
+            picture.seek(number)
+            picture.load()
+            shown[number] = picture.info["duration"]
+    assert sorted(shown.values())[-2:] == [watching.LAST] * 2  # the end of each target
+    assert 2 < len(shown) <= 3 + 2 and shown[len(shown) - 1] == watching.LAST
 
 
 def test_a_mask_on_the_command_line(run, checkpoint, files):
