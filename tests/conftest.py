@@ -26,7 +26,14 @@ TEXTS = ["a red car on a road", "a blue cup on a table", "a person in a green sh
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
 
-LONG = ("test_distributed.py", "test_tiny21.py", "test_jobs.py", "test_parity_faults.py", "test_tokenizer_runs.py")
+LONG = (
+    "test_distributed.py",
+    "test_tiny21.py",
+    "test_jobs.py",
+    "test_parity_faults.py",
+    "test_tokenizer_runs.py",
+    "test_quantizer_runs.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

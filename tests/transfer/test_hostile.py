@@ -165,8 +165,9 @@ def test_tensors_that_a_backbone_does_not_read_are_told(small_model, kind):
 
 
 def test_tensors_of_a_batch_have_as_many_samples(small_model):
+    batch = {"rgb": torch.zeros(2, 3, 32, 32), "depth": torch.zeros(1, 1, 32, 32)}
     with pytest.raises(ValueProblem, match=r"as many samples each.*rgb.*\(2, 3"):
-        am.backbone(small_model, ["rgb", "depth"])({"rgb": torch.zeros(2, 3, 32, 32), "depth": torch.zeros(1, 1, 32, 32)})
+        am.backbone(small_model, list(batch))(batch)
 
 
 def test_folds_of_few_samples_are_no_reason_to_warn(recwarn):
