@@ -41,16 +41,24 @@ class OptimizerConfig:
         return False
 
     def state_bytes(self, model: nn.Module) -> int:
-        """The bytes of what the optimizer remembers of a model on the meta device, found by a step there."""
+        """The bytes of what the optimizer remembers of a model on the meta device, found by a step there.
+
+        Of the parameters of a group that have the same shape and type, one is looked at.
+        """
         total = 0
         for optimizer in self.build(model, 0.0):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            for parameter in parameters:
+            alike: dict[tuple[object, ...], list[nn.Parameter]] = {}
+            for number, group in enumerate(optimizer.param_groups):
+                for parameter in group["params"]:
+                    alike.setdefault((number, parameter.shape, parameter.dtype), []).append(parameter)
+            for parameter, *_ in alike.values():
                 parameter.grad = torch.empty_like(parameter)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            slots = [slot for parameter in parameters for slot in optimizer.state[parameter].values()]
-            total += sum(slot.nbytes for slot in slots if isinstance(slot, torch.Tensor) and slot.ndim)
+            for parameters in alike.values():
+                slots = optimizer.state[parameters[0]].values()
+                each = sum(slot.nbytes for slot in slots if isinstance(slot, torch.Tensor) and slot.ndim)
+                total += each * len(parameters)
         return total
 
 

@@ -18,7 +18,7 @@ from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.checkpoint import optimizer_tensors
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import SavingConfig, TrainingSettings
 from anymodal.training.sparse_adamw import RowAdamW, check_rows, clip_gradients, touched
 
 LAYOUT = Layout(
@@ -29,7 +29,7 @@ LAYOUT = Layout(
     ]
 )
 CONFIG = ModelConfig(dim=16, encoder_depth=1, decoder_depth=1, heads=2)
-CPU = Runtime(device="cpu")
+CPU = Runtime(device="cpu", saving=SavingConfig(background=False))
 SETTINGS = TrainingSettings(
     steps=6,
     batch_size=4,
