@@ -14,6 +14,7 @@ from .errors import PluginError as PluginError
 from .errors import SpaceError as SpaceError
 from .errors import UnknownModality as UnknownModality
 from .errors import ValueProblem as ValueProblem
+from .evaluation import calibrate as calibrate
 from .evaluation import evaluate as evaluate
 from .families import CodedModality as CodedModality
 from .families import EdgeModality as EdgeModality

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 API = (1, 0)
 _LOADING = threading.RLock()
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+CALIBRATED = (0.1, 10.0)  # what temperatures of `Modality.calibration` are between
 
 
 def _like(default: Any, value: Any) -> Any:
@@ -104,6 +105,7 @@ class Modality:
     pending: Callable[[], Any] | None = None
     vocabulary: Any = None
     tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    calibration: Mapping[str, float] = MappingProxyType({})
     _tokenizer: Any = None
     _device: Any = None
 
@@ -228,6 +230,17 @@ class Modality:
     def tuned_sampling(self, grounded: bool) -> Sampling:
         """`sampling`, with what the checkpoint found to work better: `tuned` has options for 'grounded' and 'free'."""
         return attrs.evolve(self.sampling(grounded), **self.tuned.get("grounded" if grounded else "free", {}))
+
+    def calibrated(self, probabilities: np.ndarray, of: str, temperature: float = 1.0) -> np.ndarray:
+        """Probabilities (..., n) as sure as the model may be: at what `calibration` says of 'ids' or 'classes'.
+
+        They are at a `temperature` now, which the other one replaces; without calibration they stay as they are.
+        """
+        if of not in self.calibration:
+            return probabilities
+        shares = probabilities / probabilities.max(-1, keepdims=True)  # or else small ones vanish
+        powers = shares ** (temperature / self.calibration[of]) * (shares > 0)
+        return powers / powers.sum(-1, keepdims=True)
 
     # Values: files, plain Python values, natural values.
 

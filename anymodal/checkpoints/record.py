@@ -42,7 +42,8 @@ class ModalityRecord:
     """What a checkpoint says of one modality: who provided it, its settings, and the streams it has in the model.
 
     `position_rows` are rows of the position table that go beyond what a stream needs. `sampling` holds the sampling
-    options that suit the model, 'grounded' (with a photographic input) and 'free'. `tokenizer` names the repository of
+    options that suit the model, 'grounded' (with a photographic input) and 'free'. `calibration` holds temperatures at
+    which the model is as sure as it may be, of 'ids' and 'classes'. `tokenizer` names the repository of
     one that the checkpoint does not hold; `members` are modalities that share the stream. `made` holds the facts, by
     name, of those among it and its members that were made in place (`anymodal.families.in_place`).
     """
@@ -53,6 +54,7 @@ class ModalityRecord:
     streams: list[dict[str, Any]] = attrs.field(factory=list)
     position_rows: dict[str, int] = attrs.field(factory=dict)
     sampling: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    calibration: dict[str, float] = attrs.field(factory=dict)
     tokenizer: str | None = None
     members: tuple[str, ...] = ()
     made: dict[str, dict[str, Any]] = attrs.field(factory=dict)

@@ -21,6 +21,7 @@ from anymodal.errors import AnymodalError, legible, nearest, one_line, system_me
 from anymodal.plugins.registry import registry
 
 COMMANDS = {
+    "calibrate": ("anymodal.cli.calibrate:calibrate", "Fit how sure a model is to held-out data."),
     "convert": ("anymodal.cli.convert:convert", "Convert a checkpoint: published 4M <-> ours."),
     "data": ("anymodal.cli.data:data", "Check data."),
     "doctor": ("anymodal.cli.doctor:doctor", "Say what is installed, what works and what does not."),

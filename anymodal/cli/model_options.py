@@ -76,17 +76,27 @@ TYPES: dict[str, type] = {"int": int, "float": float}
 
 def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of `anymodal.load`, and pass on the name, and a dict `load` of what was given."""
+    return _loading(function, LOAD_OPTIONS)
+
+
+def whole_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`load_options` of a command that has an argument for the model, and writes all of its modalities."""
+    return _loading(function, (LOAD_OPTIONS[1], *LOAD_OPTIONS[3:]))
+
+
+def _loading(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
+    """A command with options of `anymodal.load`."""
 
     @functools.wraps(function)
-    def command(*arguments: Any, **options: Any) -> Any:
-        load = {name: value for name in LOAD_NAMES if (value := options.pop(name)) not in (None, False)}
+    def command(*arguments: Any, **given: Any) -> Any:
+        load = {name: value for name in LOAD_NAMES if (value := given.pop(name, None)) not in (None, False)}
         if "modalities" in load:
             load["modalities"] = comma_separated(load["modalities"])
         if "=" in load.get("tokenizers", ""):
             load["tokenizers"] = pairs(comma_separated(load["tokenizers"]), "a tokenizer")
-        return function(*arguments, load=load, **options)
+        return function(*arguments, load=load, **given)
 
-    return with_options(command, LOAD_OPTIONS)
+    return with_options(command, options)
 
 
 def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ They are resolved when first used, so that importing the package costs nothing.
     tasks              the table of tasks: which data, from what to what, by which metric
     layouts            readers of published data sets, each in its own layout
     metrics            what accumulates scores; depth, normals, classes, texts
+    calibration        temperatures at which a model is as sure as it is right; their search and the error of it
     run, report        one evaluation: resumable; its scores as JSON, Markdown and a sheet of pictures
 """
 

@@ -1,3 +1,6 @@
+from .calibration import Calibration as Calibration
+from .calibration import Temperature as Temperature
+from .calibration import calibrate as calibrate
 from .layouts.base import Sample as Sample
 from .layouts.base import Samples as Samples
 from .metrics import Metric as Metric
@@ -10,3 +13,4 @@ from .tasks import DepthTask as DepthTask
 from .tasks import NormalTask as NormalTask
 from .tasks import SemsegTask as SemsegTask
 from .tasks import Task as Task
+from .temperature import Reliability as Reliability

@@ -143,12 +143,17 @@ class LabelMapModality(CroppedGrid):
         """Logits (labels, H, W) -> class ids."""
         return np.array([NONE, *self.known], np.uint8)[tensor.argmax(0)]
 
-    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
-        """The likeliest classes under the mean of the draws' probabilities, and the entropy (H, W) of that, in nats."""
+    def likely(self, draws: list[np.ndarray]) -> np.ndarray:
+        """The mean of the probabilities (labels, H, W) of several draws, over the tokenizer's labels, 0 for none."""
         logits = np.stack(decoded(self, draws, shape=(self.side, self.side), steps=self.denoising_steps))
         likely = np.exp(logits - logits.max(1, keepdims=True))
-        mean = (likely / likely.sum(1, keepdims=True)).mean(0)
-        entropy = -(mean * np.log(np.maximum(mean, 1e-12))).sum(0)
+        return (likely / likely.sum(1, keepdims=True)).mean(0)
+
+    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+        """The likeliest classes under the mean of the draws' probabilities, and the entropy (H, W) of that, in nats."""
+        mean = self.likely(draws)
+        sure = self.calibrated(np.moveaxis(mean, 0, -1), "classes")
+        entropy = -(sure * np.log(np.maximum(sure, 1e-12))).sum(-1)
         return self.postprocess(mean), entropy.astype(np.float32)
 
     def color(self, label: int) -> tuple[int, int, int]:

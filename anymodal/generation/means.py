@@ -29,7 +29,7 @@ class MeanCode(GenerationScheme):
             state.extend(name, likely.argmax(-1).cpu().numpy(), positions)
             every = np.eye(space.size, dtype=np.float32)[state.streams[name].values]
             every[positions] = likely.cpu().numpy()
-            state.put(name, attrs.evolve(state.streams[name], probabilities=every))
+            state.put(name, attrs.evolve(state.streams[name], probabilities=every, temperature=how.temperature))
         for b, positions in enumerate(unknown):
             yield _step(run, b, positions, run.states[b].streams[name])
 

@@ -20,6 +20,7 @@ class StreamTokens:
     values: ids (n,), or rows (n, width) of a dense stream.
     positions: (n,), where they are in the stream, ascending.
     probabilities: (length, size) over all ids, where a grid was estimated as a mean.
+    temperature: that of the probabilities.
     draws: all the sequences, where several were drawn; `values` are the first of them.
     """
 
@@ -27,6 +28,7 @@ class StreamTokens:
     positions: np.ndarray
     probabilities: np.ndarray | None = None
     draws: Sequence[np.ndarray] = ()
+    temperature: float = 1.0
 
     @classmethod
     def whole(cls, values: np.ndarray, draws: Sequence[np.ndarray] = ()) -> StreamTokens:

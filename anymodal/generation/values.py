@@ -20,7 +20,8 @@ class Made:
 
     value: the value.
     how: what makes it another than its tokens decode to: "mean", "merge" of several draws, or "".
-    uncertainty: float32 over the places of the value: how much draws differ, or the entropy of tokens; None if unknown.
+    uncertainty: float32 over the places of the value: how much draws differ, or the entropy of tokens (calibrated where
+        the checkpoint is); None if unknown.
     """
 
     value: Any
@@ -47,7 +48,9 @@ def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]
         with blame(modality, "expect"):
             values = modality.expect(estimated)
         shape = modalities.layout[name].space.shape
-        spread = [_entropy_map(each, shape, value) for each, value in zip(estimated, values, strict=True)]
+        heat = [each.temperature for each in tokens]
+        sure = [modality.calibrated(each, "ids", own) for each, own in zip(estimated, heat, strict=True)]
+        spread = [_entropy_map(each, shape, value) for each, value in zip(sure, values, strict=True)]
         return [Made(value, "mean", own) for value, own in zip(values, spread, strict=True)]
     if all(each.draws for each in tokens):
         with blame(modality, "averaged"):

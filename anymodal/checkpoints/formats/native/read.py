@@ -22,7 +22,7 @@ from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, SpaceError, UnknownModality, brief
 from anymodal.families.in_place import remade
 from anymodal.families.shared import SharedModality
-from anymodal.modality import NAME, Modality
+from anymodal.modality import CALIBRATED, NAME, Modality
 from anymodal.plugins.directory import exists
 from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
@@ -91,10 +91,23 @@ def load_modality(name: str, record: ModalityRecord, files: Files) -> Modality:
         modality.tuned_sampling(True), modality.tuned_sampling(False)
     except (TypeError, ConfigError) as error:
         raise CheckpointError(f"{files} has sampling options for {name!r} that do not exist: {error}") from None
+    modality.calibration = _calibration(name, record, files)
     part = f"{tokenizer_folder(name)}/"
     if files.find(f"{part}{CONFIG}") is not None:
         modality.tokenizer = read_native_tokenizer(files, part)
     return modality
+
+
+def _calibration(name: str, record: ModalityRecord, files: Files) -> dict[str, float]:
+    """The temperatures of a record. Raises CheckpointError for one that cannot be."""
+    low, high = CALIBRATED
+    for what, value in record.calibration.items():
+        if what not in ("ids", "classes") or not low <= value <= high:
+            raise CheckpointError(
+                f"{files} has the calibration {brief(what)}: {value} for {name!r}; there are temperatures {low:g} to"
+                f" {high:g} of 'ids' and 'classes': run anymodal calibrate again"
+            )
+    return dict(record.calibration)
 
 
 def instance_of(name: str, record: ModalityRecord, source: str) -> Modality:

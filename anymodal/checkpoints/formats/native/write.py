@@ -85,6 +85,7 @@ def _record(modality: Modality, modalities: ModalitySet, tokenizer: str | None) 
         streams=plain([attrs.asdict(stream) for stream in streams]),
         position_rows={stream.name: rows[stream.name] for stream in streams if stream.name in rows},
         sampling=plain(dict(modality.tuned)),
+        calibration=dict(modality.calibration),
         tokenizer=tokenizer,
         members=tuple(modality.members),
         made=plain(facts_of(modality)),
