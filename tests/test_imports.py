@@ -118,6 +118,16 @@ def test_planted_faults_are_found():
 
 
 @pytest.mark.parametrize("path", core_modules(), ids=dotted)
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    functions = [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert not [f"{f.name} has {size} lines" for f in functions if (size := (f.end_lineno or 0) - f.lineno + 1) > 60]
+
+
+@pytest.mark.parametrize("path", core_modules(), ids=dotted)
 def test_core_imports_no_plugin(path):
     assert not [name for name in imports(path) if name.startswith("anymodal_")]
 

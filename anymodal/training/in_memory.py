@@ -52,8 +52,7 @@ def fit(
         samples: plain values by modality, as `AnyModel.generate` takes them.
         steps: updates of the model. tokenizer_steps: of each tokenizer.
         dim: width of the model and of its tokenizers.
-        batch_size: samples an update.
-        seed: of weights, masks and the order of samples.
+        batch_size: samples an update. seed: of weights, masks and the order of samples.
         progress: is called with a `TrainingStep` now and then.
 
     Returns:
@@ -63,16 +62,11 @@ def fit(
         ConfigError: there are no samples, or one lacks a modality.
         ValueProblem: a sample has a value that its modality cannot read.
     """
-    if not samples:
-        raise ConfigError("fit needs at least one sample")
-    for number, sample in enumerate(samples):
-        if missing := [modality.name for modality in modalities if modality.name not in sample]:
-            raise ConfigError(f"sample {number} has no {' and no '.join(missing)}; fit needs all modalities of each")
+    _check_samples(modalities, samples)
     torch.manual_seed(seed)
     config = ModelConfig(dim=dim, encoder_depth=2, decoder_depth=2, heads=4)
     values = [modalities.accept(sample) for sample in samples]
-    settings = _settings(steps, batch_size)
-    history = History()
+    settings, history = _settings(steps, batch_size), History()
     for modality in modalities:
         if modality.tokenizer is None and modality.has_tokenizer:
             plan = _settings(tokenizer_steps, batch_size)
@@ -83,8 +77,7 @@ def fit(
     together = ModalitySet(modalities, vocabulary)
     model = AnyModel(together, config)
     tokens = [model.tokenize(value) for value in values]
-    masker = Masker(together.layout, _every_way(model))
-    order = EpochOrder(len(tokens), batch_size, seed)
+    masker, order = Masker(together.layout, _every_way(model)), EpochOrder(len(tokens), batch_size, seed)
     _warn_of_little("the model", "steps", settings, len(samples))
 
     def batch(step: int) -> Batch:
@@ -98,6 +91,15 @@ def fit(
     model.transformer.eval()
     model.history = history
     return model
+
+
+def _check_samples(modalities: ModalitySet, samples: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ConfigError where there are no samples, or one lacks a modality."""
+    if not samples:
+        raise ConfigError("fit needs at least one sample")
+    for number, sample in enumerate(samples):
+        if missing := [modality.name for modality in modalities if modality.name not in sample]:
+            raise ConfigError(f"sample {number} has no {' and no '.join(missing)}; fit needs all modalities of each")
 
 
 def _warn_of_little(what: str, argument: str, plan: TrainingSettings, samples: int) -> None:
