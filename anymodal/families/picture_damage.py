@@ -71,9 +71,12 @@ def check_rows(picture: Image, data: tuple[bytes, list[bytes]] | None, name: str
 
 
 def check_coverage(picture: Image, name: str) -> None:
-    """Raise ValueProblem for a TIFF, not decoded yet, whose strips or tiles leave out a part of the picture."""
+    """Raise ValueProblem for a picture, not decoded yet, whose strips or tiles leave out a part of it.
+
+    A TIFF may lack some, and a PNG state frames of an animation, of which the first is smaller than the picture.
+    """
     tiles = getattr(picture, "tile", None)
-    if picture.format != "TIFF" or not tiles:
+    if picture.format not in ("TIFF", "PNG") or not tiles:
         return
     sizes: dict[str, int] = {}
     for _, (left, top, right, bottom), _, arguments in tiles:  # planes that lie one after the other have tiles each

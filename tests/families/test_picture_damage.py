@@ -107,6 +107,29 @@ def test_strips_of_a_tiff_that_leave_rows_out_are_damage(planes, tmp_path):
         read_picture(tmp_path / "a.tif")
 
 
+def animated(width: int, height: int, frame: tuple[int, int]) -> bytes:
+    """A PNG of that size that says it has a first frame of another one, which its pixels have."""
+    pixels = np.random.default_rng(0).integers(1, 255, (frame[1], 1 + frame[0]), np.uint8)
+    pixels[:, 0] = 0
+    control = struct.pack(">5I2H2B", 0, *frame, 0, 0, 1, 10, 0, 0)
+    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"fcTL", control), (b"IDAT", zlib.compress(pixels.tobytes())), (b"IEND", b"")]
+    return as_png(parts)
+
+
+def test_a_first_frame_that_is_smaller_than_its_picture_is_damage(tmp_path):
+    assert read(animated(16, 16, (16, 16)), tmp_path).shape == (16, 16)
+    with pytest.raises(ValueProblem, match=r"a\.png is damaged: 256 of 4096 pixels are there"):
+        read(animated(256, 16, (16, 16)), tmp_path)
+
+
+def test_animations_are_read_by_their_first_frame(tmp_path):
+    frames = [Image.fromarray(np.full((9, 12, 3), shade, np.uint8)) for shade in (7, 90)]
+    for default in (False, True):
+        frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], default_image=default)
+        assert (np.asarray(read_picture(tmp_path / "a.png")) == 7).all()
+
+
 def tiff(strips: list[bytes], width: int, height: int, planes: int) -> bytes:
     """An RGB picture of plain strips of 16 rows."""
     count, start = len(strips), 8 + 2 + 10 * 12 + 4
