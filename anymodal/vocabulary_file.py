@@ -63,9 +63,10 @@ def _words(vocab: object, source: str) -> dict[str, int]:
     """The words by id, which are all there and given once."""
     if not isinstance(vocab, dict) or not 0 < len(vocab) <= MOST_WORDS:
         raise _unfit(source, f"model.vocab must hold from 1 to {MOST_WORDS} words", vocab)
-    odd = next((number for number in vocab.values() if type(number) is not int), None)
-    if odd is not None or sorted(vocab.values()) != list(range(len(vocab))):
-        raise _unfit(source, f"model.vocab numbers its words from 0 to {len(vocab) - 1}, each once", odd or vocab)
+    odd = [number for number in vocab.values() if type(number) is not int]
+    if odd or sorted(vocab.values()) != list(range(len(vocab))):
+        found = odd[0] if odd else vocab
+        raise _unfit(source, f"model.vocab numbers its words from 0 to {len(vocab) - 1}, each once", found)
     if "" in vocab or not _is_whole("".join(vocab)):
         raise _unfit(source, "model.vocab holds words of whole letters", "" if "" in vocab else "halves of letters")
     return vocab

@@ -78,6 +78,7 @@ ADDED = CONTENT["added_tokens"][-1]
         (lambda c: c["model"]["vocab"].update(new=10**6), "model.vocab numbers its words"),
         (lambda c: c["model"]["vocab"].update(new=-1), "model.vocab numbers its words"),
         (lambda c: c["model"]["vocab"].update(new=True), "model.vocab numbers its words"),
+        (lambda c: c["model"]["vocab"].update(new=None), "model.vocab numbers its words"),
         (lambda c: c["model"]["vocab"].update(new=2**64), "model.vocab numbers its words"),
         (lambda c: c["model"]["vocab"].update({"": len(c["model"]["vocab"])}), "words of whole letters"),
         (lambda c: c["model"]["vocab"].update({"\ud800": len(c["model"]["vocab"])}), "words of whole letters"),

@@ -158,8 +158,8 @@ def _class_names(labels: Sequence[Any]) -> np.ndarray:
     for kind in (str, (int, np.integer)):
         if all(isinstance(label, kind) for label in labels):
             return np.asarray(list(labels))
-    strange = next((label for label in labels if not isinstance(label, (str, int, np.integer))), None)
-    found = "both" if strange is None else brief(strange)
+    strange = [label for label in labels if not isinstance(label, (str, int, np.integer))]
+    found = brief(strange[0]) if strange else "both"
     raise ConfigError(f"labels are all texts or all whole numbers, got {found}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 import shutil
@@ -143,8 +144,13 @@ def loaded(folder: Path) -> str:
 def contents(folder: Path) -> dict[str, str]:
     """The hash of every file that is the same in every run, without what manifests keep of times of inputs."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(IGNORED))
-    timeless = {path: TIMES.sub(b"", path.read_bytes()) for path in found}
+    timeless = {path: _ordered(path, TIMES.sub(b"", path.read_bytes())) for path in found}
     return {str(path.relative_to(folder)): hashlib.sha256(data).hexdigest() for path, data in timeless.items()}
+
+
+def _ordered(path: Path, data: bytes) -> bytes:
+    """The content of a file; of JSON without the order of keys, which says nothing."""
+    return json.dumps(json.loads(data), sort_keys=True).encode() if path.suffix == ".json" else data
 
 
 def compared(found: dict[str, str], wanted: dict[str, str]) -> tuple[str, str]:

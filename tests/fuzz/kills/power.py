@@ -85,6 +85,8 @@ def cut(out: Path, notes: Path, kind: str) -> None:
     synced: dict[int, list[int]] = {}
     folders: dict[int, dict[str, int]] = {}
     names: dict[str, int] = {}
+    if not (notes / "log").exists():  # the run was killed before anything was watched, or changed
+        return
     for line in (notes / "log").read_bytes().splitlines():
         try:
             note = json.loads(line)
