@@ -19,11 +19,11 @@ import numpy as np
 
 import anymodal as am
 from anymodal.evaluation import Evaluation
+from anymodal.evaluation.intervals import half_width
 from benchmarks.harness.base import BENCHMARKS, Figures
 
 HELD_OUT_SEED = 1_000_003
 TASKS = ("depth", "normal", "semseg", "caption")
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % of the t distribution by the number of seeds
 
 
 def summary(runs: list[Evaluation]) -> dict[str, dict[str, Any]]:
@@ -31,10 +31,10 @@ def summary(runs: list[Evaluation]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in runs[0].scores["model"]:
         own = np.array([run.scores["model"][name] for run in runs])
-        spread = own.std(ddof=1) * STUDENT[len(own)] / np.sqrt(len(own)) if len(own) in STUDENT else float("nan")
+        spread = half_width(own) if len(own) > 1 else float("nan")
         kinds = [kind for kind, each in runs[0].scores.items() if kind != "model" and name in each]
         others = {kind: float(np.mean([run.scores[kind][name] for run in runs])) for kind in kinds}
-        found[name] = {"model": float(own.mean()), "plus_minus": float(spread), **others}
+        found[name] = {"model": float(own.mean()), "plus_minus": spread, **others}
     return found
 
 

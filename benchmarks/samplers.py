@@ -24,12 +24,12 @@ import numpy as np
 from anymodal_scenes import BASIC, Scene, mentions, render
 
 import anymodal as am
+from anymodal.evaluation.intervals import half_width
 from anymodal.outputs.run import fingerprint
 from benchmarks.harness.base import BENCHMARKS, Figures
 from benchmarks.quality import BATCH, HELD_OUT_SEED, kinds_found, pair_scores, surface
 
 RESULTS = Path(__file__).parent / "results" / "samplers.json"
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # 95 %
 
 Options = Mapping[str, Any]
 SHOWN = {
@@ -98,10 +98,7 @@ def scores(model: am.AnyModel, scenes: Sequence[Scene], target: str, values: lis
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The mean, and half the width of its interval of 95 %; infinite for a single value."""
-    if len(values) < 2:
-        return float(np.mean(values)), math.inf
-    factor = STUDENT.get(len(values), 1.96)
-    return float(np.mean(values)), float(factor * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return float(np.mean(values)), half_width(values)
 
 
 def table(kept: Mapping[str, Any], count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from small_runs import model_config
@@ -59,3 +60,9 @@ def contents(folder: Path) -> dict[str, str]:
 
 def problems(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
+
+
+def made_of(folder: Path) -> dict[str, Any]:
+    """The files of a dataset, without what its manifest says of the files that it was made from."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return {**contents(folder), "manifest.json": {k: v for k, v in manifest.items() if k != "inputs"}}

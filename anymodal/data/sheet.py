@@ -47,6 +47,11 @@ def write_sheet(
     sheet = draw_sheet(layout_of_dataset(config.path).look(config, modalities, SAMPLES))
     if sheet is None:
         raise DataError(f"{path} has no sample that can be drawn")
+    save_sheet(sheet, out)
+
+
+def save_sheet(sheet: Image, out: Path) -> None:
+    """Write the picture of `draw_sheet` as PNG, whole or not at all. Raises DataError."""
     try:
         with replacing(out) as temporary:
             sheet.save(temporary, "PNG")

@@ -6,6 +6,7 @@ They are resolved when first used, so that importing the package costs nothing.
     layouts            readers of published data sets, each in its own layout
     metrics            what accumulates scores; depth, normals, classes, texts
     calibration        temperatures at which a model is as sure as it is right; their search and the error of it
+    intervals          of means over seeds, splits or sets
     run, report        one evaluation: resumable; its scores as JSON, Markdown and a sheet of pictures
 """
 

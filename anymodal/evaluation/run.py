@@ -15,13 +15,13 @@ from anymodal.data.digest import changes, digest
 from anymodal.data.jobs.inputs import address
 from anymodal.data.report import ProblemCounts
 from anymodal.data.schema import read_book
-from anymodal.data.sheet import Values, draw_sheet
+from anymodal.data.sheet import Values, draw_sheet, save_sheet
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest, one_line, system_errors
 from anymodal.evaluation.layouts.base import Sample, Samples
 from anymodal.evaluation.metrics import Metric
 from anymodal.evaluation.report import BOUND, CONSTANT, MODEL, SHEET, SHUFFLED, Evaluation
 from anymodal.evaluation.tasks import TASKS, Task
-from anymodal.files import only_writer, replacing, write_json
+from anymodal.files import only_writer, write_json
 from anymodal.outputs.run import fingerprint
 from anymodal.plugins.guard import blame
 from anymodal.progress import task as progress
@@ -274,5 +274,4 @@ def write_sheet(run: Run, found: Evaluation, path: Path) -> None:
         lines.append((words, {**shown, f"{target.name} made": (target, made), f"{target.name} true": (target, truth)}))
     sheet = draw_sheet(lines)
     if sheet is not None:
-        with replacing(path) as temporary:
-            sheet.save(temporary, "PNG")
+        save_sheet(sheet, path)

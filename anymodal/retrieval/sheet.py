@@ -9,9 +9,8 @@ import attrs
 
 from anymodal.data.files import storage
 from anymodal.data.files.values import ValueSource, open_values
-from anymodal.data.sheet import Values, draw_sheet
-from anymodal.errors import AnymodalError, DataError, cause, legible
-from anymodal.files import replacing
+from anymodal.data.sheet import Values, draw_sheet, save_sheet
+from anymodal.errors import AnymodalError, DataError, legible
 from anymodal.modality import Modality
 from anymodal.retrieval.index import Hit
 
@@ -49,11 +48,7 @@ def write_hits(
         )
     if sheet is None:
         raise DataError(f"none of the {len(hits)} hits can be drawn: their data is not where it was")
-    try:
-        with replacing(out) as temporary:
-            sheet.save(temporary, "PNG")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot write {out}: {cause(error)}") from None
+    save_sheet(sheet, out)
     return len(drawn)
 
 

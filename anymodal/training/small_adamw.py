@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
 from torch.optim.adamw import adamw
+
+from anymodal.training.own_adamw import OwnAdamW
 
 PART = 2**19  # numbers, or rows of what does not lie in one piece
 
 
-class SmallAdamW(Optimizer):
+class SmallAdamW(OwnAdamW):
     """AdamW (Loshchilov & Hutter 2019) with moments in bfloat16 between steps; each step computes in float32.
 
     Rounding is to nearest: a moment that changes by less than 1/256 of itself in a step stands still, which with betas
@@ -32,28 +33,9 @@ class SmallAdamW(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move the parameters that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    slots = self._slots(parameter)
-                    if not parameter.is_meta:  # where steps are not counted
-                        self._move(parameter, slots, group)
-        return loss
-
-    def _slots(self, parameter: Tensor) -> dict[str, Tensor]:
-        slots: dict[str, Tensor] = self.state[parameter]
-        if not slots:
-            slots["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            for name in ("exp_avg", "exp_avg_sq"):
-                slots[name] = torch.zeros_like(parameter, dtype=torch.bfloat16)
-        return slots
+    def _fresh(self, parameter: Tensor) -> dict[str, Tensor]:
+        moments = {name: torch.zeros_like(parameter, dtype=torch.bfloat16) for name in ("exp_avg", "exp_avg_sq")}
+        return {"step": torch.zeros((), dtype=torch.float32, device=parameter.device), **moments}
 
     @staticmethod
     def _move(parameter: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:

@@ -6,17 +6,17 @@ for gradients that may be sparse finds the numbers they consist of with `solid`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from anymodal.errors import ConfigError
+from anymodal.training.own_adamw import OwnAdamW
 
 
-class RowAdamW(Optimizer):
+class RowAdamW(OwnAdamW):
     """AdamW (Loshchilov & Hutter 2019) that leaves a row (the first dimension) alone in steps that do not touch it.
 
     A row is touched if the sparse gradient names it, or if its gradient in a dense one is not zero. Its moments, its
@@ -36,27 +36,9 @@ class RowAdamW(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Move the rows that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for table in group["params"]:
-                if table.grad is not None:
-                    slots = self._slots(table)
-                    if not table.is_meta:  # which rows moved is not known there
-                        self._move(table, slots, group)
-        return loss
-
-    def _slots(self, table: Tensor) -> dict[str, Tensor]:
-        slots: dict[str, Tensor] = self.state[table]
-        if not slots:
-            slots["steps"] = torch.zeros(len(table), dtype=torch.int32, device=table.device)
-            slots["exp_avg"], slots["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
-        return slots
+    def _fresh(self, parameter: Tensor) -> dict[str, Tensor]:
+        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        return {"steps": torch.zeros(len(parameter), dtype=torch.int32, device=parameter.device), **moments}
 
     def _move(self, table: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
         rows, gradient = touched(table.grad)  # type: ignore[arg-type]

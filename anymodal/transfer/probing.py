@@ -14,6 +14,7 @@ import numpy as np
 
 from anymodal.config.validators import integer, real
 from anymodal.errors import ConfigError, ValueProblem, brief
+from anymodal.evaluation.intervals import half_width
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.transfer.dense import Cells, cells_of
@@ -23,8 +24,6 @@ from anymodal.transfer.heads import HEADS, Head, Predict, require_sklearn
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
 
-# Half the width of the 95 % interval of a mean, in standard errors, by degrees of freedom (Student's t).
-T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 Scores = dict[str, float]
 MOST_SEEDS = 1000
 POOLING = {"vectors": "mean"}
@@ -63,7 +62,7 @@ class Probed:
         values = [each[score] for each in self.scores]
         if len(values) < 2:
             return None
-        wide = T95[min(len(values) - 2, len(T95) - 1)] * float(np.std(values, ddof=1)) / len(values) ** 0.5
+        wide = half_width(values)
         return self.mean(score) - wide, self.mean(score) + wide
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import numpy as np
 import pytest
 from conftest import build_set
-from datasets_made import contents, write_pictures
+from datasets_made import made_of, write_pictures
 from small_runs import GRID, STEPS, command, model_config
 
 import anymodal as am
@@ -37,12 +37,6 @@ def cache(tmp_path, monkeypatch):
 def small(vocabulary) -> am.ModalitySet:
     """Pictures, depth and captions."""
     return build_set(["rgb", "depth", "caption"], vocabulary)
-
-
-def made_of(folder: Path) -> dict[str, Any]:
-    """The files of a dataset, without what its manifest says of the files that it was made from."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return {**contents(folder), "manifest.json": {k: v for k, v in manifest.items() if k != "inputs"}}
 
 
 @attrs.frozen

@@ -8,7 +8,6 @@ import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import numpy as np
@@ -16,7 +15,7 @@ import pytest
 import webdataset
 from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples, served
 from conftest import build_set
-from datasets_made import contents
+from datasets_made import made_of
 from small_runs import command
 
 import anymodal as am
@@ -42,12 +41,6 @@ def cache(tmp_path, monkeypatch):
 def small(vocabulary) -> am.ModalitySet:
     """Pictures, depth and captions."""
     return build_set(["rgb", "depth", "caption"], vocabulary)
-
-
-def made_of(folder: Path) -> dict[str, Any]:
-    """The files of a dataset, without what its manifest says of the files that it was made from."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return {**contents(folder), "manifest.json": {k: v for k, v in manifest.items() if k != "inputs"}}
 
 
 def as_webdataset(root: Path, files: Mapping[str, Mapping[str, bytes]], shard: int = 5) -> Path:

@@ -10,6 +10,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+from changed_json import with_each_value_changed
 from PIL import Image
 from scipy.io import savemat
 
@@ -57,28 +58,14 @@ LEAVES = [None, True, -1, 1.5, 10**30, "../../etc/passwd", "\ud800", [], {}, [1]
 @pytest.mark.parametrize("name", ["panoptic", "captions"])
 def test_nothing_in_annotations_ends_in_another_error(coco, name):
     path = coco / f"annotations/{name}_val2017.json"
-    whole = path.read_text()
-
-    def places(value, at=()):
-        yield at
-        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for key, each in parts:
-            yield from places(each, (*at, key))
-
-    for place in list(places(json.loads(whole)))[1:]:
-        for leaf in LEAVES:
-            changed = json.loads(whole)
-            inner = changed
-            for key in place[:-1]:
-                inner = inner[key]
-            inner[place[-1]] = leaf
-            path.write_text(json.dumps(changed))
-            try:
-                samples = CocoPanoptic(coco, CLASSES) if name == "panoptic" else CocoCaptions(coco)
-                assert samples.state(len(samples))
-                samples.read(0)
-            except AnymodalError:
-                pass
+    for changed in with_each_value_changed(path.read_text(), LEAVES):
+        path.write_text(changed)
+        try:
+            samples = CocoPanoptic(coco, CLASSES) if name == "panoptic" else CocoCaptions(coco)
+            assert samples.state(len(samples))
+            samples.read(0)
+        except AnymodalError:
+            pass
 
 
 def _changed(coco: Path, change) -> CocoPanoptic:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from changed_json import with_each_value_changed
 
 import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
@@ -138,23 +138,9 @@ LEAVES = [None, True, -1, 1.5, 10**30, "../../etc/passwd", "\ud800", [], {}, [1]
 
 def test_nothing_in_the_record_of_an_index_ends_in_another_error(made):
     path = made.folder / "index.json"
-    whole = path.read_text()
-
-    def places(value, at=()):
-        yield at
-        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for key, each in parts:
-            yield from places(each, (*at, key))
-
-    for place in list(places(json.loads(whole)))[1:]:
-        for leaf in LEAVES:
-            changed = json.loads(whole)
-            inner = changed
-            for key in place[:-1]:
-                inner = inner[key]
-            inner[place[-1]] = leaf
-            path.write_text(json.dumps(changed))
-            try:
-                am.Index(made.folder).search(UNIT[0], 3, where={"name": "a*"})
-            except AnymodalError as error:
-                assert len(str(error)) < 600
+    for changed in with_each_value_changed(path.read_text(), LEAVES):
+        path.write_text(changed)
+        try:
+            am.Index(made.folder).search(UNIT[0], 3, where={"name": "a*"})
+        except AnymodalError as error:
+            assert len(str(error)) < 600
