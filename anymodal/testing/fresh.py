@@ -105,9 +105,16 @@ def _others(target: Target) -> tuple[str, ...]:
     return tuple(str(p) for candidate in beside for p in target.plugins.check(candidate) if p.fatal)
 
 
+def _writes(path: Any, mode: str | None, flags: int) -> bool:
+    """Whether a file is opened for writing by its path; a descriptor was opened by one before, as `os.open` does."""
+    if isinstance(path, int):
+        return False
+    return bool(set(mode) & set("wax+") if isinstance(mode, str) else flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
 def _note(touched: list[str], event: str, arguments: tuple[Any, ...]) -> None:
     """Remember files opened for writing, connections and processes."""
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+    if event == "open" and _writes(*arguments):
         path = str(arguments[0])
         if "__pycache__" not in path and not path.startswith(os.devnull):
             touched.append(f"opens {Path(path).name} for writing")

@@ -39,10 +39,12 @@ IN_FOLDERS = {
 }
 BUSY = "import time\n\nend = time.process_time() + 0.3\nwhile time.process_time() < end:\n    pass\n"
 THREAD = "import threading as t\n\nt.Thread(target=t.Event().wait, daemon=True).start()\n"
+DESCRIPTOR = "import os\n\nos.fdopen(os.open('seen.txt', os.O_CREAT | os.O_WRONLY), 'w').close()\n"
 LATE = "def late():\n    from anymodal.tokens import Layout\n\n    return Layout\n"
 OTHER = "def late():\n    import anymodal_depth\n\n    return anymodal_depth\n"
 MORE_IN_FOLDERS = {
     "AM001 busy": (BUSY, "keeps a core busy"),
+    "AM006 descriptor": (DESCRIPTOR, "opens seen.txt for writing"),
     "AM006 seed": ("import random\n\nrandom.seed(0)\n", "changes the random state of Python"),
     "AM006 variable": ("import os\n\nos.environ['HIDDEN'] = '1'\n", "changes the environment variable HIDDEN"),
     "AM006 thread": (THREAD, "starts a thread"),
@@ -87,6 +89,13 @@ def test_the_smallest_plugin_passes_every_rule_that_must_hold(tmp_path):
     results = check(str(project(tmp_path, "small", "")))
     assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008"}
     assert not [str(r) for r in results if r.bad] and sum(r.status == "passed" for r in results) >= 45
+
+
+def test_bytecode_that_python_writes_is_nothing_that_a_plugin_changes(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (target,) = find(str(project(tmp_path, "compiled", "")))
+    assert Inspection(target).judge("AM006").status == "passed"
+    assert list(tmp_path.glob("__pycache__/*.pyc"))
 
 
 @pytest.mark.parametrize("step", [0, 1], ids=["smallest", "grown"])
@@ -141,6 +150,7 @@ def test_a_defect_in_a_package_is_caught(number, tmp_path, monkeypatch):
 @pytest.mark.parametrize("case", MORE_IN_FOLDERS)
 def test_another_defect_in_a_package_is_caught(case, tmp_path, monkeypatch):
     number, (first, message) = case.partition(" ")[0], MORE_IN_FOLDERS[case]
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, f"anymodal_planted_{number.lower()}", raising=False)
     (target,) = find(str(project(tmp_path, number, first)))
