@@ -79,6 +79,16 @@ class ViTConfig:
 
 
 @frozen
+class OverlapConfig:
+    """Convolutions behind a decoder of patches, through which pixels see the patches beside their own.
+
+    widths: channels at each doubling of the grid of tokens, on its way to pixels: as many as the patch has halvings.
+    """
+
+    widths: tuple[int, ...] = field(converter=as_tuple, validator=each(count(), least=1))
+
+
+@frozen
 class MLPConfig:
     """A residual MLP on one side of the codebook, for vectors: `blocks` of width -> expansion * width -> width."""
 
@@ -217,6 +227,7 @@ class TokenizerConfig:
     refine: whether two ConvNeXt blocks polish the decoder's output.
     noise: of a decoder that denoises (`UNetConfig`, `UViTConfig`); None for the others.
     encoder_size: side at which the encoder's position table is laid out, where that is not `image_size`.
+    overlap: of convolutions that join the patches of a ViT decoder; None where patches stay as they are.
     """
 
     kind: Literal["vit", "mlp"] = field(validator=one_of("vit", "mlp"))
@@ -229,10 +240,13 @@ class TokenizerConfig:
     refine: bool = False
     noise: NoiseConfig | None = None
     encoder_size: int | None = field(default=None, validator=attrs.validators.optional(count()))
+    overlap: OverlapConfig | None = None
 
     def __attrs_post_init__(self) -> None:
         if (self.noise is not None) != isinstance(self.decoder, UNetConfig | UViTConfig):
             _refuse(self, "noise belongs to a decoder that denoises (UNetConfig, UViTConfig), and to no other")
+        if self.overlap is not None:
+            self._check_overlap(self.overlap)
         if self.kind == "mlp":
             self._check_vectors()
         else:
@@ -244,6 +258,17 @@ class TokenizerConfig:
                 _refuse(self, f"kind 'mlp' is made of MLPConfig, not {type(side).__name__}")
         if self.labels is not None or self.refine:
             _refuse(self, "labels and refine belong to kind 'vit'; vectors have neither")
+
+    def _check_overlap(self, overlap: OverlapConfig) -> None:
+        decoder = self.decoder
+        if not isinstance(decoder, ViTConfig) or not decoder.patch_projection:
+            _refuse(self, "overlap joins the patches of a ViTConfig with patch_projection; this decoder has none")
+        elif len(overlap.widths) > MOST_LEVELS or decoder.patch != 2 ** len(overlap.widths):
+            _refuse(
+                self,
+                f"overlap has {len(overlap.widths)} widths, and each doubles the grid; a patch of"
+                f" {decoder.patch} pixels needs as many as make {decoder.patch} of 1",
+            )
 
     def _check_grid(self) -> None:
         encoder, decoder = self.encoder, self.decoder

@@ -35,7 +35,6 @@ class DiffusionTokenizer(Tokenizer):
             raise ConfigError(f"a {type(config.decoder).__name__} does not denoise; make it with VQTokenizer.")
         super().__init__(config)
         self.noise = Noise(config.noise)
-        self.keeps_codes = False
         self.encoder.apply(initialize)
         self.quant_proj.apply(initialize)
 
@@ -89,29 +88,6 @@ class DiffusionTokenizer(Tokenizer):
             output = self.decoder(x.to(dtype), timesteps_B, codes_BLhw.to(dtype))
             x = solver.step(index, x, output.float(), draw)
         return x
-
-    def adopt(self, other: Tokenizer) -> None:
-        """Take over the encoder and the codebook of a trained tokenizer and keep them as they are in training."""
-        mine, theirs = self.config, other.config
-        for name in ("channels", "encoder", "quantizer", "labels"):
-            if getattr(mine, name) != getattr(theirs, name):
-                raise ConfigError(
-                    f"the encoder to take over has {name} {getattr(theirs, name)!r}, this tokenizer"
-                    f" {getattr(mine, name)!r}; give both the same numbers."
-                )
-        for name in ("encoder", "quant_proj", "quantize"):
-            part = getattr(self, name)
-            part.load_state_dict(getattr(other, name).state_dict())
-            part.requires_grad_(False)
-        self.keeps_codes = True
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> DiffusionTokenizer:
-        super().train(mode)
-        if self.keeps_codes:
-            for part in (self.encoder, self.quant_proj, self.quantize):
-                part.eval()
-        return self
 
     def _reconstruct(
         self,

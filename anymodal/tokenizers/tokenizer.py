@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import attrs
 import torch
@@ -59,6 +59,7 @@ class Tokenizer(nn.Module, ABC):
         self.decoder = self._make_decoder()
         self.quant_proj = nn.Linear(encoded, latent)
         self.quantize = config.quantizer.build()
+        self.keeps_codes = False
 
     @abstractmethod
     def _make_decoder(self) -> nn.Module: ...
@@ -135,6 +136,35 @@ class Tokenizer(nn.Module, ABC):
                 content.update(tensor.detach().cpu().contiguous().flatten().view(dtype=torch.uint8).numpy())
         return content.hexdigest()
 
+    def adopt(self, other: Tokenizer) -> None:
+        """Take over the encoder and the codebook of a trained tokenizer and keep them as they are in training."""
+        mine, theirs = self.config, other.config
+        for name in ("channels", "encoder", "quantizer", "labels"):
+            if getattr(mine, name) != getattr(theirs, name):
+                raise ConfigError(
+                    f"the encoder to take over has {name} {getattr(theirs, name)!r}, this tokenizer"
+                    f" {getattr(mine, name)!r}; give both the same numbers."
+                )
+        for name in self.code_parts:
+            part = getattr(self, name)
+            part.load_state_dict(getattr(other, name).state_dict())
+            part.requires_grad_(False)
+        self.keeps_codes = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.keeps_codes:
+            for name in self.code_parts:
+                getattr(self, name).eval()
+        return self
+
+    @property
+    def code_parts(self) -> list[str]:
+        """The parts that ids depend on."""
+        embedded = ["label_embedding"] if self.label_embedding is not None else []
+        return [*embedded, "encoder", "quant_proj", "quantize"]
+
     def _quantize(self, x: Tensor) -> Quantized:
         return self.quantize(self.latents(x))
 
@@ -206,6 +236,7 @@ class VQTokenizer(Tokenizer):
         decoder = config.decoder
         width = decoder.dim if isinstance(decoder, ViTConfig) else decoder.width  # type: ignore[union-attr]
         self.post_quant_proj = nn.Linear(config.quantizer.latent, width)
+        self.code_noise = 0.0
         self.apply(initialize)
 
     def _make_decoder(self) -> nn.Module:
@@ -213,7 +244,7 @@ class VQTokenizer(Tokenizer):
         outputs = config.labels or config.channels
         match config.decoder:
             case ViTConfig() as decoder:
-                return ViTDecoder(decoder, outputs, config.image_size, config.refine)
+                return ViTDecoder(decoder, outputs, config.image_size, config.refine, config.overlap)
             case MLPConfig() as decoder:
                 return BottleneckMLP(decoder, decoder.width, outputs)
         raise ConfigError(f"{type(config.decoder).__name__} is a denoiser; make it with anymodal.tokenizers.build.")
@@ -221,12 +252,22 @@ class VQTokenizer(Tokenizer):
     def forward(self, x: Tensor) -> Reconstruction:
         """Encode, quantize and decode; gradients pass the codebook straight through."""
         quantized = self._quantize(x)
-        output = self._reconstruct(quantized.codes, self._grid_of(x))
+        codes_BNL = blurred(quantized.codes, self.code_noise) if self.training else quantized.codes
+        output = self._reconstruct(codes_BNL, self._grid_of(x))
         return Reconstruction(output, x, quantized.ids.flatten(1), quantized.loss)
 
     def _reconstruct(self, codes_BNL: Tensor, grid: tuple[int, int], **options: Any) -> Tensor:
         features_BND = self.post_quant_proj(codes_BNL.to(self.post_quant_proj.weight.dtype))
         return self.decoder(features_BND, grid) if self._has_grid else self.decoder(features_BND)[:, 0]
+
+
+def blurred(codes_BNL: Tensor, share: float) -> Tensor:
+    """Codes with normal noise; its size is drawn for each sample, up to `share` of that of the codes."""
+    if not share:
+        return codes_BNL
+    size = codes_BNL.detach().square().mean().sqrt()
+    most_B11 = torch.rand(len(codes_BNL), 1, 1, device=codes_BNL.device) * share * size
+    return codes_BNL + most_B11 * torch.randn_like(codes_BNL)
 
 
 def _range_outside(ids: Tensor, size: int) -> str:

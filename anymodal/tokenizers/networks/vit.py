@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from anymodal.nn.attention import attend
 from anymodal.nn.sincos import sincos_2d
-from anymodal.tokenizers.config import ViTConfig
+from anymodal.tokenizers.config import OverlapConfig, ViTConfig
+from anymodal.tokenizers.networks.overlap import Overlap
 
 
 def patchify(x_BCHW: Tensor, patch: int) -> Tensor:
@@ -137,15 +138,24 @@ class ViTEncoder(Trunk):
 class ViTDecoder(Trunk):
     """Token features (B, N, D) on a grid of (rows, columns) to images or feature maps (B, C, H, W)."""
 
-    def __init__(self, config: ViTConfig, channels: int, image_size: int, refine: bool = False) -> None:
+    def __init__(
+        self,
+        config: ViTConfig,
+        channels: int,
+        image_size: int,
+        refine: bool = False,
+        overlap: OverlapConfig | None = None,
+    ) -> None:
         super().__init__(config, image_size)
         self.stride = config.stride
         self.out_proj = nn.Linear(config.dim, channels * self.stride**2)
         self.out_conv = nn.Sequential(*(ConvNeXtBlock(channels) for _ in range(2 if refine else 0)))
+        self.overlap = Overlap(overlap, config.dim, channels) if overlap else None
 
     def forward(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
         x_BND = self.run_post_mlp(self.run_blocks(x_BND, grid))
-        return self.out_conv(unpatchify(self.out_proj(x_BND), grid, self.stride))
+        patches_BCHW = self.out_conv(unpatchify(self.out_proj(x_BND), grid, self.stride))
+        return patches_BCHW if self.overlap is None else self.overlap(x_BND, patches_BCHW, grid)
 
 
 class ConvNeXtBlock(nn.Module):

@@ -10,11 +10,11 @@ import attrs
 from attrs.validators import optional
 
 from anymodal.config.tables import init_fields
-from anymodal.config.validators import at_least, count, each, positive, whole
+from anymodal.config.validators import at_least, count, each, finite, positive, whole
 from anymodal.data.config import CropConfig
 from anymodal.errors import ConfigError, nearest
 from anymodal.text import VALUE_NAMES
-from anymodal.tokenizers.config import NoiseConfig, UNetConfig, UViTConfig
+from anymodal.tokenizers.config import NoiseConfig, OverlapConfig, UNetConfig, UViTConfig
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.training.settings import TrainingSettings
 
@@ -69,12 +69,15 @@ class TokenizerRun:
     with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn for each step; without them all have the
     modality's size.
 
-    A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. It learns together with the
-    encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are.
+    A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. Decoders learn together with the
+    encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are, and so do ids.
+    `overlap` puts convolutions behind a decoder of patches, which join these. `code_noise` is the most normal noise that
+    the codes of a feed-forward decoder get in training, in units of their size, so that it learns to mend codes which
+    do not fit each other.
 
     `start` is the folder of a trained tokenizer that goes on learning, with the settings it has where none are given;
-    what the configuration says of its parts must be so. A denoiser's encoder and codebook learn too unless `codes`
-    names the tokenizer they belong to.
+    what the configuration says of its parts must be so, but for an `overlap` where it has none. The encoder and
+    codebook learn too unless `codes` names the tokenizer they belong to, which may be the same.
     """
 
     modality: str
@@ -85,6 +88,8 @@ class TokenizerRun:
     unet: UNetConfig | None = None
     uvit: UViTConfig | None = None
     noise: NoiseConfig = attrs.field(factory=NoiseConfig)
+    overlap: OverlapConfig | None = None
+    code_noise: float = attrs.field(default=0.0, validator=[finite, at_least(0)])
     codes: Path | None = None
     start: Path | None = None
     quantizer: dict[str, Any] | None = None

@@ -79,7 +79,8 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
     encoder, decoder, total = (_count(module) for module in (tokenizer.encoder, tokenizer.decoder, tokenizer))
     codebook = sum(buffer.numel() for buffer in tokenizer.quantize.buffers())
     if config.codes is not None:
-        tokenizer.requires_grad_(False).decoder.requires_grad_(True)
+        for name in tokenizer.code_parts:
+            getattr(tokenizer, name).requires_grad_(False)
     grid: tuple[int, int] | None = getattr(modality, "grid", None)
     pass_ = _forward(made, size, settings.precision != "float32", grid)  # plans are for GPUs, fast in bfloat16
     trained = sum(p.numel() for p in tokenizer.parameters() if p.requires_grad)
@@ -117,7 +118,9 @@ def _described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
     path: Path = folder / "config.json"
     made = structure(tokenizer_record(path).get("tokenizer"), TokenizerConfig, str(path))
     denoiser = config.unet or config.uvit
-    return made if denoiser is None else attrs.evolve(made, decoder=denoiser, noise=config.noise, refine=False)
+    if denoiser is not None:
+        return attrs.evolve(made, decoder=denoiser, noise=config.noise, refine=False, overlap=None)
+    return attrs.evolve(made, overlap=config.overlap or made.overlap)
 
 
 @attrs.frozen

@@ -19,13 +19,15 @@ from anymodal.nn.distributed import World, world
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import (
     MLPConfig,
+    OverlapConfig,
     TokenizerConfig,
     UNetConfig,
     UViTConfig,
     ViTConfig,
 )
-from anymodal.tokenizers.diffusion import DiffusionTokenizer, build
+from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
+from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Runtime
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
@@ -116,13 +118,24 @@ def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
         return _started(config, config.start, modality)
     denoiser = _one_decoder(config)
     if config.codes is None:
-        return build(described(config, modality))
-    if denoiser is None:
-        raise ConfigError("codes belong to a decoder that denoises; give unet or uvit in place of decoder")
+        return _noised(build(described(config, modality)), config)
     trained = load_tokenizer(config.codes)
-    plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False)
-    tokenizer = DiffusionTokenizer(plan)
+    if denoiser is not None:
+        plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False, overlap=None)
+    else:
+        decoder = described(attrs.evolve(config, encoder=config.decoder), modality).decoder
+        plan = attrs.evolve(trained.config, decoder=decoder, noise=None, overlap=config.overlap)
+    tokenizer = build(plan)
     tokenizer.adopt(trained)
+    return _noised(tokenizer, config)
+
+
+def _noised(tokenizer: AnyTokenizer, config: TokenizerRun) -> AnyTokenizer:
+    """The tokenizer with the noise on codes that a run asks for. Raises ConfigError where its decoder takes none."""
+    if config.code_noise and not isinstance(tokenizer, VQTokenizer):
+        raise ConfigError("code_noise belongs to a feed-forward decoder; one that denoises starts from noise anyway")
+    if isinstance(tokenizer, VQTokenizer):
+        tokenizer.code_noise = config.code_noise
     return tokenizer
 
 
@@ -139,7 +152,9 @@ def described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
         raise ConfigError(f"encoder, decoder or options of {modality.name!r} {_unfit_keys(error)}") from None
     if config.quantizer is not None:
         plan = _with_quantizer(plan, config.quantizer, modality)
-    return plan if denoiser is None else attrs.evolve(plan, decoder=denoiser, noise=config.noise)
+    if denoiser is not None:
+        plan = attrs.evolve(plan, decoder=denoiser, noise=config.noise)
+    return plan if config.overlap is None else attrs.evolve(plan, overlap=config.overlap)
 
 
 def _unfit_keys(error: TypeError) -> str:
@@ -182,7 +197,8 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
     plan = tokenizer.config
     fixed = ("encoder", "decoder", "unet", "uvit", "quantizer", "options")
     given = [name for name in fixed if getattr(config, name)]
-    if given and config.codes is None and described(config, modality) != plan:
+    asked = attrs.evolve(plan, overlap=config.overlap or plan.overlap)
+    if given and config.codes is None and described(config, modality) != asked:
         raise ConfigError(
             f"start takes the tokenizer in {start} as it is, and {', '.join(given)} say another one; leave them out"
         )
@@ -199,12 +215,27 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
                 f"the tokenizer in {start} has {name} {value}, the settings of {modality.name!r} say"
                 f" {getattr(modality, name)}; give settings that fit it."
             )
+    if config.overlap is not None:
+        tokenizer = overlapped(tokenizer, config.overlap)
     tokenizer.requires_grad_(True)
     if config.codes is not None:
-        if not isinstance(tokenizer, DiffusionTokenizer):
-            raise ConfigError(f"codes belong to a decoder that denoises; the tokenizer in {start} has another")
         tokenizer.adopt(load_tokenizer(config.codes))
-    return tokenizer
+    return _noised(tokenizer, config)
+
+
+def overlapped(tokenizer: AnyTokenizer, overlap: OverlapConfig) -> AnyTokenizer:
+    """A trained tokenizer with convolutions behind its patches, which change nothing yet; itself if it has them.
+
+    Raises ConfigError where it has others, or no patches.
+    """
+    if tokenizer.config.overlap == overlap:
+        return tokenizer
+    if tokenizer.config.overlap is not None:
+        held = list(tokenizer.config.overlap.widths)
+        raise ConfigError(f"overlap has the widths {list(overlap.widths)}, the tokenizer to start from {held}")
+    joined = build(attrs.evolve(tokenizer.config, overlap=overlap))
+    joined.load_state_dict({**joined.state_dict(), **tokenizer.state_dict()})
+    return joined
 
 
 def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
