@@ -307,7 +307,7 @@ class AnyModel:
 
         Args:
             folder: The folder, made if need be.
-            dtype: Of the weights in the files, as for `load`; None for what they are.
+            dtype: Of the weights in the files: as for `load`, or "int8" (each within 1/254 of the largest in its row).
             max_shard_size: Weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
 
         Returns:

@@ -7,7 +7,7 @@ memory beside the model it fills. Pickles are refused.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anymodal.checkpoints.eight_bits import STEPS, ScaledRows, fits, in_eight_bits, without_loss
 from anymodal.checkpoints.hub_cache import is_plain
 from anymodal.checkpoints.repository import INDEX as INDEX
 from anymodal.checkpoints.repository import SHARDS
@@ -34,6 +35,16 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 INTEGERS = {f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64)}
+
+
+def stored_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """As `dtype_of`, or 8 bits, which weights have in files alone."""
+    if dtype in ("int8", torch.int8):
+        return torch.int8
+    try:
+        return dtype_of(dtype)
+    except ConfigError:
+        raise ConfigError(f"files hold {', '.join(DTYPES)} or int8, not {brief(dtype)}") from None
 
 
 def dtype_of(dtype: str | torch.dtype) -> torch.dtype:
@@ -87,8 +98,11 @@ class WeightFile:
     def __exit__(self, *_: object) -> None:
         self._open.clear()
 
-    def keys(self) -> Iterable[str]:
-        return self._shards.keys()
+    def keys(self) -> list[str]:
+        """The names of the tensors, without those of the steps of others."""
+        return [
+            name for name in self._shards if not (name.endswith(STEPS) and name.removesuffix(STEPS) in self._shards)
+        ]
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -98,9 +112,9 @@ class WeightFile:
         (shard,) = set(self._shards.values()) or {""}
         return (self._file(shard).metadata() or {}) if shard else {}
 
-    def get_slice(self, name: str) -> _Rows:
+    def get_slice(self, name: str) -> FileRows:
         """A tensor whose parts are read on demand; KeyError if there is none."""
-        return _Rows(self, name, self._shards[name])
+        return FileRows(self, name, self._shards[name])
 
     def get_tensor(self, name: str) -> Tensor:
         """A whole tensor, which stays backed by the file; KeyError if there is none."""
@@ -108,9 +122,14 @@ class WeightFile:
         self.read += tensor.nbytes
         return tensor
 
-    def rows(self, name: str) -> _Rows | None:
-        """As `get_slice`, or None."""
-        return self.get_slice(name) if name in self._shards else None
+    def rows(self, name: str) -> FileRows | ScaledRows | None:
+        """A tensor whose parts are read on demand, as floats if it lies in 8 bits; or None. Raises CheckpointError."""
+        if name not in self._shards:
+            return None
+        rows, steps = self.get_slice(name), f"{name}{STEPS}"
+        if steps not in self._shards or rows.dtype != "I8":
+            return rows
+        return ScaledRows(rows, self.get_slice(steps), name, self.source)
 
     def _file(self, shard: str) -> Any:
         if shard not in self._open:
@@ -142,7 +161,9 @@ def open_weights(files: Files) -> WeightFile:
     raise CheckpointError(f"no such file: {files}/{WEIGHTS} (weights of other kinds, such as pickles, are not read)")
 
 
-class _Rows:
+class FileRows:
+    """A tensor in a file, of which parts are read when they are asked for."""
+
     def __init__(self, file: WeightFile, name: str, shard: str) -> None:
         self._file, self._name, self._shard = file, name, shard
 
@@ -280,7 +301,7 @@ def _parts(view: Tensor) -> Iterable[slice]:
 
 
 def _whole(rows: Rows) -> Tensor:
-    return rows.whole() if isinstance(rows, _Rows) else rows  # type: ignore[return-value]
+    return rows.whole() if isinstance(rows, FileRows | ScaledRows) else rows  # type: ignore[return-value]
 
 
 def size_in_bytes(size: str | int) -> int:
@@ -302,16 +323,18 @@ def save_weights(
     dtype: torch.dtype | None = None,
     max_shard_size: str | int | None = None,
     header: Mapping[str, str] | None = None,
+    exact: Collection[str] = (),
 ) -> None:
     """Write model.safetensors, or shards of at most `max_shard_size` bytes with an index; whole or not at all.
 
-    Floating-point tensors are written in `dtype`, as they are if None. What an older checkpoint left is removed.
+    Floating-point tensors are written in `dtype`, as they are if None; of torch.int8, see `eight_bits`, and parts whose
+    names begin with one of `exact` then lose nothing. What an older checkpoint left is removed.
     """
     limit = size_in_bytes(max_shard_size) if max_shard_size is not None else None
     groups: list[list[tuple[str, Tensor]]] = [[]]
     used = total = 0
     for name, tensor in views:
-        nbytes = tensor.numel() * (_kept(tensor, dtype).itemsize)
+        nbytes = tensor.numel() * (_kept(tensor, dtype).itemsize)  # of 8 bits, at most
         if limit is not None and groups[-1] and used + nbytes > limit:
             groups.append([])
             used = 0
@@ -321,8 +344,9 @@ def save_weights(
     names = [WEIGHTS] if len(groups) == 1 else [_shard(k, len(groups)) for k in range(len(groups))]
     index: dict[str, str] = {}
     for file, group in zip(names, groups, strict=True):
-        # A view of a joint table is copied, so that the file holds its rows alone.
-        state = {name: tensor.detach().to(_kept(tensor, dtype)).contiguous().clone() for name, tensor in group}
+        state: dict[str, Tensor] = {}
+        for name, tensor in group:
+            state |= _written(name, tensor.detach(), dtype, name.split(".")[0] in exact)
         with writing_tensors(folder / file) as temporary:
             save_file(state, temporary, {"format": "pt", **(header or {})})
         index |= dict.fromkeys(state, file)
@@ -333,8 +357,15 @@ def save_weights(
             path.unlink(missing_ok=True)
 
 
+def _written(name: str, tensor: Tensor, dtype: torch.dtype | None, exact: bool) -> dict[str, Tensor]:
+    """What a file holds of a tensor. A view of a joint table is copied, so that the file holds its rows alone."""
+    if dtype == torch.int8:
+        return in_eight_bits(name, tensor) if fits(tensor) and not exact else {name: without_loss(tensor).clone()}
+    return {name: tensor.to(_kept(tensor, dtype)).contiguous().clone()}
+
+
 def _kept(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    return dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+    return dtype if dtype not in (None, torch.int8) and tensor.is_floating_point() else tensor.dtype
 
 
 def _shard(index: int, count: int) -> str:

@@ -82,7 +82,8 @@ class ViTConfig:
 class OverlapConfig:
     """Convolutions behind a decoder of patches, through which pixels see the patches beside their own.
 
-    widths: channels at each doubling of the grid of tokens, on its way to pixels: as many as the patch has halvings.
+    widths: channels at each doubling of the grid of tokens, on its way to pixels; the last convolution makes what is
+        then left of a patch.
     """
 
     widths: tuple[int, ...] = field(converter=as_tuple, validator=each(count(), least=1))
@@ -263,11 +264,10 @@ class TokenizerConfig:
         decoder = self.decoder
         if not isinstance(decoder, ViTConfig) or not decoder.patch_projection:
             _refuse(self, "overlap joins the patches of a ViTConfig with patch_projection; this decoder has none")
-        elif len(overlap.widths) > MOST_LEVELS or decoder.patch != 2 ** len(overlap.widths):
+        elif len(overlap.widths) > MOST_LEVELS or decoder.patch % 2 ** len(overlap.widths):
+            doubled = 2 ** min(len(overlap.widths), MOST_LEVELS)
             _refuse(
-                self,
-                f"overlap has {len(overlap.widths)} widths, and each doubles the grid; a patch of"
-                f" {decoder.patch} pixels needs as many as make {decoder.patch} of 1",
+                self, f"overlap doubles the grid to {doubled} cells a patch, and a patch has {decoder.patch} pixels"
             )
 
     def _check_grid(self) -> None:

@@ -150,7 +150,7 @@ class ViTDecoder(Trunk):
         self.stride = config.stride
         self.out_proj = nn.Linear(config.dim, channels * self.stride**2)
         self.out_conv = nn.Sequential(*(ConvNeXtBlock(channels) for _ in range(2 if refine else 0)))
-        self.overlap = Overlap(overlap, config.dim, channels) if overlap else None
+        self.overlap = Overlap(overlap, config.dim, channels, self.stride) if overlap else None
 
     def forward(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
         x_BND = self.run_post_mlp(self.run_blocks(x_BND, grid))

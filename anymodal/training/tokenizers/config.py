@@ -71,9 +71,9 @@ class TokenizerRun:
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. Decoders learn together with the
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are, and so do ids.
-    `overlap` puts convolutions behind a decoder of patches, which join these. `code_noise` is the most normal noise that
-    the codes of a feed-forward decoder get in training, in units of their size, so that it learns to mend codes which
-    do not fit each other.
+    `overlap` puts convolutions behind a decoder of patches, which join these. `code_noise` is the most normal noise
+    that codes get in the training of a feed-forward decoder, in units of their size, so that it learns to mend codes
+    which do not fit each other.
 
     `start` is the folder of a trained tokenizer that goes on learning, with the settings it has where none are given;
     what the configuration says of its parts must be so, but for an `overlap` where it has none. The encoder and

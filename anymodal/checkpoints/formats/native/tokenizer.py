@@ -51,7 +51,7 @@ def write_native_tokenizer(
     about: Mapping[str, Any] = {}
     if modality is not None:
         about = {"modality": modality.name, "settings": modality.config(), "made": facts_of(modality)}
-    save_weights(tokenizer.state_dict().items(), folder, dtype)
+    save_weights(tokenizer.state_dict().items(), folder, dtype, exact=tokenizer.code_parts)
     write_json({**about, "tokenizer": attrs.asdict(tokenizer.config)}, folder / CONFIG)
 
 

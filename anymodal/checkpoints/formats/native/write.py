@@ -16,7 +16,7 @@ from anymodal.checkpoints.record import Bundle, CheckpointConfig, ModalityRecord
 from anymodal.checkpoints.repository import CONFIG
 from anymodal.checkpoints.state import parts
 from anymodal.checkpoints.swap import replacing_checkpoint
-from anymodal.checkpoints.weights import dtype_of, save_weights
+from anymodal.checkpoints.weights import save_weights, stored_dtype
 from anymodal.errors import CheckpointError
 from anymodal.families.in_place import facts_of
 from anymodal.files import write_json
@@ -41,7 +41,8 @@ def save(
     Args:
         bundle: The model.
         folder: The folder, made if need be.
-        dtype: Of the weights in the files; None for what they are.
+        dtype: Of the weights in the files; None for what they are. "int8" keeps the parts of tokenizers that ids depend
+            on exact, and every other weight within 1 / 254 of the largest in its row.
         max_shard_size: Most bytes of a file of weights, as a number or text such as "5GB"; None for one file.
         name: What the card calls the model; None for the folder.
 
@@ -55,7 +56,7 @@ def save(
     """
     if folder.suffix == ".safetensors" or folder.is_file():
         raise CheckpointError(f"{folder} must be a folder: a checkpoint of our own is one")
-    kept = dtype_of(dtype) if dtype else None
+    kept = stored_dtype(dtype) if dtype else None
     with replacing_checkpoint(folder, MODEL) as staging:
         records = {m.name: _record(m, bundle.modalities, _write_tokenizer(m, staging, kept)) for m in bundle.modalities}
         if bundle.modalities.vocabulary is not None:
