@@ -96,10 +96,14 @@ def principal(vectors: np.ndarray) -> Principal:
 
 
 def principal_colors(vectors: np.ndarray) -> np.ndarray:
-    """Colors (N, 3) in 0..1 of vectors (N, channels): their principal components between the 1 and 99 % quantiles."""
+    """Colors (N, 3) in 0..1 of vectors (N, channels): their principal components between the 1 and 99 % quantiles.
+
+    Each component grows from the first vector to the last, so that maps of one scene have like colors.
+    """
     main = principal(vectors)
     scores = np.zeros((len(vectors), 3))
     scores[:, : len(main.directions)] = (vectors - main.mean) @ main.directions.T
+    scores *= np.where(np.linspace(-1, 1, len(scores)) @ scores < 0, -1, 1)
     low, high = np.percentile(scores, [1, 99], axis=0)
     span = high - low
     return np.where(span > 1e-12, (scores - low) / np.maximum(span, 1e-12), 0.5).clip(0, 1)

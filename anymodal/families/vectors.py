@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.families.arrays import ArrayModality
 from anymodal.families.codec import decoded, encoded
+from anymodal.families.drawing import paper
 from anymodal.families.features import cosine_similarity, finite
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
-PETALS = 96
+CELLS = 256  # of a picture of a vector
+POSITIVE, ZERO, NEGATIVE = (190, 45, 50), (240, 238, 233), (40, 95, 170)
 
 
 class VectorModality(ArrayModality):
@@ -78,23 +81,28 @@ class VectorModality(ArrayModality):
         return [self.postprocess(o) for o in decoded(self, tokens)]
 
     def show(self, value: Any, size: int = 256) -> Image:
-        """A flower: neighboring channels are averaged into petals, longer outside for more and inside for less."""
-        from PIL import Image, ImageDraw
+        """A cell a channel, row by row (means of neighbors where there are many): red above 0, blue below, as `legend`.
+
+        Two vectors that point the same way have the same pattern.
+        """
+        from PIL import ImageDraw
 
         vector = finite(value)
-        petals = np.array([part.mean() for part in np.array_split(vector, min(PETALS, len(vector)))])
-        reach = (petals - np.median(petals)) / max(float(np.abs(petals - np.median(petals)).max()), 1e-12)
-        scale, middle = 4, size * 2
-        picture = Image.new("RGB", (size * scale, size * scale), (18, 18, 24))
+        cells = np.array([part.mean() for part in np.array_split(vector, min(CELLS, len(vector)))])
+        share = cells / max(float(np.abs(cells).max()), 1e-12)
+        side = math.ceil(math.sqrt(len(cells)))
+        scale, gap = size / side, 0.06 * size / side
+        picture = paper(size)
         draw = ImageDraw.Draw(picture)
-        for number in np.argsort(-reach):
-            radius = middle * (0.55 + 0.4 * float(reach[number]))
-            start, step = 360 * number / len(petals) - 90, 360 / len(petals)
-            box = (middle - radius, middle - radius, middle + radius, middle + radius)
-            draw.pieslice(box, start + 0.1 * step, start + 0.9 * step, fill=_petal(number / len(petals), reach[number]))
-        hole = middle * 0.1
-        draw.ellipse((middle - hole, middle - hole, middle + hole, middle + hole), fill=(18, 18, 24))
-        return picture.resize((size, size), Image.Resampling.LANCZOS)
+        for k, strength in enumerate(share.tolist()):
+            x, y = k % side * scale, k // side * scale
+            draw.rectangle((x + gap, y + gap, x + scale - gap - 1, y + scale - gap - 1), fill=signed_color(strength))
+        return picture
+
+    def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
+        vector = finite(value)
+        most = float(np.abs([part.mean() for part in np.array_split(vector, min(CELLS, len(vector)))]).max())
+        return [(signed_color(1), f"{most:.3g}"), (signed_color(0), "0"), (signed_color(-1), f"{-most:.3g}")]
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean cosine similarity."""
@@ -103,9 +111,8 @@ class VectorModality(ArrayModality):
         return {"cosine": float(np.mean(cosines))}
 
 
-def _petal(turn: float, reach: float) -> tuple[int, int, int]:
-    """The color of a petal: hue by its place on the circle, lighter where it is longer."""
-    import colorsys
-
-    red, green, blue = colorsys.hls_to_rgb(turn, 0.52 + 0.2 * reach, 0.7)
-    return round(red * 255), round(green * 255), round(blue * 255)
+def signed_color(strength: float) -> tuple[int, int, int]:
+    """The color of a number from -1 to 1: blue, nearly white at 0, red; stronger the further from 0."""
+    end = POSITIVE if strength > 0 else NEGATIVE
+    red, green, blue = (round(z + (e - z) * min(abs(strength), 1) ** 0.8) for z, e in zip(ZERO, end, strict=True))
+    return red, green, blue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anymodal import DerivedLabeler, Labeler, StructuredModality, hookimpl
 from anymodal.families.arrays import as_array
 from anymodal.families.blanks import kept_parts
-from anymodal.families.drawing import note, paper
+from anymodal.families.drawing import font_of, note, paper
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
@@ -108,13 +108,20 @@ class ColorPalette(StructuredModality):
         return {"one color": drawn[:1], "seven colors": drawn, "three": drawn[4:]}
 
     def show(self, value: Any, size: int = 256) -> "Image":
-        """Swatches side by side."""
-        from PIL import Image
+        """Swatches below each other, the most frequent color first, with their codes."""
+        from PIL import ImageDraw
 
-        value = self.chosen(value)
+        value, canvas = self.chosen(value), paper(size)
         if not len(value):
-            return note(paper(size), "no colors")
-        return Image.fromarray(np.asarray(value, np.uint8)[None]).resize((size, size), Image.Resampling.NEAREST)
+            return note(canvas, "no colors")
+        draw, height = ImageDraw.Draw(canvas), size / len(value)
+        font = font_of(min(height * 0.5, size / 13))
+        for k, (red, green, blue) in enumerate(np.asarray(value, np.uint8).tolist()):
+            draw.rectangle((0, round(k * height), size, round((k + 1) * height) - 1), fill=(red, green, blue))
+            ink = (25, 25, 28) if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else (245, 245, 245)
+            code = f"#{red:02x}{green:02x}{blue:02x}"
+            draw.text((size * 0.06, (k + 0.5) * height), code, ink, font, "lm")
+        return canvas
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean difference (CIEDE2000) of each true color and the nearest predicted one; 100 without any."""

@@ -1,10 +1,12 @@
 """Distance from the camera."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError
+from anymodal.families.drawing import font_of
 from anymodal.families.holes import filled_holes
 from anymodal.families.image import enlarge
 
@@ -16,6 +18,7 @@ else:
 
 # Near to far: the order of a heat map, dark at the far end.
 COLORS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
+SCALED = 128  # pixels from which a picture has its scale drawn in
 LARGEST = 3.4e38  # of what float32 can hold
 
 
@@ -83,7 +86,7 @@ class Depth(ImageModality):
         return tensor[0].astype(np.float32)
 
     def show(self, value: Any, size: int = 256) -> "Image":
-        """Warm and bright is near, black is far or unknown; the scale is stretched to the picture."""
+        """Warm and bright is near, black is far or unknown; the scale below is stretched to the picture."""
         from PIL import Image
 
         depth = np.asarray(value, np.float32)
@@ -95,7 +98,11 @@ class Depth(ImageModality):
         unit = np.nan_to_num((depth - low) / max(float(high - low), 1e-6), nan=1.0).clip(0, 1)
         stops = np.linspace(0, 1, len(COLORS))
         picture = np.stack([np.interp(unit, stops, [c[k] for c in COLORS]) for k in range(3)], -1)
-        return enlarge(Image.fromarray(picture.astype(np.uint8)), size)
+        shown = enlarge(Image.fromarray(picture.astype(np.uint8)), size)
+        if min(shown.size) >= SCALED and known.size:
+            ends = [f"{math.exp(end):.2g} m" for end in (low, high)] if self.scaling == "log" else ["near", "far"]
+            draw_scale(shown, *ends)
+        return shown
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Absolute relative error, RMSE, and the share of pixels within a factor of 1.25 (Eigen et al. 2014).
@@ -117,6 +124,24 @@ class Depth(ImageModality):
             return {key + name: number for name in ALIGNMENTS for key, number in best.items()}
         means = {key: float(np.mean(numbers)) for key, numbers in found.items()}
         return {key: float(np.sqrt(mean)) if key.startswith("rmse") else mean for key, mean in means.items()}
+
+
+def draw_scale(picture: "Image", near: str, far: str) -> None:
+    """Draw the scale of colors, with words at its ends, into the lower left of a picture."""
+    from PIL import ImageDraw
+
+    draw, font = ImageDraw.Draw(picture), font_of(max(9, picture.width / 18))
+    edge, height = picture.width / 32, max(4, picture.width / 40)
+    x, y = edge, picture.height - edge - height
+    x += draw.textlength(near, font) + edge / 2
+    right = x + picture.width * 0.3
+    stops, steps = np.linspace(0, 1, len(COLORS)), round(right - x)
+    for k in range(steps):
+        color = [round(float(np.interp(k / steps, stops, [c[channel] for c in COLORS]))) for channel in range(3)]
+        draw.line((x + k, y, x + k, y + height), tuple(color))
+    draw.rectangle((x - 1, y - 1, x + steps, y + height + 1), outline=(255, 255, 255))
+    for place, words, anchor in ((edge, near, "lm"), (right + edge / 2, far, "lm")):
+        draw.text((place, y + height / 2), words, (255, 255, 255), font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
 
 
 def by_median(p: "np.ndarray", t: "np.ndarray") -> "np.ndarray":

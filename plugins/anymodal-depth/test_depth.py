@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+from anymodal_depth import Depth
 
 import anymodal as am
 from anymodal.testing import conformance
@@ -67,3 +68,13 @@ def test_inverse_depth_becomes_depth():
     from_inverse = importlib.import_module("anymodal_depth").from_inverse
     assert np.allclose(from_inverse(np.array([[1.0, 2.0], [4.0, 0.0]])), [[4 / 50, 2 / 50], [1 / 50, 1]])
     assert (from_inverse(np.zeros((2, 2))) == 1).all()
+
+
+def test_large_pictures_have_their_scale_drawn_in():
+    near = np.full((64, 64), 2.0, np.float32)
+    near[:32] = 8
+    metric, relative = Depth(scaling="log", low=0.4, high=80.0), Depth()
+    for modality in (metric, relative):
+        small, large = (np.asarray(modality.show(near, size), int) for size in (100, 200))
+        assert (small[-8:] == small[-8:, :1]).all() and (large[-12:] != large[-12:, -1:]).any()
+    assert (np.asarray(metric.show(near, 200)) != np.asarray(metric.show(near * 2, 200))).any()  # other numbers

@@ -172,7 +172,7 @@ class Det(StructuredModality):
         canvas, value = backdrop(size, picture), [b for b in value if not b.crowd]
         if not value:
             return note(canvas, "no objects")
-        draw, font = ImageDraw.Draw(canvas), font_of(max(6, size / 22))
+        draw, font = ImageDraw.Draw(canvas), font_of(max(9, size / 18))
         for box in sorted(value, key=lambda b: -b.area):
             color = bright(box.class_name)
             x0, y0, x1, y1 = (v * (size - 1) for v in box.corners)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from anymodal_bodies import draw_body
 from anymodal_smpl import (
     CODES,
     JOINTS,
     MIRROR,
-    PARENTS,
     POSE,
     SHAPES,
     Person,
@@ -38,7 +38,6 @@ MOST = 1e6  # of any number of a person; all are about 1 in size
 BLOCKS = ("pose", "global", "camera", "shape")
 NAMES_IN_FILES = {"codes": "pose_tokenized"}
 COUNTS = {"pose": CODES, "global": 9, "camera": 3, "shape": SHAPES}
-SIDES = {1: (240, 120, 60), -1: (60, 140, 235), 0: (120, 190, 90)}  # of left limbs, right ones, and the spine
 
 
 class HumanPoses(CodedModality):
@@ -306,20 +305,12 @@ class HumanPoses(CodedModality):
     # For people.
 
     def show(self, value: list[Person], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
-        """Skeletons, left limbs warm and right ones cool, over the dimmed picture or paper, the large ones on top."""
-        from PIL import ImageDraw
-
-        canvas = backdrop(size, picture, 0.6 if value else 1.0)
+        """Bodies, left limbs warm and right ones cool, over the dimmed picture or paper, the large ones on top."""
+        canvas = backdrop(size, picture, 0.7 if value else 1.0)
         if not value:
             return note(canvas, "no people")
-        draw, width = ImageDraw.Draw(canvas), max(2, size // 56)
-        ink = (40, 40, 46) if picture is None else (250, 250, 250)
         for person in sorted(value, key=lambda p: p.box[3] - p.box[1]):
-            points = (in_picture(person) * size).tolist()
-            for joint, parent in enumerate(PARENTS[1:], 1):
-                draw.line((*points[parent], *points[joint]), SIDES[int(np.sign(MIRROR[joint] - joint))], width)
-            for x, y in points:
-                draw.circle((x, y), width * 0.4, ink)
+            draw_body(canvas, in_picture(person) * size)
         return canvas
 
     def show_over(self, value: list[Person], picture: "np.ndarray", size: int = 256) -> "Image":

@@ -167,6 +167,18 @@ def test_crops_drop_who_is_outside_and_show_draws(poses):
     assert poses.preprocess([person]).shape == (207,) and not poses.preprocess([]).any()
 
 
+def test_a_person_is_drawn_as_a_body_with_its_own_sides(poses):
+    joints = np.full((24, 2), 0.5) + np.array([0.0, 0.3])
+    joints[[12, 15, 9]], joints[[1, 4, 7, 10]], joints[[2, 5, 8, 11]] = (0.5, 0.3), (0.6, 0.8), (0.4, 0.8)
+    for k, reach in enumerate((0.1, 0.3, 0.45, 0.47)):  # shoulder, elbow, wrist, hand
+        joints[16 + 2 * k], joints[17 + 2 * k] = (0.5 + reach, 0.4), (0.5 - reach, 0.4)
+    person = attrs.evolve(random_person(0), joints_2d=joints)
+    pixels = np.asarray(poses.show([person], 120), int)
+    left, right = pixels[48, 79], pixels[48, 41]
+    assert left[0] > left[2] + 60 and right[2] > right[0] + 60
+    assert np.abs(left - pixels[20, 79]).sum() > 100  # paper beside the arm
+
+
 def test_people_with_and_without_a_pose_share_a_file(tmp_path):
     known, coded = random_person(1), attrs.evolve(random_person(2), body_pose=None, codes=np.arange(8))
     HumanPoses().write([known, coded], tmp_path / "a.json")

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np, torch
 
+FACING = (
+    ((255, 128, 128), "faces right"),
+    ((128, 255, 128), "up"),
+    ((128, 128, 255), "the camera"),
+    ((128, 128, 128), "no surface"),
+)
+
 
 class Normal(ImageModality):
     """Unit surface normals: float32 arrays (H, W, 3), x right, y up, z towards the camera; (0, 0, 0) where none.
@@ -43,6 +50,10 @@ class Normal(ImageModality):
         value = super().postprocess(tensor)
         length = np.linalg.norm(value, axis=-1, keepdims=True)
         return np.where(length > 0.5, value / np.maximum(length, 1e-6), 0).astype(np.float32)
+
+    def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
+        """The colors of surfaces that face right, up and the camera, and of none."""
+        return list(FACING)
 
     def examples(self, rng: "np.random.Generator") -> dict[str, Any]:
         bumps = rng.standard_normal((self.size, self.size, 3)).astype(np.float32)

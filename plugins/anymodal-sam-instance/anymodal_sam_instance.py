@@ -28,6 +28,7 @@ else:
 SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
 MOST = 1000  # instances of a picture
 SCORED = 128  # pixels a side at which overlaps are measured
+SMOOTH = 3  # times as fine as the picture that instances are drawn in
 SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
 
 
@@ -286,15 +287,15 @@ class SamInstance(CodedModality):
         canvas = backdrop(size, picture)
         if not value:
             return note(canvas, "no instances")
+        fine = size * SMOOTH
         for k, instance in enumerate(sorted(value, key=area, reverse=True)):
-            color = bright(k)
-            layer = Image.new("RGBA", (size, size), (*color, 0))
+            color, layer = bright(k), Image.new("L", (fine, fine))
             draw = ImageDraw.Draw(layer)
             for outline in instance.outlines:
-                points = [tuple(p) for p in (outline * (size - 1)).tolist()]
-                draw.polygon(points, fill=(*color, 110))
-                draw.line([*points, points[0]], fill=(*color, 255), width=max(1, size // 128))
-            canvas = Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
+                points = [tuple(p) for p in (outline * (fine - 1)).tolist()]
+                draw.polygon(points, fill=130)
+                draw.line([*points, points[0]], fill=255, width=max(1, fine // 100), joint="curve")
+            canvas.paste(color, (0, 0), layer.resize((size, size), Image.Resampling.BOX))
         return canvas
 
     def show_over(self, value: list[Instance], picture: "np.ndarray", size: int = 256) -> "Image":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 
 import numpy as np
@@ -258,6 +259,16 @@ def test_like_features_have_like_colors():
     value[:, 4:] = noise(3, 6)
     pixels = np.asarray(Map().show(value, 8)).astype(int)
     assert np.abs(pixels[:, 1] - pixels[:, 2]).max() <= 8 and np.abs(pixels[:, 1] - pixels[:, 6]).max() > 100
+
+
+def test_channels_of_a_vector_are_cells_colored_by_their_sign():
+    value = np.zeros(Vector().channels, np.float32)
+    value[0], value[1] = 2, -2
+    size = 16 * math.ceil(math.sqrt(len(value)))
+    pixels = np.asarray(Vector().show(value, size), int)
+    plus, minus = pixels[8, 8], pixels[8, 24]
+    assert plus[0] > plus[2] + 80 and minus[2] > minus[0] + 80
+    assert [words for _, words in Vector().legend(value)] == ["2", "0", "-2"]
 
 
 def test_metrics_are_the_textbook_ones():
