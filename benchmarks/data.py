@@ -105,9 +105,9 @@ def works(batches: MaskedBatches) -> dict[str, Callable[[int], object]]:
     }
 
 
-def scenes_as_tokens(folder: Path, modalities: ModalitySet, count: int) -> Path:
+def scenes_as_tokens(folder: Path, modalities: ModalitySet, count: int, seed: int = 0) -> Path:
     """A tokenized dataset of rendered scenes, four crops of each."""
-    write(folder / "scenes", count, seed=0, size=64, workers=os.cpu_count() or 1)
+    write(folder / "scenes", count, seed=seed, size=64, workers=os.cpu_count() or 1)
     make = partial(_same, modalities)
     tokenize_dataset(folder / "scenes", make, folder / "tokens", crops=Crops(count=4, flip=True))
     return folder / "tokens"

@@ -1,73 +1,136 @@
-"""The loss of a small model with dense AdamW for its tables, and with AdamW for the rows that a step looks up."""
+"""Loss curves of the recipe of `tiny` with each option that saves time or memory, on the same batches as without it.
+
+`python -m benchmarks losses`, or smaller: `--set losses.dim=64 --set losses.samples=8 --set losses.scenes=300`
+"""
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 import torch
 
-from anymodal.config import load_config
-from anymodal.data.order import Share
-from anymodal.model import ModelConfig, Transformer
-from anymodal.training.multimodal.config import TrainConfig, build_set
+import anymodal as am
+from anymodal.config import load_config, structure
+from anymodal.data import DataConfig, MaskedBatches
+from anymodal.data.order import step_batches
+from anymodal.model import Transformer
+from anymodal.training.engine import Engine, Runtime
+from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.loss import MaskedLoss
-from anymodal.training.optim import AdamWConfig
-from anymodal.training.schedules import TrapezoidSchedule
-from anymodal.training.sparse_adamw import clip_gradients
+from anymodal.training.settings import SavingConfig, TrainingSettings
+from benchmarks.data import scenes_as_tokens
 from benchmarks.harness.base import BENCHMARKS, Figures
 from benchmarks.harness.revisions import ROOT
+
+PLAIN = "plain"
+WAYS: dict[str, dict[str, Any]] = {  # settings of training
+    PLAIN: {"optimizer": {"tables": "dense"}},
+    "tables by rows": {"optimizer": {"tables": "rows"}},
+    "bfloat16 moments": {"optimizer": {"tables": "dense", "moments": "bfloat16"}},
+    "8-bit moments": {"optimizer": {"tables": "dense", "moments": "8bit"}},
+    "8-bit moments, tables by rows": {"optimizer": {"tables": "rows", "moments": "8bit"}},
+}
 
 
 @BENCHMARKS.register("losses")
 @attrs.frozen
 class Losses(Figures):
-    """Losses of both ways on the same batches: in training (the mean of each tenth) and on later ones."""
+    """Losses in training (the mean of each tenth) and on later batches, whose scenes were not trained on."""
 
-    data: str = "out/tiny/tokens"
-    tokenizers: Path = Path("out/tiny/tokenizers")
-    steps: int = 600
-    samples: int = 16
-    dim: int = 256
+    LATER: ClassVar[int] = 64  # batches
+
+    data: str = ""  # tokens of training; by default scenes are rendered
+    scenes: int = 2000
+    steps: int = 2000
+    samples: int = 64
+    dim: int = 192
+    depth: int = 5
+    heads: int = 6
     lr: float = 2e-3
-    seed: int = 0
+    seeds: int = 3
+    optimizer: str = "adamw"  # which, unlike Muon, keeps two moments of everything
+    ways: str = ""  # some of them, apart by semicolons
+    out: str = ""  # a file of results, from which a run that was stopped goes on
 
     def run(self, quick: bool) -> dict[str, Any]:
-        return {tables: self.losses(tables, 60 if quick else self.steps) for tables in ("dense", "rows")}
+        here = attrs.evolve(self, scenes=16, steps=20, samples=4, dim=32, depth=1, heads=2, seeds=2) if quick else self
+        names = list(load_config(ROOT / "recipes/tiny/model.yaml", TrainConfig).modalities)
+        modalities = am.load("tiny", modalities=names).modalities
+        with tempfile.TemporaryDirectory() as folder:
+            data = here.data or str(scenes_as_tokens(Path(folder, "seen"), modalities, here.scenes))
+            later = str(scenes_as_tokens(Path(folder, "later"), modalities, max(here.scenes // 8, 8), seed=1))
+            return here.compared(modalities, data, later)
 
-    def losses(self, tables: str, steps: int) -> dict[str, Any]:
-        """The losses of one way."""
-        overrides = [f"data={self.data}", f"tokenizers={self.tokenizers}", f"training.batch_size={self.samples}"]
-        overrides.append(f"training.seed={self.seed}")
-        config = load_config(ROOT / "recipes/tiny/model.yaml", TrainConfig, overrides)
-        modalities = build_set(config.modalities, config.tokenizers)
-        make = open_batches(config, modalities, Share(0, 1, 1))
-        torch.manual_seed(self.seed)
-        size = ModelConfig(dim=self.dim, encoder_depth=2, decoder_depth=2, heads=4)
-        model, objective = Transformer(size, modalities.layout), MaskedLoss(modalities.layout)
-        optimizers = AdamWConfig(tables=tables).build(model, self.lr)
+    def compared(self, modalities: am.ModalitySet, data: str, later: str) -> dict[str, Any]:
+        """Each way beside the plain one."""
+        known = json.loads(Path(self.out).read_text()) if self.out and Path(self.out).exists() else {}
+        chosen = [PLAIN, *self.ways.split(";")] if self.ways else list(WAYS)
+        for seed in range(self.seeds):
+            for way in chosen:
+                if f"{way}, seed {seed}" not in known:
+                    known[f"{way}, seed {seed}"] = self.losses(modalities, data, later, way, seed)
+                    if self.out:
+                        Path(self.out).write_text(json.dumps(known))
+        runs = {way: [known[f"{way}, seed {seed}"] for seed in range(self.seeds)] for way in chosen}
+        plain = np.array([run["later"] for run in runs[PLAIN]])
+        found: dict[str, Any] = {"later, deviation over seeds": round(float(plain.std(ddof=1)), 4)}
+        for way, each in runs.items():
+            gaps = np.array([run["later"] for run in each]) - plain
+            tenths = np.array([run["training"] for run in each])
+            curves = np.array([run["training"] for run in runs[PLAIN]])
+            found[way] = {
+                "training": tenths.mean(0).round(4).tolist(),
+                "training, largest difference": round(float(abs(tenths.mean(0) - curves.mean(0)).max()), 4),
+                "later": round(float((plain + gaps).mean()), 4),
+                "later, difference of each seed": gaps.round(4).tolist(),
+            }
+        return found
 
-        def of(number: int) -> torch.Tensor:
-            packed = make(number)
-            return objective(model, packed, objective.totals([packed]))["loss"]
-
-        schedule = TrapezoidSchedule(warmup_steps=steps // 10)
-        found = []
-        for step in range(steps):
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = self.lr * schedule.share(step, steps)
-            value = of(step)
-            value.backward()
-            clip_gradients(model.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            found.append(value.item())
+    def losses(self, modalities: am.ModalitySet, data: str, later: str, way: str, seed: int) -> dict[str, Any]:
+        """The losses of one run."""
+        config = load_config(ROOT / "recipes/tiny/model.yaml", TrainConfig)
+        raw = {"steps": self.steps, "batch_size": self.samples, "lr": self.lr, "seed": seed, "precision": "float32"}
+        raw["schedule"] = {"name": "trapezoid", "warmup_steps": self.steps // 10}
+        options = {**WAYS[way], "optimizer": {"name": self.optimizer, **WAYS[way].get("optimizer", {})}}
+        settings = structure(raw | options, TrainingSettings, f"the settings of {way}")
+        size = attrs.evolve(
+            config.model, dim=self.dim, encoder_depth=self.depth, decoder_depth=max(self.depth - 2, 1), heads=self.heads
+        )
+        config = attrs.evolve(config, training=settings)
+        batches, held_out = (self._batches(config, modalities, path) for path in (data, later))
+        torch.manual_seed(seed)
+        model = Transformer(size, modalities.layout)
+        objective = _Seen(modalities, config)
+        engine = Engine(model, settings, None, Runtime(device="cpu", saving=SavingConfig(background=False)))
+        engine.run(step_batches(batches, self.steps), objective)
+        seen = [value.item() for value in objective.losses]
+        model.eval()
         with torch.no_grad():
-            later = [of(10**6 + number).item() for number in range(32)]
-        tenths = [round(float(np.mean(part)), 4) for part in np.array_split(found, 10)]
-        return {"training": tenths, "later": round(float(np.mean(later)), 4)}
+            for number in range(self.LATER):
+                batch = held_out(number)
+                objective(model, batch, objective.totals([batch]))
+        tenths = [float(np.mean(part)) for part in np.array_split(seen, 10)]
+        return {"training": tenths, "later": float(np.mean([v.item() for v in objective.losses[self.steps :]]))}
+
+    @staticmethod
+    def _batches(config: TrainConfig, modalities: am.ModalitySet, path: str) -> MaskedBatches:
+        return open_batches(attrs.evolve(config, data=DataConfig(path=path)), modalities)
+
+
+class _Seen(MaskedLoss):
+    """The loss of the recipe, which keeps the values that it gave."""
+
+    def __init__(self, modalities: am.ModalitySet, config: TrainConfig) -> None:
+        super().__init__(modalities.layout, config.stream_weights)
+        self.losses: list[torch.Tensor] = []
+
+    def __call__(self, *given: Any) -> Any:
+        found = super().__call__(*given)
+        self.losses.append(found["loss"].detach())
+        return found

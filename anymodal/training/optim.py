@@ -7,12 +7,14 @@ An optimizer is added by a class derived from `OptimizerConfig`, in `OPTIMIZERS`
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
 from anymodal.config.tables import SettingsTable
 from anymodal.config.validators import as_tuple, at_least, between, each, one_of, positive
+from anymodal.training.moments import MOMENTS, Moments, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +64,10 @@ class OptimizerConfig:
         return total
 
 
+def _moments(value: Any) -> Moments:
+    return MOMENTS(value)
+
+
 OPTIMIZERS = SettingsTable(OptimizerConfig, "optimizer", default="adamw")
 
 
@@ -73,7 +79,8 @@ class AdamWConfig(OptimizerConfig):
     weight_decay: of matrices; biases, norms and all else of at most one dimension do not decay.
     tables: "rows" updates of the embeddings of tokens those that a step looks up (`RowAdamW` says what that changes),
         "dense" all of them. Rows need a single process.
-    moments: "bfloat16" keeps both averages of a gradient in 4 bytes a weight rather than 8; those of rows stay float32.
+    moments: "bfloat16" keeps both averages of a gradient in 4 bytes a weight rather than 8, "8bit" in 2 and a scale for
+        each row (`anymodal.training.moments`).
     """
 
     name: str = field(init=False, default="adamw")
@@ -83,7 +90,7 @@ class AdamWConfig(OptimizerConfig):
     eps: float = field(default=1e-8, validator=positive)
     weight_decay: float = field(default=0.05, validator=at_least(0))
     tables: Literal["dense", "rows"] = field(default="dense", validator=one_of("dense", "rows"))
-    moments: Literal["float32", "bfloat16"] = field(default="float32", validator=one_of("float32", "bfloat16"))
+    moments: Moments = field(factory=Whole, converter=_moments)
 
     def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
         from anymodal.training.small_adamw import SmallAdamW
@@ -96,12 +103,12 @@ class AdamWConfig(OptimizerConfig):
         optimizers: list[Optimizer] = []
         if groups := parameter_groups(rest, self.weight_decay):
             fused = {p.device.type for group in groups for p in group["params"]} <= {"cpu", "cuda"}
-            kind = torch.optim.AdamW if self.moments == "float32" else SmallAdamW
+            kind = torch.optim.AdamW if self.moments == Whole() else partial(SmallAdamW, kept=self.moments)
             optimizers.append(kind(groups, lr=lr, betas=self.betas, eps=self.eps, fused=fused))
         optimizers += orthogonal
         if looked_up:
             optimizers.append(
-                RowAdamW(looked_up, lr=lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay)
+                RowAdamW(looked_up, self.moments, lr, self.betas, self.eps, self.weight_decay)
             )
         return optimizers
 

@@ -1,4 +1,4 @@
-"""AdamW that keeps its moments in half the bytes."""
+"""AdamW that keeps its moments in fewer bytes than its weights."""
 
 from __future__ import annotations
 
@@ -7,52 +7,49 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
+from anymodal.training import moments
+from anymodal.training.moments import Moments, local
 from anymodal.training.own_adamw import OwnAdamW
-
-PART = 2**19  # numbers, or rows of what does not lie in one piece
 
 
 class SmallAdamW(OwnAdamW):
-    """AdamW (Loshchilov & Hutter 2019) with moments in bfloat16 between steps; each step computes in float32.
-
-    Rounding is to nearest: a moment that changes by less than 1/256 of itself in a step stands still, which with betas
-    up to 0.95 is the case only near where it would settle.
-    """
+    """AdamW (Loshchilov & Hutter 2019) with small moments between steps; each step computes in float32."""
 
     def __init__(
         self,
         params: Iterable[Any],
+        kept: Moments,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         fused: bool = False,
     ) -> None:
+        self.kept = kept
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "fused": fused})
 
     def _fresh(self, parameter: Tensor) -> dict[str, Tensor]:
-        moments = {name: torch.zeros_like(parameter, dtype=torch.bfloat16) for name in ("exp_avg", "exp_avg_sq")}
-        return {"step": torch.zeros((), dtype=torch.float32, device=parameter.device), **moments}
+        # Its count of steps is on the CPU, where reading it waits for no device.
+        return {"step": torch.zeros((), dtype=torch.float32), **self.kept.fresh(parameter)}
 
-    @staticmethod
-    def _move(parameter: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
-        """A step of AdamW, in parts that stay in the caches of a processor."""
-        whole = [parameter, parameter.grad, slots["exp_avg"], slots["exp_avg_sq"]]
-        flat = [_local(each) for each in whole if each is not None]
-        if all(each.is_contiguous() for each in flat):
-            flat = [each.view(-1) for each in flat]
-        for weights, gradient, *small in zip(*(each.split(PART) for each in flat), strict=True):
-            moments = [each.float() for each in small]
+    def _move(self, parameter: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
+        """A step of AdamW, some rows at a time."""
+        assert parameter.grad is not None
+        weights, gradient, before = local(parameter), local(parameter.grad), slots["step"].clone()
+        slots["step"] += 1
+        size = weights[:1].numel() or 1
+        for first in range(0, len(weights), max(1, moments.PART // size)):
+            rows = slice(first, first + max(1, moments.PART // size))
+            mean, square = self.kept.read(slots, rows)
             adamw(
-                [weights],
-                [gradient],
-                [moments[0]],
-                [moments[1]],
+                [weights[rows]],
+                [gradient[rows]],
+                [mean],
+                [square],
                 [],
-                [slots["step"].clone()],
+                [before.clone().to(weights.device) if group["fused"] else before.clone()],
                 fused=group["fused"],
                 foreach=False,
                 amsgrad=False,
@@ -63,11 +60,4 @@ class SmallAdamW(OwnAdamW):
                 eps=group["eps"],
                 maximize=False,
             )
-            for each, moment in zip(small, moments, strict=True):
-                each.copy_(moment)
-        slots["step"] += 1
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that lies in this process."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            self.kept.write(slots, rows, mean, square, int(slots["step"]))

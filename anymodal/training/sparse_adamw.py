@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.errors import ConfigError
+from anymodal.training.moments import Moments, Whole
 from anymodal.training.own_adamw import OwnAdamW
 
 
@@ -29,16 +30,18 @@ class RowAdamW(OwnAdamW):
     def __init__(
         self,
         params: Iterable[Any],
+        kept: Moments = Whole(),  # noqa: B008
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
+        self.kept = kept
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def _fresh(self, parameter: Tensor) -> dict[str, Tensor]:
-        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-        return {"steps": torch.zeros(len(parameter), dtype=torch.int32, device=parameter.device), **moments}
+        steps = torch.zeros(len(parameter), dtype=torch.int32, device=parameter.device)
+        return {"steps": steps, **self.kept.fresh(parameter)}
 
     def _move(self, table: Tensor, slots: dict[str, Tensor], group: dict[str, Any]) -> None:
         rows, gradient = touched(table.grad)  # type: ignore[arg-type]
@@ -46,10 +49,11 @@ class RowAdamW(OwnAdamW):
             return
         (first, second), lr = group["betas"], group["lr"]
         steps = slots["steps"][rows] + 1
-        mean = slots["exp_avg"][rows].lerp_(gradient, 1 - first)
-        square = slots["exp_avg_sq"][rows].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        for name, value in (("steps", steps), ("exp_avg", mean), ("exp_avg_sq", square)):
-            slots[name].index_copy_(0, rows, value)
+        mean, square = self.kept.read(slots, rows)
+        mean.lerp_(gradient, 1 - first)
+        square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        slots["steps"].index_copy_(0, rows, steps)
+        self.kept.write(slots, rows, mean, square, int(slots["steps"].sum()))
         column = (-1,) + (1,) * (table.ndim - 1)
         correction = [(1 - beta ** steps.double()).to(table.dtype).view(column) for beta in (first, second)]
         spread = square.sqrt_().div_(correction[1].sqrt_()).add_(group["eps"])

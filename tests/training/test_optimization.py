@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.nn.device import fast_precision
-from anymodal.training import small_adamw
+from anymodal.training import moments
 from anymodal.training.average import WeightAverage
 from anymodal.training.engine import Engine, TrainingDiverged
 from anymodal.training.log import read_log
@@ -108,7 +108,11 @@ class TestOptimization:
         assert rest == {id(p) for p in model.parameters()} - {id(model["linear"].weight)}
 
     @pytest.mark.parametrize(
-        "block", ["adamw", "muon", {"tables": "rows"}, {"name": "muon", "tables": "rows"}, {"moments": "bfloat16"}]
+        "block",
+        [
+            *("adamw", "muon", {"tables": "rows"}, {"name": "muon", "tables": "rows"}),
+            *({"moments": "bfloat16"}, {"moments": "8bit"}, {"tables": "rows", "moments": "8bit"}),
+        ],
     )
     def test_the_bytes_of_an_optimizer_are_those_it_comes_to_hold(self, block: Any) -> None:
         config = OPTIMIZERS(block)
@@ -142,7 +146,7 @@ class TestOptimization:
     def test_small_moments_are_the_same_in_parts(self, monkeypatch: pytest.MonkeyPatch, layout: Any) -> None:
         ends = []
         for part in (2**19, 5):
-            monkeypatch.setattr(small_adamw, "PART", part)
+            monkeypatch.setattr(moments, "PART", part)
             torch.manual_seed(0)
             model = nn.Conv2d(3, 8, 2).to(memory_format=layout)
             (optimizer,) = OPTIMIZERS({"moments": "bfloat16"}).build(model, 1e-2)
