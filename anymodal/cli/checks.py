@@ -13,7 +13,15 @@ import attrs
 from anymodal.checkpoints.presets import resolve
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import Folder
-from anymodal.errors import ConfigError, DataError, GenerationError, UnknownModality, nearest, system_errors
+from anymodal.errors import (
+    ConfigError,
+    DataError,
+    GenerationError,
+    UnknownModality,
+    ValueProblem,
+    nearest,
+    system_errors,
+)
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.sampling import Sampling
@@ -73,6 +81,11 @@ class Known:
         found = self._kind(name)
         return found is not None and found.photographic
 
+    def may_be_vector(self, name: str) -> bool:
+        """Whether it is a vector; True for a modality that is not installed."""
+        found = self._kind(name)
+        return found is None or found.family == "vector"
+
     def suffixes(self, name: str) -> tuple[str, ...]:
         """The endings that files of a modality have; none for one that is not installed."""
         found = self._kind(name)
@@ -112,6 +125,17 @@ def check_targets(
         if "all" not in targets and name not in named:
             raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, named)}")
         check_sampling(own)
+
+
+def check_conditions(weights: Collection[str], keep: Mapping[str, Any], given: Collection[str]) -> None:
+    """Raise an error for a weight or a part to keep of what is no input, and for masks that are no files."""
+    for option, names in (("weights", weights), ("keep", keep)):
+        for name in names:
+            if name not in given:
+                raise GenerationError(f"--{option} names {name!r}, which is not an input{nearest(name, given)}")
+    for mask in keep.values():
+        if isinstance(mask, Path) and not mask.is_file():
+            raise ValueProblem(f"no such file: {mask}")
 
 
 def needed(targets: Sequence[str], others: Collection[str]) -> list[str] | None:
@@ -157,6 +181,14 @@ def check_data(place: str) -> None:
         return
     if isinstance(layout_of_dataset(place), AlignedFiles):  # of all that no other layout recognizes
         raise DataError(f"no such folder: {place}")
+
+
+def check_dataset_folder(out: Path) -> None:
+    """As `check_folder`, and raise DataError for a folder that holds something else than a dataset that was begun."""
+    from anymodal.data.jobs.manifest import check_empty_or_ours
+
+    check_folder(out)
+    check_empty_or_ours(out)
 
 
 def check_folder(out: Path) -> None:

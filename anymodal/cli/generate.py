@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import Known, check_device, check_folder, check_sampling, check_targets, needed
+from anymodal.cli.checks import (
+    Known,
+    check_conditions,
+    check_dataset_folder,
+    check_device,
+    check_folder,
+    check_sampling,
+    check_targets,
+    needed,
+)
 from anymodal.cli.jobs import say_made
 from anymodal.cli.model_options import comma_separated, generation_options, kept_by_name, load_options
 from anymodal.cli.options import job_options
@@ -95,10 +104,11 @@ def generate(
     names = comma_separated(targets)
     common: Any = {name: value for name, value in how.items() if name not in ("seed", "chain", "weights", "options")}
     kept = kept_by_name(keep)
-    check_targets(names, {*given.values, *given.files, *given.texts} - set(kept), how["options"], known)
+    check_conditions(how["weights"] or {}, kept, given.names)
+    check_targets(names, given.names - set(kept), how["options"], known)
     check_sampling(common)
     if out is not None:
-        check_folder(out)
+        (check_dataset_folder if given.files else check_folder)(out)
     if not given.files:
         true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}

@@ -28,6 +28,10 @@ class Given:
     files: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     texts: Mapping[str, str] = attrs.field(factory=dict)
 
+    @property
+    def names(self) -> set[str]:
+        return {*self.values, *self.files, *self.texts}
+
 
 def parse_inputs(words: Sequence[str], known: Known, folder_wanted: bool) -> Given:
     """The inputs that words on a command line stand for.

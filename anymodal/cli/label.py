@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import check_data, check_folder
+from anymodal.cli.checks import check_data, check_dataset_folder
 from anymodal.cli.jobs import say_made
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
@@ -75,7 +75,7 @@ def label(
         if not isinstance(values, dict):
             raise ConfigError(f"--set {name}=... names no setting of the modality; write --set {name}.SETTING=VALUE")
     check_data(data)
-    check_folder(out)
+    check_dataset_folder(out)
     wanted = {name: checkpoint or None for name, _, checkpoint in (each.partition("=") for each in labelers)}
     summary = label_dataset(data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, **run)
     say_made(output, summary, out)

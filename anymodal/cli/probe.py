@@ -86,9 +86,12 @@ def probe(
     check_data(data)
     if to is None and not Path(data).is_dir():
         raise ConfigError(f"{data} is no folder of classes; for a dataset name a modality with --to")
+    from anymodal.transfer.class_folders import read_class_folders
     from anymodal.transfer.heads import HEADS, require_sklearn
 
     HEADS(how["head"])
+    if to is None and (suffixes := known.suffixes(names[0])):
+        read_class_folders(Path(data), suffixes)
     require_sklearn()
     from anymodal.anymodel import load as load_model
     from anymodal.transfer.probe_data import class_data, grid_data

@@ -34,6 +34,9 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     """
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}")
+    from anymodal.outputs.run import run_file
+
+    run_file(folder)  # what is no such folder is told before torch is imported
     from anymodal.outputs.folder import hashes, read_request
 
     request = read_request(folder)

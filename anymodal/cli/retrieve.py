@@ -90,6 +90,11 @@ def index(
         known.check(name)
     check_data(data)
     check_folder(out)
+    from anymodal.retrieval.record import check_index_folder, no_vector
+
+    check_index_folder(out)
+    if not known.may_be_vector(by):
+        raise no_vector(by)
     from anymodal.data.jobs.loaded import ModelSource
     from anymodal.retrieval.build import Request, index_dataset
 

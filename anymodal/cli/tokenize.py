@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import check_data, check_folder, check_modalities
+from anymodal.cli.checks import check_data, check_dataset_folder, check_modalities
 from anymodal.cli.jobs import say_made
 from anymodal.cli.options import job_options, overrides_option
 from anymodal.cli.output import Output, with_output
@@ -80,7 +80,7 @@ def tokenize(
     check_tokenizers(settings.tokenizers)
     check_modalities(settings.modalities)
     check_data(data)
-    check_folder(out)
+    check_dataset_folder(out)
     summary = tokenize_dataset(
         data,
         partial(build_set, settings.modalities, settings.tokenizers),

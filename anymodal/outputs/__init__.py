@@ -1,7 +1,8 @@
-"""What `generate` returns: to look at, to save, to load and to repeat."""
+"""What `generate` returns: to look at, to save, to load and to repeat.
 
-from anymodal.outputs.generated import Outputs
-from anymodal.outputs.run import Origin, Run
-from anymodal.outputs.sheet import contact_sheet, stacked
+The names are resolved when first used, so that importing the package costs nothing.
+"""
 
-__all__ = ["Origin", "Outputs", "Run", "contact_sheet", "stacked"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

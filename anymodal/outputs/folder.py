@@ -20,13 +20,13 @@ from anymodal.checkpoints.weights import tensor_errors
 from anymodal.config import plain_config
 from anymodal.config.structure import structure
 from anymodal.config.validators import between
-from anymodal.errors import AnymodalError, ConfigError, DataError, UnknownModality, ValueProblem, system_errors
+from anymodal.errors import AnymodalError, ConfigError, DataError, UnknownModality, ValueProblem
 from anymodal.families.descriptions import made_by
 from anymodal.families.in_place import facts_of
 from anymodal.files import MAX_BYTES, VIEW, plain_file, read_json, write_json
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
-from anymodal.outputs.run import Run
+from anymodal.outputs.run import RUN, Run, run_file
 from anymodal.outputs.view import view
 from anymodal.plugins.guard import blame
 from anymodal.plugins.registry import registry
@@ -38,7 +38,7 @@ else:
     from anymodal.lazy import np
 
 FORMAT = 1
-RUN, TOKENS, EXACT, INPUTS = "run.json", "tokens.safetensors", "values.safetensors", "inputs"
+TOKENS, EXACT, INPUTS = "tokens.safetensors", "values.safetensors", "inputs"
 SOURCE = "source.safetensors"
 FILE = re.compile(r"(inputs/)?[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
@@ -169,10 +169,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def _read_saved(folder: Path) -> SavedOutputs:
-    with system_errors(DataError, f"cannot read {folder}"):
-        path = whole_folder(folder) / RUN
-        if not path.is_file():
-            raise DataError(f"{folder} holds no {RUN}, so it was not saved by Outputs.save; give such a folder")
+    path = run_file(folder)
     try:
         return structure(read_json(path), SavedOutputs, str(path))
     except (ConfigError, ValueProblem) as error:

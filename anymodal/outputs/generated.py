@@ -15,8 +15,8 @@ from anymodal.errors import PluginError, UnknownModality, nearest
 from anymodal.families.in_place import facts_of
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
-from anymodal.outputs.folder import RUN, Contents, read_contents, write_contents, write_views
-from anymodal.outputs.run import Run
+from anymodal.outputs.folder import Contents, read_contents, write_contents, write_views
+from anymodal.outputs.run import RUN, Run
 from anymodal.outputs.sheet import TILE, contact_sheet, gray_map
 from anymodal.plugins.guard import blame, describe, provenance
 from anymodal.tokens import Layout, ModalitySet

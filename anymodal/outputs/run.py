@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from anymodal.checkpoints.atomic import whole_folder
+from anymodal.errors import DataError, system_errors
 from anymodal.sampling import plain_options
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from anymodal.model import Transformer
     from anymodal.sampling import Guidance
 
+RUN = "run.json"
 LIBRARIES = ("anymodal", "torch", "numpy", "pillow")
 NUMBERS = 16  # of each tensor that the fingerprint looks at
 
@@ -112,3 +116,12 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):  # of a tree that is used without being installed
             found[name] = version(name)
     return found
+
+
+def run_file(folder: Path) -> Path:
+    """The file that says how the values in a folder were made. Raises DataError if there is none."""
+    with system_errors(DataError, f"cannot read {folder}"):
+        path = whole_folder(folder) / RUN
+        if not path.is_file():
+            raise DataError(f"{folder} holds no {RUN}, so it was not saved by Outputs.save; give such a folder")
+    return path

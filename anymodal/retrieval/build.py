@@ -31,14 +31,13 @@ from anymodal.errors import (
     AnymodalError,
     ConfigError,
     DataError,
-    GenerationError,
     ValueProblem,
     brief,
     nearest,
     one_line,
     system_errors,
 )
-from anymodal.files import LOCK, only_writer
+from anymodal.files import only_writer
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.plugins.registry import registry
@@ -49,6 +48,8 @@ from anymodal.retrieval.record import (
     IndexRecord,
     ModelRecord,
     ShardRecord,
+    check_index_folder,
+    no_vector,
     read_index_record,
     refuse_other,
     whole_number,
@@ -131,7 +132,7 @@ def index_dataset(
         AnymodalError: the model cannot be loaded.
     """
     folder = Path(out)
-    _check_folder(folder)
+    check_index_folder(folder)
     part = f"part-{digest(address(str(data)))[:12]}"
     by, work = request.by, Indexing(source, str(data), request, folder / part)
     work.batch = whole_number(batch, "batch", MOST_BATCH)
@@ -148,14 +149,6 @@ def index_dataset(
     return summary
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise DataError for a folder that holds something, and no index that was made or begun."""
-    if folder.is_dir() and not (folder / INDEX).exists():
-        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
-        if any(not name.startswith("part-") for name in others):
-            raise DataError(f"{folder} holds other things ({', '.join(others[:3])}); choose another folder for --out")
-
-
 def _check_same(record: IndexRecord, by: str, model: ModelRecord, folder: Path) -> None:
     """Raise DataError unless vectors of this model and modality go into the index."""
     if record.by != by:
@@ -167,7 +160,7 @@ def _channels(modality: Modality) -> int:
     """The length of the vectors of a modality. Raises GenerationError."""
     channels = getattr(modality, "channels", None)
     if modality.family != "vector" or not isinstance(channels, int):
-        raise GenerationError(f"{modality.name!r} is not a vector: an index is by modalities such as dinov2_global")
+        raise no_vector(modality.name)
     return channels
 
 

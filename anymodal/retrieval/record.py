@@ -18,7 +18,7 @@ from anymodal.data.digest import changes
 from anymodal.data.jobs.loaded import ModelSource
 from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, ValueProblem, brief, nearest
-from anymodal.files import MAX_TEXT_BYTES, read_json, write_text
+from anymodal.files import LOCK, MAX_TEXT_BYTES, read_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,6 +124,19 @@ class IndexRecord:
             if self.columns.get(name, kind) != kind:
                 raise ValueProblem(f"the column {name!r} holds {self.columns[name]}s, and the new rows {kind}s")
         return attrs.evolve(self, shards=shards, columns={**self.columns, **columns})
+
+
+def check_index_folder(folder: Path) -> None:
+    """Raise DataError for a folder that holds something, and no index that was made or begun."""
+    if folder.is_dir() and not (folder / INDEX).exists():
+        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+        if any(not name.startswith("part-") for name in others):
+            raise DataError(f"{folder} holds other things ({', '.join(others[:3])}); choose another folder for --out")
+
+
+def no_vector(name: str) -> GenerationError:
+    """The error for an index by a modality whose values are no vectors."""
+    return GenerationError(f"{name!r} is not a vector: an index is by modalities such as dinov2_global")
 
 
 def read_index_record(folder: Path) -> IndexRecord:

@@ -166,7 +166,7 @@ def test_what_cannot_be_repeated_is_one_sentence(change, said, saved, tmp_path, 
     raw = json.loads((folder / "run.json").read_text())
     raw["run"] |= change
     (folder / "run.json").write_text(json.dumps(raw))
-    assert command("repeat", folder) == 2
+    assert command("repeat", folder, "--quiet") == 2
     error = capsys.readouterr().err.strip()
     assert said in error and len(error.splitlines()) == 1
 

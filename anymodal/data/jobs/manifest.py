@@ -55,12 +55,12 @@ class Plan:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder. Raises DataError if one is at work there, or if it holds other things."""
-    _check_empty_or_ours(folder)
+    check_empty_or_ours(folder)
     with only_writer(folder):
         yield
 
 
-def _check_empty_or_ours(folder: Path) -> None:
+def check_empty_or_ours(folder: Path) -> None:
     """Raise DataError if a folder holds something, and no dataset that was made or begun."""
     with _clear_errors(folder):
         if not folder.is_dir() or any((folder / name).exists() for name in (MANIFEST, f"{RECORDS}/plan.json")):
