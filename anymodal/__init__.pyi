@@ -63,7 +63,10 @@ from .training.multimodal.run import train as train
 from .training.teachers.run import train_teacher as train_teacher
 from .training.tokenizers.recipe import train_tokenizer as train_tokenizer
 from .transfer import Backbone as Backbone
+from .transfer import Transferred as Transferred
 from .transfer import backbone as backbone
+from .transfer import load_transfer as load_transfer
 from .transfer import probe as probe
+from .transfer import train_transfer as train_transfer
 
 __version__: str

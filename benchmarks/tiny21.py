@@ -34,9 +34,11 @@ TEACHERS = ("clip", "dinov2", "imagebind", "dinov2_global", "imagebind_global")
 WEB_TEXT = Path(__file__).parent.parent / "recipes/tiny21/web_text.py"
 
 
-def truths(model: am.AnyModel, folder: Path, count: int) -> list[dict[str, Any]]:
-    """The true values of held-out scenes by modality."""
-    write(folder, count, HELD_OUT_SEED, 64, kinds=BASIC)
+def truths(
+    model: am.AnyModel, folder: Path, count: int, seed: int = HELD_OUT_SEED, first: int = 0
+) -> list[dict[str, Any]]:
+    """The true values of scenes by modality, of held-out ones by default."""
+    write(folder, count, seed, 64, kinds=BASIC, workers=1, start=first)
     samples = [source.read(k) for source in [open_values(folder, model.modalities)] for k in range(count)]
     for name in TEACHERS:
         if name in model.modalities:

@@ -39,6 +39,7 @@ COMMANDS = {
     "tokenize": ("anymodal.cli.tokenize:tokenize", "Turn a folder of files into tokens."),
     "train": ("anymodal.cli.train:train", "Train a model from a configuration."),
     "train-teacher": ("anymodal.cli.train_teacher:train_teacher", "Train a small network that labels features."),
+    "transfer": ("anymodal.cli.transfer:transfer", "Fine-tune a model for a task, with a small head."),
     "train-tokenizer": ("anymodal.cli.train_tokenizer:train_tokenizer", "Train the tokenizer of a modality."),
 }
 

@@ -19,7 +19,12 @@ from anymodal.progress import is_quiet
 C = TypeVar("C")
 R = TypeVar("R")
 
-COMMANDS = {"masking": "train", "modality": "train-tokenizer", "objective": "train-teacher"}  # by a key they alone read
+COMMANDS = {
+    "masking": "train",
+    "modality": "train-tokenizer",
+    "objective": "train-teacher",
+    "task": "transfer",
+}  # by a key they alone read
 
 
 @attrs.frozen

@@ -6,3 +6,14 @@ from .heads import Head as Head
 from .probing import Probed as Probed
 from .probing import Split as Split
 from .probing import probe as probe
+from .tuning.boxes3d import SolidScene as SolidScene
+from .tuning.result import Transferred as Transferred
+from .tuning.result import load_transfer as load_transfer
+from .tuning.run import train_transfer as train_transfer
+from .tuning.settings import MAP_HEADS as MAP_HEADS
+from .tuning.settings import TASKS as TASKS
+from .tuning.settings import TUNINGS as TUNINGS
+from .tuning.settings import TransferConfig as TransferConfig
+from .tuning.solids import Solid as Solid
+from .tuning.tasks import Solver as Solver
+from .tuning.tasks import Task as Task

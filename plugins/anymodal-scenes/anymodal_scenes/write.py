@@ -21,12 +21,13 @@ from anymodal.files import only_writer, read_json, remove_partial, write_json
 
 from .catalog import select
 from .coco import CLASSES, is_thing
+from .meshes import about_y
 from .scene import VERSION, render
 from .types import FAR, Scene
 
 FOLDERS = {
     "rgb": "png", "depth": "png", "normal": "png", "semseg": "png", "instance": "png", "det": "json",
-    "human_poses": "json", "camera": "json", "caption": "txt", "scene": "json",
+    "boxes3d": "json", "human_poses": "json", "camera": "json", "caption": "txt", "scene": "json",
 }  # fmt: skip
 """Folders and file endings; `scene` is written last and marks a finished scene."""
 RECORD = ".scenes.json"  # of what all scenes of a folder have in common
@@ -146,6 +147,7 @@ def contents(scene: Scene) -> dict[str, bytes]:
         "semseg": _png(scene.semseg),
         "instance": _png(scene.instance),
         "det": _json({"instances": _instances(scene)}),
+        "boxes3d": _json(_solids(scene)),
         "human_poses": _json(_people(scene)),
         "camera": _json(_camera(scene)),
         "caption": scene.caption.encode(),
@@ -176,6 +178,28 @@ def _instances(scene: Scene) -> list[dict[str, Any]]:
         for thing in scene.objects
         if is_thing(thing.class_id) and thing.area > 0
     ]
+
+
+def _solids(scene: Scene) -> dict[str, Any]:
+    """Boxes in space of the things that have pixels, in the frame of the camera: x to the right, y down, z away.
+
+    `size` is in meters along the box's own axes, which are the columns of `rotation`: across, down and away.
+    """
+    camera, down = scene.camera, np.diag([1.0, -1.0, -1.0])
+    boxes = []
+    for thing in scene.objects:
+        if not is_thing(thing.class_id) or thing.area <= 0:
+            continue
+        middle = np.array(thing.position) + (0.0, thing.extent[1] / 2, 0.0)
+        center = down @ camera.rotation @ (middle - camera.eye)
+        rotation = down @ camera.rotation @ about_y(thing.heading) @ down
+        boxes.append(
+            {
+                "class_name": CLASSES[thing.class_id], "center": _rounded(center, 4), "size": _rounded(thing.extent, 4),
+                "rotation": _rounded(rotation, 6),
+            }
+        )  # fmt: skip
+    return {"focal": round(camera.focal, 6), "boxes": boxes}
 
 
 def _people(scene: Scene) -> dict[str, Any] | list[Any]:

@@ -1,0 +1,110 @@
+"""Boxes as points of a map: a heat map of centers by class, and what is to be said at them (CenterNet, Zhou et al.
+2019, arXiv 1904.07850; its boxes in space too).
+
+Shapes: B samples, K classes, R numbers at a center, M centers of a sample at most, h x w cells of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MOST = 64  # centers of a sample
+KEPT, LEAST = 40, 0.02  # predictions of a sample, and their lowest score
+PRIOR = 0.1  # how likely a cell is a center before anything was learned (as RetinaNet, arXiv 1708.02002)
+ALPHA, BETA = 2.0, 4.0  # of the focal loss of CornerNet (arXiv 1808.01244)
+HEAT_AT_MOST = 1 - 1e-4
+
+
+@attrs.frozen(eq=False)
+class Center:
+    """Where an object is on the picture, in fractions of it, how wide it is there, its class, and its R numbers."""
+
+    at: tuple[float, float]
+    spread: float
+    label: int
+    numbers: np.ndarray
+
+
+@attrs.frozen(eq=False)
+class Peak:
+    """A center that is predicted: as `Center`, with a score."""
+
+    at: tuple[float, float]
+    label: int
+    score: float
+    numbers: np.ndarray
+
+
+def center_targets(
+    centers: Sequence[Center], classes: int, numbers: int, shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """What the head's map should say: "heat" (K, h, w); "cell" (M,), -1 where there is none; "numbers" (M, 2 + R), the
+    first two of which say where in its cell a center is, in cells from the middle."""
+    rows, columns = shape
+    heat = np.zeros((classes, rows, columns), np.float32)
+    cell, values = np.full(MOST, -1, np.int64), np.zeros((MOST, 2 + numbers), np.float32)
+    y, x = np.mgrid[:rows, :columns]
+    for k, center in enumerate(centers[:MOST]):
+        across, down = center.at[0] * columns, center.at[1] * rows
+        column = int(np.clip(np.floor(across), 0, columns - 1))
+        row = int(np.clip(np.floor(down), 0, rows - 1))
+        sigma = max(center.spread * max(shape) / 6, 0.5)
+        bump = np.exp(-((x - column) ** 2 + (y - row) ** 2) / (2 * sigma**2))
+        heat[center.label] = np.maximum(heat[center.label], bump)
+        cell[k] = row * columns + column
+        values[k] = np.concatenate([[across - column - 0.5, down - row - 0.5], center.numbers])
+    return {"heat": heat, "cell": cell, "numbers": values}
+
+
+def object_counts(targets: Mapping[str, Tensor]) -> Tensor:
+    """How many centers a batch has, (1,)."""
+    return (targets["cell"] >= 0).sum().double().reshape(1).cpu()
+
+
+def heat_loss(said: Tensor, heat: Tensor) -> Tensor:
+    """The focal loss of logits (B, K, h, w), summed; cells near a center count less as others."""
+    peak = (heat >= HEAT_AT_MOST).float()
+    sure, unsure = F.logsigmoid(said), F.logsigmoid(-said)
+    probability = said.sigmoid()
+    hits = peak * sure * (1 - probability) ** ALPHA
+    others = (1 - peak) * unsure * probability**ALPHA * (1 - heat) ** BETA
+    return -(hits + others).sum()
+
+
+def at_centers(said: Tensor, cell: Tensor) -> Tensor:
+    """What maps (B, R, h, w) say at the cells (B, M): (B, M, R)."""
+    flat = said.flatten(2).mT
+    return flat.gather(1, cell.clamp_min(0)[..., None].expand(-1, -1, flat.shape[-1]))
+
+
+def peaks_of(heat: Tensor, numbers: Tensor) -> list[list[Peak]]:
+    """The cells that are likelier centers than their neighbors, of logits (B, K, h, w) and numbers (B, 2 + R, h, w)."""
+    scores = heat.float().sigmoid()
+    scores = scores * (scores == F.max_pool2d(scores, 3, stride=1, padding=1))
+    rows, columns = scores.shape[-2:]
+    best, places = scores.flatten(1).topk(min(KEPT, scores[0].numel()))
+    found = []
+    for k in range(len(scores)):
+        peaks = []
+        for score, place in zip(best[k].tolist(), places[k].tolist(), strict=True):
+            if score < LEAST:
+                break
+            label, cell = divmod(place, rows * columns)
+            row, column = divmod(cell, columns)
+            said = numbers[k, :, row, column].float().cpu().numpy()
+            at = (column + 0.5 + float(said[0])) / columns, (row + 0.5 + float(said[1])) / rows
+            peaks.append(Peak(at, label, score, said[2:]))
+        found.append(peaks)
+    return found
+
+
+def heat_bias(classes: int, numbers: int) -> Tensor:
+    """The bias of the last layer (K + 2 + R,) with which every cell is a center by `PRIOR`."""
+    prior = float(np.log(PRIOR / (1 - PRIOR)))
+    return torch.tensor([prior] * classes + [0.0] * (2 + numbers))

@@ -1,0 +1,198 @@
+"""What a transfer leaves: a model, a head, and how to ask them.
+
+OUT/model     the model, its encoder as it was trained: a checkpoint like any other
+OUT/head      config.json: what is read and what is said; model.safetensors: the weights of the head
+OUT/thinker   the model that generates what is read first, where that is not the one above
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anymodal.anymodel import AnyModel, load
+from anymodal.checkpoints.atomic import replacing_folder, whole_folder
+from anymodal.checkpoints.swap import WEIGHT_FILES
+from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
+from anymodal.config import plain_config, structure
+from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProblem, brief
+from anymodal.files import read_object, write_json
+from anymodal.generation.rng import sample_seeds
+from anymodal.outputs.run import fingerprint
+from anymodal.progress import task
+from anymodal.tokens import Packed
+from anymodal.transfer.tuning.network import TransferNetwork, grids_of
+from anymodal.transfer.tuning.samples import TokenReader, Tokens, packed_inputs
+from anymodal.transfer.tuning.settings import Frozen, TransferConfig
+from anymodal.transfer.tuning.tasks import Solver
+from anymodal.transfer.tuning.thinking import think
+
+MODEL, HEAD, THINKER = "model", "head", "thinker"
+BATCH = 32
+
+
+class Transferred:
+    """A model with a head for a task. Make one with `anymodal.train_transfer` or `anymodal.load_transfer`.
+
+    config: of the transfer.
+    model: whose encoder reads the inputs.
+    solver: what the head says, with the `facts` of the training data.
+    """
+
+    def __init__(
+        self,
+        config: TransferConfig,
+        model: AnyModel,
+        solver: Solver,
+        head: Mapping[str, Tensor],
+        thinker: AnyModel | None = None,
+    ) -> None:
+        self.config, self.model, self.solver, self.thinker = config, model, solver, thinker or model
+        grids = grids_of(model.modalities, config.reads)
+        self.network = TransferNetwork(model.transformer, grids, solver, config.head, Frozen())
+        own = self.network.head_state()
+        if wrong := next((name for name in {*own, *head} if name not in own or name not in head), None):
+            raise CheckpointError(f"the weights of the head do not fit its settings: {wrong!r} is in one of them alone")
+        self.network.load_state_dict(head, strict=False)
+        self.network.requires_grad_(False).eval()
+
+    def __repr__(self) -> str:
+        return f"Transferred({self.config.task.name} from {', '.join(self.config.reads)}; {self.model})"
+
+    def to(self, device: str | torch.device) -> Transferred:
+        """The same on another device."""
+        self.model.to(device)
+        self.thinker.to(device)
+        self.network.to(device)
+        return self
+
+    def predict(
+        self,
+        inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        seed: int | Sequence[int] = 0,
+        focal: float | None = None,
+    ) -> Any:
+        """What the head says of a sample, or of several.
+
+        Args:
+            inputs: plain values by modality, of one sample or of several, which may lack all but one of the inputs.
+            seed: of what is generated first; sample i of several has `seed` + i.
+            focal: for boxes in space, the focal length of the camera in widths of the picture, after it was cut to a
+                square; by default the mean of the training data.
+
+        Returns:
+            The name of a class, a grid as the modality has it, boxes, or a `SolidScene`; a list for several samples.
+
+        Raises:
+            ConfigError: an input is not read by this model, or there is none.
+            AnymodalError: a value cannot be read.
+        """
+        samples = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+        for sample in samples:
+            if not isinstance(sample, Mapping) or not sample:
+                raise ConfigError(f"predict takes values by modality, of one input at least, got {brief(sample)}")
+            if strange := [name for name in sample if name not in self.config.inputs]:
+                raise ConfigError(
+                    f"{strange[0]!r:.80} is no input of this model, which reads {', '.join(self.config.inputs)}"
+                )
+        if focal is not None and not 1e-4 <= focal <= 1e4:
+            raise ValueProblem(f"focal is a focal length in widths of the picture, such as 1.2, got {focal!r:.40}")
+        values = [self.model.accept(sample) for sample in samples]
+        tokens: list[Tokens] = [dict(self.model.modalities.condition(value)) for value in values]
+        if self.config.think is not None:
+            seeds = sample_seeds(seed, len(samples))
+            thoughts = think(self.thinker, self.config.think, values, seeds)
+            tokens = [{**mine, **thought} for mine, thought in zip(tokens, thoughts, strict=True)]
+        found = [
+            value
+            for start in range(0, len(tokens), BATCH)
+            for value in self._said(tokens[start : start + BATCH], focal)
+        ]
+        return found[0] if isinstance(inputs, Mapping) else found
+
+    @torch.inference_mode()
+    def _said(self, tokens: Sequence[Tokens], focal: float | None = None) -> list[Any]:
+        device = next(self.network.parameters()).device
+        inputs = Packed(packed_inputs(tokens, self.model.modalities)).to(device).inputs
+        return self.solver.values(self.network(inputs).float(), focal)
+
+    def evaluate(self, reader: TokenReader) -> dict[str, float]:
+        """The scores over all samples of a reader that have an input and the truth. Raises DataError without any."""
+        predictions, truths, waiting = [], [], list[Tokens]()
+        with task("trying", len(reader.source)) as now:
+            for tokens, truth in self._samples(reader, now):
+                waiting.append(tokens)
+                truths.append(truth)
+                if len(waiting) == BATCH:
+                    predictions += self._said(waiting)
+                    waiting = []
+            predictions += self._said(waiting) if waiting else []
+        if not truths:
+            raise DataError("no held-out sample has an input and the truth")
+        return self.solver.score(predictions, truths)
+
+    def _samples(self, reader: TokenReader, now: Any) -> Iterator[tuple[Tokens, Any]]:
+        for index in range(len(reader.source)):
+            found = reader(index, False)
+            now.advance(1)
+            if found is not None:
+                yield {stream: array for each in found[0].values() for stream, array in each.items()}, found[1]
+
+
+def save_transfer(result: Transferred, out: Path, metrics: Mapping[str, float] | None = None) -> None:
+    """Write a result into a folder; the head comes last, and belongs to the model that it names."""
+    result.model.save_pretrained(out / MODEL)
+    if result.thinker is not result.model:
+        result.thinker.save_pretrained(out / THINKER)
+    facts = {
+        "config": plain_config(result.config),
+        "facts": result.solver.facts,
+        "model": fingerprint(result.model.transformer),
+        "thinker": result.thinker is not result.model,
+        "metrics": dict(metrics or {}),
+    }
+    with replacing_folder(out / HEAD, lambda root: WEIGHT_FILES) as staging:
+        save_weights(list(result.network.head_state().items()), staging)
+        write_json(facts, staging / "config.json")
+
+
+def load_transfer(folder: str | Path, device: str | torch.device | None = None) -> Transferred:
+    """What `train_transfer` left in a folder, ready to `predict`.
+
+    Args:
+        folder: OUT of the run.
+        device: where it computes; as for `load`.
+
+    Raises:
+        CheckpointError: the folder holds no result, is damaged, or its parts belong to different runs.
+    """
+    root = Path(folder)
+    if not (root / HEAD).is_dir():
+        raise CheckpointError(
+            f"{root} holds no result of a transfer; `anymodal transfer` writes one when it is finished"
+        )
+    head = whole_folder(root / HEAD)
+    facts = read_object(head / "config.json")
+    try:
+        config = structure(facts.get("config"), TransferConfig, str(head / "config.json"))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    model = load(root / MODEL, device="cpu")
+    if facts.get("model") != fingerprint(model.transformer):
+        raise CheckpointError(f"{root / HEAD} belongs to another model than {root / MODEL}; run the transfer again")
+    thinker = load(root / THINKER, device="cpu") if facts.get("thinker") else None
+    stated = facts.get("facts")
+    truth = config.task.truth(model.modalities)
+    solver = config.task.restore(truth, stated if isinstance(stated, Mapping) else {})
+    grids = grids_of(model.modalities, config.reads)
+    shapes = TransferNetwork(model.transformer, grids, solver, config.head, Frozen()).head_state()
+    weights = {name: torch.empty_like(tensor) for name, tensor in shapes.items()}
+    with WeightFile.single(head / WEIGHTS) as file:
+        fill(weights.items(), file.rows, str(head))
+    result = Transferred(config, model, solver, weights, thinker)
+    return result if device is None else result.to(device)

@@ -1,0 +1,123 @@
+"""Any to any: every target from every input of the model, against a constant and against the inputs of other scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, TRAIN_SEED, Claim, Piece, Verdict, better, lower
+from benchmarks.claims.scores import constants, headline
+from benchmarks.claims.worlds import model, values
+
+
+@CLAIMS.register("matrix")
+@attrs.frozen
+class Matrix(Claim):
+    """Each cell is the mean over `seeds`, each with `scenes` held-out scenes of its own.
+
+    A cell is scored by the target's first score. `shuffled` is that of the same predictions against the truths of
+    other scenes; the constant is the value, of `known` training scenes, that scores best on these, or their mean.
+    """
+
+    claim = "any to any: the whole input x target matrix"
+    bar = "each cell better than the target's constant and than shuffled inputs"
+
+    model: str = "tiny"
+    scenes: int = 24
+    seeds: int = 3
+    known: int = 60
+
+    def pieces(self) -> Iterator[Piece]:
+        yield "constant", self._constants
+        for seed in range(self.seeds):
+            for given in model(self.model).modalities.modalities:
+                yield f"{given}/{seed}", lambda given=given, seed=seed: self._row(given, seed)
+
+    def _constants(self) -> dict[str, Any]:
+        """The score of the best constant on the held-out scenes of each seed, by target."""
+        sets = model(self.model).modalities
+        known = values(self.model, TRAIN_SEED, 0, self.known)
+        chosen: dict[str, Any] = {}
+        for name in sets.targets:
+            true = [sample[name] for sample in known if name in sample]
+            if not true:
+                continue
+            tried = [(headline(sets[name], [each] * len(true), true), each) for each in constants(true)]
+            (score, _), _ = tried[0]
+            best = min if lower(score) else max
+            chosen[name] = best(tried, key=lambda pair: pair[0][1])[1]
+        found: dict[str, Any] = {name: {} for name in chosen}
+        for seed in range(self.seeds):
+            held_out = values(self.model, HELD_OUT_SEED, seed * self.scenes, self.scenes)
+            for name, value in chosen.items():
+                true = [sample[name] for sample in held_out if name in sample]
+                if len(true) > 1:
+                    found[name][str(seed)] = headline(sets[name], [value] * len(true), true)[1]
+        return found
+
+    def _row(self, given: str, seed: int) -> dict[str, Any]:
+        """All targets from one input."""
+        held_out = values(self.model, HELD_OUT_SEED, seed * self.scenes, self.scenes)
+        samples, sets = [s for s in held_out if given in s], model(self.model).modalities
+        if len(samples) < 2:
+            return {}
+        targets = [name for name in sets.targets if name != given]
+        inputs = [{given: sample[given]} for sample in samples]
+        made = list(model(self.model).generate_batch(inputs, targets, seed=seed * 100_000, chain=False))
+        found = {}
+        for name in targets:
+            has = [k for k, sample in enumerate(samples) if name in sample]
+            if len(has) < 2:
+                continue
+            true, said = [samples[k][name] for k in has], [made[k][name] for k in has]
+            score, own = headline(sets[name], said, true)
+            found[name] = {"score": score, "own": own}
+            found[name]["shuffled"] = headline(sets[name], said, true[1:] + true[:1])[1]
+        return found
+
+    def verdict(self, found: Mapping[str, Any]) -> Verdict:
+        cells = cells_of(found)
+        if not cells:
+            return Verdict("nothing yet", None, self._size(0))
+        passed = [cell for cell in cells.values() if cell["beats constant"] and cell["beats shuffled"]]
+        shuffled = sum(cell["beats shuffled"] for cell in cells.values())
+        constant = sum(cell["beats constant"] for cell in cells.values())
+        text = (
+            f"{len(passed)} of {len(cells)} cells better than both; {shuffled} better than shuffled inputs, {constant}"
+            " better than the constant"
+        )
+        return Verdict(text, len(passed) == len(cells), self._size(len(cells)))
+
+    def _size(self, cells: int) -> str:
+        return f"{self.model}; {cells} cells, {self.seeds} seeds of {self.scenes} scenes each"
+
+    def figure(self, found: Mapping[str, Any]) -> Callable[[Path], None] | None:
+        from benchmarks.claims.heat_map import draw
+
+        cells = cells_of(found)
+        return (lambda path: draw(cells, path)) if cells else None
+
+
+def cells_of(found: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Means over seeds by (input, target), and whether they beat both baselines."""
+    gathered: dict[tuple[str, str], list[tuple[str, float, float, float]]] = {}
+    for piece, row in found.items():
+        given, _, seed = piece.partition("/")
+        for target, cell in row.items() if seed else ():
+            constant = found.get("constant", {}).get(target, {}).get(seed)
+            if constant is not None:
+                values = (cell["score"], cell["own"], cell["shuffled"], constant)
+                gathered.setdefault((given, target), []).append(values)
+    cells = {}
+    for place, rows in gathered.items():
+        score = rows[0][0]
+        own, shuffled, constant = (float(np.mean([row[k] for row in rows])) for k in (1, 2, 3))
+        cells[place] = {
+            "score": score, "own": own, "shuffled": shuffled, "constant": constant, "seeds": len(rows),
+            "beats constant": better(score, own, constant), "beats shuffled": better(score, own, shuffled),
+        }  # fmt: skip
+    return cells
