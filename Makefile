@@ -100,6 +100,9 @@ tiny21: tiny
 	rm -rf out/tiny21/small $(PRESET)
 	cp -r out/tiny21/run/model out/tiny21/small
 	cp -r out/tiny21/narrow/modalities/. out/tiny21/small/modalities/
+	set -e; for recipe in $(wildcard $(ALL)/joined/*.yaml); do \
+	  $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny21/joined --resume; done
+	cp -r out/tiny21/joined/modalities/. out/tiny21/small/modalities/
 	$(BIN)/python recipes/tiny/export.py out/tiny21/small $(PRESET)
 
 teachers: $(STAMP)

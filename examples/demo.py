@@ -1,40 +1,180 @@
-"""The demo: held-out scenes and real photographs, and what the embedded model makes of them.
+"""The demo: what the embedded model makes of pictures and words, on one sheet, with the commands that make it.
 
 python examples/demo.py [--model tiny] [--out out/demo]
 
-OUT/scene-3/grid.png is the picture of the README: one scene, what the model says of it, and below it what is true.
-OUT/grid.png has the others too, one of them with everything that the model can say.
+OUT/grid.png has all of it, and OUT/grid.webp is the same in less. The model has not seen the rendered scenes.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from anymodal_scenes import BASIC, write
 from PIL import Image
+from poster import ACCENT, EDGE, QUIET, WIDTH, Panel, page, poster
 
-from anymodal.outputs import stacked
+import anymodal as am
+from anymodal.data import open_values
+from anymodal.data.jobs.loaded import ModelSource
+from anymodal.retrieval import Index, Request, index_dataset
 
-HELD_OUT_SEED = 1_000_003
-SCENE, FEW = 3, "depth,normal,semseg,caption,det"
-EVERYTHING = 0
-SCENES = (SCENE, EVERYTHING, 1, 4)
-PHOTOS = Path(__file__).parent / "photos"
-TRUTHS = {"depth": ".png", "normal": ".png", "semseg": ".png", "caption": ".txt", "det": ".json"}
-ONE_LINE = "depth,normal,semseg,canny_edge,caption,det,sam_instance"
+HELD_OUT_SEED, SCENE, SEARCHED = 1_000_003, 3, 48
+PHOTO = Path(__file__).parent / "photos" / "coffee.jpg"
+ROWS = (
+    ("rgb", "depth", "normal", "semseg", "canny_edge", "sam_edge"),
+    ("caption", "det", "sam_instance", "human_poses", "color_palette", "metadata_image"),
+    ("clip", "dinov2", "imagebind", "dinov2_global", "imagebind_global", "metadata_semantic"),
+)
+KEY = ("above: made", "from this picture alone", "", "below: the truth")
+TEACHERS = ("clip", "dinov2", "imagebind", "dinov2_global", "imagebind_global")
+CAPTIONS = (
+    "a red couch in a room with a wooden floor",
+    "a white house on the grass in the sun",
+    "a person in a purple shirt standing on the snow",
+    "a green cup and a yellow vase on a red table",
+)
+CHAINED = "a person in a red shirt standing on the grass"
+WANTED = "a purple couch in a room"
+SEEDS = range(4)
 
 
-def run_generate(picture: Path, to: str, out: Path, model: str, truth: dict[str, Path]) -> Image.Image:
-    """One call of the command line, as a user would type it; the picture it wrote."""
-    command = ["anymodal", "generate", f"rgb={picture}", "--to", to, "--model", model, "--out", str(out)]
-    for name, path in truth.items():
-        command += ["--truth", f"{name}={path}"]
-    print("$", " ".join(command), flush=True)
-    subprocess.run([sys.executable, "-m", "anymodal", *command[1:]], check=True)
-    return Image.open(out / "grid.png")
+def say(what: str, *commands: str) -> None:
+    """Tell what a panel is and how to make it."""
+    lines = [what, *(f"$ anymodal {command}" for command in commands)]
+    print("\n".join(lines), flush=True)
+
+
+def truths(model: am.AnyModel, data: Path, number: int) -> dict[str, Any]:
+    """The true values of a scene: the renderer's, what follows from them, and what the teachers of features see."""
+    sample = open_values(data, model.modalities).read(number)
+    for name in TEACHERS:
+        sample[name] = am.registry().labeler(f"tiny_{name}")().label([sample])[0]
+    return sample
+
+
+def everything(model: am.AnyModel, data: Path) -> Panel:
+    """One picture to all 21 modalities, the truth below each."""
+    picture = data / "rgb" / f"{SCENE:08d}.png"
+    say(
+        "One picture to every other modality that the model writes (t5_caption is one that it only reads):",
+        f"generate rgb={picture} --to all --out OUT",
+    )
+    truth = truths(model, data, SCENE)
+    made = dict(model.generate({"rgb": picture}, "all"))
+    panel = Panel(WIDTH - 2 * EDGE)
+    panel.heading("One picture in, every modality out", "each made from the picture alone, and the truth below it")
+    side = panel.side(len(ROWS[0]))
+
+    def drawn(name: str, values: dict[str, Any]) -> Image.Image | None:
+        return model.modalities[name].show_over(values[name], truth["rgb"], side) if name in values else None
+
+    for names in ROWS:
+        panel.tiles([drawn(name, {"rgb": truth["rgb"], **made}) for name in names], [titled(name) for name in names])
+        below = [page(KEY, side) if name == "rgb" else drawn(name, truth) for name in names]
+        panel.tiles(below)
+    for name in ("metadata_geometric", "web_text"):
+        spoken = [told(values[name]) for values in (made, truth) if name in values]
+        panel.words(f"{name}:  {'   |   truth: '.join(spoken)}", QUIET)
+    return panel
+
+
+def titled(name: str) -> str:
+    return "rgb, the input" if name == "rgb" else name
+
+
+def told(value: Any) -> str:
+    """A value in words."""
+    if isinstance(value, str):
+        return value
+    return ", ".join(f"{key.replace('_', ' ')} {number:.3g}" for key, number in value.items())
+
+
+def words_to_pictures(model: am.AnyModel, width: int) -> Panel:
+    """Each caption with each seed."""
+    say(
+        "Words to pictures, four captions with four seeds:",
+        *(f'generate caption="{caption}" --to rgb --seed {SEEDS[-1]} --out OUT' for caption in CAPTIONS),
+    )
+    panel = Panel(width)
+    panel.heading("Words to pictures", "four seeds each")
+    inputs = [{"caption": caption} for caption in CAPTIONS for _ in SEEDS]
+    made = model.generate_batch(inputs, "rgb", seed=[*SEEDS] * len(CAPTIONS))
+    for k, caption in enumerate(CAPTIONS):
+        panel.words(f"“{caption}”", ACCENT)
+        panel.tiles([shown(model, "rgb", out["rgb"]) for out in made[k * len(SEEDS) : (k + 1) * len(SEEDS)]])
+    return panel
+
+
+def shown(model: am.AnyModel, name: str, value: Any) -> Image.Image:
+    return model.modalities[name].show(value, 256)
+
+
+def in_painting(model: am.AnyModel, panel: Panel, data: Path, out: Path) -> None:
+    """A part of a picture stays, the rest is made anew."""
+    picture, mask = data / "rgb" / f"{SCENE:08d}.png", out / "mask.png"
+    kept = np.ones((64, 64), np.uint8)
+    kept[24:, 24:] = 0
+    Image.fromarray(kept * 255).save(mask)
+    say(
+        "In-painting: what a mask keeps stays, the rest is made anew:",
+        f"generate rgb={picture} --to rgb --keep rgb={mask} --seed 0 --out OUT",
+    )
+    seeds = [0, 2]
+    made = model.generate_batch([{"rgb": picture}] * 2, "rgb", seed=seeds, keep={"rgb": kept.astype(bool)})
+    whole = np.asarray(Image.open(picture))
+    cut = np.where(kept[..., None] > 0, whole, 232).astype(np.uint8)
+    panel.heading("In-painting", "what is cut out is made anew: the person and the plant go")
+    panel.tiles([shown(model, "rgb", value) for value in (whole, cut, *(each["rgb"] for each in made))])
+
+
+def chain(model: am.AnyModel, panel: Panel) -> None:
+    """Each target is made from those before it too."""
+    targets = ["rgb", "depth", "semseg", "det"]
+    say(
+        "A chain: each modality from those before it, so that they fit each other:",
+        f'generate caption="{CHAINED}" --to {",".join(targets)} --out OUT',
+    )
+    made = model.generate({"caption": CHAINED}, targets)
+    panel.heading("A chain", f"“{CHAINED}”")
+    panel.tiles([model.modalities[n].show_over(made[n], made["rgb"], 256) for n in targets], targets)
+
+
+def retrieval(model: am.AnyModel, panel: Panel, data: Path, out: Path) -> None:
+    """The scenes that are nearest to a caption."""
+    say(
+        f"Retrieval: the nearest of {SEARCHED} pictures to a caption, by vectors that the model predicts from both:",
+        f"retrieve index {data} --by imagebind_global --from rgb --out {out / 'index'}",
+        f'retrieve query {out / "index"} caption="{WANTED}" --top 4 --sheet hits.png',
+    )
+    index_dataset(data, ModelSource(model.origin.model), Request("imagebind_global", ("rgb",)), out / "index")
+    hits = Index(out / "index").query(model, {"caption": WANTED}, 4)
+    pictures = [shown(model, "rgb", np.asarray(Image.open(data / "rgb" / f"{hit.name}.png"))) for hit in hits]
+    panel.heading("Retrieval", f"“{WANTED}” among {SEARCHED} pictures")
+    panel.tiles(pictures, [f"similarity {hit.score:.2f}" for hit in hits])
+
+
+def photograph(model: am.AnyModel, panel: Panel) -> None:
+    """What holds for photographs too, and what does not."""
+    say(
+        f"{PHOTO.name} is a photograph, and tiny has seen none: what is computed is right, depth is a guess:",
+        f"generate rgb={PHOTO} --to depth --out OUT",
+    )
+    exact = model.accept({"rgb": PHOTO})
+    modalities = {name: model.modalities[name] for name in ("color_palette", "canny_edge", "depth")}
+    derived = {name: modalities[name].derive(exact) for name in ("color_palette", "canny_edge")}
+    depth = model.generate({"rgb": PHOTO}, "depth")["depth"]
+    panel.heading("A photograph", "tiny has only seen rendered scenes")
+    panel.tiles(
+        [
+            shown(model, "rgb", exact["rgb"]),
+            *(shown(model, name, value) for name, value in derived.items()),
+            shown(model, "depth", depth),
+        ],
+        ["the input", "palette, computed", "edges, computed", "depth: a guess"],
+    )
 
 
 def main() -> None:
@@ -42,22 +182,20 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
-    print(
-        f"{len(SCENES)} rendered scenes that {options.model} has not seen, then photographs; under a minute", flush=True
-    )
-    data = options.out / "scenes"
-    rows = []
-    for index in SCENES:
-        write(data, 1, HELD_OUT_SEED, start=index, workers=1, kinds=BASIC)
-        name = f"{index:08d}"
-        truth = {modality: data / modality / f"{name}{suffix}" for modality, suffix in TRUTHS.items()}
-        to, out = {SCENE: FEW, EVERYTHING: "all"}.get(index, ONE_LINE), options.out / f"scene-{index}"
-        rows.append(run_generate(data / "rgb" / f"{name}.png", to, out, options.model, truth))
-    for photo in sorted(PHOTOS.glob("*.jpg")):
-        rows.append(run_generate(photo, ONE_LINE, options.out / photo.stem, options.model, {}))
-    stacked(rows).save(options.out / "grid.png")
-    print(f"look at {options.out / f'scene-{SCENE}' / 'grid.png'} (one scene, the truth below)")
-    print(f"    and {options.out / 'grid.png'} (all of them)")
+    data, out = options.out / "scenes", options.out
+    write(data, SEARCHED, HELD_OUT_SEED, workers=1, kinds=BASIC)
+    model = am.load(options.model)
+    half = (WIDTH - 4 * EDGE) // 2
+    right = Panel(half)
+    rows = [[everything(model, data)], [words_to_pictures(model, half), right]]
+    in_painting(model, right, data, out)
+    chain(model, right)
+    retrieval(model, right, data, out)
+    photograph(model, right)
+    sheet = poster(rows)
+    sheet.save(out / "grid.png")
+    sheet.save(out / "grid.webp", quality=90)
+    say(f"look at {out / 'grid.png'}: all of it on one sheet (grid.webp is the same in less)")
 
 
 if __name__ == "__main__":

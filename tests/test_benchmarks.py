@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from anymodal.sampling import Sampling
 from benchmarks.__main__ import by_name, wanted
 from benchmarks.harness import parts, report, revisions, rounds, twins, worker
 from benchmarks.harness.base import BENCHMARKS, Figures, Part, Sample, Timed, Work, load, names
+from benchmarks.quality import block_ratio
 
 FILES = sorted(path.stem for path in Path(benchmarks.__file__).parent.glob("[!_]*.py"))
 
@@ -36,6 +38,15 @@ def test_the_page_has_the_aims_that_the_benchmarks_state():
     assert written.read_text() == f"{report.aims()}\n", "python -m benchmarks --list prints the table anew"
     assert all(load(name).target for name in names() if isinstance(load(name), Timed))
     assert "1.35 times" in report.table([{"benchmark": "start", "model": "tiny", "threads": 1, "error": "none"}])
+
+
+def test_blocks_are_steps_at_the_borders_of_patches():
+    ramp = np.add.outer(np.arange(32.0), 2 * np.arange(32.0))[None, None]
+    assert block_ratio(ramp, 8) == pytest.approx(1)
+    tiled = ramp + 10 * np.kron(np.random.default_rng(0).standard_normal((4, 4)), np.ones((8, 8)))
+    assert block_ratio(tiled, 8) > 3 and block_ratio(np.roll(tiled, 4, (2, 3)), 8) < 1
+    flat = np.zeros((2, 3, 16, 16))
+    assert block_ratio(flat, 8) == 0  # no border is to be seen
 
 
 def test_another_kind_of_measurement_is_one_more_entry():

@@ -177,7 +177,7 @@ class LabelMapModality(CroppedGrid):
         array = np.asarray(value, np.uint8)
         palette = np.array([self.color(i) for i in range(NONE + 1)], np.uint8)
         picture = enlarge_nearest(Image.fromarray(palette[array]), size)
-        draw, font, taken = ImageDraw.Draw(picture), font_of(max(8, size / 22)), list[tuple[float, ...]]()
+        draw, font, taken = ImageDraw.Draw(picture), font_of(max(8, size / 18)), list[tuple[float, ...]]()
         ids, counts = np.unique(array, return_counts=True)
         if not (ids < len(self.classes)).any():
             return note(picture, "no classes")

@@ -147,7 +147,7 @@ class NumbersModality(StructuredModality):
         if not rows:
             return note(picture, "no numbers")
         draw, height = ImageDraw.Draw(picture), min(size * 0.94 / len(rows), size / 7)
-        font = font_of(min(height * 0.55, size / 20))
+        font = font_of(min(height * 0.62, size / 16))
         left, right, top = size * 0.04, size * 0.96, (size - height * len(rows)) / 2
         for k, (name, number) in enumerate(rows):
             y, field = top + (k + 0.5) * height, self.fields[name]
