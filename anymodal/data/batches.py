@@ -12,8 +12,8 @@ from anymodal.data.mixture import Mixture
 from anymodal.data.order import Generators, Share, generator
 from anymodal.data.replacing import Replacing
 from anymodal.data.sources.base import Source
-from anymodal.masking import Concentrations, Masker
-from anymodal.tokens import Packed, collate
+from anymodal.masking import Chosen, Concentrations, Masker, packed_batch
+from anymodal.tokens import Packed
 
 DRAWN = 8  # rows whose first draws of budgets are made in one call
 
@@ -84,8 +84,8 @@ class MaskedBatches:
         components = [self._component(entry, k, step, component) for k, entry in enumerate(self.entries)]
         problems: list[str] = []
         self._ahead = (), []  # whose draws are used up
-        packed = [self._row(step, row, components, problems) for row in self.share.rows(self.batch_size, part)]
-        return Batch(collate(packed, self.layout), tuple(problems))
+        chosen = [self._row(step, row, components, problems) for row in self.share.rows(self.batch_size, part)]
+        return Batch(packed_batch(self.layout, chosen), tuple(problems))
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
         """Tokens by stream of a sample of the first dataset, the same every time."""
@@ -96,16 +96,16 @@ class MaskedBatches:
             return entry.masker.component(generator(self.seed, "masking", step, number + 1))
         return entry.masker.component(generator(self.seed, "masking", step)) if given is None else given
 
-    def _row(self, step: int, row: int, components: Sequence[int], problems: list[str]) -> Packed:
-        """The sample in a row of the whole batch of a step."""
+    def _row(self, step: int, row: int, components: Sequence[int], problems: list[str]) -> list[Chosen]:
+        """What is selected of the sample in a row of the whole batch of a step."""
         dataset, rank = self.mixture(step * self.batch_size + row)
         entry = self.entries[dataset]
 
-        def read(index: int, rng: np.random.Generator) -> Packed:
+        def read(index: int, rng: np.random.Generator) -> list[Chosen]:
             sample = entry.source.sample(index, rng)
             which = entry.masker.fitting(sample, components[dataset], rng)
             drawn = self._concentrations(dataset, which, step, row) if which == components[dataset] else None
-            return entry.masker(sample, rng, which, drawn and drawn.continued(rng))
+            return entry.masker.chosen(sample, rng, which, drawn and drawn.continued(rng))
 
         return self._replacing[dataset].read(
             read, entry.order(rank), lambda failed: self._numbers(step, row, failed), problems

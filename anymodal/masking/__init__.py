@@ -8,14 +8,16 @@ schemes.py    the table of schemes: how budgets are dealt out and spent
 budgets.py    how many tokens of each stream
 selection.py  choosing tokens of one stream
 spans.py      span masking of sequences
+batch.py      packing what was selected of all samples of a batch at once
 masker.py     masking samples, by a mixture or by fixed roles
 """
 
+from anymodal.masking.batch import packed_batch
 from anymodal.masking.budgets import Alphas, Gammas, budgets, published_budgets
 from anymodal.masking.config import Component, MaskingConfig
 from anymodal.masking.masker import Masker, Roles
 from anymodal.masking.schemes import SCHEMES, Concentrations, MaskingScheme, Streams
-from anymodal.masking.selection import Selection, pack, select_grid, select_stream
+from anymodal.masking.selection import Chosen, GridSelection, Selection, pack, select_grid, select_stream
 from anymodal.masking.spans import (
     chunk_sizes,
     hide_spans,
@@ -28,9 +30,11 @@ from anymodal.masking.spans import (
 __all__ = [
     "SCHEMES",
     "Alphas",
+    "Chosen",
     "Component",
     "Concentrations",
     "Gammas",
+    "GridSelection",
     "Masker",
     "MaskingConfig",
     "MaskingScheme",
@@ -42,6 +46,7 @@ __all__ = [
     "hide_spans",
     "merge_spans",
     "pack",
+    "packed_batch",
     "published_budgets",
     "select_grid",
     "select_rows",

@@ -81,18 +81,19 @@ def dealt(gammas: Gammas, total: int, room: Sequence[int]) -> list[int]:
     counts = [0] * len(room)
     if total <= 0:
         return counts
-    free = list(room)
-    active = [i for i in gammas.alphas.positive if free[i] > 0]
-    left = min(total, sum([free[i] for i in active]))
+    active = [i for i in gammas.alphas.positive if room[i] > 0]
+    left = min(total, sum([room[i] for i in active]))
     while left > 0:
         drawn = _split(gammas, active, left) if len(active) > 1 else [left]
+        left = 0
         for i, count in zip(active, drawn, strict=True):
-            taken = min(count, free[i])
-            counts[i] += taken
-            free[i] -= taken
-            left -= taken
+            held = counts[i] + count
+            if held > room[i]:
+                left += held - room[i]
+                held = room[i]
+            counts[i] = held
         if left > 0:
-            active = [i for i in active if free[i] > 0]
+            active = [i for i in active if counts[i] < room[i]]
     return counts
 
 

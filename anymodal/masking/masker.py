@@ -11,7 +11,7 @@ from anymodal.errors import DataError
 from anymodal.masking.budgets import Alphas, Gammas
 from anymodal.masking.config import MaskingConfig, spelled_out
 from anymodal.masking.schemes import Concentrations, Streams
-from anymodal.masking.selection import NONE, Selection, pack, select_stream
+from anymodal.masking.selection import NONE, Chosen, Selection, pack, select_stream
 from anymodal.masking.spans import select_sequence
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed
@@ -79,6 +79,16 @@ class Masker:
         component: int | None = None,
         concentrations: Concentrations | None = None,
     ) -> Packed:
+        """Select tokens of a sample, as `chosen` does, and pack them."""
+        return pack(self.layout, self.chosen(sample, rng, component, concentrations))
+
+    def chosen(
+        self,
+        sample: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+        component: int | None = None,
+        concentrations: Concentrations | None = None,
+    ) -> list[Chosen]:
         """Select tokens of a sample.
 
         Args:
@@ -91,7 +101,7 @@ class Masker:
         if concentrations is None:
             (concentrations,) = self.concentrations(which, rng)
         inputs, targets = self.budgets(sample, concentrations, which, rng)
-        return pack(self.layout, self.select(sample, concentrations, inputs, targets, which, rng))
+        return self.select(sample, concentrations, inputs, targets, which, rng)
 
     def concentrations(self, component: int, rng: np.random.Generator, count: int = 1) -> list[Concentrations]:
         """The concentrations of a component, with draws for each of `count` samples."""
@@ -117,11 +127,11 @@ class Masker:
         target_budgets: np.ndarray,
         component: int,
         rng: np.random.Generator,
-    ) -> list[Selection]:
+    ) -> list[Chosen]:
         """Tokens of a sample within its budgets by stream."""
         keeps, chunks = self.config.components[component].keep, self.config.chunks
 
-        def select(stream: Stream, inputs: int, targets: int) -> Selection:
+        def select(stream: Stream, inputs: int, targets: int) -> Chosen:
             keep, chunk = keeps.get(stream.name, "random"), chunks.get(stream.name, 1)
             return select_stream(stream, sample[stream.name], inputs, targets, keep, chunk, rng)
 

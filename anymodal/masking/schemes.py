@@ -15,11 +15,11 @@ import numpy as np
 
 from anymodal.config.tables import SettingsTable
 from anymodal.masking.budgets import Gammas, budgets, dealt, published_budgets
-from anymodal.masking.selection import Selection
+from anymodal.masking.selection import Chosen
 from anymodal.spaces import Stream
 
 Sample = Mapping[str, np.ndarray]
-Select = Callable[[Stream, int, int], Selection]  # tokens of a stream within its input and target budget
+Select = Callable[[Stream, int, int], Chosen]  # tokens of a stream within its input and target budget
 
 
 @attrs.frozen(eq=False)
@@ -105,7 +105,7 @@ class MaskingScheme(ABC):
         target_budgets: np.ndarray,
         select: Select,
         rng: np.random.Generator,
-    ) -> list[Selection]:
+    ) -> list[Chosen]:
         """Choose tokens of a sample within its budgets.
 
         Args:
@@ -153,11 +153,11 @@ class FullBudgets(MaskingScheme):
         target_budgets: np.ndarray,
         select: Select,
         rng: np.random.Generator,
-    ) -> list[Selection]:
+    ) -> list[Chosen]:
         """Sequences first; what they do not use of their budgets goes to the grids by the concentrations of these."""
         read, predicted = input_budgets.tolist(), target_budgets.tolist()
         more, further = 0, 0
-        chosen: list[Selection | None] = [None] * len(read)
+        chosen: list[Chosen | None] = [None] * len(read)
         for i in streams.spelled:
             if read[i] or predicted[i]:
                 chosen[i] = part = select(streams.streams[i], read[i], predicted[i])
@@ -230,7 +230,7 @@ class PublishedBudgets(MaskingScheme):
         target_budgets: np.ndarray,
         select: Select,
         rng: np.random.Generator,
-    ) -> list[Selection]:
+    ) -> list[Chosen]:
         """Every stream of the sample within its own budgets."""
         return [
             select(stream, int(input_budgets[i]), int(target_budgets[i]))

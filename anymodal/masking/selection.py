@@ -36,7 +36,47 @@ class Selection:
         return max(len(self.targets) - 1, 0) if self.stream.is_sequence else len(self.targets)
 
 
-def pack(layout: Layout, selections: Iterable[Selection]) -> Packed:
+@attrs.frozen(eq=False)
+class GridSelection:
+    """As `Selection`, of a grid: the first positions in a random order, worked out when they are asked for.
+
+    A batch works them out for all of its samples at once (`packed_batch`).
+
+    value: ids (n,), or rows (n, width), of the whole grid.
+    order: (n,), positions at random; the first `read` are inputs, and the next `asked` are targets.
+    """
+
+    stream: Stream
+    value: np.ndarray
+    order: np.ndarray
+    read: int
+    asked: int
+
+    @property
+    def input_positions(self) -> np.ndarray:
+        return np.sort(self.order[: self.read])
+
+    @property
+    def target_positions(self) -> np.ndarray:
+        return np.sort(self.order[self.read : self.read + self.asked])
+
+    @property
+    def inputs(self) -> np.ndarray:
+        return self.value[self.input_positions]
+
+    @property
+    def targets(self) -> np.ndarray:
+        return self.value[self.target_positions] if self.stream.target else NONE
+
+    @property
+    def predictions(self) -> int:
+        return self.asked
+
+
+Chosen = Selection | GridSelection
+
+
+def pack(layout: Layout, selections: Iterable[Chosen]) -> Packed:
     """One packed sample of what was selected."""
     packer = Packer(layout)
     for chosen in selections:
@@ -66,7 +106,7 @@ def select_grid(
 
 def select_stream(
     stream: Stream, value: np.ndarray, inputs: int, targets: int, keep: str, chunk: int, rng: np.random.Generator
-) -> Selection:
+) -> Chosen:
     """Tokens of one stream within its budgets.
 
     Args:
@@ -79,8 +119,10 @@ def select_stream(
         rng: decides which.
     """
     if not stream.is_sequence:
-        read_at, asked_at = select_grid(len(value), min(inputs, len(value)), targets if stream.target else 0, rng)
-        return Selection(stream, value[read_at], read_at, value[asked_at] if stream.target else NONE, asked_at)
+        length = len(value)
+        given = min(inputs, length)
+        asked = min(targets, length - given) if stream.target else 0
+        return GridSelection(stream, value, rng.permutation(length), given, asked)
     space = stream.space
     if not isinstance(space, TokenSpace):
         rows = select_rows(value, inputs, keep, rng)

@@ -16,25 +16,39 @@ def hide_spans(ids: np.ndarray, visible: np.ndarray, space: TokenSpace) -> tuple
     Returns the input (visible tokens and sentinels) and the target ([S_k] and its tokens, span by span, closed by one
     more sentinel). Spans beyond the last sentinel stay visible.
     """
+    read, said, _ = _spans(ids, visible, space)
+    return read, said
+
+
+def _spans(ids: np.ndarray, visible: np.ndarray | None, space: TokenSpace) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """As `hide_spans`, and where in the target its sentinels are; None hides everything."""
     assert space.sentinels is not None
     mark = space.sentinels[0] + 1
     last = mark + space.sentinels[1] - 2
+    if visible is None and mark < last and len(ids):  # by far the most common case: a sequence that is a target alone
+        said_whole = np.empty(len(ids) + 2, np.int64)
+        said_whole[0], said_whole[1:-1], said_whole[-1] = mark, ids, mark + 1
+        return np.array([mark], np.int64), said_whole, [0, len(ids) + 1]
     read: list[int] = []
     said: list[int] = []
+    starts: list[int] = []
     within = False
-    for token, shown in zip(ids.tolist(), visible.tolist(), strict=True):  # faster than arrays up to 250 tokens or so
+    shares = [False] * len(ids) if visible is None else visible.tolist()
+    for token, shown in zip(ids.tolist(), shares, strict=True):  # faster than arrays up to 250 tokens or so
         if shown or (mark == last and not within):
             read.append(token)
             within = False
             continue
         if not within:
+            starts.append(len(said))
             read.append(mark)
             said.append(mark)
             mark += 1
             within = True
         said.append(token)
+    starts.append(len(said))
     said.append(mark)
-    return np.array(read, np.int64), np.array(said, np.int64)
+    return np.array(read, np.int64), np.array(said, np.int64), starts
 
 
 def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.ndarray:
@@ -84,26 +98,31 @@ def select_sequence(
     count = len(ids) if chunks is None else len(chunks)
     ids, share = ids if chunks is None else ids[: chunks.sum()], _share(keep, rng) if inputs else 0.0
     while True:
-        visible = _visible(count, share, inputs or count, rng)
-        if visible is not None:
-            read, said = hide_spans(ids, visible if chunks is None else np.repeat(visible, chunks), space)
+        shown = int(rng.binomial(count, share))
+        if shown <= (inputs or count):  # where they are too many, which they are need not be drawn
+            visible = _places(count, shown, rng) if shown else None
+            if visible is not None and chunks is not None:
+                visible = np.repeat(visible, chunks)
+            read, said, starts = _spans(ids, visible, space)
             if not inputs or len(read) <= inputs:
                 break
         share *= 0.9
     read = read if inputs else read[:0]
-    return read, said if targets is None else _cut_target(said, targets, space, rng)
+    return read, said if targets is None else _cut_target(said, starts, targets, rng)
 
 
 def _visible(count: int, share: float, most: int, rng: np.random.Generator) -> np.ndarray | None:
-    """Which of `count` tokens are visible, each with the chance `share`; None if they are more than `most`.
-
-    How many there are is drawn first: where that is too many, which they are need not be drawn.
-    """
+    """Which of `count` tokens are visible, each with the chance `share`; None if they are more than `most`."""
     shown = int(rng.binomial(count, share))
-    if shown > most:
-        return None
-    visible = np.full(count, shown == count)
-    if 0 < shown < count:
+    return _places(count, shown, rng) if shown <= most else None
+
+
+def _places(count: int, shown: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of `count` tokens are visible if `shown` are."""
+    if shown == count:
+        return np.ones(count, bool)
+    visible = np.zeros(count, bool)
+    if shown:
         visible[rng.permutation(count)[:shown]] = True
     return visible
 
@@ -129,10 +148,10 @@ def _share(keep: str, rng: np.random.Generator) -> float:
     return float(keep == "all") if keep != "binary" else float(rng.random() < 0.5)
 
 
-def _cut_target(said: np.ndarray, budget: int, space: TokenSpace, rng: np.random.Generator) -> np.ndarray:
+def _cut_target(said: np.ndarray, starts: list[int], budget: int, rng: np.random.Generator) -> np.ndarray:
+    """A target within its budget, from one of its sentinels (which are at `starts`) on."""
     if len(said) <= budget:
         return said
-    starts = space.is_sentinel(said).nonzero()[0]
     start = starts[int(rng.random() * max(1, len(starts) - 1))]
     if len(said) - start < budget:
         start = next(s for s in starts if len(said) - s <= budget)

@@ -107,9 +107,7 @@ class AdamWConfig(OptimizerConfig):
             optimizers.append(kind(groups, lr=lr, betas=self.betas, eps=self.eps, fused=fused))
         optimizers += orthogonal
         if looked_up:
-            optimizers.append(
-                RowAdamW(looked_up, self.moments, lr, self.betas, self.eps, self.weight_decay)
-            )
+            optimizers.append(RowAdamW(looked_up, self.moments, lr, self.betas, self.eps, self.weight_decay))
         return optimizers
 
     def _orthogonal(self, model: nn.Module, lr: float) -> list[Optimizer]:

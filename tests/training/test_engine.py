@@ -53,7 +53,8 @@ from anymodal.training.tokenizers.run import fit_tokenizer
 
 class TestResume:
     @pytest.mark.parametrize(
-        ("accumulate", "optimizer"), [(1, "adamw"), (2, "adamw"), (1, "muon"), (1, {"moments": "bfloat16"})]
+        ("accumulate", "optimizer"),
+        [(1, "adamw"), (2, "adamw"), (1, "muon"), (1, {"moments": "bfloat16"}), (1, {"moments": "8bit"})],
     )
     def test_equals_an_uninterrupted_run(self, tmp_path: Path, accumulate: int, optimizer: Any) -> None:
         whole = trained(tmp_path / "whole", accumulate=accumulate, optimizer=optimizer)

