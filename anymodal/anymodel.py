@@ -30,6 +30,7 @@ from anymodal.outputs.finish import finer_batch, finished
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet
+from anymodal.tokens.table import html_table
 
 Progress = Callable[[GenerationStep], None]
 TargetOptions = Mapping[str, SamplingOptions]
@@ -50,6 +51,10 @@ class AnyModel:
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.transformer.parameters())
         return f"AnyModel({', '.join(self.modalities.modalities)}; {count / 1e6:.1f}M parameters)"
+
+    def _repr_html_(self) -> str:
+        count = sum(p.numel() for p in self.transformer.parameters())
+        return f"<p>AnyModel with {count / 1e6:.1f}M parameters</p>{html_table(self.modalities)}"
 
     @property
     def modalities(self) -> ModalitySet:
@@ -384,14 +389,9 @@ def load(
         UnknownModality: If a plugin is missing, or the model does not have a modality that is asked for.
         ConfigError: For a revision of what has none, or a dtype that there is not.
     """
-    options = Options(
-        modalities=modalities,
-        dtype=dtype,
-        access=Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token),
-        tokenizers=tokenizers,
-        vocabulary=vocabulary,
-        load_tokenizer=load_tokenizer,
-    )
+    access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
+    options = Options(modalities=modalities, dtype=dtype, access=access, load_tokenizer=load_tokenizer)
+    options = attrs.evolve(options, tokenizers=tokenizers, vocabulary=vocabulary)
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name, 400)} cannot be read"):
         bundle = load_bundle(name, options, revision)

@@ -20,6 +20,7 @@ from anymodal.hookspecs import GROUP, Hooks
 from anymodal.labeler import Labeler
 from anymodal.modality import API, Modality
 from anymodal.plugins.discovery import Candidate
+from anymodal.plugins.reinstalled import package_of, reach
 
 
 class Refusal(Exception):
@@ -124,6 +125,8 @@ def _imported(candidate: Candidate) -> object:
         if not isinstance(missing, ModuleNotFoundError) or missing.name is None:
             raise
         if f"{module_name}.".startswith(f"{missing.name}."):
+            if reach(package_of(candidate.value), candidate.distribution):
+                return _imported(candidate)
             raise Refusal("load", f"its module {missing.name!r} is missing", reinstall) from missing
         hint = f"pip install {candidate.distribution}, which brings what it requires"
         raise Refusal("load", f"needs the module {missing.name!r}, which is missing", hint) from missing

@@ -52,20 +52,27 @@ def forget(package: str) -> None:
     _SEEN.pop(package, None)
 
 
-def reach(package: str, home: str) -> None:
+def reach(package: str, home: str) -> bool:
     """Let a package be imported that the distribution `home` was installed with, as editable, after Python started.
 
-    Such a distribution brings a .pth file, which Python reads when it starts and never again.
+    Such a distribution brings a .pth file, which Python reads when it starts and never again. Returns whether the package
+    could not be found before, and can now.
     """
-    with contextlib.suppress(ImportError, ValueError):
-        if importlib.util.find_spec(package) is not None:
-            return
+    if _is_found(package):
+        return False
     with contextlib.suppress(PackageNotFoundError):
         for file in distribution(home).files or ():
             if file.suffix == ".pth" and len(file.parts) == 1:
                 place = Path(str(file.locate()))
                 site.addpackage(str(place.parent), place.name, None)
         importlib.invalidate_caches()
+    return _is_found(package)
+
+
+def _is_found(package: str) -> bool:
+    with contextlib.suppress(ImportError, ValueError):
+        return importlib.util.find_spec(package) is not None
+    return False
 
 
 def _modules(package: str) -> list[str]:

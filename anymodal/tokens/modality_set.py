@@ -13,6 +13,7 @@ from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
 from anymodal.tokens.checks import checked_tokens
 from anymodal.tokens.layout import Layout
+from anymodal.tokens.table import html_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +82,9 @@ class ModalitySet:
 
     def __repr__(self) -> str:
         return f"ModalitySet({', '.join(self.modalities)})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
 
     # Streams.
 

@@ -83,6 +83,12 @@ def test_an_editable_one_installed_while_python_runs_is_imported(site, tmp_path)
     assert not broken("glow")
 
 
+def test_an_editable_one_installed_before_plugins_are_looked_for_is_imported(site, tmp_path):
+    """As in a notebook whose first cell installs it, and the second one imports anymodal."""
+    site.install(GOOD, editable=tmp_path / "checkout")
+    assert am.registry().modality("glow").high == 7.0
+
+
 def test_a_changed_one_is_checked_as_it_is_now(site):
     site.install(RAISES)
     assert broken("glow")
