@@ -19,12 +19,8 @@ from anymodal.progress import is_quiet
 C = TypeVar("C")
 R = TypeVar("R")
 
-COMMANDS = {
-    "masking": "train",
-    "modality": "train-tokenizer",
-    "objective": "train-teacher",
-    "task": "transfer",
-}  # by a key they alone read
+# By a key that they alone read.
+COMMANDS = {"masking": "train", "modality": "train-tokenizer", "objective": "train-teacher", "task": "transfer"}
 
 
 @attrs.frozen

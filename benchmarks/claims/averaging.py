@@ -1,4 +1,4 @@
-"""Averaging: ten draws against one."""
+"""Averaging: ten draws against one, as `python -m benchmarks samplers` measures them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, Claim, Piece, Verdict, better, interval
-from benchmarks.claims.worlds import model, scenes
-from benchmarks.samplers import SHOWN, made, scores
+from benchmarks.claims.base import CLAIMS, Claim, Piece, Verdict, better, interval
+from benchmarks.samplers import SHOWN, Samplers
 
-WAYS = {
-    "1 draw": {"scheme": "roar", "steps": 1, "temperature": 1.0, "guidance": 1.0},
-    "10 draws": {"scheme": "roar", "steps": 1, "temperature": 1.0, "guidance": 1.0, "samples": 10},
-    "likeliest": {},
-}
+ONE, TEN, USUAL = "one step, drawn", "one step, 10 draws", "default"
 
 
 @CLAIMS.register("averaging")
@@ -34,29 +29,20 @@ class Averaging(Claim):
 
     def pieces(self) -> Iterator[Piece]:
         for target in self.targets.split():
-            for seed in range(self.seeds):
-                for way in WAYS:
-                    yield f"{target}/{way}/{seed}", lambda t=target, w=way, s=seed: self._score(t, w, s)
+            yield target, lambda target=target: self._scores(target)
 
-    def _score(self, target: str, way: str, seed: int) -> dict[str, float]:
-        held_out = scenes(HELD_OUT_SEED, 0, self.scenes)
-        inputs = [{"rgb": scene.rgb} for scene in held_out]
-        values = made(model(self.model), inputs, target, WAYS[way], seed)
-        return scores(model(self.model), held_out, target, values)
+    def _scores(self, target: str) -> dict[str, list[float]]:
+        ways = (ONE, TEN, USUAL)
+        found = Samplers(self.model, self.scenes, self.seeds, target, ";".join(ways)).run(quick=False)
+        score = SHOWN[target][0]
+        return {way: [each["scores"][score] for each in found[f"{target}/{way}"]] for way in ways}
 
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
         parts, won = [], []
-        for target in self.targets.split():
+        for target, ways in found.items():
             score = SHOWN[target][0]
-            rows = {
-                way: [each[score] for k in range(self.seeds) if (each := found.get(f"{target}/{way}/{k}"))]
-                for way in WAYS
-            }
-            if not all(len(rows[way]) == self.seeds for way in ("1 draw", "10 draws")):
-                continue
-            shown = " -> ".join(interval(rows[way]) for way in ("1 draw", "10 draws"))
-            rest = f" (likeliest: {interval(rows['likeliest'])})" if rows["likeliest"] else ""
-            parts.append(f"{target} {score} {shown}{rest}")
-            won.append(better(score, float(np.mean(rows["10 draws"])), float(np.mean(rows["1 draw"]))))
+            shown = " -> ".join(interval(ways[way]) for way in (ONE, TEN))
+            parts.append(f"{target} {score} {shown} (likeliest ids: {interval(ways[USUAL])})")
+            won.append(better(score, float(np.mean(ways[TEN])), float(np.mean(ways[ONE]))))
         met = all(won) if len(won) == len(self.targets.split()) else None
         return Verdict("; ".join(parts), met, f"{self.model}; {self.scenes} scenes, {self.seeds} seeds")

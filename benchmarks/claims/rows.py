@@ -1,5 +1,6 @@
 """The rows of the table, in its order."""
 
-from benchmarks.claims import averaging as averaging
-from benchmarks.claims import matrix as matrix
-from benchmarks.claims import retrieval as retrieval
+from benchmarks.claims import averaging, matrix, retrieval, transfers
+
+FILES = (averaging, matrix, retrieval, transfers)
+ORDER = ("matrix", "retrieval", "averaging", "transfer-depth", "transfer-pretrained", "thinking")

@@ -103,6 +103,10 @@ class Boxes(Task):
     settings: Mapping[str, Any] = attrs.field(factory=dict)
     description: ClassVar[str] = "boxes with classes"
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return (self.to,)
+
     def truth(self, modalities: ModalitySet) -> Modality:
         return known_or_new(self.to, self.settings, modalities)
 

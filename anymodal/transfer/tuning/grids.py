@@ -88,6 +88,10 @@ class Grid(Task):
     settings: Mapping[str, Any] = attrs.field(factory=dict)
     description: ClassVar[str] = "a grid of classes or numbers, such as semseg, depth or normal"
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return (self.to,)
+
     def truth(self, modalities: ModalitySet) -> Modality:
         return known_or_new(self.to, self.settings, modalities)
 

@@ -213,9 +213,10 @@ class _Run:
 
 def loaded(config: TransferConfig) -> AnyModel:
     """The model of a transfer, with the modalities that it needs. Raises ConfigError for inputs it does not read."""
-    wanted = [*config.reads, *filter(None, [getattr(config.task, "to", None)])]
     try:
-        model = load(config.model, modalities=list(dict.fromkeys(wanted)), device="cpu")
+        model = load(
+            config.model, modalities=list(dict.fromkeys([*config.reads, *config.task.modalities])), device="cpu"
+        )
     except UnknownModality:
         model = load(config.model, modalities=list(config.reads), device="cpu")  # the task has a modality of its own
     for name in config.inputs:

@@ -66,6 +66,11 @@ class Task(ABC):
     name: str = attrs.field(init=False)
     description: ClassVar[str] = ""
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that truths are read with, if the model has them with settings of its own."""
+        return ()
+
     @abstractmethod
     def truth(self, modalities: ModalitySet) -> Modality:
         """What reads the truth of a sample."""
