@@ -1,6 +1,7 @@
 # Every target works from a clean checkout: the first one makes .venv with the newest Python that works here, from 3.11 on.
 # Examples:  make test ARGS="-k registry -x"      make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 #            make bench ARGS="caption --against main"
+#            make claims ARGS="matrix averaging"
 #            make check                           make lint PYTHON=/opt/python/bin/python3.12
 
 PYTHON     ?=
@@ -34,7 +35,7 @@ SMALL      := .venv/.demo
 DOCS       := .venv/.docs
 UNTAGGED   := there is no tag vX.Y.Z to compare the API with; make api AGAINST=COMMIT compares it with a commit
 
-.PHONY: demo check test slow bench fuzz kill-campaign lint types docs api wheels tiny tiny21 teachers data clean
+.PHONY: demo check test slow bench claims fuzz kill-campaign lint types docs api wheels tiny tiny21 teachers data clean
 
 demo: $(SMALL)
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -50,6 +51,9 @@ slow: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+claims: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.claims $(ARGS)
 
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz --count $(COUNT) --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) --page $(RELIABILITY) $(ARGS)

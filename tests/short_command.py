@@ -23,7 +23,7 @@ def shortened(words: list[str]) -> list[str]:
     if command == "scenes" and "--count" in rest:
         count = int(rest[rest.index("--count") + 1])
         return [*words, "--count", str(min(count, SCENES))]
-    if command.startswith("train") and "vocabulary" not in Path(rest[0]).stem:
+    if command.startswith(("train", "transfer")) and "vocabulary" not in Path(rest[0]).stem:
         own = any(word.startswith("training.steps=") for word in rest)
         values = [f"training.steps={MORE_STEPS if own else STEPS}", "training.schedule.warmup_steps=1", *TRAINING]
         return [*words, *(each for value in values for each in ("--set", value))]

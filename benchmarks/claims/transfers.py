@@ -1,7 +1,7 @@
 """Transfer: what fine-tuning gains from pre-training, from more inputs, and from thinking first.
 
-All rows share their runs, which lie in out/claims/transfer: `anymodal transfer` resumes what was stopped, and a run that
-is finished is not made again. Each seed has labeled scenes of its own, of a world that the model never saw.
+All rows share their runs, which lie in out/claims/transfer: a run that was stopped is resumed, one that is finished is
+not made again. Each seed has labeled scenes of its own, of a world that the model never saw.
 """
 
 from __future__ import annotations
