@@ -42,7 +42,10 @@ class TestEach:
         nbformat.validate(notebook)
         first, second = notebook.cells[:2]
         assert first.source.startswith("# ")
-        assert f"colab.research.google.com/github/anymodal/anymodal/blob/main/examples/notebooks/{path.name})" in first.source
+        assert (
+            f"colab.research.google.com/github/anymodal/anymodal/blob/main/examples/notebooks/{path.name})"
+            in first.source
+        )
         assert re.fullmatch(r"%pip install -q 'anymodal\[[a-z,]+\]'", second.source) and runner.is_installing(second)
 
     def test_it_is_legible(self, path):

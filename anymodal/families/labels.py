@@ -184,12 +184,11 @@ class LabelMapModality(CroppedGrid):
         scale = picture.width / array.shape[1]
         for i, count in sorted(zip(ids.tolist(), counts.tolist(), strict=True), key=lambda x: -x[1])[:6]:
             if i < len(self.classes) and count >= 0.03 * array.size:
-                rows, columns = np.nonzero(array == i)
-                pick = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
                 text = self.classes[i].removesuffix("-merged").removesuffix("-other")
                 x0, y0, x1, y1 = draw.textbbox((0, 0), text, font, "mm", stroke_width=2)
-                x = min(max(float(columns[pick] + 0.5) * scale, -x0), picture.width - x1)
-                y = min(max(float(rows[pick] + 0.5) * scale, -y0), picture.height - y1)
+                row, column = _roomiest(array == i, int((y1 - y0) / scale), int((x1 - x0) / scale))
+                x = min(max((column + 0.5) * scale, -x0), picture.width - x1)
+                y = min(max((row + 0.5) * scale, -y0), picture.height - y1)
                 box = (x + x0, y + y0, x + x1, y + y1)
                 if x1 - x0 <= picture.width and not any(_touch(box, other) for other in taken):
                     taken.append(box)
@@ -221,6 +220,18 @@ class LabelMapModality(CroppedGrid):
             "miou": float((hit[present] / union[present]).mean()),
             "accuracy": float(hit.sum() / max(matrix.sum(), 1)),
         }
+
+
+def _roomiest(mask: np.ndarray, height: int, width: int) -> tuple[int, int]:
+    """Row and column of the mask (H, W) around which a box of that size holds most of it, the nearest to its middle."""
+    rows, columns = np.nonzero(mask)
+    sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    top, bottom = (np.clip(rows + by, 0, mask.shape[0]) for by in (-(height // 2), height // 2 + 1))
+    left, right = (np.clip(columns + by, 0, mask.shape[1]) for by in (-(width // 2), width // 2 + 1))
+    held = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    far = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+    pick = np.lexsort((far, -held))[0]
+    return int(rows[pick]), int(columns[pick])
 
 
 def _touch(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

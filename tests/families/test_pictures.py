@@ -80,6 +80,17 @@ def test_names_of_classes_are_whole_and_apart():
     assert not (pixels[[0, -1]] == 255).all(-1).any(), "a name is cut above or below"
 
 
+def test_a_class_is_named_where_it_lies():
+    areas = am.label_map("areas", classes=["grass", "person"])()
+    value = np.zeros((64, 64), np.uint8)
+    value[30:50, 24:44] = 1  # over the middle of what lies around it
+    colors = np.asarray(areas.show(value * 0, 256))[0, 0]
+    pixels = np.asarray(areas.show(np.where(value == 1, 255, 0), 256))
+    assert (pixels == 255).all(-1).any(), "the name is missing"
+    assert not (pixels[120:200, 96:176] == 255).all(-1).any(), "the grass is named on the person"
+    assert (pixels[0, 0] == colors).all()
+
+
 @pytest.mark.parametrize("shape", [(2, 60), (60, 2), (1, 1), (33, 47)])
 @pytest.mark.parametrize("name", ["depth", "normal", "semseg", "canny_edge", "sam_edge", "rgb"])
 def test_pictures_keep_the_shape_of_the_value(name, shape):
