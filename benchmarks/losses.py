@@ -109,6 +109,8 @@ class Losses(Figures):
         objective = _Seen(modalities, config)
         engine = Engine(model, settings, None, Runtime(device="cpu", saving=SavingConfig(background=False)))
         engine.run(step_batches(batches, self.steps), objective)
+        if not engine.finished:
+            raise KeyboardInterrupt
         seen = [value.item() for value in objective.losses]
         model.eval()
         with torch.no_grad():
