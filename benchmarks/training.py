@@ -31,7 +31,8 @@ class Training(Timed):
     def cases(self, quick: bool) -> list[Case]:
         rows: Case = {"size": "s", "tables": "rows"}
         dense: Case = {"size": "s", "tables": "dense"}
-        return [rows] if quick else [dense, rows, {**dense, "moments": "bfloat16"}]
+        small = [{**tables, "moments": "8bit"} for tables in (dense, rows)]
+        return [rows] if quick else [dense, rows, {**dense, "moments": "bfloat16"}, *small]
 
     def prepare(self, case: Case) -> Work:
         layout = published_layout()
