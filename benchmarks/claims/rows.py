@@ -1,6 +1,9 @@
 """The rows of the table, in its order."""
 
-from benchmarks.claims import averaging, matrix, retrieval, transfers
+from benchmarks.claims import averaging, matrix, retrieval, siblings, transfers
 
-FILES = (averaging, matrix, retrieval, transfers)
-ORDER = ("matrix", "retrieval", "averaging", "transfer-depth", "transfer-pretrained", "thinking")
+FILES = (averaging, matrix, retrieval, siblings, transfers)
+ORDER = (
+    *("specialists", "many", "matrix", "retrieval", "averaging", "transfer-depth", "transfer-pretrained", "thinking"),
+    "scale",
+)

@@ -46,12 +46,14 @@ class TransferNetwork(nn.Module):
         dim, self.registers = transformer.config.dim, transformer.config.registers
         self.grids, self.finer = list(grids), solver.cells
         if solver.cells:
-            self.shape = grid_shape(grids)
+            rows, columns = grid_shape(grids)
+            self.shape = rows * solver.cells, columns * solver.cells
             width = head.width if isinstance(head, ConvNeXtHead) else dim
             rest = _convnext(width, head.blocks) if isinstance(head, ConvNeXtHead) else nn.Identity()
             self.entries = nn.ModuleList(nn.Linear(dim, width * solver.cells**2) for _ in grids)
             self.lacking = nn.Parameter(torch.zeros(len(grids), width * solver.cells**2))
-            self.body, self.last = rest, nn.Conv2d(width, solver.channels, 1)
+            self.body = rest
+            self.last: nn.Conv2d | nn.Linear = nn.Conv2d(width, solver.channels, 1)
         else:
             self.body, self.last = nn.LayerNorm(dim), nn.Linear(dim, solver.channels)
         nn.init.normal_(self.last.weight, std=0.01)
@@ -69,7 +71,7 @@ class TransferNetwork(nn.Module):
 
     def _map(self, states: Tensor, inputs: Inputs) -> Tensor:
         """The maps of all grids in one (B, width, h, w)."""
-        layout, total = self.encoder.layout, 0.0
+        layout, planes = self.encoder.layout, []
         for number, (stream, entry) in enumerate(zip(self.grids, self.entries, strict=True)):
             here = inputs.streams == layout.index[stream.name]
             cells = (inputs.positions - layout.positions[stream.name].start).masked_fill(~here, stream.space.length)
@@ -80,19 +82,9 @@ class TransferNetwork(nn.Module):
             finer = torch.where(there, said, self.lacking[number].to(said.dtype)).mT
             assert stream.space.shape is not None
             plane = F.pixel_shuffle(finer.unflatten(2, stream.space.shape), self.finer)
-            size = (self.shape[0], self.shape[1])
-            total = total + (plane if plane.shape[-2:] == size else F.interpolate(plane, size, mode="bilinear"))
-        assert isinstance(total, Tensor)
-        return total
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(h, w) of the map that the head says."""
-        return self._shape
-
-    @shape.setter
-    def shape(self, grid: tuple[int, int]) -> None:
-        self._shape = grid[0] * self.finer, grid[1] * self.finer
+            fits = tuple(plane.shape[-2:]) == self.shape
+            planes.append(plane if fits else F.interpolate(plane, self.shape, mode="bilinear"))
+        return torch.stack(planes).sum(0)
 
     def whole(self, transformer: Transformer) -> Transformer:
         """A transformer whose encoder is this one, adapters merged; changes the other one in place, and this module."""

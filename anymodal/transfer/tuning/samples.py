@@ -164,7 +164,7 @@ class TokenReader:
         read = self.source.read(index, flip)
         if read is None:
             return None
-        tokens = {name: self.modalities.condition({name: value}) for name, value in read[0].items()}
+        tokens: dict[str, Tokens] = {name: self.modalities.condition({name: value}) for name, value in read[0].items()}
         if (thought := self.thoughts.get((index, flip))) is not None:
             tokens["thought"] = thought
         size = sum(array.nbytes for each in tokens.values() for array in each.values())

@@ -15,7 +15,8 @@ from anymodal.training.multimodal.start import LoraConfig
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from anymodal.training.trackers import TrackingConfig
 from anymodal.transfer.tuning import boxes, boxes3d, classification, grids  # noqa: F401  # they fill the table
-from anymodal.transfer.tuning.tasks import TASKS, Task
+from anymodal.transfer.tuning.tasks import TASKS as TASKS
+from anymodal.transfer.tuning.tasks import Task
 
 
 @attrs.frozen
