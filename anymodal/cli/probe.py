@@ -68,7 +68,7 @@ def probe(
     """Try what a head learns from frozen features of DATA.
 
     Without --to, DATA has a folder of pictures for each class, or a folder "train" and one "val" of such. With --to it
-    is an aligned dataset, and each cell of the map of features tells its pixels.
+    is an aligned or a tokenized dataset, and each cell of the map of features tells its pixels.
 
     \b
     anymodal probe flowers --head knn
@@ -94,11 +94,17 @@ def probe(
         read_class_folders(Path(data), suffixes)
     require_sklearn()
     from anymodal.anymodel import load as load_model
-    from anymodal.transfer.probe_data import class_data, grid_data
+    from anymodal.data.sources.open import layout_of_dataset
+    from anymodal.data.sources.tokenized import TokenizedDataset
+    from anymodal.transfer.probe_data import class_data, grid_data, token_data
     from anymodal.transfer.probing import probe as run
 
     loaded = load_model(model, **{**load, "modalities": load.get("modalities") or [*names, *([to] if to else [])]})
-    found = grid_data(loaded, data, names, to, count) if to else class_data(loaded, Path(data), names[0], count)
+    if to:
+        tokenized = isinstance(layout_of_dataset(data), TokenizedDataset)
+        found = (token_data if tokenized else grid_data)(loaded, data, names, to, count)
+    else:
+        found = class_data(loaded, Path(data), names[0], count)
     for problem in found.problems[:SHOWN]:
         output.note(f"left out: {problem}")
     if len(found.problems) > SHOWN:

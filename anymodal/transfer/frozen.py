@@ -10,19 +10,48 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import torch
 
-from anymodal.errors import DataError, ValueProblem, system_errors
+from anymodal.errors import ConfigError, DataError, ValueProblem, system_errors
 from anymodal.files import read_array_and_note, write_array
+from anymodal.generation.state import SampleState
+from anymodal.model.features import features_of
 from anymodal.outputs.run import fingerprint
 from anymodal.progress import task
+from anymodal.tokens import collate
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
 
 BATCH = 32
 NOTE = "sha256"  # of the numbers, behind them in the file
+
+
+@attrs.frozen(eq=False)
+class StoredTokens:
+    """What stands for a value: its tokens by stream, as a tokenized dataset holds them."""
+
+    tokens: Mapping[str, np.ndarray]
+
+
+def accepted(model: AnyModel, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The natural values of a sample; what is stored as tokens stays as it is. Raises as `AnyModel.accept`."""
+    plain = model.accept({name: value for name, value in sample.items() if not isinstance(value, StoredTokens)})
+    return {name: plain.get(name, value) for name, value in sample.items()}
+
+
+def condition(model: AnyModel, sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What the encoder reads of an accepted sample, by stream. Raises ConfigError for tokens that it does not read."""
+    plain = {name: value for name, value in sample.items() if not isinstance(value, StoredTokens)}
+    found = dict(model.modalities.condition(plain)) if plain else {}
+    for name, value in sample.items():
+        for stream in model.modalities.input_streams(name) if isinstance(value, StoredTokens) else ():
+            if stream not in value.tokens:
+                raise ConfigError(f"the model reads {name!r} as {stream!r}, which is not among the stored tokens")
+            found[stream] = value.tokens[stream]
+    return found
 
 
 def frozen_features(
@@ -92,7 +121,10 @@ def _computed(
     with task("features", len(samples)) as now:
         for rows in _batches(samples):
             pooling = None if map_of is not None else pool
-            features = model.features(rows, layers=[layer], pool=pooling)
+            layout = model.modalities.layout
+            states_of = [SampleState(layout, condition(model, row)).pack() for row in rows]
+            packed = collate(states_of, layout, input_tokens=1).to(model.device)
+            features = features_of(model.transformer, packed.inputs, [layer], pooling)
             states = features.map(map_of)[0] if map_of is not None else features.states[0]
             if map_of is None and pooling is None:
                 states = states * features.attended[..., None]
@@ -113,7 +145,7 @@ def _key(model: AnyModel, samples: Sequence[Mapping[str, Any]], what: str) -> st
     """A name made of the weights, of all that the encoder reads, and of what is made of it."""
     content = hashlib.sha256(f"{fingerprint(model.transformer)} {what}".encode())
     for sample in samples:
-        for name, tokens in sorted(model.modalities.condition(sample).items()):
+        for name, tokens in sorted(condition(model, sample).items()):
             content.update(f"{name} {tokens.dtype} {tokens.shape}".encode())
             content.update(np.ascontiguousarray(tokens).tobytes())
     return content.hexdigest()[:32]

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from anymodal.data.config import DataConfig
 from anymodal.data.files.values import open_values
+from anymodal.data.order import generator
+from anymodal.data.sources.open import open_source
 from anymodal.errors import AnymodalError, ConfigError, DataError, one_line
 from anymodal.progress import task
 from anymodal.transfer.class_folders import read_class_folders
+from anymodal.transfer.frozen import StoredTokens
 from anymodal.transfer.probing import Split
 
 if TYPE_CHECKING:
@@ -63,6 +67,39 @@ def class_data(model: AnyModel, root: Path, name: str, count: int | None = None)
     rows, of_train = np.arange(len(samples)), np.array(learned)
     splits = None if found.learned is None else [Split(rows[of_train], rows[~of_train])]
     return ProbeData(samples, labels, splits, problems)
+
+
+def token_data(model: AnyModel, data: str, inputs: Sequence[str], to: str, count: int | None = None) -> ProbeData:
+    """Samples of a tokenized dataset, or of another one that a training run reads, that have all `inputs` and `to`.
+
+    Inputs enter the encoder as they are stored; the truth is what the tokens of `to` decode to. Of several crops one is
+    taken, always the same.
+
+    Raises DataError where the data has none, ConfigError where it lacks a modality.
+    """
+    sets = model.modalities
+    source = open_source(DataConfig(path=data, modalities=tuple([*inputs, to]), count=count), sets)
+    needed = [stream for name in inputs for stream in sets.input_streams(name)]
+    if lacking := [stream for stream in (*needed, to) if stream not in source.streams]:
+        raise ConfigError(f"{data} has no tokens of {lacking[0]!r}; it has {', '.join(sorted(source.streams))}")
+    samples, problems = [], []
+    with task("reading", len(source)) as now:
+        for row in range(len(source)):
+            now.advance(1)
+            try:
+                tokens = source.sample(row, generator(0, "probe", row))
+                if missing := [stream for stream in (*needed, to) if stream not in tokens]:
+                    problems.append(f"{source.describe(row)} has no {missing[0]}")
+                    continue
+                truth = model.detokenize({to: tokens[to]})[to]
+            except AnymodalError as error:
+                problems.append(one_line(error))
+                continue
+            stored = {name: StoredTokens({s: tokens[s] for s in sets.input_streams(name)}) for name in inputs}
+            samples.append({**stored, to: truth})
+    if not samples:
+        raise DataError(f"no sample of {data} can be used: {problems[0] if problems else 'there is none'}")
+    return ProbeData(samples, None, None, problems)
 
 
 def grid_data(model: AnyModel, data: str, inputs: Sequence[str], to: str, count: int | None = None) -> ProbeData:

@@ -18,7 +18,7 @@ from anymodal.evaluation.intervals import half_width
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.transfer.dense import Cells, cells_of
-from anymodal.transfer.frozen import frozen_features
+from anymodal.transfer.frozen import accepted, frozen_features
 from anymodal.transfer.heads import HEADS, Head, Predict, require_sklearn
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def probe(
     chosen = HEADS(head)
     require_sklearn()
     names = _inputs(samples, labels, to)
-    values = [model.accept(sample) for sample in samples]
+    values = [accepted(model, sample) for sample in samples]
     given = [{name: value[name] for name in names} for value in values]
     parts = _random_splits(len(samples), held_out, seeds) if splits is None else _checked(splits, len(samples))
     where = Path(cache) if cache is not None else None

@@ -291,7 +291,7 @@ def test_any_text_is_survived(text: str) -> None:
 def test_files_hold_the_scene(tmp_path: Path) -> None:
     write(tmp_path, 4, seed=11, size=32, workers=1, start=2)
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
-        "camera", "caption", "depth", "det", "human_poses", "instance", "normal", "rgb", "scene", "semseg",
+        "boxes3d", "camera", "caption", "depth", "det", "human_poses", "instance", "normal", "rgb", "scene", "semseg",
     ]  # fmt: skip
     for index in range(2, 6):
         scene, name = render(11, index, 32), f"{index:08d}"

@@ -7,7 +7,7 @@ import sys
 import attrs
 import numpy as np
 import pytest
-from anymodal_scenes import render
+from anymodal_scenes import render, write
 from PIL import Image
 
 import anymodal as am
@@ -16,6 +16,7 @@ from anymodal.transfer import HEADS, Head, Split
 from anymodal.transfer.class_folders import read_class_folders
 from anymodal.transfer.dense import cells_of
 from anymodal.transfer.frozen import frozen_features
+from anymodal.transfer.probe_data import grid_data, token_data
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +173,20 @@ def test_the_command(tmp_path):
     said = json.loads(ran.stdout)
     assert [each["accuracy"] for each in said["scores"]] == [1.0, 1.0] and said["problems"] == 1
     assert "broken.png" in ran.stderr
+
+
+def test_a_tokenized_dataset_gives_the_features_of_its_values(tiny, tmp_path):
+    write(tmp_path / "scenes", 6, seed=3, workers=1)
+    am.tokenize_dataset(tmp_path / "scenes", lambda: tiny.modalities, tmp_path / "tokens")
+    values = grid_data(tiny, str(tmp_path / "scenes"), ["rgb", "depth"], "semseg")
+    tokens = token_data(tiny, str(tmp_path / "tokens"), ["rgb", "depth"], "semseg")
+    one, other = (
+        frozen_features(tiny, [{name: s[name] for name in ("rgb", "depth")} for s in found.samples], map_of="rgb")
+        for found in (values, tokens)
+    )
+    np.testing.assert_allclose(one, other, atol=0.05)  # pixels are stored in eight bits
+    assert am.probe(tiny, tokens.samples, to="semseg", head="knn", seeds=1).mean("accuracy") > 0
+    two = am.load("tiny", modalities=["rgb", "semseg"]).modalities
+    am.tokenize_dataset(tmp_path / "scenes", lambda: two, tmp_path / "two", count=2)
+    with pytest.raises(am.ConfigError, match="no tokens of 'depth'"):
+        token_data(tiny, str(tmp_path / "two"), ["depth"], "semseg")
