@@ -78,7 +78,7 @@ def token_data(model: AnyModel, data: str, inputs: Sequence[str], to: str, count
     Raises DataError where the data has none, ConfigError where it lacks a modality.
     """
     sets = model.modalities
-    source = open_source(DataConfig(path=data, modalities=tuple([*inputs, to]), count=count), sets)
+    source = open_source(DataConfig(path=data, modalities=(*inputs, to), count=count), sets)
     needed = [stream for name in inputs for stream in sets.input_streams(name)]
     if lacking := [stream for stream in (*needed, to) if stream not in source.streams]:
         raise ConfigError(f"{data} has no tokens of {lacking[0]!r}; it has {', '.join(sorted(source.streams))}")
