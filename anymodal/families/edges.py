@@ -8,8 +8,11 @@ from anymodal.families.image import ImageModality
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
 else:
     from anymodal.lazy import np
+
+NOTHING = 64  # up to here a value is drawn as no edge, and as far below 255 as one
 
 
 class EdgeModality(ImageModality):
@@ -28,6 +31,11 @@ class EdgeModality(ImageModality):
         rows, columns = _spans(top, bottom, cells, value.shape[0]), _spans(left, right, cells, value.shape[1])
         tall = np.stack([value[first:last].max(0) for first, last in rows])
         return np.ascontiguousarray(np.stack([tall[:, first:last].max(1) for first, last in columns], 1))
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """White where there is an edge; what is far from counting as one is black, and what is near it gray."""
+        strength = (np.asarray(value, np.float32) - NOTHING) / (255 - 2 * NOTHING)
+        return super().show((strength.clip(0, 1) * 255).astype(np.uint8), size)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """F1 of edge pixels over all values, matched within one pixel (after Martin et al. 2004)."""

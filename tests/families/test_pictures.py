@@ -176,3 +176,8 @@ def test_a_page_of_a_long_text_is_drawn_at_once(text):
     start = time.process_time()
     assert text_page(text, 256).size == (256, 256)
     assert time.process_time() - start < 2 * slowness()
+
+
+def test_what_does_not_count_as_an_edge_is_black():
+    shown = np.asarray(modality("canny_edge").show(np.array([[0, 60], [127, 255]], np.uint8), 2))[..., 0]
+    assert shown[0, 0] == shown[0, 1] == 0 and 100 < shown[1, 0] < 150 and shown[1, 1] == 255
