@@ -135,7 +135,10 @@ def _fit_vocabulary(modalities: ModalitySet, values: list[dict[str, Any]]) -> Vo
 
 
 def _every_way(model: AnyModel) -> MaskingConfig:
-    """Each modality that can be generated, from all the others."""
+    """Each modality that can be generated, from all the others.
+
+    A text that is generated is among its inputs too, hidden: the encoder reads one [S_1] for it, as in generation.
+    """
 
     def ways_in(modality: Modality) -> list[str]:
         streams = [s for s in model.modalities.streams(modality.name) if s.input]
@@ -145,5 +148,7 @@ def _every_way(model: AnyModel) -> MaskingConfig:
     for target in model.modalities.targets:
         sources = [name for m in model.modalities if m.name != target for name in ways_in(m)]
         keep = {name: "all" for name in sources if model.modalities.layout[name].is_sequence}
+        if model.modalities.layout[target].is_sequence and model.modalities.layout[target].input:
+            sources, keep = [*sources, target], {**keep, target: "none"}
         components.append(Component(dict.fromkeys(sources, 1.0), {target: 1.0}, keep=keep))
     return MaskingConfig(input_tokens=256, target_tokens=64, components=components)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +30,7 @@ from environments import Environment  # noqa: E402 - lies there
 COLORS, WIDEST = 200, 1100  # of a picture that is kept
 SHOWN = ("image/png", "text/html", "text/plain")  # the first of these that an output has is kept
 SECONDS = 1800  # of a cell
+TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colors and the like, which commands write for people
 
 
 def is_installing(cell: Any) -> bool:
@@ -44,7 +46,7 @@ def run(notebook: Any, folder: Path, *, fast: bool = False) -> Any:
     cells = [cell for cell in given.cells if cell.cell_type == "code" and not is_installing(cell)]
     printed = {cell.id: cell.source for cell in cells}
     for cell in cells:
-        cell.source = cell.metadata.get("fast", cell.source) if fast else cell.source
+        cell.source = _strict(cell.metadata.get("fast", cell.source) if fast else cell.source)
     running, work = nbformat.from_dict({**given, "cells": cells}), folder / "work"
     work.mkdir()
     environment = Environment(folder, in_checkout=True)
@@ -56,6 +58,11 @@ def run(notebook: Any, folder: Path, *, fast: bool = False) -> Any:
     for cell in cells:
         cell.source, cell.outputs = printed[cell.id], outputs[cell.id]
     return given
+
+
+def _strict(source: str) -> str:
+    """The source of a cell that fails where a command in it does, of which a notebook goes on."""
+    return re.sub(r"^!.*$", r"\g<0>\nassert not _exit_code", source, flags=re.MULTILINE)
 
 
 def slim(notebook: Any, folder: Path) -> Any:
@@ -79,6 +86,7 @@ def _slim_output(output: Any, folder: Path) -> Any:
     if output.output_type == "stream":
         for each in (folder.resolve(), folder):
             output.text = output.text.replace(f"{each / 'work'}/", "")
+        output.text = TERMINAL.sub("", output.text)
         return output if output.name == "stdout" and output.text.strip() else None
     kind = next((kind for kind in SHOWN if kind in output.get("data", {})), None)
     if kind is None or (kind == "text/plain" and output.output_type == "display_data"):  # which is progress
