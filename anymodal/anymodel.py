@@ -26,7 +26,7 @@ from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
 from anymodal.outputs import Origin, Outputs
-from anymodal.outputs.finish import finer_batch, finished
+from anymodal.outputs.finish import finer_batch, finished, in_tiles
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet
@@ -142,6 +142,8 @@ class AnyModel:
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | None = None,
+        size: tuple[int, int] | str | None = None,
+        overlap: float = 0.25,
         progress: Progress | None = None,
         **common: Unpack[SamplingOptions],
     ) -> Outputs:
@@ -156,6 +158,8 @@ class AnyModel:
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
             keep: what stays of targets that are inputs too: a mask of a picture, True for all that is given of a text
                 with blanks (``"a ___ car"``), boxes or numbers, or a list of which of them.
+            size: (width, height) of pictures larger than the model's, made in tiles, or "input" for that of the input.
+            overlap: the least share of a tile that its neighbors have too, up to 0.75.
             progress: is called with the `GenerationStep` after every step.
             common: sampling options of every target: those of `anymodal.sampling.Sampling`.
 
@@ -168,17 +172,10 @@ class AnyModel:
             GenerationError: the request does not fit the model.
             AnymodalError: a value cannot be read, or a plugin failed.
         """
-        return self.generate_batch(
-            [inputs],
-            targets,
-            seed=seed,
-            chain=chain,
-            weights=weights,
-            options=options,
-            keep=keep,
-            progress=progress,
-            **common,
-        )[0]
+        how: Any = {"chain": chain, "weights": weights, "options": options, "keep": keep, "progress": progress}
+        if size is not None:
+            return in_tiles(self, inputs, targets, size, overlap, seed, common, **how)
+        return self.generate_batch([inputs], targets, seed=seed, **how, **common)[0]
 
     def stream(
         self,

@@ -21,7 +21,7 @@ from anymodal.cli.checks import (
     needed,
 )
 from anymodal.cli.jobs import say_made
-from anymodal.cli.model_options import comma_separated, generation_options, kept_by_name, load_options
+from anymodal.cli.model_options import comma_separated, generation_options, load_options, part_options
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
@@ -51,14 +51,7 @@ LONGEST = 200  # characters of a value that are shown
     shell_complete=completion.inputs,
     help="True values for a second row of grid.png.",
 )
-@click.option(
-    "--keep",
-    multiple=True,
-    metavar="NAME[=PART]",
-    shell_complete=completion.targets,
-    help="What stays of a target that is an input too: a mask (rgb=mask.png), all that is given (caption), or parts"
-    " (det=0,2).",
-)
+@part_options
 @watch_options
 @load_options
 @generation_options
@@ -74,7 +67,7 @@ def generate(
     model: str,
     out: Path | None,
     truth: tuple[str, ...],
-    keep: tuple[str, ...],
+    parts: dict[str, Any],
     watch: Watch,
     batch: int,
     load: dict[str, Any],
@@ -94,6 +87,8 @@ def generate(
     anymodal generate 'photos/*.jpg' --to depth,caption --out out/
     anymodal generate rgb=photo.jpg --to rgb --keep rgb=mask.png --out out/
     anymodal generate caption="a ___ car on a ___" --to caption --keep caption
+    anymodal generate rgb=photo.jpg --to depth --size input --out out/
+    anymodal generate photos/ --to rgb --keep rgb=masks/ --out out/
     find photos -name '*.jpg' | anymodal generate - --to all,-clip --batch 64 --out out/
     """
     from anymodal.cli.inputs import parse_inputs, value_of
@@ -103,7 +98,9 @@ def generate(
     given = parse_inputs(inputs, known, folder_wanted=out is not None)
     names = comma_separated(targets)
     common: Any = {name: value for name, value in how.items() if name not in ("seed", "chain", "weights", "options")}
-    kept = kept_by_name(keep)
+    if watch.animate and "size" in parts:
+        raise ConfigError("--animate shows a picture of the model's size growing: leave out --size")
+    kept = parts["keep"]
     check_conditions(how["weights"] or {}, kept, given.names)
     check_targets(names, given.names - set(kept), how["options"], known)
     check_sampling(common)
@@ -112,18 +109,21 @@ def generate(
     if not given.files:
         true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}
-        _generate_one(output, given, true, names, model, load | only, out, how | {"keep": kept}, watch)
+        _generate_one(output, given, true, names, model, load | only, out, how | parts, watch)
         return
+    for option, value in {"truth": truth, "explain": watch, "size": "size" in parts}.items():
+        if value:
+            raise ConfigError(f"--{option} is for one sample; leave it out for many")
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
-    for option in (name for name, value in {"truth": truth, "keep": kept, "explain": watch}.items() if value):
-        raise ConfigError(f"--{option} is for one sample; leave it out for many")
+    from anymodal.cli.masks import masks_of
     from anymodal.data.jobs.generate import Request, generate_dataset
     from anymodal.data.jobs.loaded import ModelSource
 
-    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common, how["chain"])
+    kept, masks = masks_of(parts["keep"], given.files)
+    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common, how["chain"], kept)
     source = ModelSource(model, load)
-    made = generate_dataset(source, given.files, asked, out, texts=given.texts, batch=batch, **run)
+    made = generate_dataset(source, given.files, asked, out, texts=given.texts, masks=masks, batch=batch, **run)
     say_made(output, made, out)
     if made is not None:
         output.next(f"anymodal data check {out}")

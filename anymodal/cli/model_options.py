@@ -57,6 +57,19 @@ GENERATION_OPTIONS = (
         help="A sampling option of one target.",
     ),
 )
+PART_OPTIONS = (
+    click.option(
+        "--keep",
+        multiple=True,
+        metavar="NAME[=PART]",
+        shell_complete=completion.targets,
+        help="What stays of a target that is an input too: a mask (rgb=mask.png), of many pictures a folder or"
+        " pattern of masks with their names (rgb=masks/), all that is given (caption), or parts (det=0,2).",
+    ),
+    click.option("--size", metavar="WIDTHxHEIGHT", help="Larger pictures, in tiles; input for the size of the input."),
+    click.option("--overlap", type=float, help="The share of a tile that its neighbors have too.  [default: 0.25]"),
+)
+SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 SAMPLING_HELP = {
     "scheme": "Grids: roar, maskgit, halton, entropy, remask, corrector or mean; texts: autoregressive or beam.",
     "steps": "Forward passes of a grid.",
@@ -124,6 +137,30 @@ def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_options(command, (*GENERATION_OPTIONS, *made))
 
 
+def part_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --keep, --size and --overlap, and pass on a dict `parts` of these arguments of `generate`."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, keep: tuple[str, ...], size: str | None, overlap: float | None, **options: Any) -> Any:
+        parts = {"keep": kept_by_name(keep)} | tile_options(size, overlap)
+        return function(*arguments, parts=parts, **options)
+
+    return with_options(command, PART_OPTIONS)
+
+
+def tile_options(size: str | None, overlap: float | None) -> dict[str, Any]:
+    """The arguments of `AnyModel.generate` for a picture in tiles. Raises ConfigError."""
+    if size is None:
+        if overlap is not None:
+            raise ConfigError("--overlap is of the tiles of a picture larger than the model's: say its --size")
+        return {}
+    found = SIZE.fullmatch(size)
+    if size != "input" and found is None:
+        raise ConfigError(f"--size {size!r:.80} is not WIDTHxHEIGHT, such as 512x384, or input")
+    asked: Any = size if found is None else (int(found[1]), int(found[2]))
+    return {"size": asked} | ({} if overlap is None else {"overlap": overlap})
+
+
 def own_options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
     """Sampling options of single targets of NAME.OPTION=VALUE words. Raises ConfigError."""
     from anymodal.config import parse_yaml
@@ -142,8 +179,9 @@ def own_options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
 
 
 def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
-    """What is kept, of words NAME (all that is given), NAME=MASK or NAME=PART,PART. Raises ConfigError."""
+    """What is kept, of words NAME (all that is given), NAME=MASK, NAME=MASKS or NAME=PART,PART. Raises ConfigError."""
     from anymodal.config import parse_yaml
+    from anymodal.data.files.words import is_many
 
     kept: dict[str, Any] = {}
     for word in words:
@@ -155,7 +193,7 @@ def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
         elif value.startswith("{"):
             kept[name] = parse_yaml(value)
         else:
-            kept[name] = Path(value) if FILE.search(value) else parse_yaml(f"[{value}]")
+            kept[name] = Path(value) if FILE.search(value) or is_many(value) else parse_yaml(f"[{value}]")
     return kept
 
 

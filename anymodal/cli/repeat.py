@@ -81,9 +81,10 @@ def _made_again(model: AnyModel, request: Contents, run: Run) -> Outputs:
 
     options: dict[str, Any] = run.options
     if not run.finer:
-        return model.generate(
-            request.inputs, list(run.targets), seed=run.seed, chain=run.chain, weights=run.weights, options=options
-        )
+        how: dict[str, Any] = {"chain": run.chain, "weights": run.weights, "options": options}
+        if run.size:
+            how |= {"size": run.size, "overlap": run.overlap}
+        return model.generate(request.inputs, list(run.targets), seed=run.seed, **how)
     names = {target: target.split(".")[0] for target in run.targets}  # of a finer stream, that of its modality
     coarse = Outputs(model.modalities, dict.fromkeys(names.values()), request.inputs, request.source)
     finer = {names.get(target, target): each for target, each in options.items()}

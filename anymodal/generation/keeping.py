@@ -52,7 +52,7 @@ def partials_of(
         modality, space = modalities[name], modalities.layout[name].space
         with blame(modality, "partial", kept):
             if space.shape is not None and modality.aligned:
-                kept = _mask(name, kept, modality.extent(modality.accept(raw[name])))
+                kept = cut_mask(name, kept, modality.extent(modality.accept(raw[name])))
             partials[name] = modality.partial(values.get(name), kept)
     return partials
 
@@ -64,8 +64,16 @@ def tokens_of(partial: Partial) -> StreamTokens:
     return StreamTokens(partial.tokens, partial.positions)
 
 
-def _mask(name: str, value: Any, extent: tuple[float, float] | None) -> np.ndarray:
-    """The mask (H, W) of a picture with this extent, cut to its centered square: True is kept."""
+def cut_mask(name: str, value: Any, extent: tuple[float, float] | None) -> np.ndarray:
+    """The mask (H, W) of a picture with this extent, cut to its centered square: True is kept.
+
+    Args:
+        name: of the modality, for messages.
+        value: a file, a picture or an array (H, W), kept where it is not 0, or white.
+        extent: (width, height) of the picture; None if it is unknown.
+
+    Raises GenerationError for what is no mask, or has another shape than the picture.
+    """
     if is_file(value):
         with path_of(value, MASK_SUFFIXES) as path:
             value = read_picture(path)

@@ -11,7 +11,7 @@ import attrs
 
 from anymodal.checkpoints.atomic import replacing_folder
 from anymodal.checkpoints.formats.native.read import plain
-from anymodal.errors import PluginError, UnknownModality, nearest
+from anymodal.errors import GenerationError, PluginError, UnknownModality, nearest
 from anymodal.families.in_place import facts_of
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
@@ -33,9 +33,10 @@ ACROSS = 8  # pictures in a line
 class Outputs(Mapping[str, Any]):
     """Generated values by modality name, or by that of a finer stream such as ``rgb.448``.
 
-    `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws), `schemes`
-    names what made a value that is not what its tokens decode to ("mean", "merge"; `decoded` gives that one), `run`
-    says how all of them were made, and `source` holds the tokens of other outputs that `upscale` made them from.
+    `inputs` are the values given, `tokens` the ids of every generated stream (of the first of several draws, none of
+    what was made in tiles), `schemes` names what made a value that is not what its tokens decode to ("mean", "merge",
+    "tiles"; `decoded` gives that one), `run` says how all of them were made, and `source` holds the tokens of other
+    outputs that `upscale` made them from.
     `uncertainty` says at each pixel how sure a value is: the standard deviation of several draws in its unit, the
     entropy of their classes, or for the scheme "mean" that of the tokens, in nats.
     """
@@ -220,9 +221,12 @@ class Outputs(Mapping[str, Any]):
         Raises:
             UnknownModality: it was not generated.
             CheckpointError: these outputs were loaded without a model, so there is no tokenizer.
+            GenerationError: it was made in tiles, of which each has tokens of its own.
         """
         if name not in self.schemes:
             return self[name]
+        if self.schemes[name] == "tiles":
+            raise GenerationError(f"{name!r} was blended from tiles: no tokens decode to it")
         stream = name if name in self.tokens else next(s for s in self.tokens if s.split(".")[0] == name)
         return self.modalities.detokenize({stream: self.tokens[stream]})[stream]
 

@@ -52,6 +52,8 @@ class Run:
     chain: whether each target was made from those before it too.
     finer: whether it was made by `upscale`, from the tokens of other outputs.
     kept: targets of which a part was kept.
+    size: (width, height) of pictures that were made in tiles, () of those of the model's size.
+    overlap: of the tiles.
     """
 
     origin: Origin = attrs.field(factory=Origin)
@@ -66,6 +68,8 @@ class Run:
     chain: bool = True
     finer: bool = False
     kept: tuple[str, ...] = ()
+    size: tuple[int, ...] = ()
+    overlap: float = 0.0
 
 
 def run_of(

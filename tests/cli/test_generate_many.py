@@ -133,6 +133,38 @@ def test_several_modalities_go_together_by_name_and_one_text_goes_with_all(photo
     )
 
 
+def test_masks_are_found_by_the_names_of_their_pictures(photos, checkpoint, tmp_path, capsys):
+    """Each picture keeps what its own mask says; one without a mask is left out, and masks that change count."""
+    masks, out = tmp_path / "masks", tmp_path / "out"
+    (masks / "dogs").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in NAMES[1:]:
+        with Image.open(photos / f"{name}.png") as picture:
+            mask = rng.random((picture.height, picture.width)) < 0.5
+        Image.fromarray(mask.astype(np.uint8) * 255).save(masks / f"{name}.png")
+    asked = generating(checkpoint, out, photos, "--to", "rgb", "--keep", f"rgb={masks}", "--max-bad", 0.5)
+    assert command(*asked) == 0
+    assert sorted(path.stem for path in (out / "rgb").rglob("*.png")) == [*(f"{k:04d}" for k in range(1, 6)), "rex"]
+    assert len(problems(out)) == 1 and "no mask of 'rgb'" in str(problems(out)[0]) and "0000" in str(problems(out)[0])
+    model = am.load(checkpoint)
+    for name in ("0003", "dogs/rex"):
+        seed = NAMES.index(name)
+        given = {"rgb": photos / f"{name}.png"}
+        alone = model.generate(given, "rgb", keep={"rgb": masks / f"{name}.png"}, seed=seed)
+        saved = np.asarray(Image.open(out / "rgb" / f"{name}.png"))
+        assert np.array_equal(saved, alone["rgb"])
+    before = contents(out / "rgb")
+    Image.fromarray(np.full_like(mask, 255, np.uint8)).save(masks / "dogs/rex.png")
+    assert command(*asked) == 0
+    changed = {name for name, data in contents(out / "rgb").items() if data != before[name]}
+    assert {Path(name).stem for name in changed} == {"rex"}
+    saved = np.asarray(Image.open(out / "rgb" / "dogs/rex.png"))
+    assert np.array_equal(saved, model.accept({"rgb": photos / "dogs/rex.png"})["rgb"])
+    capsys.readouterr()
+    assert command(*generating(checkpoint, out, photos, "--to", "rgb", "--keep", f"rgb={photos.parent}/*.png")) == 2
+    assert "has no files that end in" in capsys.readouterr().err
+
+
 def test_a_bad_picture_is_left_out_and_named(photos, checkpoint, tmp_path, capsys):
     copy, out = tmp_path / "photos", tmp_path / "out"
     shutil.copytree(photos, copy)

@@ -89,8 +89,20 @@ def test_words_that_are_kept(run, checkpoint):
         (["--animate", f"{__file__}/x.gif"], "is not a folder"),
         (["--keep", "=x"], "is not NAME, NAME=MASK or NAME=PART,PART"),
         (["--keep", "depth=no.png"], "keep names 'depth', which is not an input"),
+        (["--size", "64"], "is not WIDTHxHEIGHT"),
+        (["--overlap", "0.5"], "say its --size"),
+        (["--size", "64x64", "--animate", "x.gif"], "leave out --size"),
+        (["--size", "64x64"], "'caption' is of the whole picture"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_sentence(run, checkpoint, words, says):
     code, said = run("generate", "caption=a car", "--model", checkpoint, "--to", "depth", *words)
     assert code == 2 and says in said
+
+
+def test_a_large_picture_is_made_in_tiles_and_made_again(run, checkpoint, files, tmp_path):
+    asked = ("rgb=" + str(files / "photo.png"), "--to", "depth", "--size", "48x40", "--model", checkpoint)
+    code, said = run("generate", *asked, "--out", tmp_path / "out")
+    assert code == 0 and "depth: float32 40 x 48" in said, said
+    code, said = run("repeat", tmp_path / "out")
+    assert code == 0 and "depth: the same file" in said

@@ -28,6 +28,7 @@ from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
+from anymodal.generation.keeping import Keep, check_keep, cut_mask, kept_for_each
 from anymodal.generation.plan import Weights, chosen_targets, make_plan
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -35,9 +36,12 @@ from anymodal.plugins.registry import registry
 from anymodal.sampling import SamplingOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from anymodal.anymodel import AnyModel
 
 LAYOUT = "folder"
+MASKS = ".keep"  # after the name of a modality: the part that holds its masks
 
 
 @attrs.frozen
@@ -46,7 +50,7 @@ class Request:
 
     `targets` are names of modalities, or "all", without those named after a minus; `common` and `options` are sampling
     options of all of them and of single ones. Sample number i uses the seed `seed` + i. Without `chain` each target is
-    made from the inputs alone.
+    made from the inputs alone. `keep` is what stays of targets that are inputs too, the same of every sample.
     """
 
     targets: tuple[str, ...]
@@ -55,6 +59,7 @@ class Request:
     options: Mapping[str, SamplingOptions] = attrs.field(factory=dict)
     common: SamplingOptions = attrs.field(factory=SamplingOptions)
     chain: bool = True
+    keep: Keep = attrs.field(factory=dict)
 
 
 def generate_dataset(
@@ -64,6 +69,7 @@ def generate_dataset(
     out: Path,
     *,
     texts: Mapping[str, str] | None = None,
+    masks: Mapping[str, Mapping[str, str]] | None = None,
     batch: int = 16,
     shard_size: int = 64,
     executor: str = "local",
@@ -72,7 +78,8 @@ def generate_dataset(
 ) -> Summary | None:
     """Generate modalities from files into an aligned folder `out`, or go on with it, or add modalities to it.
 
-    What the model saw of the inputs, the centered square at its size, is written beside what it generated.
+    What the model saw of the inputs, the centered square at its size, is written beside what it generated; of a target
+    of which a part is kept, the value with that part.
 
     Args:
         source: the model.
@@ -80,6 +87,7 @@ def generate_dataset(
         request: what is generated, and how.
         out: the folder of the dataset.
         texts: by modality, inputs that are the same for all samples.
+        masks: by modality, the paths of masks of what is kept of its pictures, by the name of the sample.
         batch: samples that go through the model together.
         shard_size: samples that are finished together; an interrupted run loses no more than these.
         executor, workers, max_bad: as for `tokenize_dataset`.
@@ -93,7 +101,8 @@ def generate_dataset(
     """
     everything = [path for each in files.values() for path in each.values()]
     root = os.path.commonpath([Path(path).absolute().parent for path in everything])
-    work = Generating(source, ListedFiles(root, files), dict(texts or {}), request, Path(out), batch, shard_size)
+    listed = ListedFiles(root, {**files, **{name + MASKS: each for name, each in (masks or {}).items()}})
+    work = Generating(source, listed, dict(texts or {}), request, Path(out), batch, shard_size)
     work.alone = min(len(work.counts), workers or room()) > 1 or executor != "local"
     return make_dataset(
         work,
@@ -142,8 +151,9 @@ class Generating:
     def targets(self) -> list[str]:
         """What is generated, in this order. Raises as `AnyModel.generate`."""
         modalities, request = self.model.modalities, self.request
-        names = chosen_targets(modalities, list(request.targets), self.given)
-        make_plan(modalities, names, self.given, request.weights, request.options, request.common)
+        names = chosen_targets(modalities, list(request.targets), self.shown)
+        check_keep(self.kept, names, modalities)
+        make_plan(modalities, names, self.shown, request.weights, request.options, request.common)
         if finer := [name for name in names if name not in modalities]:
             raise GenerationError(f"a dataset holds whole modalities; name {finer[0].split('.')[0]!r} as the target")
         if not names:
@@ -164,7 +174,19 @@ class Generating:
     @property
     def given(self) -> list[str]:
         """The modalities that are inputs."""
-        return [*self.files.folders, *self.texts]
+        return [*(name for name in self.files.folders if not name.endswith(MASKS)), *self.texts]
+
+    @property
+    def kept(self) -> list[str]:
+        """The modalities of which a part is kept: inputs that are targets too. Raises GenerationError."""
+        masked = [name.removesuffix(MASKS) for name in self.files.folders if name.endswith(MASKS)]
+        kept_for_each(self.request.keep, [dict.fromkeys(self.given)])
+        return [*self.request.keep, *masked]
+
+    @property
+    def shown(self) -> list[str]:
+        """The inputs that are written as they are."""
+        return [name for name in self.given if name not in self.kept]
 
     def modality(self, name: str) -> Modality:
         found: Modality = self.model.modalities[name]
@@ -179,9 +201,9 @@ class Generating:
             kind=KIND,
             format=FORMAT,
             settings={"samples": len(self.files), "names": digest(names), "layout": LAYOUT},
-            modalities={**{name: self._describe_input(name) for name in self.given}, **self._describe_targets()},
+            modalities={**{name: self._describe_input(name) for name in self.shown}, **self._describe_targets()},
             counts=self.counts,
-            parts=[*self.given, *self.targets],
+            parts=[*self.shown, *self.targets],
             versions={"anymodal": __version__, **self._versions()},
             data=self.files.root,
             inputs=self.inputs,
@@ -193,7 +215,9 @@ class Generating:
     def _describe_targets(self) -> dict[str, dict[str, Any]]:
         """What the values of each target depend on; among it the targets before it."""
         request = self.request
+        kept = {"keep": _text({name: request.keep.get(name, "a mask") for name in self.kept})} if self.kept else {}
         common = {
+            **kept,
             "model": self.source.describe(),
             "from": self.given,
             "seed": request.seed,
@@ -251,7 +275,7 @@ class ShardGenerator:
             needs_model = any(part in work.targets for part in job.parts)
             made = self._made(seen, problems) if needs_model else {}
         for part in job.parts:
-            values = seen if part in work.given else made
+            values = seen if part in work.shown else made
             written: set[tuple[str, str]] = set()
             found = self._files(part, {row: each[part] for row, each in values.items()}, problems[part])
             write_files(work.out, LAYOUT, part, job.shard, noting(found, written))
@@ -259,21 +283,32 @@ class ShardGenerator:
             yield part, problems[part]
 
     def _seen(self, shard: int, problems: Mapping[str, list[Problem]]) -> dict[int, dict[str, Any]]:
-        """By sample what the model sees of its inputs; samples that lack one, or have a bad one, are left out."""
+        """By sample what the model sees of its inputs; samples that lack one, or have a bad one, are left out.
+
+        So are masks, whose names end in `MASKS`.
+        """
         work, seen = self.work, {}
         for row in work.rows(shard):
             values: dict[str, Any] = dict(work.texts)
             name = ""
             try:
                 for name in work.files.folders:
+                    of, mask, _ = name.partition(MASKS)
                     if not work.files.holds(name, row):
-                        raise ValueProblem(f"there is no file of {name!r}")
-                    with blame(work.modality(name), "read"):
-                        values[name] = work.values.read_file(name, row)
-                seen[row] = work.model.accept({name: values[name] for name in work.given})
+                        raise ValueProblem(f"there is no {'mask' if mask else 'file'} of {of!r}")
+                    with blame(work.modality(of), "read"):
+                        values[name] = self._mask(of, row, values[of]) if mask else work.values.read_file(name, row)
+                masks = {name: value for name, value in values.items() if name.endswith(MASKS)}
+                seen[row] = work.model.accept({name: values[name] for name in work.given}) | masks
             except AnymodalError as error:
+                name = name.removesuffix(MASKS)
                 problems[name].append(Problem(work.files.key(row), name, one_line(error)))
         return seen
+
+    def _mask(self, name: str, row: int, value: Any) -> np.ndarray:
+        """The mask of a picture, cut as it is."""
+        work = self.work
+        return cut_mask(name, Path(work.files.place(name + MASKS, row)), work.modality(name).extent(value))
 
     def _made(
         self, seen: Mapping[int, Mapping[str, Any]], problems: Mapping[str, list[Problem]]
@@ -296,12 +331,13 @@ class ShardGenerator:
         request = self.work.request
         try:
             outputs = self.work.model.generate_batch(
-                [seen[row] for row in rows],
+                [{name: seen[row][name] for name in self.work.given} for row in rows],
                 self.work.targets,
                 seed=[request.seed + row for row in rows],
                 chain=request.chain,
                 weights=request.weights,
                 options=request.options,
+                keep=[self._kept(seen[row]) for row in rows],
                 **request.common,
             )
             return list(zip(rows, outputs, strict=True))
@@ -309,6 +345,10 @@ class ShardGenerator:
             if len(rows) == 1:
                 return [(rows[0], error)]
             return [each for row in rows for each in self._generate([row], seen)]
+
+    def _kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of a sample."""
+        return {name: self.work.request.keep.get(name, values.get(name + MASKS)) for name in self.work.kept}
 
     def _files(self, name: str, values: Mapping[int, Any], problems: list[Problem]) -> Iterator[File]:
         """The files of a modality, as it writes them."""
