@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -21,12 +23,14 @@ from anymodal.cli.checks import (
     needed,
 )
 from anymodal.cli.jobs import say_made
+from anymodal.cli.live import Live, drawing_for
 from anymodal.cli.model_options import comma_separated, generation_options, load_options, part_options
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
 from anymodal.cli.watching import Animation, Explained, Watch, sentence, watch_options
 from anymodal.errors import ConfigError, one_line
+from anymodal.progress import shown
 
 if TYPE_CHECKING:
     from anymodal.cli.inputs import Given
@@ -98,8 +102,7 @@ def generate(
     given = parse_inputs(inputs, known, folder_wanted=out is not None)
     names = comma_separated(targets)
     common: Any = {name: value for name, value in how.items() if name not in ("seed", "chain", "weights", "options")}
-    if watch.animate and "size" in parts:
-        raise ConfigError("--animate shows a picture of the model's size growing: leave out --size")
+    watch.check_alone("size" in parts)
     kept = parts["keep"]
     check_conditions(how["weights"] or {}, kept, given.names)
     check_targets(names, given.names - set(kept), how["options"], known)
@@ -116,12 +119,28 @@ def generate(
             raise ConfigError(f"--{option} is for one sample; leave it out for many")
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
+    _generate_many(output, given, names, model, load, out, how | {"common": common}, parts["keep"], batch, run)
+
+
+def _generate_many(
+    output: Output,
+    given: Given,
+    names: list[str],
+    model: str,
+    load: dict[str, Any],
+    out: Path,
+    how: dict[str, Any],
+    keep: dict[str, Any],
+    batch: int,
+    run: dict[str, Any],
+) -> None:
+    """Generate from files into an aligned folder."""
     from anymodal.cli.masks import masks_of
     from anymodal.data.jobs.generate import Request, generate_dataset
     from anymodal.data.jobs.loaded import ModelSource
 
-    kept, masks = masks_of(parts["keep"], given.files)
-    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], common, how["chain"], kept)
+    kept, masks = masks_of(keep, given.files)
+    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], how["common"], how["chain"], kept)
     source = ModelSource(model, load)
     made = generate_dataset(source, given.files, asked, out, texts=given.texts, masks=masks, batch=batch, **run)
     say_made(output, made, out)
@@ -150,8 +169,11 @@ def _generate_one(
     wanted = chosen_targets(loaded.modalities, names, [name for name in given.values if name not in how["keep"]])
     ready = time.perf_counter()
     explained, animation = Explained(), Animation(loaded.modalities)
-    watching: list[Any] = [*([explained] if watch.explain else []), *([animation] if watch.animate else [])]
-    result = loaded.generate(given.values, wanted, progress=partial(_tell, watching), **how)
+    drawing = drawing_for(sys.stdout, os.environ) if watch.live and not output.as_json else None
+    live = [] if drawing is None else [Live(loaded.modalities, drawing)]
+    watching = [*([explained] if watch.explain else []), *([animation] if watch.animate else []), *live]
+    with shown("quiet" if live else None):  # a bar would be drawn over the picture
+        result = loaded.generate(given.values, wanted, progress=partial(_tell, watching), **how)
     done = time.perf_counter()
     paths = result.save(out, known) if out is not None else []
     if watch.animate and animation.frames:

@@ -29,31 +29,47 @@ FRAME, LAST = 120, 1500  # milliseconds
 MOST_FRAMES = 256  # which take some 50 MB
 WATCH_OPTIONS = (
     click.option("--explain", is_flag=True, help="Tell how each target was made: its steps, passes, tokens and time."),
+    click.option("--live", is_flag=True, help="Show pictures while they grow, where the output is a terminal."),
     click.option("--animate", type=click.Path(path_type=Path), help="A .webp or .gif of the pictures while they grow."),
 )
 
 
 @attrs.frozen
 class Watch:
-    """What is to be told of the steps: `explain` what each target took; `animate`: the file of a picture that grows."""
+    """What is to be told of the steps.
+
+    explain: what each target took.
+    live: pictures in the terminal while they grow.
+    animate: the file of a picture that grows.
+    """
 
     explain: bool = False
+    live: bool = False
     animate: Path | None = None
 
     def __bool__(self) -> bool:
-        return self.explain or self.animate is not None
+        return self.explain or self.live or self.animate is not None
+
+    def check_alone(self, in_tiles: bool) -> None:
+        """Raise ConfigError where a picture that is made in tiles should be seen growing."""
+        if in_tiles and (self.live or self.animate):
+            option = "live" if self.live else "animate"
+            raise ConfigError(f"--{option} shows a picture of the model's size growing: leave out --size")
 
 
 def watch_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --explain and --animate, and pass on a `Watch`. Raises ConfigError for another kind of file."""
+    """Give a command --explain, --live and --animate, and pass on a `Watch`.
+
+    Raises ConfigError for another kind of file.
+    """
 
     @functools.wraps(function)
-    def command(*arguments: Any, explain: bool, animate: Path | None, **options: Any) -> Any:
+    def command(*arguments: Any, explain: bool, live: bool, animate: Path | None, **options: Any) -> Any:
         if animate is not None and animate.suffix.lower() not in ANIMATED:
             raise ConfigError(f"--animate {animate} is no name of moving pictures: end it in {' or '.join(ANIMATED)}")
         if animate is not None:
             check_folder(animate.parent)
-        return function(*arguments, watch=Watch(explain, animate), **options)
+        return function(*arguments, watch=Watch(explain, live, animate), **options)
 
     return with_options(command, WATCH_OPTIONS)
 
