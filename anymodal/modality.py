@@ -353,7 +353,7 @@ class Modality:
         """The value of several draws for the same inputs, ids of the main stream each, the likeliest first.
 
         Also how much they differ, float32 over the places of the value, where the modality can say: a standard
-        deviation in its unit, or the entropy of classes in nats. Modalities with `averages` have it.
+        deviation in its unit, the entropy of classes in nats, or of parts the share of draws that lack each.
         """
         values = self.detokenize(draws)
         return self.merge(values), None

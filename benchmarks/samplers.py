@@ -40,6 +40,7 @@ SHOWN = {
     "canny_edge": ("edge_f1",),
 }
 
+CHOSEN: dict[str, Any] = {"scheme": "halton", "steps": 16, "guidance": 4.0, "temperature": 0.7, "choose": "caption"}
 PICTURES: dict[str, Options] = {
     "default": {},
     "maskgit, cosine": {"scheme": "maskgit", "schedule": "cosine", "steps": 16, "guidance": 4.0},
@@ -55,6 +56,8 @@ PICTURES: dict[str, Options] = {
     "halton, min-p 0.1": {"scheme": "halton", "steps": 16, "guidance": 4.0, "min_p": 0.1},
     "halton, 32 steps": {"scheme": "halton", "steps": 32, "guidance": 4.0},
     "halton, best of 4": {"scheme": "halton", "steps": 16, "guidance": 4.0, "samples": 4},
+    "halton, temperature 0.7, the best of 4 for the caption": CHOSEN | {"samples": 4},
+    "halton, temperature 0.7, the best of 8 for the caption": CHOSEN | {"samples": 8},
 }
 LABELS: dict[str, Options] = {
     "default": {},

@@ -82,6 +82,7 @@ SAMPLING_HELP = {
     "guidance": "Guidance by the inputs: a number, of which 1 means none, interval:SCALE:LOW:HIGH, or rising:SCALE.",
     "refresh": "Steps of a grid from one full encoding of its inputs to the next; 1 for every step.",
     "samples": "Draws of which one value is made.",
+    "choose": "An input; of several draws the one stays that makes it most likely.",
 }
 FILE = re.compile(r"\.[A-Za-z]{3,4}$")  # the name of a mask
 TYPES: dict[str, type] = {"int": int, "float": float}

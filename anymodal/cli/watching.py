@@ -113,6 +113,7 @@ class Explained:
                     "passes": weighed,
                     "tokens": cost.tokens,
                     "draws": how["samples"],
+                    "chosen_by": how["choose"],
                     "temperature": how["temperature"],
                     "seconds": round(cost.seconds, 3),
                 }
@@ -124,7 +125,8 @@ class Explained:
 
 def sentence(row: dict[str, Any]) -> str:
     """A row of `Explained.table` as one line."""
-    draws = f", {row['draws']} draws" if row["draws"] > 1 else ""
+    chosen = f" (the one that fits {row['chosen_by']} best)" if row["chosen_by"] else ""
+    draws = f", {row['draws']} draws{chosen}" if row["draws"] > 1 else ""
     passes = f"{row['passes']} pass{'es' if row['passes'] > 1 else ''} a step"
     seen = ", ".join(row["from"]) or "nothing"
     return (

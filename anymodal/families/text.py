@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import CheckpointError, GenerationError, PluginError
+from anymodal.families.agreement import lacking, most_agreeing, words_in
 from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
 from anymodal.files import naming, read_json, read_text, write_json, write_text
@@ -45,6 +46,10 @@ class StructuredModality(Modality):
     length: int = 256
     shared: bool = True
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.averages = cls.averages or cls.parts_in is not StructuredModality.parts_in
+
     @classmethod
     def validate(cls) -> None:
         super().validate()
@@ -69,6 +74,32 @@ class StructuredModality(Modality):
 
     def write(self, value: Any, path: Path) -> None:
         write_json(self.plain(value), Path(path))
+
+    def parts_in(self, value: Any, other: Any) -> np.ndarray:
+        """Which parts of a value, such as words or boxes, another one has too: bool (parts,), in their order.
+
+        A modality that has this can be drawn several times (`averaged`).
+        """
+        raise NotImplementedError(f"{type(self).__name__}.parts_in")
+
+    def part_names(self, value: Any) -> list[str]:
+        """A name for people of each part that `parts_in` speaks of."""
+        return [f"{number + 1}:" for number in range(len(self.parts_in(value, value)))]
+
+    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+        """What `merge` makes of the draws, or else the one that agrees best with the others; and for each part of it
+        the share of the draws that lack it, float32 (parts,)."""
+        values, has = self.detokenize(draws), self.parts_in
+        merges = type(self).merge is not Modality.merge
+        value = self.merge(values) if merges else values[most_agreeing(values, has)]
+        tells = type(self).parts_in is not StructuredModality.parts_in
+        return value, lacking(value, values, has) if tells else None
+
+    def show_doubts(self, value: Any, uncertainty: np.ndarray, size: int = 256) -> Image:
+        """The parts of a value, each with the share of the draws that have it."""
+        named = zip(self.part_names(value), uncertainty, strict=True)
+        lines = ", ".join(f"{name} {1 - float(doubt):.0%}" for name, doubt in named)
+        return text_page(lines, size) if lines else note(paper(size), "nothing")
 
     def other_tokens(self, stored: Mapping[str, Any]) -> str:
         """As the base says; a sequence may be cut otherwise, and share its table of embeddings or not."""
@@ -143,6 +174,13 @@ class TextModality(StructuredModality):
 
     def parse(self, text: str) -> str:
         return text
+
+    def parts_in(self, value: str, other: str) -> np.ndarray:
+        """Which words, parted by white space, are in another text too, in the same order."""
+        return words_in(value, other)
+
+    def part_names(self, value: str) -> list[str]:
+        return value.split()
 
     def pieces(self, value: str, keep: Any) -> tuple[str, list[str | None]]:
         """The words between blanks (``a ___ car``), all of which are kept."""

@@ -70,7 +70,11 @@ class Batch:
             mine = {name: each[k] for name, each in made.items()}
             for name, partial in (self.partials[k] if self.partials else {}).items():
                 with blame(self.modalities[name], "partial", mine[name].value):
-                    mine[name] = attrs.evolve(mine[name], value=partial.finish(mine[name].value, ids[name]))
+                    doubts = mine[name].uncertainty
+                    if doubts is not None and doubts.ndim == 1:  # of parts of one draw, of which the value is no more
+                        doubts = None
+                    value = partial.finish(mine[name].value, ids[name])
+                    mine[name] = attrs.evolve(mine[name], value=value, uncertainty=doubts)
             yield number, mine, self.inputs[k], ids
 
 

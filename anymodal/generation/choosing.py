@@ -13,7 +13,7 @@ import torch
 from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.model import Transformer
 from anymodal.spaces import Stream, TokenSpace
-from anymodal.tokens import NO_LABEL, Layout, Packed, Packer, collate
+from anymodal.tokens import NO_LABEL, Inputs, Layout, Packed, Packer, Targets, collate
 
 TOGETHER = 64  # draws that are read in one pass
 
@@ -53,11 +53,11 @@ def likelihoods(
     return np.array(found)
 
 
-def _seen(layout: Layout, stream: Stream, ids: np.ndarray):  # type: ignore[no-untyped-def]
+def _seen(layout: Layout, stream: Stream, ids: np.ndarray) -> Inputs:
     return SampleState(layout, {stream.name: StreamTokens.whole(ids)}).pack().inputs
 
 
-def _asked(layout: Layout, stream: Stream, ids: np.ndarray):  # type: ignore[no-untyped-def]
+def _asked(layout: Layout, stream: Stream, ids: np.ndarray) -> Targets | None:
     space, packer = stream.space, Packer(layout)
     assert isinstance(space, TokenSpace)
     if stream.is_sequence:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from anymodal.errors import ConfigError
+from anymodal.generation.choosing import likelihoods
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
@@ -40,14 +41,21 @@ class GridDecoder(GenerationScheme):
                 yield attrs.evolve(step, sample=number)
             elif not draw:
                 last[number] = attrs.evolve(step, sample=number)
+        name, chosen = run.stream.name, bool(run.sampling.choose)
+        drawn = [each.streams[name].values for each in states]
+        ranks = self._likelihoods(run, drawn) if chosen else [float(grid.likelihood.sum()) for grid in grids]
         for number, state in enumerate(run.states):
             mine = range(number * times, (number + 1) * times)
-            ranked = sorted(mine, key=lambda k: -float(grids[k].likelihood.sum()))
-            drawn = [states[k].streams.get(run.stream.name) for k in ranked]
-            tokens = [each for each in drawn if each is not None]
-            state.put(run.stream.name, StreamTokens.whole(tokens[0].values, [each.values for each in tokens]))
+            ordered = [drawn[k] for k in sorted(mine, key=lambda k: -ranks[k])]
+            state.put(name, StreamTokens.whole(ordered[0], ordered, chosen))
         for number, step in last.items():
             yield attrs.evolve(step, take=partial(run.states[number].streams.__getitem__, run.stream.name))
+
+    def _likelihoods(self, run: TargetRun, draws: Sequence[np.ndarray]) -> Sequence[float]:
+        """How likely each draw makes the input that is to choose among them."""
+        given, times = run.model.layout[run.sampling.choose], run.sampling.samples
+        known = [state.streams[given.name].values for state in run.states for _ in range(times)]
+        return likelihoods(run.model.transformer, run.stream, draws, given, known).tolist()
 
     def _started(self, run: TargetRun) -> list[GridState]:
         scheme, shape = run.sampling.scheme, grid_shape(run.stream)
@@ -109,7 +117,7 @@ class GridDecoder(GenerationScheme):
         scheme = run.sampling.scheme
         if isinstance(scheme, GridScheme) and scheme.measured:
             said["entropy"], said["margin"] = entropy_and_margin(rows)
-        if run.sampling.samples > 1:
+        if run.sampling.samples > 1 and not run.sampling.choose:
             said["likelihood"] = rows.float().log_softmax(-1).gather(-1, ids[:, None])[:, 0]
         arrays = {name: each.view(batch, most).cpu().numpy() for name, each in said.items()}
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")
 ASPECT = 0.02  # by how much the shape of a mask may differ from that of its picture
 
 
-def check_keep(keep: Keep, names: Collection[str], modalities: ModalitySet) -> None:
+def check_keep(keep: Iterable[str], names: Collection[str], modalities: ModalitySet) -> None:
     """Raise GenerationError where what is kept is no main stream of a target."""
     for name in keep:
         if name not in names:

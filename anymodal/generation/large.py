@@ -197,7 +197,7 @@ def large_of(
         ConfigError: the overlap cannot be.
         AnymodalError: a value cannot be read, or a plugin failed.
     """
-    tiled = [modalities.owner(target.stream) for target in plan if modalities.owner(target.stream).aligned]
+    tiled: list[Any] = [modalities.owner(target.stream) for target in plan if modalities.owner(target.stream).aligned]
     _check(modalities, inputs, plan, tiled)
     side, unit = tiled[0].size, math.lcm(*(each.patch for each in tiled))
     values, extents = {}, {}

@@ -138,8 +138,26 @@ def make_plan(
         modality = modalities.owner(name)
         with blame(modality, "sampling"):
             start = default or (modality.tuned_sampling(grounded) if name == modality.name else FINER)
-        plan.append(Target(name, _changed(start, modality, name, common, (options or {}).get(name, {})), by_stream))
+        how = _changed(start, modality, name, common, (options or {}).get(name, {}))
+        _check_choice(modalities, name, how, given)
+        plan.append(Target(name, how, by_stream))
     return plan
+
+
+def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Collection[str]) -> None:
+    """Raise GenerationError where no input can choose among draws as the options of a target say."""
+    chooser = how.choose
+    if not chooser:
+        return
+    if chooser not in given:
+        raise GenerationError(f"choose names {chooser!r}, which is not an input{nearest(chooser, given)}")
+    if how.samples == 1:
+        raise GenerationError(f"{chooser!r} cannot choose among one draw of {name!r}: set samples")
+    layout = modalities.layout
+    if chooser not in modalities.input_streams(chooser) or not layout[chooser].target:
+        raise GenerationError(f"{chooser!r} cannot choose among draws of {name!r}: the model does not generate it")
+    if not layout[name].input or layout[name].is_sequence:
+        raise GenerationError(f"{name!r} is no grid that the model reads, so that {chooser!r} cannot choose one")
 
 
 def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collection[str]) -> dict[str, Guidance]:
@@ -174,8 +192,11 @@ def _changed(
     fitting = dict(common)
     if "scheme" in common and start.scheme.sequences != parsed(common["scheme"], SCHEMES).sequences:
         del fitting["scheme"]
+    if "choose" in common and start.scheme.sequences:
+        del fitting["choose"]
     if not modality.averages or name != modality.name:
         fitting.pop("samples", None)
+        fitting.pop("choose", None)
         if own.get("samples", 1) != 1:
             raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")
     return attrs.evolve(start, **(fitting | dict(own)))

@@ -22,6 +22,7 @@ class StreamTokens:
     probabilities: (length, size) over all ids, where a grid was estimated as a mean.
     temperature: that of the probabilities.
     draws: all the sequences, where several were drawn; `values` are the first of them.
+    chosen: whether the first draw is the value, and the others say only how sure it is.
     """
 
     values: np.ndarray
@@ -29,11 +30,12 @@ class StreamTokens:
     probabilities: np.ndarray | None = None
     draws: Sequence[np.ndarray] = ()
     temperature: float = 1.0
+    chosen: bool = False
 
     @classmethod
-    def whole(cls, values: np.ndarray, draws: Sequence[np.ndarray] = ()) -> StreamTokens:
+    def whole(cls, values: np.ndarray, draws: Sequence[np.ndarray] = (), chosen: bool = False) -> StreamTokens:
         """Tokens from the first position on."""
-        return cls(values, np.arange(len(values)), draws=draws)
+        return cls(values, np.arange(len(values)), draws=draws, chosen=chosen)
 
 
 class SampleState:

@@ -95,7 +95,7 @@ def tiles_of(size: object, overlap: object, side: int, unit: int) -> Tiles:
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise GenerationError(f"size is (width, height) in pixels, or 'input', got {brief(size)}")
     width, height = (integer(each) for each in size)
-    share = real(overlap)
+    share = real(overlap)  # type: ignore[arg-type]
     if not 0 < share <= MOST_OVERLAP:
         raise ConfigError(f"overlap is above 0 and at most {MOST_OVERLAP}, got {share:g}")
     if min(width, height) < side:

@@ -55,6 +55,9 @@ def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]
     if all(each.draws for each in tokens):
         with blame(modality, "averaged"):
             several = [modality.averaged(list(each.draws)) for each in tokens]
+        if all(each.chosen for each in tokens):
+            values = modalities.detokenize_stream(name, [each.values for each in tokens])
+            return [Made(value, "", own) for value, (_, own) in zip(values, several, strict=True)]
         how = "" if modality.photographic else "merge"
         return [Made(value, how, own) for value, own in several]
     return [Made(value) for value in modalities.detokenize_stream(name, [each.values for each in tokens])]

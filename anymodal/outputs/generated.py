@@ -38,7 +38,8 @@ class Outputs(Mapping[str, Any]):
     "tiles"; `decoded` gives that one), `run` says how all of them were made, and `source` holds the tokens of other
     outputs that `upscale` made them from.
     `uncertainty` says at each pixel how sure a value is: the standard deviation of several draws in its unit, the
-    entropy of their classes, or for the scheme "mean" that of the tokens, in nats.
+    entropy of their classes, or for the scheme "mean" that of the tokens, in nats; and of each word, box, person or
+    instance the share of the draws that lack it.
     """
 
     def __init__(
@@ -118,6 +119,13 @@ class Outputs(Mapping[str, Any]):
             picture = modality.show(value, tile) if scene is None else modality.show_over(value, scene, tile)
         return _picture(modality, picture)
 
+    def _doubts(self, name: str, uncertainty: np.ndarray, tile: int) -> Image:
+        if uncertainty.ndim > 1:
+            return gray_map(uncertainty, tile)
+        modality: Any = self._modality(name)
+        with blame(modality, "show_doubts", self[name]):
+            return _picture(modality, modality.show_doubts(self[name], uncertainty, tile))
+
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
         """One picture of the inputs and then every output, at most eight in a line.
 
@@ -134,7 +142,8 @@ class Outputs(Mapping[str, Any]):
         given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
         made = [(n, self._shown(n, v, scene, tile)) for n, v in self.values_by_name.items()]
         asked = {n: v for n, v in self.uncertainty.items() if self.schemes.get(n) != "mean"}  # that comes by itself
-        unsure = [(f"{n}: uncertainty", gray_map(v, tile)) for n, v in asked.items()]
+        titles = {n: f"{n}: {'uncertainty' if v.ndim > 1 else 'draws that agree'}" for n, v in asked.items()}
+        unsure = [(titles[n], self._doubts(n, v, tile)) for n, v in asked.items()]
         rows: list[list[tuple[str, Image] | None]] = [[*given, *made, *unsure]]
         if any(n in truths for n in columns):
             rows.append(
@@ -143,7 +152,7 @@ class Outputs(Mapping[str, Any]):
             )
         count = len(rows[0])
         across = -(-count // -(-count // ACROSS))  # lines of equal length
-        lines = [row[start : start + across] for start in range(0, len(columns), across) for row in rows]
+        lines = [row[start : start + across] for start in range(0, count, across) for row in rows]
         return contact_sheet([line for line in lines if any(line)], tile)
 
     def _repr_png_(self) -> bytes:

@@ -34,6 +34,12 @@ def _guidance(value: Guidance | float | str) -> Guidance:
     return as_guidance(value)
 
 
+def name_or_nothing(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """The value is the name of a modality, or "" for none."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{attribute.name} is the name of an input, got {value!r:.80}")
+
+
 @attrs.frozen(kw_only=True)
 class Sampling:
     """How a target is generated.
@@ -46,7 +52,8 @@ class Sampling:
     'down:MINIMUM'. `top_k`, `top_p` and `min_p` 0 mean off; `guidance` is a number, of which 1 means none, 'interval',
     'rising' or 'normalized'. What a grid is made from is encoded anew in every `refresh`-th step; in between only what
     was decided is (ReCAP, arXiv 2505.19089). Of `samples` draws one value is made: merged, averaged or chosen, as the
-    modality can. Raises ConfigError for values that cannot be.
+    modality can; `choose` names an input instead, and the draw stays that makes it most likely. Raises ConfigError for
+    values that cannot be.
     """
 
     scheme: Scheme = attrs.field(default=Roar(), converter=_scheme)
@@ -60,6 +67,7 @@ class Sampling:
     guidance: Guidance = attrs.field(default=Constant(1.0), converter=_guidance)
     refresh: int = attrs.field(default=1, converter=integer, validator=at_least(1))
     samples: int = attrs.field(default=1, converter=integer, validator=[at_least(1), at_most(MOST_SAMPLES)])
+    choose: str = attrs.field(default="", validator=name_or_nothing)
 
     def plan(self, total: int) -> list[Step]:
         """The steps that decide `total` positions of a grid; steps without tokens are left out.
@@ -105,3 +113,4 @@ class SamplingOptions(TypedDict, total=False):
     guidance: float | str | Guidance
     refresh: int
     samples: int
+    choose: str

@@ -8,6 +8,7 @@ import attrs
 
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
+from anymodal.families.agreement import matched
 from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.files import naming, read_json
@@ -157,6 +158,15 @@ class Det(StructuredModality):
         whole = [([min(v / (self.bins - 1), 1.0) for v in c], name) for c, name in found if len(c) == 4 and name]
         boxes = [Box(x0, y0, x1, y1, name) for (x0, y0, x1, y1), name in whole]
         return [b for b in boxes if b.xmin <= b.xmax and b.ymin <= b.ymax]
+
+    def parts_in(self, value: list[Box], other: list[Box]) -> "np.ndarray":
+        """Which boxes another value has too: of the same class, with an overlap (IoU) of at least 0.5."""
+        overlaps = box_iou([b.corners for b in value], [b.corners for b in other])
+        same = [[class_of(one) == class_of(two) for two in other] for one in value]
+        return matched(overlaps * np.array(same, bool).reshape(overlaps.shape))
+
+    def part_names(self, value: list[Box]) -> list[str]:
+        return [b.class_name for b in value]
 
     def examples(self, rng: "np.random.Generator") -> dict[str, list[Box]]:
         corners = np.sort(rng.random((3, 2, 2)), 1).reshape(3, 4).tolist()

@@ -22,6 +22,7 @@ from anymodal_smpl import (
 
 from anymodal import CodedModality, Crop
 from anymodal.errors import ValueProblem, one_line
+from anymodal.families.agreement import matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
 from anymodal.files import naming, read_json
@@ -102,6 +103,10 @@ class HumanPoses(CodedModality):
         elif "body_pose" not in values:
             raise ValueProblem(f"{self.name}: a person needs body_pose or codes, this one has neither")
         return Person(**{"body_pose": None} | values | {"box": tuple(values["box"].tolist())})
+
+    def parts_in(self, value: list[Person], other: list[Person]) -> "np.ndarray":
+        """Which people another value has too: with an overlap (IoU) of their boxes of at least 0.5."""
+        return matched(box_iou([p.box for p in value], [p.box for p in other]))
 
     def examples(self, rng: "np.random.Generator") -> dict[str, list[Person]]:
         turns = rotations(rng.standard_normal((48, 3, 3))).reshape(2, 24, 3, 3)

@@ -10,6 +10,7 @@ from anymodal_sam_outlines import FINE, clipped, filled, polygon_area, traced
 
 from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hookimpl
 from anymodal.errors import ValueProblem, one_line
+from anymodal.families.agreement import matched
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
@@ -300,6 +301,12 @@ class SamInstance(CodedModality):
 
     def show_over(self, value: list[Instance], picture: "np.ndarray", size: int = 256) -> "Image":
         return self.show(value, size, picture)
+
+    def parts_in(self, value: list[Instance], other: list[Instance]) -> "np.ndarray":
+        """Which instances another value has too: with an overlap (IoU) of at least 0.5. A draw shows some of them."""
+        one, two = flat(value), flat(other)
+        both = one @ two.T
+        return matched(both / np.maximum(one.sum(1)[:, None] + two.sum(1)[None] - both, 1))
 
     def merge(self, values: list[Any]) -> list[Instance]:
         """The instances of all draws, largest first, without those that overlap a larger one by more than SAME."""

@@ -113,6 +113,6 @@ def test_uncertainty_is_shown_and_saved(small_model, tmp_path):
 
 
 def test_what_cannot_be_averaged_is_told(small_model):
-    with pytest.raises(GenerationError, match="'caption' cannot merge several samples"):
-        small_model.generate({"depth": np.ones((32, 32))}, "caption", options={"caption": {"samples": 2}})
+    with pytest.raises(GenerationError, match="'color_palette' cannot merge several samples"):
+        small_model.generate({"depth": np.ones((32, 32))}, "color_palette", options={"color_palette": {"samples": 2}})
     assert torch.is_grad_enabled()
