@@ -15,5 +15,7 @@ from .tuning.settings import TASKS as TASKS
 from .tuning.settings import TUNINGS as TUNINGS
 from .tuning.settings import TransferConfig as TransferConfig
 from .tuning.solids import Solid as Solid
+from .tuning.solids import average_precision as average_precision
+from .tuning.solids import overlap as overlap
 from .tuning.tasks import Solver as Solver
 from .tuning.tasks import Task as Task
