@@ -28,6 +28,7 @@ PRESET     := plugins/anymodal-tiny/anymodal_tiny/checkpoint
 TOKENIZERS := $(filter-out $(MODEL) $(PICTURES),$(wildcard recipes/tiny/*.yaml))
 TEACHERS   := $(basename $(notdir $(wildcard recipes/tiny/teachers/*.yaml)))
 FEATURES   := clip dinov2 imagebind dinov2_global imagebind_global
+JOINED     := rgb normal depth
 CODED      := vocabulary sam_edge sam_instance human_poses $(FEATURES)
 WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
@@ -104,9 +105,9 @@ tiny21: tiny
 	rm -rf out/tiny21/small $(PRESET)
 	cp -r out/tiny21/run/model out/tiny21/small
 	cp -r out/tiny21/narrow/modalities/. out/tiny21/small/modalities/
-	set -e; for recipe in $(wildcard $(ALL)/joined/*.yaml); do \
-	  $(BIN)/anymodal train-tokenizer $$recipe --out out/tiny21/joined --resume; done
-	cp -r out/tiny21/joined/modalities/. out/tiny21/small/modalities/
+	set -e; for part in joined mended; do for name in $(JOINED); do \
+	  $(BIN)/anymodal train-tokenizer $(ALL)/$$part/$$name.yaml --out out/tiny21/$$part --resume; done; done
+	cp -r out/tiny21/mended/modalities/. out/tiny21/small/modalities/
 	$(BIN)/python recipes/tiny/export.py out/tiny21/small $(PRESET)
 
 teachers: $(STAMP)

@@ -32,11 +32,11 @@ KEY = ("above: made", "from this picture alone", "", "below: the truth")
 TEACHERS = ("clip", "dinov2", "imagebind", "dinov2_global", "imagebind_global")
 CAPTIONS = (
     "a red couch in a room with a wooden floor",
-    "a white house on the grass in the sun",
-    "a person in a purple shirt standing on the snow",
-    "a green cup and a yellow vase on a red table",
+    "an orange tent on the snow",
+    "a potted plant in a room",
+    "a red bus on a road in the city",
 )
-CHAINED = "a person in a red shirt standing on the grass"
+CHAINED = "an orange tent on the snow"
 WANTED = "a purple couch in a room"
 SEEDS = range(4)
 
