@@ -247,3 +247,15 @@ def test_settings_of_a_checkpoint_are_plain_json(recipe: Path, whole: dict[int, 
     trained(recipe, tmp_path / "run", "training.steps=2")
     state = json.loads((newest_checkpoint(tmp_path / "run" / "checkpoints") / "state.json").read_text())
     assert state["step"] == 2 and state["settings"]["batch_size"] == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bfloat16", "8bit"])
+def test_small_moments_are_split_with_their_weights(
+    recipe: Path, whole: dict[int, float], tmp_path: Path, kind: str
+) -> None:
+    """Scales of rows too, and what they stand for is read by another number of processes."""
+    moments = f"training.optimizer={{moments: {kind}}}"
+    trained(recipe, tmp_path / "run", moments, "training.steps=4", "parallel.strategy=fsdp", processes=2)
+    losses = trained(recipe, tmp_path / "run", moments, "training.steps=8")
+    assert list(losses.values()) == pytest.approx([whole[step] for step in losses], abs=0.05) and len(losses) == 8
