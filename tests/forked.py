@@ -5,6 +5,7 @@ To import all that training needs takes six seconds of a processor, most of what
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import resource
@@ -25,6 +26,33 @@ CONTEXT.set_forkserver_preload(
 )
 
 
+def run_source(source: str, given: str, folder: Path, environ: dict[str, str]) -> tuple[int | None, str]:
+    """Run Python source as `python -c` does, with `given` as standard input, in a folder, with an environment.
+
+    Returns the exit code and what was written. Of `environ` what Python reads when it starts has no effect, but for
+    PYTHONPATH.
+    """
+    handle, name = tempfile.mkstemp(prefix="forked-")
+    os.close(handle)
+    _start_server()
+    process = CONTEXT.Process(target=_run_source, args=(source, given, str(folder), environ, name))
+    process.start()
+    process.join()
+    written = Path(name).read_text()
+    Path(name).unlink()
+    return process.exitcode, written
+
+
+def _run_source(source: str, given: str, folder: str, environ: dict[str, str], log: str) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    _write_to(log)
+    os.chdir(folder)
+    sys.path[:0] = ["", *(path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
+    sys.argv, sys.stdin = ["-c"], io.StringIO(given)
+    exec(compile(source, "<string>", "exec"), {"__name__": "__main__"})
+
+
 class Forked:
     """A command of `anymodal`, with what `subprocess.Popen` has of it; as one process, or several as of torchrun.
 
@@ -35,13 +63,7 @@ class Forked:
         handle, name = tempfile.mkstemp(prefix="forked-")
         os.close(handle)
         self.log = Path(name)
-        before = dict(os.environ)
-        os.environ.update(ALONE)
-        try:
-            forkserver.ensure_running()
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        _start_server()
         port = _free_port()
         self.processes = [
             CONTEXT.Process(target=_run, args=([str(word) for word in words], name, environ, file_size))
@@ -79,6 +101,16 @@ class Forked:
         return written, None
 
 
+def _start_server() -> None:
+    before = dict(os.environ)
+    os.environ.update(ALONE)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def _environ(rank: int, processes: int, port: int) -> dict[str, str]:
     if processes == 1:
         return {}
@@ -96,10 +128,15 @@ def _free_port() -> int:
 def _run(words: list[str], log: str, environ: dict[str, str], file_size: int | None) -> None:
     """What a process does."""
     os.environ.update(environ)
+    _write_to(log)
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    main(words)
+
+
+def _write_to(log: str) -> None:
+    """Let standard output and standard error be a file."""
     handle = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-    if file_size is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-    main(words)

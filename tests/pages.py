@@ -130,10 +130,21 @@ def steps_of(page: Path, languages: tuple[str, ...]) -> list[tuple[object, ...]]
     return steps
 
 
-def run_steps(page: Path, steps: list[tuple[object, ...]], folder: Path, python: str, environ: dict[str, str]) -> None:
-    """Run the steps of a page in a folder. Raises AssertionError with what the one that failed wrote."""
+def run_steps(
+    page: Path, steps: list[tuple[object, ...]], folder: Path, python: str | None, environ: dict[str, str]
+) -> None:
+    """Run the steps of a page in a folder, in a new Python, or for None one that is forked with PyTorch imported.
+
+    Raises AssertionError with what the step that failed wrote.
+    """
     if page.is_relative_to(ROOT / "plugins"):
         (folder / "photo.jpg").symlink_to(ROOT / "examples" / "photos" / "coffee.jpg")
+    if python is None:
+        from forked import run_source
+
+        code, written = run_source(RUNNER, json.dumps([label(page), steps]), folder, environ)
+        assert code == 0, written
+        return
     done = subprocess.run(
         [python, "-c", RUNNER],
         input=json.dumps([label(page), steps]),

@@ -78,6 +78,7 @@ def calibrate(
     for each in found.problems:
         output.note(f"left out: {each.count} samples, {each.kind}, such as {each.examples[0]}")
     output.data({**found.as_json(), "out": str(out)})
+    output.next(f"anymodal generate rgb=photo.jpg --to all --model {out} --out out/")
 
 
 def _change(before: Any, after: Any) -> list[str]:

@@ -51,3 +51,4 @@ def convert(output: Output, source: Path, target: Path, vocabulary: Path | None,
         output.note(note)
     output.line(f"wrote {target}")
     output.data({"source": str(source), "target": str(target), "notes": notes})
+    output.next(f"anymodal generate rgb=photo.jpg --to all --model {target} --out out/")

@@ -187,6 +187,7 @@ def _generate_one(
         output.line(f"{name}: {brief(result[name])}")
     if paths:
         output.line(f"wrote {', '.join(p.name for p in paths)} to {out}")
+        output.next(f"anymodal repeat {out}")
     output.data(
         {
             "values": {name: brief(result[name]) for name in result},

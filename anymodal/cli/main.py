@@ -75,15 +75,20 @@ class Commands(click.Group):
                     formatter.write_dl(rows)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="anymodal %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Any-to-any multimodal models, in which every modality is a plugin.
 
     \b
     anymodal modalities
     anymodal generate rgb=photo.jpg --to depth,caption --out out/
     """
+    if context.invoked_subcommand is None:
+        from anymodal.cli.overview import overview
+
+        click.echo(overview())
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -90,3 +90,5 @@ def tokenize(
         **run,
     )
     say_made(output, summary, out)
+    if summary is not None:
+        output.next(f"anymodal train {config} --set data={out} --out run")

@@ -27,7 +27,13 @@ def train_tokenizer(output: Output, request: Request) -> None:
     """
     from anymodal.training.tokenizers.config import TokenizerRun
 
-    request.carry_out(output, TokenizerRun, _run, say_written, _show_plan)
+    request.carry_out(output, TokenizerRun, _run, _report, _show_plan)
+
+
+def _report(output: Output, path: Path | None, out: Path) -> None:
+    say_written(output, path, out)
+    if path is not None:
+        output.next(f"anymodal tokenize DATA --config model.yaml --set tokenizers={out} --out tokens")
 
 
 def _run(config: TokenizerRun, out: Path, **how: bool) -> Path | None:

@@ -55,8 +55,8 @@ def forget(package: str) -> None:
 def reach(package: str, home: str) -> bool:
     """Let a package be imported that the distribution `home` was installed with, as editable, after Python started.
 
-    Such a distribution brings a .pth file, which Python reads when it starts and never again. Returns whether the package
-    could not be found before, and can now.
+    Such a distribution brings a .pth file, which Python reads when it starts and never again. Returns whether the
+    package could not be found before, and can now.
     """
     if _is_found(package):
         return False

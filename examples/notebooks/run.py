@@ -2,8 +2,9 @@
 
 python examples/notebooks/run.py [NAME ...]     runs them in full and writes their outputs into the files
 
-A notebook runs in an empty folder, in an environment of its own, for it may install something. Cells with the tag `install` are left out. `fast` in the metadata of a cell is what
-it runs as where only that it runs matters, as in the tests.
+A notebook runs in an empty folder, in an environment of its own, for it may install something. Cells with the tag
+`install` are left out. `fast` in the metadata of a cell is what it runs as where only that it runs matters, as in the
+tests.
 """
 
 from __future__ import annotations

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from processor_time import patience, slowness
 from rich.console import Console
 
 import anymodal
-from anymodal.cli.main import main
+from anymodal.cli.main import cli, main
 from anymodal.cli.output import Output, _drawn
+from anymodal.cli.overview import overview
+from anymodal.plugins.registry import registry
 
 
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -84,9 +88,36 @@ def test_version_and_help():
     assert done.returncode == 0
     for command in ("data", "doctor", "generate", "modalities", "plugin", "train", "train-tokenizer"):
         assert f"\n  {command} " in done.stdout
+
+
+def test_alone_it_says_what_to_try(tmp_path):
     bare = run()
-    assert bare.returncode == 2
-    assert "Usage" in bare.stderr
+    assert bare.returncode == 0 and "21 modalities" in bare.stdout and not bare.stderr
+    tried = [line.split("  ")[1].strip() for line in bare.stdout.splitlines() if line.startswith("  anymodal ")]
+    assert len(tried) > 6
+    for words in map(shlex.split, tried):
+        found, words = click.Context(cli, info_name="anymodal"), words[1:]
+        _, made, rest = cli.resolve_command(found, words)
+        while isinstance(made, click.Group) and rest:
+            _, made, rest = made.resolve_command(click.Context(made, parent=found), rest)
+        made.make_context(made.name, rest, resilient_parsing=False)
+
+
+def test_alone_it_names_only_what_is_installed(monkeypatch):
+    monkeypatch.setattr(registry(), "candidates", lambda: ())
+    assert "anymodal[all]" in overview() and "generate rgb" not in overview()
+
+
+@pytest.mark.parametrize(
+    "words", [["scenes", "--count", "1", "--workers", "1", "--out", "scenes"], ["samples", "copy"]]
+)
+def test_a_command_ends_with_the_next_one(words, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Output, "next", lambda self, command: said.append(command))
+    with pytest.raises(SystemExit):
+        main(words)
+    assert len(said) == 1 and said[0].startswith("anymodal ")
 
 
 def test_modalities_as_a_table_and_as_json():
@@ -113,6 +144,7 @@ def test_modalities_is_quick():
 @pytest.mark.parametrize(
     ("arguments", "plugins"),
     [
+        ([], set()),
         (["--help"], set()),
         (["modalities"], set()),
         (["plugin", "list"], set()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from anymodal_scenes import BASIC, render
 from processor_time import slowness
+from small_runs import command
 
 import anymodal as am
 from anymodal.checkpoints.presets import locate
@@ -113,8 +114,21 @@ def test_the_sideways_photograph_is_turned_upright(tiny):
     assert face[0] > face[2] + 20  # skin above the suit, not the flag beside it
 
 
-def test_the_demo_runs(tmp_path):
-    subprocess.run(
-        [sys.executable, ROOT / "examples" / "demo.py", "--out", tmp_path / "demo"], check=True, capture_output=True
-    )
+def test_the_demo_runs(tmp_path, monkeypatch):
+    """Its commands run in this process, which has imported PyTorch."""
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+    assert spec and spec.loader
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    asked = []
+
+    def run(words, check):
+        assert check and words[:3] == [sys.executable, "-m", "anymodal"]
+        asked.append(words[3:])
+        assert command(*words[3:]) == 0
+
+    monkeypatch.setattr(demo.subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--out", str(tmp_path / "demo")])
+    demo.main()
+    assert len(asked) == len(demo.SCENES) + len(list(demo.PHOTOS.glob("*.jpg")))
     assert (tmp_path / "demo" / "grid.png").stat().st_size > 100_000

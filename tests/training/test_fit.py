@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import anymodal as am
 from anymodal.errors import ConfigError
 from anymodal.families import StructuredModality
+from anymodal.generation.state import SampleState, StreamTokens
+from anymodal.masking import Masker
+from anymodal.model import ModelConfig
 from anymodal.testing.tiny import shrunk
-from anymodal.training.in_memory import fit
+from anymodal.tokens import collate
+from anymodal.training.in_memory import _every_way, fit
 
 
 def samples(count: int = 8) -> list[dict[str, object]]:
@@ -64,6 +69,22 @@ def test_a_small_set_learns():
         out = model.generate({"rgb": sample["rgb"]}, ["thermal", "caption"], guidance=1.0, temperature=0.1)
         assert np.abs(out["thermal"] - sample["thermal"]).mean() < 20
         assert out["caption"] == sample["caption"]
+
+
+def test_a_text_is_learned_from_what_the_encoder_reads_when_it_is_generated(vocabulary):
+    """One [S_1] stands for a text that is not there yet (4M, arXiv 2312.06647)."""
+    together = am.ModalitySet([am.plain_text("title"), "caption"], vocabulary)
+    model = am.AnyModel(together, ModelConfig(dim=16, encoder_depth=1, decoder_depth=1, heads=2))
+    tokens = model.tokenize({"title": "a red car", "caption": "a blue cup"})
+    masker = Masker(together.layout, _every_way(model))
+    state = SampleState(together.layout, {"title": StreamTokens.whole(tokens["title"])})
+    state.open(together.layout["caption"])
+    generated = collate([state.pack()], together.layout).inputs
+    learned = [collate([masker(tokens, np.random.default_rng(seed), 1)], together.layout).inputs for seed in range(20)]
+    same = [
+        torch.equal(each.ids, generated.ids) and torch.equal(each.positions, generated.positions) for each in learned
+    ]
+    assert sum(same) > 15  # a budget may leave out the end of an input
 
 
 @pytest.mark.parametrize(("steps", "little"), [(49, True), (50, False)])

@@ -54,3 +54,4 @@ def scenes(
     seconds = time.perf_counter() - began
     output.line(f"{count} scenes of {size} pixels in {out} ({seconds:.1f} s)")
     output.data({"out": out, "count": count, "start": start, "seed": seed, "size": size, "seconds": round(seconds, 3)})
+    output.next(f"anymodal data check {out} --sheet scenes.png")
