@@ -24,7 +24,7 @@ ORDER = [
     *("errors", "lazy", "deprecated", "durable", "files", "content", "included", "config", "progress", "spaces"),
     *("hookspecs", "sampling", "crops", "partial", "modality", "labeler", "vocabulary_file", "text", "vocabulary"),
     *("nn", "tokenizers", "families", "plugins", "tokens", "masking", "model", "generation", "checkpoints"),
-    *("outputs", "anymodel", "teachers", "data", "training", "evaluation", "retrieval", "transfer", "export"),
+    *("outputs", "anymodel", "teachers", "data", "training", "retrieval", "evaluation", "transfer", "export"),
     *("testing", "cli", "__main__"),
 ]
 RANK = {name: rank for rank, name in enumerate(ORDER)}

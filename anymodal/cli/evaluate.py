@@ -18,9 +18,19 @@ def list_tasks(output: Output) -> None:
     from anymodal.evaluation.tasks import TASKS
 
     known = [TASKS[name] for name in TASKS]
-    rows = [[name, cls.description, cls.layout] for name, cls in zip(TASKS, known, strict=True)]
-    output.table(["task", "what", "data"], rows)
-    output.data({"tasks": [dict(zip(("task", "what", "data"), row, strict=True)) for row in rows]})
+    columns = ["task", "what", "data", "license"]
+    rows = [[name, cls.description, cls.layout, cls.license] for name, cls in zip(TASKS, known, strict=True)]
+    output.table(columns, rows)
+    output.data({"tasks": [dict(zip(columns, row, strict=True)) for row in rows]})
+
+
+def task_settings(task: str, inputs: str | None, options: tuple[str, ...]) -> dict[str, Any]:
+    """The block of a task with options, whose values are YAML. Raises ConfigError."""
+    from anymodal.cli.pairs import pairs
+    from anymodal.config.loading import parse_yaml
+
+    given = {name: parse_yaml(text) for name, text in pairs(options, "an option of the task").items()}
+    return {"name": task, **given, **({"inputs": tuple(comma_separated(inputs))} if inputs else {})}
 
 
 @click.command("eval")
@@ -29,11 +39,14 @@ def list_tasks(output: Output) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="The folder of the data set, as it was published.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for report.json, report.md and sheet.png.")
 @click.option("--from", "inputs", metavar="NAMES", help="Generate from these modalities.  [default: those of the task]")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the task, such as axes.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first samples.")
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Samples generated together.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
 )
+@click.option("--samples", type=click.IntRange(1, 1000), help="Draws of which each prediction is the mean.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="That share the samples.")
 @click.option(
     "--set",
     "settings",
@@ -49,6 +62,8 @@ def evaluate(
     lists: bool,
     data: Path | None,
     inputs: str | None,
+    options: tuple[str, ...],
+    samples: int | None,
     settings: tuple[str, ...],
     model: str,
     load: dict[str, Any],
@@ -62,7 +77,8 @@ def evaluate(
     \b
     anymodal eval --list
     anymodal eval diode_depth --data diode --model EPFL-VILAB/4M-21_B --out diode-depth
-    anymodal eval semseg --data scenes --model tiny --limit 100
+    anymodal eval semseg --data scenes --model tiny --limit 100 --samples 10
+    anymodal eval nyu_semseg --data nyu --option classes=13 --processes 4 --out nyu
     """
     if lists:
         list_tasks(output)
@@ -73,7 +89,8 @@ def evaluate(
     from anymodal.evaluation.tasks import TASKS
 
     check_device(load.get("device"))
-    chosen = TASKS({"name": task, "inputs": tuple(comma_separated(inputs))} if inputs else task)
+    chosen = TASKS(task_settings(task, inputs, options))
+    settings += (f"samples={samples}",) if samples is not None else ()
     sampling: Any = own_options(tuple(f"target.{each}" for each in settings)).get("target", {})
     check_sampling(sampling)
     known = Known.of(model, load.get("revision"), load.get("modalities"))
@@ -85,10 +102,10 @@ def evaluate(
         raise DataError(f"no such folder: {data}")
     if out is not None:
         check_folder(out)
-    from anymodal.anymodel import load as load_model
+    from anymodal.data.jobs.loaded import ModelSource
     from anymodal.evaluation.run import evaluate as run
 
-    found = run(chosen, data, load_model(model, **load), out=out, **how, **sampling)
+    found = run(chosen, data, ModelSource(model, load), out=out, **how, **sampling)
     columns = list(found.scores)
     names = list(dict.fromkeys(name for each in found.scores.values() for name in each))
     cells = [[name, *(_cell(found.scores[column].get(name)) for column in columns)] for name in names]

@@ -10,7 +10,9 @@ from .run import evaluate as evaluate
 from .tasks import TASKS as TASKS
 from .tasks import CaptionTask as CaptionTask
 from .tasks import DepthTask as DepthTask
+from .tasks import DetTask as DetTask
 from .tasks import NormalTask as NormalTask
 from .tasks import SemsegTask as SemsegTask
 from .tasks import Task as Task
+from .tasks import UncutTask as UncutTask
 from .temperature import Reliability as Reliability

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -30,8 +30,12 @@ class Metric(ABC):
         """What was accumulated, as JSON can hold it."""
 
     @abstractmethod
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add what another one of the same kind accumulated, as its `state` says it."""
+
+    def update_all(self, predictions: Sequence[Any], truths: Sequence[Any]) -> list[float | None]:
+        """`update` for several samples; a metric that can do them faster together has its own."""
+        return [self.update(prediction, truth) for prediction, truth in zip(predictions, truths, strict=True)]
 
 
 @attrs.define
@@ -55,9 +59,10 @@ class Means:
     def state(self) -> dict[str, Any]:
         return {"sums": dict(self.sums), "counts": dict(self.counts)}
 
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Means:
-        return cls(dict(state["sums"]), dict(state["counts"]))
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add the sums and counts of a state."""
+        for name, value in state["sums"].items():
+            self.add(str(name), float(value), int(state["counts"][name]))
 
 
 class SampleMean(Metric):
@@ -78,5 +83,5 @@ class SampleMean(Metric):
     def state(self) -> dict[str, Any]:
         return self.means.state()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.means = Means.of(state)
+    def merge(self, state: Mapping[str, Any]) -> None:
+        self.means.merge(state)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,48 +15,52 @@ import numpy as np
 from anymodal.anymodel import AnyModel, load
 from anymodal.config.validators import integer
 from anymodal.data.digest import changes, digest
+from anymodal.data.jobs.executors import Local
 from anymodal.data.jobs.inputs import address
+from anymodal.data.jobs.loaded import ModelSource
 from anymodal.data.report import ProblemCounts
 from anymodal.data.schema import read_book
 from anymodal.data.sheet import Values, draw_sheet, save_sheet
-from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest, one_line, system_errors
-from anymodal.evaluation.layouts.base import Sample, Samples
-from anymodal.evaluation.metrics import Metric
-from anymodal.evaluation.report import BOUND, CONSTANT, MODEL, SHEET, SHUFFLED, Evaluation
+from anymodal.errors import ConfigError, DataError, GenerationError, nearest, one_line, system_errors
+from anymodal.evaluation.report import SHEET, Evaluation
+from anymodal.evaluation.scoring import Piece, Scorer, Vectors, Work
 from anymodal.evaluation.tasks import TASKS, Task
 from anymodal.files import only_writer, write_json
 from anymodal.outputs.run import fingerprint
-from anymodal.plugins.guard import blame
 from anymodal.progress import task as progress
+from anymodal.retrieval.index import Index
+from anymodal.retrieval.query import check_model as check_index
 from anymodal.sampling import SamplingOptions
 
-PROGRESS, DIGEST = "progress.json", "sha256"
-FITTED = 32  # truths that the constant is fitted to
+PROGRESS, DIGEST, REFERENCE = "progress.json", "sha256", "reference"
+ROWS = 4096  # vectors of the reference that are written at once
 
 
 @system_errors(DataError)
 def evaluate(
-    task: str | Task,
+    task: str | Task | Mapping[str, Any],
     data: str | Path,
-    model: AnyModel | str | Path = "tiny",
+    model: AnyModel | str | Path | ModelSource = "tiny",
     *,
     out: str | Path | None = None,
     limit: int | None = None,
     batch: int = 16,
     seed: int = 0,
+    processes: int = 1,
     **sampling: Unpack[SamplingOptions],
 ) -> Evaluation:
     """Score a model at a task.
 
     Args:
-        task: its name in the table `anymodal.evaluation.TASKS`, or a task with other inputs.
+        task: its name in the table `anymodal.evaluation.TASKS`, a block with a name and options, or a task.
         data: the folder of the data set, in the layout that it was published in.
-        model: the model, or its name.
+        model: the model, or its name; for several processes the name, or how it is loaded.
         out: a folder for `report.json`, `report.md` and `sheet.png`; the same call goes on with an interrupted one.
         limit: only the first samples.
         batch: samples that are generated together; each gets what it would get alone.
         seed: sample number i uses `seed` + i.
-        sampling: sampling options of the target, as of `AnyModel.generate`.
+        processes: that share the samples, each with one thread; the scores are those of one process with one thread.
+        sampling: sampling options of the target, as of `AnyModel.generate`, such as `samples=10`.
 
     Returns:
         The scores, beside the bound and the baselines.
@@ -64,28 +71,47 @@ def evaluate(
         ConfigError: there is no such task, or an impossible option.
     """
     chosen = TASKS(task)
-    loaded = model if isinstance(model, AnyModel) else load(model)
-    batch, seed = integer(batch), integer(seed)
+    batch, seed, processes = integer(batch), integer(seed), integer(processes)
     if batch < 2:
         raise ConfigError(f"batch is at least 2, got {batch}: truths are shuffled within it")
     if limit is not None and integer(limit) < 1:
         raise ConfigError(f"limit is at least 1, got {limit}")
-    check_model(chosen, loaded)
-    samples = chosen.open(Path(data), loaded.modalities)
-    count = len(samples) if limit is None else min(integer(limit), len(samples))
-    run = Run(chosen, loaded, samples, count, batch, seed, sampling)
+    scorer, spread = _begin(chosen, str(data), model, limit, batch, seed, processes, sampling)
+    run = Run(scorer, str(data), processes, spread)
     if out is None:
-        run.finish(None)
-        return run.report(str(data))
+        with tempfile.TemporaryDirectory() as temporary:
+            return run.finish(Path(temporary), None)
     folder = Path(out)
     with only_writer(folder):
         run.resume(folder / PROGRESS)
-        run.finish(folder / PROGRESS)
-        found = run.report(str(data))
+        found = run.finish(folder, folder / PROGRESS)
         found.save(folder)
-        write_sheet(run, found, folder / SHEET)
+        write_sheet(scorer, found, folder / SHEET)
         (folder / PROGRESS).unlink(missing_ok=True)
+        shutil.rmtree(folder / REFERENCE, ignore_errors=True)
     return found
+
+
+def _begin(
+    task: Task,
+    data: str,
+    model: AnyModel | str | Path | ModelSource,
+    limit: int | None,
+    batch: int,
+    seed: int,
+    processes: int,
+    sampling: Mapping[str, Any],
+) -> tuple[Scorer, Work | None]:
+    """What scores samples here, and the work as several processes do it. Raises as `evaluate`."""
+    source = model if isinstance(model, (AnyModel, ModelSource)) else ModelSource(str(model))
+    if processes < 1 or (processes > 1 and isinstance(source, AnyModel)):
+        raise ConfigError(f"{processes} processes each load the model: give at least 1, and the name of the model")
+    loaded = source if isinstance(source, AnyModel) else load(source.name, **source.options)
+    check_model(task, loaded)
+    scorer = Scorer(task, data, loaded, None if limit is None else integer(limit), batch, seed, sampling)
+    if isinstance(source, AnyModel) or processes == 1:
+        return scorer, None
+    return scorer, Work(task, data, source, scorer.count, batch, seed, dict(sampling))
 
 
 def check_model(task: Task, model: AnyModel) -> None:
@@ -100,55 +126,44 @@ def check_model(task: Task, model: AnyModel) -> None:
             raise GenerationError(f"{name!r} is both an input and the target of {task.name}")
 
 
-def _first(problems: ProblemCounts) -> str:
-    return next((each.examples[0] for each in problems), "their truths say nothing")
-
-
 class Run:
     """An evaluation on its way: what was accumulated of the samples before `done`."""
 
-    def __init__(
-        self,
-        task: Task,
-        model: AnyModel,
-        samples: Samples,
-        count: int,
-        batch: int,
-        seed: int,
-        sampling: Mapping[str, Any],
-    ) -> None:
-        self.task, self.model, self.samples, self.count = task, model, samples, count
-        self.batch, self.seed, self.sampling = batch, seed, sampling
-        self.target = model.modalities[task.target]
-        self.metrics: dict[str, Metric] = {
-            kind: task.metric(self.target) for kind in (MODEL, BOUND, CONSTANT, SHUFFLED)
-        }
+    def __init__(self, scorer: Scorer, data: str, processes: int = 1, spread: Work | None = None) -> None:
+        """`spread` is the work as several processes do it."""
+        self.scorer, self.data, self.processes, self.spread = scorer, data, processes, spread
+        self.metrics = scorer.metrics()
         self.problems, self.each, self.done = ProblemCounts(), list[tuple[int, float]](), 0
+        self.known = 0  # samples of the reference whose vectors are kept, or that were left out
+        self.rows = 0  # of the index of them
+        samples, count, reference = scorer.samples, scorer.count, scorer.reference
         self.settings = {
-            **attrs.asdict(task),
+            **attrs.asdict(scorer.task),
             "names": digest([samples.name(number) for number in range(count)]),
-            "weights": fingerprint(model.transformer),
+            "weights": fingerprint(scorer.model.transformer),
             "files": digest(samples.state(count)),
+            **({} if reference is None else {"reference": digest([reference.name(k) for k in range(len(reference))])}),
             "samples": count,
-            "batch": batch,
-            "seed": seed,
-            "sampling": {name: str(value) for name, value in sampling.items()},
+            "batch": scorer.batch,
+            "seed": scorer.seed,
+            "sampling": {name: str(value) for name, value in scorer.sampling.items()},
         }
 
-    def report(self, data: str) -> Evaluation:
+    def report(self) -> Evaluation:
         """The scores so far. Raises DataError where no sample could be scored."""
         if not self.each:
-            raise DataError(f"none of {self.count} samples of {data} can be scored: {_first(self.problems)}")
+            count, reason = self.scorer.count, _first(self.problems)
+            raise DataError(f"none of {count} samples of {self.data} can be scored: {reason}")
         scores = {kind: metric.compute() for kind, metric in self.metrics.items()}
         return Evaluation(
-            self.task.name,
-            address(data),
-            self.model.origin.model or "a model in memory",
+            self.scorer.task.name,
+            address(self.data),
+            self.scorer.model.origin.model or "a model in memory",
             len(self.each),
             {kind: each for kind, each in scores.items() if each},
             self.settings,
             self.problems,
-            self.samples.notes,
+            self.scorer.samples.notes,
             self.each,
         )
 
@@ -163,115 +178,143 @@ class Run:
             raise DataError(f"{path.parent} was begun with other settings: {found}. Choose another folder for --out")
         try:
             for kind, metric in self.metrics.items():
-                metric.restore(known["metrics"][kind])
+                metric.merge(known["metrics"][kind])
             for each in known["problems"]:
                 for example in each["examples"]:
                     self.problems.add(each["part"], each["kind"], example, 0)
                 self.problems.add(each["part"], each["kind"], "", each["count"])
             self.each = [(int(number), float(score)) for number, score in known["each"]]
-            self.done = int(known["done"])
+            self.done, self.known, self.rows = (int(known[key]) for key in ("done", "known", "rows"))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise DataError(f"{path} is damaged ({one_line(error, 100)}); remove it") from None
 
-    def finish(self, path: Path | None) -> None:
-        """Score what is left, and write down after each batch what was accumulated."""
-        constant = self._constant()
-        with progress(f"evaluating {self.task.name}", self.count, self.done) as now:
-            while self.done < self.count:
-                numbers = range(self.done, min(self.done + self.batch, self.count))
-                self._score(list(self._usable(numbers, self.problems)), constant)
-                self.done = numbers.stop
-                now.advance(len(numbers))
-                if path is not None:
-                    write_json(self._state(), path)
+    def finish(self, folder: Path, path: Path | None) -> Evaluation:
+        """Score what is left, and write down after each batch what was accumulated, into `path`."""
+        if self.scorer.reference is not None:
+            self._keep_reference(folder / REFERENCE, path)
+        with (
+            progress(f"evaluating {self.scorer.task.name}", self.scorer.count, self.done) as now,
+            self._results(False, self.done, self.scorer.count) as results,
+        ):
+            for stop, piece in results:
+                assert isinstance(piece, Piece)
+                for kind, metric in self.metrics.items():
+                    metric.merge(piece.metrics[kind])
+                self._left_out(piece.problems)
+                self.each += piece.each
+                now.advance(stop - self.done)
+                self.done = stop
+                self._write(path)
+        return self.report()
 
-    def _state(self) -> dict[str, Any]:
+    def _keep_reference(self, folder: Path, path: Path | None) -> None:
+        """Write the vectors of the reference into an index, and give it to the metrics."""
+        scorer, reference = self.scorer, self.scorer.reference
+        assert reference is not None
+        kept: list[np.ndarray] = []
+        names: list[str] = []
+        index = self._index(folder)
+        with (
+            progress(f"reading the reference of {scorer.task.name}", len(reference), self.known) as now,
+            self._results(True, self.known, len(reference)) as results,
+        ):
+            for stop, found in results:
+                assert isinstance(found, Vectors)
+                self._left_out(found.problems)
+                kept += [] if found.vectors is None else [found.vectors]
+                names += found.names
+                now.advance(stop - self.known)
+                self.known = stop
+                if names and (len(names) >= ROWS or stop == len(reference)):
+                    vectors = np.concatenate(kept)
+                    if index is None:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        index = Index.create(folder, vectors.shape[1], model=scorer.model, by=scorer.task.target)
+                    index.add(vectors, names)
+                    self.rows = index.rows
+                    kept, names = [], []
+                    self._write(path)
+        if index is None:
+            raise DataError(f"no sample of the reference can be used: {_first(self.problems)}")
+        scorer.index = index
+        fresh = scorer.metrics()
+        for kind, metric in fresh.items():
+            metric.merge(self.metrics[kind].state())
+        self.metrics = fresh
+        if self.spread is not None:
+            self.spread = attrs.evolve(self.spread, index=str(folder))
+
+    def _index(self, folder: Path) -> Index | None:
+        """The index of an interrupted run; None where one is to begin, or was not written down to its end."""
+        if self.known:
+            index = Index(folder)
+            check_index(self.scorer.model, index.record, folder)
+            if index.rows == self.rows:
+                return index
+            self.problems, self.known, self.rows = ProblemCounts(), 0, 0
+        return None
+
+    @contextmanager
+    def _results(self, reference: bool, done: int, count: int) -> Iterator[Iterator[tuple[int, Any]]]:
+        """The ends of the batches from `done` on with what was found, in order, by as many processes as there are."""
+        batch = self.scorer.batch
+        jobs = [(reference, start, min(start + batch, count)) for start in range(done, count, batch)]
+        if self.spread is None or len(jobs) < 2:
+            yield ((job[2], self.scorer.job(job)) for job in jobs)
+            return
+        results: Any = Local().results(self.spread, jobs, min(self.processes, len(jobs)))
+        try:
+            yield _in_order(jobs, results)
+        finally:
+            results.close()
+
+    def _left_out(self, problems: Sequence[tuple[str, str, str]]) -> None:
+        for each in problems:
+            self.problems.add(*each)
+
+    def _write(self, path: Path | None) -> None:
+        if path is None:
+            return
         state = {
             "settings": self.settings,
             "done": self.done,
+            "known": self.known,
+            "rows": self.rows,
             "metrics": {kind: metric.state() for kind, metric in self.metrics.items()},
             "problems": [attrs.asdict(each) for each in self.problems],
             "each": self.each,
         }
-        return {**state, DIGEST: digest(state)}
-
-    def _usable(self, numbers: Sequence[int], problems: ProblemCounts) -> Iterator[tuple[int, Sample]]:
-        """Samples at the model's size; those that cannot be used are counted and named."""
-        for number in numbers:
-            try:
-                yield number, self.at_size(self.samples.read(number))
-            except AnymodalError as error:
-                reason = one_line(error)
-                problems.add(self.task.target, type(error).__name__, f"{self.samples.name(number)}: {reason}")
-
-    def at_size(self, sample: Sample) -> Sample:
-        """A sample with all its values cut to the centered square at the model's size."""
-        if self.samples.sized:
-            return sample
-        truth = sample.truth
-        several = isinstance(truth, list) and all(isinstance(each, str) for each in truth)  # of captions
-        values = dict(sample.inputs) if several else {**sample.inputs, self.task.target: truth}
-        accepted = self.model.accept(values)
-        return Sample(
-            {name: accepted[name] for name in sample.inputs}, truth if several else accepted[self.task.target]
-        )
-
-    def _constant(self) -> Any:
-        truths = [sample.truth for _, sample in self._usable(range(min(FITTED, self.count)), ProblemCounts())]
-        return self.task.constant(truths) if truths else None
-
-    def generated(self, numbers: Sequence[int], samples: Sequence[Sample]) -> list[Any]:
-        """What the model makes of samples; the same for each, whatever the others are."""
-        outputs = self.model.generate_batch(
-            [sample.inputs for sample in samples],
-            self.task.target,
-            seed=[self.seed + number for number in numbers],
-            **self.sampling,
-        )
-        return [output[self.task.target] for output in outputs]
-
-    def _score(self, usable: Sequence[tuple[int, Sample]], constant: Any) -> None:
-        if not usable:
-            return
-        numbers, samples = [number for number, _ in usable], [sample for _, sample in usable]
-        made = self.generated(numbers, samples)
-        coded = self._coded([sample.truth for sample in samples])
-        for k, (number, sample) in enumerate(usable):
-            own = self.metrics[MODEL].update(made[k], sample.truth)
-            if own is None:
-                place = f"{self.samples.name(number)}: nothing in it can be compared"
-                self.problems.add(self.task.target, "empty truth", place)
-                continue
-            if np.isfinite(own):
-                self.each.append((number, own))
-            self.metrics[BOUND].update(coded[k], sample.truth)
-            if constant is not None:
-                self.metrics[CONSTANT].update(constant, sample.truth)
-            if len(samples) > 1:
-                self.metrics[SHUFFLED].update(made[k - 1], sample.truth)
-
-    def _coded(self, truths: Sequence[Any]) -> list[Any]:
-        """Truths through the target's own tokens and back; of several captions the first one."""
-        plain = [truth[0] if isinstance(truth, list) and isinstance(truth[0], str) else truth for truth in truths]
-        coded = []
-        for truth in plain:  # one by one, so that the bound does not depend on the batch
-            with blame(self.target, "tokenize", truth):
-                tokens = self.target.tokenize([truth])
-            with blame(self.target, "detokenize"):
-                coded += self.target.detokenize(tokens[self.target.name])
-        return coded
+        write_json({**state, DIGEST: digest(state)}, path)
 
 
-def write_sheet(run: Run, found: Evaluation, path: Path) -> None:
+def _first(problems: ProblemCounts) -> str:
+    return next((each.examples[0] for each in problems), "their truths say nothing")
+
+
+def _in_order(jobs: Sequence[tuple[bool, int, int]], results: Iterator[tuple[Any, Any]]) -> Iterator[tuple[int, Any]]:
+    """Results of jobs in the order of the jobs, in which they did not come."""
+    waiting: dict[tuple[bool, int, int], Any] = {}
+    todo = iter(jobs)
+    wanted = next(todo, None)
+    for job, result in results:
+        waiting[job] = result
+        while wanted is not None and wanted in waiting:
+            yield wanted[2], waiting.pop(wanted)
+            wanted = next(todo, None)
+
+
+def write_sheet(scorer: Scorer, found: Evaluation, path: Path) -> None:
     """Draw the best, middle and worst samples: inputs, what was generated, and the truth. Raises DataError."""
     lines: list[tuple[str, Values]] = []
-    target = run.target
+    target, task = scorer.target, scorer.task
     for words, number in found.chosen():
-        sample = run.at_size(run.samples.read(number))
-        (made,) = run.generated([number], [sample])
-        truth = sample.truth[0] if isinstance(sample.truth, list) and isinstance(sample.truth[0], str) else sample.truth
-        shown = {name: (run.model.modalities[name], value) for name, value in sample.inputs.items()}
-        lines.append((words, {**shown, f"{target.name} made": (target, made), f"{target.name} true": (target, truth)}))
+        sample = scorer.fitted(scorer.samples, number)
+        values: dict[str, Any] = {name: (scorer.model.modalities[name], each) for name, each in sample.inputs.items()}
+        if task.bounded:
+            (made,) = scorer.generated([number], [sample])
+            values[f"{target.name} made"] = (target, task.shown(made))
+            values[f"{target.name} true"] = (target, task.shown(task.joined(task.values(sample.truth))))
+        lines.append((words, values))
     sheet = draw_sheet(lines)
     if sheet is not None:
         save_sheet(sheet, path)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.families.arrays import ArrayModality
-from anymodal.families.codec import decoded, encoded
+from anymodal.families.codec import decoded, decoded_mean, encoded
 from anymodal.families.drawing import paper
 from anymodal.families.features import cosine_similarity, finite
 from anymodal.sampling import Sampling
@@ -79,6 +79,9 @@ class VectorModality(ArrayModality):
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return [self.postprocess(o) for o in decoded(self, tokens)]
+
+    def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
+        return [self.postprocess(o) for o in decoded_mean(self, probabilities)]
 
     def show(self, value: Any, size: int = 256) -> Image:
         """A cell a channel, row by row (means of neighbors where there are many): red above 0, blue below, as `legend`.

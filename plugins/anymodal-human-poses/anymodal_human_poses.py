@@ -13,9 +13,11 @@ from anymodal_smpl import (
     MIRROR,
     POSE,
     SHAPES,
+    Body,
     Person,
     geodesic,
     in_picture,
+    read_body,
     rotations,
     skeleton,
 )
@@ -213,6 +215,14 @@ class HumanPoses(CodedModality):
             joints_2d=None if person.joints_2d is None else person.joints_2d[order],
             codes=None,
         )
+
+    def joints(self, person: Person, body: Body | None = None) -> "np.ndarray":
+        """The joints (24, 3) of a person in meters, the pelvis first; as measured, or those of `body` in the pose."""
+        return skeleton(person, body)
+
+    def body(self, path: str | Path) -> Body:
+        """The joints of SMPL's body model, from a file that its license allows you to have; see `read_body`."""
+        return read_body(Path(path))
 
     # The tokenizer inside the sequence.
 

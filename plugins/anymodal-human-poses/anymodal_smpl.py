@@ -1,9 +1,14 @@
 """People as SMPL says them (Loper et al. 2015): a pose of rotations, and where its joints are."""
 
+import zipfile
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+
+from anymodal.errors import ValueProblem, one_line
+from anymodal.files import plain_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,6 +16,7 @@ else:
     from anymodal.lazy import np
 
 JOINTS, POSE, SHAPES, CODES = 24, 207, 10, 8
+MOST_BYTES = 2**28  # of the file of a body model
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 MIRROR = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
 # A standing body of average shape in meters from the pelvis, x to its left, y up, z to its front; from the Anny body
@@ -61,12 +67,44 @@ def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
     return np.degrees(2 * np.arcsin(chord.clip(0, 1)))
 
 
-def skeleton(person: Person) -> "np.ndarray":
-    """The joints (24, 3) in meters: as measured, or those of a body of average shape in the person's pose."""
+@attrs.frozen(eq=False)
+class Body:
+    """Where the joints of SMPL are at rest: (24, 3) in meters on the average, and (24, 3, 10) more for each shape."""
+
+    average: "np.ndarray"
+    shapes: "np.ndarray"
+
+    def at_rest(self, betas: "np.ndarray") -> "np.ndarray":
+        """The joints (24, 3) of a body with shapes (10,)."""
+        return self.average + self.shapes @ betas
+
+
+def read_body(path: Path) -> Body:
+    """The joints of SMPL's model in an .npz file with plain `v_template`, `shapedirs` and `J_regressor` (24, n).
+
+    The model of smpl.is.tue.mpg.de is a pickle, which is not opened: convert it, with the regressor as a full matrix.
+    Raises ValueProblem.
+    """
+    try:
+        with np.load(plain_file(path, MOST_BYTES), allow_pickle=False) as parts:
+            points, regressor = (np.asarray(parts[name], np.float64) for name in ("v_template", "J_regressor"))
+            shapes = np.asarray(parts["shapedirs"][..., :SHAPES], np.float64)
+        if points.ndim != 2 or points.shape[1] != 3 or shapes.shape != (*points.shape, SHAPES):
+            raise ValueError(f"v_template of shape {points.shape} and shapedirs of {shapes.shape}")
+        if regressor.shape != (JOINTS, len(points)):
+            raise ValueError(f"J_regressor of shape {regressor.shape} for {len(points)} points")
+    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        raise ValueProblem(f"{path} is no .npz file of SMPL with full arrays: {one_line(error, 150)}") from None
+    return Body(regressor @ points, np.einsum("jv,vcs->jcs", regressor, shapes))
+
+
+def skeleton(person: Person, body: Body | None = None) -> "np.ndarray":
+    """The joints (24, 3) in meters: as measured, or those of `body`, else of one of average shape, in the pose."""
     if person.joints is not None:
         return person.joints
     pose = np.eye(3)[None].repeat(23, 0) if person.body_pose is None else person.body_pose
-    base, turns, joints = rest(), [person.global_orient], [np.zeros(3)]
+    base = rest() if body is None else body.at_rest(person.betas)
+    turns, joints = [person.global_orient], [np.zeros(3)]
     for joint, parent in enumerate(PARENTS[1:], 1):
         joints.append(joints[parent] + turns[parent] @ (base[joint] - base[parent]))
         turns.append(turns[parent] @ pose[joint - 1])

@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
-from anymodal.evaluation import run
+from anymodal.evaluation import scoring
 from anymodal.evaluation.layouts.ade20k import Ade20k
 from anymodal.evaluation.layouts.base import photograph
 from anymodal.evaluation.layouts.coco import CocoCaptions, CocoPanoptic
@@ -214,7 +214,7 @@ def begun(tmp_path: Path, small_model, monkeypatch) -> tuple[Path, Path]:
     for k in range(4):
         Image.fromarray(IDS.repeat(5, 0).repeat(5, 1) * np.uint8(k)).save(data / f"rgb/{k}.png")
         Image.fromarray(np.full((40, 40), k, np.uint8)).save(data / f"semseg/{k}.png")
-    kept, calls = run.Run.generated, []
+    kept, calls = scoring.Scorer.generated, []
 
     def dying(self, *arguments):
         calls.append(1)
@@ -223,7 +223,7 @@ def begun(tmp_path: Path, small_model, monkeypatch) -> tuple[Path, Path]:
         return kept(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run.Run, "generated", dying)
+        patched.setattr(scoring.Scorer, "generated", dying)
         with pytest.raises(KeyboardInterrupt):
             am.evaluate("semseg", data, small_model, out=out, batch=2, steps=1)
     return data, out

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from anymodal.evaluation.classes import ClassOverlap
-from anymodal.evaluation.depth import FREE, DepthErrors, aligned
 from anymodal.evaluation.metrics import SampleMean
-from anymodal.evaluation.normals import NormalErrors
-from anymodal.evaluation.texts import CaptionOverlap
+from anymodal.evaluation.scores.classes import ClassOverlap
+from anymodal.evaluation.scores.depth import FREE, DepthErrors, aligned
+from anymodal.evaluation.scores.normals import NormalErrors
+from anymodal.evaluation.scores.texts import CaptionOverlap
 
 RNG = np.random.default_rng(0)
 TRUE_DEPTH = [RNG.uniform(1, 20, (6, 7)) for _ in range(4)]
@@ -176,7 +176,7 @@ def test_a_state_goes_through_json_and_on(name):
         whole.update(*pair)
     for pair in list(zip(made, true, strict=True))[:2]:
         first.update(*pair)
-    second.restore(json.loads(json.dumps(first.state())))
+    second.merge(json.loads(json.dumps(first.state())))
     for pair in list(zip(made, true, strict=True))[2:]:
         second.update(*pair)
     assert second.compute() == whole.compute() and whole.compute()

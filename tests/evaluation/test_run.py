@@ -15,7 +15,7 @@ from small_runs import command
 
 import anymodal as am
 from anymodal.errors import ConfigError, DataError, GenerationError
-from anymodal.evaluation import TASKS, Sample, SampleMean, Samples, Task, run
+from anymodal.evaluation import TASKS, Sample, SampleMean, Samples, Task, scoring
 from anymodal.progress import shown
 
 PICTURES = 5
@@ -85,7 +85,7 @@ def test_published_layouts_are_scored_as_by_hand(small_model, tmp_path, task, ma
 def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model, tmp_path, monkeypatch):
     whole, part = tmp_path / "whole", tmp_path / "part"
     am.evaluate("semseg", data, small_model, out=whole, batch=2, **HOW)
-    kept, calls = run.Run.generated, []
+    kept, calls = scoring.Scorer.generated, []
 
     def dying(self, *arguments):
         calls.append(1)
@@ -94,7 +94,7 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model,
         return kept(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(run.Run, "generated", dying)
+        patched.setattr(scoring.Scorer, "generated", dying)
         with pytest.raises(KeyboardInterrupt):
             am.evaluate("semseg", data, small_model, out=part, batch=2, **HOW)
     assert json.loads((part / "progress.json").read_text())["done"] == 4 and not (part / "report.json").exists()
@@ -102,7 +102,7 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model,
         am.evaluate("semseg", data, small_model, out=part, batch=2, seed=1, **HOW)
     calls.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(run.Run, "generated", lambda self, *a: (calls.append(1), kept(self, *a))[1])
+        patched.setattr(scoring.Scorer, "generated", lambda self, *a: (calls.append(1), kept(self, *a))[1])
         am.evaluate("semseg", data, small_model, out=part, batch=2, **HOW)
     assert len(calls) <= 2 + 6  # two batches, and the samples of the sheet
     for name in ("report.json", "report.md", "sheet.png"):

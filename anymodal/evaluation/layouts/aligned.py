@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from anymodal.data.files.values import open_values
 from anymodal.data.jobs.inputs import inputs_of
@@ -16,13 +18,21 @@ class AlignedSamples(Samples):
 
     sized = True
 
-    def __init__(self, root: Path, inputs: tuple[str, ...], target: str, modalities: ModalitySet) -> None:
-        self.inputs, self.target = inputs, target
-        wanted = [modalities[name] for name in (*inputs, target)]
-        sources = {source for each in wanted for source in each.derived_from if source in modalities}
-        chosen = {name: modalities[name] for name in modalities.modalities if name in {*inputs, target, *sources}}
+    def __init__(
+        self,
+        root: Path,
+        inputs: tuple[str, ...],
+        target: str,
+        modalities: ModalitySet,
+        truth: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """`target` is "" where the name of a sample is its truth; `truth` turns a value into what is compared with."""
+        self.inputs, self.target, self.truth = inputs, target, truth
+        self.needed = (*inputs, target) if target else inputs
+        sources = {source for name in self.needed for source in modalities[name].derived_from if source in modalities}
+        chosen = {name: modalities[name] for name in modalities.modalities if name in {*self.needed, *sources}}
         self.values = open_values(str(root), chosen.values())
-        for name in (*inputs, target):
+        for name in self.needed:
             if name not in self.values.found:
                 raise ConfigError(f"{root} has no {name!r}; it has {', '.join(self.values.found)}")
 
@@ -38,7 +48,19 @@ class AlignedSamples(Samples):
 
     def read(self, number: int) -> Sample:
         values = self.values.read(number)
-        for name in (*self.inputs, self.target):
+        for name in self.needed:
             if name not in values:
                 raise ValueProblem(f"there is no file of {name!r}")
-        return Sample({name: values[name] for name in self.inputs}, values[self.target])
+        true = values[self.target] if self.target else self.name(number)
+        return Sample({name: values[name] for name in self.inputs}, self.truth(true) if self.truth else true)
+
+
+class NamedSamples(AlignedSamples):
+    """Some modalities of the first samples, or of all, each with its name as the truth."""
+
+    def __init__(self, root: Path, inputs: tuple[str, ...], modalities: ModalitySet, count: int | None = None) -> None:
+        super().__init__(root, inputs, "", modalities)
+        self.count = len(self.values) if count is None else min(count, len(self.values))
+
+    def __len__(self) -> int:
+        return self.count

@@ -134,6 +134,52 @@ class CocoCaptions(Samples):
         return Sample({"rgb": picture}, captions)
 
 
+class CocoPairs(CocoCaptions):
+    """The first caption of each picture, and the picture as the truth."""
+
+    def read(self, number: int) -> Sample:
+        sample = super().read(number)
+        return Sample({"caption": sample.truth[0]}, sample.inputs["rgb"])
+
+
+class CocoPictures(CocoCaptions):
+    """The pictures of the first `count` captions, each with its name as the truth."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        super().__init__(root)
+        ends = np.cumsum([len(self.captions[number]) for number in self.numbers])
+        self.numbers = self.numbers[: int(np.searchsorted(ends, count)) + 1]
+
+    def read(self, number: int) -> Sample:
+        picture = photograph(self.root / "val2017" / picture_name(self.images, self.numbers[number]))
+        return Sample({"rgb": picture}, self.name(number))
+
+
+class CocoQueries(CocoCaptions):
+    """Each caption of each picture, with the name of the picture as the truth."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.pairs = [(image, k) for image in self.numbers for k in range(len(self.captions[image]))]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, number: int) -> str:
+        image, caption = self.pairs[number]
+        return f"{image:012d}, caption {caption + 1}"
+
+    def state(self, count: int) -> object:
+        return stamps([self.root / CAPTIONS])
+
+    def read(self, number: int) -> Sample:
+        image, caption = self.pairs[number]
+        text = self.captions[image][caption]
+        if not _is_whole(text):
+            raise ValueProblem(f"a caption of the image {image} holds halves of letters")
+        return Sample({"caption": text}, f"{image:012d}")
+
+
 def _is_whole(text: str) -> bool:
     """Whether a text can be written; JSON can hold one half of a letter beyond 16 bits."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)

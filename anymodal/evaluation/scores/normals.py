@@ -50,9 +50,8 @@ class NormalErrors(Metric):
         bins = [[int(k), int(self.bins[k])] for k in filled]
         return {"total": self.total, "count": self.count, "within": self.within.tolist(), "bins": bins}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.total, self.count = float(state["total"]), int(state["count"])
-        self.within = np.array(state["within"], np.int64)
-        self.bins = np.zeros(BINS, np.int64)
+    def merge(self, state: Mapping[str, Any]) -> None:
+        self.total, self.count = self.total + float(state["total"]), self.count + int(state["count"])
+        self.within += np.array(state["within"], np.int64)
         for place, number in state["bins"]:
-            self.bins[place] = number
+            self.bins[place] += number

@@ -18,8 +18,9 @@ class ClassOverlap(Metric):
     Pixels of the truth without a class (255) are left out; a prediction without one is wrong wherever there is one.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, classes: int, same: np.ndarray | None = None) -> None:
+        """`same` (256,) is the class that each predicted one counts as."""
+        self.classes, self.same = classes, np.arange(NONE + 1) if same is None else same
         self.table = np.zeros((classes, classes + 1), np.int64)  # of true by predicted classes, the last one none
 
     def update(self, prediction: Any, truth: Any) -> float | None:
@@ -27,7 +28,8 @@ class ClassOverlap(Metric):
         known = t != NONE
         if not known.any():
             return None
-        p, t = np.where(p == NONE, self.classes, p)[known], t[known]
+        p, t = self.same[p][known], t[known]
+        p = np.where(p == NONE, self.classes, p)
         table = np.bincount(t * (self.classes + 1) + p, minlength=self.table.size).reshape(self.table.shape)
         self.table += table
         return scores_of(table)["miou"]
@@ -39,10 +41,9 @@ class ClassOverlap(Metric):
         rows, columns = np.nonzero(self.table)
         return {"table": [[int(a), int(b), int(self.table[a, b])] for a, b in zip(rows, columns, strict=True)]}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.table[:] = 0
+    def merge(self, state: Mapping[str, Any]) -> None:
         for row, column, number in state["table"]:
-            self.table[row, column] = number
+            self.table[row, column] += number
 
 
 def parts_of(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

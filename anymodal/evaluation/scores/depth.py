@@ -94,5 +94,5 @@ class DepthErrors(Metric):
     def state(self) -> dict[str, Any]:
         return self.means.state()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.means = Means.of(state)
+    def merge(self, state: Mapping[str, Any]) -> None:
+        self.means.merge(state)
