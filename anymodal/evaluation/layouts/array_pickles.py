@@ -21,7 +21,7 @@ from anymodal.errors import ValueProblem, one_line
 from anymodal.files import plain_file
 
 MOST_BYTES = 2**28
-DEEPEST, MOST_VALUES = 16, 10**6
+DEEPEST, MOST_VALUES = 16, 50_000
 DTYPES = {f"{kind}{size}" for kind, sizes in (("f", "248"), ("iu", "1248")) for kind in kind for size in sizes} | {"b1"}
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs")
 EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}

@@ -2,7 +2,7 @@
 
 `val/nXXXXXXXX/*.JPEG` in folders as of the training part; `val/ILSVRC2012_val_00000001.JPEG` with the development
 kit's `ILSVRC2012_validation_ground_truth.txt`, whose numbers are the ILSVRC2012_ID of `meta.mat` and no order of names;
-or with Kaggle's `LOC_val_solution.csv`. ROOT, or ROOT/Data/CLS-LOC and ROOT/ILSVRC/Data/CLS-LOC, hold `train` and `val`.
+or with Kaggle's `LOC_val_solution.csv`. ROOT, or ROOT/Data/CLS-LOC and ROOT/ILSVRC/Data/CLS-LOC, hold both parts.
 """
 
 from __future__ import annotations

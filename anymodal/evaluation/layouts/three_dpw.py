@@ -2,8 +2,8 @@
 
 A pickle of Python 2 holds for each of one or two people `poses` (N, 72) as rotation vectors, `betas` (10,) and more,
 `jointPositions` (N, 72) of SMPL's 24 joints in meters of the world; for each picture `cam_poses` (N, 4, 4) from the
-world to the camera (x right, y down, z away), `cam_intrinsics` (3, 3), and for each person and picture `campose_valid`. The
-standard tests leave out pictures in which no person's camera is valid, and so does this.
+world to the camera (x right, y down, z away), `cam_intrinsics` (3, 3), and for each person and picture `campose_valid`.
+The standard tests leave out pictures in which no person's camera is valid, and so does this.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from anymodal.evaluation.metrics import Means, Metric
 from anymodal.families.boxes import box_iou, match
 from anymodal.text import words_of
 
-SIDE = 1000.0  # of the picture that boxes are measured in
+SIDE = 1000  # of the picture that boxes are measured in
 MASK = 224  # pixels a side that masks are compared at
 MOST = 100  # of one picture that count
 SCORES = ("ap", "ap50", "ap75")
@@ -31,7 +31,7 @@ def check_library() -> None:
 class Precision(Metric):
     """Annotations and detections as COCO has them, and what its evaluation says of them; `kind` is bbox or segm."""
 
-    kind = "bbox"
+    kind, side = "bbox", SIDE
 
     def __init__(self) -> None:
         check_library()
@@ -57,7 +57,7 @@ class Precision(Metric):
             return dict.fromkeys(SCORES, 0.0)
         truth = COCO()
         truth.dataset = {
-            "images": [{"id": k + 1, "height": SIDE, "width": SIDE} for k in range(self.pictures)],
+            "images": [{"id": k + 1, "height": self.side, "width": self.side} for k in range(self.pictures)],
             "categories": [{"id": number, "name": name} for name, number in classes.items()],
             "annotations": [self._row(row, classes) | {"id": k} for k, row in enumerate(self.true, 1)],  # 0 is no id
         }
@@ -112,7 +112,9 @@ def agreement(found: Sequence[Any], true: Sequence[Any]) -> float:
     if not found and not true:
         return 1.0
     same = [[words_of(a.class_name) == words_of(b.class_name) for b in true] for a in found]
-    overlaps = box_iou([a.corners for a in found], [b.corners for b in true]) * np.array(same).reshape(-1, len(true))
+    overlaps = box_iou([a.corners for a in found], [b.corners for b in true]) * np.array(same).reshape(
+        len(found), len(true)
+    )
     return 2 * sum(overlaps[pair] >= 0.5 for pair in match(overlaps)) / (len(found) + len(true))
 
 
@@ -123,7 +125,7 @@ class OutlinePrecision(Precision):
     instance, which was asked for, and all as equally sure.
     """
 
-    kind = "segm"
+    kind, side = "segm", MASK
 
     def update(self, prediction: Any, truth: Any) -> float | None:
         """An instance or None for each of several `QueriedInstance`; or "box" for what fills the box."""

@@ -1,0 +1,61 @@
+"""The distance of two clouds of features: as by a general root of a matrix, and in pieces."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from anymodal.errors import ValueProblem
+from anymodal.evaluation.scores.frechet import Judged, Moments, PictureQuality, frechet_distance
+
+
+def by_scipy(a: np.ndarray, b: np.ndarray) -> float:
+    covariances = [np.cov(x, rowvar=False) for x in (a, b)]
+    gap = a.mean(0) - b.mean(0)
+    return float(gap @ gap + np.trace(sum(covariances)) - 2 * np.trace(sqrtm(covariances[0] @ covariances[1])).real)
+
+
+def of(values: np.ndarray) -> Moments:
+    moments = Moments()
+    moments.add(values)
+    return moments
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_the_distance_is_that_by_a_general_root(offset):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((60, 5)) @ rng.standard_normal((5, 5)) + offset
+    b = rng.standard_normal((80, 5)) @ rng.standard_normal((5, 5)) + offset + 1
+    assert frechet_distance(of(a), of(b)) == pytest.approx(by_scipy(a - offset, b - offset), rel=1e-6)
+    assert frechet_distance(of(a), of(a)) == pytest.approx(0, abs=1e-6)
+
+
+def test_covariances_without_full_rank_have_a_distance():
+    rng = np.random.default_rng(1)
+    a, b = rng.standard_normal((2, 4, 20))  # fewer pictures than channels
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + sum(np.trace(np.cov(x, rowvar=False)) for x in (a, b))
+    products = [x - x.mean(0) for x in (a, b)]
+    expected -= 2 * np.linalg.svd(products[0] @ products[1].T, compute_uv=False).sum() / 3
+    assert frechet_distance(of(a), of(b)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_pictures_in_pieces_are_those_at_once():
+    rng = np.random.default_rng(2)
+    made, true = rng.integers(0, 256, (2, 10, 4, 4, 3), np.uint8)
+
+    def features(pictures: list[np.ndarray]) -> np.ndarray:
+        return np.stack([p.reshape(-1, 3).mean(0) for p in pictures])
+
+    whole, parts = PictureQuality(features), [PictureQuality(features) for _ in range(2)]
+    whole.update_all([Judged(p, 0.25) for p in made], list(true))
+    for part, rows in zip(parts, (slice(0, 3), slice(3, 10)), strict=True):
+        part.update_all([Judged(p, 0.25) for p in made[rows]], list(true[rows]))
+    parts[0].merge(json.loads(json.dumps(parts[1].state())))
+    found = parts[0].compute()
+    assert found == pytest.approx(whole.compute()) and found["agreement"] == 0.25
+    assert found["fid"] == pytest.approx(by_scipy(features(list(made)), features(list(true))))
+    with pytest.raises(ValueProblem, match="finite features"):
+        PictureQuality(lambda pictures: np.full((len(pictures), 2), np.nan)).update_all(list(made), list(true))
