@@ -15,12 +15,12 @@ from anymodal.checkpoints.load import load as load_bundle
 from anymodal.checkpoints.record import About, Bundle
 from anymodal.checkpoints.repository import Access
 from anymodal.checkpoints.tokenizer import load_tokenizer
-from anymodal.errors import CheckpointError, DataError, GenerationError, brief, system_errors
+from anymodal.errors import CheckpointError, DataError, brief, system_errors
 from anymodal.generation import GenerationStep
 from anymodal.generation.batch import batches, encoder_inputs
 from anymodal.generation.keeping import Keep
 from anymodal.generation.plan import Weights
-from anymodal.generation.retrieval import RETRIEVAL, stacked_vectors
+from anymodal.generation.retrieval import retrieval_options, stacked_vectors
 from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
@@ -269,8 +269,8 @@ class AnyModel:
     ) -> np.ndarray:
         """A vector for retrieval: the value of a modality predicted from any inputs.
 
-        ``model.embed({"caption": "a dog"}, to="dinov2_global")``. Drawn as published (4M-21, arXiv 2406.09406): all
-        tokens in one step at temperature 0.1, the same for the same seed.
+        ``model.embed({"caption": "a dog"}, to="dinov2_global")``: the one that the model expects, in one pass; draws as
+        published (4M-21, arXiv 2406.09406) are ``scheme="roar"``, the same for the same seed.
 
         Args:
             inputs, seed, options: as for `generate`.
@@ -292,9 +292,8 @@ class AnyModel:
         **options: Unpack[SamplingOptions],
     ) -> np.ndarray:
         """`embed` for several samples in one batch: (samples, channels). All use the same seed."""
-        if not isinstance(to, str):
-            raise GenerationError(f"embed predicts one modality, by its name, got {brief(to)}")
-        outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **(RETRIEVAL | options))
+        how = retrieval_options(self.modalities, to, options)
+        outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **how)
         return stacked_vectors([out[to] for out in outputs], to, normalize)
 
     # Checkpoints.

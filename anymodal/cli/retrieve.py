@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 DRAW_OPTIONS = (
     click.option(
-        "--draws", type=click.IntRange(1, 1000), default=1, show_default=True, help="A vector is the mean of so many."
+        "--draws",
+        type=click.IntRange(1, 1000),
+        default=1,
+        show_default=True,
+        help="1 for the expected vector, more for the mean of so many.",
     ),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What they are drawn from."),
 )

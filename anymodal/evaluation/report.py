@@ -11,7 +11,7 @@ import attrs
 from anymodal.data.report import ProblemCounts
 from anymodal.files import write_json, write_text
 
-REPORT, TABLE, SHEET = "report.json", "report.md", "sheet.png"
+REPORT, TABLE, SHEET, FIGURE = "report.json", "report.md", "sheet.png", "calibration.png"
 MODEL, BOUND, CONSTANT, SHUFFLED = "model", "bound", "constant", "shuffled"
 MEANING = {
     MODEL: "what the model generates",
@@ -31,6 +31,7 @@ class Evaluation:
     problems: samples that were left out, by kind.
     notes: what else one has to know, such as classes that were left out.
     each: the number and the own score of each sample, higher is better.
+    reliability: of several draws the expected calibration error and its curve, None where nothing says it.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Evaluation:
     problems: ProblemCounts = attrs.field(factory=ProblemCounts)
     notes: Sequence[str] = ()
     each: Sequence[tuple[int, float]] = ()
+    reliability: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For programs; without the scores of each sample."""
@@ -54,6 +56,7 @@ class Evaluation:
             "settings": dict(self.settings),
             "problems": [attrs.asdict(problem) for problem in self.problems],
             "notes": list(self.notes),
+            **({} if self.reliability is None else {"reliability": dict(self.reliability)}),
         }
 
     def markdown(self) -> str:
@@ -64,6 +67,8 @@ class Evaluation:
         lines += [f"| score | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
         lines += [f"| {name} | {' | '.join(self._cell(column, name) for column in columns)} |" for name in names]
         lines += ["", *(f"* {name}: {MEANING[name]}" for name in columns if name in MEANING)]
+        if self.reliability is not None:
+            lines += ["", f"Expected calibration error of {self.reliability['of']}: {self.reliability['error']:.4f}."]
         lines += ["", *(f"* {note}" for note in self.notes)] if self.notes else []
         left = [
             f"* {each.count} samples left out, {each.kind}: {'; '.join(each.examples[:2])}" for each in self.problems
@@ -75,9 +80,14 @@ class Evaluation:
         return "" if value is None else f"{value:.4g}"
 
     def save(self, folder: Path) -> None:
-        """Write the JSON and the table into a folder. Raises DataError."""
+        """Write the JSON, the table, and where there is one the figure into a folder. Raises DataError."""
         write_json(self.as_json(), folder / REPORT)
         write_text(self.markdown(), folder / TABLE)
+        if self.reliability is not None:
+            from anymodal.data.sheet import save_sheet
+            from anymodal.evaluation.reliability import draw_figure
+
+            save_sheet(draw_figure(self.reliability, self.task), folder / FIGURE)
 
     def chosen(self, count: int = 2) -> list[tuple[str, int]]:
         """The samples with the best, middle and worst scores of their own: words for each, and its number."""

@@ -134,6 +134,7 @@ class Run:
         self.scorer, self.data, self.processes, self.spread = scorer, data, processes, spread
         self.metrics = scorer.metrics()
         self.problems, self.each, self.done = ProblemCounts(), list[tuple[int, float]](), 0
+        self.reliability = scorer.reliability()
         self.known = 0  # samples of the reference whose vectors are kept, or that were left out
         self.rows = 0  # of the index of them
         samples, count, reference = scorer.samples, scorer.count, scorer.reference
@@ -163,9 +164,18 @@ class Run:
             {kind: each for kind, each in scores.items() if each},
             self.settings,
             self.problems,
-            self.scorer.samples.notes,
+            [*self.scorer.samples.notes, *self._advice()],
             self.each,
+            None if self.reliability is None or not self.reliability.places.any() else self.reliability.as_json(),
         )
+
+    def _advice(self) -> list[str]:
+        """What is said of several draws that are none."""
+        target, sampling = self.scorer.target, self.scorer.sampling
+        scheme = sampling.get("scheme", target.tuned_sampling(True).scheme.name)
+        if sampling.get("samples", 1) == 1 or scheme != "mean" or target.sampling(True).scheme.name == "autoregressive":
+            return []
+        return ["samples change nothing of the scheme mean, which is their mean: draw by scheme=roar and temperature=1"]
 
     def resume(self, path: Path) -> None:
         """Go on from what an interrupted evaluation wrote. Raises DataError if it had other settings."""
@@ -183,6 +193,8 @@ class Run:
                 for example in each["examples"]:
                     self.problems.add(each["part"], each["kind"], example, 0)
                 self.problems.add(each["part"], each["kind"], "", each["count"])
+            if self.reliability is not None:
+                self.reliability.merge(known["reliability"])
             self.each = [(int(number), float(score)) for number, score in known["each"]]
             self.done, self.known, self.rows = (int(known[key]) for key in ("done", "known", "rows"))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -200,6 +212,8 @@ class Run:
                 assert isinstance(piece, Piece)
                 for kind, metric in self.metrics.items():
                     metric.merge(piece.metrics[kind])
+                if self.reliability is not None and piece.reliability is not None:
+                    self.reliability.merge(piece.reliability)
                 self._left_out(piece.problems)
                 self.each += piece.each
                 now.advance(stop - self.done)
@@ -282,6 +296,7 @@ class Run:
             "rows": self.rows,
             "metrics": {kind: metric.state() for kind, metric in self.metrics.items()},
             "problems": [attrs.asdict(each) for each in self.problems],
+            "reliability": None if self.reliability is None else self.reliability.state(),
             "each": self.each,
         }
         write_json({**state, DIGEST: digest(state)}, path)

@@ -14,13 +14,16 @@ from anymodal.data.jobs.loaded import ModelSource
 from anymodal.errors import AnymodalError, one_line
 from anymodal.evaluation.layouts.base import Sample, Samples
 from anymodal.evaluation.metrics import Metric
+from anymodal.evaluation.reliability import Reliability, add_value, listening
 from anymodal.evaluation.report import BOUND, CONSTANT, MODEL, SHUFFLED
 from anymodal.evaluation.scores.neighbors import Neighbors
 from anymodal.evaluation.tasks.base import Task
-from anymodal.generation.retrieval import stacked_vectors
+from anymodal.families import LabelMapModality
+from anymodal.generation.retrieval import retrieval_options, stacked_vectors
 from anymodal.plugins.guard import blame
 from anymodal.retrieval.index import Index
 
+Belief = tuple[Any, "np.ndarray | None", "np.ndarray | None"]
 FITTED = 32  # truths that the constant is fitted to
 
 
@@ -29,6 +32,7 @@ class Piece:
     """What was found of a few samples.
 
     metrics: the states of the metrics, by "model", "bound", "constant" and "shuffled".
+    reliability: the state of how sure the model was, None where it says nothing of it.
     problems: part, kind and example of each sample that was left out.
     each: the number and the own score of each sample that was not.
     """
@@ -36,6 +40,7 @@ class Piece:
     metrics: Mapping[str, Any]
     problems: Sequence[tuple[str, str, str]]
     each: Sequence[tuple[int, float]]
+    reliability: Mapping[str, Any] | None = None
 
 
 @attrs.frozen
@@ -90,6 +95,9 @@ class Scorer:
         self.samples = task.open(Path(data), model.modalities)
         self.count = len(self.samples) if count is None else min(count, len(self.samples))
         self.reference = task.reference(Path(data), model.modalities, self.count)
+        if self.reference is not None:
+            chosen: Any = retrieval_options(model.modalities, task.target, self.sampling)  # type: ignore[arg-type]
+            self.sampling = dict(chosen)
         self.index: Index | None = None
         self._fitted: list[Any] = []
 
@@ -136,21 +144,38 @@ class Scorer:
             self._fitted.append(self.task.constant(truths) if truths else None)
         return self._fitted[0]
 
-    def generated(self, numbers: Sequence[int], samples: Sequence[Sample]) -> list[Any]:
-        """What the model makes of samples; the same for each, whatever the others are."""
+    def reliability(self) -> Reliability | None:
+        """What counts how sure the model is of several draws; None where it says nothing of it."""
+        several = self.sampling.get("samples", 1) != 1 and getattr(self.target, "averages", False)
+        whole = not self.target.photographic and self.task.bounded
+        return Reliability(isinstance(self.target, LabelMapModality)) if several and whole else None
+
+    def generated(
+        self, numbers: Sequence[int], samples: Sequence[Sample], sure: list[Belief] | None = None
+    ) -> list[Any]:
+        """What the model makes of samples; the same for each, whatever the others are.
+
+        Into `sure` goes of each request the value, how unsure it is, and how likely its classes are.
+        """
         asked = [(number, each) for number, sample in zip(numbers, samples, strict=True)
                  for each in self.task.requests(sample)]  # fmt: skip
         made: list[Any] = []
         for start in range(0, len(asked), self.batch):
             part = asked[start : start + self.batch]
-            outputs = self.model.generate_batch(
-                [each.inputs for _, each in part],
-                self.task.target,
-                seed=[self.seed + number for number, _ in part],
-                keep=[each.keep for _, each in part] if any(each.keep for _, each in part) else None,
-                **self.sampling,
-            )
-            made += [output[self.task.target] for output in outputs]
+            with listening(self.target) as heard:
+                outputs = self.model.generate_batch(
+                    [each.inputs for _, each in part],
+                    self.task.target,
+                    seed=[self.seed + number for number, _ in part],
+                    keep=[each.keep for _, each in part] if any(each.keep for _, each in part) else None,
+                    **self.sampling,
+                )
+            values = [output[self.task.target] for output in outputs]
+            made += values
+            if sure is not None:
+                unsure = [output.uncertainty.get(self.task.target) for output in outputs]
+                likely = heard if len(heard) == len(values) else [None] * len(values)
+                sure += zip(values, unsure, likely, strict=True)
         counts = [len(self.task.requests(sample)) for sample in samples]
         groups = [[made.pop(0) for _ in range(count)] for count in counts]
         return self.task.judged(self.model, samples, [self.task.joined(group) for group in groups])
@@ -167,13 +192,17 @@ class Scorer:
 
     def score(self, numbers: Sequence[int]) -> Piece:
         """The scores of samples."""
-        metrics = self.metrics()
+        metrics, reliability = self.metrics(), self.reliability()
         problems: list[tuple[str, str, str]] = []
         each: list[tuple[int, float]] = []
         usable = list(self.read(self.samples, numbers, problems))
         if usable:
-            made = self.generated([number for number, _ in usable], [sample for _, sample in usable])
+            sure: list[Belief] = []
+            made = self.generated([number for number, _ in usable], [sample for _, sample in usable], sure)
             truths = [sample.truth for _, sample in usable]
+            if reliability is not None and len(sure) == len(truths):
+                for belief, truth in zip(sure, truths, strict=True):
+                    add_value(reliability, self.target, *belief, truth)
             own = metrics[MODEL].update_all(made, truths)
             known = [k for k, score in enumerate(own) if score is not None]
             for k, score in enumerate(own):
@@ -183,7 +212,8 @@ class Scorer:
                 elif np.isfinite(score):
                     each.append((usable[k][0], float(score)))
             self._beside(metrics, made, truths, known)
-        return Piece({kind: metric.state() for kind, metric in metrics.items()}, problems, each)
+        states = {kind: metric.state() for kind, metric in metrics.items()}
+        return Piece(states, problems, each, None if reliability is None else reliability.state())
 
     def _beside(self, metrics: Mapping[str, Metric], made: list[Any], truths: list[Any], known: list[int]) -> None:
         """The bound and the baselines of the samples that could be compared."""

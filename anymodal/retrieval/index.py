@@ -151,7 +151,7 @@ class Index:
             weights: of each input: the query is the sum of one vector for each, times its weight, which may be below
                 zero. Without them, all inputs together make one.
             where: see `nearest`.
-            draws: the query is the mean of so many that are drawn.
+            draws: 1 for the vector that the model expects, more for the mean of so many that are drawn.
             seed: what they are drawn from.
             search: see `nearest`.
 

@@ -72,13 +72,15 @@ def query_vector(
 
 
 def _vector(model: AnyModel, by: str, inputs: Mapping[str, Any], draws: int, seed: int) -> np.ndarray:
-    """The vector of length 1 of inputs together: a vector that is given, or the mean of those that are drawn."""
+    """The vector of length 1 of inputs together: one that is given, or the predicted one."""
     if by in inputs:
         return unit(np.asarray(model.accept(inputs)[by])[None], by)[0]
     return drawn(model, [inputs], by, draws, seed)[0]
 
 
 def drawn(model: AnyModel, inputs: list[Mapping[str, Any]], by: str, draws: int, seed: int) -> np.ndarray:
-    """Vectors (samples, channels) of length 1: the mean of those of length 1 that are drawn for each sample."""
-    whole = sum(model.embed_batch(inputs, by, seed=seed + k, normalize=True) for k in range(draws))
+    """Vectors (samples, channels) of length 1: those that are expected, or the mean of several that are drawn."""
+    if draws == 1:
+        return unit(model.embed_batch(inputs, by, seed=seed), by)
+    whole = sum(model.embed_batch(inputs, by, seed=seed + k, normalize=True, scheme="roar") for k in range(draws))
     return unit(np.asarray(whole), by)

@@ -360,8 +360,19 @@ def test_any_input_becomes_a_vector(many):
     assert batch.shape == (3, 6) and np.allclose(batch[0], vector, atol=1e-5)
     for query, row in zip(queries, batch, strict=True):
         assert np.allclose(many.embed(query, to="vector_modality"), row, atol=1e-5)
+    how = {"to": "vector_modality", "scheme": "roar", "temperature": 1}
+    drawn = [many.embed({"words": "a dog"}, **how) for _ in range(2)]
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], vector)
     with pytest.raises(GenerationError, match="is not a vector"):
         many.embed({"words": "a dog"}, to="planet")
+
+
+def test_an_expected_vector_is_that_of_the_mean_codes(many):
+    modality = many.modalities["vector_modality"]
+    rng = np.random.default_rng(0)
+    ids = modality.tokenize([rng.standard_normal(6).astype(np.float32)])["vector_modality"][0]
+    sure = np.eye(modality.codebook, dtype=np.float32)[ids]
+    assert np.allclose(modality.expect([sure])[0], modality.detokenize([ids])[0], atol=1e-5)
 
 
 # Values, tokens, values.

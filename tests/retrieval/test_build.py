@@ -180,7 +180,7 @@ def test_weights_add_up_the_vectors_of_single_inputs(asked):
         assert [(hit.row, round(hit.score, 5)) for hit in index.query(model, inputs, 7, weights=weights)] == expected
     together = index.search(model.embed(inputs, BY), 7)
     assert [hit.row for hit in index.query(model, inputs, 7)] == [hit.row for hit in together]
-    drawn = np.mean([model.embed(inputs, BY, seed=k, normalize=True) for k in (5, 6, 7)], 0)
+    drawn = np.mean([model.embed(inputs, BY, seed=k, normalize=True, scheme="roar") for k in (5, 6, 7)], 0)
     mine, expected = index.query(model, inputs, 1, draws=3, seed=5)[0], index.search(drawn, 1)[0]
     assert mine.row == expected.row and mine.score == pytest.approx(expected.score, abs=1e-6)
 

@@ -1,0 +1,74 @@
+"""How sure a model is of several draws, against counts by hand and against what is drawn from known beliefs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from anymodal_depth import Depth
+from anymodal_semseg import Semseg
+from PIL import Image
+
+import anymodal as am
+from anymodal.evaluation.reliability import BINS, LEVELS, Reliability, add_value, listening
+
+
+def test_classes_are_counted_as_by_hand():
+    rng = np.random.default_rng(0)
+    likely, truth = rng.dirichlet([1, 1, 1], 400), rng.integers(0, 3, 400)
+    found = Reliability(True)
+    found.add_classes(likely, truth)
+    most, right, expected = likely.max(1), likely.argmax(1) == truth, 0.0
+    for low in np.arange(BINS) / BINS:
+        here = (most >= low) & (most < low + 1 / BINS)
+        expected += abs(most[here].sum() - right[here].sum()) / 400
+    assert found.error == pytest.approx(expected)
+    again = Reliability(True)
+    again.merge(json.loads(json.dumps(found.state())))
+    assert again.as_json() == found.as_json()
+
+
+@pytest.mark.parametrize(("factor", "low", "high"), [(1.0, 0, 0.01), (0.25, 0.25, 0.5), (4.0, 0.15, 0.5)])
+def test_numbers_as_sure_as_they_are_right_have_no_error(factor, low, high):
+    rng = np.random.default_rng(1)
+    mean, spread = rng.standard_normal(20_000), rng.uniform(0.5, 2, 20_000)
+    found = Reliability(False)
+    found.add_numbers(mean, factor * spread, mean + spread * rng.standard_normal(20_000))
+    assert low <= found.error < high and len(found.as_json()["curve"]) == len(LEVELS)
+
+
+def test_only_what_is_measured_counts():
+    depth = Depth(size=64)
+    truth = np.full((64, 64), 5, np.float32)
+    truth[:32] = np.nan
+    found = Reliability(False)
+    add_value(found, depth, np.full((64, 64), 5.0), np.ones((64, 64), np.float32), None, truth)
+    assert found.places[0] == 32 * 64 and (found.right == found.places).all()
+
+
+def test_several_draws_bring_a_figure(small_model, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("rgb", "semseg"):
+        (tmp_path / name).mkdir()
+    for k in range(3):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / f"rgb/{k}.png")
+        Image.fromarray(rng.integers(0, 5, (40, 40), np.uint8)).save(tmp_path / f"semseg/{k}.png")
+    how = {"scheme": "roar", "steps": 1, "temperature": 1.0}
+    found = am.evaluate("semseg", tmp_path, small_model, out=tmp_path / "out", samples=3, batch=2, **how)
+    told = json.loads((tmp_path / "out/report.json").read_text())["reliability"]
+    assert told == found.reliability and 0 < told["error"] < 1
+    assert sum(weight for *_, weight in told["curve"]) == 3 * 32 * 32
+    with Image.open(tmp_path / "out/calibration.png") as figure:
+        assert figure.size == (480, 480)
+    assert "Expected calibration error" in found.markdown()
+    said = am.evaluate("semseg", tmp_path, small_model, samples=3, batch=2, scheme="mean")
+    assert said.reliability is None and "draw by scheme=roar" in said.notes[-1]
+    assert am.evaluate("semseg", tmp_path, small_model, batch=2, **how).reliability is None
+
+
+def test_a_label_map_is_heard_and_left_as_it_was():
+    modality = Semseg()
+    with listening(modality) as heard:
+        assert "likely" in vars(modality) and heard == []
+    assert "likely" not in vars(modality)
