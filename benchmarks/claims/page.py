@@ -43,7 +43,7 @@ def write_page() -> None:
         measured, met, size = _cells(claim, ledger, command)
         lines.append(f"| {claim.claim} | {claim.bar} | {measured} | {met} | {size} | {command} |")
         if note := notes.get(name):
-            told += ["", f"**{name}** {' '.join(str(note).split())}"]
+            told += ["", f"**{name}**: {' '.join(str(note).split())}"]
         if ledger.pieces and (draw := claim.figure(ledger.pieces)):
             picture = ROOT / "docs" / "images" / f"claims-{name}.png"
             draw(picture)

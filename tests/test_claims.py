@@ -1,0 +1,96 @@
+"""The table of claims: what was measured is kept, goes on where it stopped, and is told as it is."""
+
+import json
+
+import attrs
+import numpy as np
+import pytest
+
+from anymodal.config import read_config
+from anymodal.errors import ConfigError
+from benchmarks.claims import page
+from benchmarks.claims.base import CLAIMS, NOTES, SIZES, Claim, Ledger, Verdict, better, interval, load_claim, work_off
+from benchmarks.claims.matrix import cells_of
+from benchmarks.claims.scores import constants
+
+
+@attrs.frozen
+class Counted(Claim):
+    """Pieces that fail from a number on."""
+
+    claim = "pieces are done"
+    bar = "all"
+    fails: int = 9
+
+    def pieces(self):
+        for number in range(3):
+            yield str(number), lambda number=number: self._do(number)
+
+    def _do(self, number):
+        if number >= self.fails:
+            raise KeyboardInterrupt
+        return number
+
+    def verdict(self, found):
+        return Verdict(f"{len(found)} done", len(found) == 3 or None, "three")
+
+
+def test_a_stopped_run_goes_on_and_other_sizes_are_not_mixed_with_it(tmp_path):
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        work_off("counted", Counted(fails=2), said.append, tmp_path)
+    kept = json.loads((tmp_path / "counted.json").read_text())
+    assert kept == {"of": {"fails": 2}, "pieces": {"0": 0, "1": 1}}
+    (tmp_path / "counted.json").write_text(json.dumps(kept | {"of": {"fails": 9}}))
+    said.clear()
+    assert work_off("counted", Counted(), said.append, tmp_path).pieces == {"0": 0, "1": 1, "2": 2}
+    assert said == ["counted: 2"]
+    assert Ledger("counted", Counted(fails=3), tmp_path).pieces == {}
+
+
+def test_rows_say_what_is_left_and_what_was_never_run(tmp_path):
+    ledger = Ledger("counted", Counted(), tmp_path)
+    assert page._cells(Counted(), ledger, "`do`") == ("not yet run: `do`", "", "")
+    ledger.keep("0", 0)
+    assert page._cells(Counted(), ledger, "`do`") == ("1 done (2 pieces left to run)", "", "three")
+    for piece in ("1", "2"):
+        ledger.keep(piece, 0)
+    assert page._cells(Counted(), ledger, "`do`") == ("3 done", "yes", "three")
+
+
+def test_every_claim_has_sizes_and_a_place_and_may_say_nothing_yet():
+    names = page.rows()
+    assert set(names) == set(CLAIMS) == set(read_config(SIZES)) and set(read_config(NOTES)) <= set(names)
+    for name in names:
+        claim = load_claim(name)
+        pieces = [piece for piece, _ in claim.pieces()] if name != "matrix" else ["constant"]  # which loads the model
+        assert len(set(pieces)) == len(pieces) >= 1 and claim.claim and claim.bar
+    with pytest.raises(ConfigError, match="scenes"):
+        load_claim("retrieval", {"scens": 3})
+
+
+def test_the_page_in_the_docs_has_all_rows():
+    text = page.PAGE.read_text()
+    for name in page.rows():
+        assert f"python -m benchmarks.claims {name}`" in text
+
+
+def test_a_cell_is_better_than_both_baselines_in_the_direction_of_its_score():
+    rows = {"own": 0.2, "shuffled": 0.5}
+    found = {
+        "constant": {"depth": {"0": 0.3, "1": 0.3}, "semseg": {"0": 0.3}},
+        "rgb/0": {"depth": {"score": "abs_rel", **rows}, "semseg": {"score": "miou", **rows}},
+        "rgb/1": {"depth": {"score": "abs_rel", **rows}},
+    }
+    cells = cells_of(found)
+    assert cells["rgb", "depth"]["beats constant"] and cells["rgb", "depth"]["beats shuffled"]
+    assert not cells["rgb", "semseg"]["beats constant"] and not cells["rgb", "semseg"]["beats shuffled"]
+    assert cells["rgb", "depth"]["seeds"] == 2
+    assert better("accuracy", 2, 1) and better("mean_angle", 1, 2)
+
+
+def test_constants_have_the_mean_and_intervals_are_of_the_mean():
+    values = [np.full((2, 2), float(k), np.float32) for k in range(30)]
+    assert any(np.allclose(each, 14.5) for each in constants(values)) and len(constants(values)) == 22
+    assert constants(["a", "b"]) == ["a", "b"]
+    assert interval([1.0]) == "1.000" and interval([1.0, 1.0, 1.0]) == "1.000 ± 0.000"
