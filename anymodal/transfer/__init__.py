@@ -7,6 +7,7 @@ They are resolved when first used, so that importing the package costs nothing.
     heads                 what learns from features
     frozen                features that are computed once
     class_folders         pictures in a folder for each class
+    tuning/               fine-tuning for a task: an encoder and a small head
 """
 
 import lazy_loader
