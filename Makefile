@@ -105,9 +105,9 @@ tiny21: tiny
 	rm -rf out/tiny21/small $(PRESET)
 	cp -r out/tiny21/run/model out/tiny21/small
 	cp -r out/tiny21/narrow/modalities/. out/tiny21/small/modalities/
-	set -e; for part in joined mended; do for name in $(JOINED); do \
-	  $(BIN)/anymodal train-tokenizer $(ALL)/$$part/$$name.yaml --out out/tiny21/$$part --resume; done; done
-	cp -r out/tiny21/mended/modalities/. out/tiny21/small/modalities/
+	set -e; for name in $(JOINED); do \
+	  $(BIN)/anymodal train-tokenizer $(ALL)/joined/$$name.yaml --out out/tiny21/joined --resume; done
+	cp -r out/tiny21/joined/modalities/. out/tiny21/small/modalities/
 	$(BIN)/python recipes/tiny/export.py out/tiny21/small $(PRESET)
 
 teachers: $(STAMP)

@@ -132,7 +132,7 @@ def in_painting(model: am.AnyModel, panel: Panel, data: Path, out: Path) -> None
 
 def chain(model: am.AnyModel, panel: Panel) -> None:
     """Each target is made from those before it too."""
-    targets = ["rgb", "depth", "semseg", "det"]
+    targets = ["rgb", "depth", "normal", "semseg"]
     say(
         "A chain: each modality from those before it, so that they fit each other:",
         f'generate caption="{CHAINED}" --to {",".join(targets)} --out OUT',

@@ -1,10 +1,17 @@
-"""Write a trained checkpoint in half precision, as it is packaged: export.py SOURCE DESTINATION."""
+"""Write a trained checkpoint as it is packaged: export.py SOURCE DESTINATION.
+
+Weights are in half precision, decoders with an overlap in 8 bits.
+"""
 
 import sys
 from pathlib import Path
 
+import torch
+
 import anymodal as am
 from anymodal.checkpoints.card import write_card
+from anymodal.checkpoints.formats.native.layout import tokenizer_folder
+from anymodal.checkpoints.formats.native.tokenizer import write_native_tokenizer
 
 source, destination = sys.argv[1:]
 model = am.load(source)
@@ -15,4 +22,8 @@ model.about = am.About(
     license="apache-2.0",
 )
 model.save_pretrained(destination, dtype="float16")
+for modality in model.modalities:
+    if modality.tokenizer is not None and modality.tokenizer.config.overlap is not None:
+        folder = Path(destination, tokenizer_folder(modality.name))
+        write_native_tokenizer(modality.tokenizer, folder, torch.int8, modality)
 write_card(model.bundle, "tiny", Path(destination))

@@ -15,7 +15,7 @@ from anymodal.checkpoints.formats.fourm.tokenizers import (
     tokenizer_keys,
 )
 from anymodal.errors import CheckpointError
-from anymodal.tokenizers.config import UNetConfig, UViTConfig
+from anymodal.tokenizers.config import OverlapConfig, UNetConfig, UViTConfig
 from anymodal.tokenizers.diffusion import build as build_tokenizer
 
 TOKENIZER = {
@@ -91,6 +91,8 @@ def test_an_encoder_and_a_decoder_of_one_name_may_be_of_different_sizes():
     assert (published.encoder.dim, published.decoder.dim) == (512, 1024)
     with pytest.raises(CheckpointError, match="4M has no name for a ViTSize"):
         write_tokenizer_config(attrs.evolve(config, decoder=config.encoder), TOY)
+    with pytest.raises(CheckpointError, match="4M tokenizers have no overlap"):
+        write_tokenizer_config(attrs.evolve(config, overlap=OverlapConfig((4,))), TOY)
 
 
 def test_the_conditioning_of_a_uvit_is_what_the_config_says(tmp_path: Path):

@@ -21,7 +21,7 @@ from anymodal.checkpoints.formats.fourm.tokenizer_config import parse_tokenizer_
 from anymodal.checkpoints.formats.fourm.tokenizers import tokenizer_in, tokenizer_keys
 from anymodal.config import structure
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
-from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
+from anymodal.tokenizers.config import MLPConfig, OverlapConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.diffusion import tokenizer_on_meta
 from anymodal.tokenizers.losses import LOSSES
 from anymodal.tokenizers.networks.vit import attend, patchify, position_table, unpatchify
@@ -38,14 +38,15 @@ PRODUCT = ProductConfig(size=32, latent=8, codebooks=4)
 
 CONFIGS = {
     "image": TokenizerConfig("vit", 3, VIT, VIT, COSINE, image_size=32, refine=True),
+    "joined": TokenizerConfig("vit", 3, VIT, VIT, COSINE, image_size=32, overlap=OverlapConfig((6, 4))),
     "labels": TokenizerConfig("vit", 4, VIT, VIT, COSINE, image_size=32, labels=7),
     "features": TokenizerConfig("vit", 5, FEATURES, FEATURES, COSINE, image_size=32),
     "vector": TokenizerConfig(
         "mlp", 6, MLPConfig(16, 1), MLPConfig(16, 1), ProductConfig(size=32, latent=8, codebooks=4)
     ),
 }
-SHAPES = {"image": (3, 24, 40), "labels": (24, 40), "features": (5, 3, 5), "vector": (6,)}
-GRIDS = {"image": (3, 5), "labels": (3, 5), "features": (3, 5), "vector": None}
+SHAPES = {"image": (3, 24, 40), "joined": (3, 24, 40), "labels": (24, 40), "features": (5, 3, 5), "vector": (6,)}
+GRIDS = {"image": (3, 5), "joined": (3, 5), "labels": (3, 5), "features": (3, 5), "vector": None}
 
 
 def build(name: str, seed: int = 0) -> VQTokenizer:
@@ -126,6 +127,31 @@ class TestEveryKind:
         assert structure(json.loads(json.dumps(attrs.asdict(config))), TokenizerConfig, "a test") == config
 
 
+def test_an_overlap_starts_as_nothing_and_then_reaches_over_borders_of_patches() -> None:
+    tokenizer = VQTokenizer(CONFIGS["joined"]).eval()
+    plain = VQTokenizer(attrs.evolve(CONFIGS["joined"], overlap=None)).eval()
+    plain.load_state_dict({k: v for k, v in tokenizer.state_dict().items() if not k.startswith("decoder.overlap")})
+    ids = torch.arange(16)[None]
+    assert torch.equal(tokenizer.decode(ids), plain.decode(ids)) and tokenizer.fingerprint() == plain.fingerprint()
+    overlap = tokenizer.decoder.overlap
+    for parameter in overlap.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokens, patches = torch.randn(1, 16, 16), torch.zeros(1, 3, 32, 32, requires_grad=True)
+    overlap(tokens, patches, (4, 4))[0, 0, 8, 8].backward()
+    assert patches.grad is not None and patches.grad[0, :, :8, :8].any(), (
+        "a pixel does not see the patch before its own"
+    )
+
+
+def test_noise_on_codes_is_of_training_alone() -> None:
+    tokenizer, x = build("image"), example("image")
+    tokenizer.code_noise = 0.5
+    assert torch.equal(tokenizer(x).output, build("image")(x).output)
+    tokenizer.train()
+    torch.manual_seed(0)
+    assert not torch.equal(tokenizer(x).output, tokenizer(x).output)
+
+
 def test_ids_may_be_embedded_in_a_training_step() -> None:
     ids = build("image").encode(example("image"))
     torch.nn.Embedding(32, 4)(ids).sum().backward()
@@ -142,6 +168,12 @@ def test_ids_may_be_embedded_in_a_training_step() -> None:
         (lambda: QUANTIZERS({"kind": "lucid", "size": 8, "latent": 8}), "no quantizer 'lucid'"),
         (lambda: TokenizerConfig("mlp", 3, VIT, VIT, COSINE), "MLPConfig"),
         (lambda: TokenizerConfig("vit", 3, VIT, VIT, COSINE, image_size=30), "patch"),
+        (lambda: TokenizerConfig("vit", 3, VIT, VIT, COSINE, overlap=OverlapConfig((4,) * 4)), "16 cells a patch"),
+        (
+            lambda: TokenizerConfig("vit", 5, FEATURES, FEATURES, COSINE, overlap=OverlapConfig((4,))),
+            "patch_projection",
+        ),
+        (lambda: OverlapConfig(()), "widths"),
         (lambda: TokenizerConfig("mlp", 3, MLPConfig(8, 1), MLPConfig(8, 1), COSINE, labels=3), "labels"),
     ],
 )

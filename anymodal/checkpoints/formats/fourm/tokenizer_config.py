@@ -202,6 +202,8 @@ def write_tokenizer_config(config: TokenizerConfig, presets: Mapping[str, Preset
         raise CheckpointError(f"4M tokenizers have the same {', '.join(shared)} on both sides, this one does not")
     if quantizer.kind not in QUANTIZERS.values():
         raise CheckpointError(f"4M has no quantizers of kind {quantizer.kind!r}, so this tokenizer cannot be written")
+    if config.overlap is not None:
+        raise CheckpointError("4M tokenizers have no overlap behind their patches, so this one cannot be written")
     known = PRESETS | dict(presets or {})
     return DEFAULTS | {
         "image_size": config.image_size,
