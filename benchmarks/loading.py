@@ -12,11 +12,14 @@ from typing import ClassVar
 
 import attrs
 import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import WordPiece
 
 from anymodal.checkpoints.formats.fourm.config import write_model_config
+from anymodal.checkpoints.formats.fourm.layout import VOCABULARY
 from anymodal.checkpoints.formats.fourm.model import save_transformer
 from benchmarks.harness.base import BENCHMARKS, Case, Part, Sample, Timed, Work
-from benchmarks.harness.models import transformer
+from benchmarks.harness.models import transformer, words
 
 THREE = ["rgb", "depth", "normal"]
 CHILD = """
@@ -52,6 +55,7 @@ class Loading(Timed):
         model = transformer(case["size"])
         save_transformer(model, folder)
         (folder / "config.json").write_text(json.dumps(write_model_config(model.config, model.layout)))
+        write_words(folder)
         names = THREE if case["modalities"] == "three" else None
         read = sum(p.numel() for p in model.parameters()) * 4
         del model
@@ -63,6 +67,21 @@ class Loading(Timed):
             return Sample(*json.loads(done.stdout.splitlines()[-1]))
 
         return Work(run, partial(floor, folder, read) if names is None else tuple)
+
+
+def write_words(folder: Path) -> None:
+    """A vocabulary with the ids of 4M's and made-up words, beside the model: the published file may not be here."""
+    special = ["[PAD]", "[UNK]", "[SOS]", "[EOS]", *(f"[S_{k}]" for k in range(200))]
+    special += [f"v{k}={v}" for k in range(4) for v in range(1000)]
+    every = [*special, *(f"w{k}" for k in range(words() - len(special)))]
+    tokenizer = Tokenizer(WordPiece({word: k for k, word in enumerate(every)}, unk_token="[UNK]"))
+    marks = [AddedToken(word, special=True, normalized=False, single_word=k >= 4) for k, word in enumerate(special)]
+    tokenizer.add_special_tokens(marks[:4])
+    tokenizer.add_special_tokens(marks[4:])
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.save(str(folder / VOCABULARY))
 
 
 def floor(folder: Path, size: int) -> list[Part]:
