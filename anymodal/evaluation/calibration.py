@@ -18,7 +18,7 @@ from anymodal.data.jobs.inputs import address
 from anymodal.data.report import ProblemCounts
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest, one_line, system_errors
 from anymodal.evaluation.temperature import Reliability, fitted_temperature
-from anymodal.families import LabelMapModality
+from anymodal.families import EdgeModality, LabelMapModality
 from anymodal.generation import Sampler, SampleState, Target
 from anymodal.model.transformer import Context
 from anymodal.plugins.guard import blame
@@ -263,7 +263,7 @@ class _Run:
             own = Context(context.tokens[rows], context.attended[rows])
             yield from self._tokens(name, ids, [read[row] for row in rows], own)
             modality = known[name]
-            if isinstance(modality, LabelMapModality):
+            if isinstance(modality, (LabelMapModality, EdgeModality)):
                 mine = {number: states[number] for number in [list(samples)[row] for row in rows]}
                 yield from self._classes(modality, truths, mine)
 
@@ -290,7 +290,7 @@ class _Run:
             yield (name, IDS), self.model.transformer.logits(row[here], name).float(), labels[here]
 
     def _classes(
-        self, modality: LabelMapModality, truths: Sequence[Any], states: Mapping[int, SampleState]
+        self, modality: LabelMapModality | EdgeModality, truths: Sequence[Any], states: Mapping[int, SampleState]
     ) -> Iterator[Belief]:
         """What several draws say of the class of each pixel of which the truth is a class that the model has."""
         drawn = [state.copy() for state in states.values()]
@@ -300,7 +300,6 @@ class _Run:
         for state, truth in zip(drawn, truths, strict=True):
             with blame(modality, "likely"):
                 likely = modality.likely(list(state.streams[modality.name].draws))
-            labels = modality.preprocess(modality.at(truth, modality.size))
-            known = labels > 0
+            labels, known = modality.true_classes(truth)
             logits = np.log(np.maximum(likely, 1e-12)).transpose(1, 2, 0)[known]
             yield (modality.name, CLASSES), torch.from_numpy(logits), torch.from_numpy(labels[known])

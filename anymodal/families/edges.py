@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.families.codec import decoded
 from anymodal.families.image import ImageModality
 
 if TYPE_CHECKING:
@@ -36,6 +37,25 @@ class EdgeModality(ImageModality):
         """White where there is an edge; what is far from counting as one is black, and what is near it gray."""
         strength = (np.asarray(value, np.float32) - NOTHING) / (255 - 2 * NOTHING)
         return super().show((strength.clip(0, 1) * 255).astype(np.uint8), size)
+
+    def likely(self, draws: list[np.ndarray]) -> np.ndarray:
+        """The probabilities (2, H, W) of no edge and of an edge: the mean of what the draws decode to."""
+        shape = (self.side, self.side)
+        tensors = decoded(self, draws, shape=shape, steps=self.denoising_steps)
+        edge = np.mean([(np.clip(each[0], -1, 1) + 1) / 2 for each in tensors], 0)
+        return np.stack([1 - edge, edge])
+
+    def true_classes(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The classes (H, W) of `likely` that a value has at the model's size, and where it has any."""
+        edges = np.asarray(self.at(value, self.size)) > 127
+        return edges.astype(np.int64), np.ones_like(edges)
+
+    def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+        """The value of the mean probability of an edge, and the entropy (H, W) of that, in nats."""
+        mean = self.likely(draws)
+        sure = self.calibrated(np.moveaxis(mean, 0, -1), "classes")
+        entropy = -(sure * np.log(np.maximum(sure, 1e-12))).sum(-1)
+        return self.postprocess(2 * mean[1:] - 1), entropy.astype(np.float32)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """F1 of edge pixels over all values, matched within one pixel (after Martin et al. 2004)."""

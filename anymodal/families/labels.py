@@ -149,6 +149,11 @@ class LabelMapModality(CroppedGrid):
         likely = np.exp(logits - logits.max(1, keepdims=True))
         return (likely / likely.sum(1, keepdims=True)).mean(0)
 
+    def true_classes(self, value: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The tokenizer's labels (H, W) that a value has at the model's size, and where it has any."""
+        labels = self.preprocess(self.at(value, self.size))
+        return labels, labels > 0
+
     def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
         """The likeliest classes under the mean of the draws' probabilities, and the entropy (H, W) of that, in nats."""
         mean = self.likely(draws)

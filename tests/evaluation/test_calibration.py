@@ -86,6 +86,7 @@ def test_each_target_gets_what_its_tokens_say(data, model):
         assert model.modalities[target].calibration[of] == row.temperature
         assert row.before.places == row.after.places > 0
     assert rows["semseg", "classes"].before.places == 3 * 24 * 32  # without those of no class
+    assert rows["canny_edge", "classes"].before.places == 3 * 32 * 32  # an edge or none, of every pixel
     assert not model.modalities["rgb"].calibration
     again = am.calibrate(am.load(model.origin.model, device="cpu"), data, batch=6, samples=3, seed=1)
     for each in again.temperatures:  # whatever the batch

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.special import entr
 
 import anymodal as am
 from anymodal.errors import GenerationError
+from anymodal.families.codec import decoded
 from anymodal.generation import Sampler, SampleState, Target
 from anymodal.sampling import Sampling
 
@@ -50,6 +52,20 @@ def test_classes_are_those_of_the_mean_probabilities(small_model):
     assert entropy.max() <= np.log(len(modality.known) + 1) + 1e-5
     one = small_model.generate(CAR, "semseg", scheme="roar", seed=3, **HOW)
     assert "semseg" not in one.uncertainty
+
+
+def test_edges_are_those_of_the_mean_probability_and_as_sure_as_calibrated(small_model):
+    ids, modality = draws(small_model, "canny_edge", 5), small_model.modalities["canny_edge"]
+    value, entropy = modality.averaged(ids)
+    edge = np.mean([(np.clip(each[0], -1, 1) + 1) / 2 for each in decoded(modality, ids, shape=(4, 4))], 0)
+    assert value.dtype == np.uint8 and np.abs(value - 255 * edge).max() <= 0.51
+    assert np.allclose(entropy, (entr(torch.tensor(edge)) + entr(torch.tensor(1 - edge))).numpy(), atol=1e-4)
+    modality.calibration = {"classes": 2.0}
+    try:
+        again, less_sure = modality.averaged(ids)
+    finally:
+        modality.calibration = {}
+    assert np.array_equal(again, value) and (less_sure >= entropy - 1e-6).all() and less_sure.max() <= np.log(2) + 1e-6
 
 
 def test_pictures_are_chosen_by_their_likelihood(small_model):
