@@ -83,10 +83,13 @@ class GenerationStep:
 
     @cached_property
     def preview(self) -> Any:
-        """`partial`, sooner: a decoder that denoises takes few steps. Raises PluginError if the modality fails."""
+        """`partial`, sooner until the last step: a decoder that denoises takes few steps.
+
+        Raises PluginError if the modality fails.
+        """
         assert self._modalities is not None, "a sampler knows no modalities"
         modality = self._modalities.owner(self.target)
-        if getattr(modality, "denoising_steps", 0) <= QUICK:
+        if self.done or getattr(modality, "denoising_steps", 0) <= QUICK:
             return self.partial
         quick: Any = copy(modality)
         quick.denoising_steps = QUICK
