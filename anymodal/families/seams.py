@@ -1,7 +1,8 @@
 """Kept pixels in a generated picture, without a seam: the difference at the border spreads smoothly over the rest.
 
 The correction is a membrane: harmonic where the picture is new, and the difference where it is kept (Poisson image
-editing, Perez et al. 2003). Shapes: (H, W, C) values, (H, W) masks.
+editing, Perez et al. 2003). The first pixels beside the border go over from a membrane of the kept values themselves,
+for what is generated may have an edge of its own there. Shapes: (H, W, C) values, (H, W) masks.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ else:
     from anymodal.lazy import np
 
 SWEEPS = 24  # of smoothing at each scale
+NEAR = 3  # pixels beside the border that are no longer what was generated alone
 
 
 def seamless(value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -25,11 +27,23 @@ def seamless(value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarra
     else:
         difference = np.where(known[..., None], planes[0] - planes[1], 0.0)
         joined = planes[1] + membrane(difference, known)
+        share = away_from(known, NEAR)[..., None] ** 2
+        joined = share * joined + (1 - share) * membrane(np.where(known[..., None], planes[0], 0.0), known)
     joined = joined.reshape(value.shape)
     if value.dtype.kind in "ui":
         limits = np.iinfo(value.dtype)
         joined = np.rint(joined).clip(limits.min, limits.max)
     return pasted(value, joined.astype(value.dtype), kept)
+
+
+def away_from(known: np.ndarray, reach: int) -> np.ndarray:
+    """How far each place (H, W) is from a known one: 0 there, 1 beyond so many steps, evenly in between."""
+    far, near = np.ones(known.shape), known
+    for step in range(reach + 1):
+        far[near] = np.minimum(far[near], step / (reach + 1))
+        around = np.pad(near, 1)
+        near = near | around[:-2, 1:-1] | around[2:, 1:-1] | around[1:-1, :-2] | around[1:-1, 2:]
+    return far
 
 
 def pasted(value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -76,15 +76,18 @@ class BeamSearch(GenerationScheme):
 def _best(
     beam: Sequence[_Candidate], likely: np.ndarray, ids: np.ndarray, width: int, penalty: float
 ) -> list[_Candidate]:
-    """The `width` best of the sequences that are done and of all that go on with one of the likeliest ids (rows, W)."""
-    found = [each for each in beam if each.text.done]
-    for each in beam:
-        if not each.text.done:
-            found += [
-                _Candidate(each.text.continued(int(token)), each.likelihood + float(score), each.row)
-                for token, score in zip(ids[each.row], likely[each.row], strict=True)
-                if math.isfinite(score)
-            ]
+    """The `width` best of the sequences that are done and of all that go on with one of the likeliest ids (rows, W).
+
+    Those that go on are all of one length, so the likeliest of them are the best, and only these are written.
+    """
+    found, going = [each for each in beam if each.text.done], [each for each in beam if not each.text.done]
+    rows = [each.row for each in going]
+    totals = np.array([each.likelihood for each in going])[:, None] + likely[rows].astype(np.float64)
+    for place in np.argsort(-totals, axis=None, kind="stable")[:width]:
+        number, rank = divmod(int(place), totals.shape[1])
+        each, total = going[number], float(totals[number, rank])
+        if math.isfinite(total):
+            found.append(_Candidate(each.text.continued(int(ids[each.row][rank])), total, each.row))
     return sorted(found, key=lambda each: -each.rank(penalty))[:width]
 
 
