@@ -127,14 +127,18 @@ def check_targets(
         check_sampling(own)
 
 
-def check_conditions(weights: Collection[str], keep: Mapping[str, Any], given: Collection[str]) -> None:
+def check_conditions(
+    weights: Collection[str], keep: Mapping[str, Any], given: Collection[str], many: bool = False
+) -> None:
     """Raise an error for a weight or a part to keep of what is no input, and for masks that are no files."""
     for option, names in (("weights", weights), ("keep", keep)):
         for name in names:
             if name not in given:
                 raise GenerationError(f"--{option} names {name!r}, which is not an input{nearest(name, given)}")
+    from anymodal.data.files.words import is_many
+
     for mask in keep.values():
-        if isinstance(mask, Path) and not mask.is_file():
+        if isinstance(mask, Path) and not mask.is_file() and not (many and is_many(str(mask))):
             raise ValueProblem(f"no such file: {mask}")
 
 

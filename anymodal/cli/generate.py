@@ -104,7 +104,7 @@ def generate(
     common: Any = {name: value for name, value in how.items() if name not in ("seed", "chain", "weights", "options")}
     watch.check_alone("size" in parts)
     kept = parts["keep"]
-    check_conditions(how["weights"] or {}, kept, given.names)
+    check_conditions(how["weights"] or {}, kept, given.names, many=bool(given.files))
     check_targets(names, given.names - set(kept), how["options"], known)
     check_sampling(common)
     if out is not None:
