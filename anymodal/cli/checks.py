@@ -131,7 +131,8 @@ def check_conditions(
     weights: Collection[str], keep: Mapping[str, Any], given: Collection[str], many: bool = False
 ) -> None:
     """Raise an error for a weight or a part to keep of what is no input, and for masks that are no files."""
-    for option, names in (("weights", weights), ("keep", keep)):
+    parts = [name for name, part in keep.items() if not isinstance(part, Mapping)]  # a question needs no value
+    for option, names in (("weights", weights), ("keep", parts)):
         for name in names:
             if name not in given:
                 raise GenerationError(f"--{option} names {name!r}, which is not an input{nearest(name, given)}")
