@@ -106,3 +106,10 @@ def test_a_large_picture_is_made_in_tiles_and_made_again(run, checkpoint, files,
     assert code == 0 and "depth: float32 40 x 48" in said, said
     code, said = run("repeat", tmp_path / "out")
     assert code == 0 and "depth: the same file" in said
+
+
+def test_a_question_needs_no_value(run, checkpoint):
+    """What is kept may say what is asked for; the model of this test has no instances, which is told by the model."""
+    asked = ("rgb=no.png", "--to", "caption", "--keep", "caption={boxes: [[0, 0, 1, 1]]}", "--model", checkpoint)
+    code, said = run("generate", *asked)
+    assert code == 2 and "which is not an input" not in said
