@@ -290,6 +290,10 @@ class TestMistakes:
             made.predict({"depth": np.ones((SIZE, SIZE), np.float32)})
         with pytest.raises(ConfigError, match="one input at least"):
             made.predict({})
+        for focal in (0, float("nan"), "long"):
+            with pytest.raises(am.AnymodalError):
+                made.predict(picture(world), focal=focal)
+        assert made.predict([]) == []
 
     def test_a_damaged_result_is_refused(self, world, tmp_path):
         run(world, tmp_path, "classes")

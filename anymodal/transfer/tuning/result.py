@@ -19,6 +19,7 @@ from anymodal.checkpoints.atomic import replacing_folder, whole_folder
 from anymodal.checkpoints.swap import WEIGHT_FILES
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
 from anymodal.config import plain_config, structure
+from anymodal.config.validators import real
 from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProblem, brief
 from anymodal.files import read_object, write_json
 from anymodal.generation.rng import sample_seeds
@@ -100,7 +101,7 @@ class Transferred:
                 raise ConfigError(
                     f"{strange[0]!r:.80} is no input of this model, which reads {', '.join(self.config.inputs)}"
                 )
-        if focal is not None and not 1e-4 <= focal <= 1e4:
+        if focal is not None and not 1e-4 <= real(focal) <= 1e4:
             raise ValueProblem(f"focal is a focal length in widths of the picture, such as 1.2, got {focal!r:.40}")
         values = [self.model.accept(sample) for sample in samples]
         tokens: list[Tokens] = [dict(self.model.modalities.condition(value)) for value in values]
