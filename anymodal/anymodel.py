@@ -366,6 +366,7 @@ def load(
     token: str | bool | None = None,
     tokenizers: Mapping[str, str | Path] | str | Path | None = None,
     vocabulary: str | Path | None = None,
+    backend: str | None = None,
 ) -> AnyModel:
     """Load a model of ours or a published 4M model, in evaluation mode.
 
@@ -379,6 +380,7 @@ def load(
         cache_dir, local_files_only, token: As of huggingface_hub.
         tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality.
         vocabulary: The path of 4M's text tokenizer.
+        backend: "torch", or "onnx" for graphs that `anymodal export` wrote; by default what the files are made for.
 
     Raises:
         CheckpointError: If there is no such model, or if it cannot be read.
@@ -387,7 +389,7 @@ def load(
     """
     access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     options = Options(modalities=modalities, dtype=dtype, access=access, load_tokenizer=load_tokenizer)
-    options = attrs.evolve(options, tokenizers=tokenizers, vocabulary=vocabulary)
+    options = attrs.evolve(options, tokenizers=tokenizers, vocabulary=vocabulary, backend=backend)
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name, 400)} cannot be read"):
         bundle = load_bundle(name, options, revision)

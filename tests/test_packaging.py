@@ -22,6 +22,7 @@ OTHER_EXTRAS = {
     "index",
     "label",
     "lora",
+    "onnx",
     "probe",
     "quantizers",
     "ray",

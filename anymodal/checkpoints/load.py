@@ -13,6 +13,7 @@ from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
 from anymodal.checkpoints.record import Bundle
 from anymodal.checkpoints.repository import Files, Repository
 from anymodal.errors import CheckpointError, ConfigError
+from anymodal.sessions.manifest import FORMAT as EXPORTED
 
 
 def load(name: str | Path, options: Options, revision: str | None = None) -> Bundle:
@@ -37,6 +38,12 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
 
 def load_files(files: Files, raw: RawConfig, options: Options) -> Bundle:
     """The model in `files` with that config. Raises as `load` does."""
+    if raw.values.get("format") == EXPORTED:
+        from anymodal.checkpoints.exported import load_exported
+
+        return load_exported(files, raw, options)
+    if options.backend == "onnx":
+        raise ConfigError(f"{files} has weights and no ONNX graphs; make some: anymodal export MODEL --onnx FOLDER")
     format = format_of_model(raw.values)
     if format is None:
         raise CheckpointError(_unknown(files, raw))

@@ -26,6 +26,7 @@ COMMANDS = {
     "data": ("anymodal.cli.data:data", "Check data."),
     "doctor": ("anymodal.cli.doctor:doctor", "Say what is installed, what works and what does not."),
     "eval": ("anymodal.cli.evaluate:evaluate", "Score a model at a task, beside its bound and baselines."),
+    "export": ("anymodal.cli.export:export", "Write a model as ONNX graphs."),
     "generate": ("anymodal.cli.generate:generate", "Generate some modalities from others."),
     "label": ("anymodal.cli.label:label", "Label pictures: make other modalities from them."),
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),

@@ -17,7 +17,7 @@ from anymodal.generation.guidance import guided
 from anymodal.generation.infill import Text, room_beside, without_ends
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
-from anymodal.model.steps import Steps, Texts
+from anymodal.model.steps import Steps, Texts, steps_of
 from anymodal.sampling import Beam
 from anymodal.spaces import TokenSpace
 
@@ -45,7 +45,7 @@ class BeamSearch(GenerationScheme):
         width = max(scheme.width, run.sampling.samples)
         prompts = [state.open(run.stream) for state in run.states]
         contexts = run.model.encode(run.states, run.passes, run.stream)
-        steps = Steps(run.model.transformer, [Texts(contexts, run.stream.name, width)])
+        steps = steps_of(run.model.transformer, [Texts(contexts, run.stream.name, width)])
         beams = [
             [_Candidate(Text(prompt, space, room_beside(prompt, space)), 0.0, b * width)]
             for b, prompt in enumerate(prompts)

@@ -17,7 +17,7 @@ from anymodal.generation.guidance import guided
 from anymodal.generation.infill import Text, room_beside, without_ends
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
-from anymodal.model.steps import Steps, Texts
+from anymodal.model.steps import Texts, steps_of
 from anymodal.nn.copies import PACKED
 from anymodal.spaces import TokenSpace
 
@@ -46,7 +46,7 @@ class Autoregressive(GenerationScheme):
     def _together(self, runs: Sequence[TargetRun]) -> Iterator[GenerationStep]:
         writing = [_Writing(self, run) for run in runs]
         rows = [Texts(r.model.encode(r.states, r.passes, r.stream), r.stream.name, r.sampling.samples) for r in runs]
-        steps = Steps(runs[0].model.transformer, rows)
+        steps = steps_of(runs[0].model.transformer, rows)
         while writing:
             scores = steps.step([each.last for each in writing])
             for each, found in zip(writing, scores, strict=True):

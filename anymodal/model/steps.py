@@ -169,3 +169,10 @@ class Steps:
                 product.use(f"decoder.{depth}.{number}", copies, rows)
         for stream in self.streams:
             stream.copy = copies.get(f"output_table.{stream.name}", [stream.head], rows)
+
+
+def steps_of(model: Transformer, texts: Sequence[Texts]) -> Steps:
+    """What decodes sequences with a model: `Steps`, or what the model has in its place."""
+    own = type(model).text_steps
+    found: Steps = Steps(model, texts) if own is None else own(model, texts)
+    return found

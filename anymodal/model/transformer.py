@@ -8,8 +8,8 @@ Shapes: B batch, N input tokens, M target tokens, R rows of a dense stream, D wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +47,13 @@ class Transformer(nn.Module):
 
     Parameters of streams are rows of `input_table`, `query_table`, `output_table` (see `Layout`) and of
     `input_streams`, `target_streams`; dense streams have an entry in `projections`.
+
+    `has_weights` is False of one whose weights are elsewhere, so that it is neither trained nor saved; `text_steps`
+    makes what decodes sequences of such a one, instead of `anymodal.model.steps.Steps`.
     """
+
+    has_weights: ClassVar[bool] = True
+    text_steps: ClassVar[Callable[..., Any] | None] = None
 
     def __init__(self, config: ModelConfig, layout: Layout) -> None:
         super().__init__()
@@ -131,7 +137,7 @@ class Transformer(nn.Module):
         x = x + place
         if self.registers is not None:
             count = len(self.registers)
-            x = torch.cat([self.registers.expand(len(x), -1, -1).to(x.dtype), x], 1)
+            x = torch.cat([self.registers.expand(x.shape[0], -1, -1).to(x.dtype), x], 1)
             place = F.pad(place, (0, 0, count, 0))
             attended = F.pad(attended, (count, 0), value=True)
         return x, place, attended
@@ -188,14 +194,18 @@ class Transformer(nn.Module):
         real = targets.streams >= 0
         return (x + streams[targets.streams.clamp_min(0)]) * real[..., None]
 
-    def targets_bias(self, targets: Targets, x: Tensor) -> Tensor:
-        """The bias (B, 1, M, M) of self-attention between targets that are embedded as `x`."""
-        order = torch.arange(x.shape[1], device=x.device)
+    def targets_allowed(self, targets: Targets) -> Tensor:
+        """Which targets each target may attend to (B, M, M)."""
+        order = torch.arange(targets.ids.shape[1], device=targets.ids.device)
         reach = order[None] + 1 if self.config.causal_targets else targets.reach
-        allowed = order[None, None] < reach[..., None]
+        allowed: Tensor = order[None, None] < reach[..., None]
         if self.config.separate_targets:
             allowed = allowed & (targets.streams[:, :, None] == targets.streams[:, None])
-        return blocked_bias(allowed[:, None], x)
+        return allowed
+
+    def targets_bias(self, targets: Targets, x: Tensor) -> Tensor:
+        """The bias (B, 1, M, M) of self-attention between targets that are embedded as `x`."""
+        return blocked_bias(self.targets_allowed(targets)[:, None], x)
 
     def decode(self, targets: Targets, *contexts: Context) -> Tensor:
         """Decoder states (B, M, D) of packed targets; with several contexts, the first rows read the first of them."""

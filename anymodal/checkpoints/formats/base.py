@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from anymodal.checkpoints.repository import Access, Files
+from anymodal.config.validators import one_of
 from anymodal.errors import ConfigError, UnknownModality, nearest
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from anymodal.checkpoints.deferred import AnyTokenizer, Loader
     from anymodal.checkpoints.raw_config import RawConfig
     from anymodal.checkpoints.record import Bundle
+
+
+BACKENDS = ("torch", "onnx")
 
 
 def _as_names(names: str | Iterable[str] | None) -> list[str] | None:
@@ -34,6 +38,7 @@ class Options:
         access: How to reach the Hub.
         tokenizers: Where tokenizers are that are not in the checkpoint.
         vocabulary: The path of a text tokenizer that is not in the checkpoint.
+        backend: What runs the model; None for what its files are made for.
         load_tokenizer: Loads a tokenizer of whatever format from a place, when it is first needed.
     """
 
@@ -43,6 +48,7 @@ class Options:
     access: Access = attrs.field(factory=Access)
     tokenizers: Mapping[str, str | Path] | str | Path | None = None
     vocabulary: str | Path | None = None
+    backend: str | None = attrs.field(default=None, validator=attrs.validators.optional(one_of(*BACKENDS)))
     load_tokenizer: Loader
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from anymodal.errors import ConfigError
+from anymodal.export.tokenizer import tokenizer_drafts
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.rules.compare import with_codes, with_tokenizer, with_tokens
@@ -237,3 +239,26 @@ def half(subject: Subject) -> None:
     full, less = (t.decode(ids, shape=shape) for t in (m.tokenizer, low))
     gap = float((full - less).abs().mean() / full.abs().mean().clamp_min(1e-6))
     expect(gap < 0.05, f"bfloat16 decodes random ids (seed 0) {gap:.3f} away, more than 0.05 of the mean")
+
+
+@rule(
+    "AM311",
+    "The tokenizer can be exported",
+    fix="compute with PyTorch alone, and let no Python number depend on the batch: x.shape[0], not len(x)",
+    applies=with_tokenizer,
+    after=("AM306",),
+    profile="full",
+)
+def exports(subject: Subject) -> None:
+    """`anymodal export` makes graphs of tokenizers, which take batches of any size."""
+    drafts = [each for each in tokenizer_drafts(subject.tokenizing) if each[1].by_hand is None]
+    for name, draft in drafts:
+        try:
+            program = draft.program().module()
+        except ConfigError as error:
+            raise Broken(f"{name}: {error}") from None
+        for inputs in draft.examples:
+            with torch.no_grad():
+                wanted, found = draft.module(*inputs.values()), program(*inputs.values())
+            batch = len(wanted)
+            expect(torch.allclose(wanted.float(), found.float(), atol=1e-4), f"{name} differs for a batch of {batch}")

@@ -29,7 +29,7 @@ def patchify(x_BCHW: Tensor, patch: int) -> Tensor:
 
 def unpatchify(x_BNP: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
     """The inverse of `patchify` for a grid of (rows, columns): images (B, C, H, W)."""
-    B, (h, w) = len(x_BNP), grid
+    B, (h, w) = x_BNP.shape[0], grid  # len() would fix the batch of an exported graph
     cells = x_BNP.reshape(B, h, w, -1, patch, patch).permute(0, 3, 1, 4, 2, 5)
     return cells.reshape(B, -1, h * patch, w * patch)
 

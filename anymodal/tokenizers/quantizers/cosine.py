@@ -92,6 +92,8 @@ class CosineCodebook(Quantizer):
 def nearest_codes(directions_TC: Tensor, codes_KC: Tensor) -> Tensor:
     """Ids (T,) of the codes with the highest cosine similarity to unit vectors."""
     keys_CK = F.normalize(codes_KC, dim=-1).T
+    if torch.compiler.is_exporting():  # a graph has no number of parts that depends on its input
+        return (directions_TC @ keys_CK).argmax(-1)
     parts = directions_TC.split(max(1, SCORES_AT_ONCE // len(codes_KC)))
     return torch.cat([(part @ keys_CK).argmax(-1) for part in parts])
 

@@ -186,7 +186,7 @@ class ResidualQuantizer(Quantizer):
         """As the library does without learning, in memory that does not grow with the product of B and K."""
         rest_TC, chosen = z_BNC.flatten(0, 1), []
         for codes_KC in self._codes():
-            chosen.append(torch.cdist(rest_TC, codes_KC).argmin(-1))
+            chosen.append(_distances(rest_TC, codes_KC).argmin(-1))
             rest_TC = rest_TC - codes_KC[chosen[-1]]
         ids_BNG = torch.stack(chosen, -1).view(*z_BNC.shape[:2], -1)
         codes_BNC = self.lookup(ids_BNG)
@@ -208,6 +208,13 @@ class ResidualQuantizer(Quantizer):
 
     def _codebooks(self) -> list[Any]:
         return [layer._codebook for layer in self.layer.layers]
+
+
+def _distances(latents_TC: Tensor, codes_KC: Tensor) -> Tensor:
+    """How far (T, K) latents are from codes; in an exported graph, where there is no cdist, less what is the same."""
+    if torch.compiler.is_exporting():
+        return codes_KC.square().sum(-1) - 2 * latents_TC @ codes_KC.T
+    return torch.cdist(latents_TC, codes_KC)
 
 
 def _add_up(values: Tensor) -> None:

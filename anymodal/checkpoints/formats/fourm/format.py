@@ -54,7 +54,9 @@ class FourM:
 
     def save(self, bundle: Bundle, target: Path) -> list[str]:
         from anymodal.checkpoints.formats.fourm.write import save_published_model
+        from anymodal.checkpoints.formats.native.write import check_weights
 
+        check_weights(bundle)
         return save_published_model(bundle, target)
 
     def load_tokenizer(self, files: Files, config: RawConfig) -> AnyTokenizer:

@@ -50,16 +50,7 @@ def load(files: Files, raw: RawConfig, options: Options) -> Bundle:
     if isinstance(files, SingleFile):
         raise CheckpointError(f"{files} is a single file; a checkpoint of our own is a folder")
     config = parse_checkpoint_config(raw)
-    wanted = chosen_modalities(options.modalities, config.modalities, str(files))
-    path = files.find(VOCABULARY)
-    vocabulary = Vocabulary.load(path) if path else None
-    records = {name: record for name, record in config.modalities.items() if name in wanted}
-    members = [_member(name, record, files, options) for name, record in records.items()]
-    for member in members:
-        member.vocabulary = vocabulary
-    streams = [stream for m in members for stream in streams_of(m, records[m.name], str(files))]
-    rows = {stream: count for record in records.values() for stream, count in record.position_rows.items()}
-    modalities = ModalitySet(members, vocabulary, Layout(streams, rows))
+    modalities = modalities_of(config, files, options)
     dtype = dtype_of(options.dtype)
     with open_weights(files) as file:
         transformer = outline(config.model, modalities.layout, raw.source, len(file))
@@ -69,6 +60,20 @@ def load(files: Files, raw: RawConfig, options: Options) -> Bundle:
         fill_state(transformer, file.rows, file.source)
     about = About(description=config.description, training_data=config.training_data, license=config.license)
     return Bundle(modalities, transformer, about)
+
+
+def modalities_of(config: CheckpointConfig, files: Files, options: Options) -> ModalitySet:
+    """The modalities that are asked for, as a config has them. Raises as `load` does."""
+    wanted = chosen_modalities(options.modalities, config.modalities, str(files))
+    path = files.find(VOCABULARY)
+    vocabulary = Vocabulary.load(path) if path else None
+    records = {name: record for name, record in config.modalities.items() if name in wanted}
+    members = [_member(name, record, files, options) for name, record in records.items()]
+    for member in members:
+        member.vocabulary = vocabulary
+    streams = [stream for m in members for stream in streams_of(m, records[m.name], str(files))]
+    rows = {stream: count for record in records.values() for stream, count in record.position_rows.items()}
+    return ModalitySet(members, vocabulary, Layout(streams, rows))
 
 
 def _member(name: str, record: ModalityRecord, files: Files, options: Options) -> Modality:

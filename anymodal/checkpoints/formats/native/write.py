@@ -56,15 +56,24 @@ def save(
     """
     if folder.suffix == ".safetensors" or folder.is_file():
         raise CheckpointError(f"{folder} must be a folder: a checkpoint of our own is one")
+    check_weights(bundle)
     kept = stored_dtype(dtype) if dtype else None
     with replacing_checkpoint(folder, MODEL) as staging:
-        records = {m.name: _record(m, bundle.modalities, _write_tokenizer(m, staging, kept)) for m in bundle.modalities}
+        records = {
+            m.name: record_of(m, bundle.modalities, _write_tokenizer(m, staging, kept)) for m in bundle.modalities
+        }
         if bundle.modalities.vocabulary is not None:
             bundle.modalities.vocabulary.save(staging / VOCABULARY)
         save_weights(parts(bundle.transformer), staging, kept, max_shard_size)
         write_card(bundle, name or str(folder), staging)
-        write_json(attrs.asdict(_config(bundle, records)), staging / CONFIG)
+        write_json(attrs.asdict(config_of(bundle, records)), staging / CONFIG)
     return folder
+
+
+def check_weights(bundle: Bundle) -> None:
+    """Raise CheckpointError for a model whose weights are in ONNX graphs."""
+    if not bundle.transformer.has_weights:
+        raise CheckpointError("a model of ONNX graphs has no weights to save; save the model it was exported from")
 
 
 def _write_tokenizer(modality: Modality, folder: Path, dtype: torch.dtype | None) -> str | None:
@@ -75,7 +84,7 @@ def _write_tokenizer(modality: Modality, folder: Path, dtype: torch.dtype | None
     return remote
 
 
-def _record(modality: Modality, modalities: ModalitySet, tokenizer: str | None) -> ModalityRecord:
+def record_of(modality: Modality, modalities: ModalitySet, tokenizer: str | None) -> ModalityRecord:
     """What config.json says of a modality, whose tokenizer is in the repository `tokenizer`, or in the checkpoint."""
     origin = registry().origin(type(modality))
     streams, rows = modalities.streams(modality.name), modalities.layout.position_rows
@@ -93,7 +102,8 @@ def _record(modality: Modality, modalities: ModalitySet, tokenizer: str | None) 
     )
 
 
-def _config(bundle: Bundle, records: dict[str, ModalityRecord]) -> CheckpointConfig:
+def config_of(bundle: Bundle, records: dict[str, ModalityRecord]) -> CheckpointConfig:
+    """The config.json of a model with records of its modalities."""
     return CheckpointConfig(
         format=FORMAT,
         format_version=FORMAT_VERSION,

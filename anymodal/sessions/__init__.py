@@ -1,0 +1,8 @@
+"""Models of ONNX graphs, run by onnxruntime: what `anymodal export` writes, as a Transformer and tokenizers.
+
+manifest.py     what a folder of graphs says of itself
+session.py      one graph
+transformer.py  the Transformer in four kinds of graphs
+steps.py        sequences token by token
+tokenizer.py    a tokenizer in its graphs
+"""
