@@ -72,6 +72,7 @@ types: $(STAMP)
 
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+	$(BIN)/python docs/browser/build.py --out site/browser
 
 api: $(DOCS)
 	$(if $(AGAINST),$(BIN)/griffe check anymodal --against $(AGAINST) $(ARGS),@echo "$(UNTAGGED)")

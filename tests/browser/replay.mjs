@@ -1,0 +1,47 @@
+// Replays what Python recorded: cases.json in, what the port makes of them out.
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+
+const [place, file] = process.argv.slice(2);
+const port = await import(pathToFileURL(`${place}/sampling.mjs`));
+const { TorchRandom } = await import(pathToFileURL(`${place}/random.mjs`));
+const cases = JSON.parse(readFileSync(file));
+const rows = (values) => values.map((row) => Float32Array.from(row));
+
+const found = {
+  draws: cases.draws.map(({ logits, uniform, temperature, filters }) =>
+    rows(logits).map((scores, k) => port.draw(scores, uniform[k], temperature, filters).id),
+  ),
+  probabilities: cases.draws.map(({ logits, temperature, filters }) =>
+    rows(logits).map((scores) => [...port.probabilities(scores, temperature, filters)]),
+  ),
+  plans: cases.plans.map(({ how, total }) => port.plan(how, total).map(({ count, temperature }) => [count, temperature])),
+  random: cases.random.map(({ seed, calls }) => {
+    const random = new TorchRandom(seed);
+    return calls.map(([name, size]) =>
+      name === "order" ? random.order(Array.from({ length: size }, (_, k) => k)) : [...random.uniform(size)],
+    );
+  }),
+  grids: [],
+  texts: [],
+};
+for (const { how, length, seed, steps } of cases.grids) {
+  let step = 0;
+  const scores = async (positions) => {
+    if (JSON.stringify(positions) !== JSON.stringify(steps[step].requested)) throw new Error(`step ${step}: ${positions}`);
+    return rows(steps[step].logits);
+  };
+  const told = [];
+  for await (const { positions, ids } of port.decodeGrid(how, length, new TorchRandom(seed), scores)) {
+    told.push([positions, ids]);
+    step += 1;
+  }
+  found.grids.push(told);
+}
+for (const { how, stream, seed, logits } of cases.texts) {
+  const told = [];
+  const scores = async (id, rank) => Float32Array.from(logits[rank]);
+  for await (const ids of port.decodeSequence(how, stream, new TorchRandom(seed), scores)) told.push(ids);
+  found.texts.push(told);
+}
+process.stdout.write(JSON.stringify(found));
