@@ -43,6 +43,11 @@ class FeatureExtractor(ABC):
 EXTRACTORS = SettingsTable(FeatureExtractor, "feature extractor")  # type: ignore[type-abstract]
 
 
+def as_extractor(value: Any) -> FeatureExtractor:
+    """Settings of an extractor, from themselves, a name, or a block with a name and fields. Raises ConfigError."""
+    return EXTRACTORS(value)
+
+
 @EXTRACTORS.add
 @attrs.frozen
 class ModelFeatures(FeatureExtractor):
@@ -111,5 +116,6 @@ class OnnxFeatures(FeatureExtractor):
         from PIL import Image
 
         resized = Image.fromarray(picture).resize((self.size, self.size), Image.Resampling.BICUBIC)
-        values = (np.asarray(resized, np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = (np.array(each, np.float32) for each in (self.mean, self.std))
+        values = (np.asarray(resized, np.float32) / 255 - mean) / std
         return np.ascontiguousarray(values.transpose(2, 0, 1), np.float32)

@@ -75,7 +75,7 @@ class Reliability:
 
 @contextmanager
 def listening(modality: Modality) -> Iterator[list[np.ndarray]]:
-    """What a label map says in the body of how likely its classes are, (labels, H, W) for each value of several draws."""
+    """How likely a label map says that its classes are in the body, (labels, H, W) for each value of several draws."""
     heard: list[np.ndarray] = []
     if not isinstance(modality, LabelMapModality):
         yield heard

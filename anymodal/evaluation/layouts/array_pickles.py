@@ -118,7 +118,7 @@ class _Reader:
             stack.append(tuple(self._last(int(name[-1]))))
         elif name in ("TUPLE", "LIST", "DICT"):
             parts = self._marked()
-            stack.append({"TUPLE": tuple, "LIST": list, "DICT": _pairs}[name](parts))
+            stack.append(COLLECTED[name](parts))
         elif name in ("APPEND", "APPENDS"):
             parts = self._last(1) if name == "APPEND" else self._marked()
             _only(stack[-1], list).extend(parts)
@@ -154,6 +154,9 @@ class _Reader:
 
 def _pairs(parts: list[Any]) -> dict[Any, Any]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+COLLECTED: dict[str, Callable[[list[Any]], Any]] = {"TUPLE": tuple, "LIST": list, "DICT": _pairs}
 
 
 def _only(value: Any, kind: Any) -> Any:

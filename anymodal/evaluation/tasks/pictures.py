@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.evaluation.extractors import EXTRACTORS, FeatureExtractor, ModelFeatures
+from anymodal.evaluation.extractors import FeatureExtractor, ModelFeatures, as_extractor
 from anymodal.evaluation.tasks.base import TASKS, Task
 from anymodal.evaluation.tasks.coco import LICENSE
 
@@ -34,7 +34,7 @@ class PictureTask(Task):
     """
 
     inputs: tuple[str, ...] = attrs.field(default=("caption",), converter=tuple)
-    extractor: FeatureExtractor = attrs.field(factory=ModelFeatures, converter=EXTRACTORS)
+    extractor: FeatureExtractor = attrs.field(factory=ModelFeatures, converter=as_extractor)
     target: ClassVar[str] = "rgb"
     paired: ClassVar[bool] = False
 
