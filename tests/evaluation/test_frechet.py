@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from anymodal.errors import ValueProblem
+from anymodal.errors import ConfigError, ValueProblem
+from anymodal.evaluation import TASKS
+from anymodal.evaluation.extractors import EXTRACTORS, FeatureExtractor
 from anymodal.evaluation.scores.frechet import Judged, Moments, PictureQuality, frechet_distance
 
 
@@ -59,3 +62,23 @@ def test_pictures_in_pieces_are_those_at_once():
     assert found["fid"] == pytest.approx(by_scipy(features(list(made)), features(list(true))))
     with pytest.raises(ValueProblem, match="finite features"):
         PictureQuality(lambda pictures: np.full((len(pictures), 2), np.nan)).update_all(list(made), list(true))
+
+
+def test_an_extractor_of_ones_own_is_one_more_entry():
+    @EXTRACTORS.add
+    @attrs.frozen
+    class Colors(FeatureExtractor):
+        name: str = attrs.field(init=False, default="colors")
+
+        def build(self):
+            return lambda pictures: np.stack([p.reshape(-1, 3).mean(0) for p in pictures])
+
+    try:
+        metric = TASKS({"name": "generation", "extractor": "colors"}).metric(None)
+        pictures = list(np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3), np.uint8))
+        metric.update_all(pictures, pictures)
+        assert metric.compute()["fid"] == pytest.approx(0, abs=1e-6)
+    finally:
+        EXTRACTORS.remove("colors")
+    with pytest.raises(ConfigError, match="feature extractor"):
+        TASKS({"name": "generation", "extractor": "colours"})
