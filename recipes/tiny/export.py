@@ -18,7 +18,7 @@ model = am.load(source)
 model.about = am.About(
     description="A small model for trying things out, trained on rendered scenes alone; photographs are foreign to it.",
     training_data="Rendered scenes of 64 pixels (`anymodal scenes --count 50000 --seed 0 --kinds basic`): all of"
-    " them for seven modalities, 24,000 for all 21.",
+    " them for seven modalities, 24,000 for all 21; the decoders of rgb, normal and depth went on with 3,000.",
     license="apache-2.0",
 )
 model.save_pretrained(destination, dtype="float16")
