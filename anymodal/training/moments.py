@@ -1,6 +1,7 @@
 """How the two averages of AdamW are kept between steps: as they are, in half the bytes, or in a quarter of them.
 
-`MOMENTS` has the ways by name. Steps read and write some rows (of the first dimension) of a parameter at a time.
+`MOMENTS` has the ways by name; another distribution adds its own with `MOMENTS.add`, or by an entry point in the group
+"anymodal.moments_kinds". Steps read and write some rows (of the first dimension) of a parameter at a time.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Moments(ABC):
         """Keep both averages of some rows, after the step of that number."""
 
 
-MOMENTS: SettingsTable[Moments] = SettingsTable(Moments, "kind of moments", default="float32")  # type: ignore[type-abstract]
+MOMENTS: SettingsTable[Moments] = SettingsTable(Moments, "moments kind", default="float32")  # type: ignore[type-abstract]
 
 
 @MOMENTS.add

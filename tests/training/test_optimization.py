@@ -189,6 +189,24 @@ class TestOptimization:
         found = moments.decoded(*moments.encoded(values, torch.uint8, 1))
         assert (found[0] > 0).all() and not found[1].any()
 
+    def test_another_distribution_adds_a_way_of_keeping_moments(self) -> None:
+        @moments.MOMENTS.add
+        @attrs.frozen(kw_only=True)
+        class Rounded(moments.Whole):
+            name: str = attrs.field(init=False, default="rounded")
+
+            def write(self, slots: Any, rows: Any, mean: Tensor, square: Tensor, step: int) -> None:
+                super().write(slots, rows, mean.round(decimals=2), square, step)
+
+        try:
+            model = nn.Linear(3, 2)
+            (optimizer,) = OPTIMIZERS({"moments": "rounded"}).build(model, 1e-2)
+            model(torch.ones(1, 3)).sum().backward()
+            optimizer.step()
+            assert torch.allclose(optimizer.state[model.weight]["exp_avg"], torch.full((2, 3), 0.1))
+        finally:
+            moments.MOMENTS.remove("rounded")
+
     def test_another_distribution_adds_an_optimizer_and_a_schedule(self, tmp_path: Path) -> None:
         @OPTIMIZERS.add
         @attrs.frozen(kw_only=True)
