@@ -54,7 +54,8 @@ def run(notebook: Any, folder: Path, *, fast: bool = False) -> Any:
     kernel = AsyncKernelManager(kernel_name="python3")
     kernel.kernel_spec.argv[0] = str(environment.bin / "python")
     client = NotebookClient(running, km=kernel, timeout=SECONDS, resources={"metadata": {"path": str(work)}})
-    client.execute(env={**environment.environ, "IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"})
+    environ = {**environment.environ, "IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
+    client.execute(env=environ, cleanup_kc=True)  # not by itself of a kernel that was given to it
     outputs = {cell.id: cell.outputs for cell in running.cells}
     for cell in cells:
         cell.source, cell.outputs = printed[cell.id], outputs[cell.id]
