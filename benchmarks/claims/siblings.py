@@ -50,15 +50,15 @@ class Sibling:
 
 def made(sibling: Sibling) -> am.AnyModel:
     """The sibling, trained."""
-    like = model(sibling.like).modalities
-    names = dict.fromkeys(["rgb", *sibling.targets])
+    names = ("rgb", *sibling.targets)
+    like = model(sibling.like, names).modalities
     sets = am.ModalitySet([like[name] for name in names], like.vocabulary)
     torch.manual_seed(sibling.seed)
     config = ModelConfig(
         dim=sibling.dim, encoder_depth=sibling.blocks, decoder_depth=max(sibling.blocks // 2, 1), heads=HEADS
     )
     small = am.AnyModel(sets, config)
-    samples = tokens_of(small, values(sibling.like, TRAIN_SEED, 0, sibling.scenes))
+    samples = tokens_of(small, values(sibling.like, TRAIN_SEED, 0, sibling.scenes, names))
     masker = from_pictures(small, sibling.targets)
     order = EpochOrder(len(samples), BATCH, sibling.seed)
 
@@ -91,7 +91,7 @@ def from_pictures(small: am.AnyModel, targets: Sequence[str]) -> Masker:
 @torch.no_grad()
 def held_out_loss(small: am.AnyModel, like: str, targets: Sequence[str], first: int, count: int) -> dict[str, float]:
     """Cross-entropies in nats a token on held-out scenes, by target."""
-    samples = tokens_of(small, values(like, HELD_OUT_SEED, first, count))
+    samples = tokens_of(small, values(like, HELD_OUT_SEED, first, count, tuple(small.modalities.modalities)))
     masker, sums = from_pictures(small, targets), dict[str, list[float]]()
     for start in range(0, len(samples), BATCH):
         rng = np.random.default_rng([7, start])
@@ -118,16 +118,21 @@ class Sized(Claim):
         own = {"dim": self.dim, "blocks": self.blocks, "scenes": self.scenes, "steps": self.steps} | changed
         return Sibling(targets=tuple(targets), seed=seed, like=self.model, **own)
 
-    def _size(self) -> str:
+    def _size(self, width: str = "") -> str:
+        wide = width or f"width {self.dim}"
         return (
-            f"siblings of {self.model}, width {self.dim}, {self.blocks} blocks; {self.scenes} scenes,"
+            f"siblings of {self.model}, {wide}, {self.blocks} blocks; {self.scenes} scenes,"
             f" {self.steps} steps of {BATCH}; {self.held_out} held-out scenes, {self.seeds} seeds"
         )
 
-    def _rows(self, found: Mapping[str, Any], *ways: str) -> list[list[dict[str, float]]] | None:
-        """What was found of ways, for each seed; None where some are left."""
-        rows = [[found[f"{way}/{k}"] for k in range(self.seeds) if f"{way}/{k}" in found] for way in ways]
-        return rows if all(len(row) == self.seeds for row in rows) else None
+    def _rows(self, found: Mapping[str, Any], *ways: str) -> list[list[dict[str, Any]]] | None:
+        """What was found of ways, for the seeds that have all of them; None where there is no such seed."""
+        done = [k for k in range(self.seeds) if all(f"{way}/{k}" in found for way in ways)]
+        return [[found[f"{way}/{k}"] for k in done] for way in ways] if done else None
+
+    def _met(self, rows: Sequence[Sequence[Any]], met: bool) -> bool | None:
+        """Whether a bar is met, once all seeds are done."""
+        return met if len(rows[0]) == self.seeds else None
 
 
 @CLAIMS.register("specialists")
@@ -146,7 +151,7 @@ class Specialists(Sized):
 
     def _scores(self, targets: Sequence[str], seed: int) -> dict[str, Any]:
         small = made(self._sibling(targets, seed))
-        samples = values(self.model, HELD_OUT_SEED, 0, self.held_out)
+        samples = values(self.model, HELD_OUT_SEED, 0, self.held_out, ("rgb", *TOLD))
         outs = small.generate_batch([{"rgb": s["rgb"]} for s in samples], list(targets), seed=seed * 1000, chain=False)
         sets = small.modalities
         return {n: headline(sets[n], [out[n] for out in outs], [s[n] for s in samples]) for n in targets}
@@ -161,7 +166,7 @@ class Specialists(Sized):
             one, own = ([each[name][1] for each in row] for row in rows)
             a, b = float(np.mean(one)), float(np.mean(own))
             texts.append(f"{name} {score} {interval(one)} (specialist {interval(own)})")
-            near.append(a <= 1.1 * b if lower(score) else a >= 0.9 * b)
+            near.append(len(one) == self.seeds and (a <= 1.1 * b if lower(score) else a >= 0.9 * b))
             ahead.append(better(score, a, b))
         met = all(near) and sum(ahead) >= 2 if len(near) == len(TOLD) else None
         return Verdict("; ".join(texts) or "nothing yet", met, self._size())
@@ -191,7 +196,8 @@ class Many(Sized):
             return Verdict("nothing yet", None, self._size())
         seven, every = ([float(np.mean(list(each.values()))) for each in row] for row in rows)
         met = float(np.mean(every)) <= 1.05 * float(np.mean(seven))
-        return Verdict(f"nats a token: 7 {interval(seven)}, all {interval(every)}", met, self._size())
+        text = f"nats a token: 7 {interval(seven)}, all {interval(every)}"
+        return Verdict(text, self._met(rows, met), self._size())
 
 
 @CLAIMS.register("scale")
@@ -215,8 +221,9 @@ class Scale(Sized):
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
         rows = self._rows(found, *map(str, self.dims))
         if rows is None:
-            return Verdict("nothing yet", None, self._size())
+            return Verdict("nothing yet", None, self._size("three widths"))
         losses = [[float(np.mean(list(each.values()))) for each in row] for row in rows]
         means = [float(np.mean(each)) for each in losses]
         shown = ", ".join(f"width {dim} {interval(each)}" for dim, each in zip(self.dims, losses, strict=True))
-        return Verdict(f"nats a token: {shown}", means == sorted(means, reverse=True), self._size())
+        met = self._met(rows, means == sorted(means, reverse=True))
+        return Verdict(f"nats a token: {shown}", met, self._size("three widths"))

@@ -14,9 +14,9 @@ from benchmarks.tiny21 import truths
 
 
 @functools.cache
-def model(name: str) -> am.AnyModel:
-    """A model by its name."""
-    return am.load(name)
+def model(name: str, modalities: tuple[str, ...] = ()) -> am.AnyModel:
+    """A model by its name, with all of its modalities or some."""
+    return am.load(name, modalities=modalities or None)
 
 
 @functools.lru_cache(4)
@@ -26,7 +26,9 @@ def scenes(world: int, first: int, count: int) -> tuple[Scene, ...]:
 
 
 @functools.lru_cache(4)
-def values(name: str, world: int, first: int, count: int) -> tuple[dict[str, Any], ...]:
-    """The true values of all modalities of a model, of scenes of a seed."""
+def values(
+    name: str, world: int, first: int, count: int, modalities: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], ...]:
+    """The true values of modalities of a model, by default of all, of scenes of a seed."""
     with tempfile.TemporaryDirectory() as folder:
-        return tuple(truths(model(name), Path(folder), count, world, first))
+        return tuple(truths(model(name, modalities), Path(folder), count, world, first))
