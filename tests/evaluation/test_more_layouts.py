@@ -25,6 +25,7 @@ from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
 from anymodal.errors import DataError, ValueProblem
+from anymodal.evaluation.layouts import array_pickles
 from anymodal.evaluation.layouts.array_pickles import read_array_pickle
 from anymodal.evaluation.layouts.coco import CocoPairs, CocoPictures, CocoQueries
 from anymodal.evaluation.layouts.coco_instances import CocoBoxes, CocoOutlines, filled_runs
@@ -246,6 +247,25 @@ def test_pickles_that_hold_themselves_many_times_are_refused(tmp_path):
         value = [value] * 10
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(value, protocol=2))
     with pytest.raises(ValueProblem, match="more than"):
+        read_array_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04})" + b"\x85" * 100_000 + b"K\x01s.",
+        b"\x80\x04\x8c\x05numpy)" + b"\x85" * 100_000 + b"\x93.",
+        b"\x80\x04(" + b"]" * 120_000 + b"l.",
+        b"\x80\x04X" + (2**16).to_bytes(4, "little") + b"x" * 2**16 + b"\x94"
+        + b"c_codecs\nencode\n\x94h\x00\x85R" + b"h\x01h\x00\x85R" * 100 + b".",
+    ],
+    ids=["a key without end", "a name without end", "many values", "many copies"],
+)  # fmt: skip
+def test_small_pickles_take_no_boundless_memory_or_stack(tmp_path, content, monkeypatch):
+    monkeypatch.setattr(array_pickles, "MOST_INSTRUCTIONS", 110_000)
+    monkeypatch.setattr(array_pickles, "MOST_BYTES", 2**20)
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(ValueProblem, match=r"keys|no text|instructions|letters"):
         read_array_pickle(tmp_path / "a.pkl")
 
 

@@ -22,6 +22,7 @@ from anymodal.files import plain_file
 
 MOST_BYTES = 2**28
 DEEPEST, MOST_VALUES = 16, 50_000
+MOST_INSTRUCTIONS = 1_000_000  # each may put down a value that takes far more memory than the byte it is written with
 DTYPES = {f"{kind}{size}" for kind, sizes in (("f", "248"), ("iu", "1248")) for kind in kind for size in sizes} | {"b1"}
 MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "_codecs")
 EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
@@ -53,7 +54,7 @@ class _Array:
         content = data.encode("latin1") if isinstance(data, str) else data
         if not isinstance(dtype, _Dtype) or not isinstance(content, bytes) or not isinstance(shape, tuple):
             raise ValueProblem("it holds an array that is not of numbers")
-        if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
+        if len(shape) > 8 or not all(type(n) is int and 0 <= n <= MOST_BYTES for n in shape):
             raise ValueProblem(f"it holds an array of shape {shape!r:.80}")
         if math.prod(shape) * dtype.value.itemsize != len(content):
             raise ValueProblem(f"it holds an array of shape {shape!r:.80} in {len(content)} bytes")
@@ -98,6 +99,7 @@ class _Reader:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0  # letters of texts that were read as bytes
 
     def follow(self, name: str, given: Any) -> None:
         """One instruction. Raises ValueProblem for one that plain values and arrays do not need."""
@@ -131,12 +133,20 @@ class _Reader:
             function, arguments = self._last(2)
             if not any(function is known for known in FUNCTIONS.values()):
                 raise ValueProblem("it calls what is no function")
-            stack.append(function(*_only(arguments, tuple)))
+            self._count(_only(arguments, tuple))
+            stack.append(function(*arguments))
         elif name == "BUILD":
             (state,) = self._last(1)
+            self._count(state)
             _only(stack[-1], (_Array, _Dtype)).build(state)
-        elif name not in ("PROTO", "FRAME", "STOP"):
+        elif name not in ("PROTO", "FRAME"):
             raise ValueProblem(f"it has the instruction {name}, and only arrays of numbers are read")
+
+    def _count(self, given: Any) -> None:
+        """Bound what is copied, for one text can be handed to many functions."""
+        self.copied += sum(len(each) for each in given if isinstance(each, str)) if isinstance(given, tuple) else 0
+        if self.copied > MOST_BYTES:
+            raise ValueProblem(f"it holds texts of more than {MOST_BYTES} letters in arrays")
 
     def _last(self, count: int) -> list[Any]:
         if len(self.stack) < count:
@@ -153,6 +163,8 @@ class _Reader:
 
 
 def _pairs(parts: list[Any]) -> dict[Any, Any]:
+    if not all(isinstance(key, (str, bytes, int, float)) for key in parts[::2]):  # others may be nested without end
+        raise ValueProblem("it holds a dict whose keys are no texts or numbers")
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -166,8 +178,10 @@ def _only(value: Any, kind: Any) -> Any:
 
 
 def _function(module: Any, name: Any) -> Callable[..., Any]:
+    if not isinstance(module, str) or not isinstance(name, str):  # others may be nested without end
+        raise ValueProblem("it names a function by what is no text")
     if module not in MODULES or name not in FUNCTIONS:
-        raise ValueProblem(f"it holds {module!s:.80}.{name!s:.80}, and only arrays of numbers are read")
+        raise ValueProblem(f"it holds {module:.80}.{name:.80}, and only arrays of numbers are read")
     return FUNCTIONS[name]
 
 
@@ -179,10 +193,13 @@ def read_array_pickle(path: Path) -> Any:
     reader = _Reader()
     with plain_file(path, MOST_BYTES).open("rb") as file:
         try:
-            name = ""
-            while name != "STOP":
+            for _ in range(MOST_INSTRUCTIONS):
                 name, given = _instruction(file)
+                if name == "STOP":
+                    break
                 reader.follow(name, given)
+            else:
+                raise ValueProblem(f"it has more than {MOST_INSTRUCTIONS} instructions")
             return _plain(reader.stack[-1], [MOST_VALUES])
         except ValueProblem as error:
             raise ValueProblem(f"{path} cannot be read: {error}") from None
