@@ -33,7 +33,11 @@ from pathlib import Path
 wall, cpu = time.perf_counter(), time.process_time()
 am.load(sys.argv[1], modalities=names, local_files_only=True)
 spent = [time.perf_counter() - wall, time.process_time() - cpu]
-print(json.dumps([*spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+status = Path("/proc/self/status")
+if status.exists():  # on Linux, that of getrusage begins with the peak of the process that started this one
+    peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+print(json.dumps([*spent, peak / 1024]))
 """
 
 
