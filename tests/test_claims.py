@@ -6,9 +6,10 @@ import attrs
 import numpy as np
 import pytest
 
+import anymodal as am
 from anymodal.config import read_config
 from anymodal.errors import ConfigError
-from benchmarks.claims import page
+from benchmarks.claims import page, transfers
 from benchmarks.claims.base import CLAIMS, NOTES, SIZES, Claim, Ledger, Verdict, better, interval, load_claim, work_off
 from benchmarks.claims.matrix import cells_of
 from benchmarks.claims.scores import constants
@@ -46,6 +47,17 @@ def test_a_stopped_run_goes_on_and_other_sizes_are_not_mixed_with_it(tmp_path):
     assert work_off("counted", Counted(), said.append, tmp_path).pieces == {"0": 0, "1": 1, "2": 2}
     assert said == ["counted: 2"]
     assert Ledger("counted", Counted(fails=3), tmp_path).pieces == {}
+
+
+def test_a_run_that_was_told_to_stop_has_no_result(tmp_path, monkeypatch):
+    setup = transfers.Setup("semseg", 4, 1, "rgb", 0, 2, "tiny")
+    monkeypatch.chdir(tmp_path)
+    training = {"steps": 1, "batch_size": 1, "lr": 1}
+    raw = {"model": "tiny", "inputs": ["rgb"], "task": "boxes", "data": "x", "training": training}
+    monkeypatch.setattr(transfers, "config", lambda setup: raw)
+    monkeypatch.setattr(am, "train_transfer", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        transfers.score(setup)
 
 
 def test_rows_say_what_is_left_and_what_was_never_run(tmp_path):

@@ -41,6 +41,9 @@ def main() -> int:
             done = work_off(name, load_claim(name, changed.get(name)), say, folder)
             say(f"{name}: {load_claim(name, changed.get(name)).verdict(done.pieces).measured}")
         write_page()
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
+        return 130
     except AnymodalError as error:
         say(f"error: {error}")
         return 2

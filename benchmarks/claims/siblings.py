@@ -17,7 +17,9 @@ from anymodal.data.batches import Batch
 from anymodal.data.order import EpochOrder, step_batches
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig
+from anymodal.nn.distributed import alone
 from anymodal.tokens import collate
+from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.settings import SavingConfig, TrainingSettings
@@ -69,8 +71,12 @@ def made(sibling: Sibling) -> am.AnyModel:
 
     settings = TrainingSettings(sibling.steps, BATCH, 2e-3, precision="float32", save_every=200, seed=sibling.seed)
     out = WORK / "siblings" / sibling.name
-    engine = Engine(small.transformer, settings, out, Runtime(device="cpu", saving=SavingConfig(keep=1)))
-    engine.run(step_batches(batch, sibling.steps), MaskedLoss(sets.layout), resume=True)
+    runtime = Runtime(device="cpu", saving=SavingConfig(keep=1))
+    with claimed(out, alone("cpu"), resume=True):
+        engine = Engine(small.transformer, settings, out, runtime)
+        engine.run(step_batches(batch, sibling.steps), MaskedLoss(sets.layout), resume=True)
+    if not engine.finished:  # a run that was told to stop has no result
+        raise KeyboardInterrupt
     small.transformer.eval()
     return small
 

@@ -49,7 +49,9 @@ class Setup:
 def score(setup: Setup) -> float:
     """The main score of a run, which is made if it was not."""
     if not (setup.folder / "metrics.json").is_file():
-        am.train_transfer(structure(config(setup), TransferConfig, "the run"), setup.folder, resume=True)
+        whole = structure(config(setup), TransferConfig, "the run")
+        if am.train_transfer(whole, setup.folder, resume=True) is None:  # told to stop
+            raise KeyboardInterrupt
     return float(read_object(setup.folder / "metrics.json").get(TASKS[setup.task][1], 0.0))
 
 
