@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
@@ -21,6 +21,7 @@ from anymodal.export.graphs import Draft, check_installed
 from anymodal.export.precision import PRECISIONS, Precision, stored
 from anymodal.export.tokenizer import tokenizer_drafts
 from anymodal.export.transformer import transformer_drafts
+from anymodal.families.pixels import PixelModality
 from anymodal.files import write_json
 from anymodal.modality import Modality
 from anymodal.progress import task
@@ -137,9 +138,14 @@ def _manifest(bundle: Bundle, precision: str, writer: _Writer) -> Manifest:
             }
             for name in modalities.targets
         },
-        modalities={m.name: plain(m.config()) for m in modalities},
+        modalities={m.name: plain({**m.config(), **_standard(m)}) for m in modalities},
         files=files,
     )
+
+
+def _standard(modality: Modality) -> dict[str, Any]:
+    """What standardizes the pixels of a modality that enters as such, which no setting says."""
+    return {"mean": modality.mean, "std": modality.std} if isinstance(modality, PixelModality) else {}
 
 
 def _tokenizer(modality: Modality, writer: _Writer) -> TokenizerGraphs:

@@ -91,7 +91,8 @@ class Manifest:
 
     precision: how weights are stored. encode, read, decode, heads: the Transformer, see `anymodal.sessions`; `heads`
     are by the vocabulary that they score. sampling: the defaults of each target, "grounded" with a photograph among the
-    inputs and "free" without. files: the sha256 of the other files. modalities: the settings of each.
+    inputs and "free" without. files: the sha256 of the other files. modalities: the settings of each,
+    and the mean and std by which pixels are standardized.
     """
 
     format: str

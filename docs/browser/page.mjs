@@ -91,7 +91,7 @@ async function run() {
   $("caption").textContent = "";
   $("legend").replaceChildren();
   try {
-    const known = { "rgb.pixels": patches(rgba, SIDE, model.manifest.modalities.rgb.patch) };
+    const known = { "rgb.pixels": patches(rgba, SIDE, model.manifest.modalities.rgb) };
     for await (const step of model.generate(known, TARGETS, { seed, options: options() })) {
       if (own !== running) return;
       say(`${step.target} ${step.step}/${step.total}`, true);

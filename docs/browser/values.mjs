@@ -1,7 +1,7 @@
 // Pictures into what the model reads, and what it writes into pictures and words.
 
 /** Rows of standardized patches (row, column, channel) of the pixels (RGBA, side x side) of a canvas. */
-export function patches(rgba, side, patch) {
+export function patches(rgba, side, { patch, mean, std }) {
   const cells = side / patch;
   const width = patch * patch * 3;
   const rows = new Float32Array(cells * cells * width);
@@ -10,8 +10,7 @@ export function patches(rgba, side, patch) {
       const cell = Math.floor(y / patch) * cells + Math.floor(x / patch);
       const inside = ((y % patch) * patch + (x % patch)) * 3;
       for (let c = 0; c < 3; c++) {
-        // Unit range less the mean 0.5, over the deviation 0.5.
-        rows[cell * width + inside + c] = (rgba[4 * (y * side + x) + c] / 255 - 0.5) / 0.5;
+        rows[cell * width + inside + c] = (rgba[4 * (y * side + x) + c] / 255 - mean[c]) / std[c];
       }
     }
   }

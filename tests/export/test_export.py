@@ -130,6 +130,7 @@ class TestFolder:
         assert manifest["sampling"]["semseg"]["grounded"]["scheme"]
         assert manifest["encode"]["inputs"]["ids"]["shape"] == ["batch", "tokens"]
         assert manifest["encode"]["error"] < 1e-5
+        assert manifest["modalities"]["rgb"]["mean"] == list(model.modalities["rgb"].mean)
 
     def test_a_damaged_graph_is_refused(self, folder, tmp_path):
         place = shutil.copytree(folder, tmp_path / "copy")
