@@ -43,6 +43,8 @@ def _inject(model: nn.Module, config: LoraConfig) -> None:
         raise ConfigError("start.lora needs peft; pip install 'anymodal[lora]'") from None
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     known = {name.rpartition(".")[2] for name in linear if name.startswith(("encoder.", "decoder."))}
+    if not config.targets:
+        raise ConfigError(f"targets of adapters names layers, of {', '.join(sorted(known))}, and got none")
     for target in config.targets:
         if target not in known:
             raise ConfigError(

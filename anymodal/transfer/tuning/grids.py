@@ -99,6 +99,8 @@ class Grid(Task):
         value = next(iter(values), None)
         if value is None:
             raise DataError(f"the training data have no {truth.name}")
+        if type(truth).preprocess is Modality.preprocess:
+            raise ConfigError(f"{truth.name!r} is no grid of classes or numbers")
         tensor = truth.preprocess(value)
         classes = tensor.ndim == 2 and tensor.dtype.kind in "iu"
         if not classes and (tensor.ndim != 3 or tensor.dtype.kind != "f"):

@@ -27,7 +27,7 @@ from anymodal.outputs.run import fingerprint
 from anymodal.progress import task
 from anymodal.tokens import Packed
 from anymodal.transfer.tuning.network import TransferNetwork, grids_of
-from anymodal.transfer.tuning.samples import TokenReader, Tokens, packed_inputs
+from anymodal.transfer.tuning.samples import TokenReader, Tokens, packed_inputs, usable
 from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
 from anymodal.transfer.tuning.thinking import think
@@ -124,9 +124,9 @@ class Transferred:
 
     def evaluate(self, reader: TokenReader) -> dict[str, float]:
         """The scores over all samples of a reader that have an input and the truth. Raises DataError without any."""
-        predictions, truths, waiting = [], [], list[Tokens]()
-        with task("trying", len(reader.source)) as now:
-            for tokens, truth in self._samples(reader, now):
+        predictions, truths, waiting, count = [], [], list[Tokens](), len(reader.source)
+        with task("trying", count) as now:
+            for tokens, truth in usable(reader, _each(count, now)):
                 waiting.append(tokens)
                 truths.append(truth)
                 if len(waiting) == BATCH:
@@ -137,12 +137,12 @@ class Transferred:
             raise DataError("no held-out sample has an input and the truth")
         return self.solver.score(predictions, truths)
 
-    def _samples(self, reader: TokenReader, now: Any) -> Iterator[tuple[Tokens, Any]]:
-        for index in range(len(reader.source)):
-            found = reader(index, False)
-            now.advance(1)
-            if found is not None:
-                yield {stream: array for each in found[0].values() for stream, array in each.items()}, found[1]
+
+def _each(count: int, now: Any) -> Iterator[int]:
+    """Numbers from 0, each of which is told to a bar."""
+    for index in range(count):
+        yield index
+        now.advance(1)
 
 
 def save_transfer(result: Transferred, out: Path, metrics: Mapping[str, float] | None = None) -> None:

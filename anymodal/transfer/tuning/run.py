@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anymodal.anymodel import AnyModel, load
 from anymodal.data.order import Share, step_batches
-from anymodal.errors import ConfigError, DataError, UnknownModality, system_errors
+from anymodal.errors import ConfigError, DataError, UnknownModality, ValueProblem, system_errors
 from anymodal.files import write_json
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
@@ -25,10 +25,12 @@ from anymodal.training.objective import Metrics, Objective
 from anymodal.training.trackers import trackers
 from anymodal.transfer.tuning.network import TransferNetwork, grid_shape, grids_of
 from anymodal.transfer.tuning.result import Transferred, save_transfer
-from anymodal.transfer.tuning.samples import LessonBatches, Lessons, Source, TokenReader, lessons, open_source
+from anymodal.transfer.tuning.samples import LessonBatches, Lessons, Source, TokenReader, lessons, open_source, usable
 from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
 from anymodal.transfer.tuning.thinking import check_thought, thoughts_of
+
+NO_HELD_OUT = "no held-out sample has an input and a truth that the training data know"
 
 
 @system_errors(DataError)
@@ -92,23 +94,37 @@ class HeldOutLoss:
             counted += self.solver.counts(batch.targets)
             for name, value in self.solver.losses(said, moved.targets, one).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-        names = sorted(sums) if sums else ["loss"]
+        if not sums:  # what the other processes have is summed up with zeros
+            batch = next(iter(self._batches(everything=True)), None)
+            if batch is None:
+                raise DataError(NO_HELD_OUT)
+            moved = to_device(batch, engine.device)
+            said = engine.model(moved.inputs).float()
+            sums = dict.fromkeys(self.solver.losses(said, moved.targets, one), 0.0)
+        names = sorted(sums)
         own = torch.tensor([float(counted), *(sums.get(name, 0.0) for name in names)], dtype=torch.float64)
         total, *rest = self.world.sum(own).tolist()
         return {name: value / max(total, 1.0) for name, value in zip(names, rest, strict=True)}
 
-    def _batches(self) -> Iterable[Lessons]:
+    def _batches(self, everything: bool = False) -> Iterable[Lessons]:
+        """The samples of this process in batches, or all of them one by one."""
+        first, step, size = (0, 1, 1) if everything else (self.world.rank, self.world.size, self.size)
         rows = []
-        for index in range(self.world.rank, len(self.reader.source), self.world.size):
-            if (found := self.reader(index, False)) is None:
+        for tokens, truth in usable(self.reader, range(first, len(self.reader.source), step)):
+            try:
+                rows.append((tokens, self.solver.targets(truth, self.shape)))
+            except ValueProblem:  # such as a class that the training data lack, which the scores count as wrong
                 continue
-            tokens = {stream: array for each in found[0].values() for stream, array in each.items()}
-            rows.append((tokens, self.solver.targets(found[1], self.shape)))
-            if len(rows) == self.size:
+            if len(rows) == size:
                 yield lessons(rows, self.reader.modalities)
                 rows = []
         if rows:
             yield lessons(rows, self.reader.modalities)
+
+    def check(self) -> None:
+        """Raise DataError, before anything is trained, if no sample can be used."""
+        if next(iter(self._batches(everything=True)), None) is None:
+            raise DataError(NO_HELD_OUT)
 
 
 class _Run:
@@ -136,7 +152,7 @@ class _Run:
     def _reader(self, source: Source, views: Sequence[bool], path: str, count: int | None) -> TokenReader:
         thoughts = {}
         if self.config.think is not None:
-            what = {"data": path, "count": count, "inputs": list(self.config.inputs), "samples": len(source)}
+            what = {"data": path, "count": count, "inputs": list(self.config.inputs), "samples": source.stamps()}
             self.base.to(self.world.device)
             folder = self.out / "thoughts"
             thoughts = thoughts_of(self.base, self.config.think, source, views, folder, what, self.world)
@@ -169,6 +185,7 @@ class _Run:
         evaluate = None
         if self.held_out is not None:
             evaluate = HeldOutLoss(self.held_out, self.solver, self.shape, settings.batch_size, self.world)
+            evaluate.check()
         try:
             engine.run(
                 step_batches(make, settings.steps * settings.accumulate, config.workers),

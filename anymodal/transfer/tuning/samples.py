@@ -5,6 +5,8 @@ Shapes: B samples.
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from anymodal.crops import Crop
 from anymodal.data.files.values import open_values
 from anymodal.data.order import EpochOrder, Share, generator
 from anymodal.data.replacing import Replacing
+from anymodal.data.report import problem_line
 from anymodal.errors import AnymodalError, ConfigError, DataError
 from anymodal.generation.state import SampleState
 from anymodal.modality import Modality
@@ -40,6 +43,10 @@ class Source(Protocol):
         """The inputs that a sample has, and its truth; None where it has none of one of them."""
 
     def truths(self) -> Iterator[Any]: ...
+
+    def stamps(self) -> str:
+        """A digest of where the samples lie, and of what changes when their files do."""
+        ...
 
 
 class AlignedSource:
@@ -86,6 +93,14 @@ class AlignedSource:
                 except AnymodalError:  # counted when it is trained on
                     continue
 
+    def stamps(self) -> str:
+        files, whole = self._values.files, hashlib.sha256()
+        for index in range(len(files)):
+            held = [name for name in self._values.modalities if files.holds(name, index)]
+            found = [files.place(name, index) + " " + files.stamp(name, index) for name in held]
+            whole.update(f"{self.describe(index)} {found}\n".encode())
+        return whole.hexdigest()
+
 
 class ClassFolderSource:
     """Pictures in a folder for each class; of folders "train" and "val", those of one part."""
@@ -112,6 +127,13 @@ class ClassFolderSource:
 
     def truths(self) -> Iterator[Any]:
         return (self.found.labels[row] for row in self.rows)
+
+    def stamps(self) -> str:
+        whole = hashlib.sha256()
+        for row in self.rows:
+            found = self.found.files[row].stat()
+            whole.update(f"{self.found.files[row]} {found.st_size} {found.st_mtime_ns}\n".encode())
+        return whole.hexdigest()
 
 
 def open_source(
@@ -172,6 +194,18 @@ class TokenReader:
         if self._bytes + size <= KEPT_BYTES:
             self._kept[index, flip], self._bytes = (tokens, read[1]), self._bytes + size
         return tokens, read[1]
+
+
+def usable(reader: TokenReader, indices: Iterable[int]) -> Iterator[tuple[Tokens, Any]]:
+    """The tokens and truths of samples that have both, as they are; warns of those that cannot be read."""
+    for index in indices:
+        try:
+            found = reader(index, False)
+        except Exception as error:  # damaged files make libraries and plugins fail in many ways
+            warnings.warn(problem_line(reader.source.describe(index), error) + "; it is left out", stacklevel=2)
+            continue
+        if found is not None:
+            yield {stream: array for each in found[0].values() for stream, array in each.items()}, found[1]
 
 
 class LessonBatches:

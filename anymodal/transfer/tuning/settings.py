@@ -109,7 +109,7 @@ class HeldOutConfig:
     measured every `every` steps too."""
 
     path: str = attrs.field(metadata={"short": True})
-    count: int | None = None
+    count: int | None = attrs.field(default=None, validator=attrs.validators.optional([whole, at_least(1)]))
     every: int = attrs.field(default=1000, validator=[whole, at_least(1)])
 
 
@@ -146,7 +146,7 @@ class TransferConfig:
     task: Task = attrs.field(converter=_task)
     data: str
     training: TrainingSettings
-    count: int | None = None
+    count: int | None = attrs.field(default=None, validator=attrs.validators.optional([whole, at_least(1)]))
     held_out: HeldOutConfig | None = attrs.field(default=None, converter=_held_out)
     tune: Tuning = attrs.field(factory=Full, converter=_tuning)
     head: MapHead = attrs.field(factory=ConvNeXtHead, converter=_head)
@@ -169,8 +169,6 @@ class TransferConfig:
             )
         if self.checkpoints.result == "best" and self.held_out is None:
             raise ConfigError("checkpoints.result is best, but nothing says what is better; add held_out")
-        if self.count is not None and self.count < 1:
-            raise ConfigError(f"count is at least 1, got {self.count}")
 
     @property
     def reads(self) -> tuple[str, ...]:
