@@ -97,7 +97,8 @@ def listening(modality: Modality) -> Iterator[list[np.ndarray]]:
 def add_value(
     found: Reliability, modality: Modality, value: Any, unsure: np.ndarray | None, likely: np.ndarray | None, truth: Any
 ) -> None:
-    """Add the places of one value of several draws that can be compared with its truth."""
+    """Add the places of one value of several draws that can be compared with its truth; those where all draws agree
+    are the surest ones."""
     if found.classes:
         assert isinstance(modality, LabelMapModality)
         if likely is not None:
@@ -111,7 +112,7 @@ def add_value(
         return
     measured = modality.measured(truth)
     known = np.ones(unsure.shape, bool) if measured is None else np.asarray(measured, bool)
-    known &= np.isfinite(np.atleast_3d(true)).all(-1) & (unsure > 0)
+    known &= np.isfinite(np.atleast_3d(true)).all(-1)
     spread = np.repeat(unsure[known][:, None], np.atleast_3d(mean).shape[-1], 1)
     found.add_numbers(np.atleast_3d(mean)[known].ravel(), spread.ravel(), np.atleast_3d(true)[known].ravel())
 

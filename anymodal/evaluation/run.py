@@ -22,6 +22,7 @@ from anymodal.data.report import ProblemCounts
 from anymodal.data.schema import read_book
 from anymodal.data.sheet import Values, draw_sheet, save_sheet
 from anymodal.errors import ConfigError, DataError, GenerationError, nearest, one_line, system_errors
+from anymodal.evaluation.layouts.base import Samples
 from anymodal.evaluation.report import SHEET, Evaluation
 from anymodal.evaluation.scoring import Piece, Scorer, Vectors, Work
 from anymodal.evaluation.tasks import TASKS, Task
@@ -143,7 +144,7 @@ class Run:
             "names": digest([samples.name(number) for number in range(count)]),
             "weights": fingerprint(scorer.model.transformer),
             "files": digest(samples.state(count)),
-            **({} if reference is None else {"reference": digest([reference.name(k) for k in range(len(reference))])}),
+            **({} if reference is None else {"reference": digest(_identity(reference))}),
             "samples": count,
             "batch": scorer.batch,
             "seed": scorer.seed,
@@ -300,6 +301,11 @@ class Run:
             "each": self.each,
         }
         write_json({**state, DIGEST: digest(state)}, path)
+
+
+def _identity(samples: Samples) -> object:
+    """What tells samples from others: their names and the state of their files."""
+    return [[samples.name(number) for number in range(len(samples))], samples.state(len(samples))]
 
 
 def _first(problems: ProblemCounts) -> str:

@@ -47,6 +47,14 @@ def test_only_what_is_measured_counts():
     assert found.places[0] == 32 * 64 and (found.right == found.places).all()
 
 
+def test_places_where_all_draws_agree_are_the_surest():
+    depth, unsure = Depth(size=64), np.ones((64, 64), np.float32)
+    unsure[:32] = 0
+    found = Reliability(False)
+    add_value(found, depth, np.full((64, 64), 5.0), unsure, None, np.full((64, 64), 5.1, np.float32))
+    assert found.places[0] == 64 * 64 and found.right[-1] == 32 * 64  # agreed on, and wrong
+
+
 def test_several_draws_bring_a_figure(small_model, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("rgb", "semseg"):
