@@ -2,7 +2,8 @@
 
 python examples/demo.py [--model tiny] [--out out/demo]
 
-OUT/grid.png has all of it, and OUT/grid.webp is the same in less. The model has not seen the rendered scenes.
+OUT/grid.png has all of it; of the README are OUT/everything.webp, its first part, and OUT/more.webp, its last. The model
+has not seen the rendered scenes.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def truths(model: am.AnyModel, data: Path, number: int) -> dict[str, Any]:
     return sample
 
 
-def everything(model: am.AnyModel, data: Path) -> Panel:
-    """One picture to all 21 modalities, the truth below each."""
+def everything(model: am.AnyModel, data: Path) -> tuple[Panel, Panel]:
+    """One picture to all 21 modalities, the truth below each: those of pictures and things, and the others."""
     picture = data / "rgb" / f"{SCENE:08d}.png"
     say(
         "One picture to every other modality that the model writes (t5_caption is one that it only reads):",
@@ -64,21 +65,20 @@ def everything(model: am.AnyModel, data: Path) -> Panel:
     )
     truth = truths(model, data, SCENE)
     made = dict(model.generate({"rgb": picture}, "all"))
-    panel = Panel(WIDTH - 2 * EDGE)
-    panel.heading("One picture in, every modality out", "each made from the picture alone, and the truth below it")
-    side = panel.side(len(ROWS[0]))
+    upper, lower = Panel(WIDTH - 2 * EDGE), Panel(WIDTH - 2 * EDGE)
+    upper.heading("One picture in, every modality out", "each made from the picture alone, and the truth below it")
+    side = upper.side(len(ROWS[0]))
 
     def drawn(name: str, values: dict[str, Any]) -> Image.Image | None:
         return model.modalities[name].show_over(values[name], truth["rgb"], side) if name in values else None
 
-    for names in ROWS:
+    for panel, names in zip((upper, upper, lower), ROWS, strict=True):
         panel.tiles([drawn(name, {"rgb": truth["rgb"], **made}) for name in names], [titled(name) for name in names])
-        below = [page(KEY, side) if name == "rgb" else drawn(name, truth) for name in names]
-        panel.tiles(below)
+        panel.tiles([page(KEY, side) if name == "rgb" else drawn(name, truth) for name in names])
     for name in ("metadata_geometric", "web_text"):
         spoken = [told(values[name]) for values in (made, truth) if name in values]
-        panel.words(f"{name}:  {'   |   truth: '.join(spoken)}", QUIET)
-    return panel
+        lower.words(f"{name}:  {'   |   truth: '.join(spoken)}", QUIET)
+    return upper, lower
 
 
 def titled(name: str) -> str:
@@ -187,15 +187,16 @@ def main() -> None:
     model = am.load(options.model)
     half = (WIDTH - 4 * EDGE) // 2
     right = Panel(half)
-    rows = [[everything(model, data)], [words_to_pictures(model, half), right]]
+    upper, lower = everything(model, data)
+    rows = [[upper], [lower], [words_to_pictures(model, half), right]]
     in_painting(model, right, data, out)
     chain(model, right)
     retrieval(model, right, data, out)
     photograph(model, right)
-    sheet = poster(rows)
-    sheet.save(out / "grid.png")
-    sheet.save(out / "grid.webp", quality=90)
-    say(f"look at {out / 'grid.png'}: all of it on one sheet (grid.webp is the same in less)")
+    poster(rows).save(out / "grid.png")
+    for name, row in (("everything", rows[0]), ("more", rows[-1])):
+        poster([row]).save(out / f"{name}.webp", quality=90)
+    say(f"look at {out / 'grid.png'}: all of it on one sheet")
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ class LabelMapModality(CroppedGrid):
             if i < len(self.classes) and count >= 0.03 * array.size:
                 text = self.classes[i].removesuffix("-merged").removesuffix("-other")
                 x0, y0, x1, y1 = draw.textbbox((0, 0), text, font, "mm", stroke_width=2)
-                row, column = _roomiest(array == i, int((y1 - y0) / scale), int((x1 - x0) / scale))
+                row, column = _roomiest(array == i, int(2 * (y1 - y0) / scale), int(1.5 * (x1 - x0) / scale))
                 x = min(max((column + 0.5) * scale, -x0), picture.width - x1)
                 y = min(max((row + 0.5) * scale, -y0), picture.height - y1)
                 box = (x + x0, y + y0, x + x1, y + y1)
