@@ -66,7 +66,12 @@ def test_coco_outlines_leave_out_crowds_and_have_all_pieces(tmp_path):
     [
         ("bbox", [1, 2, 3], "a bbox is"),
         ("bbox", [70, 2, 3, 3], "outside of its picture"),
+        ("bbox", [-9, 2, 3, 3], "outside of its picture"),
+        ("bbox", [1, 2, 3, 10**400], "a bbox is"),
+        ("iscrowd", "0", "0 or 1"),
         ("segmentation", [[1, 2, 3, 4]], "a polygon is"),
+        ("segmentation", [[1, 2, 3, 4, 5, 10**400]], "a polygon is"),
+        ("segmentation", [["1", "2", "3", "4", "5", "6"]], "a polygon is"),
         ("segmentation", {"counts": [1600], "size": [40, 40]}, "is not of its picture"),
         ("segmentation", None, "polygons or runs"),
     ],

@@ -6,7 +6,7 @@ or lengths of runs in the order of columns ("RLE"), as regions of crowds have it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class CocoBoxes(CocoInstances):
     def _box(self, row: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
         corners = clip_box(corners_of(row, width, height))
         named = {"class_name": self.classes[row["category_id"]], "score": 1.0}
-        return {"boxes": list(corners), **named, **({"iscrowd": 1} if row.get("iscrowd") else {})}
+        return {"boxes": list(corners), **named, **({"iscrowd": 1} if is_crowd(row) else {})}
 
 
 class CocoOutlines(CocoInstances):
@@ -82,12 +82,12 @@ class CocoOutlines(CocoInstances):
     notes = ("crowds are left out, which are no single instance",)
 
     def counts(self, annotations: list[dict[str, Any]]) -> bool:
-        return any(not row.get("iscrowd") for row in annotations)
+        return any(row.get("iscrowd") != 1 for row in annotations)
 
     def read(self, number: int) -> Sample:
         picture = self.picture(number)
         height, width = picture.shape[:2]
-        single = [row for row in self.annotations[self.numbers[number]] if not row.get("iscrowd")]
+        single = [row for row in self.annotations[self.numbers[number]] if not is_crowd(row)]
         truth = [(self.classes[row["category_id"]], outline(row.get("segmentation"), width, height)) for row in single]
         return Sample({"rgb": picture}, truth)
 
@@ -95,12 +95,25 @@ class CocoOutlines(CocoInstances):
 def corners_of(row: Mapping[str, Any], width: int, height: int) -> list[float]:
     """A box [x, y, width, height] in pixels as corners in fractions. Raises ValueProblem."""
     box = row["bbox"]
-    if len(box) != 4 or not all(isinstance(v, (int, float)) and np.isfinite(v) for v in box) or min(box[2:]) < 0:
+    if len(box) != 4 or not are_numbers(box) or min(box[2:]) < 0:
         raise ValueProblem(f"a bbox is [x, y, width, height] in pixels, got {brief(box)}")
     x, y, w, h = box
-    if x > width or y > height:
+    if x > width or y > height or x + w < 0 or y + h < 0:
         raise ValueProblem(f"the bbox {brief(box)} lies outside of its picture of {width} x {height}")
     return [x / width, y / height, (x + w) / width, (y + h) / height]
+
+
+def are_numbers(values: Sequence[Any]) -> bool:
+    """Whether all values are numbers of pixels, which are finite and small enough to compute with."""
+    return all(type(each) in (int, float) and -MOST_PIXELS <= each <= MOST_PIXELS for each in values)
+
+
+def is_crowd(row: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of a crowd. Raises ValueProblem for what is neither 0 nor 1."""
+    stated = row.get("iscrowd") or 0
+    if not isinstance(stated, (int, float)) or stated not in (0, 1):
+        raise ValueProblem(f"iscrowd is 0 or 1, got {brief(stated)}")
+    return stated == 1
 
 
 def outline(shape: Any, width: int, height: int) -> Any:
@@ -117,12 +130,9 @@ def outline(shape: Any, width: int, height: int) -> Any:
 def _polygon(numbers: Any, width: int, height: int) -> list[list[float]]:
     if not isinstance(numbers, list) or len(numbers) < 6 or len(numbers) % 2:
         raise ValueProblem(f"a polygon is [x, y, x, y, ..] of three points or more, got {brief(numbers)}")
-    try:
-        points = np.array(numbers, np.float64).reshape(-1, 2) / (width, height)
-    except (TypeError, ValueError):
-        raise ValueProblem(f"a polygon is numbers of pixels, got {brief(numbers)}") from None
-    if not np.isfinite(points).all():
-        raise ValueProblem(f"a polygon is finite numbers, got {brief(numbers)}")
+    if not are_numbers(numbers):
+        raise ValueProblem(f"a polygon is finite numbers of pixels, got {brief(numbers)}")
+    points = np.array(numbers, np.float64).reshape(-1, 2) / (width, height)
     return list(points.clip(0, 1).tolist())
 
 
