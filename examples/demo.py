@@ -2,7 +2,7 @@
 
 python examples/demo.py [--model tiny] [--out out/demo]
 
-OUT/grid.png has all of it; of the README are OUT/everything.webp, its first part, and OUT/more.webp, its last. The model
+OUT/grid.png has all of it; the README shows OUT/everything.webp, its first part, and OUT/more.webp, its last. The model
 has not seen the rendered scenes.
 """
 
