@@ -30,8 +30,8 @@ from anymodal.evaluation.layouts.array_pickles import read_array_pickle
 from anymodal.evaluation.layouts.coco import CocoPairs, CocoPictures, CocoQueries
 from anymodal.evaluation.layouts.coco_instances import CocoBoxes, CocoOutlines, filled_runs
 from anymodal.evaluation.layouts.imagenet import training_pictures, validation_pictures
-from anymodal.evaluation.layouts.nyu import NyuSemseg, same_classes
-from anymodal.evaluation.layouts.three_dpw import ThreeDpw
+from anymodal.evaluation.layouts.nyu import NyuSemseg, rows_of_split, same_classes
+from anymodal.evaluation.layouts.three_dpw import ThreeDpw, read_sequence
 
 CLASSES = Semseg.classes
 
@@ -120,12 +120,23 @@ def test_nyu_mappings_that_do_not_fit_are_refused(tmp_path):
     savemat(root / "classMapping40.mat", {"mapClass": np.full((1, 894), 41), "className": np.array([["wall"]])})
     with pytest.raises(DataError, match="has the classes 0 to 41"):
         NyuSemseg(root, CLASSES)
+    savemat(root / "classMapping40.mat", {"mapClass": np.full((1, 894), 1.7), "className": np.array([["wall"]])})
+    with pytest.raises(DataError, match="no whole number"):
+        NyuSemseg(root, CLASSES)
     (root / "classMapping40.mat").write_bytes(b"nothing")
     with pytest.raises(DataError, match="no mapping"):
         NyuSemseg(root, CLASSES)
     (root / "classMapping40.mat").unlink()
     with pytest.raises(DataError, match="says what class"):
         NyuSemseg(root, CLASSES)
+
+
+@pytest.mark.parametrize(("numbers", "said"), [([1.5, 2], "no whole number"), ([2, 1, 2], "twice"), ([1e300], "1000")])
+def test_nyu_splits_that_cannot_be_are_refused(tmp_path, numbers, said):
+    savemat(tmp_path / "splits.mat", {"testNdxs": np.array([numbers])})
+    with pytest.raises(DataError, match=said) as caught:
+        rows_of_split(tmp_path / "splits.mat", 3)
+    assert len(str(caught.value)) < 600
 
 
 # ImageNet.
@@ -272,6 +283,25 @@ def test_small_pickles_take_no_boundless_memory_or_stack(tmp_path, content, monk
     (tmp_path / "a.pkl").write_bytes(content)
     with pytest.raises(ValueProblem, match=r"keys|no text|instructions|letters"):
         read_array_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "said"),
+    [
+        ("cam_intrinsics", lambda held: held * 0, "no camera"),
+        ("cam_intrinsics", lambda held: -held, "no camera"),
+        ("cam_poses", lambda held: held * 2, "no camera|not turned by a rotation"),
+    ],
+)
+def test_cameras_that_cannot_be_are_refused(tmp_path, part, changed, said):
+    root = make_3dpw(tmp_path)
+    path = root / "sequenceFiles/test/street_00.pkl"
+    raw = read_array_pickle(path)
+    raw[part] = changed(raw[part])
+    path.write_bytes(as_python2(raw))
+    read_sequence.cache_clear()
+    with pytest.raises(ValueProblem, match=said):
+        ThreeDpw(root).read(0)
 
 
 def test_a_sequence_whose_parts_do_not_fit_is_named(tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from anymodal.errors import DataError, PluginError, ValueProblem, one_line
+from anymodal.errors import DataError, PluginError, ValueProblem, brief, one_line
 from anymodal.evaluation.layouts.base import NONE, Sample, Samples, class_table, lost_note, single, stamps
 
 FILE, SPLITS = "nyu_depth_v2_labeled.mat", "splits.mat"
@@ -161,7 +161,7 @@ def _mapping(path: Path, parts: Callable[[Any], Any]) -> tuple[np.ndarray, list[
         raise DataError(f"{path.parent} has no {path.name}, which says what class a label of NYUv2 is")
     try:
         numbers, names = parts(loadmat(path))
-        numbers = np.array([0, *(int(number) for number in numbers.ravel())], np.int64)
+        numbers = np.array([0, *(_whole(number) for number in numbers.ravel())], np.int64)
         names = [str(name.ravel()[0] if isinstance(name, np.ndarray) else name).strip() for name in names.ravel()]
     except Exception as error:  # the reader of damaged files raises whatever they lead it to
         raise DataError(f"{path} holds no mapping that can be read: {one_line(error, 200)}") from None
@@ -176,11 +176,19 @@ def rows_of_split(path: Path, count: int) -> list[int]:
 
     try:
         found: Any = loadmat(path, variable_names=["testNdxs"])["testNdxs"].ravel()
-        rows = [int(row) - 1 for row in found]
+        rows = [_whole(row) - 1 for row in found]
     except Exception as error:  # the reader of damaged files raises whatever they lead it to
         raise DataError(f"{path} has no testNdxs that can be read: {one_line(error, 200)}") from None
     if not rows or min(rows) < 0 or max(rows) >= count:
-        raise DataError(
-            f"{path} names the pictures {min(rows, default=0) + 1} to {max(rows, default=-1) + 1} of {count}"
-        )
+        named = [brief(row) for row in (min(rows, default=0) + 1, max(rows, default=-1) + 1)]
+        raise DataError(f"{path} names the pictures {named[0]} to {named[1]} of {count}")
+    if len(set(rows)) < len(rows):
+        raise DataError(f"{path} names one of its pictures twice")
     return rows
+
+
+def _whole(number: Any) -> int:
+    """A number of MATLAB, which are often floats. Raises ValueError for one that is no whole number."""
+    if int(number) != number:
+        raise ValueError(f"{number} is no whole number")
+    return int(number)

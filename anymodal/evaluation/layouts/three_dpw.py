@@ -22,6 +22,8 @@ from anymodal.evaluation.layouts.base import FileSamples, Sample, listed, photog
 JOINTS, SHAPES = 24, 10
 MARGIN = 0.1  # of the box around the joints, which end at the hands, the feet and the neck
 MOST_FRAMES = 100_000
+SHORTEST, LONGEST = 1.0, 1e6  # focal lengths in pixels
+OFF = 1e-2  # of the product of a rotation with its transpose from the unit matrix
 
 
 @attrs.frozen(eq=False)
@@ -87,6 +89,8 @@ def read_sequence(path: Path) -> Sequence:
         raise ValueProblem(f"{path} has joints, betas, cameras, intrinsics and campose_valid of shapes {shapes}")
     if not all(np.isfinite(each).all() for each in (joints, turns, betas, intrinsics)):
         raise ValueProblem(f"{path} holds numbers that are not finite")
+    if not all(SHORTEST < intrinsics[k, k] < LONGEST for k in (0, 1)) or (intrinsics[2] != (0, 0, 1)).any():
+        raise ValueProblem(f"{path} has cam_intrinsics of no camera: {intrinsics.round(3).tolist()!s:.120}")
     return Sequence(joints, turns, betas, cameras, intrinsics, valid)
 
 
@@ -94,6 +98,8 @@ def people(sequence: Sequence, frame: int, width: int, height: int) -> dict[str,
     """The people of a picture whose camera is valid, in the layout of 4D-Humans. Raises ValueProblem for none seen."""
     camera = sequence.cameras[frame]
     turn, shift = camera[:3, :3], camera[:3, 3]
+    if np.isfinite(turn).all() and (np.abs(turn @ turn.T - np.eye(3)).max() > OFF or np.linalg.det(turn) < 0):
+        raise ValueProblem(f"its camera is not turned by a rotation: {turn.round(3).tolist()!s:.120}")
     found: dict[str, list[Any]] = {key: [] for key in ("boxes", "orients", "poses", "betas", "cameras", "joints")}
     for person in np.flatnonzero(sequence.valid[:, frame]):
         joints = sequence.joints[person, frame] @ turn.T + shift
