@@ -10,7 +10,7 @@ import click
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
 from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import DataError, GenerationError
+from anymodal.errors import ConfigError, DataError, GenerationError
 
 
 def list_tasks(output: Output) -> None:
@@ -30,6 +30,8 @@ def task_settings(task: str, inputs: str | None, options: tuple[str, ...]) -> di
     from anymodal.config.loading import parse_yaml
 
     given = {name: parse_yaml(text) for name, text in pairs(options, "an option of the task").items()}
+    if "name" in given:
+        raise ConfigError(f"the task is {task}, the first word; --option name={given['name']!s:.40} names another")
     return {"name": task, **given, **({"inputs": tuple(comma_separated(inputs))} if inputs else {})}
 
 

@@ -114,7 +114,7 @@ def generate(
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}
         _generate_one(output, given, true, names, model, load | only, out, how | parts, watch)
         return
-    for option, value in {"truth": truth, "explain": watch, "size": "size" in parts}.items():
+    for option, value in {"truth": truth, **watch.asked, "size": "size" in parts}.items():
         if value:
             raise ConfigError(f"--{option} is for one sample; leave it out for many")
     if out is None:

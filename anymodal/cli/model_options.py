@@ -194,7 +194,8 @@ def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
         elif value.startswith("{"):
             kept[name] = parse_yaml(value)
         else:
-            kept[name] = Path(value) if FILE.search(value) or is_many(value) else parse_yaml(f"[{value}]")
+            is_place = FILE.search(value) or is_many(value) or "/" in value
+            kept[name] = Path(value) if is_place else parse_yaml(f"[{value}]")
     return kept
 
 

@@ -47,8 +47,13 @@ class Watch:
     live: bool = False
     animate: Path | None = None
 
+    @property
+    def asked(self) -> dict[str, bool]:
+        """Whether each option was given, by its name."""
+        return {"explain": self.explain, "live": self.live, "animate": self.animate is not None}
+
     def __bool__(self) -> bool:
-        return self.explain or self.live or self.animate is not None
+        return any(self.asked.values())
 
     def check_alone(self, in_tiles: bool) -> None:
         """Raise ConfigError where a picture that is made in tiles should be seen growing."""

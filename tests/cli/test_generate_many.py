@@ -211,6 +211,8 @@ def test_every_argument_of_load_and_every_sampling_option_is_an_option():
         (["@{out}.txt", "--to", "depth", "--out", "{out}"], "no such file"),
         (["{photos}", "rgb={photos}", "--to", "depth", "--out", "{out}"], "rgb is given twice"),
         (["{photos}", "--to", "depth", "--out", "{out}", "--truth", "depth=x.png"], "--truth is for one sample"),
+        (["{photos}", "--to", "depth", "--out", "{out}", "--live"], "--live is for one sample"),
+        (["{photos}", "--to", "rgb", "--out", "{out}", "--keep", "rgb={out}/none/"], "no such file"),
         (["-", "-", "--to", "depth", "--out", "{out}"], "can be read once"),
         (["{photos}/0000.png", "{photos}/0000.jpg", "--to", "depth", "--out", "{out}"], "is no file here"),
         (["{photos}", "--to", "depth", "--out", "{out}", "--steps", "0"], "steps"),
