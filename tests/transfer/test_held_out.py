@@ -1,6 +1,7 @@
 """Held-out data of a transfer: what cannot be used is left out, and nothing is taken for the training data."""
 
 import json
+import resource
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from PIL import Image
 
 import anymodal as am
 from anymodal.config import structure
-from anymodal.errors import ConfigError, DataError
+from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.model import ModelConfig
 from anymodal.nn.distributed import World
 from anymodal.testing.tiny import equip, shrunk
@@ -112,3 +113,25 @@ def test_thoughts_are_of_the_samples_they_were_thought_of(model, tmp_path):
     run(model, tmp_path / "classes", tmp_path / "classes", tmp_path / "out2", think=think, flip=0.0)
     names = [{path.name for path in (tmp_path / out / "thoughts").iterdir()} for out in ("out", "out2")]
     assert len(names[0] & names[1]) == 1  # those of the training data are others now
+
+
+def test_a_head_that_its_settings_make_large_takes_no_room_before_its_weights_are_looked_at(model, tmp_path):
+    data = aligned(tmp_path / "data", ["a", "b"])
+    run(model, depths(data), data, tmp_path / "out", task={"name": "dense", "to": "depth"})
+    path = tmp_path / "out" / "head" / "config.json"
+    facts = json.loads(path.read_text())
+    for change, said in (({"width": 4096, "blocks": 64}, "has shape|has no tensor"), ({}, "its grid of depth")):
+        facts["config"]["head"] |= change
+        facts["facts"] |= {} if change else {"size": [10**9, 10**9]}
+        path.write_text(json.dumps(facts))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(CheckpointError, match=said):
+            am.load_transfer(tmp_path / "out")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB; the head would take 34 GB
+
+
+def depths(root: Path) -> Path:
+    (root / "depth").mkdir()
+    for path in (root / "rgb").iterdir():
+        np.save(root / "depth" / f"{path.stem}.npy", np.full((SIZE, SIZE), 2.0, np.float32))
+    return root

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anymodal.transfer.tuning.boxes3d import SolidScene, SolidSolver
 from anymodal.transfer.tuning.solids import Solid, average_precision, overlap, shared_volume
 
 
@@ -63,3 +64,18 @@ def test_average_precision_of_right_wrong_and_half_right_lists():
     twice = [[truths[0][0], truths[0][0], truths[0][1]], truths[1]]
     assert average_precision(twice, truths)["ap3d"] < 1  # the second one has no truth left to take
     assert average_precision([[]], [[]]) == {}
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+def test_the_overlap_does_not_depend_on_the_unit(scale):
+    one = Solid(np.zeros(3), np.array([1.0, 2.0, 3.0]) * scale, turned(1))
+    half = attrs.evolve(one, center=one.rotation[:, 0] * scale / 2)
+    assert overlap(one, one) == pytest.approx(1) and overlap(one, half) == pytest.approx(1 / 3, rel=1e-4)
+
+
+def test_what_is_beside_the_camera_is_not_learned():
+    """Its center would be thousands of pictures away, and with it the loss."""
+    solver = SolidSolver(["car"], [[0.0, 0.0, 0.0]], (0.0, 1.0), 1.0)
+    near = [Solid(np.array([x, 0.0, 0.01]), np.ones(3), np.eye(3), "car") for x in (0.0, 0.01, 5.0)]
+    targets = solver.targets(SolidScene(tuple(near), 1.0), (8, 8))
+    assert (targets["cell"] >= 0).sum() == 2 and np.abs(targets["numbers"][:, :2]).max() <= 16

@@ -43,6 +43,7 @@ MOST_BOXES = 1000
 LARGEST, SMALLEST = 1e4, 1e-4  # meters, and focal lengths
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 MIDDLE = (0.5, 0.5)
+BEYOND = 1.0  # sides of the picture; centers that are farther outside, as of what is beside the camera, are not learned
 
 
 @attrs.frozen(eq=False)
@@ -146,12 +147,15 @@ class SolidSolver(Solver):
         for solid in sorted(truth.solids, key=lambda solid: float(solid.center[2])):
             if solid.class_name not in self.names or solid.center[2] <= SMALLEST:
                 continue
+            u, v = truth.seen(solid)
+            if not (-BEYOND < u < 1 + BEYOND and -BEYOND < v < 1 + BEYOND):
+                continue
             label = self.names.index(solid.class_name)
             away = (np.log(solid.center[2] / truth.focal) - self.depth[0]) / self.depth[1]
             size = np.log(solid.size) - self.sizes[label]
             numbers = np.concatenate([[away], size, solid.rotation[:, 0], solid.rotation[:, 1]])
             spread = truth.focal * float(solid.size.min()) / float(solid.center[2])
-            centers.append(Center(truth.seen(solid), min(spread, 1.0), label, numbers))
+            centers.append(Center((u, v), min(spread, 1.0), label, numbers))
         return center_targets(centers, len(self.names), NUMBERS, shape)
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from anymodal.tokens import ModalitySet
 
 FINER = 4  # cells of the head's map a side, for each cell of the encoder's
-MOST_CHANNELS = 4096
+MOST_CHANNELS, LONGEST = 4096, 2**14  # pixels a side
 
 
 class GridSolver(Solver):
@@ -111,7 +111,8 @@ class Grid(Task):
     def restore(self, truth: Modality, facts: Mapping[str, Any]) -> Solver:
         channels, classes, size = facts.get("channels"), facts.get("classes"), facts.get("size")
         sound = type(channels) is int and 0 < channels <= MOST_CHANNELS and isinstance(classes, bool)
-        if not sound or not isinstance(size, list) or len(size) != 2 or not all(type(each) is int for each in size):
+        sides = size if isinstance(size, list) and len(size) == 2 else [0]
+        if not sound or not all(type(each) is int and 0 < each <= LONGEST for each in sides):
             raise CheckpointError(f"the result of this transfer is damaged: its grid of {truth.name} cannot be")
         assert type(channels) is int and isinstance(classes, bool)
         return GridSolver(truth, channels, classes, (size[0], size[1]))

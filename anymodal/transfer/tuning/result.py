@@ -17,7 +17,7 @@ from torch import Tensor
 from anymodal.anymodel import AnyModel, load
 from anymodal.checkpoints.atomic import replacing_folder, whole_folder
 from anymodal.checkpoints.swap import WEIGHT_FILES
-from anymodal.checkpoints.weights import WEIGHTS, WeightFile, fill, save_weights
+from anymodal.checkpoints.weights import WEIGHTS, WeightFile, checked, fill, save_weights
 from anymodal.config import plain_config, structure
 from anymodal.config.validators import real
 from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProblem, brief
@@ -191,9 +191,12 @@ def load_transfer(folder: str | Path, device: str | torch.device | None = None) 
     truth = config.task.truth(model.modalities)
     solver = config.task.restore(truth, stated if isinstance(stated, Mapping) else {})
     grids = grids_of(model.modalities, config.reads)
-    shapes = TransferNetwork(model.transformer, grids, solver, config.head, Frozen()).head_state()
-    weights = {name: torch.empty_like(tensor) for name, tensor in shapes.items()}
+    with torch.device("meta"):  # nothing takes room before the file was looked at
+        shapes = TransferNetwork(model.transformer, grids, solver, config.head, Frozen()).head_state()
     with WeightFile.single(head / WEIGHTS) as file:
+        for name, view in shapes.items():
+            checked(name, view, file.rows, str(head))
+        weights = {name: torch.empty_like(tensor, device="cpu") for name, tensor in shapes.items()}
         fill(weights.items(), file.rows, str(head))
     result = Transferred(config, model, solver, weights, thinker)
     return result if device is None else result.to(device)

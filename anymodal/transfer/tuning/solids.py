@@ -44,7 +44,7 @@ def overlap(one: Solid, other: Solid) -> float:
     if 2 * distance >= float(np.linalg.norm(one.size) + np.linalg.norm(other.size)):
         return 0.0
     shared = min(shared_volume(one, other), one.volume, other.volume)
-    return shared / max(one.volume + other.volume - shared, NEAR)
+    return shared / (one.volume + other.volume - shared)
 
 
 def shared_volume(one: Solid, other: Solid) -> float:
