@@ -296,6 +296,15 @@ def test_another_decoder_of_patches_is_trained_for_codes_that_stay(scenes: Path,
     keys = {"codes": str(first), "decoder": {**VIT, "dim": 24}, "settings": GRID}
     made = load_tokenizer(trained_tokenizer(scenes, tmp_path / "new", modality="rgb", **keys))
     assert made.config.decoder.dim == 24 and made.fingerprint() == load_tokenizer(first).fingerprint()
+    for changed, said in (
+        ({"settings": {**GRID, "codebook": 64}}, "has codebook 32"),
+        ({"quantizer": {"kind": "fsq"}}, "leave out quantizer"),
+        ({"modality": "depth"}, "codes names a tokenizer of 'rgb'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            train_tokenizer(config(scenes, **{"modality": "rgb", **keys, **changed}), tmp_path / "no")
+    with pytest.raises(ConfigError, match="code_noise"):
+        train_tokenizer(config(scenes, modality="rgb", code_noise=0.5, **keys), tmp_path / "new", resume=True)
 
 
 def test_a_decoder_that_attends_to_the_codes_is_trained(scenes: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import attrs
 import torch
 
 from anymodal.checkpoints.tokenizer import AnyTokenizer, load_tokenizer, save_tokenizer, tokenizer_record
+from anymodal.config import plain_config
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest, system_errors
 from anymodal.modality import Modality
@@ -88,6 +89,7 @@ def _train(
             "modality": modality.name,
             "settings": modality.config(),
             "tokenizer": attrs.asdict(modality.tokenizer.config),
+            **_what_is_learned(config),
         },
     )
     if modality.tokenizer is None:
@@ -99,16 +101,29 @@ def _train(
     return part
 
 
+def _what_is_learned(config: TokenizerRun) -> dict[str, Any]:
+    """What else a run that is resumed has to have as it was begun with, as JSON has it."""
+    stated = plain_config(config)
+    return {name: stated[name] for name in ("codes", "code_noise", "loss", "perceptual", "sizes", "crop", "flip")}
+
+
 def _settings(config: TokenizerRun) -> dict[str, Any]:
     """The settings of the modality: those of the tokenizer to start from, and the run's own."""
+    if config.codes is not None:
+        _record(config.codes, "codes", config.modality)
     if config.start is None:
         return config.settings
     if not config.start.is_dir():
         raise CheckpointError(f"start names {config.start}, which is not a folder of a trained tokenizer")
-    known = tokenizer_record(config.start / "config.json")
-    if (other := known.get("modality", config.modality)) != config.modality:
-        raise ConfigError(f"start names a tokenizer of {other!r}, not of {config.modality!r}; choose another folder")
-    return {**known.get("settings", {}), **config.settings}
+    return {**_record(config.start, "start", config.modality).get("settings", {}), **config.settings}
+
+
+def _record(folder: Path, key: str, modality: str) -> Mapping[str, Any]:
+    """What a trained tokenizer says of itself. Raises ConfigError for one of another modality."""
+    known = tokenizer_record(folder / "config.json")
+    if (other := known.get("modality", modality)) != modality:
+        raise ConfigError(f"{key} names a tokenizer of {other!r}, not of {modality!r}; choose another folder")
+    return known
 
 
 def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
@@ -120,6 +135,9 @@ def _untrained(config: TokenizerRun, modality: Modality) -> AnyTokenizer:
     if config.codes is None:
         return _noised(build(described(config, modality)), config)
     trained = load_tokenizer(config.codes)
+    _check_settings(trained.config, modality, config.codes)
+    if given := [name for name in ("encoder", "quantizer") if getattr(config, name)]:
+        raise ConfigError(f"codes takes the encoder and the quantizer of {config.codes}; leave out {', '.join(given)}")
     if denoiser is not None:
         plan = attrs.evolve(trained.config, decoder=denoiser, noise=config.noise, refine=False, overlap=None)
     else:
@@ -202,6 +220,17 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
         raise ConfigError(
             f"start takes the tokenizer in {start} as it is, and {', '.join(given)} say another one; leave them out"
         )
+    _check_settings(plan, modality, start)
+    if config.overlap is not None:
+        tokenizer = overlapped(tokenizer, config.overlap)
+    tokenizer.requires_grad_(True)
+    if config.codes is not None:
+        tokenizer.adopt(load_tokenizer(config.codes))
+    return _noised(tokenizer, config)
+
+
+def _check_settings(plan: TokenizerConfig, modality: Modality, folder: Path) -> None:
+    """Raise ConfigError where the settings of a modality are not those of the tokenizer in a folder."""
     found = {
         "codebook": plan.quantizer.size,
         "codebooks": plan.quantizer.codebooks,
@@ -212,15 +241,9 @@ def _started(config: TokenizerRun, start: Path, modality: Modality) -> AnyTokeni
     for name, value in found.items():
         if name in modality.settings and getattr(modality, name) != value:
             raise ConfigError(
-                f"the tokenizer in {start} has {name} {value}, the settings of {modality.name!r} say"
+                f"the tokenizer in {folder} has {name} {value}, the settings of {modality.name!r} say"
                 f" {getattr(modality, name)}; give settings that fit it."
             )
-    if config.overlap is not None:
-        tokenizer = overlapped(tokenizer, config.overlap)
-    tokenizer.requires_grad_(True)
-    if config.codes is not None:
-        tokenizer.adopt(load_tokenizer(config.codes))
-    return _noised(tokenizer, config)
 
 
 def overlapped(tokenizer: AnyTokenizer, overlap: OverlapConfig) -> AnyTokenizer:
