@@ -115,7 +115,7 @@ class Grid(Task):
         if not sound or not all(type(each) is int and 0 < each <= LONGEST for each in sides):
             raise CheckpointError(f"the result of this transfer is damaged: its grid of {truth.name} cannot be")
         assert type(channels) is int and isinstance(classes, bool)
-        return GridSolver(truth, channels, classes, (size[0], size[1]))
+        return GridSolver(truth, channels, classes, (sides[0], sides[1]))
 
 
 def known_or_new(name: str, settings: Mapping[str, Any], modalities: ModalitySet) -> Modality:

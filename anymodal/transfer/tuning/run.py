@@ -30,8 +30,6 @@ from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
 from anymodal.transfer.tuning.thinking import check_thought, thoughts_of
 
-NO_HELD_OUT = "no held-out sample has an input and a truth that the training data know"
-
 
 @system_errors(DataError)
 def train_transfer(
@@ -95,10 +93,7 @@ class HeldOutLoss:
             for name, value in self.solver.losses(said, moved.targets, one).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         if not sums:  # what the other processes have is summed up with zeros
-            batch = next(iter(self._batches(everything=True)), None)
-            if batch is None:
-                raise DataError(NO_HELD_OUT)
-            moved = to_device(batch, engine.device)
+            moved = to_device(self._first(), engine.device)
             said = engine.model(moved.inputs).float()
             sums = dict.fromkeys(self.solver.losses(said, moved.targets, one), 0.0)
         names = sorted(sums)
@@ -121,10 +116,15 @@ class HeldOutLoss:
         if rows:
             yield lessons(rows, self.reader.modalities)
 
+    def _first(self) -> Lessons:
+        """The first sample that can be used, of whichever process. Raises DataError for none."""
+        for batch in self._batches(everything=True):
+            return batch
+        raise DataError("no held-out sample has an input and a truth that the training data know")
+
     def check(self) -> None:
         """Raise DataError, before anything is trained, if no sample can be used."""
-        if next(iter(self._batches(everything=True)), None) is None:
-            raise DataError(NO_HELD_OUT)
+        self._first()
 
 
 class _Run:
