@@ -76,6 +76,7 @@ CASES = [
     (["convert", "pictures", "there", "--to", "forum"], "did you mean 'fourm'"),
     (["eval", "dpeth", "--data", "pictures"], "did you mean 'depth'"),
     (["eval", "depth", "--data", "nosuch"], "no such folder: nosuch"),
+    (["eval", "depth", "--data", "pictures", "--option", "name=semseg"], "names another"),
     (["eval", "depth", "--data", "pictures", "--from", "rbg"], "did you mean 'rgb'"),
     (["eval", "depth", "--data", "pictures", "--from", "depth"], "both an input and the target"),
     (["eval", "depth", "--data", "pictures", "--set", "stpes=3"], "did you mean 'steps'"),

@@ -115,6 +115,22 @@ def test_thoughts_are_of_the_samples_they_were_thought_of(model, tmp_path):
     assert len(names[0] & names[1]) == 1  # those of the training data are others now
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"tune": {"name": "lora", "targets": []}}, "names layers, of fc1"),
+        ({"task": {"name": "dense", "to": "caption"}}, "'caption' is no grid"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_a_sentence(model, tmp_path, changed, said):
+    if "tune" in changed:
+        pytest.importorskip("peft")
+    data = aligned(tmp_path / "data", ["a", "b"])
+    (data / "label").rename(data / "caption") if "task" in changed else None
+    with pytest.raises(ConfigError, match=said):
+        run(model, data, data, tmp_path / "out", **changed)
+
+
 def test_a_head_that_its_settings_make_large_takes_no_room_before_its_weights_are_looked_at(model, tmp_path):
     data = aligned(tmp_path / "data", ["a", "b"])
     run(model, depths(data), data, tmp_path / "out", task={"name": "dense", "to": "depth"})
