@@ -7,14 +7,19 @@ selections, of all samples one after the other; T tokens of all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from anymodal.masking.selection import Chosen, GridSelection, Selection
 from anymodal.spaces import DenseSpace
 from anymodal.tokens import NO_LABEL, DenseRows, Inputs, Layout, Packed, Targets
 from anymodal.tokens.layout import JointTable
+
+if TYPE_CHECKING:
+    import torch
+else:
+    from anymodal.lazy import torch
 
 
 def packed_batch(layout: Layout, samples: Sequence[Sequence[Chosen]]) -> Packed:
