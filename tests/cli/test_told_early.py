@@ -107,6 +107,8 @@ CASES = [
     (["scenes", "--count", "1", "--out", "text.jpg"], "text.jpg"),
     (["recipes", "copy", "tniy"], "tniy"),
     (["samples", "--nosuch"], "--nosuch"),
+    (["export", "--nosuch"], "--nosuch"),
+    (["transfer", "nosuch.yaml", "--nosuch"], "--nosuch"),
     (["nosuch"], "no command 'nosuch'"),
 ]
 
