@@ -37,10 +37,13 @@ LOAD_OPTIONS = (
     click.option("--token", help="A token for the Hub; better set HF_TOKEN, which no list of processes shows."),
     click.option("--tokenizers", help="Where published tokenizers are: a folder, or NAME=PLACE,NAME=PLACE."),
     click.option("--vocabulary", type=PLACE, help="4M's text tokenizer file, instead of fetching it."),
+    click.option(
+        "--backend", type=click.Choice(["torch", "onnx"]), help="What runs it; by default what its files are for."
+    ),
 )
 LOAD_NAMES = (
     *("revision", "modalities", "dtype", "device"),
-    *("cache_dir", "local_files_only", "token", "tokenizers", "vocabulary"),
+    *("cache_dir", "local_files_only", "token", "tokenizers", "vocabulary", "backend"),
 )
 GENERATION_OPTIONS = (
     click.option(
@@ -95,7 +98,7 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def whole_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`load_options` of a command that has an argument for the model, and writes all of its modalities."""
-    return _loading(function, (LOAD_OPTIONS[1], *LOAD_OPTIONS[3:]))
+    return _loading(function, (LOAD_OPTIONS[1], *LOAD_OPTIONS[3:-1]))
 
 
 def _loading(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:

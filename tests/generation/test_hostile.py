@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anymodal.errors import ConfigError, GenerationError
-from anymodal.generation.keeping import _mask
+from anymodal.generation.keeping import cut_mask
 from anymodal.sampling import Sampling
 
 SIDE = 16
@@ -19,7 +19,7 @@ LEFT[:, : SIDE // 4] = 255
 
 
 def kept(value) -> np.ndarray:
-    return _mask("rgb", value, (SIDE, SIDE))
+    return cut_mask("rgb", value, (SIDE, SIDE))
 
 
 def test_a_mask_is_the_same_in_every_form(tmp_path):
