@@ -20,31 +20,38 @@ from anymodal.sampling import Sampling, SamplingOptions
 from anymodal.sampling.guidance import Constant, as_guidance
 
 PLACE = click.Path(path_type=Path)
-LOAD_OPTIONS = (
-    click.option(
+LOAD_OPTIONS = {
+    "model": click.option(
         "--model",
         default="tiny",
         show_default=True,
         shell_complete=completion.models,
         help="A preset, folder, file or repository on the Hub.",
     ),
-    click.option("--revision", help="Branch, tag or commit of a repository."),
-    click.option("--modalities", metavar="NAMES", help="Load these modalities alone, with commas between."),
-    click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Type of the weights."),
-    click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the first GPU, if there is one]"),
-    click.option("--cache-dir", type=PLACE, help="Where files from the Hub are kept."),
-    click.option("--local-files-only", is_flag=True, help="Do not ask the Hub; use what is in the cache."),
-    click.option("--token", help="A token for the Hub; better set HF_TOKEN, which no list of processes shows."),
-    click.option("--tokenizers", help="Where published tokenizers are: a folder, or NAME=PLACE,NAME=PLACE."),
-    click.option("--vocabulary", type=PLACE, help="4M's text tokenizer file, instead of fetching it."),
-    click.option(
+    "revision": click.option("--revision", help="Branch, tag or commit of a repository."),
+    "modalities": click.option(
+        "--modalities", metavar="NAMES", help="Load these modalities alone, with commas between."
+    ),
+    "dtype": click.option(
+        "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Type of the weights."
+    ),
+    "device": click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the first GPU, if there is one]"),
+    "cache_dir": click.option("--cache-dir", type=PLACE, help="Where files from the Hub are kept."),
+    "local_files_only": click.option(
+        "--local-files-only", is_flag=True, help="Do not ask the Hub; use what is in the cache."
+    ),
+    "token": click.option(
+        "--token", help="A token for the Hub; better set HF_TOKEN, which no list of processes shows."
+    ),
+    "tokenizers": click.option(
+        "--tokenizers", help="Where published tokenizers are: a folder, or NAME=PLACE,NAME=PLACE."
+    ),
+    "vocabulary": click.option("--vocabulary", type=PLACE, help="4M's text tokenizer file, instead of fetching it."),
+    "backend": click.option(
         "--backend", type=click.Choice(["torch", "onnx"]), help="What runs it; by default what its files are for."
     ),
-)
-LOAD_NAMES = (
-    *("revision", "modalities", "dtype", "device"),
-    *("cache_dir", "local_files_only", "token", "tokenizers", "vocabulary", "backend"),
-)
+}
+OF_WHOLE_MODELS = ("revision", "dtype", "device", "cache_dir", "local_files_only", "token", "tokenizers", "vocabulary")
 GENERATION_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
@@ -93,27 +100,28 @@ TYPES: dict[str, type] = {"int": int, "float": float}
 
 def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of `anymodal.load`, and pass on the name, and a dict `load` of what was given."""
-    return _loading(function, LOAD_OPTIONS)
+    return _loading(function, tuple(LOAD_OPTIONS))
 
 
 def whole_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`load_options` of a command that has an argument for the model, and writes all of its modalities."""
-    return _loading(function, (LOAD_OPTIONS[1], *LOAD_OPTIONS[3:-1]))
+    return _loading(function, OF_WHOLE_MODELS)
 
 
-def _loading(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
-    """A command with options of `anymodal.load`."""
+def _loading(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    """A command with those options of `anymodal.load`."""
 
     @functools.wraps(function)
     def command(*arguments: Any, **given: Any) -> Any:
-        load = {name: value for name in LOAD_NAMES if (value := given.pop(name, None)) not in (None, False)}
+        asked = {name: given.pop(name) for name in names if name != "model"}
+        load = {name: value for name, value in asked.items() if value not in (None, False)}
         if "modalities" in load:
             load["modalities"] = comma_separated(load["modalities"])
         if "=" in load.get("tokenizers", ""):
             load["tokenizers"] = pairs(comma_separated(load["tokenizers"]), "a tokenizer")
         return function(*arguments, load=load, **given)
 
-    return with_options(command, options)
+    return with_options(command, tuple(LOAD_OPTIONS[name] for name in names))
 
 
 def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:

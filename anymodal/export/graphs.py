@@ -62,9 +62,9 @@ class Draft:
         """
         dims = {name: torch.export.Dim(name) for each in self.axes.values() for name in each.values()}
         shapes = tuple({k: dims[axis] for k, axis in self.axes.get(name, {}).items()} for name in self.examples[0])
-        # Arguments that a module takes as *dense are one tuple to the exporter.
+        # Arguments that a module takes as *dense are one tuple to the exporter, and none where there are none.
         given, fixed = tuple(self.examples[0].values()), _fixed(self.module)
-        dynamic = shapes if fixed is None else (*shapes[:fixed], shapes[fixed:])
+        dynamic = shapes if fixed is None or fixed == len(shapes) else (*shapes[:fixed], shapes[fixed:])
         try:
             with _quiet(), torch.no_grad():
                 return torch.export.export(self.module, given, dynamic_shapes=dynamic, strict=False)

@@ -108,6 +108,7 @@ CASES = [
     (["recipes", "copy", "tniy"], "tniy"),
     (["samples", "--nosuch"], "--nosuch"),
     (["export", "--nosuch"], "--nosuch"),
+    (["export", "tiny", "--onnx", "graphs", "--modalities", "dpeth"], "dpeth"),
     (["transfer", "nosuch.yaml", "--nosuch"], "--nosuch"),
     (["nosuch"], "no command 'nosuch'"),
 ]

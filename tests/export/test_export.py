@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from small_runs import command
 
 import anymodal as am
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, GenerationError, ValueProblem
@@ -229,3 +230,13 @@ def converted(modality, folder) -> TokenizerGraphs:
         decode={} if modality.tokenizer.config.noise else sized["de"],
         denoise=sized["de"] if modality.tokenizer.config.noise else {},
     )
+
+
+@pytest.mark.slow
+def test_the_command_exports_a_model_that_has_no_pictures(tmp_path, capsys):
+    """Its encoder takes no rows of pixels, so its graph has fewer inputs than those of other models."""
+    tiny_model(["caption", "metadata_image"]).save_pretrained(tmp_path / "model")
+    assert command("export", tmp_path / "model", "--onnx", tmp_path / "graphs", "--modalities", "caption") == 0
+    assert "4 graphs" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "graphs" / MANIFEST).read_text())
+    assert "caption" in json.dumps(manifest) and "metadata_image" not in json.dumps(manifest)

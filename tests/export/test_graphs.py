@@ -11,8 +11,10 @@ from anymodal.export.check import checked
 from anymodal.export.graphs import Draft, lookup, mean_codes, product
 from anymodal.export.precision import PRECISIONS, Precision, stored
 from anymodal.export.tokenizer import code_tables
+from anymodal.export.transformer import transformer_drafts
 from anymodal.sessions.manifest import PLACE
 from anymodal.sessions.session import Session
+from anymodal.testing.tiny import tiny_model
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.quantizers.config import (
@@ -109,3 +111,9 @@ def test_what_leaves_pytorch_is_refused_in_one_sentence():
 def test_a_graph_lies_beside_its_manifest(name):
     assert not PLACE.fullmatch(name)
     assert PLACE.fullmatch("tokenizers/rgb/encode-64x64.onnx")
+
+
+@pytest.mark.parametrize("modality", ["caption", "rgb"])
+def test_an_encoder_is_a_graph_with_rows_of_pixels_and_without(modality):
+    name, encode = next(transformer_drafts(tiny_model([modality]).transformer))
+    assert name == "encode" and encode.program() is not None
