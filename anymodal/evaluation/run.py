@@ -143,6 +143,7 @@ class Run:
             **attrs.asdict(scorer.task),
             "names": digest([samples.name(number) for number in range(count)]),
             "weights": fingerprint(scorer.model.transformer),
+            "decoder": fingerprint(tokenizer) if (tokenizer := scorer.target.tokenizer) is not None else "",
             "files": digest(samples.state(count)),
             **({} if reference is None else {"reference": digest(_identity(reference))}),
             "samples": count,

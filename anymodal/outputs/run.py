@@ -16,6 +16,8 @@ from anymodal.errors import DataError, system_errors
 from anymodal.sampling import plain_options
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from anymodal.generation.plan import Target, Weights
     from anymodal.model import Transformer
     from anymodal.sampling import Guidance
@@ -101,12 +103,12 @@ def _plain(weight: float | str | Guidance) -> float | str:
     return weight if isinstance(weight, (int, float, str)) else str(weight)
 
 
-def fingerprint(transformer: Transformer) -> str:
+def fingerprint(module: nn.Module) -> str:
     """32 letters that differ for other weights: the hash of names, shapes and 16 numbers spread over each tensor."""
     import torch
 
     digest, samples = hashlib.sha256(), []
-    for name, tensor in transformer.state_dict().items():
+    for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
         flat = tensor.reshape(-1)
         samples.append(flat[:: max(1, flat.numel() // NUMBERS)][: NUMBERS + 1].double())

@@ -100,6 +100,11 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model,
     assert json.loads((part / "progress.json").read_text())["done"] == 4 and not (part / "report.json").exists()
     with pytest.raises(DataError, match="seed was 0, is 1"):
         am.evaluate("semseg", data, small_model, out=part, batch=2, seed=1, **HOW)
+    weight = small_model.modalities["semseg"].tokenizer.decoder.out_proj.weight
+    weight.data.neg_()
+    with pytest.raises(DataError, match="decoder was"):
+        am.evaluate("semseg", data, small_model, out=part, batch=2, **HOW)
+    weight.data.neg_()
     calls.clear()
     with monkeypatch.context() as patched:
         patched.setattr(scoring.Scorer, "generated", lambda self, *a: (calls.append(1), kept(self, *a))[1])
