@@ -270,10 +270,9 @@ class AnyModel:
         """A vector for retrieval: the value of a modality predicted from any inputs.
 
         ``model.embed({"caption": "a dog"}, to="dinov2_global")``: the one that the model expects, in one pass; draws as
-        published (4M-21, arXiv 2406.09406) are ``scheme="roar"``, the same for the same seed.
+        published (4M-21, arXiv 2406.09406) are ``scheme="roar"``. Inputs, seed and options are as for `generate`.
 
         Args:
-            inputs, seed, options: as for `generate`.
             to: a modality whose values are vectors.
             normalize: scale it to length 1, so that dot products are cosines.
 
@@ -341,7 +340,8 @@ class AnyModel:
             private: Whether a repository that is made is private; None for the default of the account.
             token: A token, True for the stored one, None for whatever is there.
             commit_message: The title of the commit.
-            dtype, max_shard_size: As for `save_pretrained`.
+            dtype: As for `save_pretrained`.
+            max_shard_size: As for `save_pretrained`.
 
         Returns:
             The address of the repository.
@@ -377,7 +377,9 @@ def load(
         revision: A branch, tag or commit of a repository.
         dtype: "float32", "float16" or "bfloat16", or the dtype itself, of the Transformer.
         device: Where the model goes; by default the first GPU if there is one.
-        cache_dir, local_files_only, token: As of huggingface_hub.
+        cache_dir: Where files from the Hub are kept.
+        local_files_only: Whether to use what is kept alone, and not to ask the Hub.
+        token: A token for the Hub, True for the stored one, None for whatever is there.
         tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality.
         vocabulary: The path of 4M's text tokenizer.
         backend: "torch", or "onnx" for graphs that `anymodal export` wrote; by default what the files are made for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -125,6 +126,20 @@ def test_files_and_functions_are_short(path):
         node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
     assert not [f"{f.name} has {size} lines" for f in functions if (size := (f.end_lineno or 0) - f.lineno + 1) > 60]
+
+
+@pytest.mark.parametrize("path", core_modules(), ids=dotted)
+def test_docstrings_explain_one_argument_of_the_function_a_line(path):
+    """As the reference reads them, which is built from these."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            told = re.search(r"^Args:\n((?:    .*\n?|\n)*)", ast.get_docstring(function) or "", re.MULTILINE)
+            names = re.findall(r"^    (\S[^:]*?):", told[1], re.MULTILINE) if told else []
+            given = function.args
+            known = {
+                a.arg for a in [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg] if a
+            }
+            assert {name.strip("*") for name in names} <= known, function.name
 
 
 @pytest.mark.parametrize("path", core_modules(), ids=dotted)

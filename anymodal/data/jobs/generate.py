@@ -90,7 +90,9 @@ def generate_dataset(
         masks: by modality, the paths of masks of what is kept of its pictures, by the name of the sample.
         batch: samples that go through the model together.
         shard_size: samples that are finished together; an interrupted run loses no more than these.
-        executor, workers, max_bad: as for `tokenize_dataset`.
+        executor: as for `tokenize_dataset`.
+        workers: as for `tokenize_dataset`.
+        max_bad: as for `tokenize_dataset`.
 
     Returns:
         How the run ended; None in processes of torchrun that do not lead.
