@@ -116,4 +116,10 @@ def test_a_graph_lies_beside_its_manifest(name):
 @pytest.mark.parametrize("modality", ["caption", "rgb"])
 def test_an_encoder_is_a_graph_with_rows_of_pixels_and_without(modality):
     name, encode = next(transformer_drafts(tiny_model([modality]).transformer))
-    assert name == "encode" and encode.program() is not None
+    assert name == "encode" and len({len(each["ids"]) for each in encode.examples}) == 3
+    program = encode.program().module()
+    for each in encode.examples:  # of other batches and lengths
+        with torch.no_grad():
+            found, wanted = program(*each.values()), encode.module(*each.values())
+        for mine, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(mine, theirs)
