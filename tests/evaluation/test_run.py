@@ -9,7 +9,7 @@ from typing import ClassVar
 import attrs
 import numpy as np
 import pytest
-from layouts_made import make_ade, make_coco, make_diode, make_nyu
+from layouts_made import make_ade, make_coco, make_diode, make_imagenet, make_nyu, make_nyu_classes
 from PIL import Image
 from small_runs import command
 
@@ -17,6 +17,7 @@ import anymodal as am
 from anymodal.errors import ConfigError, DataError, GenerationError
 from anymodal.evaluation import TASKS, Sample, SampleMean, Samples, Task, scoring
 from anymodal.progress import shown
+from anymodal.testing.tiny import tiny_model
 
 PICTURES = 5
 HOW = {"steps": 1, "temperature": 1.0}
@@ -62,6 +63,7 @@ def test_scores_are_those_of_the_same_values_one_by_one(data, small_model, task)
         ("diode_depth", make_diode),
         ("diode_normal", make_diode),
         ("nyu_depth", make_nyu),
+        ("nyu_semseg", make_nyu_classes),
         ("coco_semseg", make_coco),
         ("coco_caption", make_coco),
         ("ade20k_semseg", make_ade),
@@ -72,14 +74,32 @@ def test_published_layouts_are_scored_as_by_hand(small_model, tmp_path, task, ma
     options = {} if task == "coco_caption" else HOW
     found = am.evaluate(task, root, small_model, batch=2, seed=3, **options)
     samples, target = chosen.open(root, small_model.modalities), chosen.target
-    metric = chosen.metric(small_model.modalities[target])
+    metric, scored = chosen.metric(small_model.modalities[target]), 0
     for k in range(len(samples)):
         sample = samples.read(k)
         seen = small_model.accept({**sample.inputs, **({} if target == "caption" else {target: sample.truth})})
         made = small_model.generate(sample.inputs, target, seed=3 + k, **options)[target]
-        metric.update(made, seen.get(target, sample.truth))
-    assert found.samples == len(samples) and found.scores["model"] == pytest.approx(metric.compute())
+        scored += metric.update(made, seen.get(target, sample.truth)) is not None
+    assert found.samples == scored and found.scores["model"] == pytest.approx(metric.compute())
     assert found.scores["bound"].keys() == found.scores["model"].keys()
+
+
+def test_imagenet_is_scored_as_votes_by_hand(tmp_path):
+    model, root, chosen = tiny_model(["rgb", "dinov2_global"]), make_imagenet(tmp_path), TASKS("imagenet_knn")
+    found = am.evaluate("imagenet_knn", root, model, batch=2)
+
+    def vectors(samples):
+        return np.stack(
+            [model.embed(samples.read(k).inputs, "dinov2_global", normalize=True) for k in range(len(samples))]
+        )
+
+    known, asked = chosen.reference(root, model.modalities, 0), chosen.open(root, model.modalities)
+    votes = np.exp(vectors(asked) @ vectors(known).T / chosen.temperature)
+    classes = np.array([known.read(k).truth for k in range(len(known))])
+    best = [max(set(classes), key=lambda name: row[classes == name].sum()) for row in votes]
+    right = [name == asked.read(k).truth for k, name in enumerate(best)]
+    assert found.samples == 3 and found.scores["model"]["top1"] == pytest.approx(np.mean(right))
+    assert found.scores["model"]["top5"] == 1  # of two classes
 
 
 def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model, tmp_path, monkeypatch):
