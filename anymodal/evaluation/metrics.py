@@ -65,17 +65,11 @@ class Means:
             self.add(str(name), float(value), int(state["counts"][name]))
 
 
-class SampleMean(Metric):
-    """The scores of a modality's own `score`, one sample at a time, averaged over the samples."""
+class Averages(Metric):
+    """A metric whose scores are means of what `update` adds to `means`."""
 
-    def __init__(self, modality: Modality) -> None:
-        self.modality, self.means = modality, Means()
-
-    def update(self, prediction: Any, truth: Any) -> float | None:
-        scores = self.modality.score([prediction], [truth])
-        for name, value in scores.items():
-            self.means.add(name, value)
-        return next(iter(scores.values()), None)
+    def __init__(self) -> None:
+        self.means = Means()
 
     def compute(self) -> dict[str, float]:
         return {name: self.means[name] for name in self.means}
@@ -85,3 +79,17 @@ class SampleMean(Metric):
 
     def merge(self, state: Mapping[str, Any]) -> None:
         self.means.merge(state)
+
+
+class SampleMean(Averages):
+    """The scores of a modality's own `score`, one sample at a time, averaged over the samples."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.modality = modality
+
+    def update(self, prediction: Any, truth: Any) -> float | None:
+        scores = self.modality.score([prediction], [truth])
+        for name, value in scores.items():
+            self.means.add(name, value)
+        return next(iter(scores.values()), None)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from anymodal.evaluation.metrics import Means, Metric
+from anymodal.evaluation.metrics import Averages
 from anymodal.retrieval.index import Index
 
 
-class Neighbors(Metric):
+class Neighbors(Averages):
     """A metric that asks the index of the reference vectors, whose names are their truths."""
 
     def __init__(self, top: int) -> None:
-        self.top, self.means = top, Means()
+        super().__init__()
+        self.top = top
         self.index: Index | None = None
 
     def refer(self, index: Index) -> None:
@@ -30,15 +31,6 @@ class Neighbors(Metric):
 
     def update(self, prediction: Any, truth: Any) -> float | None:
         return self.update_all([prediction], [truth])[0]
-
-    def compute(self) -> dict[str, float]:
-        return {name: self.means[name] for name in self.means}
-
-    def state(self) -> dict[str, Any]:
-        return self.means.state()
-
-    def merge(self, state: Mapping[str, Any]) -> None:
-        self.means.merge(state)
 
 
 class NeighborVotes(Neighbors):

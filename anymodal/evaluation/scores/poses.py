@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from anymodal.evaluation.metrics import Means, Metric
+from anymodal.evaluation.metrics import Averages
 from anymodal.families.boxes import box_iou, match
 
 
-class PoseErrors(Metric):
+class PoseErrors(Averages):
     """`mpjpe` and `pa_mpjpe` in millimeters over the people that were found, and the share that was, `found`.
 
     People are matched by their boxes, the largest overlaps first. `mpjpe` is the mean distance of the joints with
@@ -20,7 +20,8 @@ class PoseErrors(Metric):
 
     def __init__(self, joints: Callable[[Any], np.ndarray]) -> None:
         """`joints` gives those of a person, (n, 3) in meters, the pelvis first."""
-        self.joints, self.means = joints, Means()
+        super().__init__()
+        self.joints = joints
 
     def update(self, prediction: Any, truth: Any) -> float | None:
         """Lists of people with a `box`; the own score is minus the mean error, with a meter for each not found."""
@@ -35,15 +36,6 @@ class PoseErrors(Metric):
             self.means.add("mpjpe", errors[-1])
             self.means.add("pa_mpjpe", distance(procrustes(made, true), true))
         return -(sum(errors) + 1000 * (len(truth) - len(pairs))) / len(truth)
-
-    def compute(self) -> dict[str, float]:
-        return {name: self.means[name] for name in self.means}
-
-    def state(self) -> dict[str, Any]:
-        return self.means.state()
-
-    def merge(self, state: Mapping[str, Any]) -> None:
-        self.means.merge(state)
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

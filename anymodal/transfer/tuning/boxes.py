@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from anymodal.errors import CheckpointError, ConfigError, DataError
+from anymodal.errors import ConfigError, DataError
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.transfer.tuning.centers import (
@@ -22,7 +22,7 @@ from anymodal.transfer.tuning.centers import (
     peaks_of,
 )
 from anymodal.transfer.tuning.grids import known_or_new
-from anymodal.transfer.tuning.tasks import TASKS, Solver, Task
+from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +117,4 @@ class Boxes(Task):
         return BoxSolver(truth, names)
 
     def restore(self, truth: Modality, facts: Mapping[str, Any]) -> Solver:
-        names = facts.get("classes")
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise CheckpointError("the result of this transfer is damaged: it names no classes")
-        return BoxSolver(truth, names)
+        return BoxSolver(truth, class_names(facts))

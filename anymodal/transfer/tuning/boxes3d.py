@@ -32,7 +32,7 @@ from anymodal.transfer.tuning.centers import (
     peaks_of,
 )
 from anymodal.transfer.tuning.solids import Solid, average_precision
-from anymodal.transfer.tuning.tasks import TASKS, Solver, Task
+from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
 if TYPE_CHECKING:
     from anymodal.tokens import ModalitySet
@@ -246,11 +246,10 @@ class Boxes3d(Task):
         return SolidSolver(names, sizes, (float(np.mean(depths)), float(np.std(depths)) + 0.1), float(np.mean(focals)))
 
     def restore(self, truth: Modality, facts: Mapping[str, Any]) -> Solver:
-        names = facts.get("classes")
+        names = class_names(facts)
         try:
-            assert isinstance(names, list) and names and all(isinstance(name, str) for name in names)
             sizes = _numbers(facts.get("sizes"), (len(names), 3))
             depth, focal = _numbers(facts.get("depth"), (2,)), _numbers(facts.get("focal"), (), SMALLEST)
-        except (AssertionError, ValueProblem):
+        except ValueProblem:
             raise CheckpointError("the result of this transfer is damaged: its classes or sizes cannot be") from None
         return SolidSolver(names, sizes.tolist(), depth.tolist(), float(focal))

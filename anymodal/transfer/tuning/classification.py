@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anymodal.errors import CheckpointError, DataError, ValueProblem
+from anymodal.errors import DataError, ValueProblem
 from anymodal.files import read_text
 from anymodal.modality import Modality
 from anymodal.spaces import Stream
-from anymodal.transfer.tuning.tasks import TASKS, Solver, Task
+from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
 if TYPE_CHECKING:
     from anymodal.tokens import ModalitySet
@@ -100,7 +100,4 @@ class Classification(Task):
         return ClassSolver(names)
 
     def restore(self, truth: Modality, facts: Mapping[str, Any]) -> Solver:
-        names = facts.get("classes")
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise CheckpointError("the result of this transfer is damaged: it names no classes")
-        return ClassSolver(names)
+        return ClassSolver(class_names(facts))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable
+from anymodal.errors import CheckpointError
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ class Task(ABC):
     @abstractmethod
     def restore(self, truth: Modality, facts: Mapping[str, Any]) -> Solver:
         """The task as it was learned, by its `facts`. Raises CheckpointError for facts that cannot be."""
+
+
+def class_names(facts: Mapping[str, Any]) -> list[str]:
+    """The classes among the facts of a task. Raises CheckpointError where there are none."""
+    names = facts.get("classes")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError("the result of this transfer is damaged: it names no classes")
+    return names
 
 
 TASKS: SettingsTable[Task] = SettingsTable(Task, "transfer task")  # type: ignore[type-abstract]
