@@ -34,9 +34,10 @@ WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
 SMALL      := .venv/.demo
 DOCS       := .venv/.docs
+PAGES      := build/docs
 UNTAGGED   := there is no tag vX.Y.Z to compare the API with; make api AGAINST=COMMIT compares it with a commit
 
-.PHONY: demo check test slow bench claims fuzz kill-campaign lint types docs api wheels tiny tiny21 teachers data clean
+.PHONY: demo check test slow bench claims fuzz kill-campaign lint types docs zensical pages api wheels tiny tiny21 teachers data clean
 
 demo: $(SMALL)
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -70,9 +71,15 @@ types: $(STAMP)
 	$(BIN)/mypy $(ARGS)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-docs: $(DOCS)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+docs: pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file $(PAGES)/mkdocs.yml --site-dir $(CURDIR)/site $(ARGS)
 	$(BIN)/python docs/browser/build.py --out site/browser
+
+zensical: pages
+	$(BIN)/zensical build --strict --clean --config-file $(PAGES)/mkdocs.yml
+
+pages: $(DOCS)
+	$(BIN)/python docs/generate.py --out $(PAGES)
 
 api: $(DOCS)
 	$(if $(AGAINST),$(BIN)/griffe check anymodal --against $(AGAINST) $(ARGS),@echo "$(UNTAGGED)")

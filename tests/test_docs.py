@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import os
 import re
 import shlex
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
 import yaml
+from generate import MARK, PARTS, filled
 from pages import PAGES, ROOT, blocks, label, run_steps, steps_of
 from PIL import Image
 
@@ -29,20 +28,6 @@ from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.tokenizers.config import TokenizerRun
 
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
-GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-
-
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def as_built(page: Path) -> str:
-    """The text of a page with its generated parts."""
-    return generator().on_page_markdown(page.read_text())
 
 
 def install(project: str, folder: Path, site: Path) -> None:
@@ -146,14 +131,14 @@ PLANNED = ROOT / "docs" / "reference" / "recipes.md"  # plans all published toke
     "page", [pytest.param(p, marks=pytest.mark.slow) if p == PLANNED else p for p in PAGES], ids=label
 )
 def test_relative_links_lead_somewhere(page):
-    for match in LINK.finditer(as_built(page)):
+    for match in LINK.finditer(filled(page.read_text())):
         target, _, anchor = match["target"].partition("#")
         if "://" in target:
             continue
         file = page.parent / target if target else page
         assert file.exists(), f"{label(page)} links to {match['target']}"
         if anchor:
-            headings = re.findall(r"^#+ (.+)$", as_built(file), re.MULTILINE)
+            headings = re.findall(r"^#+ (.+)$", filled(file.read_text()), re.MULTILINE)
             slugs = {re.sub(r"[^\w]+", "-", heading.lower()).strip("-") for heading in headings}
             assert anchor in slugs, f"{label(page)} links to {match['target']}"
 
@@ -182,7 +167,7 @@ def test_every_page_is_in_the_navigation():
 
 
 def reference(name: str) -> str:
-    return as_built(ROOT / "docs" / "reference" / f"{name}.md")
+    return filled((ROOT / "docs" / "reference" / f"{name}.md").read_text())
 
 
 def test_every_hook_is_documented():
@@ -219,9 +204,9 @@ def test_every_modality_is_documented():
         assert f"\n## {name.removeprefix('anymodal-').replace('-', '_')}\n" in reference("modalities")
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if GENERATED.search(p.read_text())], ids=label)
+@pytest.mark.parametrize("page", [p for p in PAGES if MARK.search(p.read_text())], ids=label)
 def test_generated_parts_exist(page):
-    assert set(GENERATED.findall(page.read_text())) <= set(generator().PARTS)
+    assert set(MARK.findall(page.read_text())) <= set(PARTS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
