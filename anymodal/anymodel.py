@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -26,7 +26,7 @@ from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
 from anymodal.outputs import Origin, Outputs
-from anymodal.outputs.finish import finer_batch, finished, in_tiles
+from anymodal.outputs.finish import Generation, finer_batch, finished, in_tiles
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet
@@ -182,13 +182,13 @@ class AnyModel:
         inputs: Mapping[str, Any],
         targets: str | Sequence[str] | None = None,
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         chain: bool = True,
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | None = None,
         **common: Unpack[SamplingOptions],
-    ) -> Iterator[GenerationStep]:
+    ) -> Generation:
         """`generate`, step by step: ``for step in model.stream(inputs, "rgb"): show(step.partial)``.
 
         Nothing is computed between the steps, so leaving the loop ends the generation. A value is decoded when it is
@@ -196,13 +196,14 @@ class AnyModel:
 
         Args:
             inputs: as for `generate`, like all the others.
+            seed: or several, whose samples are made side by side; `step.sample` counts them.
 
-        Raises:
-            AnymodalError: as `generate`; what is wrong with the request is raised at once.
+        Returns the steps, with `outputs` of each seed after the last of them. Raises as `generate`, at once.
         """
-        seeds = sample_seeds(seed, 1)
-        (batch,) = batches(self.modalities, [inputs], targets, seeds, chain, weights, options, common, keep)
-        return batch.steps(self.transformer)
+        seeds = sample_seeds(seed, max(1, len(seed)) if isinstance(seed, Sequence) else 1)
+        samples = [inputs] * len(seeds)
+        (batch,) = batches(self.modalities, samples, targets, seeds, chain, weights, options, common, keep)
+        return Generation(batch, self.transformer, self.origin, weights)
 
     def generate_batch(
         self,
@@ -343,11 +344,7 @@ class AnyModel:
             dtype: As for `save_pretrained`.
             max_shard_size: As for `save_pretrained`.
 
-        Returns:
-            The address of the repository.
-
-        Raises:
-            CheckpointError: When the Hub refuses, or for what is no name of a repository.
+        Returns the address. Raises CheckpointError when the Hub refuses, or for what is no name of a repository.
         """
         from anymodal.checkpoints.upload import push
 

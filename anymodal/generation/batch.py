@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -46,7 +46,7 @@ class Batch:
     chain: bool = True
     partials: Sequence[Mapping[str, Partial]] = ()
 
-    def steps(self, transformer: Transformer) -> Iterator[GenerationStep]:
+    def steps(self, transformer: Transformer) -> Generator[GenerationStep]:
         """Generate the targets, step by step."""
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds, self.chain):
             partial = self.partials[step.sample].get(step.target) if self.partials else None
@@ -70,11 +70,7 @@ class Batch:
             mine = {name: each[k] for name, each in made.items()}
             for name, partial in (self.partials[k] if self.partials else {}).items():
                 with blame(self.modalities[name], "partial", mine[name].value):
-                    doubts = mine[name].uncertainty
-                    if doubts is not None and doubts.ndim == 1:  # of parts of one draw, of which the value is no more
-                        doubts = None
-                    value = partial.finish(mine[name].value, ids[name])
-                    mine[name] = attrs.evolve(mine[name], value=value, uncertainty=doubts)
+                    mine[name] = mine[name].with_kept(partial.finish, ids[name])
             yield number, mine, self.inputs[k], ids
 
 

@@ -17,7 +17,7 @@ from anymodal.generation.logits import draw
 from anymodal.generation.plan import Target
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.state import SampleState, StreamTokens
-from anymodal.generation.values import completed, values_of
+from anymodal.generation.values import Made, completed, values_of
 from anymodal.plugins.guard import blame
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
@@ -71,15 +71,20 @@ class GenerationStep:
         return self.snapshot.positions
 
     @cached_property
+    def made(self) -> Made:
+        """`partial`, and how sure it is."""
+        assert self._modalities is not None, "a sampler knows no modalities"
+        tokens = completed(self._modalities.layout[self.target], self.snapshot)
+        made = values_of(self._modalities, self.target, [tokens])[0]
+        return made if self._finish is None else made.with_kept(self._finish, tokens.values)
+
+    @property
     def partial(self) -> Any:
         """The natural value so far, decoded when it is first asked for; after the last step it is the final one.
 
         Open positions of a grid look like the nearest decided one. Raises PluginError if the modality fails.
         """
-        assert self._modalities is not None, "a sampler knows no modalities"
-        tokens = completed(self._modalities.layout[self.target], self.snapshot)
-        value = values_of(self._modalities, self.target, [tokens])[0].value
-        return value if self._finish is None else self._finish(value, tokens.values)
+        return self.made.value
 
     @cached_property
     def preview(self) -> Any:

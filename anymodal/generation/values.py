@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -27,6 +27,13 @@ class Made:
     value: Any
     how: str = ""
     uncertainty: np.ndarray | None = None
+
+    def with_kept(self, finish: Callable[[Any, np.ndarray], Any], ids: np.ndarray) -> Made:
+        """The value with the part that is kept, as `Partial.finish` makes it of the ids (n,) behind the value."""
+        doubts = self.uncertainty
+        if doubts is not None and doubts.ndim == 1:  # of parts of one draw, of which the value is no more
+            doubts = None
+        return attrs.evolve(self, value=finish(self.value, ids), uncertainty=doubts)
 
 
 def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]) -> list[Made]:

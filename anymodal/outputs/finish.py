@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,14 +11,14 @@ import numpy as np
 
 from anymodal.errors import GenerationError
 from anymodal.generation import GenerationStep, SampleState
-from anymodal.generation.batch import Batch
+from anymodal.generation.batch import Batch, Result
 from anymodal.generation.keeping import Keep
 from anymodal.generation.large import large_of
 from anymodal.generation.plan import FINER, Weights, chosen_targets, finer_streams, make_plan
 from anymodal.generation.rng import sample_seeds
 from anymodal.model import Transformer
 from anymodal.outputs.generated import Outputs
-from anymodal.outputs.run import Origin, run_of
+from anymodal.outputs.run import Origin, Run, run_of
 from anymodal.tokens import ModalitySet
 
 if TYPE_CHECKING:
@@ -42,17 +43,60 @@ def finished(
         weights: of inputs that guide, as the request has them.
         source: the tokens of other outputs that it is made from, of `upscale` alone.
     """
+    run = _run_of(batch, transformer, origin, weights, source is not None)
+    return _outputs(batch, batch.finished(transformer, progress), run, source)
+
+
+def _run_of(batch: Batch, transformer: Transformer, origin: Origin, weights: Weights | None, finer: bool) -> Run:
     kept = batch.partials[0] if batch.partials else ()
-    run = run_of(origin, transformer, batch.plan, batch.chain, weights, source is not None, kept)
+    return run_of(origin, transformer, batch.plan, batch.chain, weights, finer, kept)
+
+
+def _outputs(
+    batch: Batch, made_of_each: Iterable[Result], run: Run, source: Mapping[str, np.ndarray] | None = None
+) -> dict[int, Outputs]:
     seeds = dict(zip(batch.numbers, batch.seeds, strict=True))
     results: dict[int, Outputs] = {}
-    for number, made, inputs, ids in batch.finished(transformer, progress):
+    for number, made, inputs, ids in made_of_each:
         values = {name: each.value for name, each in made.items()}
         schemes = {name: each.how for name, each in made.items() if each.how}
         spread = {name: each.uncertainty for name, each in made.items() if each.uncertainty is not None}
         mine = attrs.evolve(run, seed=seeds[number])
         results[number] = Outputs(batch.modalities, values, inputs, ids, schemes, mine, source, spread)
     return results
+
+
+class Generation(Iterator[GenerationStep]):
+    """A generation on its way: its steps, and what is made of them in the end.
+
+    Nothing is computed between the steps, so whoever takes no more of them has ended it; `close` frees at once what it
+    holds.
+    """
+
+    def __init__(self, batch: Batch, transformer: Transformer, origin: Origin, weights: Weights | None = None) -> None:
+        self._batch, self._steps = batch, batch.steps(transformer)
+        self._run = _run_of(batch, transformer, origin, weights, finer=False)
+        self._over = self._closed = False
+
+    def __next__(self) -> GenerationStep:
+        try:
+            return next(self._steps)
+        except StopIteration:
+            self._over = not self._closed
+            raise
+
+    def close(self) -> None:
+        """End the generation where it is."""
+        self._closed = not self._over
+        self._steps.close()
+
+    @cached_property
+    def outputs(self) -> list[Outputs]:
+        """Those of each seed, as `generate` returns them. Raises GenerationError before all steps were taken."""
+        if not self._over:
+            raise GenerationError("a generation has outputs when all of its steps were taken; take the rest of them")
+        made = _outputs(self._batch, self._batch.results(), self._run)
+        return [made[number] for number in self._batch.numbers]
 
 
 def finer_batch(

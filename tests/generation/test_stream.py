@@ -38,6 +38,36 @@ def test_the_last_step_of_a_grid_is_what_generate_returns(small_model, scheme):
         assert step.partial.shape == (32, 32) and step.partial.dtype == np.float32
 
 
+def test_several_seeds_are_made_side_by_side_and_each_has_the_outputs_that_it_has_alone(small_model):
+    names = ["depth", "caption"]
+    given = {"rgb": np.zeros((32, 32, 3), np.uint8)}
+    stream = small_model.stream(given, names, steps=3, seed=[4, 9])
+    samples = [step.sample for step in stream if step.target == "depth"]
+    assert samples == [0, 1] * 3
+    alone = [small_model.generate(given, names, steps=3, seed=seed) for seed in (4, 9)]
+    for mine, out in zip(stream.outputs, alone, strict=True):
+        assert mine.run == out.run and mine["caption"] == out["caption"]
+        assert np.array_equal(mine.tokens["depth"], out.tokens["depth"])
+
+
+def test_outputs_come_after_the_last_step(small_model):
+    stream = small_model.stream(CAR, "depth", steps=3)
+    next(stream)
+    with pytest.raises(GenerationError, match="take the rest"):
+        stream.outputs  # noqa: B018
+    stream.close()
+    assert not list(stream)
+    with pytest.raises(GenerationError, match="take the rest"):
+        stream.outputs  # noqa: B018
+    with pytest.raises(GenerationError, match="0 seeds"):
+        small_model.stream(CAR, "depth", seed=[])
+
+
+def test_a_step_says_how_sure_its_value_is(small_model):
+    *_, last = (stream := small_model.stream(CAR, "depth", scheme="mean"))
+    assert last.made.how == "mean" and np.array_equal(last.made.uncertainty, stream.outputs[0].uncertainty["depth"])
+
+
 def test_partial_texts_grow_to_the_one_that_generate_returns(small_model):
     steps = list(small_model.stream({"depth": np.ones((32, 32))}, "caption", temperature=1.5, seed=2))
     out = small_model.generate({"depth": np.ones((32, 32))}, "caption", temperature=1.5, seed=2)
