@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from anymodal.crops import Crop
 from anymodal.families.drawing import paper
 
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 else:
     from anymodal.lazy import np
+
+
+@attrs.frozen
+class LabeledBox:
+    """A box (xmin, ymin, xmax, ymax) in fractions of the picture, what is in it, and how sure that is."""
+
+    label: str
+    corners: tuple[float, float, float, float]
+    score: float = 1.0
 
 
 def crop_points(points: np.ndarray, crop: Crop) -> np.ndarray:

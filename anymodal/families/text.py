@@ -20,6 +20,8 @@ from anymodal.text import is_text, words_of
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+    from anymodal.families.boxes import LabeledBox
 else:
     from anymodal.lazy import np
 
@@ -43,11 +45,13 @@ class StructuredModality(Modality):
     settings: ClassVar[tuple[str, ...]] = ("length", "shared")
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     keep: ClassVar[str] = "random"
+    has_boxes: ClassVar[bool] = False
     length: int = 256
     shared: bool = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        cls.has_boxes = cls.boxes is not StructuredModality.boxes
         cls.averages = cls.averages or cls.parts_in is not StructuredModality.parts_in
 
     @classmethod
@@ -71,6 +75,14 @@ class StructuredModality(Modality):
     def plain(self, value: Any) -> Any:
         """The value as JSON holds it; `accept` takes it back."""
         return value
+
+    def boxes(self, value: Any) -> list[LabeledBox]:
+        """The boxes that a value consists of; a modality that has this and `from_boxes` can be drawn by hand."""
+        raise NotImplementedError(f"{type(self).__name__}.boxes")
+
+    def from_boxes(self, boxes: Sequence[LabeledBox]) -> Any:
+        """The value of boxes. Raises ValueProblem for those that it cannot hold."""
+        raise NotImplementedError(f"{type(self).__name__}.from_boxes")
 
     def write(self, value: Any, path: Path) -> None:
         write_json(self.plain(value), Path(path))

@@ -9,7 +9,7 @@ import attrs
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.agreement import matched
-from anymodal.families.boxes import backdrop, box_iou, bright, clip_box, crop_box
+from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.files import naming, read_json
 from anymodal.text import is_text, parse_value, words_of
@@ -118,6 +118,12 @@ class Det(StructuredModality):
         return {
             "instances": [each | ({"iscrowd": 1} if b.crowd else {}) for each, b in zip(shared, value, strict=True)]
         }
+
+    def boxes(self, value: list[Box]) -> list[LabeledBox]:
+        return [LabeledBox(b.class_name, b.corners, b.score) for b in value]
+
+    def from_boxes(self, boxes: Sequence[LabeledBox]) -> list[Box]:
+        return self.accept([Box(*b.corners, b.label, b.score) for b in boxes])
 
     def crop(self, value: list[Box], crop: Crop) -> list[Box]:
         """What is left of the boxes inside the crop, mirrored with it; empty ones go."""

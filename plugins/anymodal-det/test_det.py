@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from anymodal import AnyModel, Crop, ModalitySet, PixelModality, registry
 from anymodal.errors import ValueProblem
+from anymodal.families.boxes import LabeledBox
 from anymodal.model import ModelConfig
 from anymodal.outputs import Outputs
 from anymodal.testing import conformance
@@ -38,6 +39,17 @@ def test_boxes_survive_spelling_but_for_rounding(value):
     expected = sorted(value, key=lambda b: b.xmin**2 + b.ymin**2)
     assert [b.class_name for b in again] == [b.class_name for b in expected]
     assert np.allclose([b.corners for b in again], [b.corners for b in expected], atol=0.5 / 999 + 1e-9)
+
+
+@given(boxes)
+def test_boxes_drawn_by_hand_are_a_value(value):
+    det = Det()
+    assert Det.has_boxes and det.from_boxes(det.boxes(value)) == det.accept(value)
+
+
+def test_a_box_without_a_class_is_refused():
+    with pytest.raises(ValueProblem, match="class names that are words"):
+        Det().from_boxes([LabeledBox("", (0, 0, 1, 1))])
 
 
 @given(words)
