@@ -2,20 +2,23 @@
 
 python docs/generate.py [--out build/docs]
 
-OUT/pages gets what is in `docs`, in which each line ``<!-- generated: NAME -->`` becomes the part of that name, and
-OUT/mkdocs.yml the configuration.
+OUT/pages gets what is in `docs`, in which each line ``<!-- generated: NAME -->`` becomes the part of that name, and the
+pages that are written whole, with their pictures; OUT/mkdocs.yml is the configuration for it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
-from generated import reference
+from generated import families, gallery, house, reference
+
+import anymodal as am
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "docs"
@@ -23,7 +26,10 @@ MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 PARTS = {
     "commands": reference.commands,
     "configurations": reference.configurations,
+    "families": families.overview,
     "error_tree": reference.error_tree,
+    "gallery": gallery.thumbnails,
+    "house": house.drawing,
     "kinds_of_files": reference.kinds_of_files,
     "modalities": reference.modalities,
     "public_modules": reference.public_modules,
@@ -31,6 +37,13 @@ PARTS = {
     "rules": reference.rules,
     "tokenizer_recipes": reference.tokenizer_recipes,
 }
+FOLDERS = {"gallery": gallery.write_gallery, "families": families.write_families}  # of pages that are written whole
+
+
+def written() -> set[str]:
+    """The pages that are written whole, as paths below those that are filled."""
+    gallery_pages = {f"gallery/{name}.md" for name in am.modalities()}
+    return gallery_pages | {f"families/{cls.__name__}.md" for cls in families.family_classes()}
 
 
 def filled(markdown: str) -> str:
@@ -45,11 +58,13 @@ def write_site(out: Path) -> None:
     shutil.copytree(SOURCES, pages, ignore=shutil.ignore_patterns("*.py", "__pycache__", "generated"))
     for page in pages.rglob("*.md"):
         page.write_text(filled(page.read_text()))
-    (out / "mkdocs.yml").write_text(yaml.safe_dump(configuration(), sort_keys=False))
+    for folder, write in FOLDERS.items():
+        write(pages / folder)
+    (out / "mkdocs.yml").write_text(yaml.safe_dump(configuration(pages), sort_keys=False))
 
 
-def configuration() -> dict[str, Any]:
-    """That of the site, as it is for OUT: paths are those of the checkout."""
+def configuration(pages: Path) -> dict[str, Any]:
+    """That of the site: paths are those of the checkout, and a folder in the navigation stands for its pages."""
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     for extension in config["markdown_extensions"]:
         if "pymdownx.snippets" in extension:
@@ -57,10 +72,25 @@ def configuration() -> dict[str, Any]:
     for plugin in config["plugins"]:
         if "mkdocstrings" in plugin:
             plugin["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT)]
-    return {**config, "docs_dir": "pages", "site_dir": "site"}
+    return {**config, "nav": navigation(config["nav"], pages), "docs_dir": "pages", "site_dir": "site"}
+
+
+def navigation(entries: list[Any], pages: Path) -> list[Any]:
+    """Entries of the navigation in which each folder became the list of its pages."""
+
+    def listed(where: Any) -> Any:
+        if isinstance(where, list):
+            return navigation(where, pages)
+        if not where.endswith("/"):
+            return where
+        others = sorted(page.stem for page in (pages / where).glob("*.md") if page.stem != "index")
+        return [f"{where}index.md", *({name: f"{where}{name}.md"} for name in others)]
+
+    return [{title: listed(where) for title, where in entry.items()} for entry in entries]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "docs")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # labelers whose weights are not here are passed over
     write_site(parser.parse_args().out)

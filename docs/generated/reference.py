@@ -35,7 +35,7 @@ from anymodal.training.schedules import SCHEDULES
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from anymodal.training.tokenizers.config import TokenizerRun, VocabularyConfig
 from anymodal.training.tokenizers.estimate import plan_tokenizer
-from generated.tables import flat, table
+from generated.tables import table
 
 CONFIGURATIONS = (
     TrainConfig,
@@ -72,16 +72,25 @@ def commands() -> str:
 
 
 def modalities() -> str:
-    """The installed modalities: a table of them all, then a section each."""
-    classes = {name: am.registry().modality(name) for name in am.modalities()}
-    overview = table(
-        ["modality", "what", "family", "enters as", "leaves as"],
-        [
-            [f"[{name}](#{name})", candidate.summary, classes[name].family, *_ways(classes[name]())]
-            for name, candidate in am.modalities().items()
-        ],
-    )
-    return "\n\n".join([overview, *map(_modality, classes.values())])
+    """The installed modalities in a table, each with a link to its page of the gallery."""
+    rows = []
+    for name, candidate in am.modalities().items():
+        modality = am.registry().modality(name)()
+        link = f"[{name}](../gallery/{name}.md)"
+        rows.append([link, candidate.summary, modality.family, *_ways(modality), f"`{candidate.distribution}`"])
+    return table(["modality", "what", "family", "enters as", "leaves as", "package"], rows)
+
+
+def stream_rows(modality: am.Modality) -> list[list[str]]:
+    """The streams of an instance: name, what it holds, positions, order, and how it is used."""
+    streams = [stream_facts(stream) for stream in modality.streams()]
+    return [[f"`{s['stream']}`", s["holds"], _positions(s), s["order"], _used(s)] for s in streams]
+
+
+def sampling_words(modality: am.Modality) -> str:
+    """The defaults of generation, and those beside a photographic input where they differ."""
+    alone, grounded = (_settings(modality.sampling(seen)) for seen in (False, True))
+    return f"`{alone}`" + (f"; given a picture: `{grounded}`" if grounded != alone else "")
 
 
 def kinds_of_files() -> str:
@@ -192,23 +201,6 @@ def _command(path: str, command: click.Command) -> str:
     return "\n\n".join([*parts, *([f"```bash\n{examples.strip()}\n```"] if examples else [])])
 
 
-def _modality(cls: type[am.Modality]) -> str:
-    modality = cls()
-    streams = [stream_facts(stream) for stream in modality.streams()]
-    facts = [
-        ["family", cls.family],
-        ["package", f"`{am.modalities()[cls.name].distribution}`"],
-        ["files", " ".join(f"`{suffix}`" for suffix in cls.suffixes)],
-        ["settings", ", ".join(f"`{key} = {value!r}`" for key, value in modality.config().items())],
-        ["computed from", ", ".join(cls.derived_from) or "–"],
-        ["score", flat(inspect.getdoc(cls.score))],
-        ["generated with", _sampling(modality)],
-    ]
-    rows = [[f"`{s['stream']}`", s["holds"], _positions(s), s["order"], _used(s)] for s in streams]
-    spaces = table(["stream", "holds", "positions", "order", "used as"], rows)
-    return "\n\n".join([f"## {cls.name}", inspect.getdoc(cls) or "", table(["", ""], facts), spaces])
-
-
 def _configuration(cls: type) -> str:
     rows = [
         [f"`{field.name}`", f"`{_kind(field.type)}`", _default(field)]
@@ -251,12 +243,6 @@ def _positions(stream: dict[str, Any]) -> str:
 
 def _used(stream: dict[str, Any]) -> str:
     return " and ".join(way for way in ("input", "target") if stream[way])
-
-
-def _sampling(modality: am.Modality) -> str:
-    """The defaults, and those beside a photographic input where they differ."""
-    alone, grounded = (_settings(modality.sampling(seen)) for seen in (False, True))
-    return f"`{alone}`" + (f"; given a picture: `{grounded}`" if grounded != alone else "")
 
 
 def _settings(sampling: am.Sampling) -> str:
