@@ -5,7 +5,7 @@ All else may change in any release. A rule of conformance (AM007) holds plugins 
 
 TABLES = ("generation", "masking", "sampling")  # tables to which a plugin may add
 PUBLIC_MODULES = (
-    "cli", "durable", "errors", "families", "files", "hookspecs", "lazy", "progress", "spaces", "teachers", "testing",
-    "text",
+    "cli", "durable", "errors", "families", "files", "hookspecs", "lazy", "progress", "retrieval", "spaces", "teachers",
+    "testing", "text",
     *TABLES,
 )  # fmt: skip

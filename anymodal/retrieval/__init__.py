@@ -7,7 +7,8 @@ They are resolved when first used, so that importing the package costs nothing.
     query              from values of any modality to the vector that is asked for
     exact, searches    how rows are found: exactly, or by another way of the table
     record, shards     what `index.json` says, and the files of vectors
-    conditions, sheet  which rows may be found; a picture of what was
+    conditions         which rows may be found
+    values, sheet      what was found: its values, a picture of it
 """
 
 import lazy_loader

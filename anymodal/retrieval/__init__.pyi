@@ -4,3 +4,4 @@ from .index import Hit as Hit
 from .index import Index as Index
 from .searches import SEARCHES as SEARCHES
 from .searches import Search as Search
+from .values import hit_values as hit_values

@@ -1,0 +1,1 @@
+"""A local web page around an any-to-any model: `anymodal app`."""
