@@ -18,7 +18,7 @@ from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import CheckpointError, DataError, brief, system_errors
 from anymodal.generation import GenerationStep
 from anymodal.generation.batch import batches, encoder_inputs
-from anymodal.generation.keeping import Keep
+from anymodal.generation.keeping import Keep, Start
 from anymodal.generation.plan import Weights
 from anymodal.generation.retrieval import retrieval_options, stacked_vectors
 from anymodal.generation.rng import sample_seeds
@@ -142,6 +142,7 @@ class AnyModel:
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | None = None,
+        start: Start | None = None,
         size: tuple[int, int] | str | None = None,
         overlap: float = 0.25,
         progress: Progress | None = None,
@@ -158,13 +159,13 @@ class AnyModel:
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
             keep: what stays of targets that are inputs too: a mask of a picture, True for all that is given of a text
                 with blanks (``"a ___ car"``), boxes or numbers, or a list of which of them.
+            start: what sequences begin with, by name: the first words of a text, boxes, people, instances or numbers.
             size: (width, height) of pictures larger than the model's, made in tiles, or "input" for that of the input.
             overlap: the least share of a tile that its neighbors have too, up to 0.75.
             progress: is called with the `GenerationStep` after every step.
             common: sampling options of every target: those of `anymodal.sampling.Sampling`.
 
-        Returns:
-            Natural values by name.
+        Returns natural values by name.
 
         Raises:
             UnknownModality: a name is not in the set.
@@ -172,10 +173,11 @@ class AnyModel:
             GenerationError: the request does not fit the model.
             AnymodalError: a value cannot be read, or a plugin failed.
         """
-        how: Any = {"chain": chain, "weights": weights, "options": options, "keep": keep, "progress": progress}
+        how: Any = {"chain": chain, "weights": weights, "options": options, "progress": progress}
+        parts: Any = {"keep": keep, "start": start}
         if size is not None:
-            return in_tiles(self, inputs, targets, size, overlap, seed, common, **how)
-        return self.generate_batch([inputs], targets, seed=seed, **how, **common)[0]
+            return in_tiles(self, inputs, targets, size, overlap, seed, common, parts, **how)
+        return self.generate_batch([inputs], targets, seed=seed, **how, **parts, **common)[0]
 
     def stream(
         self,
@@ -187,6 +189,7 @@ class AnyModel:
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | None = None,
+        start: Start | None = None,
         **common: Unpack[SamplingOptions],
     ) -> Generation:
         """`generate`, step by step: ``for step in model.stream(inputs, "rgb"): show(step.partial)``.
@@ -202,7 +205,7 @@ class AnyModel:
         """
         seeds = sample_seeds(seed, max(1, len(seed)) if isinstance(seed, Sequence) else 1)
         samples = [inputs] * len(seeds)
-        (batch,) = batches(self.modalities, samples, targets, seeds, chain, weights, options, common, keep)
+        (batch,) = batches(self.modalities, samples, targets, seeds, chain, weights, options, common, keep, start)
         return Generation(batch, self.transformer, self.origin, weights)
 
     def generate_batch(
@@ -215,6 +218,7 @@ class AnyModel:
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | Sequence[Keep] | None = None,
+        start: Start | Sequence[Start] | None = None,
         progress: Progress | None = None,
         **common: Unpack[SamplingOptions],
     ) -> list[Outputs]:
@@ -223,14 +227,14 @@ class AnyModel:
         Args:
             inputs: those of each sample.
             seed: sample i uses `seed` + i, or the i-th of a list.
-            keep: of all samples, or a list with one for each.
+            keep: of all samples, or a list with one for each; so is `start`.
             progress: is called after every step for each sample; `step.sample` is its number.
 
         Raises GenerationError for not as many seeds as samples; else as `generate`.
         """
         seeds = sample_seeds(seed, len(inputs))
         results: dict[int, Outputs] = {}
-        for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common, keep):
+        for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common, keep, start):
             results |= finished(batch, self.transformer, self.origin, progress, weights)
         return [results[number] for number in range(len(inputs))]
 
@@ -311,8 +315,7 @@ class AnyModel:
             dtype: Of the weights in the files: as for `load`, or "int8" (each within 1/254 of the largest in its row).
             max_shard_size: Weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
 
-        Returns:
-            The folder.
+        Returns the folder.
 
         Raises:
             CheckpointError: If the folder holds files that would be replaced and are of no model of ours.

@@ -343,11 +343,13 @@ class Modality:
         raise GenerationError(f"{self.name!r} has no codes to take a mean of: use the scheme 'maskgit' or 'roar'")
 
     def partial(self, value: Any, keep: Any) -> Partial:
-        """What is known of a target of which a part is kept: `keep` says which, of an accepted value.
-
-        A mask over the picture for grids, True or what to keep of a sequence; see the families. Raises GenerationError.
-        """
+        """What is known of a target of which a part is kept: `keep` says which, of an accepted value: a mask over the
+        picture for grids, True or what to keep of a sequence; see the families. Raises GenerationError."""
         raise GenerationError(f"{self.name!r} has no parts that can be kept: give it as an input, or generate it whole")
+
+    def beginning(self, value: Any) -> Partial:
+        """What is known of a target that begins with an accepted value and goes on. Raises GenerationError."""
+        raise GenerationError(f"{self.name!r} is no sequence that could begin with something: leave out start")
 
     def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
         """The value of several draws for the same inputs, ids of the main stream each, the likeliest first.

@@ -127,12 +127,24 @@ def check_targets(
         check_sampling(own)
 
 
+def check_starts(start: Collection[str], targets: Sequence[str], keep: Collection[str], sized: bool) -> None:
+    """Raise GenerationError for what is no target and cannot begin with something, or is kept or made in tiles."""
+    for name in start:
+        if "all" not in targets and name not in targets:
+            raise GenerationError(f"--start names {name!r}, which is not a target{nearest(name, targets)}")
+        if name in keep:
+            raise GenerationError(
+                f"{name!r} is kept in part and cannot begin with something too: leave out one of them"
+            )
+    if start and sized:
+        raise GenerationError("--start is for pictures of the model's size: leave out --size")
+
+
 def check_conditions(
     weights: Collection[str], keep: Mapping[str, Any], given: Collection[str], many: bool = False
 ) -> None:
     """Raise an error for a weight or a part to keep of what is no input, and for masks that are no files."""
-    parts = [name for name, part in keep.items() if not isinstance(part, Mapping)]  # a question needs no value
-    for option, names in (("weights", weights), ("keep", parts)):
+    for option, names in (("weights", weights), ("keep", keep)):
         for name in names:
             if name not in given:
                 raise GenerationError(f"--{option} names {name!r}, which is not an input{nearest(name, given)}")

@@ -19,6 +19,7 @@ from anymodal.cli.checks import (
     check_device,
     check_folder,
     check_sampling,
+    check_starts,
     check_targets,
     needed,
 )
@@ -91,11 +92,12 @@ def generate(
     anymodal generate 'photos/*.jpg' --to depth,caption --out out/
     anymodal generate rgb=photo.jpg --to rgb --keep rgb=mask.png --out out/
     anymodal generate caption="a ___ car on a ___" --to caption --keep caption
+    anymodal generate rgb=photo.jpg --to caption --start caption="a photograph of"
     anymodal generate rgb=photo.jpg --to depth --size input --out out/
     anymodal generate photos/ --to rgb --keep rgb=masks/ --out out/
     find photos -name '*.jpg' | anymodal generate - --to all,-clip --batch 64 --out out/
     """
-    from anymodal.cli.inputs import parse_inputs, value_of
+    from anymodal.cli.inputs import parse_inputs, starts_of, value_of
 
     check_device(load.get("device"))
     known = Known.of(model, load.get("revision"), load.get("modalities"))
@@ -106,6 +108,8 @@ def generate(
     kept = parts["keep"]
     check_conditions(how["weights"] or {}, kept, given.names, many=bool(given.files))
     check_targets(names, given.names - set(kept), how["options"], known)
+    check_starts(parts["start"], names, kept, "size" in parts)
+    parts["start"] = starts_of(parts["start"], known)
     check_sampling(common)
     if out is not None:
         (check_dataset_folder if given.files else check_folder)(out)
@@ -119,7 +123,7 @@ def generate(
             raise ConfigError(f"--{option} is for one sample; leave it out for many")
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
-    _generate_many(output, given, names, model, load, out, how | {"common": common}, parts["keep"], batch, run)
+    _generate_many(output, given, names, model, load, out, how | {"common": common}, parts, batch, run)
 
 
 def _generate_many(
@@ -130,7 +134,7 @@ def _generate_many(
     load: dict[str, Any],
     out: Path,
     how: dict[str, Any],
-    keep: dict[str, Any],
+    parts: dict[str, Any],
     batch: int,
     run: dict[str, Any],
 ) -> None:
@@ -139,8 +143,10 @@ def _generate_many(
     from anymodal.data.jobs.generate import Request, generate_dataset
     from anymodal.data.jobs.loaded import ModelSource
 
-    kept, masks = masks_of(keep, given.files)
-    asked = Request(tuple(names), how["seed"], how["weights"], how["options"], how["common"], how["chain"], kept)
+    kept, masks = masks_of(parts["keep"], given.files)
+    asked = Request(
+        tuple(names), how["seed"], how["weights"], how["options"], how["common"], how["chain"], kept, parts["start"]
+    )
     source = ModelSource(model, load)
     made = generate_dataset(source, given.files, asked, out, texts=given.texts, masks=masks, batch=batch, **run)
     say_made(output, made, out)

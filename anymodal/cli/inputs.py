@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -124,6 +125,24 @@ def value_of(name: str, text: str, known: Known) -> str | Path:
     if known.is_photograph(name) and not is_npy(path):
         read_picture(path)  # so that a damaged one is told before anything heavy is loaded
     return path
+
+
+def starts_of(words: Mapping[str, str], known: Known) -> dict[str, Any]:
+    """What sequences begin with, by name: values as those of one sample, or what is written in braces as in YAML.
+
+    Raises:
+        UnknownModality: the model has none of that name.
+        ConfigError: what is in braces cannot be read.
+        ValueProblem: for an empty text, or a file that cannot be read.
+    """
+    from anymodal.config import parse_yaml
+
+    for name in words:
+        known.check(name)
+    return {
+        name: parse_yaml(text) if text.startswith("{") and not known.is_text(name) else value_of(name, text, known)
+        for name, text in words.items()
+    }
 
 
 def _readable(path: Path) -> Path:

@@ -76,6 +76,14 @@ PART_OPTIONS = (
         help="What stays of a target that is an input too: a mask (rgb=mask.png), of many pictures a folder or"
         " pattern of masks with their names (rgb=masks/), all that is given (caption), or parts (det=0,2).",
     ),
+    click.option(
+        "--start",
+        multiple=True,
+        metavar="NAME=VALUE",
+        shell_complete=completion.inputs,
+        help='What a sequence begins with: words (caption="a red"), a file (det=first.json), or in braces'
+        " ('sam_instance={boxes: [[0.1, 0.1, 0.9, 0.9]]}').",
+    ),
     click.option("--size", metavar="WIDTHxHEIGHT", help="Larger pictures, in tiles; input for the size of the input."),
     click.option("--overlap", type=float, help="The share of a tile that its neighbors have too.  [default: 0.25]"),
 )
@@ -150,11 +158,21 @@ def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def part_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command --keep, --size and --overlap, and pass on a dict `parts` of these arguments of `generate`."""
+    """Give a command --keep, --start, --size and --overlap, and pass on a dict `parts` of these of `generate`.
+
+    What sequences begin with is in words, for `anymodal.cli.inputs.starts_of`.
+    """
 
     @functools.wraps(function)
-    def command(*arguments: Any, keep: tuple[str, ...], size: str | None, overlap: float | None, **options: Any) -> Any:
-        parts = {"keep": kept_by_name(keep)} | tile_options(size, overlap)
+    def command(
+        *arguments: Any,
+        keep: tuple[str, ...],
+        start: tuple[str, ...],
+        size: str | None,
+        overlap: float | None,
+        **options: Any,
+    ) -> Any:
+        parts = {"keep": kept_by_name(keep), "start": pairs(start, "a start")} | tile_options(size, overlap)
         return function(*arguments, parts=parts, **options)
 
     return with_options(command, PART_OPTIONS)
@@ -202,8 +220,6 @@ def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--keep {word!r} is not NAME, NAME=MASK or NAME=PART,PART, each name once")
         if not equals:
             kept[name] = True
-        elif value.startswith("{"):
-            kept[name] = parse_yaml(value)
         else:
             is_place = FILE.search(value) or is_many(value) or "/" in value
             kept[name] = Path(value) if is_place else parse_yaml(f"[{value}]")

@@ -44,7 +44,7 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     if run is None:
         raise DataError(f"{folder} cannot be repeated: nothing says how it was made; generate it anew")
     if run.kept:
-        raise DataError(f"{folder} cannot be repeated: parts of {', '.join(run.kept)} were kept; generate it anew")
+        raise DataError(f"{folder} cannot be repeated: parts of {', '.join(run.kept)} were given; generate it anew")
     if not (name := model or run.origin.model):
         raise DataError(f"{folder} cannot be repeated: its model had not been loaded; say where it is with --model")
 

@@ -167,7 +167,7 @@ class Scorer:
                     [each.inputs for _, each in part],
                     self.task.target,
                     seed=[self.seed + number for number, _ in part],
-                    keep=[each.keep for _, each in part] if any(each.keep for _, each in part) else None,
+                    start=[each.start for _, each in part],
                     **self.sampling,
                 )
             values = [output[self.task.target] for output in outputs]
@@ -225,7 +225,8 @@ class Scorer:
         if (constant := self.constant()) is not None:
             metrics[CONSTANT].update_all([constant] * len(true), true)
         if SHUFFLED in metrics and len(made) > 1:
-            metrics[SHUFFLED].update_all([made[k - 1] for k in known], true)
+            moved = [self.task.moved(made[k - 1], truths[k - 1], truths[k]) for k in known]
+            metrics[SHUFFLED].update_all(moved, true)
 
     def _coded(self, truth: Any) -> Any:
         """A truth through the target's own tokens and back, by itself, so that it does not depend on the others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +10,7 @@ from anymodal.errors import CheckpointError, GenerationError, PluginError
 from anymodal.families.agreement import lacking, most_agreeing, words_in
 from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
+from anymodal.families.starts import template, written_beside
 from anymodal.files import naming, read_json, read_text, write_json, write_text
 from anymodal.modality import Modality
 from anymodal.partial import Partial
@@ -101,7 +102,11 @@ class StructuredModality(Modality):
     def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
         """What `merge` makes of the draws, or else the one that agrees best with the others; and for each part of it
         the share of the draws that lack it, float32 (parts,)."""
-        values, has = self.detokenize(draws), self.parts_in
+        return self.agreed(self.detokenize(draws))
+
+    def agreed(self, values: list[Any]) -> tuple[Any, np.ndarray | None]:
+        """As `averaged`, of the values of the draws."""
+        has = self.parts_in
         merges = type(self).merge is not Modality.merge
         value = self.merge(values) if merges else values[most_agreeing(values, has)]
         tells = type(self).parts_in is not StructuredModality.parts_in
@@ -140,16 +145,60 @@ class StructuredModality(Modality):
         space = vocabulary.space(self.length, self.shared)
         known = [None if piece is None else vocabulary.encode(piece) for piece in pieces]
 
-        def finish(made: Any, ids: np.ndarray) -> Any:
-            spans = [vocabulary.decode(span) for span in written(ids, known, space.end)]
-            return self.joined(kept, pieces, spans)
+        def spans(ids: np.ndarray) -> list[str]:
+            return [vocabulary.decode(span) for span in written(ids, known, space.end)]
 
-        return Partial(prompt(known, space, self.name), None, finish)
+        return self._partial(prompt(known, space, self.name), kept, pieces, spans)
+
+    def beginning(self, value: Any) -> Partial:
+        """The value is what is written first, as `started` spells it."""
+        vocabulary = self._ready()
+        kept, pieces = self.started(value)
+        space = vocabulary.space(self.length, self.shared)
+        known = [piece if isinstance(piece, int) else vocabulary.encode(piece) for piece in pieces]
+        parts = [*(None if isinstance(piece, int) else piece for piece in pieces), None]
+
+        def spans(ids: np.ndarray) -> list[str]:
+            return [vocabulary.decode(span) for span in written_beside(ids, known, space.end)]
+
+        hole = np.array([space.sentinel(1)])
+        return self._partial(hole, kept, parts, spans, template(known, space, self.name))
+
+    def _partial(
+        self,
+        tokens: np.ndarray,
+        kept: Any,
+        pieces: Sequence[str | None],
+        spans: Callable[[np.ndarray], list[str]],
+        start: np.ndarray | None = None,
+    ) -> Partial:
+        """The partial of pieces; `spans` gives the text of each hole from the ids of the whole."""
+
+        def finish(made: Any, ids: np.ndarray) -> Any:
+            return self.joined(kept, pieces, spans(ids))
+
+        def unite(draws: Sequence[np.ndarray]) -> tuple[Any, np.ndarray | None]:
+            return self.united(kept, pieces, [spans(ids) for ids in draws])
+
+        return Partial(tokens, None, finish, start, unite if self.averages else None)
 
     def pieces(self, value: Any, keep: Any) -> tuple[Any, list[str | None]]:
         """The kept part of a value, and its text in pieces, with None for each hole. Raises GenerationError."""
         kept = kept_parts(value, keep, self.name)
         return kept, [*(chunk for chunk in self.chunks(kept) if chunk), None]
+
+    def started(self, value: Any) -> tuple[Any, list[str | int]]:
+        """The part of a value that stays as it is, and the text that is written first, in pieces.
+
+        A number among them stands for so many tokens that the model decides; nothing follows one at the end.
+        """
+        return value, [chunk for chunk in self.chunks(value) if chunk] if len(value) else []
+
+    def united(
+        self, kept: Any, pieces: Sequence[str | None], draws: Sequence[Sequence[str]]
+    ) -> tuple[Any, np.ndarray | None]:
+        """As `averaged`, of kept parts and of what several draws wrote into the holes."""
+        return self.agreed([self.joined(kept, pieces, spans) for spans in draws])
 
     def joined(self, kept: Any, pieces: Sequence[str | None], spans: Sequence[str]) -> Any:
         """The value of kept parts, as they were, and of the texts that were written into the holes."""
@@ -204,7 +253,7 @@ class TextModality(StructuredModality):
     def joined(self, kept: str, pieces: Sequence[str | None], spans: Sequence[str]) -> str:
         left = iter(spans)
         texts = [next(left) if piece is None else piece for piece in pieces]
-        return " ".join(text for text in texts if text)
+        return " ".join(text for text in texts if text).replace(" ##", "")  # a word may go on where a piece ends
 
     def read(self, path: Path) -> str:
         """The text of a file; a .json file holds a string, a list of strings (the first counts) or {"caption": ...}."""

@@ -9,7 +9,16 @@ import attrs
 import numpy as np
 
 from anymodal.errors import GenerationError, brief
-from anymodal.generation.keeping import Keep, check_keep, kept_for_each, partials_of, tokens_of
+from anymodal.generation.keeping import (
+    Keep,
+    Start,
+    beginnings_of,
+    check_keep,
+    for_each,
+    kept_for_each,
+    partials_of,
+    tokens_of,
+)
 from anymodal.generation.plan import Target, Weights, chosen_targets, make_plan
 from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
@@ -17,7 +26,6 @@ from anymodal.generation.state import SampleState
 from anymodal.generation.values import Made, values_of
 from anymodal.model import Transformer
 from anymodal.partial import Partial
-from anymodal.plugins.guard import blame
 from anymodal.progress import task
 from anymodal.tokens import ModalitySet, Packed, collate
 
@@ -34,7 +42,7 @@ class Batch:
     states: what is known of each sample, into which the targets are generated.
     seeds: one a sample.
     chain: whether each target becomes a condition of the next.
-    partials: the kept parts of targets of each sample; () where none has any.
+    partials: what was given of targets of each sample, kept or to begin with; () where none has any.
     """
 
     modalities: ModalitySet
@@ -49,8 +57,7 @@ class Batch:
     def steps(self, transformer: Transformer) -> Generator[GenerationStep]:
         """Generate the targets, step by step."""
         for step in Sampler(transformer).run(self.states, self.plan, self.seeds, self.chain):
-            partial = self.partials[step.sample].get(step.target) if self.partials else None
-            yield step.of(self.numbers[step.sample], self.modalities, None if partial is None else partial.finish)
+            yield step.of(self.numbers[step.sample], self.modalities, self._partial(step.sample, step.target))
 
     def finished(self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None) -> Iterator[Result]:
         """Generate all targets, show how far that is, tell `progress` every step, and yield the `results`."""
@@ -64,14 +71,17 @@ class Batch:
     def results(self) -> Iterator[Result]:
         """What was made of each sample by its number, and its inputs. Values of one target are decoded together."""
         generated = {t.stream: [state.streams[t.stream] for state in self.states] for t in self.plan}
-        made = {name: values_of(self.modalities, name, tokens) for name, tokens in generated.items()}
+        made = {}
+        for name, tokens in generated.items():
+            partials = [self._partial(k, name) for k in range(len(tokens))]
+            made[name] = values_of(self.modalities, name, tokens, partials)
         for k, number in enumerate(self.numbers):
             ids = {name: tokens[k].values for name, tokens in generated.items()}
-            mine = {name: each[k] for name, each in made.items()}
-            for name, partial in (self.partials[k] if self.partials else {}).items():
-                with blame(self.modalities[name], "partial", mine[name].value):
-                    mine[name] = mine[name].with_kept(partial.finish, ids[name])
-            yield number, mine, self.inputs[k], ids
+            yield number, {name: each[k] for name, each in made.items()}, self.inputs[k], ids
+
+    def _partial(self, sample: int, name: str) -> Partial | None:
+        """What was given of a target of a sample."""
+        return self.partials[sample].get(name) if self.partials else None
 
 
 def batches(
@@ -84,29 +94,32 @@ def batches(
     options: Mapping[str, Mapping[str, Any]] | None,
     common: Mapping[str, Any],
     keep: Keep | Sequence[Keep] | None = None,
+    start: Start | Sequence[Start] | None = None,
 ) -> Iterator[Batch]:
     """The batches of a request, whose arguments are those of `AnyModel.generate_batch`. Raises as it does."""
     for sample in inputs:
         if not isinstance(sample, Mapping) or not all(isinstance(name, str) for name in sample):
             raise GenerationError(f"inputs are a dict of values by modality, got {brief(sample)}")
-    kept = kept_for_each(keep, inputs)
-    groups: dict[tuple[frozenset[str], frozenset[str]], list[int]] = {}
+    kept, begun = kept_for_each(keep, inputs), for_each("start", start, len(inputs), "'caption': 'a red'")
+    groups: dict[tuple[frozenset[str], ...], list[int]] = {}
     for number, sample in enumerate(inputs):
-        groups.setdefault((frozenset(sample), frozenset(kept[number])), []).append(number)
-    for (given, parts), numbers in groups.items():
+        groups.setdefault(tuple(map(frozenset, (sample, kept[number], begun[number]))), []).append(number)
+    for (given, parts, starts), numbers in groups.items():
         names = chosen_targets(modalities, targets, given - parts)
-        check_keep(kept[numbers[0]], names, modalities)
+        check_keep(parts, names, modalities)
+        check_keep(starts, names, modalities, "start")
         plan = make_plan(modalities, names, given - parts, weights, options, common)
-        values = [modalities.accept(inputs[number]) for number in numbers]
-        partials = [
-            partials_of(modalities, kept[number], inputs[number], value)
-            for number, value in zip(numbers, values, strict=True)
-        ]
-        states = []
-        for value, mine in zip(values, partials, strict=True):
+        values, partials, states = [], [], []
+        for number in numbers:
+            value = modalities.accept(inputs[number])
+            mine = partials_of(modalities, kept[number], inputs[number], value)
             known = modalities.condition({name: each for name, each in value.items() if name not in mine})
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
-            states.append(SampleState(modalities.layout, {**known, **tokens}))
+            mine |= beginnings_of(modalities, begun[number], inputs[number], parts)
+            first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
+            states.append(SampleState(modalities.layout, {**known, **tokens}, first))
+            values.append(value)
+            partials.append(mine)
         own = [seeds[number] for number in numbers]
         yield Batch(modalities, numbers, plan, values, states, own, chain, partials)
 

@@ -43,12 +43,12 @@ class BeamSearch(GenerationScheme):
         scheme, space = run.sampling.scheme, run.stream.space
         assert isinstance(scheme, Beam) and isinstance(space, TokenSpace)
         width = max(scheme.width, run.sampling.samples)
-        prompts = [state.open(run.stream) for state in run.states]
+        known = [(state.open(run.stream), state.starts.get(run.stream.name)) for state in run.states]
         contexts = run.model.encode(run.states, run.passes, run.stream)
         steps = steps_of(run.model.transformer, [Texts(contexts, run.stream.name, width)])
         beams = [
-            [_Candidate(Text(prompt, space, room_beside(prompt, space)), 0.0, b * width)]
-            for b, prompt in enumerate(prompts)
+            [_Candidate(Text(prompt, space, room_beside(prompt, space), start), 0.0, b * width)]
+            for b, (prompt, start) in enumerate(known)
         ]
         rows = len(beams) * width
         for k in range(space.length):
@@ -81,6 +81,9 @@ def _best(
     Those that go on are all of one length, so the likeliest of them are the best, and only these are written.
     """
     found, going = [each for each in beam if each.text.done], [each for each in beam if not each.text.done]
+    given = going[0].text.given if going else None
+    if given is not None:  # by the start, which is the same of all
+        return [*found, *(attrs.evolve(each, text=each.text.continued(given)) for each in going)]
     rows = [each.row for each in going]
     totals = np.array([each.likelihood for each in going])[:, None] + likely[rows].astype(np.float64)
     for place in np.argsort(-totals, axis=None, kind="stable")[:width]:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from anymodal.masking import merge_spans
+from anymodal.partial import OPEN
 from anymodal.spaces import TokenSpace
 
 BARRED = -1e9  # a score of what cannot be drawn; finite, so that damaged scores can be told from it
@@ -39,11 +40,16 @@ class Text:
 
     The holes are written in order, each after its sentinel. It is done at the end mark, or at a sentinel that opens no
     hole of the prompt, or when there is no `room` for more tokens beside those that are known.
+
+    What is written begins with `start` (n,), in which the model decides what is OPEN, and no end is written there.
     """
 
-    def __init__(self, prompt: np.ndarray, space: TokenSpace, room: int | None = None) -> None:
+    def __init__(
+        self, prompt: np.ndarray, space: TokenSpace, room: int | None = None, start: np.ndarray | None = None
+    ) -> None:
         self.space, self.done, self.full = space, False, False
         self.prompt, self.room = prompt, room
+        self.start: list[int] = [] if start is None else start.tolist()
         self.written = [space.sentinel(1)]
         self._holes = set(prompt[space.is_sentinel(prompt)].tolist()) - set(self.written)
 
@@ -53,13 +59,28 @@ class Text:
         return self.written[-1]
 
     @property
+    def given(self) -> int | None:
+        """The next id where the start says which; None where the model decides."""
+        token = self._started
+        return None if token == OPEN else token
+
+    @property
+    def _started(self) -> int | None:
+        """The next entry of the start; None after it."""
+        rank = len(self.written) - 1
+        return self.start[rank] if rank < len(self.start) else None
+
+    @property
     def open(self) -> bool:
         """Whether the next token must not end the hole: one beside known tokens stands for at least one."""
+        if self.start:
+            return self._started == OPEN
         return self.room is not None and not self.done and self._is_sentinel(self.last)
 
     def add(self, token: int) -> None:
-        """Go on with a token; after the end it is passed over."""
+        """Go on with a token, or with that of the start instead; after the end it is passed over."""
         if not self.done:
+            token = token if self.given is None else self.given
             if self.room is not None and self._holes and (self._ending(token) or self._crowded):
                 token = min(self._holes)  # an end before all holes are filled is that of a hole
             self.written.append(token)

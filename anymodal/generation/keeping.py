@@ -1,4 +1,4 @@
-"""What of the targets is kept: masks and parts as users give them, and the tokens they stand for."""
+"""What of the targets is given: masks and parts that are kept, what sequences begin with, and the tokens of both."""
 
 from __future__ import annotations
 
@@ -19,17 +19,43 @@ from anymodal.plugins.guard import blame
 from anymodal.tokens import ModalitySet
 
 Keep = Mapping[str, Any]
+Start = Mapping[str, Any]
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")
 ASPECT = 0.02  # by how much the shape of a mask may differ from that of its picture
 
 
-def check_keep(keep: Iterable[str], names: Collection[str], modalities: ModalitySet) -> None:
-    """Raise GenerationError where what is kept is no main stream of a target."""
+def check_keep(keep: Iterable[str], names: Collection[str], modalities: ModalitySet, option: str = "keep") -> None:
+    """Raise GenerationError where what is kept, or begun with (`option` "start"), is no main stream of a target."""
     for name in keep:
         if name not in names:
-            raise GenerationError(f"keep names {name!r}, which is not a target{nearest(str(name), names)}")
+            raise GenerationError(f"{option} names {name!r}, which is not a target{nearest(str(name), names)}")
         if name not in modalities:
-            raise GenerationError(f"keep names {name!r}; only the main stream of a modality can be kept in part")
+            raise GenerationError(f"{option} names {name!r}; only the main stream of a modality can be given in part")
+
+
+def beginnings_of(
+    modalities: ModalitySet, start: Start, inputs: Mapping[str, Any], kept: Collection[str]
+) -> dict[str, Partial]:
+    """What each target that begins with something begins with; boxes and the like are cut as the inputs are.
+
+    Args:
+        modalities: those of the model.
+        start: plain values, by name.
+        inputs: the inputs as they were given.
+        kept: names of targets of which a part is kept.
+
+    Raises:
+        GenerationError: a modality is no sequence, or its target is kept in part as well.
+        PluginError: a modality failed.
+    """
+    if both := [name for name in start if name in kept]:
+        raise GenerationError(f"{both[0]!r} is kept in part and cannot begin with something too: leave out one of them")
+    values = modalities.accept({**inputs, **start}) if start else {}
+    found = {}
+    for name in start:
+        with blame(modalities[name], "beginning", values[name]):
+            found[name] = modalities[name].beginning(values[name])
+    return found
 
 
 def partials_of(
@@ -116,16 +142,23 @@ def _plane(name: str, value: Any) -> tuple[np.ndarray, float]:
 def kept_for_each(keep: Keep | Sequence[Keep] | None, inputs: Sequence[Mapping[str, Any]]) -> list[Keep]:
     """What is kept of each sample: the same of all, or a list with one for each.
 
-    Raises GenerationError for what is no such dict, or names what is not given; a question (a dict) needs no value.
+    Raises GenerationError for what is no such dict, or names what is not given.
     """
-    each: list[Any] = list(keep) if isinstance(keep, (list, tuple)) else [keep or {}] * len(inputs)
-    if len(each) != len(inputs):
-        raise GenerationError(f"keep has {len(each)} entries for {len(inputs)} samples; give one each, or one for all")
+    each = for_each("keep", keep, len(inputs), "'rgb': mask")
     for mine, given in zip(each, inputs, strict=True):
-        if not isinstance(mine, Mapping):
-            raise GenerationError(f"keep is a dict such as {{'rgb': mask}}, got {brief(mine)}")
-        for name, part in mine.items():
-            if name not in given and not isinstance(part, Mapping):
+        for name in mine:
+            if name not in given:
                 near = nearest(str(name), given)
                 raise GenerationError(f"keep names {name!r}, which is not an input{near}: give the value to keep")
+    return each
+
+
+def for_each(option: str, given: Keep | Sequence[Keep] | None, count: int, example: str) -> list[Keep]:
+    """A dict for each of `count` samples: the same of all, or a list of them. Raises GenerationError for others."""
+    each: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given or {}] * count
+    if len(each) != count:
+        raise GenerationError(f"{option} has {len(each)} entries for {count} samples; give one each, or one for all")
+    for mine in each:
+        if not isinstance(mine, Mapping):
+            raise GenerationError(f"{option} is a dict such as {{{example}}}, got {brief(mine)}")
     return each

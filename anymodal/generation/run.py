@@ -18,6 +18,7 @@ from anymodal.generation.plan import Target
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.generation.values import Made, completed, values_of
+from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream
@@ -46,14 +47,12 @@ class GenerationStep:
     decided: np.ndarray
     _take: Callable[[], StreamTokens] = attrs.field(repr=False)
     _modalities: ModalitySet | None = attrs.field(default=None, repr=False)
-    _finish: Callable[[Any, np.ndarray], Any] | None = attrs.field(default=None, repr=False)
+    _given: Partial | None = attrs.field(default=None, repr=False)
 
-    def of(
-        self, sample: int, modalities: ModalitySet, finish: Callable[[Any, np.ndarray], Any] | None = None
-    ) -> GenerationStep:
-        """The step by another number of its sample, with modalities that decode its value and what finishes it."""
+    def of(self, sample: int, modalities: ModalitySet, given: Partial | None = None) -> GenerationStep:
+        """The step by another number of its sample, with modalities that decode its value and what was given of it."""
         done = (self.target, sample, self.step, self.total, self.done, self.decided)
-        return GenerationStep(*done, self._take, modalities, finish)
+        return GenerationStep(*done, self._take, modalities, given)
 
     @cached_property
     def snapshot(self) -> StreamTokens:
@@ -75,8 +74,7 @@ class GenerationStep:
         """`partial`, and how sure it is."""
         assert self._modalities is not None, "a sampler knows no modalities"
         tokens = completed(self._modalities.layout[self.target], self.snapshot)
-        made = values_of(self._modalities, self.target, [tokens])[0]
-        return made if self._finish is None else made.with_kept(self._finish, tokens.values)
+        return values_of(self._modalities, self.target, [tokens], [self._given])[0]
 
     @property
     def partial(self) -> Any:
@@ -101,7 +99,7 @@ class GenerationStep:
         tokens = completed(self._modalities.layout[self.target], self.snapshot)
         with blame(modality, "detokenize", tokens.values):
             value = quick.detokenize_stream(self.target, [tokens.values])[0]
-            return value if self._finish is None else self._finish(value, tokens.values)
+            return value if self._given is None else self._given.finish(value, tokens.values)
 
 
 @attrs.frozen(eq=False)

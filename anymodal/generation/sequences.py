@@ -25,10 +25,10 @@ from anymodal.spaces import TokenSpace
 class Autoregressive(GenerationScheme):
     """Each token after all before it; inputs are encoded once for all the texts of a sample."""
 
-    def text(self, run: TargetRun, prompt: np.ndarray) -> Text:
-        """The text that is written into the holes of a prompt."""
+    def text(self, run: TargetRun, prompt: np.ndarray, start: np.ndarray | None) -> Text:
+        """The text that is written into the holes of a prompt, and begins with `start`."""
         assert isinstance(run.stream.space, TokenSpace)
-        return Text(prompt, run.stream.space, room_beside(prompt, run.stream.space))
+        return Text(prompt, run.stream.space, room_beside(prompt, run.stream.space), start)
 
     def length(self, run: TargetRun) -> int:
         """How many tokens are written at most."""
@@ -78,10 +78,11 @@ class _Writing:
 
     def __init__(self, scheme: Autoregressive, run: TargetRun) -> None:
         self.scheme, self.run, self.times = scheme, run, run.sampling.samples
-        prompts = [state.open(run.stream) for state in run.states for _ in range(self.times)]
-        self.texts = [scheme.text(run, prompt) for prompt in prompts]
+        name = run.stream.name
+        known = [(s.open(run.stream), s.starts.get(name)) for s in run.states for _ in range(self.times)]
+        self.texts = [scheme.text(run, prompt, start) for prompt, start in known]
         self.rngs = [branch for rng in run.rngs for branch in rng.branch(self.times)]
-        self.rank, self.length, self.rows = 0, scheme.length(run), list(range(len(prompts)))
+        self.rank, self.length, self.rows = 0, scheme.length(run), list(range(len(self.texts)))
 
     @property
     def last(self) -> list[int]:

@@ -39,10 +39,18 @@ class StreamTokens:
 
 
 class SampleState:
-    """The known tokens of one sample, by stream name in `streams`. Raises SpaceError for tokens outside their space."""
+    """The known tokens of one sample, by stream name in `streams`. Raises SpaceError for tokens outside their space.
 
-    def __init__(self, layout: Layout, tokens: Mapping[str, np.ndarray | StreamTokens]) -> None:
-        self.layout = layout
+    `starts` has what sequences begin with that are not written yet, as `Partial` does.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        tokens: Mapping[str, np.ndarray | StreamTokens],
+        starts: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        self.layout, self.starts = layout, dict(starts or {})
         self.streams: dict[str, StreamTokens] = {}
         for name, value in tokens.items():
             self.put(name, value if isinstance(value, StreamTokens) else StreamTokens.whole(np.asarray(value)))
@@ -80,7 +88,7 @@ class SampleState:
 
     def copy(self) -> SampleState:
         """The same tokens; what is generated into the copy does not change this one."""
-        return SampleState(self.layout, self.streams)
+        return SampleState(self.layout, self.streams, self.starts)
 
     def open(self, stream: Stream) -> np.ndarray:
         """The ids (n,) around the holes of a sequence about to be written: one [S_1] if nothing with holes is known."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
 from anymodal.generation.state import StreamTokens
+from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
@@ -28,15 +29,10 @@ class Made:
     how: str = ""
     uncertainty: np.ndarray | None = None
 
-    def with_kept(self, finish: Callable[[Any, np.ndarray], Any], ids: np.ndarray) -> Made:
-        """The value with the part that is kept, as `Partial.finish` makes it of the ids (n,) behind the value."""
-        doubts = self.uncertainty
-        if doubts is not None and doubts.ndim == 1:  # of parts of one draw, of which the value is no more
-            doubts = None
-        return attrs.evolve(self, value=finish(self.value, ids), uncertainty=doubts)
 
-
-def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]) -> list[Made]:
+def values_of(
+    modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens], partials: Sequence[Partial | None] = ()
+) -> list[Made]:
     """Natural values of a target, one for each sample, decoded at once.
 
     They are decoded from the mean codes where probabilities were estimated, and merged where several were drawn.
@@ -45,10 +41,34 @@ def values_of(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]
         modalities: those of the model.
         name: the target.
         tokens: all tokens of the target, of each sample.
+        partials: what was given of the target, of each sample; () where nothing was.
 
     Raises:
         PluginError: the modality failed.
     """
+    if not any(partials):
+        return _decoded(modalities, name, tokens)
+    modality = modalities.owner(name)
+    united = [
+        partial.unite if partial is not None and own.draws else None
+        for own, partial in zip(tokens, partials, strict=True)
+    ]
+    rest = [own for own, unite in zip(tokens, united, strict=True) if unite is None]
+    decoded = iter(_decoded(modalities, name, rest) if rest else ())
+    found = []
+    for own, partial, unite in zip(tokens, partials, united, strict=True):
+        with blame(modality, "partial", own.values):
+            if unite is not None:
+                value, doubts = unite(own.draws)
+                found.append(Made(value, "merge", doubts))
+                continue
+            made = next(decoded)
+            found.append(made if partial is None else attrs.evolve(made, value=partial.finish(made.value, own.values)))
+    return found
+
+
+def _decoded(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens]) -> list[Made]:
+    """As `values_of`, of targets of which nothing was given."""
     modality = modalities.owner(name)
     estimated = [each.probabilities for each in tokens if each.probabilities is not None]
     if len(estimated) == len(tokens):

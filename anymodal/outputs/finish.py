@@ -12,7 +12,6 @@ import numpy as np
 from anymodal.errors import GenerationError
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, Result
-from anymodal.generation.keeping import Keep
 from anymodal.generation.large import large_of
 from anymodal.generation.plan import FINER, Weights, chosen_targets, finer_streams, make_plan
 from anymodal.generation.rng import sample_seeds
@@ -129,16 +128,16 @@ def in_tiles(
     overlap: float,
     seed: int,
     common: Mapping[str, Any],
+    parts: Mapping[str, Mapping[str, Any] | None],
     *,
     chain: bool,
     weights: Weights | None,
     options: Mapping[str, Mapping[str, Any]] | None,
-    keep: Keep | None,
     progress: Callable[[GenerationStep], None] | None,
 ) -> Outputs:
     """The outputs of one sample whose pictures are of another size than the model's. Raises as `AnyModel.generate`."""
-    if keep:
-        raise GenerationError("keep is for pictures of the model's size: leave out size, or keep a part of a crop")
+    for option in (name for name, part in parts.items() if part):
+        raise GenerationError(f"{option} is for pictures of the model's size: leave out size, or give a crop")
     modalities, (own,) = model.modalities, sample_seeds(seed, 1)
     names = chosen_targets(modalities, targets, inputs)
     plan = make_plan(modalities, names, list(inputs), weights, options, common)

@@ -53,7 +53,7 @@ class Run:
     versions: of the libraries.
     chain: whether each target was made from those before it too.
     finer: whether it was made by `upscale`, from the tokens of other outputs.
-    kept: targets of which a part was kept.
+    kept: targets of which a part was given, to be kept or to begin with.
     size: (width, height) of pictures that were made in tiles, () of those of the model's size.
     overlap: of the tiles.
     """

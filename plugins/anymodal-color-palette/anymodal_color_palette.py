@@ -91,6 +91,13 @@ class ColorPalette(StructuredModality):
         words = [f"v1={min(max(self.colors, len(kept) + 1), 7)}", *(f"v0={int(v)}" for v in kept.ravel())]
         return kept, [" ".join(words), None]
 
+    def started(self, value: Any) -> "tuple[np.ndarray, list[str | int]]":
+        """The colors that are given first, announced with those still to be found."""
+        if not len(value):
+            return value, []
+        kept, (words, _) = self.pieces(value, True)
+        return kept, [words or ""]
+
     def joined(self, kept: "np.ndarray", pieces: Sequence[str | None], spans: Sequence[str]) -> "np.ndarray":
         return np.concatenate([kept, self.parse(" ".join(spans))])[: max(self.colors, len(kept) + 1)][:7]
 

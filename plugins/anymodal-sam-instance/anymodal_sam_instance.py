@@ -1,16 +1,14 @@
 """Instances of anything: outlines, without names."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-from anymodal_sam_outlines import FINE, clipped, filled, polygon_area, traced
+from anymodal_sam_outlines import Asked, Instance, area, clipped, contains, flat, inner_point, traced
 
-from anymodal import CodedModality, Crop, Labeler, PictureLabeler, Sampling, hookimpl
+from anymodal import CodedModality, Crop, Labeler, Sampling, hookimpl
 from anymodal.errors import ValueProblem, one_line
-from anymodal.families.agreement import matched
+from anymodal.families.agreement import lacking, matched
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
@@ -21,43 +19,14 @@ from anymodal.text import parse_value
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from PIL.Image import Image
 else:
-    from anymodal.lazy import np, torch
+    from anymodal.lazy import np
 
 SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
 MOST = 1000  # instances of a picture
-SCORED = 128  # pixels a side at which overlaps are measured
 SMOOTH = 3  # times as fine as the picture that instances are drawn in
 SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
-
-
-@attrs.frozen(eq=False)
-class Instance:
-    """One instance: its outlines, arrays (n, 2) of x and y in fractions of the picture, one for each piece of it.
-
-    `codes` (16,) are there where its mask has been tokenized.
-    """
-
-    outlines: "tuple[np.ndarray, ...]"
-    codes: "np.ndarray | None" = None
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """(xmin, ymin, xmax, ymax) in fractions of the picture."""
-        points = np.concatenate(self.outlines)
-        low, high = points.min(0).tolist(), points.max(0).tolist()
-        return low[0], low[1], high[0], high[1]
-
-    def pixels(self, width: int, height: int, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> "np.ndarray":
-        """Which pixels of the picture, or of a part of it, belong to the instance: bool (height, width)."""
-        return filled(self.outlines, width, height, box)
-
-    @property
-    def mask(self) -> "np.ndarray":
-        """The instance in a picture of 224 x 224 pixels, bool."""
-        return self.pixels(224, 224)
 
 
 def _rows_of_numbers(value: Any) -> bool:
@@ -72,6 +41,7 @@ class SamInstance(CodedModality):
     Spelled (4M-21, arXiv 2406.09406) by query points `point v0=Y v1=X` in a picture of `size` pixels; after each, every
     instance that contains it: `polygon v0=XMIN v1=YMIN v2=XMAX v3=YMAX` and 16 codes of its mask inside that box, from
     a tokenizer of 64 x 64 masks; or `none`. There are `points` of them: drawn, or one inside each of the largest.
+    With `start`, {"boxes": [(xmin, ymin, xmax, ymax), ...]} in 0..1 asks for the instance in each of these boxes.
     Files: JSON, {"instances": [{"outlines": [[[x, y], ...], ...]}]}, or PNG, one number an instance and 0 for nothing.
     """
 
@@ -94,6 +64,8 @@ class SamInstance(CodedModality):
         if self.is_file(value):
             return self.from_file(value)
         if isinstance(value, Mapping):
+            if list(value) == ["boxes"]:
+                return self._asked(value["boxes"])
             value = value.get("instances")
         if is_picture(value):
             return self._from_map(ids_of(upright(value)))
@@ -105,7 +77,23 @@ class SamInstance(CodedModality):
             raise ValueProblem(f"{self.name} takes up to {MOST} instances, got {len(value)}; keep the largest")
         return [self._instance(item) for item in value]
 
+    def _asked(self, boxes: Any) -> list[Instance]:
+        """Instances of which the boxes are given."""
+        if not isinstance(boxes, (list, tuple)) or not boxes:
+            raise ValueProblem(f"{self.name} is asked by {{'boxes': [(xmin, ymin, xmax, ymax)]}}, got {boxes!r:.80}")
+        found: list[Instance] = []
+        for box in boxes:
+            corners = box if isinstance(box, (list, tuple)) and all(isinstance(v, (int, float)) for v in box) else ()
+            if len(corners) != 4 or not (0 <= corners[0] < corners[2] <= 1 and 0 <= corners[1] < corners[3] <= 1):
+                raise ValueProblem(
+                    f"{self.name} is asked by boxes in 0..1, xmin < xmax and ymin < ymax, got {box!r:.80}"
+                )
+            found.append(Asked.of(corners))
+        return found
+
     def _instance(self, item: Any) -> Instance:
+        if isinstance(item, Asked):
+            return item
         codes = None
         if isinstance(item, Mapping):
             item, codes = item.get("outlines"), item.get("codes")
@@ -165,7 +153,11 @@ class SamInstance(CodedModality):
             moved = [clipped(crop_points(o, crop)) for o in instance.outlines]
             pieces = tuple(o for o in moved if len(o) > 2 and o.max(0).min() > 0 and np.ptp(o, 0).min() > 0)
             if pieces:
-                kept.append(Instance(pieces))
+                kept.append(type(instance)(pieces))
+            elif isinstance(instance, Asked):
+                raise ValueProblem(
+                    f"{self.name} is asked for what lies outside of the square that is seen: {instance.box}"
+                )
         return kept
 
     # The tokenizer inside the sequence.
@@ -196,6 +188,8 @@ class SamInstance(CodedModality):
 
     def chunks(self, value: list[Instance], rng: "np.random.Generator | None" = None) -> list[str]:
         """One chunk a query point. Codes are those of instances that a point hits, so no others are encoded."""
+        if any(isinstance(each, Asked) for each in value):
+            raise ValueProblem(f"{self.name} has boxes without outlines: ask for these with start")
         queries = self._queries(value, rng)
         order = range(len(queries)) if rng is None else rng.permutation(len(queries))
         hits = []
@@ -224,32 +218,56 @@ class SamInstance(CodedModality):
         corners = [f"v{k}={round(v * self.size)}" for k, v in enumerate(instance.box)]
         return " ".join(["polygon", *corners, *self.spell_codes(codes)])
 
-    def pieces(self, value: Any, keep: Any) -> tuple[list[Instance], list[str | None]]:
-        """As the base says; of {"boxes": [(xmin, ymin, xmax, ymax), ...]} in 0..1 the instance in each of them."""
-        if not isinstance(keep, Mapping):
-            return super().pieces(value, keep)
-        boxes = keep.get("boxes")
-        fits = isinstance(boxes, (list, tuple)) and boxes and list(keep) == ["boxes"]
-        if not fits or not all(isinstance(b, (list, tuple)) and len(b) == 4 for b in boxes or ()):
-            raise ValueProblem(f"{self.name} is asked by {{'boxes': [(xmin, ymin, xmax, ymax)]}}, got {keep!r:.80}")
-        pieces: list[str | None] = []
-        for x0, y0, x1, y1 in boxes or ():
-            if not 0 <= x0 < x1 <= 1 or not 0 <= y0 < y1 <= 1:
-                raise ValueProblem(
-                    f"{self.name} is asked by boxes in 0..1, xmin < xmax and ymin < ymax, got {boxes!r:.80}"
-                )
-            left, top, right, bottom = (round(v * self.size) for v in (x0, y0, x1, y1))
-            center = f"point v0={min((top + bottom) // 2, self.size - 1)} v1={min((left + right) // 2, self.size - 1)}"
-            pieces += [f"{center} polygon v0={left} v1={top} v2={right} v3={bottom}", None]
-        return [], pieces
+    def started(self, value: list[Instance]) -> tuple[list[Instance], list[str | int]]:
+        """Known instances, then boxes, after each of which the codes of its outline are written, and no more."""
+        _, pieces = super().started([each for each in value if not isinstance(each, Asked)])
+        for each in value:
+            if isinstance(each, Asked):
+                pieces += [self._question(each), CODES]
+        return value, pieces
 
-    def joined(self, kept: Any, pieces: Sequence[str | None], spans: Sequence[str]) -> list[Instance]:
-        """The kept instances, and those that were written; codes that were written after a box are of its instance."""
-        asked = [piece for piece in pieces if piece is not None and "polygon" in piece]
-        if kept or not asked:
-            return [*kept, *self.parse(" ".join(spans))]
-        codes = [re.split("polygon|point", span)[0] for span in spans]  # a model may go on with others
-        return self.parse(" ".join(f"{box} {own}" for box, own in zip(asked, codes, strict=True)))
+    def _question(self, asked: Asked) -> str:
+        """The words before the codes of an instance of which the box is known; the point is its middle."""
+        x0, y0, x1, y1 = (min(round(v * self.size), self.size - 1 + k // 2) for k, v in enumerate(asked.box))
+        x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+        x, y = (min((low + high) // 2, self.size - 1) for low, high in ((x0, x1), (y0, y1)))
+        return f"point v0={y} v1={x} polygon v0={x0} v1={y0} v2={x1} v3={y1}"
+
+    def joined(self, kept: list[Instance], pieces: Sequence[str | None], spans: Sequence[str]) -> list[Instance]:
+        """The known instances, and those that were written, or those in the boxes in the order of these."""
+        asked = [each for each in kept if isinstance(each, Asked)]
+        known = [each for each in kept if not isinstance(each, Asked)]
+        return [*known, *(self._drawn(asked, [spans]) if asked else self.parse(" ".join(spans)))]
+
+    def united(
+        self, kept: list[Instance], pieces: Sequence[str | None], draws: Sequence[Sequence[str]]
+    ) -> "tuple[list[Instance], np.ndarray | None]":
+        """As the base says; in a box is what most of the draws believe, pixel by pixel."""
+        asked = [each for each in kept if isinstance(each, Asked)]
+        if not asked:
+            return super().united(kept, pieces, draws)
+        value = [*(each for each in kept if not isinstance(each, Asked)), *self._drawn(asked, draws)]
+        return value, lacking(value, [self.joined(kept, pieces, spans) for spans in draws], self.parts_in)
+
+    def _drawn(self, asked: list[Asked], draws: Sequence[Sequence[str]]) -> list[Instance]:
+        """The instances in boxes by the words of their codes in each draw; none where no draw has whole codes."""
+        found = []
+        for number, box in enumerate(asked):
+            words = [spans[number].split() for spans in draws if len(spans) > number]
+            codes = [self.read_codes([parse_value(word) for word in each]) for each in words]
+            usable = [each for each in codes if each is not None]
+            if not usable:
+                continue
+            believed = [1 / (1 + np.exp(-np.asarray(logits, np.float64))) for logits in self.decode_parts(usable)]
+            outlines = self._placed(np.mean(believed, 0)[0] > 0.5, box.box)
+            if outlines:
+                found.append(Instance(outlines, usable[0] if len(usable) == 1 else None))
+        return found
+
+    def _placed(self, mask: "np.ndarray", box: "tuple[float, ...]") -> "tuple[np.ndarray, ...]":
+        """The outlines of a mask (64, 64) in a box of the picture."""
+        low, high = np.array(box).reshape(2, 2)
+        return tuple((low + outline * (high - low)).clip(0, 1) for outline in traced(mask))
 
     def parse(self, text: str) -> list[Instance]:
         """The instances whose box and 16 codes are whole, each once, large ones first.
@@ -267,8 +285,7 @@ class SamInstance(CodedModality):
         masks = map(self.postprocess, self.decode_parts(list(found.values())))
         instances = []
         for (values, codes), mask in zip(found.items(), masks, strict=True):
-            low, high = np.array([v for _, v in values[:4]]).reshape(2, 2) / self.size
-            outlines = tuple((low + o * (high - low)).clip(0, 1) for o in traced(mask))
+            outlines = self._placed(mask, tuple(v / self.size for _, v in values[:4]))
             if outlines:
                 instances.append(Instance(outlines, codes))
         return sorted(instances, key=lambda i: -area(i))
@@ -341,83 +358,8 @@ class SamInstance(CodedModality):
         return {"miou": sum(found) / wanted, "recall50": sum(f >= 0.5 for f in found) / wanted, "pq": quality}
 
 
-def flat(instances: list[Instance]) -> "np.ndarray":
-    """Masks as rows (n, pixels) of 0 and 1."""
-    rows = [i.pixels(SCORED, SCORED).ravel() for i in instances]
-    return np.array(rows, np.float32).reshape(len(rows), SCORED * SCORED)
-
-
-def area(instance: Instance) -> float:
-    """Share of the picture that the outlines enclose."""
-    return sum(map(polygon_area, instance.outlines))
-
-
-def contains(instance: Instance, point: tuple[int, int], size: int) -> bool:
-    """Whether a point (x, y), in pixels of a picture of `size`, lies in an instance or on its edge."""
-    import cv2
-
-    place = (float(point[0]), float(point[1]))
-    shapes = ((o * size).round(3).astype(np.float32)[:, None] for o in instance.outlines)
-    return any(cv2.pointPolygonTest(shape, place, False) >= 0 for shape in shapes)
-
-
-def inner_point(instance: Instance, size: int) -> tuple[int, int]:
-    """The pixel (x, y) of an instance that is farthest from its edge."""
-    import cv2
-
-    mask = np.pad(instance.pixels(size, size).astype(np.uint8), 1)
-    row, column = np.unravel_index(cv2.distanceTransform(mask, cv2.DIST_L2, 5).argmax(), mask.shape)
-    return min(max(int(column) - 1, 0), size - 1), min(max(int(row) - 1, 0), size - 1)
-
-
-class SamLabeler(PictureLabeler):
-    """Instances by Segment Anything from a grid of points; the surest masks first, those that say the same once."""
-
-    modality, checkpoint = "sam_instance", "facebook/sam-vit-huge"
-    architecture = "SamModel"
-    side, confident, same = 16, 0.88, 0.7
-
-    def predict(self, pictures: "list[np.ndarray]") -> list[Any]:
-        return [self._instances(picture) for picture in pictures]
-
-    def _instances(self, picture: "np.ndarray") -> list[Instance]:
-        height, width = picture.shape[:2]
-        inputs = self.prepared([picture])
-        embeddings = self.model.get_image_embeddings(inputs["pixel_values"])
-        scaled = inputs["reshaped_input_sizes"][0].tolist()
-        centers = (np.arange(self.side) + 0.5) / self.side
-        grid = np.stack(np.meshgrid(centers * scaled[1], centers * scaled[0]), -1).reshape(-1, 1, 2)
-        masks, scores = [], []
-        for some in np.array_split(grid, max(1, len(grid) // 64)):
-            points = torch.from_numpy(some[None].astype(np.float32)).to(self.device)
-            output = self.model(image_embeddings=embeddings, input_points=points)
-            good = output.iou_scores[0] > self.confident
-            masks.append(output.pred_masks[0][good].float().cpu())
-            scores.append(output.iou_scores[0][good].float().cpu())
-        low, surest = torch.cat(masks), torch.cat(scores).argsort(descending=True)
-        return self._distinct(self._in_picture(low[surest], scaled, (height, width)))
-
-    def _in_picture(self, low: "torch.Tensor", scaled: list[int], shape: tuple[int, int]) -> "np.ndarray":
-        """Masks bool (n, H, W) of the picture, at most 256 pixels a side, from logits of the padded square."""
-        if not len(low):
-            return np.zeros((0, *shape), bool)
-        side = self.model.config.vision_config.image_size
-        large = torch.nn.functional.interpolate(low[:, None], (side, side), mode="bilinear")
-        cut = large[:, :, : scaled[0], : scaled[1]]
-        share = min(1.0, FINE / max(shape))
-        goal = [max(1, round(s * share)) for s in shape]
-        return (torch.nn.functional.interpolate(cut, goal, mode="bilinear")[:, 0] > 0).numpy()
-
-    def _distinct(self, masks: "np.ndarray") -> list[Instance]:
-        kept: list[np.ndarray] = []
-        for mask in masks:
-            overlaps = [(mask & other).sum() / max((mask | other).sum(), 1) for other in kept]
-            if mask.any() and max(overlaps, default=0) < self.same:
-                kept.append(mask)
-        found = [Instance(outlines) for mask in kept if (outlines := traced(mask))]
-        return sorted(found, key=area, reverse=True)
-
-
 @hookimpl
 def anymodal_labelers() -> Mapping[str, type[Labeler]]:
+    from anymodal_sam_labeler import SamLabeler
+
     return {"sam_instance": SamLabeler}

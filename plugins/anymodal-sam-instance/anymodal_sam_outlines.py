@@ -1,6 +1,11 @@
-"""Outlines: polygons (n, 2) of x and y in fractions of a picture, how they are filled, traced and cut."""
+"""Outlines: polygons (n, 2) of x and y in fractions of a picture, how they are filled, traced and cut; and instances
+that have some.
+"""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -8,6 +13,44 @@ else:
     from anymodal.lazy import np
 
 FINE = 256  # outlines of a map are traced at about this many pixels a side
+SCORED = 128  # pixels a side at which overlaps are measured
+
+
+@attrs.frozen(eq=False)
+class Instance:
+    """One instance: its outlines, arrays (n, 2) of x and y in fractions of the picture, one for each piece of it.
+
+    `codes` (16,) are there where its mask has been tokenized.
+    """
+
+    outlines: "tuple[np.ndarray, ...]"
+    codes: "np.ndarray | None" = None
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(xmin, ymin, xmax, ymax) in fractions of the picture."""
+        points = np.concatenate(self.outlines)
+        low, high = points.min(0).tolist(), points.max(0).tolist()
+        return low[0], low[1], high[0], high[1]
+
+    def pixels(self, width: int, height: int, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> "np.ndarray":
+        """Which pixels of the picture, or of a part of it, belong to the instance: bool (height, width)."""
+        return filled(self.outlines, width, height, box)
+
+    @property
+    def mask(self) -> "np.ndarray":
+        """The instance in a picture of 224 x 224 pixels, bool."""
+        return self.pixels(224, 224)
+
+
+class Asked(Instance):
+    """An instance of which nothing but the box is known, for which its outline stands."""
+
+    @classmethod
+    def of(cls, box: Sequence[float]) -> "Asked":
+        """The one in a box (xmin, ymin, xmax, ymax)."""
+        x0, y0, x1, y1 = box
+        return cls((np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64),))
 
 
 def filled(outlines: Any, width: int, height: int, box: tuple[float, float, float, float]) -> "np.ndarray":
@@ -60,3 +103,32 @@ def clipped(points: "np.ndarray") -> "np.ndarray":
                 kept.append(end)
         points = np.array(kept, np.float64).reshape(-1, 2)
     return points.clip(0, 1)
+
+
+def flat(instances: Sequence[Instance]) -> "np.ndarray":
+    """Masks as rows (n, pixels) of 0 and 1."""
+    rows = [i.pixels(SCORED, SCORED).ravel() for i in instances]
+    return np.array(rows, np.float32).reshape(len(rows), SCORED * SCORED)
+
+
+def area(instance: Instance) -> float:
+    """Share of the picture that the outlines enclose."""
+    return sum(map(polygon_area, instance.outlines))
+
+
+def contains(instance: Instance, point: tuple[int, int], size: int) -> bool:
+    """Whether a point (x, y), in pixels of a picture of `size`, lies in an instance or on its edge."""
+    import cv2
+
+    place = (float(point[0]), float(point[1]))
+    shapes = ((o * size).round(3).astype(np.float32)[:, None] for o in instance.outlines)
+    return any(cv2.pointPolygonTest(shape, place, False) >= 0 for shape in shapes)
+
+
+def inner_point(instance: Instance, size: int) -> tuple[int, int]:
+    """The pixel (x, y) of an instance that is farthest from its edge."""
+    import cv2
+
+    mask = np.pad(instance.pixels(size, size).astype(np.uint8), 1)
+    row, column = np.unravel_index(cv2.distanceTransform(mask, cv2.DIST_L2, 5).argmax(), mask.shape)
+    return min(max(int(column) - 1, 0), size - 1), min(max(int(row) - 1, 0), size - 1)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from anymodal_sam_instance import Instance, SamInstance, SamLabeler, area
-from anymodal_sam_outlines import clipped, polygon_area
+from anymodal_sam_instance import SamInstance
+from anymodal_sam_labeler import SamLabeler
+from anymodal_sam_outlines import Instance, area, clipped, polygon_area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -157,3 +158,59 @@ def test_segment_anything_of_the_real_class_labels(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8)
     (found,) = labeler.label([{"rgb": picture}])
     assert found and len(SamInstance().accept(found)) == len(found)
+
+
+BOXES = {"boxes": [(0.25, 0.5, 0.75, 1.0), (0.0, 0.0, 0.5, 0.25)]}
+FIRST = "point v0=168 v1=112 polygon v0=56 v1=112 v2=168 v3=224"
+CODES = " ".join(["v0=7"] * 16)
+
+
+def test_instances_are_asked_for_by_boxes_after_which_their_codes_are_written(sam):
+    asked = sam.accept(BOXES)
+    assert [each.box for each in asked] == BOXES["boxes"]
+    _, pieces = sam.started(asked)
+    assert pieces == [FIRST, 16, "point v0=28 v1=56 polygon v0=0 v1=0 v2=112 v3=56", 16]
+    known = square(0.6, 0.6, 0.8, 0.9)
+    value, pieces = sam.started([asked[0], known])
+    assert value == [asked[0], known] and pieces[1:] == [FIRST, 16] and pieces[0].count("polygon") == 1
+    assert sam.started([]) == ([], [])
+    thin = sam.started(sam.accept({"boxes": [(0.999, 0.0, 1.0, 0.001)]}))[1][0]
+    assert thin == "point v0=0 v1=223 polygon v0=223 v1=0 v2=224 v3=1"
+
+
+def test_what_was_drawn_fills_the_boxes_in_their_order(sam, monkeypatch):
+    full = np.full((1, 64, 64), 9.0, np.float32)
+    monkeypatch.setattr(sam, "decode_parts", lambda codes: [full] * len(codes))
+    asked = sam.accept(BOXES)
+    both = sam.joined(asked, [], [CODES, CODES, ""])
+    assert np.allclose([each.box for each in both], BOXES["boxes"], atol=0.01) and both[0].codes.tolist() == [7] * 16
+    known = square(0.6, 0.6, 0.8, 0.9)
+    found = sam.joined([asked[0], known, asked[1]], [], ["v0=7 point none", CODES, ""])
+    assert found[0] is known and len(found) == 2 and np.allclose(found[1].box, BOXES["boxes"][1], atol=0.01)
+    assert sam.joined(asked, [], []) == []
+
+
+def test_a_box_holds_what_most_draws_believe_of_each_pixel(sam, monkeypatch):
+    left, top = (np.full((1, 64, 64), -3.0, np.float32) for _ in range(2))
+    left[..., :32], top[:, :32] = 9.0, 9.0
+    shown = {1: left, 2: top}
+    monkeypatch.setattr(sam, "decode_parts", lambda codes: [shown[int(each[0])] for each in codes])
+    draws = [[" ".join([f"v0={k}"] * 16), ""] for k in (1, 2, 2)] + [["point", ""]]
+    value, doubts = sam.united(sam.accept({"boxes": [(0, 0, 1, 1)]}), [], draws)
+    believed = (1 / (1 + np.exp(-left)) + 2 / (1 + np.exp(-top)))[0] / 3 > 0.5
+    assert np.array_equal(value[0].pixels(64, 64), believed) and value[0].codes is None
+    assert np.allclose(doubts, [0.5])  # a draw without codes lacks it, and one that shows the left half alone
+    none, nothing = sam.united(sam.accept({"boxes": [(0, 0, 1, 1)]}), [], [["point", ""]] * 2)
+    assert none == [] and nothing.shape == (0,)
+
+
+def test_boxes_are_cut_as_pictures_are_and_cannot_be_inputs(sam):
+    crop = Crop(0.25, 0.0, 0.5, 1.0)
+    assert sam.crop(sam.accept({"boxes": [(0.25, 0.5, 0.5, 1.0)]}), crop)[0].box == (0.0, 0.5, 0.5, 1.0)
+    with pytest.raises(ValueProblem, match="asked for what lies outside of the square that is seen"):
+        sam.crop(sam.accept({"boxes": [(0.8, 0.5, 0.9, 1.0)]}), crop)
+    with pytest.raises(ValueProblem, match="has boxes without outlines: ask for these with start"):
+        sam.spell(sam.accept(BOXES))
+    for wrong in ([], [(0, 0, 1)], [(0.5, 0, 0.2, 1)], [(0, 0, 1, float("nan"))], [("a", 0, 1, 1)], 5):
+        with pytest.raises(ValueProblem, match="is asked by"):
+            sam.accept({"boxes": wrong})

@@ -268,3 +268,14 @@ def test_ray_makes_the_same_files(photos, checkpoint, whole, tmp_path):
     words = generating(checkpoint, out, photos, "--to", "depth,caption", "--seed", 5, "--executor", "ray")
     subprocess.run([sys.executable, "-m", "anymodal", *words], env=ALONE, check=True)
     assert contents(out / "caption") == contents(whole / "caption")
+
+
+def test_texts_of_many_begin_alike(photos, checkpoint, tmp_path, capsys):
+    out = tmp_path / "out"
+    asked = generating(checkpoint, out, photos, "--to", "caption", "--start", "caption=a red car")
+    assert command(*asked) == 0
+    said = [path.read_text() for path in sorted(out.glob("caption/**/*.txt"))]
+    assert len(said) == 7 and all(text.startswith("a red car") for text in said) and len(set(said)) > 1
+    capsys.readouterr()
+    assert command(*generating(checkpoint, out, photos, "--to", "caption", "--start", "caption=a dog")) == 2
+    assert "a dog" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_a_mask_on_the_command_line(run, checkpoint, files):
     made, given = (np.asarray(Image.open(p)) for p in (files / "out/rgb.png", files / "out/inputs/rgb.png"))
     assert np.array_equal(made[:, :16], given[:, :16]) and not np.array_equal(made, given)
     code, said = run("repeat", files / "out")
-    assert code == 2 and "parts of rgb were kept" in said
+    assert code == 2 and "parts of rgb were given" in said
 
 
 def test_words_that_are_kept(run, checkpoint):
@@ -108,8 +108,29 @@ def test_a_large_picture_is_made_in_tiles_and_made_again(run, checkpoint, files,
     assert code == 0 and "depth: the same file" in said
 
 
-def test_a_question_needs_no_value(run, checkpoint):
-    """What is kept may say what is asked for; the model of this test has no instances, which is told by the model."""
-    asked = ("rgb=no.png", "--to", "caption", "--keep", "caption={boxes: [[0, 0, 1, 1]]}", "--model", checkpoint)
-    code, said = run("generate", *asked)
-    assert code == 2 and "which is not an input" not in said
+def test_a_text_begins_as_is_said(run, checkpoint, files):
+    asked = ("generate", f"rgb={files / 'photo.png'}", "--model", checkpoint, "--to", "caption")
+    code, said = run(*asked, "--start", "caption=a red car", "--out", files / "out")
+    assert code == 0 and "caption: a red car" in said, said
+    code, said = run("repeat", files / "out")
+    assert code == 2 and "parts of caption were given" in said
+    code, said = run(*asked, "--start", "caption={a: b}")  # text, not a dict
+    assert code == 0 and "caption: {a: b}" in said
+    for words, says in (
+        (("--start", "captoin=a"), "--start names 'captoin', which is not a target"),
+        (("--start", "caption"), "is not a start of the form NAME=VALUE"),
+        (("--start", "caption=a", "--start", "caption=b"), "caption is given twice"),
+        (("--start", "caption="), "caption is empty"),
+        (("--start", "caption=a", "--size", "64x64"), "--start is for pictures of the model's size"),
+        (("--start", "color_palette=no.json", "--to", "caption,color_palette"), "no such file"),
+    ):
+        code, said = run(*asked, *words)
+        assert code == 2 and says in said, said
+
+
+def test_colors_in_braces_begin_a_palette(run, checkpoint, files):
+    asked = ("generate", f"rgb={files / 'photo.png'}", "--model", checkpoint, "--to", "color_palette", "--out")
+    code, said = run(*asked, files / "out", "--start", "color_palette={1: [[255, 0, 0]]}")
+    assert code == 0 and "[255,0,0]" in "".join((files / "out/color_palette.json").read_text().split()), said
+    code, said = run(*asked, files / "other", "--start", "color_palette={1: [[255, 0")
+    assert code == 2 and said.startswith("error: ")

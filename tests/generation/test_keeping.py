@@ -264,12 +264,3 @@ def test_given_numbers_stay_and_the_rest_is_predicted():
     )
     made = modality.joined(kept, pieces, [written_again])
     assert made[names[0]] == value[names[0]] and set(made) == {names[0], names[2]}
-
-
-def test_instances_are_asked_for_by_a_box():
-    modality = am.registry().modality("sam_instance")()
-    kept, pieces = modality.pieces(None, {"boxes": [(0.25, 0.5, 0.75, 1.0)]})
-    assert kept == [] and pieces == ["point v0=168 v1=112 polygon v0=56 v1=112 v2=168 v3=224", None]
-    for wrong in ({"boxes": []}, {"boxes": [(0, 0, 1)]}, {"boxes": [(0.5, 0, 0.2, 1)]}, {"box": 1}):
-        with pytest.raises(am.AnymodalError, match="is asked by"):
-            modality.pieces(None, wrong)

@@ -77,10 +77,10 @@ class RecordedGrids(_Greedy, GridDecoder):
 class RecordedSequences(_Greedy, Autoregressive):
     """Texts of a recorded length that end at a recorded id."""
 
-    def text(self, run: TargetRun, prompt: np.ndarray) -> Text:
+    def text(self, run: TargetRun, prompt: np.ndarray, start: np.ndarray | None) -> Text:
         until = getattr(run.target, "until", None)
         assert isinstance(run.stream.space, TokenSpace)
-        return super().text(run, prompt) if until is None else RecordedText(prompt, run.stream.space, until)
+        return super().text(run, prompt, start) if until is None else RecordedText(prompt, run.stream.space, until)
 
     def length(self, run: TargetRun) -> int:
         length = getattr(run.target, "length", None)

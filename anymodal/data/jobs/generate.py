@@ -28,7 +28,7 @@ from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
-from anymodal.generation.keeping import Keep, check_keep, cut_mask, kept_for_each
+from anymodal.generation.keeping import Keep, Start, check_keep, cut_mask, kept_for_each
 from anymodal.generation.plan import Weights, chosen_targets, make_plan
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -50,7 +50,8 @@ class Request:
 
     `targets` are names of modalities, or "all", without those named after a minus; `common` and `options` are sampling
     options of all of them and of single ones. Sample number i uses the seed `seed` + i. Without `chain` each target is
-    made from the inputs alone. `keep` is what stays of targets that are inputs too, the same of every sample.
+    made from the inputs alone. `keep` is what stays of targets that are inputs too, and `start` what sequences begin
+    with, the same of every sample.
     """
 
     targets: tuple[str, ...]
@@ -60,6 +61,7 @@ class Request:
     common: SamplingOptions = attrs.field(factory=SamplingOptions)
     chain: bool = True
     keep: Keep = attrs.field(factory=dict)
+    start: Start = attrs.field(factory=dict)
 
 
 def generate_dataset(
@@ -155,6 +157,7 @@ class Generating:
         modalities, request = self.model.modalities, self.request
         names = chosen_targets(modalities, list(request.targets), self.shown)
         check_keep(self.kept, names, modalities)
+        check_keep(request.start, names, modalities, "start")
         make_plan(modalities, names, self.shown, request.weights, request.options, request.common)
         if finer := [name for name in names if name not in modalities]:
             raise GenerationError(f"a dataset holds whole modalities; name {finer[0].split('.')[0]!r} as the target")
@@ -218,8 +221,10 @@ class Generating:
         """What the values of each target depend on; among it the targets before it."""
         request = self.request
         kept = {"keep": _text({name: request.keep.get(name, "a mask") for name in self.kept})} if self.kept else {}
+        begun = {"start": _text(request.start)} if request.start else {}
         common = {
             **kept,
+            **begun,
             "model": self.source.describe(),
             "from": self.given,
             "seed": request.seed,
@@ -340,6 +345,7 @@ class ShardGenerator:
                 weights=request.weights,
                 options=request.options,
                 keep=[self._kept(seen[row]) for row in rows],
+                start=request.start,
                 **request.common,
             )
             return list(zip(rows, outputs, strict=True))

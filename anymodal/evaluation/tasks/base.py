@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Request:
-    """What the model is asked with: inputs by name, and what it keeps of the target, as `AnyModel.generate` has it."""
+    """What the model is asked with: inputs by name, and what the target begins with, as `AnyModel.generate` has it."""
 
     inputs: Mapping[str, Any]
-    keep: Mapping[str, Any] = attrs.field(factory=dict)
+    start: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -78,6 +78,10 @@ class Task(ABC):
     def joined(self, values: Sequence[Any]) -> Any:
         """One prediction of the values of all requests of a sample."""
         return values[0]
+
+    def moved(self, prediction: Any, source: Any, truth: Any) -> Any:
+        """The prediction of another sample, of which `source` is the truth, as one of the sample with this truth."""
+        return prediction
 
     def shown(self, prediction: Any) -> Any:
         """A prediction as a value of the target, for pictures; only of `bounded` tasks."""

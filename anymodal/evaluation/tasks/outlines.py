@@ -37,6 +37,12 @@ class QueriedInstance:
         x0, y0, x1, y1 = self.value[0].box
         return max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1)
 
+    @property
+    def corners(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """(xmin, ymin) and (xmax, ymax)."""
+        x0, y0, x1, y1 = self.box
+        return (x0, y0), (x1, y1)
+
     def box_pixels(self, side: int) -> np.ndarray:
         """The mask of its box."""
         centers = (np.arange(side) + 0.5) / side
@@ -49,7 +55,6 @@ class OutlineTask(Task):
     """Outlines of instances, each asked for by its true box alone. Truths are pairs of a class and an outline."""
 
     target: ClassVar[str] = "sam_instance"
-    paired: ClassVar[bool] = False  # the boxes of another picture ask for other instances
 
     def fit(self, model: AnyModel, sample: Sample) -> Sample:
         """Instances one by one, so that each keeps its class; those outside of the centered square go."""
@@ -65,8 +70,7 @@ class OutlineTask(Task):
         return attrs.evolve(sample, inputs=inputs, truth=found)
 
     def requests(self, sample: Sample) -> Sequence[Request]:
-        given = {**sample.inputs, self.target: []}
-        return [Request(given, {self.target: {"boxes": [each.box]}}) for each in sample.truth]
+        return [Request(sample.inputs, start={self.target: {"boxes": [each.box]}}) for each in sample.truth]
 
     def values(self, truth: Any) -> Sequence[Any]:
         return [each.value for each in truth]
@@ -74,6 +78,21 @@ class OutlineTask(Task):
     def joined(self, values: Sequence[Any]) -> Any:
         """The one instance of each request, None where there is none."""
         return [value[0] if value else None for value in values]
+
+    def moved(self, prediction: Any, source: Any, truth: Any) -> Any:
+        """Outlines of another sample, each from its own box into one that was asked for."""
+        found: list[Any] = []
+        for number, asked in enumerate(truth):
+            other = prediction[number % len(prediction)] if prediction else None
+            if other is not None:
+                low, high, new_low, new_high = (
+                    np.array(corner) for each in (source[number % len(source)], asked) for corner in each.corners
+                )
+                scale = (new_high - new_low) / np.maximum(high - low, 1e-9)
+                moved = (((outline - low) * scale + new_low).clip(0, 1) for outline in other.outlines)
+                other = attrs.evolve(other, outlines=tuple(moved), codes=None)
+            found.append(other)
+        return found
 
     def shown(self, prediction: Any) -> Any:
         return [each for each in prediction if each is not None]
