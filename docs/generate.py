@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from generated import families, gallery, house, reference
+from generated import families, gallery, house, plugin_directory, reference, site_files
 
 import anymodal as am
 
@@ -32,6 +32,7 @@ PARTS = {
     "house": house.drawing,
     "kinds_of_files": reference.kinds_of_files,
     "modalities": reference.modalities,
+    "plugin_directory": plugin_directory.tables,
     "public_modules": reference.public_modules,
     "recipes": reference.recipes,
     "rules": reference.rules,
@@ -61,6 +62,7 @@ def write_site(out: Path) -> None:
     for folder, write in FOLDERS.items():
         write(pages / folder)
     (out / "mkdocs.yml").write_text(yaml.safe_dump(configuration(pages), sort_keys=False))
+    site_files.write(out)
 
 
 def configuration(pages: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from click.shell_completion import (
 )
 
 from anymodal.included import recipes as known_recipes
+from anymodal.plugins.directory import directory
 from anymodal.plugins.registry import registry
 
 CHANGES = {
@@ -91,6 +92,13 @@ def recipes(context: click.Context, parameter: click.Parameter, typed: str) -> l
 def plugins(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Names of modalities, and folders."""
     return _names(registry().modalities(), typed) or files(context, parameter, typed)
+
+
+def installable(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of this project's plugins that are not installed, without the word that all begin with, and files."""
+    short = {name.removeprefix("anymodal-").replace("-", "_") for name in directory()}
+    missing = sorted(short - set(registry().modalities()) - {c.provides for c in registry().candidates()})
+    return _names(missing, typed) or files(context, parameter, typed)
 
 
 def files(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:

@@ -31,7 +31,7 @@ COMMANDS = {
     "label": ("anymodal.cli.label:label", "Label pictures: make other modalities from them."),
     "modalities": ("anymodal.cli.modalities:modalities", "List the installed modalities, or describe one."),
     "models": ("anymodal.cli.models:models", "List the models that have a short name."),
-    "plugin": ("anymodal.cli.plugin:plugin", "Make, check and list plugins."),
+    "plugin": ("anymodal.cli.plugin:plugin", "Find, install, make, check and list plugins."),
     "probe": ("anymodal.cli.probe:probe", "Try what frozen features of a model know."),
     "recipes": ("anymodal.cli.recipes:recipes", "List and copy the configurations that come with anymodal."),
     "samples": ("anymodal.cli.samples:samples", "List and copy the photographs that come with anymodal."),

@@ -7,6 +7,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.modalities import listing
 from anymodal.cli.output import Output, with_output
+from anymodal.cli.plugin_install import install, search
 from anymodal.cli.plugin_new import new
 from anymodal.plugins.discovery import PARTS
 from anymodal.plugins.registry import registry
@@ -15,7 +16,7 @@ from anymodal.progress import task
 
 @click.group()
 def plugin() -> None:
-    """Make, check and list plugins."""
+    """Find, install, make, check and list plugins."""
 
 
 @plugin.command("list")
@@ -73,4 +74,5 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     context.exit(1 if counts["failed"] else 0)
 
 
-plugin.add_command(new)
+for command in (install, new, search):
+    plugin.add_command(command)
