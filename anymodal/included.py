@@ -70,7 +70,7 @@ def copy_recipes(name: str, out: Path) -> list[Path]:
     """
     folder, known = _folder("recipes", "recipes"), recipes()
     if name not in known:
-        raise ConfigError(f"no recipes {name!r}{nearest(name, known)} There are: {', '.join(known)}")
+        raise ConfigError(f"no recipes {name!r}{nearest(name, known)} (there are: {', '.join(known)})")
     return _copy(folder, [file for each in _with_bases(folder, name) for file in _files(folder / each)], out)
 
 

@@ -18,8 +18,20 @@ from anymodal.errors import CheckpointError, GenerationError
 @click.argument("model", shell_complete=completion.models)
 @click.argument("data", shell_complete=completion.files)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A folder for the calibrated checkpoint.")
-@click.option("--from", "inputs", metavar="NAMES", help="What targets are predicted from.  [default: photographs]")
-@click.option("--to", "targets", metavar="NAMES", help="The targets.  [default: all that DATA has]")
+@click.option(
+    "--from",
+    "inputs",
+    metavar="NAMES",
+    shell_complete=completion.modalities,
+    help="What targets are predicted from.  [default: photographs]",
+)
+@click.option(
+    "--to",
+    "targets",
+    metavar="NAMES",
+    shell_complete=completion.modalities,
+    help="The targets.  [default: all that DATA has]",
+)
 @click.option("--count", type=click.IntRange(min=2), help="Only the first samples.")
 @click.option(
     "--samples",
@@ -51,6 +63,7 @@ def calibrate(
 
     \b
     anymodal calibrate tiny out/scenes --out calibrated
+    anymodal calibrate tiny out/scenes --from rgb --to depth,semseg --count 500 --out calibrated
     """
     check_device(load.get("device"))
     known = Known.of(model, load.get("revision"))

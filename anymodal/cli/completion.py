@@ -89,6 +89,13 @@ def recipes(context: click.Context, parameter: click.Parameter, typed: str) -> l
     return _names(known_recipes(), typed)
 
 
+def tasks(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of tasks that are evaluated."""
+    from anymodal.evaluation.tasks import TASKS
+
+    return _names(TASKS, typed)
+
+
 def plugins(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Names of modalities, and folders."""
     return _names(registry().modalities(), typed) or files(context, parameter, typed)

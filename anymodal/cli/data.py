@@ -51,7 +51,11 @@ def check(
     from anymodal.data.check import check_dataset
 
     check_data(path)
-    folders = dict(_pair(name) for name in names)
+    if overrides and config is None:
+        raise ConfigError("--set is of a configuration: name one with --config")
+    folders = dict(map(_pair, names))
+    if len(folders) < len(names):
+        raise ConfigError(f"--name names one of {', '.join(folders)} twice; give each modality one folder")
     modalities = None
     if config is not None:
         from anymodal.config import load_config
@@ -81,6 +85,8 @@ def check(
     if len(report.problems):
         raise click.exceptions.Exit(1)
     output.line("no problems")
+    made = f"anymodal train {config or 'CONFIG'} --set data={path} --out run"
+    output.next(made if report.tokens else f"anymodal tokenize {path} --config {config or 'CONFIG'} --out tokens")
 
 
 def _pair(text: str) -> tuple[str, str]:

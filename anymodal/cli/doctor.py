@@ -64,6 +64,8 @@ def doctor(context: click.Context, output: Output, timeout: float) -> None:
             "problems": [attrs.asdict(problem) for problem in problems],
         }
     )
+    if not problems:
+        output.next("anymodal samples copy")
     context.exit(1 if problems else 0)
 
 

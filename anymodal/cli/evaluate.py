@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
 from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options
 from anymodal.cli.output import Output, with_output
@@ -30,17 +31,25 @@ def task_settings(task: str, inputs: str | None, options: tuple[str, ...]) -> di
     from anymodal.config.loading import parse_yaml
 
     given = {name: parse_yaml(text) for name, text in pairs(options, "an option of the task").items()}
+    if inputs and "inputs" in given:
+        raise ConfigError("--from and --option inputs= say the same; give one of them")
     if "name" in given:
         raise ConfigError(f"the task is {task}, the first word; --option name={given['name']!s:.40} names another")
     return {"name": task, **given, **({"inputs": tuple(comma_separated(inputs))} if inputs else {})}
 
 
 @click.command("eval")
-@click.argument("task", required=False)
+@click.argument("task", required=False, shell_complete=completion.tasks)
 @click.option("--list", "lists", is_flag=True, help="List the tasks.")
 @click.option("--data", type=click.Path(path_type=Path), help="The folder of the data set, as it was published.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for report.json, report.md and sheet.png.")
-@click.option("--from", "inputs", metavar="NAMES", help="Generate from these modalities.  [default: those of the task]")
+@click.option(
+    "--from",
+    "inputs",
+    metavar="NAMES",
+    shell_complete=completion.modalities,
+    help="Generate from these modalities.  [default: those of the task]",
+)
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the task, such as axes.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first samples.")
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Samples generated together.")
@@ -92,7 +101,10 @@ def evaluate(
 
     check_device(load.get("device"))
     chosen = TASKS(task_settings(task, inputs, options))
-    settings += (f"samples={samples}",) if samples is not None else ()
+    if samples is not None:
+        if any(each.partition("=")[0] == "samples" for each in settings):
+            raise ConfigError(f"--samples {samples} and --set samples= say the same; give one of them")
+        settings += (f"samples={samples}",)
     sampling: Any = own_options(tuple(f"target.{each}" for each in settings)).get("target", {})
     check_sampling(sampling)
     known = Known.of(model, load.get("revision"), load.get("modalities"))
@@ -117,6 +129,10 @@ def evaluate(
     for each in found.problems:
         output.note(f"left out: {each.count} samples, {each.kind}, such as {each.examples[0]}")
     output.data({**found.as_json(), **({"out": str(out)} if out else {})})
+    if out is None:
+        output.again("--out", f"{task}-report")
+    else:
+        output.next("anymodal eval --list")
 
 
 def _cell(value: float | None) -> str:

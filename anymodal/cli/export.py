@@ -17,7 +17,12 @@ from anymodal.errors import ConfigError
 @click.command()
 @click.argument("model", shell_complete=completion.models)
 @click.option("--onnx", "folder", required=True, type=click.Path(path_type=Path), help="A folder for the graphs.")
-@click.option("--modalities", metavar="NAMES", help="Export these modalities alone, with commas between.")
+@click.option(
+    "--modalities",
+    metavar="NAMES",
+    shell_complete=completion.modalities,
+    help="Export these modalities alone, with commas between.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "float16", "int8"]),

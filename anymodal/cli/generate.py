@@ -194,6 +194,8 @@ def _generate_one(
     if paths:
         output.line(f"wrote {', '.join(p.name for p in paths)} to {out}")
         output.next(f"anymodal repeat {out}")
+    else:
+        output.again("--out", "out/")
     output.data(
         {
             "values": {name: brief(result[name]) for name in result},

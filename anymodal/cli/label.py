@@ -77,6 +77,8 @@ def label(
     check_data(data)
     check_dataset_folder(out)
     wanted = {name: checkpoint or None for name, _, checkpoint in (each.partition("=") for each in labelers)}
+    if len(wanted) < len(labelers):
+        raise ConfigError(f"--with names one of {', '.join(wanted)} twice; give each labeler once")
     summary = label_dataset(data, wanted, out, settings=raw, layout=layout, count=count, batch=batch, **run)
     say_made(output, summary, out)
     if summary is not None:

@@ -98,7 +98,8 @@ def main(args: Sequence[str] | None = None) -> None:
     with suppress(AttributeError):  # names of files and words of plugins may hold what UTF-8 cannot
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = cli.main(args, prog_name="anymodal", standalone_mode=False)
+        words = tuple(sys.argv[1:] if args is None else args)
+        code = cli.main(words, prog_name="anymodal", standalone_mode=False, obj=words)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit

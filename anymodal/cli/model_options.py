@@ -30,7 +30,10 @@ LOAD_OPTIONS = {
     ),
     "revision": click.option("--revision", help="Branch, tag or commit of a repository."),
     "modalities": click.option(
-        "--modalities", metavar="NAMES", help="Load these modalities alone, with commas between."
+        "--modalities",
+        metavar="NAMES",
+        shell_complete=completion.modalities,
+        help="Load these modalities alone, with commas between.",
     ),
     "dtype": click.option(
         "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Type of the weights."
@@ -201,8 +204,10 @@ def own_options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
         name, dot, option = place.partition(".")
         if not (equals and dot and option):
             raise ConfigError(f"{text!r} is not of the form NAME.OPTION=VALUE, such as depth.steps=8")
+        if option in options.setdefault(name, {}):
+            raise ConfigError(f"{place} is given twice; give each option once")
         try:
-            options.setdefault(name, {})[option] = parse_yaml(value)
+            options[name][option] = parse_yaml(value)
         except ConfigError as error:
             raise ConfigError(f"the value of {text!r} cannot be read: {error}") from None
     return options

@@ -10,6 +10,7 @@ import functools
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -62,6 +63,12 @@ class Output:
     def note(self, text: str) -> None:
         """Tell people something that is not the result, on stderr."""
         click.echo(text, err=True)
+
+    def again(self, *more: str) -> None:
+        """Suggest the command that is running, with more words; nothing where a program called it."""
+        words = click.get_current_context().find_root().obj
+        if isinstance(words, tuple):
+            self.next(shlex.join(["anymodal", *words, *more]))
 
     def next(self, command: str) -> None:
         """Suggest the command that usually comes next, on stderr; only when a person looks."""

@@ -11,10 +11,12 @@ TINY = (
     ('anymodal generate caption="a red car on a road" --to rgb --out out/car', "from words to a picture"),
 )
 SCENES = (("anymodal scenes --count 100 --out out/scenes", "rendered scenes with exact labels, as data"),)
+APP = (("anymodal app", "the same on a page in your browser"),)
 ALWAYS = (
     ("anymodal modalities", "what is installed; with a name, what it is"),
     ("anymodal models", "presets and published models"),
     ("anymodal recipes copy tiny", "configurations, to train your own"),
+    ("anymodal plugin search", "plugins that are published; `plugin install` installs one"),
     ("anymodal plugin new height_map", "the plugin of a modality of your own"),
     ("anymodal doctor", "what works and what does not"),
 )
@@ -27,6 +29,7 @@ def overview() -> str:
     tiny = any(each.kind == "preset" and each.provides == "tiny" for each in registry().candidates())
     rows = [
         *(TINY if tiny else (MISSING,)),
+        *(APP if "app" in commands else ()),
         *(SCENES if "scenes" in commands else ()),
         *ALWAYS,
     ]

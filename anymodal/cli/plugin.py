@@ -71,6 +71,9 @@ def check_plugin(context: click.Context, output: Output, target: str, profile: s
     found = [{"cause": group[0].cause, "rules": [r.rule.number for r in group]} for group in causes(results)]
     facts = [result.facts() for result in results]
     output.data({"target": target, "profile": profile, **counts, "causes": found, "results": facts})
+    if not counts["failed"]:
+        in_folder = targets[0].folder is not None
+        output.next(f"anymodal plugin install {target}" if in_folder else f"anymodal modalities {targets[0].name}")
     context.exit(1 if counts["failed"] else 0)
 
 

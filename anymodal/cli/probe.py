@@ -22,8 +22,19 @@ if TYPE_CHECKING:
 SHOWN = 3  # problems that are named
 
 PROBE_OPTIONS = (
-    click.option("--to", metavar="NAME", help="A modality of the data to read off the features, such as semseg."),
-    click.option("--from", "inputs", metavar="NAMES", help="What features are made from.  [default: photographs]"),
+    click.option(
+        "--to",
+        metavar="NAME",
+        shell_complete=completion.modalities,
+        help="A modality of the data to read off the features, such as semseg.",
+    ),
+    click.option(
+        "--from",
+        "inputs",
+        metavar="NAMES",
+        shell_complete=completion.modalities,
+        help="What features are made from.  [default: photographs]",
+    ),
     click.option("--head", default="linear", show_default=True, help="linear, knn, or attentive (classes alone)."),
     click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Random splits."),
     click.option(
@@ -110,6 +121,7 @@ def probe(
     if len(found.problems) > SHOWN:
         output.note(f"left out: {len(found.problems) - SHOWN} more")
     _say(output, run(loaded, found.samples, found.labels, to=to, splits=found.splits, **how), len(found.problems))
+    output.next("anymodal recipes copy transfer")
 
 
 def _say(output: Output, probed: Probed, problems: int) -> None:

@@ -71,6 +71,8 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
             output.line(f"{library} is {now}, and was {run.versions[library]}")
     paths = result.save(out or folder) if out is not None or not changed else []
     output.data({"same": not changed, "changed": changed, "files": [str(path) for path in paths]})
+    if changed and out is None:
+        output.again("--out", "again")
     if changed:
         raise click.exceptions.Exit(1)
 

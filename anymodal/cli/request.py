@@ -51,6 +51,10 @@ class Request:
         """
         from anymodal.config import dump_config, load_config, plain_config
 
+        if self.print_config and self.dry_run:
+            raise ConfigError("--print-config and --dry-run each print something else; give one of them")
+        if self.world != 1 and not self.dry_run:
+            raise ConfigError("--world is a number that --dry-run plans for; torchrun starts several processes")
         _check_command(self.config)
         config = load_config(self.config, kind, self.overrides)
         if self.print_config:

@@ -50,15 +50,27 @@ def retrieve() -> None:
 
 @retrieve.command("index")
 @click.argument("data", shell_complete=completion.files)
-@click.option("--by", required=True, metavar="NAME", help="The modality of the vectors, such as dinov2_global.")
+@click.option(
+    "--by",
+    required=True,
+    metavar="NAME",
+    shell_complete=completion.modalities,
+    help="The modality of the vectors, such as dinov2_global.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the index.")
 @click.option(
     "--from",
     "inputs",
     metavar="NAMES",
+    shell_complete=completion.modalities,
     help="What to predict vectors from, or their own modality.  [default: vectors of the data, else photographs]",
 )
-@click.option("--keep", metavar="NAMES", help="Texts that hits carry along, such as caption.")
+@click.option(
+    "--keep",
+    metavar="NAMES",
+    shell_complete=completion.modalities,
+    help="Texts that hits carry along, such as caption.",
+)
 @draw_options
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the data.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Samples predicted together.")
@@ -204,6 +216,8 @@ def query(
         drawn = write_hits(hits, photographic, sheet, data=sheet_data)
         output.note(f"drew {drawn} of {len(hits)} hits into {sheet}")
     _say_hits(output, hits, opened)
+    if sheet is None:
+        output.again("--sheet", "hits.png")
 
 
 def _check_sheet(sheet: Path | None, data: str | None) -> None:

@@ -12,6 +12,7 @@ from anymodal.cli.checks import check_data, check_dataset_folder, check_modaliti
 from anymodal.cli.jobs import say_made
 from anymodal.cli.options import job_options, overrides_option
 from anymodal.cli.output import Output, with_output
+from anymodal.errors import ConfigError
 
 
 class Range(click.ParamType):
@@ -71,6 +72,8 @@ def tokenize(
     """
     from functools import partial
 
+    if flip and crops == 1:
+        raise ConfigError("--flip mirrors crops but the first, and there is one: say how many with --crops")
     from anymodal.config import load_config
     from anymodal.data.crops import Crops
     from anymodal.data.jobs.tokenize import tokenize_dataset

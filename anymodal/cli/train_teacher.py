@@ -28,7 +28,13 @@ def train_teacher(output: Output, request: Request) -> None:
     """
     from anymodal.training.teachers.config import TeacherRun
 
-    request.carry_out(output, TeacherRun, _run, say_written)
+    request.carry_out(output, TeacherRun, _run, _report)
+
+
+def _report(output: Output, path: Path | None, out: Path) -> None:
+    say_written(output, path, out)
+    if path is not None:
+        output.next(f"anymodal label photos --with LABELER={out} --out labeled")
 
 
 def _run(config: TeacherRun, out: Path, **how: bool) -> Path | None:

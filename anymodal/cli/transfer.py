@@ -56,3 +56,5 @@ def _report(output: Output, result: Transferred | None, out: Path) -> None:
         output.table(["score", "held-out"], [[name, f"{value:.4g}"] for name, value in metrics.items()])
     output.line(f"{result}: {out}")
     output.data({"result": str(out), "finished": True, "metrics": metrics})
+    asked = f"am.load_transfer({str(out)!r}).predict({{{result.config.inputs[0]!r}: 'photo.jpg'}})"
+    output.next(f'python -c "import anymodal as am; print({asked})"')

@@ -13,11 +13,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 
 import anymodal as am
 from anymodal.checkpoints.presets import presets
+from anymodal.cli import completion
 from anymodal.cli.completion import CHANGES, use_our_scripts
+from anymodal.cli.main import cli
 from anymodal.included import recipes
 
 
@@ -63,6 +66,18 @@ def test_names(tmp_path):
     assert "image" in values(tmp_path, "plugin", "new", "x", "--family", "im")
     assert completions(tmp_path, "train", "rec") == [("file", "rec")]
     assert "samples" in values(tmp_path, "sam")
+    assert values(tmp_path, "eval", "diode_d") == ["diode_depth"]
+    assert values(tmp_path, "eval", "depth", "--from", "rgb,capt") == ["rgb,caption"]
+    assert values(tmp_path, "retrieve", "index", "data", "--by", "dinov2_gl") == ["dinov2_global"]
+    assert {"install", "search"} <= set(values(tmp_path, "plugin", '""'))
+    assert "--dry-run" in values(tmp_path, "plugin", "install", "--dry")
+    assert completions(tmp_path, "plugin", "install", "./x") == [("file", "./x")]
+
+
+def test_plugins_that_are_not_installed_are_offered_by_their_short_names(monkeypatch):
+    monkeypatch.setattr(completion, "directory", lambda: {"anymodal-depth", "anymodal-sea-ice", "anymodal-sonar"})
+    offered = completion.installable(click.Context(cli), click.Argument(["names"]), "s")
+    assert [item.value for item in offered] == ["sea_ice", "sonar"]
 
 
 def test_the_changes_fit_the_scripts_of_click():
@@ -92,6 +107,9 @@ def needs(shell: str) -> pytest.MarkDecorator:
         ("anymodal generate dep", ["depth="]),
         ("anymodal generate rgb=ph", ["photo.jpg", "photos/"]),
         ("anymodal generate --model tin", ["tiny"]),
+        ("anymodal plugin inst", ["install"]),
+        ("anymodal eval diode_d", ["diode_depth"]),
+        ("anymodal probe x --to sems", ["semseg"]),
     ],
 )
 @needs("bash")
@@ -117,6 +135,8 @@ def test_in_zsh(tmp_path, started):
         "anymodal generate dep": "anymodal generate depth=",
         "anymodal generate rgb=photo.": "anymodal generate rgb=photo.jpg ",
         "anymodal generate --model ./photo.": "anymodal generate --model ./photo.jpg ",
+        "anymodal plugin inst": "anymodal plugin install ",
+        "anymodal eval diode_d": "anymodal eval diode_depth ",
     }
     (tmp_path / ".zshrc").write_text(
         "autoload -U compinit && compinit -u -D\n"
@@ -164,6 +184,8 @@ def test_in_fish(tmp_path, started):
         "anymodal generate dep": ["depth="],
         "anymodal generate rgb=ph": ["rgb=photo.jpg", "rgb=photos/"],
         "anymodal generate --model ./ph": ["./photo.jpg", "./photos/"],
+        "anymodal plugin inst": ["install"],
+        "anymodal eval diode_d": ["diode_depth"],
     }
     asked = "; ".join(f"complete -C '{line}'; echo end" for line in lines)
     script = f"_ANYMODAL_COMPLETE=fish_source anymodal | source; {asked}"

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from command_tree import leaves
 from small_runs import ALONE, MODEL, STEPS, write_yaml
 
-from anymodal.cli.main import COMMANDS
+from anymodal.cli.main import COMMANDS, Commands
 from anymodal.plugins.registry import registry
 
 RUNNER = """
@@ -38,6 +40,7 @@ CASES = [
     (["generate", "rgb=good.png", "--to", "dpeth", "--model", "4m-21-b"], "did you mean 'depth'"),
     (["generate", "rgb=good.png", "--to", "depth", "--model", "tniy"], "did you mean 'tiny'"),
     (["generate", "rgb=good.png", "--to", "depth", "--set", "depth.stpes=4"], "did you mean 'steps'"),
+    (["generate", "rgb=good.png", "--to", "depth", "--set", "depth.steps=4", "--set", "depth.steps=5"], "twice"),
     (["generate", "rgb=good.png", "--to", "depth", "--temperature", "-1"], "temperature"),
     (["generate", "rgb=good.png", "--to", "depth", "--device", "my gpu"], "is no device"),
     (["generate", "rgb=good.png", "--to", "depth", "--dtype", "float8"], "float8"),
@@ -52,6 +55,8 @@ CASES = [
     (["train", "homeless.yaml", "--out", "out"], "nosuch"),
     (["train", "good.yaml", "--out", "text.jpg"], "is not a folder"),
     (["train", "good.yaml", "--out", "out", "--set", "training.lr=fast"], "lr"),
+    (["train", "good.yaml", "--world", "4", "--out", "out"], "--world is a number that --dry-run plans for"),
+    (["train", "good.yaml", "--print-config", "--dry-run"], "give one of them"),
     (["train-tokenizer", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
     (["train-tokenizer", "good.yaml", "--out", "out"], "is for `anymodal train`"),
     (["train-tokenizer", "tokenizer.yaml", "--out", "out"], "no such folder: nosuch"),
@@ -61,15 +66,19 @@ CASES = [
     (["tokenize", "nosuch", "--config", "good.yaml", "--out", "out"], "no such folder: nosuch"),
     (["tokenize", "pictures", "--config", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
     (["tokenize", "pictures", "--config", "good.yaml", "--out", "pictures"], "holds other things (rgb)"),
+    (["tokenize", "pictures", "--config", "good.yaml", "--out", "out", "--flip"], "--crops"),
     (["label", "nosuch", "--with", "canny_edge", "--out", "out"], "no such folder: nosuch"),
     (["label", "pictures", "--with", "cany_edge", "--out", "out"], "did you mean 'canny_edge'"),
     (["label", "pictures", "--with", "tniy:depth", "--out", "out"], "did you mean 'tiny'"),
     (["label", "pictures", "--with", "tiny:dpeth", "--out", "out"], "did you mean 'depth'"),
     (["label", "pictures", "--with", "canny_edge", "--out", "pictures"], "holds other things (rgb)"),
+    (["label", "pictures", "--with", "canny_edge", "--with", "canny_edge", "--out", "out"], "twice"),
     (["label", "empty", "--with", "canny_edge", "--out", "out"], "has no pictures"),
     (["label", "pictures", "--with", "canny_edge", "--set", "depth.high=2", "--out", "out"], "is not made"),
     (["data", "check", "nosuch"], "no such folder: nosuch"),
     (["data", "check", "pictures", "--config", "misspelled.yaml"], "did you mean 'steps'"),
+    (["data", "check", "pictures", "--set", "a=1"], "name one with --config"),
+    (["data", "check", "pictures", "--name", "rgb=a", "--name", "rgb=b"], "twice"),
     (["data", "check", "empty"], "has no folder"),
     (["convert", "nosuch", "there"], "no such file or folder: nosuch"),
     (["convert", "empty", "there"], "config.json"),
@@ -79,6 +88,8 @@ CASES = [
     (["eval", "depth", "--data", "pictures", "--option", "name=semseg"], "names another"),
     (["eval", "depth", "--data", "pictures", "--from", "rbg"], "did you mean 'rgb'"),
     (["eval", "depth", "--data", "pictures", "--from", "depth"], "both an input and the target"),
+    (["eval", "depth", "--data", "pictures", "--samples", "3", "--set", "samples=5"], "say the same"),
+    (["eval", "depth", "--data", "pictures", "--from", "rgb", "--option", "inputs=[rgb]"], "say the same"),
     (["eval", "depth", "--data", "pictures", "--set", "stpes=3"], "did you mean 'steps'"),
     (["calibrate", "tniy", "pictures", "--out", "out"], "did you mean 'tiny'"),
     (["calibrate", "tiny", "nosuch", "--out", "out"], "no such folder: nosuch"),
@@ -112,7 +123,9 @@ CASES = [
     (["samples", "--nosuch"], "--nosuch"),
     (["export", "--nosuch"], "--nosuch"),
     (["export", "tiny", "--onnx", "graphs", "--modalities", "dpeth"], "dpeth"),
-    (["transfer", "nosuch.yaml", "--nosuch"], "--nosuch"),
+    (["transfer", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
+    (["transfer", "transfer.yaml", "--out", "out"], "no such folder: nosuch"),
+    (["transfer", "transfer.yaml", "--out", "out", "--set", "task.name=dnese"], "did you mean 'dense'"),
     (["nosuch"], "no command 'nosuch'"),
 ]
 
@@ -140,6 +153,14 @@ def told(tmp_path_factory) -> list[tuple[int, str, bool]]:
     write_yaml(work / "tokenizer.yaml", modality="depth", data="nosuch", training=STEPS)
     teacher = {"objective": "distillation", "tower": {}, "training": STEPS, "modalities": {"rgb": {}}}
     write_yaml(work / "teacher.yaml", data="nosuch", **teacher)
+    write_yaml(
+        work / "transfer.yaml",
+        model="tiny",
+        data="nosuch",
+        inputs=["rgb"],
+        task={"name": "dense", "to": "depth"},
+        training=STEPS,
+    )
     words = json.dumps([words for words, _ in CASES])
     ran = subprocess.run(
         [sys.executable, "-c", RUNNER, words], cwd=work, env=ALONE, capture_output=True, text=True, check=False
@@ -159,3 +180,40 @@ def test_mistakes_are_told_before_torch_is_imported(told, number):
 
 def test_every_command_is_tried():
     assert {words[0] for words, _ in CASES} >= {*COMMANDS, *registry().commands()}
+
+
+def without_anything(words: list[str], command: click.Command) -> list[str]:
+    """The command with a name that nothing has wherever it needs one, and a folder to write to."""
+    made = list(words)
+    for parameter in command.params:
+        kind = parameter.type
+        value = "1" if isinstance(kind, click.IntRange) else "out" if parameter.name == "out" else "nosuch"
+        if isinstance(parameter, click.Argument):
+            made.append(value)
+        elif parameter.required or parameter.name in ("out", "data"):
+            made += [parameter.opts[0], value]
+    return made
+
+
+WITHOUT_INPUT = {"doctor", "models", "plugin list", "plugin new", "plugin search", "recipes list", "samples copy",
+                 "samples list", "scenes"}  # fmt: skip
+
+
+def test_every_command_looks_for_what_it_needs_before_torch(tmp_path):
+    """Also commands that nobody thought of when the cases above were written."""
+    lines = [
+        without_anything(*leaf) for leaf in leaves([], Commands("anymodal")) if " ".join(leaf[0]) not in WITHOUT_INPUT
+    ]
+    assert len(lines) > 15
+    environ = {**ALONE, "PIP_NO_INDEX": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, json.dumps(lines)],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for words, (code, said, heavy) in zip(lines, json.loads(done.stdout), strict=True):
+        assert code == 2 and not heavy and said.splitlines()[-1].startswith("error: "), (words, said)
+    assert not list(tmp_path.iterdir())

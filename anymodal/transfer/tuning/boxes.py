@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from torch import Tensor
 
 from anymodal.errors import ConfigError, DataError
 from anymodal.modality import Modality
@@ -26,6 +25,7 @@ from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from anymodal.tokens import ModalitySet
 

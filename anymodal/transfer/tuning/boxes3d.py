@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from anymodal.crops import Crop
 from anymodal.errors import CheckpointError, DataError, ValueProblem
@@ -35,7 +32,12 @@ from anymodal.transfer.tuning.solids import Solid, average_precision
 from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from anymodal.tokens import ModalitySet
+else:
+    from anymodal.lazy import torch
 
 FINER = 2
 NUMBERS = 10  # at a center: log depth, 3 of log size, 6 of rotation
@@ -189,8 +191,8 @@ class SolidSolver(Solver):
         away = float(np.exp(np.clip(peak.numbers[0] * self.depth[1] + self.depth[0], -9, 9))) * focal
         size = np.exp(np.clip(peak.numbers[1:4] + self.sizes[peak.label], -9, 9))
         both = torch.from_numpy(peak.numbers[4:10].astype(np.float64)).reshape(2, 3)
-        first = F.normalize(both[0], dim=0)
-        second = F.normalize(both[1] - first * (first @ both[1]), dim=0)
+        first = torch.nn.functional.normalize(both[0], dim=0)
+        second = torch.nn.functional.normalize(both[1] - first * (first @ both[1]), dim=0)
         rotation = torch.stack([first, second, torch.linalg.cross(first, second)], 1).numpy()
         center = np.array([(peak.at[0] - 0.5) * away / focal, (peak.at[1] - 0.5) * away / focal, away])
         return Solid(center, size, rotation, self.names[peak.label], peak.score)

@@ -7,12 +7,16 @@ Shapes: B samples, K classes, R numbers at a center, M centers of a sample at mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from anymodal.lazy import torch
 
 MOST = 64  # centers of a sample
 KEPT, LEAST = 40, 0.02  # predictions of a sample, and their lowest score
@@ -70,7 +74,7 @@ def object_counts(targets: Mapping[str, Tensor]) -> Tensor:
 def heat_loss(said: Tensor, heat: Tensor) -> Tensor:
     """The focal loss of logits (B, K, h, w), summed; cells near a center count less as others."""
     peak = (heat >= HEAT_AT_MOST).float()
-    sure, unsure = F.logsigmoid(said), F.logsigmoid(-said)
+    sure, unsure = torch.nn.functional.logsigmoid(said), torch.nn.functional.logsigmoid(-said)
     probability = said.sigmoid()
     hits = peak * sure * (1 - probability) ** ALPHA
     others = (1 - peak) * unsure * probability**ALPHA * (1 - heat) ** BETA
@@ -86,7 +90,7 @@ def at_centers(said: Tensor, cell: Tensor) -> Tensor:
 def peaks_of(heat: Tensor, numbers: Tensor) -> list[list[Peak]]:
     """The cells that are likelier centers than their neighbors, of logits (B, K, h, w) and numbers (B, 2 + R, h, w)."""
     scores = heat.float().sigmoid()
-    scores = scores * (scores == F.max_pool2d(scores, 3, stride=1, padding=1))
+    scores = scores * (scores == torch.nn.functional.max_pool2d(scores, 3, stride=1, padding=1))
     rows, columns = scores.shape[-2:]
     best, places = scores.flatten(1).topk(min(KEPT, scores[0].numel()))
     found = []

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from anymodal.errors import DataError, ValueProblem
 from anymodal.files import read_text
@@ -19,7 +16,12 @@ from anymodal.spaces import Stream
 from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from anymodal.tokens import ModalitySet
+else:
+    from anymodal.lazy import torch
 
 LONGEST = 200  # characters of a class's name
 LABELS = "label"
@@ -64,7 +66,7 @@ class ClassSolver(Solver):
     def losses(self, said: Tensor, targets: Mapping[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
         right = (said.argmax(-1) == targets["class"]).float().sum() / totals[0].float()
         return {
-            "loss": F.cross_entropy(said, targets["class"], reduction="sum") / totals[0].float(),
+            "loss": torch.nn.functional.cross_entropy(said, targets["class"], reduction="sum") / totals[0].float(),
             "accuracy": right,
         }
 

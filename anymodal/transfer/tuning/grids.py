@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.evaluation import TASKS as EVALUATIONS
@@ -21,7 +18,12 @@ from anymodal.plugins.guard import blame
 from anymodal.transfer.tuning.tasks import TASKS, Solver, Task
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from anymodal.tokens import ModalitySet
+else:
+    from anymodal.lazy import torch
 
 FINER = 4  # cells of the head's map a side, for each cell of the encoder's
 MOST_CHANNELS, LONGEST = 4096, 2**14  # pixels a side
@@ -52,15 +54,15 @@ class GridSolver(Solver):
 
     def losses(self, said: Tensor, targets: Mapping[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
         grid, known, total = targets["grid"], targets["known"], totals[0].float().clamp_min(1)
-        said = F.interpolate(said, self.size, mode="bilinear", align_corners=False)
+        said = torch.nn.functional.interpolate(said, self.size, mode="bilinear", align_corners=False)
         if not self.classes:
             return {"loss": ((said - grid).abs().mean(1) * known).sum() / total}
-        loss = (F.cross_entropy(said, grid, reduction="none") * known).sum() / total
+        loss = (torch.nn.functional.cross_entropy(said, grid, reduction="none") * known).sum() / total
         right = ((said[:, 1:].argmax(1) + 1 == grid) & known).float().sum() / total
         return {"loss": loss, "accuracy": right}
 
     def values(self, said: Tensor, focal: float | None = None) -> list[Any]:
-        said = F.interpolate(said, self.size, mode="bilinear", align_corners=False)
+        said = torch.nn.functional.interpolate(said, self.size, mode="bilinear", align_corners=False)
         if self.classes:
             said[:, 0] = torch.finfo(said.dtype).min  # none is no answer
         with blame(self.modality, "postprocess"):
