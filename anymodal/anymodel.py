@@ -30,7 +30,7 @@ from anymodal.outputs.finish import Generation, finer_batch, finished, in_tiles
 from anymodal.progress import task
 from anymodal.sampling import SamplingOptions
 from anymodal.tokens import ModalitySet
-from anymodal.tokens.table import html_table
+from anymodal.tokens.table import set_table
 
 Progress = Callable[[GenerationStep], None]
 TargetOptions = Mapping[str, SamplingOptions]
@@ -54,7 +54,7 @@ class AnyModel:
 
     def _repr_html_(self) -> str:
         count = sum(p.numel() for p in self.transformer.parameters())
-        return f"<p>AnyModel with {count / 1e6:.1f}M parameters</p>{html_table(self.modalities)}"
+        return set_table(self.modalities, f"AnyModel with {count / 1e6:.1f}M parameters")
 
     @property
     def modalities(self) -> ModalitySet:

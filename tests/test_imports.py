@@ -23,7 +23,7 @@ PLUGINS = sorted((ROOT.parent / "plugins").glob("*/anymodal_*.py")) + sorted((RO
 # folder without circles; imports inside functions count, imports for types alone do not.
 ORDER = [
     *("errors", "lazy", "deprecated", "durable", "files", "content", "included", "config", "progress", "spaces"),
-    *("hookspecs", "sampling", "crops", "partial", "modality", "labeler", "vocabulary_file", "text"),
+    *("hookspecs", "sampling", "crops", "partial", "modality", "labeler", "vocabulary_file", "text", "notebook"),
     *("nn", "tokenizers", "families", "plugins", "tokens", "masking", "model", "sessions", "generation", "checkpoints"),
     *("outputs", "anymodel", "teachers", "data", "training", "retrieval", "evaluation", "transfer", "export"),
     *("testing", "cli", "__main__"),

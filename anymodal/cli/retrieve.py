@@ -19,7 +19,8 @@ from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError
 
 if TYPE_CHECKING:
-    from anymodal.retrieval.index import Hit, Index
+    from anymodal.retrieval.hits import Hit
+    from anymodal.retrieval.index import Index
 
 DRAW_OPTIONS = (
     click.option(

@@ -21,6 +21,7 @@ from anymodal.evaluation.temperature import Reliability, fitted_temperature
 from anymodal.families import EdgeModality, LabelMapModality
 from anymodal.generation import Sampler, SampleState, Target
 from anymodal.model.transformer import Context
+from anymodal.notebook import html_table
 from anymodal.plugins.guard import blame
 from anymodal.progress import task as progress
 from anymodal.sampling import Sampling
@@ -73,6 +74,19 @@ class Calibration:
     tried: int
     temperatures: Sequence[Temperature]
     problems: ProblemCounts = attrs.field(factory=ProblemCounts)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                each.target,
+                each.of,
+                each.temperature,
+                *(f"{100 * side.error:.2f} %" for side in (each.before, each.after)),
+            )
+            for each in self.temperatures
+        ]
+        title = f"{self.model}: fitted to {self.fitted} samples of {self.data}, tried on {self.tried} others"
+        return html_table(("target", "of", "temperature", "error before", "after"), rows, title)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 
 from anymodal.data.report import ProblemCounts
 from anymodal.files import write_json, write_text
+from anymodal.notebook import html_table
 
 REPORT, TABLE, SHEET, FIGURE = "report.json", "report.md", "sheet.png", "calibration.png"
 MODEL, BOUND, CONSTANT, SHUFFLED = "model", "bound", "constant", "shuffled"
@@ -74,6 +76,13 @@ class Evaluation:
             f"* {each.count} samples left out, {each.kind}: {'; '.join(each.examples[:2])}" for each in self.problems
         ]
         return "\n".join([*lines, *(["", *left] if left else [])]) + "\n"
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for each in self.scores.values() for name in each))
+        rows = [(name, *(self._cell(column, name) for column in self.scores)) for name in names]
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        title = f"{self.task}: {self.model}, {self.samples} samples of {self.data}"
+        return html_table(("score", *self.scores), rows, title) + notes
 
     def _cell(self, column: str, name: str) -> str:
         value = self.scores[column].get(name)

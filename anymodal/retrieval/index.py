@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-import attrs
 import numpy as np
 
 from anymodal.data.store.arrays import shard_name
 from anymodal.errors import ConfigError, DataError, ValueProblem, brief, system_errors
 from anymodal.files import only_writer, remove_partial
+from anymodal.notebook import html_table
 from anymodal.retrieval.conditions import NAME, Conditions, check_conditions, rows_allowed
 from anymodal.retrieval.exact import picked
+from anymodal.retrieval.hits import Hit, Hits
 from anymodal.retrieval.query import check_model, model_record, query_vector
 from anymodal.retrieval.record import (
     COLUMN,
@@ -43,22 +44,6 @@ SHARD_ROWS = 65_536
 MOST_FOUND = 10_000
 
 
-@attrs.frozen
-class Hit:
-    """Something found: its name, the cosine of its vector with the query's, and what else the index knows of it.
-
-    row: its number in the index.
-    data: where the dataset lies that it comes from, "" for vectors that were added by hand.
-    values: its columns.
-    """
-
-    name: str
-    score: float
-    row: int
-    data: str = ""
-    values: Mapping[str, str | float] = attrs.field(factory=dict)
-
-
 class Index:
     """Vectors of length 1 in half precision, found by their cosine.
 
@@ -75,6 +60,16 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({str(self.folder)!r}: {len(self)} vectors of {self.channels} channels, {self.by or 'your own'})"
+
+    def _repr_html_(self) -> str:
+        columns = ", ".join(f"{name} ({kind})" for name, kind in self.columns.items())
+        rows = [
+            ("vectors", len(self)),
+            ("channels", self.channels),
+            ("of", self.by or "your own"),
+            ("columns", columns),
+        ]
+        return html_table(("index", str(self.folder)), rows)
 
     def __len__(self) -> int:
         """How many vectors can be found: without those that were removed."""
@@ -141,7 +136,7 @@ class Index:
         draws: int = 1,
         seed: int = 0,
         search: str | Search = "exact",
-    ) -> list[Hit]:
+    ) -> Hits:
         """What is nearest to values of any modalities.
 
         Args:
@@ -176,7 +171,7 @@ class Index:
         *,
         where: Conditions | np.ndarray | None = None,
         search: str | Search = "exact",
-    ) -> list[Hit]:
+    ) -> Hits:
         """What is nearest to one vector (channels,); see `nearest`."""
         rows, scores = self.nearest(np.asarray(vector)[None], top, where=where, search=search)
         return self.hits(rows[0], scores[0])
@@ -230,11 +225,11 @@ class Index:
         check_conditions(where, self.record.columns)
         return rows_allowed(self.shards, where)
 
-    def hits(self, rows: Iterable[int], scores: Iterable[float]) -> list[Hit]:
+    def hits(self, rows: Iterable[int], scores: Iterable[float]) -> Hits:
         """Names and columns of rows, without those that are -1. Raises ValueProblem for a row that there is not."""
         pairs = [(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row != -1]
         self._known(np.array([row for row, _ in pairs], np.int64))
-        return [self._hit(row, score) for row, score in pairs]
+        return Hits(self._hit(row, score) for row, score in pairs)
 
     def _known(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n,) that there are. Raises ValueProblem for others."""

@@ -11,7 +11,7 @@ from anymodal.data.files import storage
 from anymodal.data.sheet import draw_sheet, save_sheet
 from anymodal.errors import DataError, legible
 from anymodal.modality import Modality
-from anymodal.retrieval.index import Hit
+from anymodal.retrieval.hits import Hit
 from anymodal.retrieval.values import hit_values
 
 MOST = 50

@@ -9,7 +9,7 @@ from anymodal.data.files import storage
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.errors import AnymodalError
 from anymodal.modality import Modality
-from anymodal.retrieval.index import Hit
+from anymodal.retrieval.hits import Hit
 
 Opened = tuple[ValueSource, dict[str, int]]
 

@@ -13,7 +13,7 @@ from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
 from anymodal.tokens.checks import checked_tokens
 from anymodal.tokens.layout import Layout
-from anymodal.tokens.table import html_table
+from anymodal.tokens.table import set_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ class ModalitySet:
         return f"ModalitySet({', '.join(self.modalities)})"
 
     def _repr_html_(self) -> str:
-        return html_table(self)
+        return set_table(self)
 
     # Streams.
 

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 from typing import TYPE_CHECKING
 
+from anymodal.notebook import html_table
 from anymodal.plugins.registry import summary
 from anymodal.spaces import DenseSpace, Stream
 
 if TYPE_CHECKING:
     from anymodal.tokens.modality_set import ModalitySet
 
-ROWS, LONGEST = 64, 100  # modalities, and characters of a cell, that are shown
 COLUMNS = ("modality", "what it is", "", "tokens")
 
 
-def html_table(modalities: ModalitySet) -> str:
-    """Name, summary, direction and tokens of each modality, as HTML; whatever plugins say is escaped and cut."""
-    members = list(modalities)
+def set_table(modalities: ModalitySet, title: str = "") -> str:
+    """Name, summary, direction and tokens of each modality, as HTML."""
     rows = [
         (modality.name, summary(type(modality)), _direction(streams), _tokens(streams))
-        for modality in members[:ROWS]
+        for modality in modalities
         for streams in (modalities.streams(modality.name),)
     ]
-    if len(members) > ROWS:
-        rows.append((f"and {len(members) - ROWS} more", "", "", ""))
-    lines = [_line("th", COLUMNS), *(_line("td", row) for row in rows)]
-    return f"<table>{''.join(lines)}</table>"
-
-
-def _line(tag: str, cells: Iterable[str]) -> str:
-    drawn = (f"<{tag} align='left'>{escape(cell[:LONGEST])}</{tag}>" for cell in cells)
-    return f"<tr>{''.join(drawn)}</tr>"
+    return html_table(COLUMNS, rows, title)
 
 
 def _direction(streams: Iterable[Stream]) -> str:

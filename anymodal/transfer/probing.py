@@ -16,6 +16,7 @@ from anymodal.config.validators import integer, real
 from anymodal.errors import ConfigError, ValueProblem, brief
 from anymodal.evaluation.intervals import half_width
 from anymodal.modality import Modality
+from anymodal.notebook import html_table
 from anymodal.plugins.guard import blame
 from anymodal.transfer.dense import Cells, cells_of
 from anymodal.transfer.frozen import accepted, frozen_features
@@ -52,6 +53,14 @@ class Probed:
     constant: Sequence[Mapping[str, float]]
     learned: int
     held_out: int
+
+    def _repr_html_(self) -> str:
+        usual = {score: float(np.mean([each[score] for each in self.constant])) for score in self.scores[0]}
+        spans = {score: self.interval(score) for score in usual}
+        between = {score: f"{span[0]:.4g} to {span[1]:.4g}" if span else "" for score, span in spans.items()}
+        rows = [(score, self.mean(score), between[score], constant) for score, constant in usual.items()]
+        title = f"{self.head} on {self.learned} samples, tried on {self.held_out}, {len(self.scores)} splits"
+        return html_table(("score", "mean", "95 %", "constant"), rows, title)
 
     def mean(self, score: str) -> float:
         """The mean of a score over the splits."""

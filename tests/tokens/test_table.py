@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import anymodal as am
-from anymodal.tokens.table import LONGEST, ROWS
+from anymodal.notebook import LONGEST, ROWS
 
 
 def cells(html: str) -> list[list[str]]:

@@ -23,6 +23,7 @@ from anymodal.config.validators import real
 from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProblem, brief
 from anymodal.files import read_object, write_json
 from anymodal.generation.rng import sample_seeds
+from anymodal.notebook import html_table
 from anymodal.outputs.run import fingerprint
 from anymodal.progress import task
 from anymodal.tokens import Packed
@@ -63,6 +64,10 @@ class Transferred:
 
     def __repr__(self) -> str:
         return f"Transferred({self.config.task.name} from {', '.join(self.config.reads)}; {self.model})"
+
+    def _repr_html_(self) -> str:
+        title = f"{self.config.task.name} from {', '.join(self.config.reads)}"
+        return html_table(("head", title), [(name, str(fact)) for name, fact in self.solver.facts.items()])
 
     def to(self, device: str | torch.device) -> Transferred:
         """The same on another device."""
