@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from generate import configuration
 from generated import plugin_directory, site_files
 
 from anymodal.plugins.described import Described
@@ -21,7 +23,7 @@ def site(tmp_path_factory) -> Path:
     """The folder of pages with these files, from pages whose generated parts are left out."""
     out = tmp_path_factory.mktemp("site")
     shutil.copytree(DOCS, out / "pages", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copy(DOCS.parent / "mkdocs.yml", out)
+    (out / "mkdocs.yml").write_text(yaml.safe_dump(configuration(out / "pages")))
     site_files.write(out)
     return out / "pages"
 

@@ -42,14 +42,14 @@ def write(out: Path) -> None:
     write_json(as_json(plugin_directory.listed()), folder / "plugins.json")
 
 
-def listed(nav: list[Any], section: str = "") -> Iterator[Page]:
-    """The pages of a navigation, in its order, under the sections at its top."""
+def listed(nav: list[Any], section: str = "", above: str = "") -> Iterator[Page]:
+    """The pages of a navigation, in its order, under the sections at its top; `above` names those without a title."""
     for entry in nav:
         for title, where in entry.items() if isinstance(entry, dict) else [("", entry)]:
             if isinstance(where, list):
-                yield from listed(where, section or title)
+                yield from listed(where, section or title, title)
             else:
-                yield Page(section, title or section, where)
+                yield Page(section, title or above, where)
 
 
 def short(pages: list[Page], folder: Path) -> str:
