@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,12 +13,18 @@ import yaml
 from generate import configuration, navigation
 from generated import families, gallery, house
 from generated.exhibits import exhibits
+from generated.tables import table
 from pages import ROOT, blocks, run_steps, steps_of
 from PIL import Image
 from test_imports import ORDER
 
 import anymodal as am
 from anymodal.plugins.registry import Registry, use
+from benchmarks import samplers
+from benchmarks.claims import page as claims
+from benchmarks.harness import report
+
+CLAIMS = ROOT / "docs" / "reference" / "claims.md"
 
 
 class Warmth(am.ImageModality):
@@ -136,6 +143,27 @@ def test_a_folder_in_the_navigation_stands_for_its_pages(tmp_path):
     assert entries[0] == {"Beasts": ["zoo/index.md", {"ape": "zoo/ape.md"}, {"cat": "zoo/cat.md"}]}
     assert entries[1] == {"More": [{"One": "one.md"}]}
     assert configuration(tmp_path)["docs_dir"] == "pages"
+
+
+def test_tables_of_measurements_are_those_of_their_files(tmp_path, monkeypatch):
+    results = ROOT / "benchmarks" / "results"
+    quick = json.loads((results / "quick.json").read_text())
+    text = f"{report.heading(quick['machine'])}\n\n{report.table(quick['rows'])}\n"
+    assert (results / "quick.md").read_text() == text
+    kept = json.loads((results / "samplers.json").read_text())
+    count = int(kept["of"].rpartition(", ")[2].removesuffix(" scenes"))
+    assert (results / "samplers.md").read_text() == samplers.table(kept["rows"], count)
+    monkeypatch.setattr(claims, "ROOT", tmp_path)
+    monkeypatch.setattr(claims, "PAGE", tmp_path / "claims.md")
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    claims.write_page()
+    was, now = (re.sub(r"Written on \S+", "", page.read_text()) for page in (CLAIMS, tmp_path / "claims.md"))
+    assert was == now, "python -m benchmarks.claims writes the page anew"
+
+
+def test_bars_in_cells_are_borders_of_none():
+    made = table(["a", "b"], [["one|two", "`three|four`"]])
+    assert made.splitlines()[-1] == "| one\\|two | `three|four` |"
 
 
 @pytest.mark.slow

@@ -12,7 +12,11 @@ from benchmarks.claims.base import CLAIMS, NOTES, Ledger, load_claim
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "reference" / "claims.md"
-HEAD = """# Claims
+HEAD = """---
+hide: [toc]
+---
+
+# Claims
 
 What the models are said to do, each with a bar that was set before, measured on held-out scenes of `anymodal scenes`:
 worlds from a seed that nothing was trained on. `make claims` measures all rows and writes this page; each row has a
