@@ -165,6 +165,13 @@ def _make_converter() -> cattrs.Converter:
             raise _Unfit(f"one of {', '.join(map(str, get_args(kind)))}", value)
         return value
 
+    def number_or_text(value: Any, kind: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return number(value, float)
+        raise _Unfit("a number or text", value)
+
     def chosen(value: Any, kind: type) -> Any:
         table = table_of(kind)
         assert table is not None
@@ -174,6 +181,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(float, number)
     converter.register_structure_hook(str, exactly)
     converter.register_structure_hook(bool, exactly)
+    converter.register_structure_hook_func(lambda kind: set(_options(kind)) == {float, str}, number_or_text)
     converter.register_structure_hook(Path, lambda value, _: Path(exactly(value, str)))
     converter.register_structure_hook_func(lambda kind: table_of(kind) is not None, chosen)
     converter.register_structure_hook_func(lambda kind: getattr(kind, "__origin__", None) is typing.Literal, one_of)

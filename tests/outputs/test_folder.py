@@ -56,6 +56,19 @@ def test_what_is_loaded_is_what_was_saved(outputs, saved):
     assert back != outputs
 
 
+def test_inputs_that_guided_are_loaded_with_their_weights(small_model, tmp_path):
+    """Numbers, and guidances by name."""
+    inputs, weights = {"depth": np.ones((32, 32), np.float32), "caption": "a car"}, {"depth": 2, "caption": "rising:3"}
+    out = small_model.generate(inputs, "rgb", weights=weights, steps=2)
+    out.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out").run.weights == {"depth": 2.0, "caption": "rising:3"}
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    run["run"]["weights"]["depth"] = True
+    (tmp_path / "out" / "run.json").write_text(json.dumps(run))
+    with pytest.raises(am.DataError, match="must be a number or text"):
+        am.Outputs.load(tmp_path / "out")
+
+
 def test_loaded_outputs_are_shown_and_saved_as_before(saved, tmp_path):
     am.Outputs.load(saved).save(tmp_path / "again")
     names = sorted(str(path.relative_to(saved)) for path in saved.rglob("*") if path.is_file())
