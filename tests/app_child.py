@@ -6,6 +6,7 @@ Requests whose seed is at least a million have slow steps, and one of them (`BRO
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ import anymodal as am
 from anymodal.outputs.finish import Generation
 
 SLOW, BROKEN, SECONDS = 1_000_000, 1_000_666, 0.05
+LOCAL = ("127.0.0.1", "localhost", "::1", None)
 
 
 class Slow(Generation):
@@ -43,7 +45,25 @@ class Slow(Generation):
             sys.stderr.flush()
 
 
+def note_connections() -> None:
+    """Write down every connection to another machine, and every name that is looked up."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def noted(self, address, *more):
+        if self.family != socket.AF_UNIX and address[0] not in LOCAL:
+            sys.stderr.write(f"network {address}\n")
+        return connect(self, address, *more)
+
+    def looked_up(host, *more, **named):
+        if host not in LOCAL:
+            sys.stderr.write(f"network {host}\n")
+        return look_up(host, *more, **named)
+
+    socket.socket.connect, socket.getaddrinfo = noted, looked_up
+
+
 def main(checkpoint: str, limits: str, index: str = "") -> None:
+    note_connections()
     am.anymodel.Generation = Slow
     settings = Settings(port=0, limits=Limits(**json.loads(limits)), index=Path(index) if index else None)
     store = Store()

@@ -274,3 +274,9 @@ def test_programs_that_speak_mcp_can_ask_it(app):
     assert tool.name == "generate" and "modalities" in tool.description
     assert set(tool.inputSchema["properties"]["request"]["properties"]) >= {"inputs", "targets", "seed"}
     assert not result.isError and "'event': 'done'" in result.content[0].text
+
+
+def test_it_has_asked_no_other_machine(app):
+    """The last of this file, after all that the server has done."""
+    app.client.get("about")
+    assert "network" not in app.log.read_text()
