@@ -22,6 +22,7 @@ import anymodal as am
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "docs"
+APP = ROOT / "plugins/anymodal-app/anymodal_app/page"  # runs in a tab, too, where docs/browser/build.py adds the model
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 PARTS = {
     "commands": reference.commands,
@@ -57,6 +58,7 @@ def write_site(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     pages = out / "pages"
     shutil.copytree(SOURCES, pages, ignore=shutil.ignore_patterns("*.py", "__pycache__", "generated"))
+    shutil.copytree(APP, pages / "browser", dirs_exist_ok=True)
     for page in pages.rglob("*.md"):
         page.write_text(filled(page.read_text()))
     for folder, write in FOLDERS.items():

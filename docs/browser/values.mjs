@@ -22,16 +22,33 @@ export function meters(values, { low, high }) {
   return Float32Array.from(values, (value) => low * (high / low) ** ((Math.min(1, Math.max(-1, value)) + 1) / 2));
 }
 
+const logarithms = (depth) => Float32Array.from(depth, (value) => Math.log(Math.max(value, 1e-3)));
+
+/** Logarithms of what is nearest and farthest, without the last hundredths. */
+function ends(logs) {
+  const ordered = Float32Array.from(logs).sort();
+  return [0.01, 0.99].map((share) => ordered[Math.round(share * (ordered.length - 1))]);
+}
+
 /** Warm and bright is near; the scale is stretched to the picture. Colors go from near to far. */
 export function depthPicture(depth, side, colors) {
-  const logs = Float32Array.from(depth, (value) => Math.log(Math.max(value, 1e-3)));
-  const ordered = Float32Array.from(logs).sort();
-  const [low, high] = [0.01, 0.99].map((share) => ordered[Math.round(share * (ordered.length - 1))]);
+  const logs = logarithms(depth);
+  const [low, high] = ends(logs);
   return painted(side, (k) => {
     const unit = Math.min(1, Math.max(0, (logs[k] - low) / Math.max(high - low, 1e-6))) * (colors.length - 1);
     const at = Math.min(Math.floor(unit), colors.length - 2);
     return colors[at].map((color, c) => color + (colors[at + 1][c] - color) * (unit - at));
   });
+}
+
+/** What the colors of `depthPicture` mean, in meters. */
+export function depthLegend(depth, colors) {
+  const [low, high] = ends(logarithms(depth));
+  const color = (share) => colors[Math.round(share * (colors.length - 1))];
+  return [0, 0.5, 1].map((share) => ({
+    color: color(share),
+    text: `${Math.exp(low + share * (high - low)).toPrecision(2)} m`,
+  }));
 }
 
 /** The likeliest class (an index of what the tokenizer knows) of each pixel, of logits (classes, side, side). */
