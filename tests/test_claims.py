@@ -9,10 +9,10 @@ import pytest
 import anymodal as am
 from anymodal.config import read_config
 from anymodal.errors import ConfigError
-from benchmarks.claims import page, transfers
+from benchmarks.claims import matrix, page, siblings, transfers, worlds
 from benchmarks.claims.base import CLAIMS, NOTES, SIZES, Claim, Ledger, Verdict, better, interval, load_claim, work_off
 from benchmarks.claims.matrix import cells_of
-from benchmarks.claims.scores import constants
+from benchmarks.claims.scores import constants, headline
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ def test_a_stopped_run_goes_on_and_other_sizes_are_not_mixed_with_it(tmp_path):
 
 
 def test_a_run_that_was_told_to_stop_has_no_result(tmp_path, monkeypatch):
-    setup = transfers.Setup("semseg", 4, 1, "rgb", 0, 2, "tiny")
+    setup = transfers.Setup("semseg", 4, 1, "rgb", 0, 2, "tiny", transfers.Recipe())
     monkeypatch.chdir(tmp_path)
     training = {"steps": 1, "batch_size": 1, "lr": 1}
     raw = {"model": "tiny", "inputs": ["rgb"], "task": "boxes", "data": "x", "training": training}
@@ -106,3 +106,60 @@ def test_constants_have_the_mean_and_intervals_are_of_the_mean():
     assert any(np.allclose(each, 14.5) for each in constants(values)) and len(constants(values)) == 22
     assert constants(["a", "b"]) == ["a", "b"]
     assert interval([1.0]) == "1.000" and interval([1.0, 1.0, 1.0]) == "1.000 ± 0.000"
+
+
+def test_a_target_has_the_same_part_of_a_sample_whatever_else_is_asked_for():
+    rng = np.random.default_rng(0)
+    made = {"rgb.pixels": rng.normal(size=(64, 192)).astype(np.float32), "depth": rng.integers(0, 1024, 64)}
+    made["caption"] = np.array([40, 41, 42, 3])
+    found = {}
+    for targets in (("depth",), ("caption", "depth")):
+        small = am.AnyModel(worlds.model("tiny", ("rgb", *targets)).modalities, worlds.model("tiny").transformer.config)
+        asked = siblings.packed(small, targets, [made, made], (0, 1)).packed.targets
+        here = asked.streams == small.modalities.layout.index["depth"]
+        first = small.modalities.layout.positions["depth"].start
+        found[targets] = asked.labels[here].tolist(), (asked.positions[here] - first).tolist()
+        if "caption" in targets:
+            assert (asked.streams == small.modalities.layout.index["caption"]).sum() == 2 * 5  # the whole text
+    alone, beside = found.values()
+    assert alone == beside and len(alone[0]) == 2 * siblings.ASKED
+    assert alone[1][: siblings.ASKED] != alone[1][siblings.ASKED :]
+
+
+def test_tokens_of_scenes_are_made_once_and_read_back(tmp_path, monkeypatch):
+    made = [{"depth": np.arange(4) + k, "caption": np.arange(k + 1)} for k in range(worlds.PART)]
+    asked = []
+    monkeypatch.setattr(worlds, "WORK", tmp_path)
+    monkeypatch.setattr(worlds, "_tokenized", lambda *where: asked.append(where) or made)
+    for _ in range(2):
+        worlds.tokens.cache_clear()
+        found = worlds.tokens("tiny", 7, worlds.PART + 3)
+        for one, other in zip(found, [*made, *made[:3]], strict=True):
+            assert {name: value.tolist() for name, value in one.items()} == {k: v.tolist() for k, v in other.items()}
+    assert asked == [("tiny", 7, 0), ("tiny", 7, worlds.PART)]
+    worlds.tokens.cache_clear()
+
+
+class Finds:
+    """Finds all."""
+
+    def score(self, predictions, truths):
+        return {"found": 1.0}
+
+
+def test_no_constant_is_perfect_by_the_score_of_a_cell():
+    everywhere, true = [["a"], ["a"], ["a"]], [["a"], [], []]
+    assert headline(Finds(), everywhere, true) == ("found_f1", 0.5)
+    assert headline(Finds(), true, true) == ("found_f1", 1.0)
+    edges = worlds.model("tiny").modalities["canny_edge"]
+    line = np.zeros((8, 8), np.uint8)
+    line[4] = 255
+    assert headline(edges, [line // 4], [line]) == ("edge_f1", 1.0)  # an edge of which the model is a quarter sure
+    assert headline(edges, [np.full_like(line, 255)], [line])[1] < 0.7
+
+
+def test_a_cell_is_the_best_single_estimate():
+    sets = worlds.model("tiny").modalities
+    assert matrix.estimate(sets["canny_edge"])["scheme"] == "mean"
+    assert matrix.estimate(sets["normal"]) == {"scheme": "mean", "temperature": 0.7, "guidance": 1.0, "top_p": 0.0}
+    assert matrix.estimate(sets["caption"]) == {"temperature": 0.0, "samples": 1, "guidance": 1.0}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import attrs
 import numpy as np
@@ -15,21 +16,22 @@ import torch
 import anymodal as am
 from anymodal.data.batches import Batch
 from anymodal.data.order import EpochOrder, step_batches
-from anymodal.masking import Component, Masker, MaskingConfig
+from anymodal.masking import Chosen, packed_batch, select_stream
 from anymodal.model import ModelConfig
 from anymodal.nn.distributed import alone
-from anymodal.tokens import collate
+from anymodal.spaces import Stream
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, TRAIN_SEED, Claim, Piece, Verdict, better, interval, lower
 from benchmarks.claims.scores import headline
-from benchmarks.claims.transfers import WORK
-from benchmarks.claims.worlds import model, values
+from benchmarks.claims.worlds import WORK, Tokens, model, tokens, values
 
 TOLD = ("depth", "normal", "semseg", "det", "sam_instance", "human_poses", "caption")
-BATCH, HEADS = 16, 4
+BATCH, HEADS, RATE = 8, 4, 8e-3
+SEEN, ASKED = 64, 16  # pixels of a picture that are read, and tokens of a grid that are learned of a sample
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +53,7 @@ class Sibling:
 
 
 def made(sibling: Sibling) -> am.AnyModel:
-    """The sibling, trained."""
+    """The sibling, trained; one that is there already is read."""
     names = ("rgb", *sibling.targets)
     like = model(sibling.like, names).modalities
     sets = am.ModalitySet([like[name] for name in names], like.vocabulary)
@@ -60,16 +62,16 @@ def made(sibling: Sibling) -> am.AnyModel:
         dim=sibling.dim, encoder_depth=sibling.blocks, decoder_depth=max(sibling.blocks // 2, 1), heads=HEADS
     )
     small = am.AnyModel(sets, config)
-    samples = tokens_of(small, values(sibling.like, TRAIN_SEED, 0, sibling.scenes, names))
-    masker = from_pictures(small, sibling.targets)
+    samples = tokens(sibling.like, TRAIN_SEED, sibling.scenes)
     order = EpochOrder(len(samples), BATCH, sibling.seed)
 
     def batch(step: int) -> Batch:
-        rng = np.random.default_rng([sibling.seed, step])
-        component = masker.component(rng)
-        return Batch(collate([masker(samples[k], rng, component) for k in order(step)], sets.layout))
+        return packed(small, sibling.targets, [samples[k] for k in order(step)], (sibling.seed, step))
 
-    settings = TrainingSettings(sibling.steps, BATCH, 2e-3, precision="float32", save_every=200, seed=sibling.seed)
+    warmup = CosineSchedule(warmup_steps=sibling.steps // 20)
+    settings = TrainingSettings(
+        sibling.steps, BATCH, RATE, schedule=warmup, precision="float32", save_every=100, seed=sibling.seed
+    )
     out = WORK / "siblings" / sibling.name
     runtime = Runtime(device="cpu", saving=SavingConfig(keep=1))
     with claimed(out, alone("cpu"), resume=True):
@@ -81,29 +83,32 @@ def made(sibling: Sibling) -> am.AnyModel:
     return small
 
 
-def tokens_of(small: am.AnyModel, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
-    """The tokens of samples that have all modalities of a model."""
-    names = list(small.modalities.modalities)
-    return [small.tokenize({name: s[name] for name in names}) for s in samples if all(name in s for name in names)]
+def packed(small: am.AnyModel, targets: Sequence[str], samples: Sequence[Tokens], drawn: tuple[int, ...]) -> Batch:
+    """All pixels to the same part of each target, whatever other targets there are: equal samples of each."""
+    layout = small.modalities.layout
+    chosen = [
+        [
+            select_stream(layout["rgb.pixels"], tokens["rgb.pixels"], SEEN, 0, "all", 1, np.random.default_rng(0)),
+            *(part_of(layout[name], tokens[name], (*drawn, number, crc32(name.encode()))) for name in targets),
+        ]
+        for number, tokens in enumerate(samples)
+    ]
+    return Batch(packed_batch(layout, chosen))
 
 
-def from_pictures(small: am.AnyModel, targets: Sequence[str]) -> Masker:
-    """Pixels to all targets, so many tokens of each that a sample has about 40 of every one."""
-    component = Component({"rgb.pixels": 1.0}, dict.fromkeys(targets, 1.0))
-    config = MaskingConfig(input_tokens=64, target_tokens=40 * len(targets), components=[component])
-    return Masker(small.modalities.layout, config)
+def part_of(stream: Stream, value: np.ndarray, drawn: tuple[int, ...]) -> Chosen:
+    """The tokens of a target that are learned of a sample: some positions of a grid, the whole of a sequence."""
+    asked = len(value) + 2 if stream.is_sequence else ASKED
+    return select_stream(stream, value, 0, asked, "none", 1, np.random.default_rng(drawn))
 
 
 @torch.no_grad()
-def held_out_loss(small: am.AnyModel, like: str, targets: Sequence[str], first: int, count: int) -> dict[str, float]:
+def held_out_loss(small: am.AnyModel, like: str, targets: Sequence[str], count: int) -> dict[str, float]:
     """Cross-entropies in nats a token on held-out scenes, by target."""
-    samples = tokens_of(small, values(like, HELD_OUT_SEED, first, count, tuple(small.modalities.modalities)))
-    masker, sums = from_pictures(small, targets), dict[str, list[float]]()
+    samples, sums = tokens(like, HELD_OUT_SEED, count), dict[str, list[float]]()
     for start in range(0, len(samples), BATCH):
-        rng = np.random.default_rng([7, start])
-        component = masker.component(rng)
-        part = [masker(tokens, rng, component) for tokens in samples[start : start + BATCH]]
-        for name, loss in small.transformer(collate(part, small.modalities.layout)).items():
+        batch = packed(small, targets, samples[start : start + BATCH], (HELD_OUT_SEED, start))
+        for name, loss in small.transformer(batch.packed).items():
             sums.setdefault(name, []).append(float(loss))
     return {name: float(np.mean(each)) for name, each in sums.items()}
 
@@ -156,11 +161,12 @@ class Specialists(Sized):
                 yield f"{way}/{seed}", lambda targets=targets, seed=seed: self._scores(targets, seed)
 
     def _scores(self, targets: Sequence[str], seed: int) -> dict[str, Any]:
+        """By target its score with its name, and its loss."""
         small = made(self._sibling(targets, seed))
         samples = values(self.model, HELD_OUT_SEED, 0, self.held_out, ("rgb", *TOLD))
         outs = small.generate_batch([{"rgb": s["rgb"]} for s in samples], list(targets), seed=seed * 1000, chain=False)
-        sets = small.modalities
-        return {n: headline(sets[n], [out[n] for out in outs], [s[n] for s in samples]) for n in targets}
+        sets, losses = small.modalities, held_out_loss(small, self.model, targets, self.held_out)
+        return {n: [*headline(sets[n], [o[n] for o in outs], [s[n] for s in samples]), losses[n]] for n in targets}
 
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
         texts, near, ahead = [], [], []
@@ -170,12 +176,14 @@ class Specialists(Sized):
                 continue
             score = rows[0][0][name][0]
             one, own = ([each[name][1] for each in row] for row in rows)
+            nats = " and ".join(interval([each[name][2] for each in row]) for row in rows)
             a, b = float(np.mean(one)), float(np.mean(own))
-            texts.append(f"{name} {score} {interval(one)} (specialist {interval(own)})")
             near.append(len(one) == self.seeds and (a <= 1.1 * b if lower(score) else a >= 0.9 * b))
             ahead.append(better(score, a, b))
+            texts.append(f"{name} {score} {interval(one)} (specialist {interval(own)}; nats a token {nats})")
         met = all(near) and sum(ahead) >= 2 if len(near) == len(TOLD) else None
-        return Verdict("; ".join(texts) or "nothing yet", met, self._size())
+        counted = f"{sum(near)} of {len(near)} within 10 %, {sum(ahead)} better: " if near else ""
+        return Verdict(counted + ("; ".join(texts) or "nothing yet"), met, self._size())
 
 
 @CLAIMS.register("many")
@@ -194,7 +202,7 @@ class Many(Sized):
     def _losses(self, way: str, seed: int) -> dict[str, float]:
         targets = [name for name in model(self.model).modalities.targets if name != "rgb"] if way == "all" else TOLD
         small = made(self._sibling(targets, seed))
-        return held_out_loss(small, self.model, TOLD, 0, self.held_out)
+        return held_out_loss(small, self.model, TOLD, self.held_out)
 
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
         rows = self._rows(found, "7", "all")
@@ -222,7 +230,7 @@ class Scale(Sized):
 
     def _losses(self, dim: int, seed: int) -> dict[str, float]:
         small = made(self._sibling(TOLD, seed, dim=dim))
-        return held_out_loss(small, self.model, TOLD, 0, self.held_out)
+        return held_out_loss(small, self.model, TOLD, self.held_out)
 
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
         rows = self._rows(found, *map(str, self.dims))

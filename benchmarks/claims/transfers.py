@@ -1,7 +1,7 @@
 """Transfer: what fine-tuning gains from pre-training, from more inputs, and from thinking first.
 
 All rows share their runs, which lie in out/claims/transfer: a run that was stopped is resumed, one that is finished is
-not made again. Each seed has labeled scenes of its own, of a world that the model never saw.
+not made again. Each seed has labeled scenes of its own, up to 10,000 in all, of a world that the model never saw.
 """
 
 from __future__ import annotations
@@ -19,13 +19,22 @@ from anymodal.config import structure
 from anymodal.files import read_object
 from anymodal.transfer import TransferConfig
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, Claim, Piece, Verdict, interval
+from benchmarks.claims.worlds import WORK
 
-WORK = Path("out/claims")
-LABELED_SEED = 2_000_003
+LABELED_SEED, MOST_LABELS = 2_000_003, 10_000  # seeds share the labeled scenes where there are not enough for all
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "semseg": ({"name": "dense", "to": "semseg"}, "miou"),
     "boxes3d": ({"name": "boxes3d"}, "ap3d"),
 }
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """What of the encoder is trained, the head and the learning rate: a head alone learns at a higher one."""
+
+    tune: str = "frozen"
+    head: str = "convnext"
+    lr: float = 3e-3
 
 
 @attrs.frozen
@@ -39,11 +48,13 @@ class Setup:
     seed: int
     held_out: int
     model: str
+    recipe: Recipe
 
     @property
     def folder(self) -> Path:
+        how = f"{self.recipe.tune}-{self.recipe.head}-{self.recipe.lr:g}"
         steps = f"{self.steps}-steps-{self.held_out}"
-        return WORK / "transfer" / f"{self.task}-{self.labels}-{steps}-{self.way.replace(' ', '-')}-{self.seed}"
+        return WORK / "transfer" / f"{self.task}-{self.labels}-{steps}-{how}-{self.way.replace(' ', '-')}-{self.seed}"
 
 
 def score(setup: Setup) -> float:
@@ -57,9 +68,10 @@ def score(setup: Setup) -> float:
 
 def config(setup: Setup) -> dict[str, Any]:
     """The configuration of a run, whose scenes are rendered if they were not."""
-    labeled = WORK / "scenes" / f"labeled-{setup.labels}-{setup.seed}"
+    first = setup.seed * setup.labels % MOST_LABELS
+    labeled = WORK / "scenes" / f"labeled-{setup.labels}-from-{first}"
     held_out = WORK / "scenes" / f"held-out-{setup.held_out}"
-    write(labeled, setup.labels, LABELED_SEED, 64, workers=1, start=setup.seed * setup.labels, kinds=BASIC)
+    write(labeled, setup.labels, LABELED_SEED, 64, workers=1, start=first, kinds=BASIC)
     write(held_out, setup.held_out, HELD_OUT_SEED, 64, workers=1, kinds=BASIC)
     thinks = {"think": {"modality": "depth"}} if setup.way == "thinking" else {}
     return {
@@ -68,11 +80,13 @@ def config(setup: Setup) -> dict[str, Any]:
         "task": TASKS[setup.task][0],
         "data": str(labeled),
         "held_out": {"path": str(held_out), "every": setup.steps},
+        "tune": setup.recipe.tune,
+        "head": setup.recipe.head,
         "scratch": setup.way == "scratch",
-        "flip": 0.0 if thinks else 0.5,
         "training": {
-            "steps": setup.steps, "batch_size": 8, "lr": 7e-4, "schedule": {"warmup_steps": setup.steps // 10},
-            "precision": "float32", "save_every": 100, "seed": setup.seed,
+            "steps": setup.steps, "batch_size": 8, "lr": setup.recipe.lr,
+            "schedule": {"warmup_steps": setup.steps // 10}, "precision": "bfloat16", "save_every": 100,
+            "seed": setup.seed,
         },
         **thinks,
     }  # fmt: skip
@@ -86,6 +100,7 @@ class Runs(Claim):
     seeds: int = 3
     held_out: int = 100
     runs: str = "semseg:100:100"  # TASK:LABELS:STEPS of each
+    recipe: Recipe = attrs.field(factory=Recipe)
     ways: ClassVar[tuple[str, str]] = ("", "")  # the second is to be better
 
     def parts(self) -> list[tuple[str, int, int]]:
@@ -97,7 +112,7 @@ class Runs(Claim):
         for task, labels, steps in self.parts():
             for seed in range(self.seeds):
                 for way in self.ways:
-                    setup = Setup(task, labels, steps, way, seed, self.held_out, self.model)
+                    setup = Setup(task, labels, steps, way, seed, self.held_out, self.model, self.recipe)
                     yield f"{task}/{labels}/{way}/{seed}", lambda setup=setup: score(setup)
 
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
@@ -116,7 +131,11 @@ class Runs(Claim):
                 won.append(float(np.mean(rows[1])) > float(np.mean(rows[0])))
         met = all(won) if len(won) == len(self.parts()) else None
         steps = ", ".join(f"{labels} labels {steps} steps of 8" for _, labels, steps in self.parts())
-        size = f"{self.model}, all of the encoder trained; {steps}; {self.held_out} held-out scenes, {self.seeds} seeds"
+        trained = "its encoder frozen" if self.recipe.tune == "frozen" else "all of the encoder trained"
+        size = (
+            f"{self.model}, {trained}, head {self.recipe.head}, rate {self.recipe.lr:g}; {steps}; {self.held_out}"
+            f" held-out scenes, {self.seeds} seeds"
+        )
         return Verdict("; ".join(texts) or "nothing yet", met, size)
 
 

@@ -1,16 +1,24 @@
-"""Scenes and models that several claims share, kept in memory while a process works."""
+"""Scenes and models that several claims share, kept in memory while a process works; tokens are kept in files."""
 
 from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from anymodal_scenes import BASIC, Scene, render
+from safetensors.numpy import load_file, save_file
 
 import anymodal as am
+from anymodal.files import replacing
 from benchmarks.tiny21 import truths
+
+WORK = Path("out/claims")
+PART = 100  # scenes whose tokens are in one file
+Tokens = dict[str, np.ndarray]
 
 
 @functools.cache
@@ -32,3 +40,42 @@ def values(
     """The true values of modalities of a model, by default of all, of scenes of a seed."""
     with tempfile.TemporaryDirectory() as folder:
         return tuple(truths(model(name, modalities), Path(folder), count, world, first))
+
+
+@functools.lru_cache(2)
+def tokens(name: str, world: int, count: int) -> tuple[Tokens, ...]:
+    """The tokens of the first scenes of a seed, by stream: of their pixels and of all that a model generates.
+
+    Scenes are rendered and tokenized once, and kept in out/claims/tokens.
+    """
+    found: list[Tokens] = []
+    for first in range(0, count, PART):
+        path = WORK / "tokens" / f"{name}-{world}-{first}.safetensors"
+        if not path.is_file():
+            _write(_tokenized(name, world, first), path)
+        found += _read(path)
+    return tuple(found[:count])
+
+
+def _tokenized(name: str, world: int, first: int) -> list[Tokens]:
+    sets = model(name).modalities
+    kept = {*sets.targets, "rgb"}
+    samples = ({key: value for key, value in s.items() if key in kept} for s in values(name, world, first, PART))
+    return [sets.tokenize(sample) for sample in samples]
+
+
+def _write(samples: Sequence[Tokens], path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    for stream in samples[0]:
+        arrays[stream] = np.concatenate([sample[stream] for sample in samples])
+        arrays[f"{stream}/lengths"] = np.array([len(sample[stream]) for sample in samples])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as made:
+        save_file(arrays, made)
+
+
+def _read(path: Path) -> list[Tokens]:
+    arrays = load_file(path)
+    streams = [name for name in arrays if not name.endswith("/lengths")]
+    parts = {name: np.split(arrays[name], np.cumsum(arrays[f"{name}/lengths"])[:-1]) for name in streams}
+    return [{name: parts[name][k] for name in streams} for k in range(PART)]
