@@ -72,7 +72,7 @@ def serving(studio: Studio, settings: Settings, index: Any = None) -> Iterator[s
     server.add_middleware(Guard, settings=settings)
     with contextlib.redirect_stdout(io.StringIO()):
         _, address, _ = server.launch(
-            server_name=settings.host,
+            server_name=f"[{settings.host}]" if ":" in settings.host else settings.host,
             server_port=port,
             share=False,
             quiet=True,

@@ -42,6 +42,10 @@ class Limits:
         return int(self.upload_mb * MEGABYTE * BASE64) + MEGABYTE
 
 
+def _without_brackets(host: str) -> str:
+    return host.strip("[]")
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What is served, where, and to whom.
@@ -55,7 +59,7 @@ class Settings:
     """
 
     model: str = "tiny"
-    host: str = "127.0.0.1"
+    host: str = attrs.field(default="127.0.0.1", converter=_without_brackets)
     port: int | None = None
     index: Path | None = None
     names: tuple[str, ...] = ()
