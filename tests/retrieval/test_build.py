@@ -23,7 +23,7 @@ from anymodal.data.jobs.loaded import ModelSource
 from anymodal.errors import ConfigError, DataError, GenerationError
 from anymodal.model import ModelConfig
 from anymodal.plugins.registry import registry
-from anymodal.retrieval import Hit, Request, build, index_dataset, sheet
+from anymodal.retrieval import Hit, Request, build, hit_values, index_dataset, sheet, values
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 PICTURES, BY = 7, "dinov2_global"
@@ -248,12 +248,15 @@ def test_what_an_index_says_opens_no_address(data, tmp_path, monkeypatch):
     fsspec.filesystem("memory").pipe("/photos/rgb/5.png", (data / "rgb/5.png").read_bytes())
     here, there = (Hit("5", 1.0, 0, place) for place in (str(data), "memory://photos"))
     opened = []
-    monkeypatch.setattr(sheet, "open_values", lambda place, *rest: opened.append(place) or open_values(place, *rest))
+    monkeypatch.setattr(values, "open_values", lambda place, *rest: opened.append(place) or open_values(place, *rest))
     with pytest.raises(DataError, match=r"memory://photos.*--sheet-data"):
         sheet.write_hits([there], photographs, tmp_path / "hits.png")
     assert sheet.write_hits([there, here], photographs, tmp_path / "hits.png") == 1 and opened == [str(data)]
     assert sheet.write_hits([there], photographs, tmp_path / "hits.png", data="memory://photos") == 1
     assert sheet.write_hits([there], photographs, tmp_path / "hits.png", data=data) == 1
+    lost, gone = Hit("no such name", 1.0, 0, str(data)), Hit("5", 1.0, 0, "")
+    assert [list(each) for each in hit_values([there, lost, here, gone], photographs)] == [[], [], ["rgb"], []]
+    assert list(hit_values([there], photographs, remote=True)[0]) == ["rgb"]
 
 
 @pytest.mark.slow
