@@ -20,6 +20,7 @@ from anymodal_app.search import Wanted, found
 from anymodal_app.settings import FIRST_PORT, PORTS, Settings
 
 PAGE = Path(__file__).parent / "page"
+SESSIONS = 4  # for each place in the queue, whose messages wait for whoever asked and did not listen
 TYPES = {
     ".mjs": "text/javascript",
     ".css": "text/css",
@@ -88,6 +89,7 @@ def serving(studio: Studio, settings: Settings, index: Any = None) -> Iterator[s
         )
     blocks = server.get_blocks()
     blocks._queue.max_size = settings.limits.queue
+    blocks._queue.pending_messages_per_session.max_size = SESSIONS * settings.limits.queue
     try:
         yield address
     finally:
