@@ -21,7 +21,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 BUILD = Path(__file__).parents[2] / "docs/browser/build.py"
-DRAWN = {"scheme": "roar", "steps": 8, "temperature": 1.0, "top_p": 0.9}
+DRAWN = {"scheme": "roar", "steps": 8, "temperature": 0.7, "top_p": 0.8}
 MOST = 30_000_000  # bytes of everything that the page loads
 LONGEST = 6.0  # seconds of depth, classes and caption of a picture, once the graphs are loaded
 

@@ -175,7 +175,8 @@ function showExamples() {
     const url = Object.values(example.inputs).find((value) => value.url)?.url;
     const words = Object.values(example.inputs).find((value) => typeof value === "string");
     const node = button("", () => useExample(example, !page.running), { title: example.name, "aria-label": `Example: ${example.name}` });
-    node.append(url ? make("img", { src: url, alt: "", width: "56", height: "56", loading: "lazy" }) : make("span", {}, words ?? example.name));
+    if (url) node.append(make("img", { src: url, alt: "", width: "56", height: "56", class: words && "small" }));
+    if (words || !url) node.append(make("span", {}, words ?? example.name));
     return node;
   });
   byId("examples").replaceChildren(...items);

@@ -100,7 +100,8 @@ export class Choices {
       make("div", { class: "fields" },
         make("div", { class: "field" }, make("label", { for: select.id }, "Of"), select),
         schemes.length > 1 && this.scheme(schemes, usual, now, put)),
-      ...Object.entries(SLIDERS).filter(([key]) => this.applies(key, now)).map(([key, how]) => this.slider(key, how, usual, now, put)),
+      make("div", { class: "sliders" }, ...Object.entries(SLIDERS).filter(([key]) => this.applies(key, now))
+        .map(([key, how]) => this.slider(key, how, usual, now, put))),
       own && make("button", { type: "button", class: "quiet small", onclick: () => this.reset(state, name) }, "As the model has it"),
     );
   }
@@ -151,6 +152,6 @@ export class Choices {
       });
       return make("label", { class: "slider" }, make("span", {}, name), input, output);
     });
-    return make("fieldset", {}, make("legend", {}, "Inputs"), this.check("weigh each input on its own", on, flip), ...(on ? rows : []));
+    return make("fieldset", {}, make("legend", {}, "Inputs"), this.check("weigh each input on its own", on, flip), on && make("div", { class: "sliders" }, ...rows));
   }
 }

@@ -63,7 +63,7 @@ export function defaults(about, state, name) {
 export function drawn(each, usual) {
   if (sequential(each)) return usual.temperature < 0.5 ? { temperature: 0.7 } : {};
   if (usual.scheme !== "mean" && usual.steps > 1) return {};
-  return each.schemes.includes("roar") ? { scheme: "roar", steps: 8, temperature: 1, top_p: 0.9 } : {};
+  return each.schemes.includes("roar") ? { scheme: "roar", steps: 8, temperature: 0.7, top_p: 0.8 } : {};
 }
 
 /** All options of a target as they will be. */

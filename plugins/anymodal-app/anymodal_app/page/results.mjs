@@ -75,7 +75,7 @@ export class Run {
       node.replaceChildren(make("div", { class: this.isText(target) ? "frame lines" : "frame" }));
       return;
     }
-    replace(node, this.bar(value), this.frame(value), this.text(value), this.doubts(value), rows(value), legend(value), this.tools(value));
+    replace(node, this.frame(value), this.text(value), this.bar(value), this.doubts(value), rows(value), legend(value), this.tools(value));
   }
 
   bar({ final, decided, step, steps }) {
@@ -109,7 +109,9 @@ export class Run {
 
   doubts({ target, uncertainty }) {
     if (!uncertainty || !this.overlays.has(target)) return false;
-    const told = uncertainty.picture ? `the stronger the color, the less sure: ${uncertainty.text}` : `sure of ${uncertainty.text}`;
+    const tinted = this.isText(target) && uncertainty.parts;
+    const [veil, words] = ["the stronger the color, the less sure", tinted ? "" : uncertainty.text];
+    const told = uncertainty.picture || tinted ? [veil, words].filter(Boolean).join(": ") : `sure of ${words}`;
     return make("p", { class: "hint" }, told);
   }
 
