@@ -91,8 +91,10 @@ def test_a_cell_is_better_than_both_baselines_in_the_direction_of_its_score():
     rows = {"own": 0.2, "shuffled": 0.5}
     found = {
         "constant": {"depth": {"0": 0.3, "1": 0.3}, "semseg": {"0": 0.3}},
-        "rgb/0": {"depth": {"score": "abs_rel", **rows}, "semseg": {"score": "miou", **rows}},
-        "rgb/1": {"depth": {"score": "abs_rel", **rows}},
+        "rgb": {
+            "0": {"depth": {"score": "abs_rel", **rows}, "semseg": {"score": "miou", **rows}},
+            "1": {"depth": {"score": "abs_rel", **rows}},
+        },
     }
     cells = cells_of(found)
     assert cells["rgb", "depth"]["beats constant"] and cells["rgb", "depth"]["beats shuffled"]

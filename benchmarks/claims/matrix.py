@@ -45,9 +45,8 @@ class Matrix(Claim):
 
     def pieces(self) -> Iterator[Piece]:
         yield "constant", self._constants
-        for seed in range(self.seeds):
-            for given in model(self.model).modalities.modalities:
-                yield f"{given}/{seed}", lambda given=given, seed=seed: self._row(given, seed)
+        for given in model(self.model).modalities.modalities:
+            yield given, lambda given=given: self._row(given)
 
     def _constants(self) -> dict[str, Any]:
         """The score of the best constant on the held-out scenes of each seed, by target."""
@@ -63,33 +62,33 @@ class Matrix(Claim):
             best = min if lower(score) else max
             chosen[name] = best(tried, key=lambda pair: pair[0][1])[1]
         found: dict[str, Any] = {name: {} for name in chosen}
-        for seed in range(self.seeds):
-            held_out = values(self.model, HELD_OUT_SEED, seed * self.scenes, self.scenes)
+        for seed, held_out in enumerate(self._held_out()):
             for name, value in chosen.items():
                 true = [sample[name] for sample in held_out if name in sample]
                 if len(true) > 1:
                     found[name][str(seed)] = headline(sets[name], [value] * len(true), true)[1]
         return found
 
-    def _row(self, given: str, seed: int) -> dict[str, Any]:
-        """All targets from one input."""
-        held_out = values(self.model, HELD_OUT_SEED, seed * self.scenes, self.scenes)
-        samples, sets = [s for s in held_out if given in s], model(self.model).modalities
-        if len(samples) < 2:
-            return {}
+    def _held_out(self) -> list[tuple[dict[str, Any], ...]]:
+        """The scenes of each seed."""
+        every = values(self.model, HELD_OUT_SEED, 0, self.seeds * self.scenes)
+        return [every[seed * self.scenes : (seed + 1) * self.scenes] for seed in range(self.seeds)]
+
+    def _row(self, given: str) -> dict[str, Any]:
+        """All targets from one input, by seed; those of all seeds are generated in one batch, as it would alone."""
+        sets = model(self.model).modalities
         targets = [name for name in sets.targets if name != given]
-        inputs = [{given: sample[given]} for sample in samples]
+        parts = [[sample for sample in part if given in sample] for part in self._held_out()]
+        inputs = [{given: sample[given]} for part in parts for sample in part]
         how = {name: estimate(sets[name]) for name in targets}
-        made = list(model(self.model).generate_batch(inputs, targets, seed=seed, chain=False, options=how))
-        found = {}
-        for name in targets:
-            has = [k for k, sample in enumerate(samples) if name in sample]
-            if len(has) < 2:
-                continue
-            true, said = [samples[k][name] for k in has], [made[k][name] for k in has]
-            score, own = headline(sets[name], said, true)
-            found[name] = {"score": score, "own": own}
-            found[name]["shuffled"] = headline(sets[name], said, true[1:] + true[:1])[1]
+        made = iter(model(self.model).generate_batch(inputs, targets, chain=False, options=how))
+        found: dict[str, Any] = {}
+        for seed, part in enumerate(parts):
+            said = [next(made) for _ in part]
+            for name in targets:
+                pairs = [(out[name], sample[name]) for out, sample in zip(said, part, strict=True) if name in sample]
+                if len(pairs) > 1:
+                    found.setdefault(str(seed), {})[name] = _cell(sets[name], *map(list, zip(*pairs, strict=True)))
         return found
 
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
@@ -115,16 +114,22 @@ class Matrix(Claim):
         return (lambda path: draw(cells, path)) if cells else None
 
 
+def _cell(modality: am.Modality, said: list[Any], true: list[Any]) -> dict[str, Any]:
+    """The score of predictions, and that of each against the next truth."""
+    score, own = headline(modality, said, true)
+    return {"score": score, "own": own, "shuffled": headline(modality, said, true[1:] + true[:1])[1]}
+
+
 def cells_of(found: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     """Means over seeds by (input, target), and whether they beat both baselines."""
     gathered: dict[tuple[str, str], list[tuple[str, float, float, float]]] = {}
-    for piece, row in found.items():
-        given, _, seed = piece.partition("/")
-        for target, cell in row.items() if seed else ():
-            constant = found.get("constant", {}).get(target, {}).get(seed)
-            if constant is not None:
-                values = (cell["score"], cell["own"], cell["shuffled"], constant)
-                gathered.setdefault((given, target), []).append(values)
+    for given, by_seed in found.items():
+        for seed, row in by_seed.items() if given != "constant" else ():
+            for target, cell in row.items():
+                constant = found.get("constant", {}).get(target, {}).get(seed)
+                if constant is not None:
+                    values = (cell["score"], cell["own"], cell["shuffled"], constant)
+                    gathered.setdefault((given, target), []).append(values)
     cells = {}
     for place, rows in gathered.items():
         score = rows[0][0]
