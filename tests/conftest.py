@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from known_model import embedded, scored  # noqa: F401
 from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import GRID
 
