@@ -44,11 +44,23 @@ class Masker:
         usable = np.array([s.target for s in layout.streams])
         self._uses = [(inputs.values > 0, (targets.values > 0) & usable) for inputs, targets in self._alphas]
         self._fits: dict[tuple[str, ...], np.ndarray] = {}  # by the streams of a sample
+        self._unseen = self._unseen_hidden() if config.scheme.usable_only else frozenset[str]()
 
     def _by_stream(self, alphas: Mapping[str, float], side: str) -> np.ndarray:
         """Concentrations in the order of the layout."""
         every = not self.config.scheme.usable_only
         return np.array([alphas.get(s.name, 0.0) if every or getattr(s, side) else 0.0 for s in self.layout.streams])
+
+    def _unseen_hidden(self) -> frozenset[str]:
+        """Sequences that are predicted, and of which no component reads a hidden part."""
+        hiding = {
+            name
+            for component in self.config.components
+            for name, alpha in component.inputs.items()
+            if alpha > 0 and component.weight > 0 and component.keep.get(name, "random") != "all"
+        }
+        asked = {name for component in self.config.components for name, alpha in component.targets.items() if alpha > 0}
+        return frozenset(s.name for s in self.layout.streams if can_hide(s) and s.name in asked - hiding)
 
     def component(self, rng: np.random.Generator) -> int:
         """Draw a component of the mixture."""
@@ -133,6 +145,8 @@ class Masker:
 
         def select(stream: Stream, inputs: int, targets: int) -> Chosen:
             keep, chunk = keeps.get(stream.name, "random"), chunks.get(stream.name, 1)
+            if targets and not inputs and stream.name in self._unseen:
+                inputs, keep = 1, "none"  # one [S_1], as the encoder reads when the sequence is generated
             return select_stream(stream, sample[stream.name], inputs, targets, keep, chunk, rng)
 
         return self.config.scheme.select(
@@ -140,9 +154,17 @@ class Masker:
         )
 
 
+def can_hide(stream: Stream) -> bool:
+    """Whether a stream is a sequence of which the encoder can read that it is hidden."""
+    return stream.is_sequence and stream.input and not stream.is_dense
+
+
 @attrs.frozen
 class Roles:
-    """Masks by fixed roles, as for fine-tuning: `inputs` are read whole, `targets` predicted whole (stream names)."""
+    """Masks by fixed roles, as for fine-tuning: `inputs` are read whole, `targets` predicted whole (stream names).
+
+    Of a sequence that is predicted alone one [S_1] is read, as in generation.
+    """
 
     layout: Layout
     inputs: Collection[str]
@@ -165,8 +187,8 @@ class Roles:
         given, space = stream.name in self.inputs, stream.space
         if stream.is_sequence and not stream.is_dense:
             assert isinstance(space, TokenSpace)
-            budget = len(value) if given else 0
-            read, said = select_sequence(value, budget, None, "all", space, rng)
+            budget = len(value) if given else int(can_hide(stream))
+            read, said = select_sequence(value, budget, None, "all" if given else "none", space, rng)
             return Selection(stream, read, np.arange(len(read)), said, np.arange(len(said)))
         places = np.arange(len(value))
         if given:

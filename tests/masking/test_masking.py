@@ -296,6 +296,25 @@ def test_hidden_runs_of_vectors_become_single_zeros(length, inputs, keep, seed):
 def test_fixed_roles_read_and_predict_whole_streams():
     sample = wide_sample(0)
     packed = Roles(WIDE, ["a", "v"], ["b", "t"])(sample)
-    assert counts(packed, "inputs") == [400, 0, 0, 12] and counts(packed, "targets") == [0, 400, 22, 0]
+    assert counts(packed, "inputs") == [400, 0, 1, 12] and counts(packed, "targets") == [0, 400, 22, 0]
     labels = packed.targets.labels[packed.targets.streams == 2].tolist()
     assert labels == [*sample["t"].tolist(), TEXT.sentinel(2)]
+
+
+@pytest.mark.parametrize(
+    ("others", "scheme", "signs"),
+    [
+        ([], "full", 1),
+        ([Component({"a": 1.0, "t": 1.0}, {"b": 1.0}, keep={"t": "all"})], "full", 1),  # never hidden there
+        ([Component({"a": 1.0, "t": 1.0}, {"b": 1.0}, weight=0.0)], "full", 1),
+        ([Component({"a": 1.0, "t": 1.0}, {"b": 1.0})], "full", 0),
+        ([], "fourm", 0),  # as published
+    ],
+)
+def test_a_text_that_is_hidden_nowhere_else_is_read_as_it_is_when_generated(others, scheme, signs):
+    config = MaskingConfig(30, 60, [Component({"a": 1.0}, {"t": 1.0}), *others], SCHEMES(scheme))
+    masker, rng = Masker(WIDE, config), np.random.default_rng(0)
+    packed = masker(wide_sample(0), rng, component=0)
+    assert counts(packed, "inputs")[2] == signs and counts(packed, "targets")[2] == 22
+    read = packed.inputs.ids[packed.inputs.streams == 2] - WIDE.inputs["t"].start
+    assert read.tolist() == [TEXT.sentinel(1)] * signs

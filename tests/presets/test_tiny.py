@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anymodal_scenes import BASIC, render
+from anymodal_scenes import BASIC, render, write
 from processor_time import slowness
 
 import anymodal as am
@@ -50,6 +50,12 @@ def test_captions_steer_pictures(tiny):
 
 
 @pytest.mark.timing
+def test_boxes_get_outlines_of_what_is_in_them(tiny, tmp_path):
+    write(tmp_path, 5, quality.HELD_OUT_SEED, 64, workers=1)
+    scores = am.evaluate("instance", tmp_path, tiny).scores
+    assert scores["model"]["miou"] > max(0.45, scores["shuffled"]["miou"])
+
+
 def test_everything_from_one_picture_in_seconds(tiny):
     picture = render(5, 5).rgb
     with one_thread():
