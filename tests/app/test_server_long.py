@@ -11,7 +11,7 @@ from anymodal.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-MEGABYTES = 24  # that 150 runs may add; without forgetting, what they make would be some 60
+MEGABYTES = 12  # that 150 runs may add; with the state of every session, which Gradio keeps, they add 26
 
 
 def resident(process) -> float:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import ValueProblem
 from anymodal.families.picture_files import PICTURES, read_picture
-from anymodal.lazy import np
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+else:
+    from anymodal.lazy import np
 
 DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.+-]+)*;base64,")
 DOUBT = (217, 70, 239)  # a color that few pictures have

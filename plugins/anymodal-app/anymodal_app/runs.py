@@ -222,7 +222,8 @@ def _doubts(modality: Modality, value: Any, uncertainty: np.ndarray, unit: str) 
     if uncertainty.ndim == 2:
         most = float(np.nanmax(uncertainty, initial=0.0))
         return {"picture": data_url(overlay(uncertainty, DONE)), "text": f"up to {most:.3g} {unit}".strip()}
-    names = modality.part_names(value) if hasattr(modality, "part_names") else map(str, range(len(uncertainty)))
+    named: Any = modality  # what tells how sure its parts are has names for them
+    names = named.part_names(value)
     parts = [[name, round(1 - float(doubt), 3)] for name, doubt in zip(names, uncertainty, strict=True)]
     return {"parts": parts, "text": ", ".join(f"{name} {sure:.0%}" for name, sure in parts)}
 

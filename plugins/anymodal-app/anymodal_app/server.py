@@ -20,6 +20,7 @@ from anymodal_app.search import Wanted, found
 from anymodal_app.settings import FIRST_PORT, PORTS, Settings
 
 PAGE = Path(__file__).parent / "page"
+STATES = 16  # of sessions, which Gradio keeps though the endpoints have none
 SESSIONS = 4  # for each place in the queue, whose messages wait for whoever asked and did not listen
 TYPES = {
     ".mjs": "text/javascript",
@@ -84,6 +85,7 @@ def serving(studio: Studio, settings: Settings, index: Any = None) -> Iterator[s
             mcp_server=True,
             enable_monitoring=False,
             footer_links=[],
+            state_session_capacity=STATES,
             max_file_size=settings.limits.body,
             _frontend=False,
         )

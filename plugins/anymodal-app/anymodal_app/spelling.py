@@ -6,12 +6,16 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anymodal import AnyModel, Modality
 from anymodal.files import write_array
-from anymodal.lazy import np
 from anymodal_app.requests import Request
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from anymodal.lazy import np
 
 INPUTS, AGAIN = "inputs", "again"
 
