@@ -1,4 +1,4 @@
-"""The sampler's finer points: replayed choices, texts with holes, several draws, finer streams, retrieval vectors."""
+"""The sampler's finer points: schedules, replayed choices, guidance, texts with holes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from parity.runs import RecordedText
 
 import anymodal as am
-from anymodal.checkpoints.formats.fourm.config import parse_model_config
-from anymodal.errors import ConfigError, GenerationError
-from anymodal.families import VectorModality
+from anymodal.errors import ConfigError
 from anymodal.generation import (
     GuidedModel,
     Pass,
@@ -28,11 +26,8 @@ from anymodal.generation import (
 from anymodal.generation.encodings import alike
 from anymodal.generation.infill import Text
 from anymodal.generation.logits import draw
-from anymodal.model import ModelConfig, Transformer
 from anymodal.sampling import Sampling, TokenSchedule
-from anymodal.tokenizers.tokenizer import VQTokenizer
 
-SMALL = {"dim": 32, "depth": 1, "heads": 2}
 GREEDY = Sampling(scheme="maskgit", steps=3, temperature=0.0)
 WRITE = Sampling(scheme="autoregressive", temperature=1.0)
 
@@ -238,168 +233,6 @@ def test_texts_of_a_batch_end_when_they_end_and_leave_the_rest_as_alone(small_mo
         for name in ("caption", "normal"):
             assert np.array_equal(alone.streams[name].values, sample.streams[name].values), (k, name)
     assert len(lengths) > 1
-
-
-# Several draws, merged.
-
-
-class Words(am.TextModality):
-    """A set of words."""
-
-    name = "words"
-    length = 12
-
-    def merge(self, values: list[Any]) -> Any:
-        return " ".join(sorted({word for value in values for word in value.split()}))
-
-
-@pytest.fixture(scope="module")
-def many(vocabulary) -> am.AnyModel:
-    torch.manual_seed(3)
-    planet = am.image("planet", channels=3, size=32, patch=8, codebook=32, latent=8, larger=(64,))()
-    planet.tokenizer = VQTokenizer(planet.tokenizer_config(SMALL, SMALL)).eval()
-    vector = VectorModality(channels=6, codebooks=4, codebook=16, latent=8)
-    vector.tokenizer = VQTokenizer(vector.tokenizer_config({"width": 16, "blocks": 1}, {"width": 16, "blocks": 1}))
-    vector.tokenizer.eval()
-    members = am.ModalitySet([planet, Words(), vector, am.TextModality(length=12)], vocabulary)
-    model = am.AnyModel(members, ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2))
-    with torch.no_grad():
-        model.transformer.output_table.mul_(8)
-    model.transformer.requires_grad_(False)
-    return model
-
-
-def test_several_draws_of_a_sequence_are_merged(many):
-    how = {"temperature": 2.0, "seed": 5}
-    picture = np.zeros((32, 32, 3), np.float32)
-    one = many.generate({"planet": picture}, "words", **how)
-    several = many.generate({"planet": picture}, "words", samples=6, **how)
-    assert set(several["words"].split()) and len(several["words"].split()) >= len(set(one["words"].split()))
-    again = many.generate_batch([{"planet": picture}] * 2, "words", options={"words": {"samples": 6}}, **how)
-    assert again[0]["words"] == several["words"] != again[1]["words"]
-    assert len(several.tokens["words"]) <= 12
-    text = many.generate({"planet": picture}, ["words", "text_modality"], samples=2, **how)
-    assert isinstance(text["text_modality"], str)  # one of the draws, with doubts about each word
-    assert text.uncertainty["text_modality"].shape == (len(text["text_modality"].split()),)
-
-
-def test_inputs_are_encoded_once_for_all_draws(many, monkeypatch):
-    rows = []
-    encode = type(many.transformer).encode
-    monkeypatch.setattr(type(many.transformer), "encode", lambda self, x: rows.append(len(x.ids)) or encode(self, x))
-    many.generate({"planet": np.zeros((32, 32, 3))}, "words", samples=5, guidance=1.0)
-    assert rows == [1]
-
-
-# Finer streams.
-
-
-def test_outputs_are_upscaled_by_their_tokens(many):
-    coarse = many.generate({"words": "a red car"}, "planet", seed=2, temperature=1.0)
-    finer = many.upscale(coarse)
-    assert coarse["planet"].shape == (32, 32, 3) and finer["planet"].shape == (64, 64, 3)
-    assert finer.tokens["planet.64"].shape == (64,) and list(finer.inputs) == ["words"]
-    assert np.array_equal(finer["planet"], many.upscale(coarse, "planet", seed=1)["planet"])
-    assert not np.array_equal(finer.tokens["planet.64"], many.upscale(coarse, seed=9).tokens["planet.64"])
-    named = many.generate({"words": "a red car"}, ["planet", "planet.64"], seed=2)
-    assert named["planet.64"].shape == (64, 64, 3)
-    with pytest.raises(GenerationError, match="'words' cannot be upscaled; can be: planet"):
-        many.upscale(coarse, "words")
-    with pytest.raises(GenerationError, match="nothing to upscale"):
-        many.upscale(many.generate({"planet": coarse["planet"]}, "words"))
-
-
-def published(domains: list[str], targets: list[str], larger: tuple[int, ...]) -> am.AnyModel:
-    """A small random model with the streams of a published configuration."""
-    torch.manual_seed(4)
-    sizes = {"dim": 8, "encoder_depth": 1, "decoder_depth": 1, "num_heads": 2, "act_layer": "SiLU", "gated_mlp": True}
-    config, layout = parse_model_config({"domains_in": domains, "domains_out": targets} | sizes, "the test")
-    members = []
-    for name, codebook in (("rgb", 16384), ("depth", 8192)):
-        modality = am.registry().modality(name)(codebook=codebook, latent=4, larger=larger)
-        modality.tokenizer = VQTokenizer(modality.tokenizer_config(SMALL, SMALL)).eval()
-        members.append(modality)
-    model = am.AnyModel(am.ModalitySet(members, layout=layout), Transformer(config, layout))
-    model.transformer.requires_grad_(False)
-    return model
-
-
-def test_the_published_layout_goes_from_224_to_448_pixels():
-    coarse = ["rgb@224", "tok_rgb@224", "tok_depth@224"]
-    fine = ["tok_rgb@448", "tok_depth@448"]
-    base = published(coarse, coarse[1:], ())
-    finer = published([*coarse, "rgb@448", *fine], fine, (448,))
-    depth = np.random.default_rng(0).random((224, 224)).astype(np.float32)
-    out = base.generate({"depth": depth}, "rgb", steps=1)
-    seen: list[str] = []
-    up = finer.upscale(out, progress=lambda step: seen.append(step.target))
-    assert out["rgb"].shape == (224, 224, 3) and up["rgb"].shape == (448, 448, 3)
-    assert seen == ["rgb.448"] * 8 and list(up.inputs) == ["depth"]
-    both = base.generate({}, ["rgb", "depth"], steps=1)
-    assert list(finer.upscale(both, steps=1)) == ["depth", "rgb"]
-
-
-def test_finer_values_are_shown_and_saved(many, tmp_path):
-    out = many.generate({"words": "a red car"}, ["planet", "planet.64"])
-    assert {p.name for p in out.save(tmp_path)} >= {"planet.png", "planet.64.png", "grid.png"}
-
-
-# Vectors.
-
-
-def test_any_input_becomes_a_vector(many):
-    vector = many.embed({"words": "a dog"}, to="vector_modality")
-    assert vector.shape == (6,) and vector.dtype == np.float32
-    assert np.array_equal(vector, many.embed({"words": "a dog"}, to="vector_modality"))
-    unit = many.embed({"words": "a dog"}, to="vector_modality", normalize=True)
-    assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-5)
-    assert np.allclose(unit * np.linalg.norm(vector), vector, atol=1e-5)
-    queries = [{"words": "a dog"}, {"words": "a blue cup on a table"}, {"planet": np.ones((32, 32, 3))}]
-    batch = many.embed_batch(queries, to="vector_modality")
-    assert batch.shape == (3, 6) and np.allclose(batch[0], vector, atol=1e-5)
-    for query, row in zip(queries, batch, strict=True):
-        assert np.allclose(many.embed(query, to="vector_modality"), row, atol=1e-5)
-    how = {"to": "vector_modality", "scheme": "roar", "temperature": 1}
-    drawn = [many.embed({"words": "a dog"}, **how) for _ in range(2)]
-    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], vector)
-    with pytest.raises(GenerationError, match="is not a vector"):
-        many.embed({"words": "a dog"}, to="planet")
-
-
-def test_an_expected_vector_is_that_of_the_mean_codes(many):
-    modality = many.modalities["vector_modality"]
-    rng = np.random.default_rng(0)
-    ids = modality.tokenize([rng.standard_normal(6).astype(np.float32)])["vector_modality"][0]
-    sure = np.eye(modality.codebook, dtype=np.float32)[ids]
-    assert np.allclose(modality.expect([sure])[0], modality.detokenize([ids])[0], atol=1e-5)
-
-
-# Values, tokens, values.
-
-
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 2**31), st.lists(st.sampled_from(["a", "red", "car", "dog", "table"]), max_size=8))
-def test_tokens_of_every_kind_of_stream_become_values_again(many, seed, words):
-    rng = np.random.default_rng(seed)
-    layout = many.modalities.layout
-    tokens = {
-        name: rng.integers(0, layout[name].space.size, layout[name].space.length)
-        for name in ("planet", "planet.64", "vector_modality")
-    }
-    values = many.detokenize(tokens)
-    assert {k: v.shape for k, v in values.items()} == {
-        "planet": (32, 32, 3),
-        "planet.64": (64, 64, 3),
-        "vector_modality": (6,),
-    }
-    again = many.tokenize({"planet": values["planet"], "vector_modality": values["vector_modality"]})
-    assert {k: (len(v), v.dtype) for k, v in again.items()} == {
-        "planet": (16, np.dtype("int64")),
-        "planet.64": (64, np.dtype("int64")),
-        "vector_modality": (4, np.dtype("int64")),
-    }
-    text = " ".join(words)
-    assert many.detokenize(many.tokenize({"words": text})) == {"words": text}
 
 
 def test_known_parts_of_a_copy_are_its_own(small_model):
