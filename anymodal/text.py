@@ -7,6 +7,7 @@ library's JSON, the same that 4M publishes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -64,6 +65,11 @@ class Vocabulary:
     def to_json(self) -> str:
         """All there is to it, as its file holds it."""
         return self._tokenizer.to_str(pretty=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 letters that differ for other vocabularies."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:32]
 
     def save(self, path: Path) -> None:
         write_text(self.to_json() + "\n", path)

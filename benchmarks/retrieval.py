@@ -1,16 +1,12 @@
-"""Searching an index of a million vectors, and how often held-out scenes are found from one modality or two.
+"""Searching an index of a million vectors.
 
 `python -m benchmarks retrieval`
 
-Speed: vectors in groups around random directions are added, the index is opened again, and asked for 1 and for 64
+Vectors in groups around random directions are added, the index is opened again, and asked for 1 and for 64
 vectors at once. The same is asked of a plain numpy product with the vectors in memory as float32, and of usearch (if it
 is installed) with a graph of `graph` vectors. Times are seconds of processor time, the least of some rounds; memory is
 the most that the process had beyond files mapped into it, of which the vectors to add are a part. `recall` is the share
 of the exact ten that are found.
-
-Scenes: an index by what the tiny teacher sees in the pictures of held-out scenes is asked by each modality of each of
-them, and by pairs of them, as the sum of two vectors and as two inputs of one. `recall@1` is how often the scene itself
-comes first; chance is one divided by the number of scenes.
 """
 
 from __future__ import annotations
@@ -31,10 +27,7 @@ from anymodal.errors import AnymodalError
 from anymodal.retrieval.searches import SEARCHES, Usearch
 from benchmarks.harness.base import BENCHMARKS, Figures
 
-HELD_OUT_SEED = 1_000_003
 CHUNK = 65_536
-INPUTS = "rgb depth normal semseg canny_edge caption"
-PAIRS = "depth+caption semseg+caption depth+normal"
 
 
 def grouped(count: int, channels: int, seed: int, spread: float = 1.0) -> np.ndarray:
@@ -145,74 +138,20 @@ def against_usearch(folder: Path, channels: int, rows: int, queries: np.ndarray,
     return result
 
 
-def scenes(setup: Retrieval, count: int) -> dict[str, Any]:
-    """recall@1 and the median rank from each modality and from pairs of them."""
-    from anymodal_scenes import BASIC, render
-    from anymodal_tiny import teachers
-
-    model, by, draws = am.load(setup.model), setup.by, setup.draws
-    made = [render(HELD_OUT_SEED, number, 64, BASIC) for number in range(count)]
-    teacher = {cls.modality: cls for cls in vars(teachers).values() if getattr(cls, "whole", False)}[by]()
-    true = np.concatenate([np.stack(teacher.label([{"rgb": s.rgb} for s in part])) for part in chunks(made)])
-    true /= np.linalg.norm(true, axis=1, keepdims=True)
-
-    def value(scene: Any, name: str) -> Any:
-        edges = model.modalities["canny_edge"]
-        return edges.derive({"rgb": scene.rgb}) if name == "canny_edge" else getattr(scene, name)
-
-    def drawn(*names: str) -> np.ndarray:
-        found = []
-        for part in chunks(made):
-            inputs = [{name: value(scene, name) for name in names} for scene in part]
-            found.append(sum(model.embed_batch(inputs, by, seed=k, normalize=True) for k in range(draws)))
-        vectors = np.concatenate(found)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    asked = {name: drawn(name) for name in setup.inputs.split()}
-    for pair in setup.pairs.split():
-        first, second = pair.split("+")
-        if first in asked and second in asked:
-            asked[f"{pair}, summed"] = asked[first] + asked[second]
-        asked[f"{pair}, together"] = drawn(first, second)
-    result: dict[str, Any] = {"scenes": count, "by": by, "draws": draws, "chance": 1 / count}
-    for name, vectors in asked.items():
-        products = vectors @ true.T
-        ranks = (products > np.diag(products)[:, None]).sum(1)
-        first = float((ranks == 0).mean())
-        margin = 1.96 * float(np.sqrt(first * (1 - first) / count))
-        result[name] = {"recall@1": first, "plus_minus": margin, "median_rank": float(np.median(ranks)) + 1}
-    return result
-
-
-def chunks(items: list[Any], size: int = 50) -> list[list[Any]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
 @BENCHMARKS.register("retrieval")
 @attrs.frozen
 class Retrieval(Figures):
-    """A million vectors: built, opened and asked; and how often held-out scenes are found from other modalities."""
+    """A million vectors: built, opened and asked."""
 
     rows: int = 1_000_000
     channels: int = 768
     graph: int = 50_000
     rounds: int = 3
-    model: str = "tiny"
-    by: str = "imagebind_global"
-    scenes: int = 1000
-    draws: int = 1
-    inputs: str = INPUTS
-    pairs: str = PAIRS
 
     def run(self, quick: bool) -> Mapping[str, Any]:
-        rows, graph, count = (20_000, 2_000, 20) if quick else (self.rows, self.graph, self.scenes)
-        result: dict[str, Any] = {}
-        if rows:
-            folder = Path(tempfile.mkdtemp())
-            try:
-                result["speed"] = speed(rows, self.channels, graph, self.rounds, folder)
-            finally:
-                shutil.rmtree(folder)
-        if count:
-            result["scenes"] = scenes(self, count)
-        return result
+        rows, graph = (20_000, 2_000) if quick else (self.rows, self.graph)
+        folder = Path(tempfile.mkdtemp())
+        try:
+            return {"speed": speed(rows, self.channels, graph, self.rounds, folder)}
+        finally:
+            shutil.rmtree(folder)

@@ -26,7 +26,7 @@ from anymodal_scenes import BASIC, Scene, mentions, render
 import anymodal as am
 from anymodal.data.digest import digest
 from anymodal.evaluation.intervals import half_width
-from anymodal.outputs.run import fingerprint
+from anymodal.outputs.fingerprint import fingerprint
 from benchmarks.harness.base import BENCHMARKS, Figures
 from benchmarks.quality import BATCH, HELD_OUT_SEED, kinds_found, pair_scores, surface
 
@@ -143,8 +143,8 @@ class Samplers(Figures):
         model = am.load(self.model)
         count, seeds = (2, 1) if quick else (self.count, self.seeds)
         scenes = [render(HELD_OUT_SEED, i, 64, BASIC) for i in range(count)]
-        decoders = [fingerprint(tokenizer) for name in CASES if (tokenizer := model.modalities[name].tokenizer)]
-        asked = f"{digest([fingerprint(model.transformer), *decoders])}, {count} scenes"
+        own = fingerprint(model.transformer, model.modalities, ["rgb", "caption"], [*CASES, "caption"])
+        asked = f"{digest(attrs.asdict(own))}, {count} scenes"
         kept = self._kept(asked)
         for target, cases in CASES.items():
             for label, how in cases.items():

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-SCENES = 16
+SCENES = 20  # the fewest from which an index can be calibrated
 TRAINING = ("training.batch_size=8", "training.max_minutes=2")
 STEPS, MORE_STEPS = 3, 5  # where the page says nothing, and where it asks for a number of its own
 WITHOUT_WORK = {"--dry-run", "--print-config", "--help"}

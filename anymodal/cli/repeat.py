@@ -49,14 +49,15 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
         raise DataError(f"{folder} cannot be repeated: its model had not been loaded; say where it is with --model")
 
     from anymodal.anymodel import load
-    from anymodal.outputs.run import fingerprint
+    from anymodal.outputs.fingerprint import fingerprint
 
     revision = (run.origin.commit or run.origin.revision) if model is None else None
     loaded = load(name, revision=revision, modalities=list(request.modalities.modalities), dtype=run.dtype)
-    if (found := fingerprint(loaded.transformer)) != run.fingerprint:
+    read = [] if run.finer else [*request.inputs, *run.kept]
+    found = fingerprint(loaded.transformer, loaded.modalities, read, run.targets)
+    if told := run.fingerprint.difference(found):
         raise CheckpointError(
-            f"{name} is not the model that made {folder}: its fingerprint is {found}, not {run.fingerprint}; give that"
-            " model with --model"
+            f"{name} is not the model that made {folder}: others are its {told}; give that model with --model"
         )
     result = _made_again(loaded, request, run)
     before = hashes(folder)

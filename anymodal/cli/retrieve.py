@@ -122,6 +122,59 @@ def index(
         output.next(f'anymodal retrieve query {out} caption="a red car" --model {model}')
 
 
+@retrieve.command("calibrate")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("data", shell_complete=completion.files)
+@click.option(
+    "--from",
+    "asked",
+    required=True,
+    metavar="NAMES",
+    help="What will be asked by, apart or together: caption,depth,caption+depth.",
+)
+@click.option("--count", type=click.IntRange(min=20), default=1000, show_default=True, help="Samples to learn from.")
+@load_options
+@with_output
+def calibrate(
+    output: Output, folder: Path, data: str, asked: str, count: int, model: str, load: dict[str, Any]
+) -> None:
+    """Learn from pairs in DATA where queries of the index DIR have to be moved, to find what they mean more often.
+
+    DATA holds the modalities of the queries, and vectors or photographs beside them; it need not be what was indexed.
+    What was learned stays with the index, whatever is added to it later.
+
+    \b
+    anymodal retrieve calibrate photos-index pairs --from caption
+    anymodal retrieve calibrate index scenes --from canny_edge,depth,depth+caption --count 2000
+    """
+    from anymodal.data.jobs.loaded import ModelSource
+    from anymodal.retrieval.record import ModelRecord, read_index_record, refuse_other, source_record
+
+    check_device(load.get("device"))
+    record = read_index_record(folder)
+    known = Known.of(model, load.get("revision"), load.get("modalities"))
+    kinds = [tuple(names.split("+")) for names in comma_separated(asked)]
+    for name in (name for names in kinds for name in names):
+        known.check(name)
+        if name == record.by:
+            raise ConfigError(
+                f"{name!r} is what is found, so queries by it need no calibration; leave it out of --from"
+            )
+    if not kinds:
+        raise ConfigError("--from names no modality, such as caption")
+    check_data(data)
+    refuse_other(ModelRecord(source=source_record(ModelSource(model, load))), record.model, folder)
+    from anymodal.anymodel import load as load_model
+    from anymodal.retrieval import Index, calibrate_index
+
+    found = calibrate_index(Index(folder), load_model(model, **load), data, kinds, count=count)
+    for each in found:
+        output.line(f"{'+'.join(each.asked)}: calibrated from {each.pairs} pairs")
+        if each.left_out:
+            output.note(f"left out: {each.left_out} samples that could not be used, the first because {each.reason}")
+    output.data({"+".join(each.asked): {"pairs": each.pairs, "left_out": each.left_out} for each in found})
+
+
 def query_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a query that are about what may be found, and how."""
     return with_options(

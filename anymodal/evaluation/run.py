@@ -27,7 +27,7 @@ from anymodal.evaluation.report import SHEET, Evaluation
 from anymodal.evaluation.scoring import Piece, Scorer, Vectors, Work
 from anymodal.evaluation.tasks import TASKS, Task
 from anymodal.files import only_writer, write_json
-from anymodal.outputs.run import fingerprint
+from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.progress import task as progress
 from anymodal.retrieval.index import Index
 from anymodal.retrieval.query import check_model as check_index
@@ -127,6 +127,12 @@ def check_model(task: Task, model: AnyModel) -> None:
             raise GenerationError(f"{name!r} is both an input and the target of {task.name}")
 
 
+def _fingerprint(task: Task, model: AnyModel) -> Fingerprint:
+    """Of the model, as a task uses it."""
+    reads = dict.fromkeys([*task.inputs, *getattr(task, "found_by", ())])
+    return fingerprint(model.transformer, model.modalities, reads, [task.target])
+
+
 class Run:
     """An evaluation on its way: what was accumulated of the samples before `done`."""
 
@@ -142,8 +148,7 @@ class Run:
         self.settings = {
             **attrs.asdict(scorer.task),
             "names": digest([samples.name(number) for number in range(count)]),
-            "weights": fingerprint(scorer.model.transformer),
-            "decoder": fingerprint(tokenizer) if (tokenizer := scorer.target.tokenizer) is not None else "",
+            "model": attrs.asdict(_fingerprint(scorer.task, scorer.model)),
             "files": digest(samples.state(count)),
             **({} if reference is None else {"reference": digest(_identity(reference))}),
             "samples": count,

@@ -48,7 +48,8 @@ def finished(
 
 def _run_of(batch: Batch, transformer: Transformer, origin: Origin, weights: Weights | None, finer: bool) -> Run:
     kept = batch.partials[0] if batch.partials else ()
-    return run_of(origin, transformer, batch.plan, batch.chain, weights, finer, kept)
+    read = () if finer else dict.fromkeys(name for inputs in batch.inputs for name in inputs)
+    return run_of(origin, transformer, batch.modalities, read, batch.plan, batch.chain, weights, finer, kept)
 
 
 def _outputs(
@@ -144,7 +145,7 @@ def in_tiles(
     large = large_of(modalities, inputs, plan, size, overlap, own, chain)
     made, tokens = large.made(model.transformer, progress)
     run = attrs.evolve(
-        run_of(model.origin, model.transformer, plan, chain, weights),
+        run_of(model.origin, model.transformer, modalities, inputs, plan, chain, weights),
         seed=own,
         size=(large.tiles.width, large.tiles.height),
         overlap=float(overlap),

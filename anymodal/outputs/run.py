@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -13,18 +12,17 @@ import attrs
 
 from anymodal.checkpoints.atomic import whole_folder
 from anymodal.errors import DataError, system_errors
+from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.sampling import plain_options
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from anymodal.generation.plan import Target, Weights
     from anymodal.model import Transformer
     from anymodal.sampling import Guidance
+    from anymodal.tokens import ModalitySet
 
 RUN = "run.json"
 LIBRARIES = ("anymodal", "torch", "numpy", "pillow")
-NUMBERS = 16  # of each tensor that the fingerprint looks at
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +42,7 @@ class Run:
     """How a sample was made.
 
     origin: of the model.
-    fingerprint: of its weights, see `fingerprint`.
+    fingerprint: of its weights, and of the modalities that were read and made.
     device, dtype: where and in which numbers it ran.
     seed: of the sample.
     targets: what was generated, in order.
@@ -59,7 +57,7 @@ class Run:
     """
 
     origin: Origin = attrs.field(factory=Origin)
-    fingerprint: str = ""
+    fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     device: str = ""
     dtype: str = ""
     seed: int = 0
@@ -77,19 +75,22 @@ class Run:
 def run_of(
     origin: Origin,
     transformer: Transformer,
+    modalities: ModalitySet,
+    read: Iterable[str],
     plan: Sequence[Target],
     chain: bool,
     weights: Weights | None,
     finer: bool = False,
     kept: Iterable[str] = (),
 ) -> Run:
-    """The run of a plan, without the seed of a sample."""
+    """The run of a plan that reads values of some modalities, without the seed of a sample."""
+    targets = tuple(target.stream for target in plan)
     return Run(
         origin=origin,
-        fingerprint=fingerprint(transformer),
+        fingerprint=fingerprint(transformer, modalities, [*read, *kept], targets),
         device=transformer.input_table.device.type,
         dtype=str(transformer.input_table.dtype).removeprefix("torch."),
-        targets=tuple(target.stream for target in plan),
+        targets=targets,
         options={target.stream: plain_options(target.sampling) for target in plan},
         weights={name: _plain(weight) for name, weight in weights.items()} if weights else None,
         versions=_versions(),
@@ -101,19 +102,6 @@ def run_of(
 
 def _plain(weight: float | str | Guidance) -> float | str:
     return weight if isinstance(weight, (int, float, str)) else str(weight)
-
-
-def fingerprint(module: nn.Module) -> str:
-    """32 letters that differ for other weights: the hash of names, shapes and 16 numbers spread over each tensor."""
-    import torch
-
-    digest, samples = hashlib.sha256(), []
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-        flat = tensor.reshape(-1)
-        samples.append(flat[:: max(1, flat.numel() // NUMBERS)][: NUMBERS + 1].double())
-    digest.update(torch.cat(samples).cpu().numpy().tobytes())
-    return digest.hexdigest()[:32]
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,8 @@ from .build import index_dataset as index_dataset
 from .hits import Hit as Hit
 from .hits import Hits as Hits
 from .index import Index as Index
+from .pairs import Calibrated as Calibrated
+from .pairs import calibrate_index as calibrate_index
 from .searches import SEARCHES as SEARCHES
 from .searches import Search as Search
 from .values import hit_values as hit_values

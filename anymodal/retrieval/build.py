@@ -164,6 +164,17 @@ def _channels(modality: Modality) -> int:
     return channels
 
 
+def start_of(found: Sequence[str], by: str, model: AnyModel, data: str) -> str:
+    """What vectors are made from by default: `by` itself where the data holds it, else photographs.
+
+    Raises ConfigError where it holds neither.
+    """
+    photographs = (name for name in found if model.modalities[name].photographic)
+    if start := by if by in found else next(photographs, ""):
+        return start
+    raise ConfigError(f"{data} has neither {by!r} nor photographs; say what to start from with --from")
+
+
 def _enter(folder: Path, part: str, empty: IndexRecord, work: Indexing) -> None:
     """Write down what a part holds, in place of what it held before. Raises DataError."""
     path = folder / part / MANIFEST
@@ -241,12 +252,7 @@ class Indexing:
             if self.by in self.request.inputs and len(self.request.inputs) > 1:
                 raise ConfigError(f"{self.by!r} is what is indexed: give it alone, or leave it out")
             return self.request.inputs
-        if self.by in found:
-            return (self.by,)
-        for name in found:
-            if self.model.modalities[name].photographic:
-                return (name,)
-        raise ConfigError(f"{self.data} has neither {self.by!r} nor photographs; say what to start from with --from")
+        return (start_of(found, self.by, self.model, self.data),)
 
     def modality(self, name: str) -> Modality:
         found: Modality = self.model.modalities[name]

@@ -10,6 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import ConfigError, ValueProblem, brief, nearest
+from anymodal.retrieval.record import NAME
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ else:
     from anymodal.lazy import np
 
 PATTERN = re.compile(r"[*?\[]")
-NAME = "name"
 Conditions = Mapping[str, Any]
 
 

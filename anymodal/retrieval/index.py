@@ -6,7 +6,6 @@ at a time. Files of vectors are never changed, so that readers go on with what t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,23 +17,31 @@ from anymodal.data.store.arrays import shard_name
 from anymodal.errors import ConfigError, DataError, ValueProblem, brief, system_errors
 from anymodal.files import only_writer, remove_partial
 from anymodal.notebook import html_table
-from anymodal.retrieval.conditions import NAME, Conditions, check_conditions, rows_allowed
+from anymodal.retrieval.calibrated import Calibrations, calibrate
+from anymodal.retrieval.conditions import Conditions, check_conditions, rows_allowed
 from anymodal.retrieval.exact import picked
 from anymodal.retrieval.hits import Hit, Hits
-from anymodal.retrieval.query import check_model, model_record, query_vector
+from anymodal.retrieval.query import check_model, model_record, query_vectors
 from anymodal.retrieval.record import (
-    COLUMN,
-    INDEX,
     MOST_CHANNELS,
     IndexRecord,
     ModelRecord,
-    ShardRecord,
+    begin,
     read_index_record,
     whole_number,
     write_index_record,
 )
 from anymodal.retrieval.searches import SEARCHES, Search
-from anymodal.retrieval.shards import Column, Shard, Texts, unit, write_shard
+from anymodal.retrieval.shards import (
+    Shard,
+    Texts,
+    checked_column,
+    checked_texts,
+    file_record,
+    shard_record,
+    unit,
+    write_shard,
+)
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -103,6 +110,7 @@ class Index:
         kinds = self.record.columns
         self.shards = [Shard(self.folder, each, self.record.channels, kinds) for each in self.record.shards]
         self._starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
+        self._calibrations = Calibrations(self.folder, self.record)
 
     @property
     def by(self) -> str:
@@ -158,11 +166,56 @@ class Index:
             GenerationError: as `AnyModel.embed`.
             AnymodalError: a value cannot be read.
         """
+        vector = self.query_vectors(model, [inputs], weights=weights, draws=draws, seed=seed)[0]
+        return self.search(vector, top, where=where, search=search)
+
+    def query_vectors(
+        self,
+        model: AnyModel,
+        inputs: Sequence[Mapping[str, Any]],
+        *,
+        weights: Mapping[str, float] | None = None,
+        draws: int = 1,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """The vectors that several queries of the same modalities ask for, in one batch: what `nearest` is given.
+
+        Those that the model expects are calibrated, where that was learned for their modalities; see `calibrate`.
+
+        Args:
+            inputs: of each query; else as for `query`.
+
+        Returns:
+            (queries, channels) float32 of length 1. Raises as `query`.
+        """
+        self._check(model)
+        return query_vectors(model, self.by, inputs, weights, draws, seed, self._calibrations.moved)
+
+    def calibrated(self, vectors: np.ndarray, names: Iterable[str]) -> np.ndarray:
+        """Vectors that the model expects, moved as was learned of queries by these modalities together.
+
+        Args:
+            vectors: (queries, channels), of any length.
+            names: the modalities that they were predicted from.
+
+        Returns:
+            (queries, channels) float32 of length 1; those that were given, if nothing was learned. Raises ValueProblem
+            for a vector of another length or without a direction, DataError where what was learned is damaged.
+        """
+        return self._calibrations.moved(self._queries(vectors), names)
+
+    def _queries(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors (queries, channels) of length 1. Raises ValueProblem for others."""
+        queries = unit(vectors, "queries")
+        if queries.shape[1] != self.channels:
+            raise ValueProblem(f"the index has {self.channels} channels, and the query {queries.shape[1]}")
+        return queries
+
+    def _check(self, model: AnyModel) -> None:
+        """Raise DataError unless the index was made with that model."""
         if model not in self._models:
             check_model(model, self.record, self.folder)
             self._models.add(model)
-        vector = query_vector(model, self.by, inputs, weights, draws, seed)
-        return self.search(vector, top, where=where, search=search)
 
     def search(
         self,
@@ -202,9 +255,7 @@ class Index:
             ConfigError: a condition on what the index does not have.
         """
         most = whole_number(top, "top", MOST_FOUND)
-        queries = unit(vectors, "queries")
-        if queries.shape[1] != self.channels:
-            raise ValueProblem(f"the index has {self.channels} channels, and the query {queries.shape[1]}")
+        queries = self._queries(vectors)
         rows, scores = SEARCHES(search).nearest(self, queries, most, self.allowed(where))
         if not np.isfinite(scores[rows >= 0]).all():
             raise DataError(f"{self.folder} is damaged: it holds numbers that are not finite; Index.verify says where")
@@ -313,65 +364,32 @@ class Index:
         self.refresh()
         return before - len(self)
 
+    def calibrate(self, model: AnyModel, inputs: Sequence[Mapping[str, Any]], vectors: np.ndarray) -> None:
+        """Learn from pairs where queries by some modalities have to be moved, to find what they mean more often.
+
+        The map stays with the index, whatever is added or removed, until the same modalities are calibrated again.
+
+        Args:
+            model: the one that the index was made with.
+            inputs: values of each pair, all of the same modalities, as queries have them.
+            vectors: (n, channels), what each of them is to find, such as the vectors of their photographs.
+
+        Raises ValueProblem where these do not fit together or are too few; else as `query` and `add`.
+        """
+        self._check(model)
+        calibrate(self.folder, self.by, model, inputs, vectors)
+        self.refresh()
+
     def verify(self) -> list[str]:
         """The files whose content is not what was written, by reading all of them; normally none."""
-        return [shard.record.file for shard in self.shards if not _is_whole(shard)]
+        files = {each.file: each.sha256 for each in self.record.shards}
+        files |= {each.file: each.sha256 for each in self.record.calibrations.values()}
+        return [file for file, sha256 in files.items() if not _is_whole(self.folder / file, sha256)]
 
 
-def begin(folder: Path, record: IndexRecord) -> None:
-    """Write the record of a new index. Raises DataError if the folder holds something."""
-    with system_errors(DataError, f"cannot write to {folder}"):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = "an index" if (folder / INDEX).exists() else "other things"
-            raise DataError(f"{folder} holds {what}; choose another folder")
-        with only_writer(folder):
-            write_index_record(record, folder)
-
-
-def _is_whole(shard: Shard) -> bool:
+def _is_whole(path: Path, sha256: str) -> bool:
     """Whether a file holds what was written; one that is gone or cannot be read does not."""
     try:
-        return shard_record(shard.path, shard.record.file, len(shard), ()).sha256 == shard.record.sha256
+        return file_record(path)[1] == sha256
     except OSError:
         return False
-
-
-def checked_texts(texts: Iterable[Any], what: str) -> list[str]:
-    """Texts that can be written. Raises ValueProblem for a single one, for other values, and for halves of letters."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise ValueProblem(f"{what} are a list of texts, not {brief(texts)}")
-    found = list(texts)
-    for text in found:
-        if not isinstance(text, str):
-            raise ValueProblem(f"{what} are texts, got {brief(text)}")
-        try:
-            text.encode(errors="surrogateescape")
-        except UnicodeEncodeError:
-            raise ValueProblem(f"{what} hold {brief(text)}, which is no text of whole letters") from None
-    return found
-
-
-def checked_column(name: str, column: Sequence[Any] | np.ndarray, rows: int) -> Column:
-    """A column as it is written: texts, or an array of numbers. Raises ValueProblem."""
-    if not isinstance(name, str) or not COLUMN.fullmatch(name) or name == NAME:
-        raise ValueProblem(f"{brief(name)} cannot be a column; use small letters, digits and _, and not 'name'")
-    if isinstance(column, str) or not isinstance(column, (Sequence, np.ndarray)):
-        raise ValueProblem(f"the column {name!r} is a list or an array, not {brief(column)}")
-    if len(column) != rows:
-        raise ValueProblem(f"the column {name!r} has {len(column)} values for {rows} rows")
-    if not isinstance(column, np.ndarray) and all(isinstance(each, str) for each in column):
-        return checked_texts(column, f"the column {name!r}")
-    try:
-        numbers = np.asarray(column)
-    except ValueError:  # lists of several lengths
-        numbers = np.empty(0, object)
-    if numbers.dtype.kind not in "biuf" or numbers.ndim != 1:
-        raise ValueProblem(f"the column {name!r} holds neither texts alone nor numbers alone")
-    return numbers.astype(np.float64)
-
-
-def shard_record(path: Path, file: str, rows: int, columns: tuple[str, ...]) -> ShardRecord:
-    """The record of a file that is written."""
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return ShardRecord(file, rows, path.stat().st_size, digest, columns=columns)

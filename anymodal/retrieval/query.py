@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anymodal.data.jobs.loaded import ModelSource
-from anymodal.errors import AnymodalError, DataError, GenerationError, nearest
-from anymodal.outputs.run import fingerprint
+from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest
+from anymodal.outputs.fingerprint import fingerprint
 from anymodal.retrieval.record import IndexRecord, ModelRecord, check_weights, refuse_other, source_record
 from anymodal.retrieval.shards import unit
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
+
+BATCH = 64  # samples that go through the model together
 
 
 def model_record(model: AnyModel, by: str, source: ModelSource | None = None) -> ModelRecord:
@@ -34,10 +36,19 @@ def model_record(model: AnyModel, by: str, source: ModelSource | None = None) ->
         name=origin.model,
         source=source_record(source) if source else {},
         tokenizer="" if tokenizer is None else tokenizer.fingerprint(),
-        weights=fingerprint(model.transformer),
-        dtype=str(model.transformer.input_table.dtype).removeprefix("torch."),
+        weights=fingerprint(model.transformer, model.modalities, makes=[by]),
+        dtype=_dtype(model),
         modalities=tuple(m.name for m in model.modalities),
     )
+
+
+def reader(model: AnyModel, asked: str) -> tuple[dict[str, str], str]:
+    """The hashes of what reads queries by modalities such as "caption+depth", and the numbers of the model."""
+    return fingerprint(model.transformer, model.modalities, asked.split("+")).modalities, _dtype(model)
+
+
+def _dtype(model: AnyModel) -> str:
+    return str(model.transformer.input_table.dtype).removeprefix("torch.")
 
 
 def check_model(model: AnyModel, record: IndexRecord, folder: Path) -> None:
@@ -51,36 +62,55 @@ def check_model(model: AnyModel, record: IndexRecord, folder: Path) -> None:
     refuse_other(given, record.model, folder)
 
 
-def query_vector(
+def query_vectors(
     model: AnyModel,
     by: str,
-    inputs: Mapping[str, Any],
-    weights: Mapping[str, float] | None = None,
-    draws: int = 1,
-    seed: int = 0,
+    inputs: Sequence[Mapping[str, Any]],
+    weights: Mapping[str, float] | None,
+    draws: int,
+    seed: int,
+    calibrated: Callable[[np.ndarray, Iterable[str], AnyModel], np.ndarray],
 ) -> np.ndarray:
-    """The vector (channels,) of length 1 of a query; see `Index.query`."""
-    check_weights(inputs, weights, draws, by)
-    groups = [({name: value}, (weights or {}).get(name, 1.0)) for name, value in inputs.items()]
-    if weights is None:
-        groups = [(dict(inputs), 1.0)]
-    whole = sum(weight * _vector(model, by, group, draws, seed) for group, weight in groups)
+    """The vectors (queries, channels) of length 1 of several queries; see `Index.query_vectors`.
+
+    `calibrated` moves vectors that were expected from some modalities together.
+    """
+    names = tuple(inputs[0]) if inputs else ()
+    for each in inputs:
+        check_weights(each, weights, draws, by)
+        if set(each) != set(names):
+            raise ConfigError(f"queries in one batch have the same modalities, got {list(names)} and {list(each)}")
+    groups = [((name,), (weights or {}).get(name, 1.0)) for name in names] if weights is not None else [(names, 1.0)]
+    whole = np.zeros(())
+    for group, weight in groups:
+        parts = [{name: each[name] for name in group} for each in inputs]
+        vectors = _vectors(model, by, parts, draws, seed)
+        whole = whole + weight * (calibrated(vectors, group, model) if draws == 1 and by not in group else vectors)
     try:
-        return unit(np.asarray(whole)[None], "the query")[0]
+        return unit(whole, "the query")
     except AnymodalError:
         raise GenerationError("the weighted inputs cancel each other out; choose other weights") from None
 
 
-def _vector(model: AnyModel, by: str, inputs: Mapping[str, Any], draws: int, seed: int) -> np.ndarray:
-    """The vector of length 1 of inputs together: one that is given, or the predicted one."""
-    if by in inputs:
-        return unit(np.asarray(model.accept(inputs)[by])[None], by)[0]
-    return drawn(model, [inputs], by, draws, seed)[0]
+def _vectors(model: AnyModel, by: str, inputs: Sequence[Mapping[str, Any]], draws: int, seed: int) -> np.ndarray:
+    """The vectors of length 1 of inputs together: those that are given, or the predicted ones."""
+    if inputs and by in inputs[0]:
+        return unit(np.stack([np.asarray(model.accept(each)[by]) for each in inputs]), by)
+    return drawn(model, inputs, by, draws, seed)
 
 
-def drawn(model: AnyModel, inputs: list[Mapping[str, Any]], by: str, draws: int, seed: int) -> np.ndarray:
+def drawn(model: AnyModel, inputs: Sequence[Mapping[str, Any]], by: str, draws: int, seed: int) -> np.ndarray:
     """Vectors (samples, channels) of length 1: those that are expected, or the mean of several that are drawn."""
+    if not inputs:
+        return np.zeros((0, getattr(model.modalities[by], "channels", 0)), np.float32)
+    found = [_drawn(model, inputs[k : k + BATCH], by, draws, seed) for k in range(0, len(inputs), BATCH)]
+    return unit(np.concatenate(found), by)
+
+
+def _drawn(model: AnyModel, inputs: Sequence[Mapping[str, Any]], by: str, draws: int, seed: int) -> np.ndarray:
     if draws == 1:
-        return unit(model.embed_batch(inputs, by, seed=seed), by)
-    whole = sum(model.embed_batch(inputs, by, seed=seed + k, normalize=True, scheme="roar") for k in range(draws))
-    return unit(np.asarray(whole), by)
+        return model.embed_batch(inputs, by, seed=seed)
+    return sum(
+        (model.embed_batch(inputs, by, seed=seed + k, normalize=True, scheme="roar") for k in range(draws)),
+        np.zeros(()),
+    )

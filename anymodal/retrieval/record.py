@@ -17,8 +17,18 @@ from anymodal.config import structure
 from anymodal.data.digest import changes
 from anymodal.data.jobs.loaded import ModelSource
 from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
-from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, ValueProblem, brief, nearest
-from anymodal.files import LOCK, MAX_TEXT_BYTES, read_json, write_text
+from anymodal.errors import (
+    AnymodalError,
+    ConfigError,
+    DataError,
+    GenerationError,
+    ValueProblem,
+    brief,
+    nearest,
+    system_errors,
+)
+from anymodal.files import LOCK, MAX_TEXT_BYTES, only_writer, read_json, write_text
+from anymodal.outputs.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +36,12 @@ else:
     from anymodal.lazy import np
 
 INDEX, KIND, FORMAT = "index.json", "index", 1
+NAME = "name"  # as a column, what rows are called
 MOST_CHANNELS = 65_536
 SHARD_FILE = re.compile(r"[a-z0-9_-]+/([a-z0-9_]+/)?shard-\d{5,}\.safetensors")
+CALIBRATION_FILE = re.compile(r"calibrations/[0-9a-f]{16}\.safetensors")
 COLUMN = re.compile(r"[a-z][a-z0-9_]*")
+ASKED = re.compile(rf"{COLUMN.pattern}(\+{COLUMN.pattern})*")
 MOST_DRAWS = 1000
 COLUMN_KINDS = ("text", "number")
 
@@ -40,13 +53,14 @@ class ModelRecord:
     name: as `anymodal.load` was asked, for people.
     source: the commit of a repository, or the checksum of its files; empty for a model that was not loaded.
     tokenizer: the fingerprint of the tokenizer of the modality of the vectors.
-    weights, dtype, modalities: the fingerprint of the weights in memory, which depends on the other two.
+    weights, dtype, modalities: the fingerprint of the weights in memory, which depends on the other two, and of what
+        makes vectors of ids.
     """
 
     name: str = ""
     source: dict[str, Any] = attrs.field(factory=dict)
     tokenizer: str = ""
-    weights: str = ""
+    weights: Fingerprint = attrs.field(factory=Fingerprint)
     dtype: str = ""
     modalities: tuple[str, ...] = ()
 
@@ -59,8 +73,8 @@ class ModelRecord:
             return "one of them was loaded from files and the other was made in memory"
         if "" not in (self.tokenizer, other.tokenizer) and self.tokenizer != other.tokenizer:
             return "its tokenizer is another"
-        if self._loaded == other._loaded and "" not in (self.weights, other.weights) and self.weights != other.weights:
-            return "its weights are others"
+        if self._loaded == other._loaded and (found := self.weights.difference(other.weights)):
+            return f"others are its weights of {found}"
         return ""
 
     @property
@@ -100,12 +114,34 @@ class ShardRecord:
 
 
 @attrs.frozen
+class CalibrationRecord:
+    """A file with what was learned of queries by some modalities, its size and sha256, and from how many pairs.
+
+    reads, dtype: the hashes of what reads those modalities, and the numbers that the model was loaded in.
+    """
+
+    file: str
+    size: int
+    sha256: str
+    pairs: int
+    reads: dict[str, str] = attrs.field(factory=dict)
+    dtype: str = ""
+
+    def difference(self, reads: Mapping[str, str], dtype: str) -> str:
+        """What reads those modalities and is another now, in words; "" where nothing is, or other numbers hide it."""
+        if dtype != self.dtype:
+            return ""
+        return Fingerprint(modalities=self.reads).difference(Fingerprint(modalities=dict(reads)))
+
+
+@attrs.frozen
 class IndexRecord:
     """What is known of an index.
 
     by: the modality of the vectors, "" for vectors of one's own.
     channels: the length of a vector.
     columns: what rows may have beside their names, each "text" or "number".
+    calibrations: of queries, by their modalities such as "caption+depth".
     """
 
     channels: int
@@ -113,6 +149,7 @@ class IndexRecord:
     model: ModelRecord = attrs.field(factory=ModelRecord)
     columns: dict[str, str] = attrs.field(factory=dict)
     shards: tuple[ShardRecord, ...] = ()
+    calibrations: dict[str, CalibrationRecord] = attrs.field(factory=dict)
 
     @property
     def rows(self) -> int:
@@ -175,6 +212,11 @@ def _check(record: IndexRecord) -> None:
         if unknown := set(shard.columns) - set(record.columns):
             raise ValueError(f"{shard.file} has the unknown columns {sorted(unknown)!r:.80}")
         shard.living()
+    for name, each in record.calibrations.items():
+        if not ASKED.fullmatch(name) or not CALIBRATION_FILE.fullmatch(each.file) or not HASH.fullmatch(each.sha256):
+            raise ValueError(f"a calibration {name!r:.80} in the file {each.file!r:.80}")
+        if not is_count(each.pairs, MAX_SAMPLES) or not is_count(each.size, MAX_SIZE):
+            raise ValueError(f"a calibration from {each.pairs} pairs in {each.size} bytes")
     if len({shard.file for shard in record.shards}) < len(record.shards):
         raise ValueError("a file is there twice")
 
@@ -221,3 +263,13 @@ def write_index_record(record: IndexRecord, folder: Path) -> None:
             " more rows at once"
         )
     write_text(text, folder / INDEX)
+
+
+def begin(folder: Path, record: IndexRecord) -> None:
+    """Write the record of a new index. Raises DataError if the folder holds something."""
+    with system_errors(DataError, f"cannot write to {folder}"):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "an index" if (folder / INDEX).exists() else "other things"
+            raise DataError(f"{folder} holds {what}; choose another folder")
+        with only_writer(folder):
+            write_index_record(record, folder)

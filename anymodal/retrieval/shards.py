@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 import torch
 
 from anymodal.data.store.arrays import Spec, map_arrays, write_arrays
-from anymodal.errors import DataError, ValueProblem
-from anymodal.retrieval.record import ShardRecord
+from anymodal.errors import DataError, ValueProblem, brief
+from anymodal.retrieval.record import COLUMN, NAME, ShardRecord
 
 VECTORS, NAMES = "vectors", "names"
 PART = 4096  # vectors that are in float64 at once
@@ -146,3 +148,48 @@ def unit(vectors: np.ndarray, what: str = "vectors") -> np.ndarray:
         numbers /= largest  # squares of what is very large or small would leave the range of numbers
         whole[start : start + PART] = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
     return whole
+
+
+def checked_texts(texts: Iterable[Any], what: str) -> list[str]:
+    """Texts that can be written. Raises ValueProblem for a single one, for other values, and for halves of letters."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise ValueProblem(f"{what} are a list of texts, not {brief(texts)}")
+    found = list(texts)
+    for text in found:
+        if not isinstance(text, str):
+            raise ValueProblem(f"{what} are texts, got {brief(text)}")
+        try:
+            text.encode(errors="surrogateescape")
+        except UnicodeEncodeError:
+            raise ValueProblem(f"{what} hold {brief(text)}, which is no text of whole letters") from None
+    return found
+
+
+def checked_column(name: str, column: Sequence[Any] | np.ndarray, rows: int) -> Column:
+    """A column as it is written: texts, or an array of numbers. Raises ValueProblem."""
+    if not isinstance(name, str) or not COLUMN.fullmatch(name) or name == NAME:
+        raise ValueProblem(f"{brief(name)} cannot be a column; use small letters, digits and _, and not 'name'")
+    if isinstance(column, str) or not isinstance(column, (Sequence, np.ndarray)):
+        raise ValueProblem(f"the column {name!r} is a list or an array, not {brief(column)}")
+    if len(column) != rows:
+        raise ValueProblem(f"the column {name!r} has {len(column)} values for {rows} rows")
+    if not isinstance(column, np.ndarray) and all(isinstance(each, str) for each in column):
+        return checked_texts(column, f"the column {name!r}")
+    try:
+        numbers = np.asarray(column)
+    except ValueError:  # lists of several lengths
+        numbers = np.empty(0, object)
+    if numbers.dtype.kind not in "biuf" or numbers.ndim != 1:
+        raise ValueProblem(f"the column {name!r} holds neither texts alone nor numbers alone")
+    return numbers.astype(np.float64)
+
+
+def shard_record(path: Path, file: str, rows: int, columns: tuple[str, ...]) -> ShardRecord:
+    """The record of a file that is written."""
+    return ShardRecord(file, rows, *file_record(path), columns=columns)
+
+
+def file_record(path: Path) -> tuple[int, str]:
+    """The size of a file, and the sha256 of its content. Raises OSError."""
+    with path.open("rb") as content:
+        return path.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest()

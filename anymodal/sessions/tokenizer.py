@@ -61,7 +61,7 @@ class SessionVQTokenizer(VQTokenizer):
             super().__init__(graphs.config)
         _empty(self, files, graphs)
         self._decoders, self.post_quant_proj = _sessions(files, graphs.decode), nn.Linear(1, 1)
-        self._encode, self._known = _Encoder(files, graphs), graphs.fingerprint
+        self._encode, self._known, self._graphs = _Encoder(files, graphs), graphs.fingerprint, graphs
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
@@ -70,6 +70,10 @@ class SessionVQTokenizer(VQTokenizer):
     def fingerprint(self) -> str:
         """See `Tokenizer.fingerprint`; that of the tokenizer that was exported."""
         return self._known
+
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """What tells this tokenizer from others: the hashes of the graphs."""
+        return _hashes(self._graphs)
 
     def _apply(self, fn: object, recurse: bool = True) -> SessionVQTokenizer:
         return self
@@ -91,7 +95,7 @@ class SessionDiffusionTokenizer(DiffusionTokenizer):
         assert graphs.config.noise is not None
         self.noise = Noise(graphs.config.noise)
         self.decoder = _Denoiser(_sessions(files, graphs.denoise))  # type: ignore[assignment]
-        self._encode, self._known = _Encoder(files, graphs), graphs.fingerprint
+        self._encode, self._known, self._graphs = _Encoder(files, graphs), graphs.fingerprint, graphs
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
@@ -100,6 +104,10 @@ class SessionDiffusionTokenizer(DiffusionTokenizer):
     def fingerprint(self) -> str:
         """See `Tokenizer.fingerprint`; that of the tokenizer that was exported."""
         return self._known
+
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """What tells this tokenizer from others: the hashes of the graphs."""
+        return _hashes(self._graphs)
 
     def _apply(self, fn: object, recurse: bool = True) -> SessionDiffusionTokenizer:
         return self
@@ -135,6 +143,17 @@ def _empty(tokenizer: Tokenizer, files: Place, graphs: TokenizerGraphs) -> None:
     tokenizer.label_embedding = nn.Identity() if graphs.config.labels else None  # type: ignore[assignment]
     tokenizer.quant_proj = nn.Linear(1, 1)
     tokenizer.quantize = SessionQuantizer(files, graphs)
+
+
+def _hashes(graphs: TokenizerGraphs) -> dict[str, Tensor]:
+    """The hash of each graph, under the part of a tokenizer that it stands for."""
+    sides = {"encoder": graphs.encode, "decoder": graphs.decode | graphs.denoise}
+    sides["quantize"] = {"lookup": graphs.lookup, "mean": graphs.mean}
+    return {
+        f"{side}.{each.file}": torch.tensor(list(bytes.fromhex(each.sha256)))
+        for side, named in sides.items()
+        for each in named.values()
+    }
 
 
 def _sessions(files: Place, graphs: Mapping[str, Graph]) -> dict[str, Session]:

@@ -18,7 +18,7 @@ from anymodal.errors import ConfigError, DataError, ValueProblem, system_errors
 from anymodal.files import read_array_and_note, write_array
 from anymodal.generation.state import SampleState
 from anymodal.model.features import features_of
-from anymodal.outputs.run import fingerprint
+from anymodal.outputs.fingerprint import fingerprint
 from anymodal.progress import task
 from anymodal.tokens import collate
 
@@ -143,7 +143,7 @@ def _batches(samples: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str,
 
 def _key(model: AnyModel, samples: Sequence[Mapping[str, Any]], what: str) -> str:
     """A name made of the weights, of all that the encoder reads, and of what is made of it."""
-    content = hashlib.sha256(f"{fingerprint(model.transformer)} {what}".encode())
+    content = hashlib.sha256(f"{fingerprint(model.transformer, model.modalities).transformer} {what}".encode())
     for sample in samples:
         for name, tokens in sorted(condition(model, sample).items()):
             content.update(f"{name} {tokens.dtype} {tokens.shape}".encode())

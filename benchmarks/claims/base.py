@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 SIZES, NOTES = HERE / "sizes.yaml", HERE / "notes.yaml"
 RESULTS = HERE.parent / "results" / "claims"
 TRAIN_SEED, HELD_OUT_SEED = 0, 1_000_003  # the model never saw a scene of the second
+PAIRS_SEED = 2_000_003  # of what is learned after the model, neither trained on before nor scored on
 LOWER = ("abs_rel", "mean_angle", "delta_e", "mae", "error", "loss")  # scores of which less is better
 
 Piece = tuple[str, Callable[[], Any]]
@@ -41,6 +42,7 @@ class Claim(ABC):
 
     claim: ClassVar[str]
     bar: ClassVar[str]
+    page: ClassVar[str] = ""  # in docs/, which holds its table between marks
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
@@ -49,6 +51,10 @@ class Claim(ABC):
     @abstractmethod
     def verdict(self, found: Mapping[str, Any]) -> Verdict:
         """What the pieces that are done say. Called with one piece at least."""
+
+    def table(self, found: Mapping[str, Any]) -> list[str]:
+        """The lines of its table in `page`. Called with one piece at least."""
+        return []
 
     def figure(self, found: Mapping[str, Any]) -> Callable[[Path], None] | None:
         """What draws a picture of the results to a file, if there is one to draw."""
@@ -101,8 +107,8 @@ def lower(score: str) -> bool:
     return any(part in score for part in LOWER)
 
 
-def interval(values: Sequence[float]) -> str:
+def interval(values: Sequence[float], digits: int = 3) -> str:
     """The mean with half its 95 % interval, in words."""
     half = half_width(values)
-    mean = f"{float(np.mean(values)):.3f}"
-    return f"{mean} ± {half:.3f}" if math.isfinite(half) else mean
+    mean = f"{float(np.mean(values)):.{digits}f}"
+    return f"{mean} ± {half:.{digits}f}" if math.isfinite(half) else mean

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anymodal.config.loading import read_config
+from anymodal.errors import ConfigError
 from anymodal.files import replacing
 from benchmarks.claims.base import CLAIMS, NOTES, Ledger, load_claim
 
 ROOT = Path(__file__).parent.parent.parent
-PAGE = ROOT / "docs" / "reference" / "claims.md"
+DOCS = ROOT / "docs"
+PAGE = DOCS / "reference" / "claims.md"
 HEAD = """---
 hide: [toc]
 ---
@@ -48,14 +51,27 @@ def write_page() -> None:
         lines.append(f"| {claim.claim} | {claim.bar} | {measured} | {met} | {size} | {command} |")
         if note := notes.get(name):
             told += ["", f"**{name}**: {' '.join(str(note).split())}"]
+        if ledger.pieces and claim.page:
+            write_table(DOCS / claim.page, name, claim.table(ledger.pieces))
         if ledger.pieces and (draw := claim.figure(ledger.pieces)):
-            picture = ROOT / "docs" / "images" / f"claims-{name}.png"
+            picture = DOCS / "images" / f"claims-{name}.png"
             draw(picture)
             pictures += ["", f"![{claim.claim}](../images/{picture.name})"]
     if told:
         lines += ["", "## What was tried", *told]
     with replacing(PAGE) as made:
         made.write_text("\n".join([*lines, *pictures]) + "\n")
+
+
+def write_table(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Put the table of a claim between its marks in a page. Raises ConfigError where the page has none."""
+    begin, end = f"<!-- table of the claim {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = page.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ConfigError(f"{page} has no place for a table; mark it by {begin} and {end}")
+    with replacing(page) as made:
+        made.write_text("\n".join([before + begin, "", *lines, "", end + after]))
 
 
 def _cells(claim: Any, ledger: Ledger, command: str) -> tuple[str, str, str]:

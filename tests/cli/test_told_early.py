@@ -105,6 +105,7 @@ CASES = [
     (["retrieve", "index", "pictures", "--by", "dinov2_golbal", "--out", "out"], "did you mean 'dinov2_global'"),
     (["retrieve", "index", "pictures", "--by", "dinov2_global", "--from", "rbg", "--out", "out"], "did you mean 'rgb'"),
     (["retrieve", "query", "empty", "caption=a car"], "holds no index"),
+    (["retrieve", "calibrate", "empty", "pictures", "--from", "caption"], "holds no index"),
     (["probe", "nosuch"], "no such folder: nosuch"),
     (["probe", "pictures"], "has no folder for each of 2 classes"),
     (["probe", "pictures", "--to", "dpeth"], "did you mean 'depth'"),

@@ -10,6 +10,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 from changed_json import with_each_value_changed
 from PIL import Image
 from scipy.io import savemat
@@ -237,6 +238,21 @@ def test_an_evaluation_does_not_go_on_with_data_that_changed(begun, small_model,
     other = Path(shutil.copytree(data, tmp_path / "other", copy_function=shutil.copy))  # the same names, other times
     with pytest.raises(DataError, match="other settings: files"):
         am.evaluate("semseg", other, small_model, out=out, batch=2, steps=1)
+
+
+def test_an_evaluation_does_not_go_on_with_another_decoder_or_encoder(begun, small_model):
+    data, out = begun
+    for name, part in (("semseg", "decoder"), ("rgb", "encoder")):
+        if (tokenizer := small_model.modalities[name].tokenizer) is None:
+            continue  # it enters as pixels
+        weight = next(getattr(tokenizer, part).parameters())
+        before = weight.detach().clone()
+        with torch.no_grad():
+            weight.add_(1e-3)
+            with pytest.raises(DataError, match=rf"other settings: model\.modalities\.{name}\.{part}"):
+                am.evaluate("semseg", data, small_model, out=out, batch=2, steps=1)
+            weight.copy_(before)
+    assert am.evaluate("semseg", data, small_model, out=out, batch=2, steps=1).samples == 4
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from safetensors.numpy import save_file
 from small_runs import command
 
 import anymodal as am
+from anymodal.config import structure
 from anymodal.model import ModelConfig
 from anymodal.outputs.equality import same
-from anymodal.outputs.run import fingerprint
+from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
@@ -107,15 +109,42 @@ def test_outputs_without_a_run_are_saved_too(tmp_path):
     assert command("repeat", tmp_path / "out") == 2
 
 
-def test_the_fingerprint_tells_weights_apart(model):
+def of(model, reads=("rgb", "caption"), makes=("depth",)):
+    return fingerprint(model.transformer, model.modalities, reads, makes)
 
-    before = fingerprint(model.transformer)
-    assert before == fingerprint(am.load("tiny").transformer)
+
+@contextmanager
+def other_weights(module):
+    """In the body, a weight is another."""
+    weight = next(module.parameters())
+    before = weight.detach().clone()
     with torch.no_grad():
-        model.transformer.input_table.add_(1e-3)
-        changed = fingerprint(model.transformer)
-        model.transformer.input_table.sub_(1e-3)
-    assert changed != before
+        weight.add_(1e-3)
+        try:
+            yield
+        finally:
+            weight.copy_(before)
+
+
+def test_the_fingerprint_tells_weights_apart(model):
+    before, depth, rgb = of(model), model.modalities["depth"].tokenizer, model.modalities["rgb"].tokenizer
+    assert set(before.modalities) == {"depth.decoder", "vocabulary"} | ({"rgb.encoder"} if rgb else set())
+    again = am.load("tiny")
+    assert not before.difference(of(again))
+    for module, part in ((model.transformer, "transformer"), (depth.decoder, "depth.decoder"), (depth.encoder, "")):
+        with other_weights(module):
+            assert before.difference(of(model)) == part
+    with other_weights(depth.encoder):
+        assert of(again, ["depth"], []).difference(of(model, ["depth"], [])) == "depth.encoder"
+    with other_weights(depth.decoder):
+        assert not of(again, ["depth"], []).difference(of(model, ["depth"], []))
+
+
+def test_a_fingerprint_from_before_tokenizers_were_kept_is_that_of_the_transformer(model):
+    old = structure(of(model).transformer, Fingerprint, "run.json")
+    assert not old.modalities and not old.difference(of(model))
+    with other_weights(model.transformer):
+        assert old.difference(of(model)) == "transformer"
 
 
 # Again.
@@ -162,10 +191,26 @@ def test_what_differs_is_told_and_not_written(saved, tmp_path, capsys):
     assert before == {path.name: path.read_bytes() for path in folder.glob("*.*")}
 
 
+def test_a_model_with_another_decoder_is_not_the_same(saved, tmp_path, capsys, monkeypatch):
+    real = am.anymodel.load
+
+    def exchanged(*arguments, **options):
+        loaded = real(*arguments, **options)
+        with torch.no_grad():
+            next(loaded.modalities["normal"].tokenizer.decoder.parameters()).add_(1e-3)
+        return loaded
+
+    monkeypatch.setattr(am.anymodel, "load", exchanged)
+    assert command("repeat", saved, "--out", tmp_path / "again", "--quiet") == 2
+    assert "is not the model that made" in (said := capsys.readouterr().err) and "normal.decoder" in said
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"fingerprint": "0" * 32}, "tiny is not the model that made"),
+        ({"fingerprint": {"modalities": {"depth.decoder": "0" * 32}}}, "depth.decoder"),
         ({"finer": True}, "source.safetensors cannot be read"),
         ({"origin": {"model": ""}}, "its model had not been loaded"),
         ({"targets": ["nosuch"]}, "nosuch"),

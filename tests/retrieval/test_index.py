@@ -12,6 +12,7 @@ import pytest
 import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError, ValueProblem
 from anymodal.files import only_writer
+from anymodal.outputs.fingerprint import Fingerprint
 from anymodal.retrieval import SEARCHES, Search, index
 from anymodal.retrieval.record import ModelRecord, ShardRecord
 
@@ -235,19 +236,23 @@ def test_bit_rot_is_found_by_reading_all_of_it(made):
     [
         (ModelRecord("b", {"commit": "2"}), "commit"),
         (ModelRecord("b", {"commit": "1"}, tokenizer="y"), "tokenizer"),
-        (ModelRecord("b", {"commit": "1"}, "x", "w2", "float32", ("rgb",)), "weights"),
-        (ModelRecord("b", {}, "x", "w", "float16", ("rgb",)), "made in memory"),
+        (ModelRecord("b", {"commit": "1"}, "x", Fingerprint("w2"), "float32", ("rgb",)), "weights of transformer"),
+        (
+            ModelRecord("b", {"commit": "1"}, "x", Fingerprint("w", {"a.decoder": "e"}), "float32", ("rgb",)),
+            "a.decoder",
+        ),
+        (ModelRecord("b", {}, "x", Fingerprint("w"), "float16", ("rgb",)), "made in memory"),
     ],
 )
 def test_another_model_is_told_from_this_one(other, said):
-    own = ModelRecord("a", {"commit": "1"}, "x", "w", "float32", ("rgb",))
+    own = ModelRecord("a", {"commit": "1"}, "x", Fingerprint("w", {"a.decoder": "d"}), "float32", ("rgb",))
     assert said in own.difference(other) and said in other.difference(own)
 
 
 def test_the_same_model_in_other_numbers_or_with_fewer_modalities_is_the_same():
-    own = ModelRecord("a", {"commit": "1"}, "x", "w", "float32", ("rgb", "depth"))
-    assert not own.difference(attrs.evolve(own, weights="v", dtype="float16"))
-    assert not own.difference(attrs.evolve(own, weights="v", modalities=("rgb",)))
+    own = ModelRecord("a", {"commit": "1"}, "x", Fingerprint("w"), "float32", ("rgb", "depth"))
+    assert not own.difference(attrs.evolve(own, weights=Fingerprint("v"), dtype="float16"))
+    assert not own.difference(attrs.evolve(own, weights=Fingerprint("v"), modalities=("rgb",)))
     assert not own.difference(ModelRecord(source={"commit": "1"}))  # as far as is known before it is loaded
 
 

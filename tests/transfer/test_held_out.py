@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,6 +114,13 @@ def test_thoughts_are_of_the_samples_they_were_thought_of(model, tmp_path):
     run(model, tmp_path / "classes", tmp_path / "classes", tmp_path / "out2", think=think, flip=0.0)
     names = [{path.name for path in (tmp_path / out / "thoughts").iterdir()} for out in ("out", "out2")]
     assert len(names[0] & names[1]) == 1  # those of the training data are others now
+    exchanged = am.load(model)
+    with torch.no_grad():
+        next(exchanged.modalities["depth"].tokenizer.decoder.parameters()).add_(1e-3)
+    exchanged.save_pretrained(tmp_path / "exchanged")
+    shutil.copytree(tmp_path / "out2" / "thoughts", tmp_path / "out3" / "thoughts")
+    run(tmp_path / "exchanged", tmp_path / "classes", tmp_path / "classes", tmp_path / "out3", think=think, flip=0.0)
+    assert len({path.name for path in (tmp_path / "out3" / "thoughts").iterdir()} - names[1]) == 2  # and all here
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from processor_time import patience
 from small_runs import command
 
 import anymodal as am
+from anymodal.checkpoints.atomic import whole_folder
 from anymodal.config import structure
 from anymodal.crops import Crop
 from anymodal.errors import CheckpointError, ConfigError, DataError
@@ -191,6 +192,24 @@ class TestInputs:
         assert [stream.modality for stream in read] == ["rgb", "depth"]
         with pytest.raises(am.UnknownModality, match="caption"):
             run(world, tmp_path / "no", "classes", think={"modality": "caption"})
+        with torch.no_grad():
+            next(again.thinker.modalities["depth"].tokenizer.decoder.parameters()).add_(1e-3)
+        again.thinker.save_pretrained(tmp_path / "thinker")
+        with pytest.raises(
+            CheckpointError, match=r"belongs to another model than .*thinker: others are its depth\.dec"
+        ):
+            am.load_transfer(tmp_path)
+
+    def test_a_result_from_before_tokenizers_were_known_is_that_of_its_model(self, world, tmp_path):
+        run(world, tmp_path, "classes", inputs=["depth"])
+        config = whole_folder(tmp_path / "head") / "config.json"
+        facts = json.loads(config.read_text())
+        assert list(facts["model"]["modalities"]) == ["depth.encoder"]
+        config.write_text(json.dumps(facts | {"model": facts["model"]["transformer"]}))
+        am.load_transfer(tmp_path)
+        config.write_text(json.dumps(facts | {"model": facts["model"] | {"modalities": {"depth.encoder": "0" * 32}}}))
+        with pytest.raises(CheckpointError, match=r"others are its depth\.encoder"):
+            am.load_transfer(tmp_path)
 
 
 class TestTuning:

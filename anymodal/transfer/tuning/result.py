@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -24,14 +25,14 @@ from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProble
 from anymodal.files import read_object, write_json
 from anymodal.generation.rng import sample_seeds
 from anymodal.notebook import html_table
-from anymodal.outputs.run import fingerprint
+from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.progress import task
 from anymodal.tokens import Packed
 from anymodal.transfer.tuning.network import TransferNetwork, grids_of
 from anymodal.transfer.tuning.samples import TokenReader, Tokens, packed_inputs, usable
 from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
-from anymodal.transfer.tuning.thinking import think
+from anymodal.transfer.tuning.thinking import think, thinks_with
 
 MODEL, HEAD, THINKER = "model", "head", "thinker"
 BATCH = 32
@@ -155,16 +156,40 @@ def save_transfer(result: Transferred, out: Path, metrics: Mapping[str, float] |
     result.model.save_pretrained(out / MODEL)
     if result.thinker is not result.model:
         result.thinker.save_pretrained(out / THINKER)
+    thinks = thoughts_by(result.thinker, result.config)
     facts = {
         "config": plain_config(result.config),
         "facts": result.solver.facts,
-        "model": fingerprint(result.model.transformer),
+        "model": attrs.asdict(used_by(result.model, result.config)),
+        **({} if thinks is None else {"thinks": attrs.asdict(thinks)}),
         "thinker": result.thinker is not result.model,
         "metrics": dict(metrics or {}),
     }
     with replacing_folder(out / HEAD, lambda root: WEIGHT_FILES) as staging:
         save_weights(list(result.network.head_state().items()), staging)
         write_json(facts, staging / "config.json")
+
+
+def used_by(model: AnyModel, config: TransferConfig) -> Fingerprint:
+    """What a head belongs to: the model, and the modalities that it reads."""
+    return fingerprint(model.transformer, model.modalities, config.reads)
+
+
+def thoughts_by(thinker: AnyModel, config: TransferConfig) -> Fingerprint | None:
+    """What thoughts depend on, if there are any."""
+    return None if config.think is None else thinks_with(thinker, config.inputs, config.think)
+
+
+def _check_same(stated: Any, found: Fingerprint, place: Path, head: Path) -> None:
+    """Raise CheckpointError unless a head belongs to the model in `place`."""
+    try:
+        known = structure(stated, Fingerprint, str(head / "config.json"))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    if told := known.difference(found) if known.transformer else "transformer":
+        raise CheckpointError(
+            f"{head} belongs to another model than {place}: others are its {told}; run the transfer again"
+        )
 
 
 def load_transfer(folder: str | Path, device: str | torch.device | None = None) -> Transferred:
@@ -189,9 +214,10 @@ def load_transfer(folder: str | Path, device: str | torch.device | None = None) 
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     model = load(root / MODEL, device="cpu")
-    if facts.get("model") != fingerprint(model.transformer):
-        raise CheckpointError(f"{root / HEAD} belongs to another model than {root / MODEL}; run the transfer again")
+    _check_same(facts.get("model"), used_by(model, config), root / MODEL, head)
     thinker = load(root / THINKER, device="cpu") if facts.get("thinker") else None
+    if "thinks" in facts and (thinks := thoughts_by(thinker or model, config)):
+        _check_same(facts["thinks"], thinks, root / (THINKER if thinker else MODEL), head)
     stated = facts.get("facts")
     truth = config.task.truth(model.modalities)
     solver = config.task.restore(truth, stated if isinstance(stated, Mapping) else {})

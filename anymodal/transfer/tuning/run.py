@@ -16,7 +16,6 @@ from anymodal.errors import ConfigError, DataError, UnknownModality, ValueProble
 from anymodal.files import write_json
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
-from anymodal.outputs.run import fingerprint
 from anymodal.training.checkpoint import claimed
 from anymodal.training.device import to_device
 from anymodal.training.engine import Engine, Runtime, WeightFacts
@@ -24,7 +23,7 @@ from anymodal.training.multimodal.warm_start import frozen_names
 from anymodal.training.objective import Metrics, Objective
 from anymodal.training.trackers import trackers
 from anymodal.transfer.tuning.network import TransferNetwork, grid_shape, grids_of
-from anymodal.transfer.tuning.result import Transferred, save_transfer
+from anymodal.transfer.tuning.result import Transferred, save_transfer, used_by
 from anymodal.transfer.tuning.samples import LessonBatches, Lessons, Source, TokenReader, lessons, open_source, usable
 from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
@@ -152,17 +151,20 @@ class _Run:
     def _reader(self, source: Source, views: Sequence[bool], path: str, count: int | None) -> TokenReader:
         thoughts = {}
         if self.config.think is not None:
-            what = {"data": path, "count": count, "inputs": list(self.config.inputs), "samples": source.stamps()}
+            inputs = list(self.config.inputs)
+            what = {"data": path, "count": count, "inputs": inputs, "samples": source.stamps()}
             self.base.to(self.world.device)
             folder = self.out / "thoughts"
-            thoughts = thoughts_of(self.base, self.config.think, source, views, folder, what, self.world)
+            thoughts = thoughts_of(self.base, self.config.think, inputs, source, views, folder, what, self.world)
             self.base.to("cpu")
         return TokenReader(source, self.base.modalities, thoughts)
 
     def _fingerprint(self) -> dict[str, Any]:
         config = self.config
+        own = used_by(self.base, config)
         return {
-            "model": fingerprint(self.base.transformer), "inputs": list(config.inputs), "facts": self.solver.facts,
+            "model": own.transformer, "modalities": own.modalities,
+            "inputs": list(config.inputs), "facts": self.solver.facts,
             "data": config.data, "count": config.count, "drop": config.drop, "flip": config.flip,
             "scratch": config.scratch,
             **{name: None if (part := getattr(config, name)) is None else attrs.asdict(part)

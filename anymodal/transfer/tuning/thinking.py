@@ -17,7 +17,7 @@ from anymodal.anymodel import AnyModel
 from anymodal.errors import AnymodalError, ConfigError, DataError, nearest, system_errors
 from anymodal.files import replacing
 from anymodal.nn.distributed import World
-from anymodal.outputs.run import fingerprint
+from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.progress import task
 from anymodal.transfer.tuning.samples import Source, Tokens
 from anymodal.transfer.tuning.settings import ThinkConfig
@@ -46,9 +46,15 @@ def check_thought(model: AnyModel, config: ThinkConfig) -> None:
         )
 
 
+def thinks_with(model: AnyModel, inputs: Sequence[str], config: ThinkConfig) -> Fingerprint:
+    """What thoughts depend on: the model, and the modalities that it reads and makes."""
+    return fingerprint(model.transformer, model.modalities, [*inputs, config.modality], [config.modality])
+
+
 def thoughts_of(
     model: AnyModel,
     config: ThinkConfig,
+    inputs: Sequence[str],
     source: Source,
     views: Sequence[bool],
     folder: Path,
@@ -57,11 +63,12 @@ def thoughts_of(
 ) -> dict[tuple[int, bool], Tokens]:
     """What is thought of all samples, by number and whether they are mirrored; kept in files of `folder`.
 
-    The first process generates what is not there yet, all read it. `what` tells one dataset from another.
+    The first process generates what is not there yet from the `inputs`, all read it. `what` tells one dataset from
+    another.
 
     Raises DataError for files that cannot be read or written.
     """
-    facts = {"model": fingerprint(model.transformer), "think": attrs.asdict(config), **what}
+    facts = {"model": attrs.asdict(thinks_with(model, inputs, config)), "think": attrs.asdict(config), **what}
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
     found: dict[tuple[int, bool], Tokens] = {}
     parts = [(view, first) for view in views for first in range(0, len(source), PART)]

@@ -1,0 +1,68 @@
+"""What an index learned of its queries: kept in files beside its vectors, read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import attrs
+import numpy as np
+
+from anymodal.errors import DataError, ValueProblem, system_errors
+from anymodal.files import only_writer, remove_partial
+from anymodal.retrieval.calibration import Calibration, asked_by, learned, read_calibration, write_calibration
+from anymodal.retrieval.query import drawn, reader
+from anymodal.retrieval.record import CalibrationRecord, IndexRecord, read_index_record, write_index_record
+from anymodal.retrieval.shards import file_record, unit
+
+if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
+
+CALIBRATIONS = "calibrations"
+
+
+class Calibrations:
+    """The calibrations that the record of an index in a folder names, by what is asked by."""
+
+    def __init__(self, folder: Path, record: IndexRecord) -> None:
+        self.folder, self.channels, self.records = folder, record.channels, record.calibrations
+        self._read: dict[str, Calibration] = {}
+        self._checked: WeakKeyDictionary[AnyModel, set[str]] = WeakKeyDictionary()
+
+    def moved(self, queries: np.ndarray, names: Iterable[str], model: AnyModel | None = None) -> np.ndarray:
+        """Queries (n, channels) of length 1 by modalities together, calibrated if that was learned.
+
+        Raises DataError for a damaged file, and if what reads these modalities in the model was another then.
+        """
+        asked = asked_by(names)
+        if (record := self.records.get(asked)) is None:
+            return queries
+        if model is not None and asked not in (checked := self._checked.setdefault(model, set())):
+            if told := record.difference(*reader(model, asked)):
+                raise DataError(f"{self.folder} was calibrated for {asked} with another {told}; calibrate it again")
+            checked.add(asked)
+        if asked not in self._read:
+            self._read[asked] = read_calibration(self.folder / record.file, record.size, self.channels)
+        return self._read[asked](queries)
+
+
+def calibrate(folder: Path, by: str, model: AnyModel, inputs: Sequence[Mapping[str, Any]], vectors: np.ndarray) -> None:
+    """Learn from pairs, and keep that beside an index, in place of what it knew of the same; see `Index.calibrate`."""
+    kinds = sorted({asked_by(each) for each in inputs})
+    if len(kinds) != 1 or by in inputs[0]:
+        raise ValueProblem(f"a calibration is of queries by the same modalities, other than {by!r}, got {kinds}")
+    asked = kinds[0]
+    whole = learned(drawn(model, inputs, by, draws=1, seed=0), unit(vectors, "vectors of pairs"))
+    with only_writer(folder), system_errors(DataError):
+        (folder / CALIBRATIONS).mkdir(exist_ok=True)
+        remove_partial(folder / CALIBRATIONS)
+        record = read_index_record(folder)
+        file = f"{CALIBRATIONS}/{whole.file_name}"
+        write_calibration(whole, folder / file)
+        made = CalibrationRecord(file, *file_record(folder / file), len(inputs), *reader(model, asked))
+        kept = {**record.calibrations, asked: made}
+        write_index_record(attrs.evolve(record, calibrations=kept), folder)
+        for old in {each.file for each in record.calibrations.values()} - {each.file for each in kept.values()}:
+            (folder / old).unlink(missing_ok=True)
