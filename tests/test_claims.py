@@ -70,6 +70,35 @@ def test_rows_say_what_is_left_and_what_was_never_run(tmp_path):
     assert page._cells(Counted(), ledger, "`do`") == ("3 done", "yes", "three")
 
 
+def test_a_table_is_written_between_its_marks_and_nothing_else_changes(tmp_path):
+    told = tmp_path / "page.md"
+    told.write_text("before\n<!-- table of the claim x -->\nold\n<!-- end of x -->\nafter\n")
+    for lines in (["| a |", "| --- |"], ["| b |"]):
+        page.write_table(told, "x", lines)
+        within = "\n".join(lines)
+        assert told.read_text() == f"before\n<!-- table of the claim x -->\n\n{within}\n\n<!-- end of x -->\nafter\n"
+    with pytest.raises(ConfigError, match="has no place for a table"):
+        page.write_table(told, "y", lines)
+    for name in page.rows():  # those that are written have a place
+        if place := load_claim(name).page:
+            assert f"<!-- table of the claim {name} -->" in (page.DOCS / place).read_text()
+
+
+def test_retrieval_meets_its_bar_where_each_input_and_each_pair_does():
+    claim = load_claim("retrieval", {"seeds": 1})
+    scores = {"recall@1": 0.03, "median rank": 9.0}
+    found = {piece: {"calibrated": scores, "expected": scores | {"recall@1": 0.01}} for piece, _ in claim.pieces()}
+    for piece in ("depth+caption/0", "semseg+caption/0", "depth+normal/0"):
+        assert claim.verdict(found).met is False  # a pair that is as good as one of both
+        found[piece] = {"calibrated": scores | {"recall@1": 0.04}, "expected": scores}
+    assert claim.verdict(found).met is True
+    assert claim.table(found)[-1] == "| depth + normal | 4.0 % | 9 | 3.0 % | 9 |"
+    weak = {"calibrated": scores | {"recall@1": 0.019}, "expected": scores}
+    assert claim.verdict(found | {"canny_edge/0": weak}).met is False
+    del found["rgb/0"]
+    assert claim.verdict(found).met is None and len(claim.table(found)) == 2 + 8
+
+
 def test_every_claim_has_sizes_and_a_place_and_may_say_nothing_yet():
     names = page.rows()
     assert set(names) == set(CLAIMS) == set(read_config(SIZES)) and set(read_config(NOTES)) <= set(names)
