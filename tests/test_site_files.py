@@ -42,7 +42,7 @@ def test_llms_full_txt_holds_the_text_of_the_pages(site):
     text = (site / "llms-full.txt").read_text()
     for page in ("index.md", "how-to/publish-a-plugin.md"):
         assert (DOCS / page).read_text().splitlines()[0] in text
-    assert "<!-- run -->" not in text and len(text) < 400_000
+    assert "<!-- run -->" not in text and "hide: [toc]" not in text and len(text) < 400_000
 
 
 def test_the_directory_is_what_the_search_reads(site):

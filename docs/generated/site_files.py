@@ -16,7 +16,7 @@ from generated import plugin_directory
 
 ADDRESS = "https://anymodal.github.io/anymodal/"
 LINKED = ("Reference", "Gallery")  # sections of tables by the hundred, which a link serves better than a copy
-COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+COMMENT = re.compile(r"<!--.*?-->\n?|\A---\n.*?\n---\n", re.DOTALL)  # and what stands above a page for its builder
 
 
 @attrs.frozen

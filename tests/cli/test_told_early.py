@@ -31,6 +31,7 @@ for words in json.loads(sys.argv[1]):
 print(json.dumps(found))
 """
 CASES = [
+    (["app", "--model", "tniy", "--no-open"], "did you mean 'tiny'"),
     (["generate", "rgb=nosuch.jpg", "--to", "depth"], "no such file: nosuch.jpg"),
     (["generate", "nosuch/*.jpg", "--to", "depth", "--out", "out"], "has no files"),
     (["generate", "rgb=text.jpg", "--to", "depth"], "not a picture"),
@@ -196,8 +197,8 @@ def without_anything(words: list[str], command: click.Command) -> list[str]:
     return made
 
 
-WITHOUT_INPUT = {"doctor", "models", "plugin list", "plugin new", "plugin search", "recipes list", "samples copy",
-                 "samples list", "scenes"}  # fmt: skip
+LISTS = {"models", "plugin list", "plugin search", "recipes list", "samples list"}
+WITHOUT_INPUT = LISTS | {"app", "doctor", "plugin new", "samples copy", "scenes"}
 
 
 def test_every_command_looks_for_what_it_needs_before_torch(tmp_path):
