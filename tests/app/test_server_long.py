@@ -35,7 +35,7 @@ def test_memory_is_steady_over_two_hundred_runs(checkpoint):
 
 def test_an_index_is_asked_and_shows_its_pictures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for words in ("samples copy", "retrieve index photos --by dinov2_global --out index"):
+    for words in ("samples copy data/rgb", "retrieve index data --by dinov2_global --out index"):
         with pytest.raises(SystemExit) as ended:
             main(words.split())
         assert ended.value.code == 0
