@@ -11,36 +11,22 @@ import numpy as np
 from anymodal.errors import ConfigError, DataError
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
-from anymodal.transfer.tuning.centers import (
-    Center,
-    at_centers,
-    center_targets,
-    heat_bias,
-    heat_loss,
-    object_counts,
-    peaks_of,
-)
-from anymodal.transfer.tuning.grids import known_or_new
-from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
+from anymodal.transfer.tuning.centers import Center, CenterSolver, center_targets
+from anymodal.transfer.tuning.tasks import TASKS, ModalityTask, Solver, class_names
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-    from anymodal.tokens import ModalitySet
 
-FINER = 2
-SIZE_WEIGHT = 5.0  # of errors in fractions of the picture, as DETR weighs them (arXiv 2005.12872)
-
-
-class BoxSolver(Solver):
+class BoxSolver(CenterSolver):
     """Centers of boxes, where they are in their cells, and their sizes in fractions of the picture."""
 
-    cells = FINER
+    numbers = 2
+    weights: ClassVar[Mapping[str, float]] = {"size": 5.0}  # as DETR weighs them (arXiv 2005.12872)
 
     def __init__(self, modality: Modality, names: Sequence[str]) -> None:
         self.modality, self.names = modality, list(names)
-        self.facts, self.channels = {"classes": list(names)}, len(names) + 4
+        self.facts, self.channels = {"classes": list(names)}, len(names) + 2 + self.numbers
 
     def targets(self, truth: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
         centers = []
@@ -49,23 +35,14 @@ class BoxSolver(Solver):
                 at, size = ((x0 + x1) / 2, (y0 + y1) / 2), np.array([x1 - x0, y1 - y0])
                 centers.append(Center(at, float(size.min()), self.names.index(name), size))
         centers.sort(key=lambda center: -float(np.prod(center.numbers)))
-        return center_targets(centers, len(self.names), 2, shape)
+        return center_targets(centers, len(self.names), self.numbers, shape)
 
-    def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
-        return object_counts(targets)
-
-    def losses(self, said: Tensor, targets: Mapping[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
-        classes, total = len(self.names), totals[0].float().clamp_min(1)
-        heat = heat_loss(said[:, :classes], targets["heat"]) / total
-        there = (targets["cell"] >= 0)[..., None]
-        error = (at_centers(said[:, classes:], targets["cell"]) - targets["numbers"]).abs() * there
-        place, size = error[..., :2].sum() / total, error[..., 2:].sum() / total
-        return {"loss": heat + place + SIZE_WEIGHT * size, "heat": heat, "place": place, "size": size}
+    def number_losses(self, found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        return {"size": (found - wanted).abs().sum()}
 
     def values(self, said: Tensor, focal: float | None = None) -> list[Any]:
-        classes = len(self.names)
         found = []
-        for peaks in peaks_of(said[:, :classes], said[:, classes:]):
+        for peaks in self.peaks(said):
             boxes = []
             for peak in peaks:
                 half = np.abs(peak.numbers) / 2
@@ -78,9 +55,6 @@ class BoxSolver(Solver):
     def score(self, predictions: Sequence[Any], truths: Sequence[Any]) -> dict[str, float]:
         with blame(self.modality, "score"):
             return {k: float(v) for k, v in self.modality.score(list(predictions), list(truths)).items()}
-
-    def initial_bias(self) -> torch.Tensor:
-        return heat_bias(len(self.names), 2)
 
 
 def boxes_of(modality: Modality, value: Any) -> list[tuple[float, float, float, float, str]]:
@@ -95,20 +69,12 @@ def boxes_of(modality: Modality, value: Any) -> list[tuple[float, float, float, 
 
 @TASKS.add
 @attrs.frozen
-class Boxes(Task):
+class Boxes(ModalityTask):
     """The boxes of the modality `to`, of the classes that the training data have."""
 
     name: str = attrs.field(init=False, default="boxes")
     to: str = "det"
-    settings: Mapping[str, Any] = attrs.field(factory=dict)
     description: ClassVar[str] = "boxes with classes"
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return (self.to,)
-
-    def truth(self, modalities: ModalitySet) -> Modality:
-        return known_or_new(self.to, self.settings, modalities)
 
     def learn(self, truth: Modality, values: Iterable[Any]) -> Solver:
         names = sorted({box[4] for value in values for box in boxes_of(truth, value)})

@@ -19,15 +19,7 @@ from anymodal.errors import CheckpointError, DataError, ValueProblem
 from anymodal.files import read_object
 from anymodal.modality import Modality
 from anymodal.spaces import Stream
-from anymodal.transfer.tuning.centers import (
-    Center,
-    at_centers,
-    center_targets,
-    heat_bias,
-    heat_loss,
-    object_counts,
-    peaks_of,
-)
+from anymodal.transfer.tuning.centers import Center, CenterSolver, Peak, center_targets
 from anymodal.transfer.tuning.solids import Solid, average_precision
 from anymodal.transfer.tuning.tasks import TASKS, Solver, Task, class_names
 
@@ -39,7 +31,6 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import torch
 
-FINER = 2
 NUMBERS = 10  # at a center: log depth, 3 of log size, 6 of rotation
 MOST_BOXES = 1000
 LARGEST, SMALLEST = 1e4, 1e-4  # meters, and focal lengths
@@ -125,7 +116,7 @@ def _solid(box: Mapping[str, Any]) -> Solid:
     return Solid(_numbers(box.get("center"), (3,)), size, rotation, name.strip(), score)
 
 
-class SolidSolver(Solver):
+class SolidSolver(CenterSolver):
     """Centers of boxes on the picture, how far away they are, their sizes beside the usual ones of their class, and the
     first two axes of their rotation (Zhou et al. 2019, arXiv 1812.07035).
 
@@ -133,7 +124,7 @@ class SolidSolver(Solver):
     that is turned half around about its vertical is the same box.
     """
 
-    cells = FINER
+    numbers = NUMBERS
 
     def __init__(
         self, names: Sequence[str], sizes: Sequence[Sequence[float]], depth: Sequence[float], focal: float
@@ -160,34 +151,18 @@ class SolidSolver(Solver):
             centers.append(Center((u, v), min(spread, 1.0), label, numbers))
         return center_targets(centers, len(self.names), NUMBERS, shape)
 
-    def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
-        return object_counts(targets)
-
-    def losses(self, said: Tensor, targets: Mapping[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
-        classes, total = len(self.names), totals[0].float().clamp_min(1)
-        there = (targets["cell"] >= 0).float()
-        wanted, found = targets["numbers"], at_centers(said[:, classes:], targets["cell"])
-        error = (found - wanted).abs() * there[..., None]
-        turned = (found[..., 6:9] + wanted[..., 6:9]).abs().sum(-1) * there
-        across = torch.minimum(error[..., 6:9].sum(-1), turned)
-        shares = {
-            "heat": heat_loss(said[:, :classes], targets["heat"]),
-            "place": error[..., :2].sum(),
-            "depth": error[..., 2].sum(),
-            "size": error[..., 3:6].sum(),
-            "rotation": (across + error[..., 9:].sum(-1)).sum(),
-        }
-        shares = {name: share / total for name, share in shares.items()}
-        return {"loss": torch.stack(list(shares.values())).sum(), **shares}
+    def number_losses(self, found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        error = (found - wanted).abs()
+        turned = (found[..., 4:7] + wanted[..., 4:7]).abs().sum(-1)
+        across = torch.minimum(error[..., 4:7].sum(-1), turned)
+        rotation = (across + error[..., 7:].sum(-1)).sum()
+        return {"depth": error[..., 0].sum(), "size": error[..., 1:4].sum(), "rotation": rotation}
 
     def values(self, said: Tensor, focal: float | None = None) -> list[SolidScene]:
-        classes, length = len(self.names), self.focal if focal is None else focal
-        return [
-            SolidScene(tuple(self._solid(peak, length) for peak in peaks), length)
-            for peaks in peaks_of(said[:, :classes], said[:, classes:])
-        ]
+        length = self.focal if focal is None else focal
+        return [SolidScene(tuple(self._solid(peak, length) for peak in peaks), length) for peaks in self.peaks(said)]
 
-    def _solid(self, peak: Any, focal: float) -> Solid:
+    def _solid(self, peak: Peak, focal: float) -> Solid:
         away = float(np.exp(np.clip(peak.numbers[0] * self.depth[1] + self.depth[0], -9, 9))) * focal
         size = np.exp(np.clip(peak.numbers[1:4] + self.sizes[peak.label], -9, 9))
         both = torch.from_numpy(peak.numbers[4:10].astype(np.float64)).reshape(2, 3)
@@ -201,9 +176,6 @@ class SolidSolver(Solver):
         """AP3D as Omni3D has it, with the focal lengths of the truth."""
         known = [_seen_by(p, t) for p, t in zip(predictions, truths, strict=True)]
         return average_precision(known, [truth.solids for truth in truths])
-
-    def initial_bias(self) -> Tensor:
-        return heat_bias(len(self.names), NUMBERS)
 
 
 def _seen_by(said: SolidScene, truth: SolidScene) -> list[Solid]:

@@ -6,11 +6,14 @@ Shapes: B samples, K classes, R numbers at a center, M centers of a sample at mo
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
+
+from anymodal.transfer.tuning.tasks import Solver
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import torch
 
+FINER = 2  # cells of the head's map a side, for each cell of the encoder's
 MOST = 64  # centers of a sample
 KEPT, LEAST = 40, 0.02  # predictions of a sample, and their lowest score
 PRIOR = 0.1  # how likely a cell is a center before anything was learned (as RetinaNet, arXiv 1708.02002)
@@ -66,9 +70,48 @@ def center_targets(
     return {"heat": heat, "cell": cell, "numbers": values}
 
 
-def object_counts(targets: Mapping[str, Tensor]) -> Tensor:
-    """How many centers a batch has, (1,)."""
-    return (targets["cell"] >= 0).sum().double().reshape(1).cpu()
+class CenterSolver(Solver):
+    """What tasks with a head of centers share.
+
+    names: of the K classes.
+    numbers: R.
+    weights: of losses by name, 1 where none is given.
+    """
+
+    cells = FINER
+    names: list[str]
+    numbers: int
+    weights: ClassVar[Mapping[str, float]] = {}
+
+    def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
+        return (targets["cell"] >= 0).sum().double().reshape(1).cpu()
+
+    def losses(self, said: Tensor, targets: Mapping[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
+        classes, total = len(self.names), totals[0].float().clamp_min(1)
+        wanted, found = targets["numbers"], at_centers(said[:, classes:], targets["cell"])
+        there = (targets["cell"] >= 0).float()[..., None]
+        found, wanted = found * there, wanted * there
+        shares = {"heat": heat_loss(said[:, :classes], targets["heat"]), "place": _apart(found, wanted, 0, 2)}
+        shares |= self.number_losses(found[..., 2:], wanted[..., 2:])
+        shares = {name: share / total for name, share in shares.items()}
+        weighted = [self.weights.get(name, 1.0) * share for name, share in shares.items()]
+        return {"loss": torch.stack(weighted).sum(), **shares}
+
+    @abstractmethod
+    def number_losses(self, found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """The losses of the R numbers (B, M, R) by name, summed; 0 where there is no center."""
+
+    def peaks(self, said: Tensor) -> list[list[Peak]]:
+        """The centers that are predicted of samples."""
+        return peaks_of(said[:, : len(self.names)], said[:, len(self.names) :])
+
+    def initial_bias(self) -> Tensor:
+        return heat_bias(len(self.names), self.numbers)
+
+
+def _apart(found: Tensor, wanted: Tensor, first: int, last: int) -> Tensor:
+    """The sum of the absolute differences of some of the numbers."""
+    return (found[..., first:last] - wanted[..., first:last]).abs().sum()
 
 
 def heat_loss(said: Tensor, heat: Tensor) -> Tensor:

@@ -15,13 +15,11 @@ from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.evaluation import TASKS as EVALUATIONS
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
-from anymodal.transfer.tuning.tasks import TASKS, Solver, Task
+from anymodal.transfer.tuning.tasks import TASKS, ModalityTask, Solver
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from anymodal.tokens import ModalitySet
 else:
     from anymodal.lazy import torch
 
@@ -82,20 +80,11 @@ class GridSolver(Solver):
 
 @TASKS.add
 @attrs.frozen
-class Grid(Task):
+class Grid(ModalityTask):
     """A grid modality `to`, pixel by pixel: with the settings it has in the model, or, if that lacks it, `settings`."""
 
     name: str = attrs.field(init=False, default="dense")
-    to: str
-    settings: Mapping[str, Any] = attrs.field(factory=dict)
     description: ClassVar[str] = "a grid of classes or numbers, such as semseg, depth or normal"
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return (self.to,)
-
-    def truth(self, modalities: ModalitySet) -> Modality:
-        return known_or_new(self.to, self.settings, modalities)
 
     def learn(self, truth: Modality, values: Iterable[Any]) -> Solver:
         value = next(iter(values), None)
@@ -118,12 +107,3 @@ class Grid(Task):
             raise CheckpointError(f"the result of this transfer is damaged: its grid of {truth.name} cannot be")
         assert type(channels) is int and isinstance(classes, bool)
         return GridSolver(truth, channels, classes, (sides[0], sides[1]))
-
-
-def known_or_new(name: str, settings: Mapping[str, Any], modalities: ModalitySet) -> Modality:
-    """A modality of the model, or an installed one with its own settings. Raises UnknownModality."""
-    if name in modalities and not settings:
-        return modalities[name]
-    from anymodal.plugins.registry import registry
-
-    return registry().modality(name)(**settings)

@@ -85,6 +85,30 @@ class Task(ABC):
         """The task as it was learned, by its `facts`. Raises CheckpointError for facts that cannot be."""
 
 
+@attrs.frozen
+class ModalityTask(Task):
+    """A task whose truths are values of a modality: with the settings it has in the model, or with others.
+
+    to: the modality.
+    settings: its own, where the model lacks it or has others.
+    """
+
+    to: str
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return (self.to,)
+
+    def truth(self, modalities: ModalitySet) -> Modality:
+        """The modality of the model, or an installed one. Raises UnknownModality."""
+        if self.to in modalities and not self.settings:
+            return modalities[self.to]
+        from anymodal.plugins.registry import registry
+
+        return registry().modality(self.to)(**self.settings)
+
+
 def class_names(facts: Mapping[str, Any]) -> list[str]:
     """The classes among the facts of a task. Raises CheckpointError where there are none."""
     names = facts.get("classes")
