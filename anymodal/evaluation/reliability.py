@@ -2,7 +2,8 @@
 
 Of label maps the class of a pixel is as likely as the mean of the draws says (Guo et al. 2017, arXiv 1706.04599). Of
 other maps the numbers of a pixel are normal around the mean of the draws with their standard deviation, and a share of
-the truths has to lie within each of its intervals (Kuleshov et al. 2018, arXiv 1807.00263).
+the truths has to lie within each of its intervals (Kuleshov et al. 2018, arXiv 1807.00263). A part of a sequence, such
+as a word or a box, is as likely as the share of the draws that have it, and right where the truth has it too.
 """
 
 from __future__ import annotations
@@ -29,21 +30,25 @@ INK, GRID, BAR, PERFECT = (30, 30, 34), (205, 205, 210), (70, 120, 200), (215, 9
 class Reliability:
     """Counts by confidence: `places` of them, the sum of their `confidence`, and how many were `right`.
 
-    Of classes the confidence is that of the likeliest one, in bins; of numbers it is the level of an interval, and all
-    places count at every level.
+    Of classes the confidence is that of the likeliest one, and of parts the share of the draws, in bins; of numbers it
+    is the level of an interval, and all places count at every level.
     """
 
-    def __init__(self, classes: bool) -> None:
-        self.classes = classes
-        self.places, self.confidence, self.right = np.zeros((3, BINS if classes else len(LEVELS)))
+    def __init__(self, of: str) -> None:
+        """`of` is "classes", "parts" or "intervals"."""
+        self.of = of
+        self.places, self.confidence, self.right = np.zeros((3, len(LEVELS) if of == "intervals" else BINS))
 
     def add_classes(self, likely: np.ndarray, truth: np.ndarray) -> None:
         """Add probabilities (places, classes) with the numbers of the true classes (places,)."""
-        most, hit = likely.max(1), likely.argmax(1) == truth
-        bins = np.minimum((most * BINS).astype(int), BINS - 1)
+        self.add_parts(likely.max(1), likely.argmax(1) == truth)
+
+    def add_parts(self, sure: np.ndarray, right: np.ndarray) -> None:
+        """Add how likely each place or part is, 0..1 (places,), with whether it is right."""
+        bins = np.minimum((sure * BINS).astype(int), BINS - 1)
         self.places += np.bincount(bins, minlength=BINS)
-        self.confidence += np.bincount(bins, most, BINS)
-        self.right += np.bincount(bins, hit, BINS)
+        self.confidence += np.bincount(bins, sure, BINS)
+        self.right += np.bincount(bins, right, BINS)
 
     def add_numbers(self, mean: np.ndarray, spread: np.ndarray, truth: np.ndarray) -> None:
         """Add means and truths (places,) with standard deviations (places,) in their unit."""
@@ -70,7 +75,7 @@ class Reliability:
         here = self.places > 0
         parts = (self.confidence[here] / self.places[here], self.right[here] / self.places[here], self.places[here])
         rows = [[round(float(v), 6) for v in row] for row in zip(*parts, strict=True)]
-        return {"of": "classes" if self.classes else "intervals", "error": self.error, "curve": rows}
+        return {"of": self.of, "error": self.error, "curve": rows}
 
 
 @contextmanager
@@ -99,7 +104,12 @@ def add_value(
 ) -> None:
     """Add the places of one value of several draws that can be compared with its truth; those where all draws agree
     are the surest ones."""
-    if found.classes:
+    if found.of == "parts":
+        own: Any = modality
+        if unsure is not None and len(unsure):
+            found.add_parts(1 - unsure.astype(np.float64), own.parts_in(value, truth))
+        return
+    if found.of == "classes":
         assert isinstance(modality, LabelMapModality)
         if likely is not None:
             labels = modality.preprocess(modality.at(truth, modality.size))

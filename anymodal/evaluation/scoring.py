@@ -148,7 +148,9 @@ class Scorer:
         """What counts how sure the model is of several draws; None where it says nothing of it."""
         several = self.sampling.get("samples", 1) != 1 and getattr(self.target, "averages", False)
         whole = not self.target.photographic and self.task.bounded
-        return Reliability(isinstance(self.target, LabelMapModality)) if several and whole else None
+        parts = "parts" if hasattr(self.target, "parts_in") else "intervals"
+        of = "classes" if isinstance(self.target, LabelMapModality) else parts
+        return Reliability(of) if several and whole else None
 
     def generated(
         self, numbers: Sequence[int], samples: Sequence[Sample], sure: list[Belief] | None = None
@@ -200,9 +202,10 @@ class Scorer:
             sure: list[Belief] = []
             made = self.generated([number for number, _ in usable], [sample for _, sample in usable], sure)
             truths = [sample.truth for _, sample in usable]
-            if reliability is not None and len(sure) == len(truths):
-                for belief, truth in zip(sure, truths, strict=True):
-                    add_value(reliability, self.target, *belief, truth)
+            if reliability is not None:
+                values = [value for truth in truths for value in self.task.values(truth)]
+                for belief, value in zip(sure, values, strict=True):
+                    add_value(reliability, self.target, *belief, value)
             own = metrics[MODEL].update_all(made, truths)
             known = [k for k, score in enumerate(own) if score is not None]
             for k, score in enumerate(own):

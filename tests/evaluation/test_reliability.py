@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from anymodal_caption import Caption
 from anymodal_depth import Depth
 from anymodal_semseg import Semseg
 from PIL import Image
@@ -17,14 +18,14 @@ from anymodal.evaluation.reliability import BINS, LEVELS, Reliability, add_value
 def test_classes_are_counted_as_by_hand():
     rng = np.random.default_rng(0)
     likely, truth = rng.dirichlet([1, 1, 1], 400), rng.integers(0, 3, 400)
-    found = Reliability(True)
+    found = Reliability("classes")
     found.add_classes(likely, truth)
     most, right, expected = likely.max(1), likely.argmax(1) == truth, 0.0
     for low in np.arange(BINS) / BINS:
         here = (most >= low) & (most < low + 1 / BINS)
         expected += abs(most[here].sum() - right[here].sum()) / 400
     assert found.error == pytest.approx(expected)
-    again = Reliability(True)
+    again = Reliability("classes")
     again.merge(json.loads(json.dumps(found.state())))
     assert again.as_json() == found.as_json()
 
@@ -33,7 +34,7 @@ def test_classes_are_counted_as_by_hand():
 def test_numbers_as_sure_as_they_are_right_have_no_error(factor, low, high):
     rng = np.random.default_rng(1)
     mean, spread = rng.standard_normal(20_000), rng.uniform(0.5, 2, 20_000)
-    found = Reliability(False)
+    found = Reliability("intervals")
     found.add_numbers(mean, factor * spread, mean + spread * rng.standard_normal(20_000))
     assert low <= found.error < high and len(found.as_json()["curve"]) == len(LEVELS)
 
@@ -42,7 +43,7 @@ def test_only_what_is_measured_counts():
     depth = Depth(size=64)
     truth = np.full((64, 64), 5, np.float32)
     truth[:32] = np.nan
-    found = Reliability(False)
+    found = Reliability("intervals")
     add_value(found, depth, np.full((64, 64), 5.0), np.ones((64, 64), np.float32), None, truth)
     assert found.places[0] == 32 * 64 and (found.right == found.places).all()
 
@@ -50,7 +51,7 @@ def test_only_what_is_measured_counts():
 def test_places_where_all_draws_agree_are_the_surest():
     depth, unsure = Depth(size=64), np.ones((64, 64), np.float32)
     unsure[:32] = 0
-    found = Reliability(False)
+    found = Reliability("intervals")
     add_value(found, depth, np.full((64, 64), 5.0), unsure, None, np.full((64, 64), 5.1, np.float32))
     assert found.places[0] == 64 * 64 and found.right[-1] == 32 * 64  # agreed on, and wrong
 
@@ -73,6 +74,15 @@ def test_several_draws_bring_a_figure(small_model, tmp_path):
     said = am.evaluate("semseg", tmp_path, small_model, samples=3, batch=2, scheme="mean")
     assert said.reliability is None and "draw by scheme=roar" in said.notes[-1]
     assert am.evaluate("semseg", tmp_path, small_model, batch=2, **how).reliability is None
+
+
+def test_parts_are_as_sure_as_draws_have_them():
+    found, caption = Reliability("parts"), Caption(length=24)
+    doubts = np.array([0.0, 0.75, 0.5, 0.5], np.float32)
+    add_value(found, caption, "a red car there", doubts, None, "a blue car")
+    add_value(found, caption, "", np.zeros(0, np.float32), None, "a car")
+    curve = {round(sure, 2): (right, weight) for sure, right, weight in found.as_json()["curve"]}
+    assert curve == {1.0: (1.0, 1.0), 0.25: (0.0, 1.0), 0.5: (0.5, 2.0)} and found.error == pytest.approx(0.25 / 4)
 
 
 def test_a_label_map_is_heard_and_left_as_it_was():
