@@ -106,5 +106,5 @@ class Evaluation:
         found: dict[int, str] = {}
         for word, part in parts.items():
             for number, score in part:
-                found.setdefault(number, f"{word} {score:.3g}")
+                found.setdefault(number, f"{word} {score:.0f}" if abs(score) >= 100 else f"{word} {score:.3g}")
         return [(words, number) for number, words in found.items()]

@@ -179,8 +179,12 @@ class Run:
     def _advice(self) -> list[str]:
         """What is said of several draws that are none."""
         target, sampling = self.scorer.target, self.scorer.sampling
-        scheme = sampling.get("scheme", target.tuned_sampling(True).scheme.name)
-        if sampling.get("samples", 1) == 1 or scheme != "mean" or target.sampling(True).scheme.name == "autoregressive":
+        tuned, sequence = target.tuned_sampling(True), target.sampling(True).scheme.name == "autoregressive"
+        if sampling.get("samples", 1) == 1:
+            return []
+        if sequence and sampling.get("temperature", tuned.temperature) == 0:
+            return ["samples are all alike at the temperature 0: draw by temperature=1"]
+        if sequence or sampling.get("scheme", tuned.scheme.name) != "mean":
             return []
         return ["samples change nothing of the scheme mean, which is their mean: draw by scheme=roar and temperature=1"]
 

@@ -90,3 +90,15 @@ def test_a_label_map_is_heard_and_left_as_it_was():
     with listening(modality) as heard:
         assert "likely" in vars(modality) and heard == []
     assert "likely" not in vars(modality)
+
+
+def test_draws_that_are_all_alike_are_told(small_model, tmp_path):
+    for name in ("rgb", "caption"):
+        (tmp_path / name).mkdir()
+    for k in range(2):
+        Image.fromarray(np.full((40, 40, 3), 90 * k, np.uint8)).save(tmp_path / f"rgb/{k}.png")
+        (tmp_path / f"caption/{k}.txt").write_text("a red car")
+    alike = am.evaluate("caption", tmp_path, small_model, samples=2, batch=2, temperature=0.0)
+    assert "all alike at the temperature 0" in alike.notes[-1]
+    drawn = am.evaluate("caption", tmp_path, small_model, samples=2, batch=2, temperature=1.0)
+    assert not drawn.notes and drawn.reliability["of"] == "parts" and drawn.reliability["error"] > 0
