@@ -25,6 +25,7 @@ from anymodal.generation.rng import sample_seeds
 from anymodal.model import Features, ModelConfig, Transformer
 from anymodal.model.features import features_of
 from anymodal.nn.device import usable_device
+from anymodal.nn.precision import Precision
 from anymodal.outputs import Origin, Outputs
 from anymodal.outputs.finish import Generation, finer_batch, finished, in_tiles
 from anymodal.progress import task
@@ -81,8 +82,7 @@ class AnyModel:
 
     def to(self, device: str | torch.device) -> AnyModel:
         """Move the Transformer and all tokenizers. Raises ConfigError where there is no such device."""
-        device = usable_device(device)
-        self.transformer.to(device)
+        self.transformer.to(device := usable_device(device))
         for modality in self.modalities:
             modality.to(device)
         return self
@@ -311,11 +311,9 @@ class AnyModel:
         replaced; other files stay.
 
         Args:
-            folder: The folder, made if need be.
+            folder: The folder, made if need be; it is returned.
             dtype: Of the weights in the files: as for `load`, or "int8" (each within 1/254 of the largest in its row).
             max_shard_size: Weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
-
-        Returns the folder.
 
         Raises:
             CheckpointError: If the folder holds files that would be replaced and are of no model of ours.
@@ -360,6 +358,7 @@ def load(
     modalities: Iterable[str] | None = None,
     revision: str | None = None,
     dtype: str | torch.dtype = "float32",
+    precision: Precision = "auto",
     device: str | torch.device | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
@@ -376,6 +375,7 @@ def load(
             left out with a warning, unless they are named here.
         revision: A branch, tag or commit of a repository.
         dtype: "float32", "float16" or "bfloat16", or the dtype itself, of the Transformer.
+        precision: Of products in generation: "bfloat16", "float32", or "auto" for what the device does fast.
         device: Where the model goes; by default the first GPU if there is one.
         cache_dir: Where files from the Hub are kept.
         local_files_only: Whether to use what is kept alone, and not to ask the Hub.
@@ -387,11 +387,11 @@ def load(
     Raises:
         CheckpointError: If there is no such model, or if it cannot be read.
         UnknownModality: If a plugin is missing, or the model does not have a modality that is asked for.
-        ConfigError: For a revision of what has none, or a dtype that there is not.
+        ConfigError: For a revision of what has none, or a dtype or precision that there is not.
     """
     access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     options = Options(modalities=modalities, dtype=dtype, access=access, load_tokenizer=load_tokenizer)
-    options = attrs.evolve(options, tokenizers=tokenizers, vocabulary=vocabulary, backend=backend)
+    options = attrs.evolve(options, tokenizers=tokenizers, vocabulary=vocabulary, backend=backend, precision=precision)
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name, 400)} cannot be read"):
         bundle = load_bundle(name, options, revision)

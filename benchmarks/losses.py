@@ -31,6 +31,7 @@ from benchmarks.harness.revisions import ROOT
 PLAIN = "plain"
 WAYS: dict[str, dict[str, Any]] = {  # settings of training
     PLAIN: {"optimizer": {"tables": "dense"}},
+    "bfloat16 products": {"precision": "bfloat16", "optimizer": {"tables": "dense"}},
     "tables by rows": {"optimizer": {"tables": "rows"}},
     "bfloat16 moments": {"optimizer": {"tables": "dense", "moments": "bfloat16"}},
     "8-bit moments": {"optimizer": {"tables": "dense", "moments": "8bit"}},

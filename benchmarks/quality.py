@@ -25,6 +25,7 @@ from anymodal_scenes import BASIC, KINDS, Scene, mentions, render
 from anymodal_scenes.kinds import PAINT
 
 import anymodal as am
+from anymodal.nn.precision import Precision
 from benchmarks.harness.base import BENCHMARKS, Figures
 
 TRAIN_SEED, HELD_OUT_SEED = 0, 1_000_003
@@ -184,11 +185,12 @@ class Quality(Figures):
     model: str = "tiny"
     count: int = 200
     seed: int = 0
+    precision: Precision = "auto"
 
     def run(self, quick: bool) -> dict[str, Any]:
         count = 20 if quick else self.count
         seconds = timing(self.model)
-        model = am.load(self.model)
+        model = am.load(self.model, precision=self.precision)
         scenes = [render(HELD_OUT_SEED + self.seed, i, 64, BASIC) for i in range(count)]
         constants = fit_constants([render(TRAIN_SEED, i, 64, BASIC) for i in range(TRAIN_COUNT)])
         return {

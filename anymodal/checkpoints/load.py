@@ -33,6 +33,7 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
     if revision is not None and not isinstance(files, Repository):
         raise ConfigError(f"revision {revision!r} is given for {files}; only repositories on the Hub have revisions")
     bundle = load_files(files, read_raw_config(files), options)
+    bundle.transformer.precision = options.precision
     return attrs.evolve(bundle, commit=files.commit) if isinstance(files, Repository) else bundle
 
 

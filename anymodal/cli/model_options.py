@@ -38,6 +38,11 @@ LOAD_OPTIONS = {
     "dtype": click.option(
         "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Type of the weights."
     ),
+    "precision": click.option(
+        "--precision",
+        type=click.Choice(["auto", "bfloat16", "float32"]),
+        help="Of products in generation.  [default: auto, what the device does fast]",
+    ),
     "device": click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the first GPU, if there is one]"),
     "cache_dir": click.option("--cache-dir", type=PLACE, help="Where files from the Hub are kept."),
     "local_files_only": click.option(

@@ -52,7 +52,9 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     from anymodal.outputs.fingerprint import fingerprint
 
     revision = (run.origin.commit or run.origin.revision) if model is None else None
-    loaded = load(name, revision=revision, modalities=list(request.modalities.modalities), dtype=run.dtype)
+    names = list(request.modalities.modalities)
+    numbers: Any = {"dtype": run.dtype, "precision": run.precision or "float32"}
+    loaded = load(name, revision=revision, modalities=names, **numbers)
     read = [] if run.finer else [*request.inputs, *run.kept]
     found = fingerprint(loaded.transformer, loaded.modalities, read, run.targets)
     if told := run.fingerprint.difference(found):

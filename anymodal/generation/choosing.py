@@ -12,6 +12,7 @@ import torch
 
 from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.model import Transformer
+from anymodal.model.precision import products
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import NO_LABEL, Inputs, Layout, Packed, Packer, Targets, collate
 
@@ -45,10 +46,13 @@ def likelihoods(
         batch = collate(packed, layout, 1).to(device)
         assert batch.targets is not None
         labels = batch.targets.labels
-        states = transformer.decode(batch.targets, transformer.encode(batch.inputs))
+        with products(transformer):
+            states = transformer.decode(batch.targets, transformer.encode(batch.inputs))
         for row, own in zip(states, labels, strict=True):
             here = own != NO_LABEL
-            scores = transformer.logits(row[here], given.name).float().log_softmax(-1)
+            with products(transformer):
+                scores = transformer.logits(row[here], given.name)
+            scores = scores.float().log_softmax(-1)
             found.append(float(scores.gather(-1, own[here][:, None]).double().sum()))
     return np.array(found)
 

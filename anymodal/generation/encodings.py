@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from anymodal.generation.state import StreamTokens, packed
 from anymodal.model import Context, Transformer
+from anymodal.model.precision import products
 from anymodal.tokens import collate
 
 ALIKE = 0.75
@@ -52,7 +53,8 @@ class Encodings:
         samples, found = [packed(layout, dict(key)) for key in keys], {}
         for group in alike([len(sample.inputs.ids) for sample in samples]) if samples else []:
             batch = collate([samples[k] for k in group], layout, input_tokens=1).to(device)
-            context = self.transformer.encode(batch.inputs)
+            with products(self.transformer):
+                context = self.transformer.encode(batch.inputs)
             for row, k in enumerate(group):
                 # Without registers and inputs there is one token, of padding.
                 length = context.tokens.shape[1] - batch.inputs.ids.shape[1] + len(samples[k].inputs.ids)

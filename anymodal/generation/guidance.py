@@ -20,6 +20,7 @@ from anymodal.generation.plan import Target
 from anymodal.generation.reuse import Reuse
 from anymodal.generation.state import SampleState
 from anymodal.model import Context, Transformer
+from anymodal.model.precision import products
 from anymodal.model.reading import decode
 from anymodal.sampling.guidance import Constant, Guidance, as_guidance
 from anymodal.spaces import Stream
@@ -115,11 +116,13 @@ class GuidedModel:
             positions[row, : len(each)] = each + first
             streams[row, : len(each)] = self.layout.index[stream.name]
         targets = self._targets(np.zeros_like(positions), positions, streams, len(passes))
-        if self.reuse is None:
-            decoded = self.transformer.decode(targets, *self.encode(states, passes, stream))
-        else:
-            decoded = decode(self.transformer, targets, self.reuse.read(states, [(p.hidden, p.absent) for p in passes]))
-        return self._guided(decoded, stream, passes, shares)
+        with products(self.transformer):
+            if self.reuse is None:
+                decoded = self.transformer.decode(targets, *self.encode(states, passes, stream))
+            else:
+                unseen = [(each.hidden, each.absent) for each in passes]
+                decoded = decode(self.transformer, targets, self.reuse.read(states, unseen))
+            return self._guided(decoded, stream, passes, shares)
 
     def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
         """Targets (G * B, M) that see all others of their stream; the same for every pass."""

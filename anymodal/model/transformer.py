@@ -21,6 +21,7 @@ from anymodal.model.config import ModelConfig
 from anymodal.model.heads import Head, cross_entropies
 from anymodal.model.positions import PositionTable, position_codes
 from anymodal.nn.init import normal
+from anymodal.nn.precision import Precision
 from anymodal.spaces import DenseSpace
 from anymodal.tokens import NO_LABEL, Inputs, Layout, Packed, Targets
 
@@ -49,11 +50,13 @@ class Transformer(nn.Module):
     `input_streams`, `target_streams`; dense streams have an entry in `projections`.
 
     `has_weights` is False of one whose weights are elsewhere, so that it is neither trained nor saved; `text_steps`
-    makes what decodes sequences of such a one, instead of `anymodal.model.steps.Steps`.
+    makes what decodes sequences of such a one, instead of `anymodal.model.steps.Steps`. `precision` is that of products
+    in generation, "auto" for what the device does fast (`anymodal.nn.precision`).
     """
 
     has_weights: ClassVar[bool] = True
     text_steps: ClassVar[Callable[..., Any] | None] = None
+    precision: Precision = "float32"
 
     def __init__(self, config: ModelConfig, layout: Layout) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ class Run:
 
     origin: of the model.
     fingerprint: of its weights, and of the modalities that were read and made.
-    device, dtype: where and in which numbers it ran.
+    device, dtype: where it ran, and the type of its weights. precision: of products; "" of runs before there was one.
     seed: of the sample.
     targets: what was generated, in order.
     options: the sampling of each target in full.
@@ -60,6 +60,7 @@ class Run:
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     device: str = ""
     dtype: str = ""
+    precision: str = ""
     seed: int = 0
     targets: tuple[str, ...] = ()
     options: dict[str, dict[str, Any]] = attrs.field(factory=dict)
@@ -84,12 +85,15 @@ def run_of(
     kept: Iterable[str] = (),
 ) -> Run:
     """The run of a plan that reads values of some modalities, without the seed of a sample."""
+    from anymodal.model.precision import precision_of
+
     targets = tuple(target.stream for target in plan)
     return Run(
         origin=origin,
         fingerprint=fingerprint(transformer, modalities, [*read, *kept], targets),
         device=transformer.input_table.device.type,
         dtype=str(transformer.input_table.dtype).removeprefix("torch."),
+        precision=precision_of(transformer),
         targets=targets,
         options={target.stream: plain_options(target.sampling) for target in plan},
         weights={name: _plain(weight) for name, weight in weights.items()} if weights else None,

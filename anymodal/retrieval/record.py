@@ -223,7 +223,7 @@ def _check(record: IndexRecord) -> None:
 
 def source_record(source: ModelSource) -> dict[str, Any]:
     """Which model of files it is, whatever numbers it is loaded in. Raises CheckpointError."""
-    return {name: value for name, value in source.describe().items() if name != "dtype"}
+    return {name: value for name, value in source.describe().items() if name not in ("dtype", "precision")}
 
 
 def refuse_other(given: ModelRecord, own: ModelRecord, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
@@ -35,6 +35,7 @@ class Options:
         modalities: Those to load; None for all.
         complete: Whether a modality without a plugin is an error even where it is not named.
         dtype: Of the Transformer's weights.
+        precision: Of products in generation (`anymodal.nn.precision`).
         access: How to reach the Hub.
         tokenizers: Where tokenizers are that are not in the checkpoint.
         vocabulary: The path of a text tokenizer that is not in the checkpoint.
@@ -45,6 +46,9 @@ class Options:
     modalities: list[str] | None = attrs.field(default=None, converter=_as_names)
     complete: bool = False
     dtype: str | torch.dtype = "float32"
+    precision: Literal["auto", "bfloat16", "float32"] = attrs.field(
+        default="float32", validator=one_of("auto", "bfloat16", "float32")
+    )
     access: Access = attrs.field(factory=Access)
     tokenizers: Mapping[str, str | Path] | str | Path | None = None
     vocabulary: str | Path | None = None

@@ -43,7 +43,7 @@ class ModelSource:
         Raises CheckpointError.
         """
         files = self._files
-        settings = {name: self.options.get(name) for name in ("dtype", "tokenizers", "vocabulary")}
+        settings = {name: self.options.get(name) for name in ("dtype", "precision", "tokenizers", "vocabulary")}
         known = {name: str(value) for name, value in settings.items() if value is not None}
         if isinstance(files, Repository):
             files.path(CONFIG)
