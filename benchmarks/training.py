@@ -12,6 +12,7 @@ import torch
 from anymodal.model import Transformer
 from anymodal.nn.distributed import alone
 from anymodal.tokens import Layout, Packed, Packer, collate
+from anymodal.training.in_backward import StepsInBackward
 from anymodal.training.optim import AdamWConfig
 from anymodal.training.parallel import lay_out
 from anymodal.training.settings import ParallelConfig
@@ -35,8 +36,10 @@ class Training(Timed):
         rows: Case = {"size": "s", "tables": "rows"}
         dense: Case = {"size": "s", "tables": "dense"}
         small = [{**tables, "moments": "8bit"} for tables in (dense, rows)]
+        fast = {**rows, "precision": "bfloat16"}
         least = {**rows, "moments": "8bit", "blocks": "recomputed"}
-        return [rows] if quick else [dense, rows, {**dense, "moments": "bfloat16"}, *small, least]
+        least = [least, {**least, "steps": "in backward"}]
+        return [rows] if quick else [dense, rows, fast, {**dense, "moments": "bfloat16"}, *small, *least]
 
     def prepare(self, case: Case) -> Work:
         layout = published_layout()
@@ -47,10 +50,18 @@ class Training(Timed):
         kept = {name: how for name, how in case.items() if name in ("tables", "moments")}
         optimizers = AdamWConfig(**kept).build(model, 1e-4)
         batch = packed(layout, SAMPLES)
+        within = StepsInBackward(optimizers) if "steps" in case else None
 
         def step() -> None:
-            torch.stack(list(called(batch).values())).mean().backward()
-            clip_gradients(model.parameters(), 1.0)
+            with torch.autocast("cpu", torch.bfloat16, enabled="precision" in case):
+                loss = torch.stack(list(called(batch).values())).mean()
+            if within is not None:
+                within.begin(loss, ())
+            loss.backward()
+            if within is None:
+                clip_gradients(model.parameters(), 1.0)
+            else:
+                within.end()
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -88,4 +99,5 @@ def floor(case: Case, layout: Layout) -> list[Part]:
     numbers = torch.zeros(trained * config.dim)
     moves = 7  # reads a weight, its gradient and two moments; writes all but the gradient
     read = Part("AdamW", moves, numbers.sum, 0, numbers.nbytes)
-    return [parts.part("products", BACKWARD, forward), read]
+    dtype = torch.bfloat16 if "precision" in case else torch.float32
+    return [parts.part("products", BACKWARD, forward, dtype), read]

@@ -19,13 +19,10 @@ from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.nn.distributed import World, alone
 from anymodal.training.average import WeightAverage
-from anymodal.training.checkpoint import (
-    CheckpointFolder,
-    fill_tensors,
-    optimizer_tensors,
-)
+from anymodal.training.checkpoint import CheckpointFolder, fill_tensors, optimizer_tensors
 from anymodal.training.device import to_device
 from anymodal.training.fingerprint import check_same_run
+from anymodal.training.in_backward import StepsInBackward
 from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
 from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.parallel import gradients_kept, lay_out, whole
@@ -107,6 +104,7 @@ class Engine(Generic[M]):
         self.called = lay_out(model, self.runtime.parallel, self.world)
         self.optimizers = settings.optimizer.build(self.model, settings.lr)
         self._clip = clip_gradients if settings.optimizer.sparse else nn.utils.clip_grad_norm_
+        self._within = StepsInBackward(self.optimizers) if settings.optimizer.in_backward else None
         self._trained = [p for group in self._groups() for p in group["params"]]
         self._average = WeightAverage(self.model, settings.ema, self._facts.frozen) if settings.ema else None
         saving = self.runtime.saving
@@ -289,9 +287,8 @@ class Engine(Generic[M]):
         if not self.world.is_first:
             return TrainingLog(None, self.step, self.settings.steps, samples, quiet=True)
         path = self.out / "log.jsonl" if self.out else None
-        return TrainingLog(
-            path, self.step, self.settings.steps, samples, self.runtime.verbose, trackers=self.runtime.trackers
-        )
+        runtime = self.runtime
+        return TrainingLog(path, self.step, self.settings.steps, samples, runtime.verbose, trackers=runtime.trackers)
 
     def _advance(self, stream: Iterator[B], objective: Objective[M, B], log: TrainingLog, ends: Ends) -> bool:
         """One update of the weights from `accumulate` batches, or none if the gradient cannot be used.
@@ -301,6 +298,8 @@ class Engine(Generic[M]):
         batches = self._fetch(stream, log)
         seed_everything(self.settings.seed, self.step, self.world.rank)
         problems = [line for batch in batches for line in objective.problems(batch)]
+        for group in self._groups():
+            group["lr"] = self._learning_rate(self.step)
         sums = self._backward(batches, objective)
         norm = self._clipped()
         own = torch.tensor([sums["loss"], ends(), len(problems)], dtype=torch.float64, device=self.device)
@@ -332,6 +331,8 @@ class Engine(Generic[M]):
         for number, batch in enumerate(batches, 1):
             with self.autocast():
                 metrics = objective(self.called, to_device(batch, self.device), totals)  # type: ignore[arg-type]
+            if self._within is not None:
+                self._within.begin(metrics["loss"], self._facts.unused(self.step))
             with gradients_kept(self.called, number == len(batches)):
                 # Gradients are averaged over processes, metrics are to be summed.
                 (metrics["loss"] * self.world.size).backward()
@@ -341,13 +342,13 @@ class Engine(Generic[M]):
 
     def _clipped(self) -> Tensor:
         """Shorten the gradients to `clip`, without those of unused parameters; their length before."""
+        if self._within is not None:
+            return self._within.end()
         for parameter in self._facts.unused(self.step):
             parameter.grad = None
         return whole(self._clip(self._trained, self.settings.clip or math.inf))
 
     def _update(self, norm: float) -> None:
-        for group in self._groups():
-            group["lr"] = self._learning_rate(self.step)
         for optimizer in self.optimizers:
             optimizer.step()
         if self._average is not None:

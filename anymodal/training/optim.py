@@ -11,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
+from attrs.validators import instance_of
 
 from anymodal.config.tables import SettingsTable
 from anymodal.config.validators import as_tuple, at_least, between, each, one_of, positive
+from anymodal.errors import ConfigError
 from anymodal.training.moments import MOMENTS, Moments, Whole
 
 if TYPE_CHECKING:
@@ -26,9 +28,14 @@ else:
 
 @frozen(kw_only=True)
 class OptimizerConfig:
-    """The settings of an optimizer, apart from the learning rate."""
+    """The settings of an optimizer, apart from the learning rate.
+
+    in_backward: whether each weight moves as soon as its gradient is there, so that gradients are never all held; for
+        runs of one process without `clip`, `explosion` and `accumulate`, with the same result.
+    """
 
     name: str = field(init=False)
+    in_backward: bool = field(default=False, validator=instance_of(bool))
 
     def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
         """The optimizers of what is trained of a model, each parameter in one of them; `lr` is the peak rate."""
@@ -36,6 +43,10 @@ class OptimizerConfig:
 
     def check(self, processes: int) -> None:
         """Raise ConfigError where the optimizer does not work with that many processes."""
+        if self.in_backward and processes > 1:
+            raise ConfigError(
+                f"optimizer.in_backward works with one process, and these are {processes}; leave it out, or use one"
+            )
 
     @property
     def sparse(self) -> bool:
@@ -117,6 +128,7 @@ class AdamWConfig(OptimizerConfig):
     def check(self, processes: int) -> None:
         from anymodal.training.sparse_adamw import check_rows
 
+        super().check(processes)
         check_rows(self.tables, processes)
 
     @property

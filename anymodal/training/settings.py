@@ -58,6 +58,14 @@ class TrainingSettings:
     max_bad: float = field(default=0.01, validator=between(0, 1))
     seed: int = field(default=0, validator=[whole, at_least(0)])
 
+    def __attrs_post_init__(self) -> None:
+        needed = {"clip": 0, "explosion": 0, "accumulate": 1}
+        if self.optimizer.in_backward and (other := [name for name in needed if getattr(self, name) != needed[name]]):
+            raise ConfigError(
+                f"optimizer.in_backward moves weights before all gradients are known, and {other[0]} is"
+                f" {getattr(self, other[0])}; set {', '.join(f'{name}: {needed[name]}' for name in other)}"
+            )
+
 
 @frozen(kw_only=True)
 class ParallelConfig:

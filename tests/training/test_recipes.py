@@ -27,6 +27,7 @@ from anymodal.training.engine import Engine, Runtime
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.estimate import activations, memory, plan, sample_load, training_flops
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.optim import AdamWConfig
 from anymodal.training.settings import ParallelConfig, TrainingSettings
 from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.training.tokenizers.estimate import _forward, plan_tokenizer
@@ -128,6 +129,15 @@ def test_operations_are_those_that_are_executed():
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-6)
     again = training_flops(small(checkpointed=True)[0], load)
     assert 1.2 < again / training_flops(config, load) < 4 / 3
+
+
+def test_gradients_of_weights_that_move_in_the_backward_pass_are_held_one_at_a_time():
+    config, layout = small()
+    model, load = transformer_on_meta(config.model, layout), sample_load(config.masking, layout)
+    settings = attrs.evolve(config.training, clip=0, explosion=0, optimizer=AdamWConfig(in_backward=True))
+    moved = memory(attrs.evolve(config, training=settings), model, load, 1)
+    assert memory(config, model, load, 1).gradients == 4 * sum(p.numel() for p in model.parameters())
+    assert moved.gradients == 4 * max(p.numel() for p in model.parameters())
 
 
 def kept_bytes(model: torch.nn.Module, value: object) -> int:

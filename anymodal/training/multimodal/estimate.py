@@ -218,12 +218,13 @@ def memory(config: TrainConfig, model: Transformer, load: Load, world: int) -> M
     settings, split = config.training, world if config.parallel.strategy == "fsdp" else 1
     trained = [p for p in model.parameters() if p.requires_grad]
     count, whole = _count(trained), _count(model.parameters())
+    held = max((p.numel() for p in trained), default=0) if settings.optimizer.in_backward else count
     blocks = [block for name in BLOCKS for block in model.get_submodule(name).children()]
     inside = sum(_count(block.parameters()) for block in blocks)
     largest = max(_count(block.parameters()) for block in blocks)
     return Memory(
         weights=FLOAT32 * whole // split,
-        gradients=FLOAT32 * count // split,
+        gradients=FLOAT32 * held // split,
         optimizer=settings.optimizer.state_bytes(model) // split,
         average=FLOAT32 * count // split if settings.ema else 0,
         gathered=FLOAT32 * (2 * (whole - inside) + 3 * largest) if split > 1 else 0,

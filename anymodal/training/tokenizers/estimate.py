@@ -83,7 +83,8 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
             getattr(tokenizer, name).requires_grad_(False)
     grid: tuple[int, int] | None = getattr(modality, "grid", None)
     pass_ = _forward(made, size, settings.precision != "float32", grid)  # plans are for GPUs, fast in bfloat16
-    trained = sum(p.numel() for p in tokenizer.parameters() if p.requires_grad)
+    counts = [p.numel() for p in tokenizer.parameters() if p.requires_grad]
+    trained = sum(counts)
     return TokenizerPlan(
         modality=config.modality,
         tokens=pass_.tokens,
@@ -93,7 +94,7 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
         world=world,
         memory=Memory(
             weights=FLOAT32 * (total + codebook),
-            gradients=FLOAT32 * trained,
+            gradients=FLOAT32 * (max(counts) if settings.optimizer.in_backward else trained),
             optimizer=settings.optimizer.state_bytes(tokenizer),
             average=FLOAT32 * (total + codebook) if settings.ema else 0,
             gathered=0,
