@@ -13,10 +13,11 @@ from anymodal.checkpoints.repository import CONFIG, Access, Folder
 from anymodal.checkpoints.weights import check_depth
 from anymodal.errors import AnymodalError, CheckpointError, one_line
 from anymodal.modality import Modality
+from anymodal.nn.precision import Precision
 from anymodal.spaces import TokenSpace
 from anymodal.tokenizers.config import TokenizerConfig
 from anymodal.tokenizers.diffusion import DiffusionTokenizer, tokenizer_on_meta
-from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.tokenizers.tokenizer import Tokenizer, VQTokenizer
 
 PLACES = "ANYMODAL_TOKENIZERS"
 AnyTokenizer = VQTokenizer | DiffusionTokenizer
@@ -37,13 +38,17 @@ def tokenizer_outline(config: TokenizerConfig, source: str, tensors: int) -> Any
 
 @attrs.frozen
 class Deferred:
-    """Loads the tokenizer of a modality from a folder, a single file or a repository; `size` ids are expected."""
+    """Loads the tokenizer of a modality from a folder, a single file or a repository; `size` ids are expected.
+
+    `precision` is that of its products, see `anymodal.nn.precision`.
+    """
 
     modality: str
     place: str
     size: int | None
     access: Access
     load: Loader
+    precision: Precision = "float32"
 
     def __call__(self) -> Any:
         try:
@@ -56,7 +61,16 @@ class Deferred:
             raise CheckpointError(
                 f"the tokenizer {self.place} has {found} ids, the model needs {self.size} for {self.modality!r}"
             )
+        tokenizer.precision = self.precision
         return tokenizer
+
+
+def compute_in(precision: Precision, modality: Modality) -> None:
+    """Choose the precision of a modality's tokenizer, if it has one of ours, now or when it is loaded."""
+    if isinstance(modality.pending, Deferred):
+        modality.pending = attrs.evolve(modality.pending, precision=precision)
+    elif modality.pending is None and isinstance(modality.tokenizer, Tokenizer):
+        modality.tokenizer.precision = precision
 
 
 def defer(modality: Modality, place: str | None, access: Access, load: Loader) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from anymodal.checkpoints.deferred import compute_in
 from anymodal.checkpoints.formats import FORMATS, format_of_model, format_of_tokenizer
 from anymodal.checkpoints.formats.base import Options
 from anymodal.checkpoints.presets import resolve
@@ -34,6 +35,8 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
         raise ConfigError(f"revision {revision!r} is given for {files}; only repositories on the Hub have revisions")
     bundle = load_files(files, read_raw_config(files), options)
     bundle.transformer.precision = options.precision
+    for modality in bundle.modalities:
+        compute_in(options.precision, modality)
     return attrs.evolve(bundle, commit=files.commit) if isinstance(files, Repository) else bundle
 
 

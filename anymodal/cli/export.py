@@ -51,7 +51,8 @@ def export(
     from anymodal.export.graphs import check_installed
 
     check_installed()
-    loaded = load_model(model, **{**load, "modalities": chosen or None, "device": "cpu", "backend": "torch"})
+    exact = {"device": "cpu", "backend": "torch", "precision": "float32"}
+    loaded = load_model(model, **{**load, "modalities": chosen or None, **exact})
     manifest = export_onnx(loaded, folder, precision)
     graphs = manifest.graphs()
     rows = [[graph.file, graph.bytes, f"{graph.error:.2g}"] for graph in graphs]

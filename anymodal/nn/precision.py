@@ -25,6 +25,6 @@ def settled(precision: Precision, weight: Tensor, width: int) -> Literal["bfloat
 
 def products(precision: Precision, weight: Tensor, width: int) -> AbstractContextManager[object]:
     """A block in which products with float32 weights are in that precision."""
-    if settled(precision, weight, width) == "float32":
+    if torch.compiler.is_exporting() or settled(precision, weight, width) == "float32":
         return nullcontext()
     return torch.autocast(weight.device.type, torch.bfloat16)

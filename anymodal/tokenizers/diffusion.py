@@ -101,7 +101,8 @@ class DiffusionTokenizer(Tokenizer):
         shape = (self.config.channels, grid[0] * self.stride, grid[1] * self.stride)
         self._check_size(shape[1:])
         draw = drawing(len(codes_BNL), shape, seed, codes_BNL.device)
-        return self.denoise(as_map(codes_BNL, grid), draw(), denoising or Denoising(), draw)
+        with torch.autocast(codes_BNL.device.type, enabled=False):
+            return self.denoise(as_map(codes_BNL, grid), draw(), denoising or Denoising(), draw)
 
     def _check(self, x: Tensor) -> None:
         super()._check(x)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from anymodal.errors import ConfigError, SpaceError, ValueProblem
 from anymodal.nn.init import embedding
+from anymodal.nn.precision import Precision, products
 from anymodal.tokenizers.config import MLPConfig, TokenizerConfig, ViTConfig
 from anymodal.tokenizers.networks.mlp import BottleneckMLP
 from anymodal.tokenizers.networks.vit import ViTDecoder, ViTEncoder
@@ -42,7 +43,11 @@ class Tokenizer(nn.Module, ABC):
     Inputs: (B, C, H, W) floats, sides multiples of the patch; for label maps (B, H, W) integers; for kind "mlp" (B, C).
     Ids: int64 (B, N), row-major over the grid; for kind "mlp" one per codebook.
     Outputs: (B, C, H, W); for label maps logits (B, labels, H, W); for kind "mlp" (B, C).
+    `precision` is that of products in `encode` and `decode`, "auto" for what the device does fast; a decoder that
+    denoises keeps the type of its weights.
     """
+
+    precision: Precision = "float32"
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -218,8 +223,9 @@ class Tokenizer(nn.Module, ABC):
         training = self.training
         if training:
             self.eval()
+        width = max(getattr(part, "dim", 0) for part in (self.config.encoder, self.config.decoder))
         try:
-            with torch.no_grad():
+            with torch.no_grad(), products(self.precision, self.quant_proj.weight, width):
                 yield
         finally:
             if training:

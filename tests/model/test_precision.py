@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import anymodal as am
+from anymodal.checkpoints.deferred import Deferred, compute_in
+from anymodal.checkpoints.repository import Access
 from anymodal.errors import ConfigError
 from anymodal.generation import Sampler, SampleState, Target
 from anymodal.model import ModelConfig, Transformer
@@ -18,6 +22,10 @@ from anymodal.outputs import Origin
 from anymodal.outputs.run import run_of
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
+from anymodal.tokenizers.config import NoiseConfig, TokenizerConfig, UNetConfig, ViTConfig
+from anymodal.tokenizers.diffusion import build
+from anymodal.tokenizers.quantizers.config import CosineConfig
+from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.tokens import Layout
 
 GRID = Stream("g", "g", TokenSpace(20, 16, shape=(4, 4)), input=True, target=True)
@@ -76,9 +84,57 @@ def test_grids_are_generated_in_the_precision_of_the_model(refresh):
     assert (found[0] == found[1]).mean() > 0.8
 
 
+def tokenizer(denoises: bool, precision: str) -> Tokenizer:
+    torch.manual_seed(0)
+    size = ViTConfig(dim=16, depth=1, heads=2, patch=4)
+    config = TokenizerConfig("vit", 3, size, size, CosineConfig(size=8, latent=4), image_size=16)
+    if denoises:
+        unet = UNetConfig(patch=2, channels=32, multipliers=(1,), blocks=1, attention=())
+        config = attrs.evolve(config, decoder=unet, noise=NoiseConfig())
+    made = build(config).eval()
+    made.precision = precision  # type: ignore[assignment]
+    return made
+
+
+@pytest.mark.parametrize("denoises", [False, True])
+def test_tokenizers_use_their_precision_but_for_denoising(denoises):
+    seen, x = set(), torch.rand(2, 3, 16, 16)
+    for precision in ("float32", "bfloat16"):
+        made = tokenizer(denoises, precision)
+        for part in (made.encoder, made.decoder):
+            linear = next(m for m in part.modules() if isinstance(m, (nn.Linear, nn.Conv2d)))
+            linear.register_forward_hook(
+                lambda m, i, out, p=(precision, part is made.encoder): seen.add((*p, out.dtype))
+            )
+        ids = made.encode(x)
+        steps = {"steps": 2} if denoises else {}
+        assert made.decode(ids, **steps).dtype == torch.float32
+    half = torch.float32 if denoises else torch.bfloat16
+    assert seen == {
+        *(("float32", side, torch.float32) for side in (True, False)),
+        ("bfloat16", True, torch.bfloat16),
+        ("bfloat16", False, half),
+    }
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_tokenizer_gets_its_precision_now_or_when_it_is_loaded(loaded):
+    class Planet(am.ImageModality):
+        channels, low, high = 3, 0.0, 1.0
+
+    modality, made = Planet(), tokenizer(False, "float32")
+    if loaded:
+        modality.tokenizer = made
+    else:
+        modality.pending = Deferred("planet", "somewhere", None, Access(), lambda place, access: made)
+    compute_in("auto", modality)
+    assert modality.tokenizer is made and made.precision == "auto"
+
+
 def test_what_is_loaded_says_its_precision_and_a_run_records_it(tmp_path: Path):
     assert precision_of(am.load("tiny", modalities=["rgb", "depth"]).transformer) == "float32"
     loaded = am.load("tiny", modalities=["rgb", "depth"], precision="bfloat16")
+    assert loaded.modalities["depth"].tokenizer.precision == "bfloat16"
     assert run_of(Origin(), loaded.transformer, loaded.modalities, [], [], True, None).precision == "bfloat16"
     with pytest.raises(ConfigError, match="float16"):
         am.load("tiny", precision="float16")
