@@ -14,6 +14,7 @@ from anymodal.tokenizers.quantizers.config import CosineConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from benchmarks.harness import parts
 from benchmarks.harness.base import BENCHMARKS, Case, Part, Timed, Work
+from benchmarks.harness.models import multiplied_in
 
 VIT = ViTConfig(dim=768, depth=12, heads=12, patch=16)
 CODES = TokenizerConfig("vit", 3, VIT, VIT, CosineConfig(size=8192, latent=32), image_size=224)
@@ -42,6 +43,7 @@ class Codes(Timed):
             ids = torch.zeros(batch, CELLS, dtype=torch.long)
             return Work(partial(denoiser.decode, ids, steps=case["steps"], seed=list(range(batch))), unit="picture")
         tokenizer = VQTokenizer(CODES).eval()
+        tokenizer.precision = "auto"
         x = torch.randn(batch, 3, 224, 224)
         ids = tokenizer.encode(x)
         run = partial(tokenizer.encode, x) if case["work"] == "encode" else partial(tokenizer.decode, ids)
@@ -53,4 +55,4 @@ def floor(batch: int) -> list[Part]:
     rows, d = batch * CELLS, VIT.dim
     sizes = ((d, 3 * d, VIT.depth), (d, d, VIT.depth), (d, 4 * d, VIT.depth), (4 * d, d, VIT.depth), (d, d, 1))
     attention = parts.Attention(batch, VIT.heads, CELLS, CELLS, d // VIT.heads, VIT.depth)
-    return [parts.part("blocks", 1, [*(parts.Product(rows, *size) for size in sizes), attention])]
+    return [parts.part("blocks", 1, [*(parts.Product(rows, *size) for size in sizes), attention], multiplied_in(d))]

@@ -11,7 +11,7 @@ from anymodal.checkpoints.formats.fourm.domains import CODEBOOKS
 from anymodal.sampling import Sampling
 from benchmarks.harness import parts, twins
 from benchmarks.harness.base import BENCHMARKS, Case, Part, Timed, Work
-from benchmarks.harness.models import SIZES, generate, transformer
+from benchmarks.harness.models import SIZES, generate, multiplied_in, transformer
 
 CELLS = 196
 HOW: dict[str, Any] = {
@@ -30,7 +30,7 @@ class Grids(Timed):
 
     def cases(self, quick: bool) -> list[Case]:
         if quick:
-            return [{"target": "depth", "size": "s", "batch": 1}, {"target": "rgb", "size": "s", "batch": 1}]
+            return [{"target": "depth", "size": "s", "batch": 1}]
         return [{"target": name, "size": size, "batch": batch} for name in HOW for size in SIZES for batch in (1, 8)]
 
     def prepare(self, case: Case) -> Work:
@@ -51,7 +51,7 @@ def floor(config: Any, batch: int, name: str, given: int) -> list[Part]:
         targets = CELLS - middle if how.scheme.name == "maskgit" else round(count)
         for inputs in (given + middle, *([middle] if not how.guidance.off else [])):
             one = _step(config, batch, inputs, targets, CODEBOOKS[name])
-            found.append(parts.part(f"{inputs} inputs, {targets} targets", times, one))
+            found.append(parts.part(f"{inputs} inputs, {targets} targets", times, one, multiplied_in(config.dim)))
         decided += round(count * times)
     return found
 

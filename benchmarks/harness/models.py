@@ -30,7 +30,7 @@ def published_layout() -> Layout:
 
 
 def transformer(size: str, dtype: str = "float32") -> Transformer:
-    """A model that writes texts of full length: no mark that ends one is likely."""
+    """A model that writes texts of full length: no mark that ends one is likely. Its precision is the default."""
     torch.manual_seed(0)
     layout = published_layout()
     model = Transformer(SIZES[size], layout).eval().requires_grad_(False)
@@ -40,7 +40,17 @@ def transformer(size: str, dtype: str = "float32") -> Transformer:
             rows = model.output_table[layout.outputs[stream.name].rows]
             rows[stream.space.is_sentinel(np.arange(len(rows)))] = 0
             rows[stream.space.end] = 0
+    model.precision = "auto"
     return model.to(getattr(torch, dtype))
+
+
+def multiplied_in(width: int) -> torch.dtype:
+    """The type of products in networks of that width by default; float32 in revisions that had no other."""
+    try:
+        from anymodal.nn.precision import settled
+    except ImportError:
+        return torch.float32
+    return getattr(torch, settled("auto", torch.zeros(1), width))  # type: ignore[no-any-return]
 
 
 def known(layout: Layout, names: Sequence[str], batch: int) -> list[SampleState]:

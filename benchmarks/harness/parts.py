@@ -58,8 +58,8 @@ class Attention(NamedTuple):
         return 2.0 * self.batch * self.heads * self.keys * self.width * self.layers
 
 
-def least(work: Callable[[], object], times: int = 3) -> float:
-    """The shortest time of a few runs, in seconds."""
+def least(work: Callable[[], object], times: int = 1) -> float:
+    """The shortest time of `times` runs after one that warms up, in seconds."""
     work()
     spans = []
     for _ in range(times):
