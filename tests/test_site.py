@@ -24,8 +24,6 @@ from benchmarks import samplers
 from benchmarks.claims import page as claims
 from benchmarks.harness import report
 
-CLAIMS = ROOT / "docs" / "reference" / "claims.md"
-
 
 class Warmth(am.ImageModality):
     """Long-wave infrared, kelvin."""
@@ -154,12 +152,15 @@ def test_tables_of_measurements_are_those_of_their_files(tmp_path, monkeypatch):
     kept = json.loads((results / "samplers.json").read_text())
     count = int(kept["of"].rpartition(", ")[2].removesuffix(" scenes"))
     assert (results / "samplers.md").read_text() == samplers.table(kept["rows"], count)
-    monkeypatch.setattr(claims, "ROOT", tmp_path)
-    monkeypatch.setattr(claims, "PAGE", tmp_path / "claims.md")
-    (tmp_path / "docs" / "images").mkdir(parents=True)
+    docs = shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("browser", "generated"))
+    monkeypatch.setattr(claims, "DOCS", docs)
+    monkeypatch.setattr(claims, "PAGE", docs / "reference" / "claims.md")
     claims.write_page()
-    was, now = (re.sub(r"Written on \S+", "", page.read_text()) for page in (CLAIMS, tmp_path / "claims.md"))
-    assert was == now, "python -m benchmarks.claims writes the page anew"
+    for page in docs.rglob("*.md"):
+        was, now = (
+            re.sub(r"Written on \S+", "", each.read_text()) for each in (ROOT / "docs" / page.relative_to(docs), page)
+        )
+        assert was == now, "python -m benchmarks.claims --page writes the pages anew"
 
 
 def test_bars_in_cells_are_borders_of_none():
