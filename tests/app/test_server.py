@@ -277,6 +277,7 @@ def test_programs_that_speak_mcp_can_ask_it(app):
 
 
 def test_it_has_asked_no_other_machine(app):
-    """The last of this file, after all that the server has done."""
+    """The last of this file, after all that the server has done; it ends while it is at work, and leaves nothing."""
     app.client.get("about")
     assert "network" not in app.log.read_text()
+    app.join(long_request(900))

@@ -101,6 +101,8 @@ class _Run:
         folder = self.studio.store.new_folder()
         try:
             for step in stream:
+                if self.studio.store.closed:
+                    raise GenerationError("the server is ending")
                 yield from self._step(step, folder)
                 if time.monotonic() - self.began > self.studio.limits.seconds:
                     raise GenerationError(

@@ -14,6 +14,8 @@ import attrs
 
 from anymodal_app.settings import KEPT_BYTES, KEPT_SECONDS
 
+TRIES, PAUSE = 40, 0.05  # seconds
+
 
 @attrs.frozen
 class Kept:
@@ -43,6 +45,7 @@ class Store:
         self.seconds, self.most = seconds, most
         self._kept: dict[str, Kept] = {}
         self._lock = threading.Lock()
+        self.closed = False
 
     def new_folder(self) -> Path:
         """An empty folder for the files of one run."""
@@ -76,5 +79,10 @@ class Store:
                 kept.path.parent.rmdir()
 
     def close(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove everything, also what a generation is writing, which ends at its next step."""
+        self.closed = True
+        for _ in range(TRIES):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(PAUSE)
