@@ -163,7 +163,7 @@ def test_another_model_is_refused_wherever_it_comes_from(asked, models, small_mo
             index.query(other, {"caption": "a car"})
     with torch.no_grad():
         own.transformer.output_table.add_(1)
-    with pytest.raises(DataError, match="its weights are others"):
+    with pytest.raises(DataError, match="others are its weights of transformer"):
         index.query(own, {"caption": "a car"})
     with pytest.raises(DataError, match="another model"):
         indexed(data, models[1], index.folder)
