@@ -161,10 +161,7 @@ def can_hide(stream: Stream) -> bool:
 
 @attrs.frozen
 class Roles:
-    """Masks by fixed roles, as for fine-tuning: `inputs` are read whole, `targets` predicted whole (stream names).
-
-    Of a sequence that is predicted alone one [S_1] is read, as in generation.
-    """
+    """Masks by fixed roles, as published: `inputs` are read whole, `targets` predicted whole (stream names)."""
 
     layout: Layout
     inputs: Collection[str]
@@ -187,8 +184,8 @@ class Roles:
         given, space = stream.name in self.inputs, stream.space
         if stream.is_sequence and not stream.is_dense:
             assert isinstance(space, TokenSpace)
-            budget = len(value) if given else int(can_hide(stream))
-            read, said = select_sequence(value, budget, None, "all" if given else "none", space, rng)
+            budget = len(value) if given else 0
+            read, said = select_sequence(value, budget, None, "all", space, rng)
             return Selection(stream, read, np.arange(len(read)), said, np.arange(len(said)))
         places = np.arange(len(value))
         if given:

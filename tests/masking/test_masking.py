@@ -296,7 +296,7 @@ def test_hidden_runs_of_vectors_become_single_zeros(length, inputs, keep, seed):
 def test_fixed_roles_read_and_predict_whole_streams():
     sample = wide_sample(0)
     packed = Roles(WIDE, ["a", "v"], ["b", "t"])(sample)
-    assert counts(packed, "inputs") == [400, 0, 1, 12] and counts(packed, "targets") == [0, 400, 22, 0]
+    assert counts(packed, "inputs") == [400, 0, 0, 12] and counts(packed, "targets") == [0, 400, 22, 0]
     labels = packed.targets.labels[packed.targets.streams == 2].tolist()
     assert labels == [*sample["t"].tolist(), TEXT.sentinel(2)]
 
