@@ -15,6 +15,7 @@ from anymodal_app.guard import Guard
 from anymodal_app.pictures import content_of, overlay
 from anymodal_app.requests import Asked, Reader
 from anymodal_app.runs import Studio, told
+from anymodal_app.search import found
 from anymodal_app.settings import Limits, Settings
 from anymodal_app.spelling import as_command
 from anymodal_app.store import Store
@@ -27,6 +28,14 @@ import anymodal as am
 from anymodal import Outputs
 from anymodal.cli.main import main
 from anymodal.errors import AnymodalError, DataError
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
 
 PHOTO = {"data": picture_url(40), "name": "my photo.png"}
 
@@ -42,6 +51,33 @@ def store():
 @pytest.fixture(scope="module")
 def loaded(checkpoint):
     return am.load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"weights": {"caption": 10**400}}, "the weight of 'caption' is a number"),
+        ({"uncertainty": "no"}, "uncertainty is true or false, got 'no'"),
+        ({"chain": 0}, "chain is true or false, got 0"),
+        ({"options": 0}, "options is an object"),
+        ({"inputs": []}, "inputs is an object"),
+        ({"target": ["depth"]}, "did you mean 'targets'"),
+        ({"inputs": {"color_palette": nested(5000)}}, "nested too deeply"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_told_in_one_sentence(studio, request_, words):
+    *_, last = studio.events({"inputs": {"caption": "a"}, "targets": ["depth"], **request_})
+    assert last["event"] == "error" and words in last["message"] and len(last["message"]) < 400
+
+
+def test_a_search_is_checked_as_a_request_is(studio):
+    for wanted, words in (
+        (5, "a search is an object"),
+        ({"cuont": 2}, "did you mean 'count'"),
+        ({"count": 99}, "count is a whole number from 1 to 50"),
+        ({"inputs": {"caption": "a"}, "weights": {"caption": "much"}}, "the weight of 'caption' is a number"),
+    ):
+        assert words in found(studio, None, wanted)["error"]
 
 
 @pytest.fixture
@@ -128,6 +164,11 @@ HERE = {"host": "127.0.0.1:7860"}
         ({**HERE, "origin": "http://127.0.0.1:8000"}, "/about", 403),
         ({**HERE, "origin": "null"}, "/about", 403),
         (HERE, "/gradio_api/file=/etc/passwd", 404),
+        ({"host": "[::1"}, "/about", 403),
+        ({**HERE, "origin": "http://["}, "/about", 403),
+        (HERE, "/gradio_api/call/generate", 200),
+        (HERE, "/gradio_api/call/nothing", 404),
+        (HERE, "/gradio_api/call/search", 404),
         (HERE, "/gradio_api/upload", 404),
         (HERE, "/gradio_api/proxy=http://example.com", 404),
         (HERE, "/gradio_api/vibe-edit", 404),
@@ -225,7 +266,7 @@ REQUESTS = {
         "inputs": {"rgb": PHOTO, "caption": 'it\'s a "red" car & more; $HOME'},
         "targets": ["semseg", "normal"],
         "options": {"semseg": {"steps": 3, "scheme": "maskgit", "temperature": 0.5}, "normal": {"guidance": 1.5}},
-        "weights": {"rgb": 1.0, "caption": 2.5},
+        "weights": {"rgb": 1.0, "caption": 1.23456789},
         "chain": False,
         "seed": 2**40,
     },
@@ -234,6 +275,7 @@ REQUESTS = {
         "targets": ["rgb", "caption"],
         "keep": {"rgb": HALF, "caption": True},
     },
+    "like a file": {"inputs": {"caption": "notes.txt"}, "targets": ["depth"]},
     "several": {"inputs": {"caption": "a red car"}, "targets": ["rgb"], "variants": 2, "uncertainty": True},
 }
 

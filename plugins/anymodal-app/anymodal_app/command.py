@@ -115,7 +115,9 @@ def serve(output: Output, model: Any, settings: Settings, index: Any, load: dict
 
     store, over = Store(), threading.Event()
     told = settings.model if settings.is_local else Path(settings.model).name
-    again = {key: value for key, value in load.items() if key in ("revision", "dtype", "modalities", "backend")}
+    again = {
+        key: value for key, value in load.items() if key in ("revision", "dtype", "precision", "modalities", "backend")
+    }
     studio = Studio(model=model, name=told, store=store, limits=settings.limits, load=again)
     former = signal.signal(signal.SIGTERM, lambda *_: over.set())
     try:

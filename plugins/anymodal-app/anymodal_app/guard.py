@@ -10,15 +10,16 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from anymodal_app.settings import Settings
 
 PATHS = re.compile(
     r"/|/config|/gradio_api/(info|openapi\.json|startup-events|cancel|reset|queue/(join|data)|heartbeat/\w+"
-    r"|call/(v2/)?\w+(/\w+)?|mcp(/.*)?)|/about|/files/[\w-]+|/examples/[\w-]+\.(png|jpg)"
+    r"|call/(v2/)?(generate|search)(/\w+)?|mcp(/.*)?)|/about|/files/[\w-]+|/examples/[\w-]+\.(png|jpg)"
     r"|/[\w-]+\.(mjs|css|html|svg|png|webp|ico|json)"
 )
+SEARCH = re.compile(r"/gradio_api/call/(v2/)?search(/.*)?")
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'",
@@ -55,11 +56,11 @@ class Guard:
     def _refused(self, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         """The status and the reason for which a request may not pass; None where it may."""
         host, origin = headers.get("host", ""), headers.get("origin")
-        if not self.settings.answers_to(urlsplit(f"//{host}").hostname or ""):
+        if not self.settings.answers_to(_parts(f"//{host}").hostname or ""):
             return 403, "this server does not answer to that name; use its address, or start it with --name"
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _parts(origin).netloc != host:
             return 403, "a page of another site may not use this server"
-        if not PATHS.fullmatch(path):
+        if not PATHS.fullmatch(path) or (self.settings.index is None and SEARCH.fullmatch(path)):
             return 404, "there is nothing at this address"
         return None
 
@@ -79,6 +80,14 @@ class Guard:
                 return b"", too_long
             if not message.get("more_body", False):
                 return b"".join(parts), None
+
+
+def _parts(address: str) -> SplitResult:
+    """The parts of an address, all empty where it is malformed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _again(body: bytes, receive: Callable[..., Any]) -> Callable[..., Any]:

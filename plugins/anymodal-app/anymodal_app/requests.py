@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import attrs
 
@@ -19,9 +19,6 @@ from anymodal_app.kinds import kind_of
 from anymodal_app.pictures import check_side, content_of, mask_of
 from anymodal_app.settings import DRAWS, Limits
 from anymodal_app.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 OPTIONS = ("scheme", "steps", "schedule", "temperature", "anneal", "top_k", "top_p", "min_p", "guidance", "samples")
 MOST_DRAWS, MOST_SEED, MOST_BOXES = 16, 2**53 - 1, 200
@@ -73,26 +70,23 @@ class Reader:
 
     def request(self, asked: object) -> Request:
         """What is asked for. Raises AnymodalError for what cannot be."""
-        raw = _mapping(asked, "a request")
-        if unknown := [key for key in raw if key not in Asked.__annotations__]:
-            known = ", ".join(Asked.__annotations__)
-            raise ConfigError(f"a request has no {unknown[0]!r:.80}{nearest(str(unknown[0]), known)}; it has {known}")
+        raw = known_keys(asked, Asked, "a request")
         targets = self._targets(raw.get("targets"))
         keep = {name: self._kept(name, part) for name, part in self._named(raw, "keep").items()}
         options = {name: self._options(name, own) for name, own in self._named(raw, "options").items()}
-        values, weights = self.values(raw.get("inputs")), self._named(raw, "weights")
-        if raw.get("uncertainty"):
+        values, weights = self.values(raw.get("inputs")), self.weights(raw)
+        if _flag(raw.get("uncertainty", False), "uncertainty"):
             self._draw_several(targets, options, keep, values)
-        variants = _whole(raw.get("variants", 1), "variants", 1, self.limits.variants)
-        seed = _whole(raw.get("seed", 0), "seed", 0, MOST_SEED - variants)
+        variants = whole(raw.get("variants", 1), "variants", 1, self.limits.variants)
+        seed = whole(raw.get("seed", 0), "seed", 0, MOST_SEED - variants)
         return Request(
             inputs=values,
             targets=targets,
             options=options,
-            weights={name: _number(each, f"the weight of {name!r}") for name, each in weights.items()},
+            weights=weights,
             keep=keep,
             seeds=[seed + k for k in range(variants)],
-            chain=raw.get("chain", True) is not False,
+            chain=_flag(raw.get("chain", True), "chain"),
         )
 
     def values(self, inputs: object) -> dict[str, Any]:
@@ -100,11 +94,15 @@ class Reader:
 
         Raises AnymodalError for a value that cannot be read, or is larger than allowed.
         """
-        given = _mapping(inputs or {}, "inputs")
+        given = _mapping({} if inputs is None else inputs, "inputs")
         modalities = {name: self.model.modalities[str(name)] for name in given}
         read = {name: self._value(modality, given[name]) for name, modality in modalities.items()}
         covering = {name: value for name, value in read.items() if kind_of(self.model, modalities[name]) != "boxes"}
         return {**read, **self.model.accept(covering)}
+
+    def weights(self, raw: Mapping[str, Any]) -> dict[str, float]:
+        """How much each input of a request counts. Raises AnymodalError."""
+        return {name: _number(each, f"the weight of {name!r}") for name, each in self._named(raw, "weights").items()}
 
     def _value(self, modality: Modality, value: Any) -> Any:
         kind = kind_of(self.model, modality)
@@ -124,7 +122,12 @@ class Reader:
             suffix = Path(name).suffix.lower()
             return self._from_file(modality, content_of(value["data"], name), name, suffix)
         if isinstance(value, (list, Mapping)) and ".json" in modality.suffixes:
-            return self._from_file(modality, json.dumps(value).encode(), f"the value of {modality.name}", ".json")
+            what = f"the value of {modality.name}"
+            try:
+                content = json.dumps(value).encode()
+            except RecursionError:
+                raise ValueProblem(f"{what} is nested too deeply to be read") from None
+            return self._from_file(modality, content, what, ".json")
         raise ValueProblem(f"{modality.name} is given as {brief(value)}; give a file as {{'data': ..., 'name': ...}}")
 
     def _from_file(self, modality: Modality, content: bytes, name: str, suffix: str) -> Any:
@@ -169,7 +172,7 @@ class Reader:
 
     def _named(self, raw: Mapping[str, Any], key: str) -> dict[str, Any]:
         """A part of the request by names of modalities."""
-        found = _mapping(raw.get(key) or {}, key)
+        found = _mapping({} if raw.get(key) is None else raw[key], key)
         for name in found:
             if name not in self.model.modalities:
                 self.model.modalities[str(name)]  # which says what there is
@@ -184,9 +187,9 @@ class Reader:
             if isinstance(value, str) and option == "scheme" and not PLAIN.fullmatch(value):
                 raise ConfigError(f"a scheme is named without numbers here, got {value!r:.80}")
         if "steps" in options:
-            _whole(options["steps"], f"the steps of {name}", 1, self.limits.steps)
+            whole(options["steps"], f"the steps of {name}", 1, self.limits.steps)
         if "samples" in options:
-            _whole(options["samples"], f"the samples of {name}", 1, MOST_DRAWS)
+            whole(options["samples"], f"the samples of {name}", 1, MOST_DRAWS)
         Sampling(**options)
         return options
 
@@ -216,6 +219,15 @@ def _boxes(name: str, boxes: Sequence[Any]) -> list[LabeledBox]:
     return found
 
 
+def known_keys(asked: object, shape: type, what: str) -> Mapping[str, Any]:
+    """A request whose keys are those of a TypedDict. Raises ConfigError."""
+    raw, known = _mapping(asked, what), tuple(shape.__annotations__)
+    for key in raw:
+        if key not in known:
+            raise ConfigError(f"{what} has no {key!r:.80}{nearest(str(key), known)}; it has {', '.join(known)}")
+    return raw
+
+
 def _mapping(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{what} is an object such as {{}}, got {brief(value)}")
@@ -223,12 +235,19 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
 
 
 def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise ConfigError(f"{what} is a number, got {brief(value)}")
     return float(value)
 
 
-def _whole(value: object, what: str, low: int, high: int) -> int:
+def _flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{what} is true or false, got {brief(value)}")
+    return value
+
+
+def whole(value: object, what: str, low: int, high: int) -> int:
+    """A whole number within bounds. Raises ConfigError."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigError(f"{what} is a whole number from {low} to {high}, got {brief(value)}")
     return value

@@ -19,7 +19,7 @@ from anymodal_app.kinds import kind_of, rows_of
 from anymodal_app.pictures import data_url, overlay
 from anymodal_app.requests import Reader, Request
 from anymodal_app.settings import Limits
-from anymodal_app.spelling import as_command, as_python, write_inputs
+from anymodal_app.spelling import as_command, as_python, texts_for_command, write_inputs
 from anymodal_app.store import Store
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class _Run:
         try:
             words = write_inputs(studio.model, request, work)
             python = as_python(studio.name, studio.load, request, words)
-            command = as_command(studio.name, studio.load, request, words)
+            plain = {**words, **texts_for_command(studio.model, words, work)}
+            command = as_command(studio.name, studio.load, request, plain)
             (work / "again.py").write_text(python, encoding="utf-8")
             (work / "again.sh").write_text(f"{command}\n", encoding="utf-8")
             for seed, each in zip(request.seeds, outputs, strict=True):

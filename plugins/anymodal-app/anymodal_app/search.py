@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from anymodal import Index
-from anymodal.errors import ConfigError
 from anymodal.retrieval import Hit, hit_values
 from anymodal_app.pictures import data_url
+from anymodal_app.requests import known_keys, whole
 from anymodal_app.runs import Event, Studio, told
 
 MOST, SIDE = 50, 256
@@ -26,11 +26,10 @@ class Wanted(TypedDict, total=False):
 def found(studio: Studio, index: Index, wanted: Wanted) -> Event:
     """What is nearest to the inputs, the best first, or what is wrong with them."""
     try:
-        count = wanted.get("count", 12)
-        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST:
-            raise ConfigError(f"count is a whole number from 1 to {MOST}, got {count!r:.40}")
-        inputs = studio.reader.values(wanted.get("inputs"))
-        hits = index.query(studio.model, inputs, count, weights=wanted.get("weights") or None)
+        raw, reader = known_keys(wanted, Wanted, "a search"), studio.reader
+        count = whole(raw.get("count", 12), "count", 1, MOST)
+        inputs, weights = reader.values(raw.get("inputs")), reader.weights(raw)
+        hits = index.query(studio.model, inputs, count, weights=weights or None)
         shown = [modality for modality in studio.model.modalities if modality.photographic]
         values = hit_values(hits, shown)
         return {"results": [_result(hit, each) for hit, each in zip(hits, values, strict=True)]}

@@ -32,6 +32,16 @@ def write_inputs(model: AnyModel, request: Request, folder: Path) -> dict[str, s
     return words
 
 
+def texts_for_command(model: AnyModel, words: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Write the texts that a command would take for a file below a folder; the words that stand for them."""
+    texts = {name: text for name, text in words.items() if model.modalities[name].is_text}
+    return {
+        name: f"{INPUTS}/{_write(model.modalities[name], text, folder / INPUTS)}"
+        for name, text in texts.items()
+        if text.startswith(("-", "@")) or Path(text).suffix.lower() in model.modalities[name].suffixes
+    }
+
+
 def _write(modality: Modality, value: Any, folder: Path) -> str:
     """Write a value without loss, where its files allow that; the name of the file."""
     path = folder / f"{modality.name}{modality.suffixes[0]}"
@@ -108,7 +118,7 @@ def as_command(name: str, load: Mapping[str, Any], request: Request, words: Mapp
     if not request.chain:
         parts.append("--no-chain")
     if request.weights:
-        parts += ["--weights", ",".join(f"{key}={value:g}" for key, value in request.weights.items())]
+        parts += ["--weights", ",".join(f"{key}={value!r}" for key, value in request.weights.items())]
     for target, options in request.options.items():
         for key, value in options.items():
             parts += ["--set", f"{target}.{key}={value}"]

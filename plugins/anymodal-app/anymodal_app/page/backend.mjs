@@ -1,5 +1,7 @@
 // The server that `anymodal app` runs, by Gradio's queue: a request goes in, events come out one by one.
 
+const LOST = "The server does not answer; see that it runs, and try again.";
+
 const address = (path) => new URL(path, document.baseURI).href;
 
 /**
@@ -7,24 +9,23 @@ const address = (path) => new URL(path, document.baseURI).href;
  * throws an Error with one sentence; `search(request, onEvent, signal)` returns `{results}`.
  */
 export async function connect() {
-  const answer = await fetch(address("about"));
+  const answer = await reached("about");
   if (!answer.ok) throw new Error(await sentence(answer));
-  return {
-    about: await answer.json(),
-    generate: (request, onEvent, signal) => call("generate", request, onEvent, signal),
-    search: (request, onEvent, signal) => call("search", request, onEvent, signal),
-  };
+  const about = await answer.json();
+  const caller = (name) => (request, onEvent, signal) => call({ name, number: about.fn[name] }, request, onEvent, signal);
+  return { about, generate: caller("generate"), search: caller("search") };
 }
 
-async function call(name, request, onEvent, signal) {
+async function call({ name, number }, request, onEvent, signal) {
   const session_hash = crypto.getRandomValues(new Uint32Array(4)).join("");
   const answer = await post(`gradio_api/call/${name}`, { data: [request], session_hash }, signal);
   if (!answer.ok) throw new Error(await sentence(answer));
   const { event_id } = await answer.json();
-  return listen(event_id, session_hash, onEvent, signal);
+  return listen({ event_id, session_hash, fn_index: number }, onEvent, signal);
 }
 
-function listen(event_id, session_hash, onEvent, signal) {
+function listen(asked, onEvent, signal) {
+  const { event_id, session_hash } = asked;
   return new Promise((resolve, reject) => {
     const source = new EventSource(address(`gradio_api/queue/data?session_hash=${session_hash}`));
     const finish = (settle, value) => {
@@ -33,7 +34,7 @@ function listen(event_id, session_hash, onEvent, signal) {
       settle(value);
     };
     const leave = () => {
-      post("gradio_api/cancel", { session_hash, fn_index: 0, event_id }).catch(() => {});
+      post("gradio_api/cancel", asked).catch(() => {});
       finish(reject, signal.reason);
     };
     const told = {
@@ -53,7 +54,7 @@ function listen(event_id, session_hash, onEvent, signal) {
         finish(reject, error); // of an event, which says that the run failed
       }
     };
-    source.onerror = () => finish(reject, new Error("The connection to the server was lost; try again."));
+    source.onerror = () => finish(reject, new Error(LOST));
     if (signal?.aborted) leave();
     signal?.addEventListener("abort", leave);
   });
@@ -61,7 +62,15 @@ function listen(event_id, session_hash, onEvent, signal) {
 
 function post(path, body, signal) {
   const headers = { "Content-Type": "application/json" };
-  return fetch(address(path), { method: "POST", headers, body: JSON.stringify(body), signal });
+  return reached(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+async function reached(path, how) {
+  try {
+    return await fetch(address(path), how);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error(LOST);
+  }
 }
 
 /** What the server says of a refusal, in one sentence. */

@@ -18,14 +18,14 @@ export async function fileInput(file, modality, limits) {
     const size = (file.size / 1e6).toFixed(1);
     throw new Error(`${file.name} has ${size} MB; at most ${limits.upload_mb} MB can be sent: choose a smaller file.`);
   }
-  if (modality.kind === "picture") return pictureInput(file, limits);
   const known = modality.suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix));
+  if (modality.kind === "picture") return pictureInput(file, known, limits);
   if (!known) throw new Error(`${modality.name} reads ${modality.suffixes.join(", ")}; ${file.name} is something else.`);
   return { data: await dataOf(file), name: file.name };
 }
 
-/** A picture as it is, or smaller where it has more pixels than the model is let read. */
-async function pictureInput(file, limits) {
+/** A picture as it is, or drawn anew where it is of another kind than the model reads, or has more pixels than it may. */
+async function pictureInput(file, known, limits) {
   const name = file.name || "picture.png";
   let picture;
   try {
@@ -33,8 +33,8 @@ async function pictureInput(file, limits) {
   } catch {
     throw new Error(`${name} is no picture that this browser reads: choose a PNG or a JPEG.`);
   }
-  const scale = limits.side / Math.max(picture.width, picture.height);
-  if (scale >= 1) return { data: await dataOf(file), name };
+  const scale = Math.min(1, limits.side / Math.max(picture.width, picture.height));
+  if (scale === 1 && known) return { data: await dataOf(file), name };
   const canvas = Object.assign(document.createElement("canvas"), {
     width: Math.max(1, Math.round(picture.width * scale)),
     height: Math.max(1, Math.round(picture.height * scale)),
@@ -42,7 +42,7 @@ async function pictureInput(file, limits) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return { data: canvas.toDataURL("image/jpeg", JPEG), name: name.replace(/\.\w+$/, ".jpg") };
+  return { data: canvas.toDataURL("image/jpeg", JPEG), name: `${name.replace(/\.\w*$/, "")}.jpg` };
 }
 
 export async function loaded(address) {

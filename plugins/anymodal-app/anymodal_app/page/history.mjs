@@ -11,7 +11,7 @@ export class History {
 
   add(run) {
     this.runs = [run, ...this.runs].slice(0, MOST);
-    this.current = run;
+    if (run.isShown) this.current = run;
     this.show();
   }
 

@@ -95,17 +95,18 @@ export class Mask {
     this.onchange(this.current);
   }
 
-  /** White where the picture is made anew, black where it stays; null where nothing was painted. */
+  /** White where the picture is made anew, black where it stays; null where nothing was painted, or all of it stays. */
   data() {
     const painted = this.context.getImageData(0, 0, SIDE, SIDE);
-    let any = false;
+    let [any, open] = [false, false];
     for (let k = 0; k < painted.data.length; k += 4) {
       const on = painted.data[k + 3] > 127;
       any ||= on;
+      open ||= on !== this.keeps;
       painted.data.fill(on !== this.keeps ? 255 : 0, k, k + 3);
       painted.data[k + 3] = 255;
     }
-    if (!any) return null;
+    if (!any || !open) return null;
     const canvas = make("canvas", { width: SIDE, height: SIDE });
     canvas.getContext("2d").putImageData(painted, 0, 0);
     return canvas.toDataURL("image/png");

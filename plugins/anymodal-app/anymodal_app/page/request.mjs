@@ -99,12 +99,12 @@ export function problem(about, state) {
 export function requestOf(about, state) {
   const [known, asked] = [given(about, state), targets(about, state)];
   const options = asked.map((name) => [name, changed(about, state, name)]);
-  const weights = Object.entries(state.weights).filter(([name]) => about.can.weights && known.includes(name));
+  const weighed = about.can.weights && Object.keys(state.weights).length > 0;
   return {
     inputs: Object.fromEntries(known.map((name) => [name, state.inputs[name]])),
     targets: asked,
     options: Object.fromEntries(options.filter(([, each]) => Object.keys(each).length)),
-    weights: Object.fromEntries(weights),
+    weights: weighed ? Object.fromEntries(known.map((name) => [name, state.weights[name] ?? 1])) : {},
     keep: kept(about, state),
     seed: seedOf(state.seed),
     variants: Math.min(Math.max(state.variants, 1), about.limits.variants),

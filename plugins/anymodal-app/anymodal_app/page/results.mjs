@@ -36,6 +36,11 @@ export class Run {
     return shares.reduce((sum, share) => sum + share, 0) / (this.request.targets.length * this.request.variants);
   }
 
+  /** Whether the page shows it, and not another one. */
+  get isShown() {
+    return this.foot?.isConnected ?? false;
+  }
+
   /** A picture that stands for the run. */
   get thumbnail() {
     const shown = ({ target, picture, final, rows }) => picture && final && !rows?.length && !this.isText(target);

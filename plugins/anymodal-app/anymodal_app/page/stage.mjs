@@ -40,7 +40,9 @@ export class Stage {
   }
 
   listen() {
+    const hasFiles = (event) => event.dataTransfer.types.includes("Files");
     document.addEventListener("dragover", (event) => {
+      if (!hasFiles(event)) return; // words are for the fields
       event.preventDefault();
       this.square.classList.add("over");
     });
@@ -48,6 +50,7 @@ export class Stage {
       document.addEventListener(name, () => this.square.classList.remove("over"));
     }
     document.addEventListener("drop", (event) => {
+      if (!hasFiles(event)) return;
       event.preventDefault();
       this.chosen(event.dataTransfer.files);
     });
