@@ -9,7 +9,7 @@ import click
 
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
-from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options
+from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options, own_options
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, DataError, GenerationError
 
@@ -36,6 +36,17 @@ def task_settings(task: str, inputs: str | None, options: tuple[str, ...]) -> di
     if "name" in given:
         raise ConfigError(f"the task is {task}, the first word; --option name={given['name']!s:.40} names another")
     return {"name": task, **given, **({"inputs": tuple(comma_separated(inputs))} if inputs else {})}
+
+
+def _sampling(samples: int | None, settings: tuple[str, ...]) -> Any:
+    """The sampling options of the target. Raises ConfigError."""
+    if samples is not None:
+        if any(each.partition("=")[0] == "samples" for each in settings):
+            raise ConfigError(f"--samples {samples} and --set samples= say the same; give one of them")
+        settings += (f"samples={samples}",)
+    sampling = own_options(tuple(f"target.{each}" for each in settings)).get("target", {})
+    check_sampling(sampling)
+    return sampling
 
 
 @click.command("eval")
@@ -96,17 +107,11 @@ def evaluate(
         return
     if task is None or data is None:
         raise click.UsageError("give a task and --data; --list lists the tasks", click.get_current_context())
-    from anymodal.cli.model_options import own_options
     from anymodal.evaluation.tasks import TASKS
 
     check_device(load.get("device"))
     chosen = TASKS(task_settings(task, inputs, options))
-    if samples is not None:
-        if any(each.partition("=")[0] == "samples" for each in settings):
-            raise ConfigError(f"--samples {samples} and --set samples= say the same; give one of them")
-        settings += (f"samples={samples}",)
-    sampling: Any = own_options(tuple(f"target.{each}" for each in settings)).get("target", {})
-    check_sampling(sampling)
+    sampling = _sampling(samples, settings)
     known = Known.of(model, load.get("revision"), load.get("modalities"))
     for name in (*chosen.inputs, chosen.target):
         known.check(name)

@@ -19,6 +19,7 @@ from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError
 
 if TYPE_CHECKING:
+    from anymodal.anymodel import AnyModel
     from anymodal.retrieval.hits import Hit
     from anymodal.retrieval.index import Index
 
@@ -264,11 +265,7 @@ def query(
     loaded = load_model(model, **load)
     hits = opened.query(loaded, given.values, top, weights=amounts, where=where or None, search=search, **drawing)
     if sheet is not None:
-        from anymodal.retrieval.sheet import write_hits
-
-        photographic = [each for each in loaded.modalities if each.photographic]
-        drawn = write_hits(hits, photographic, sheet, data=sheet_data)
-        output.note(f"drew {drawn} of {len(hits)} hits into {sheet}")
+        _draw_hits(output, hits, loaded, sheet, sheet_data)
     _say_hits(output, hits, opened)
     if sheet is None:
         output.again("--sheet", "hits.png")
@@ -281,6 +278,13 @@ def _check_sheet(sheet: Path | None, data: str | None) -> None:
         check_data(data)
     if sheet is not None:
         check_folder(sheet.parent)
+
+
+def _draw_hits(output: Output, hits: Sequence[Hit], model: AnyModel, sheet: Path, data: str | None) -> None:
+    from anymodal.retrieval.sheet import write_hits
+
+    drawn = write_hits(hits, [each for each in model.modalities if each.photographic], sheet, data=data)
+    output.note(f"drew {drawn} of {len(hits)} hits into {sheet}")
 
 
 def _say_hits(output: Output, hits: Sequence[Hit], index: Index) -> None:
