@@ -130,7 +130,7 @@ def check_targets(
 def check_starts(start: Collection[str], targets: Sequence[str], keep: Collection[str], sized: bool) -> None:
     """Raise GenerationError for what is no target and cannot begin with something, or is kept or made in tiles."""
     for name in start:
-        if "all" not in targets and name not in targets:
+        if f"-{name}" in targets or ("all" not in targets and name not in targets):
             raise GenerationError(f"--start names {name!r}, which is not a target{nearest(name, targets)}")
         if name in keep:
             raise GenerationError(

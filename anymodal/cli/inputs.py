@@ -139,10 +139,16 @@ def starts_of(words: Mapping[str, str], known: Known) -> dict[str, Any]:
 
     for name in words:
         known.check(name)
-    return {
-        name: parse_yaml(text) if text.startswith("{") and not known.is_text(name) else value_of(name, text, known)
-        for name, text in words.items()
-    }
+    found = {}
+    for name, text in words.items():
+        if known.is_text(name) or not text.startswith("{"):
+            found[name] = value_of(name, text, known)
+            continue
+        try:
+            found[name] = parse_yaml(text)
+        except ConfigError as error:
+            raise ConfigError(f"--start {name}={text!s:.80} cannot be read: {error}") from None
+    return found
 
 
 def _readable(path: Path) -> Path:

@@ -180,7 +180,9 @@ def part_options(function: Callable[..., Any]) -> Callable[..., Any]:
         overlap: float | None,
         **options: Any,
     ) -> Any:
-        parts = {"keep": kept_by_name(keep), "start": pairs(start, "a start")} | tile_options(size, overlap)
+        parts = {"keep": kept_by_name(keep), "start": pairs(start, "a start", "caption='a red'")} | tile_options(
+            size, overlap
+        )
         return function(*arguments, parts=parts, **options)
 
     return with_options(command, PART_OPTIONS)

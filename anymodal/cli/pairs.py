@@ -10,13 +10,13 @@ from anymodal.errors import ConfigError
 PAIR = re.compile(r"([a-z][a-z0-9_]*)=(.*)", re.DOTALL)
 
 
-def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
+def pairs(texts: Sequence[str], what: str, example: str = "rgb=photo.jpg") -> dict[str, str]:
     """NAME=VALUE words by name. Raises ConfigError for another form, and for a name that comes twice."""
     found: dict[str, str] = {}
     for text in texts:
         pair = PAIR.fullmatch(text)
         if not pair:
-            raise ConfigError(f"{text!r} is not {what} of the form NAME=VALUE, such as rgb=photo.jpg")
+            raise ConfigError(f"{text!r} is not {what} of the form NAME=VALUE, such as {example}")
         if pair[1] in found:
             raise ConfigError(f"{pair[1]} is given twice; give each modality once")
         found[pair[1]] = pair[2]

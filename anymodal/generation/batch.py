@@ -100,7 +100,7 @@ def batches(
     for sample in inputs:
         if not isinstance(sample, Mapping) or not all(isinstance(name, str) for name in sample):
             raise GenerationError(f"inputs are a dict of values by modality, got {brief(sample)}")
-    kept, begun = kept_for_each(keep, inputs), for_each("start", start, len(inputs), "'caption': 'a red'")
+    kept, begun = kept_for_each(keep, inputs), for_each("start", start, len(inputs))
     groups: dict[tuple[frozenset[str], ...], list[int]] = {}
     for number, sample in enumerate(inputs):
         groups.setdefault(tuple(map(frozenset, (sample, kept[number], begun[number]))), []).append(number)

@@ -21,6 +21,7 @@ from anymodal.tokens import ModalitySet
 Keep = Mapping[str, Any]
 Start = Mapping[str, Any]
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")
+EXAMPLES = {"keep": "{'rgb': mask}", "start": "{'caption': 'a red'}"}
 ASPECT = 0.02  # by how much the shape of a mask may differ from that of its picture
 
 
@@ -144,7 +145,7 @@ def kept_for_each(keep: Keep | Sequence[Keep] | None, inputs: Sequence[Mapping[s
 
     Raises GenerationError for what is no such dict, or names what is not given.
     """
-    each = for_each("keep", keep, len(inputs), "'rgb': mask")
+    each = for_each("keep", keep, len(inputs))
     for mine, given in zip(each, inputs, strict=True):
         for name in mine:
             if name not in given:
@@ -153,12 +154,12 @@ def kept_for_each(keep: Keep | Sequence[Keep] | None, inputs: Sequence[Mapping[s
     return each
 
 
-def for_each(option: str, given: Keep | Sequence[Keep] | None, count: int, example: str) -> list[Keep]:
+def for_each(option: str, given: Keep | Sequence[Keep] | None, count: int) -> list[Keep]:
     """A dict for each of `count` samples: the same of all, or a list of them. Raises GenerationError for others."""
-    each: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given or {}] * count
+    each: list[Any] = list(given) if isinstance(given, (list, tuple)) else [{} if given is None else given] * count
     if len(each) != count:
         raise GenerationError(f"{option} has {len(each)} entries for {count} samples; give one each, or one for all")
     for mine in each:
         if not isinstance(mine, Mapping):
-            raise GenerationError(f"{option} is a dict such as {{{example}}}, got {brief(mine)}")
+            raise GenerationError(f"{option} is a dict such as {EXAMPLES[option]}, got {brief(mine)}")
     return each

@@ -12,6 +12,7 @@ import numpy as np
 from anymodal.errors import GenerationError
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, Result
+from anymodal.generation.keeping import for_each
 from anymodal.generation.large import large_of
 from anymodal.generation.plan import FINER, Weights, chosen_targets, finer_streams, make_plan
 from anymodal.generation.rng import sample_seeds
@@ -137,7 +138,7 @@ def in_tiles(
     progress: Callable[[GenerationStep], None] | None,
 ) -> Outputs:
     """The outputs of one sample whose pictures are of another size than the model's. Raises as `AnyModel.generate`."""
-    for option in (name for name, part in parts.items() if part):
+    for option in (name for name, part in parts.items() if any(for_each(name, part, 1))):
         raise GenerationError(f"{option} is for pictures of the model's size: leave out size, or give a crop")
     modalities, (own,) = model.modalities, sample_seeds(seed, 1)
     names = chosen_targets(modalities, targets, inputs)

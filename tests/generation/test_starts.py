@@ -126,3 +126,12 @@ def test_nothing_ends_where_the_model_has_to_decide():
     inside, after = (Text(HOLE, SPACE, None, np.array(start, np.int64)) for start in ([OPEN], []))
     allowed = without_ends(scores, [inside, after]).argmax(-1).tolist()
     assert allowed[0] not in (3, *range(4, 24)) and allowed[1] == 3
+
+
+@pytest.mark.parametrize("option", ["keep", "start"])
+@pytest.mark.parametrize("given", [np.ones((4, 4)), 0, "", "a red"])
+def test_a_part_without_the_name_of_its_target_is_refused(small_model, option, given):
+    """A mask alone is what people try first; an array is neither true nor false."""
+    for size in ({}, {"size": (48, 48)}):
+        with pytest.raises(GenerationError, match=f"{option} is a dict such as"):
+            small_model.generate(DEPTH, "rgb", **{option: given}, **size)
