@@ -149,11 +149,18 @@ def calibrate(
     anymodal retrieve calibrate index scenes --from canny_edge,depth,depth+caption --count 2000
     """
     from anymodal.data.jobs.loaded import ModelSource
-    from anymodal.retrieval.record import ModelRecord, read_index_record, refuse_other, source_record
+    from anymodal.retrieval.record import (
+        ModelRecord,
+        check_predicted,
+        read_index_record,
+        refuse_other,
+        source_record,
+    )
 
     check_device(load.get("device"))
     record = read_index_record(folder)
     known = Known.of(model, load.get("revision"), load.get("modalities"))
+    check_predicted(record, folder)
     kinds = [tuple(names.split("+")) for names in comma_separated(asked)]
     for name in (name for names in kinds for name in names):
         known.check(name)
@@ -239,6 +246,7 @@ def query(
     from anymodal.data.jobs.loaded import ModelSource
     from anymodal.retrieval.record import (
         ModelRecord,
+        check_predicted,
         check_weights,
         read_index_record,
         refuse_other,
@@ -248,6 +256,7 @@ def query(
 
     check_device(load.get("device"))
     record = read_index_record(folder)
+    check_predicted(record, folder)
     SEARCHES(search).check()
     where = _where(conditions, record.columns)
     known = Known.of(model, load.get("revision"), load.get("modalities"))

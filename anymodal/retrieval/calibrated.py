@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -10,9 +11,9 @@ from weakref import WeakKeyDictionary
 import attrs
 import numpy as np
 
-from anymodal.errors import DataError, ValueProblem, system_errors
+from anymodal.errors import DataError, ValueProblem, brief, system_errors
 from anymodal.files import only_writer, remove_partial
-from anymodal.retrieval.calibration import Calibration, asked_by, learned, read_calibration, write_calibration
+from anymodal.retrieval.calibration import Calibration, asked_by, learned, map_calibration, write_calibration
 from anymodal.retrieval.query import drawn, reader
 from anymodal.retrieval.record import CalibrationRecord, IndexRecord, read_index_record, write_index_record
 from anymodal.retrieval.shards import file_record, unit
@@ -24,11 +25,17 @@ CALIBRATIONS = "calibrations"
 
 
 class Calibrations:
-    """The calibrations that the record of an index in a folder names, by what is asked by."""
+    """The calibrations that the record of an index in a folder names, by what is asked by.
+
+    Their files are opened at once, so that they stay as they are when others calibrate again.
+    """
 
     def __init__(self, folder: Path, record: IndexRecord) -> None:
         self.folder, self.channels, self.records = folder, record.channels, record.calibrations
-        self._read: dict[str, Calibration] = {}
+        self._opened: dict[str, Calibration] = {}
+        for asked in self.records:
+            with suppress(DataError):  # it is told when it is asked for
+                self._opened[asked] = self._open(asked)
         self._checked: WeakKeyDictionary[AnyModel, set[str]] = WeakKeyDictionary()
 
     def moved(self, queries: np.ndarray, names: Iterable[str], model: AnyModel | None = None) -> np.ndarray:
@@ -43,18 +50,27 @@ class Calibrations:
             if told := record.difference(*reader(model, asked)):
                 raise DataError(f"{self.folder} was calibrated for {asked} with another {told}; calibrate it again")
             checked.add(asked)
-        if asked not in self._read:
-            self._read[asked] = read_calibration(self.folder / record.file, record.size, self.channels)
-        return self._read[asked](queries)
+        found = self._opened[asked] if asked in self._opened else self._open(asked)
+        if not found.finite:
+            path = self.folder / record.file
+            raise DataError(f"{path} is damaged: it holds numbers that are not finite; calibrate the index again")
+        return found(queries)
+
+    def _open(self, asked: str) -> Calibration:
+        record = self.records[asked]
+        return map_calibration(self.folder / record.file, record.size, self.channels)
 
 
 def calibrate(folder: Path, by: str, model: AnyModel, inputs: Sequence[Mapping[str, Any]], vectors: np.ndarray) -> None:
     """Learn from pairs, and keep that beside an index, in place of what it knew of the same; see `Index.calibrate`."""
+    if not isinstance(inputs, (list, tuple)) or not all(isinstance(each, Mapping) for each in inputs):
+        raise ValueProblem(f"pairs are a list of inputs such as {{'caption': 'a red car'}}, got {brief(inputs)}")
     kinds = sorted({asked_by(each) for each in inputs})
     if len(kinds) != 1 or by in inputs[0]:
         raise ValueProblem(f"a calibration is of queries by the same modalities, other than {by!r}, got {kinds}")
     asked = kinds[0]
-    whole = learned(drawn(model, inputs, by, draws=1, seed=0), unit(vectors, "vectors of pairs"))
+    wanted = unit(vectors, "vectors of pairs")
+    whole = learned(drawn(model, inputs, by, draws=1, seed=0), wanted)
     with only_writer(folder), system_errors(DataError):
         (folder / CALIBRATIONS).mkdir(exist_ok=True)
         remove_partial(folder / CALIBRATIONS)

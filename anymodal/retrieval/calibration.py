@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import attrs
 import numpy as np
 
 from anymodal.data.store.arrays import Spec, map_arrays, write_arrays
-from anymodal.errors import DataError, ValueProblem
+from anymodal.errors import ValueProblem, brief
+from anymodal.retrieval.record import MOST_CALIBRATED
 from anymodal.retrieval.shards import unit
 
 LEAST_PAIRS = 20
-MOST_CHANNELS = 4096  # whose square is kept
 RIDGES = 10.0 ** np.arange(-4, 3.5, 0.5)  # by the mean of squared singular values
 
 
@@ -40,6 +41,11 @@ class Calibration:
         content = hashlib.sha256(b"".join(part.tobytes() for part in (self.query, self.vector, self.weights)))
         return f"{content.hexdigest()[:16]}.safetensors"
 
+    @cached_property
+    def finite(self) -> bool:
+        """Whether it holds numbers alone."""
+        return all(bool(np.isfinite(part).all()) for part in (self.query, self.vector, self.weights))
+
     def __call__(self, queries: np.ndarray) -> np.ndarray:
         """Queries (N, D) of length 1, moved: (N, D) of length 1, float32."""
         return unit(self.vector + (queries.astype(np.float64) - self.query) @ self.weights, "calibrated queries")
@@ -48,11 +54,11 @@ class Calibration:
 def learned(queries: np.ndarray, vectors: np.ndarray) -> Calibration:
     """The map from predicted vectors (N, D) to those that they should be (N, D), both of length 1.
 
-    Raises ValueProblem for other shapes, fewer than `LEAST_PAIRS`, or more channels than `MOST_CHANNELS`.
+    Raises ValueProblem for other shapes, fewer than `LEAST_PAIRS`, or more channels than `MOST_CALIBRATED`.
     """
-    if queries.shape != vectors.shape or len(queries) < LEAST_PAIRS or queries.shape[1] > MOST_CHANNELS:
+    if queries.shape != vectors.shape or len(queries) < LEAST_PAIRS or queries.shape[1] > MOST_CALIBRATED:
         raise ValueProblem(
-            f"a calibration needs at least {LEAST_PAIRS} pairs of vectors of up to {MOST_CHANNELS} channels, got"
+            f"a calibration needs at least {LEAST_PAIRS} pairs of vectors of up to {MOST_CALIBRATED} channels, got"
             f" {queries.shape} and {vectors.shape}"
         )
     query, vector = (each.mean(0, dtype=np.float64) for each in (queries, vectors))
@@ -75,8 +81,14 @@ def _left_out(left: np.ndarray, kept: np.ndarray, known: np.ndarray, beyond: np.
 
 
 def asked_by(names: Iterable[str]) -> str:
-    """How queries by modalities together are called: "caption+depth", whatever their order."""
-    return "+".join(sorted(names))
+    """How queries by modalities together are called: "caption+depth", whatever their order.
+
+    Raises ValueProblem for what is no list of names.
+    """
+    known = set() if isinstance(names, str) or not isinstance(names, Iterable) else set(names)
+    if not known or not all(isinstance(name, str) for name in known):
+        raise ValueProblem(f"queries are by a list of modalities such as ['caption'], got {brief(names)}")
+    return "+".join(sorted(known))
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -84,10 +96,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     write_arrays(attrs.asdict(calibration, recurse=False), path)
 
 
-def read_calibration(path: Path, size: int, channels: int) -> Calibration:
-    """The map in a file. Raises DataError for one that is missing or damaged."""
+def map_calibration(path: Path, size: int, channels: int) -> Calibration:
+    """The map in a file, of which only what is used is read. Raises DataError for one that is missing or damaged."""
     shapes = {"query": (channels,), "vector": (channels,), "weights": (channels, channels)}
-    arrays = map_arrays(path, size, {name: Spec("<f8", shape) for name, shape in shapes.items()})
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise DataError(f"{path} is damaged: it holds numbers that are not finite; calibrate the index again")
-    return Calibration(**arrays)
+    return Calibration(**map_arrays(path, size, {name: Spec("<f8", shape) for name, shape in shapes.items()}))

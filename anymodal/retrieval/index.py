@@ -200,7 +200,8 @@ class Index:
 
         Returns:
             (queries, channels) float32 of length 1; those that were given, if nothing was learned. Raises ValueProblem
-            for a vector of another length or without a direction, DataError where what was learned is damaged.
+            for a vector of another length or without a direction, and for what is no list of names, DataError where
+            what was learned is damaged.
         """
         return self._calibrations.moved(self._queries(vectors), names)
 

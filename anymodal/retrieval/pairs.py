@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,14 @@ import attrs
 import numpy as np
 
 from anymodal.data.files.values import ValueSource, open_values
-from anymodal.errors import AnymodalError, ConfigError, DataError, nearest, one_line
+from anymodal.data.schema import MAX_SAMPLES
+from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem, brief, nearest, one_line
 from anymodal.progress import task
 from anymodal.retrieval.build import start_of
-from anymodal.retrieval.calibration import LEAST_PAIRS
+from anymodal.retrieval.calibration import LEAST_PAIRS, asked_by
 from anymodal.retrieval.index import Index
-from anymodal.retrieval.query import BATCH, drawn
+from anymodal.retrieval.query import BATCH, check_model, drawn
+from anymodal.retrieval.record import whole_number
 from anymodal.retrieval.shards import unit
 
 if TYPE_CHECKING:
@@ -47,24 +49,31 @@ def calibrate_index(
         count: how many samples are used, the first ones.
 
     Raises:
-        ConfigError: the data has no such modality, or nothing to predict vectors from.
+        ConfigError: the data has no such modality, or nothing to predict vectors from; or `count` is less than 20.
+        ValueProblem: `asked` has something else than lists of names.
         DataError: fewer than 20 samples can be used; else as `Index.calibrate`.
         GenerationError: as `AnyModel.embed`.
     """
+    if isinstance(asked, str) or not isinstance(asked, Iterable):
+        raise ValueProblem(f"asked has lists of modalities, such as [['caption']], got {brief(asked)}")
+    kinds = list(dict.fromkeys(tuple(asked_by(names).split("+")) for names in asked))
+    if whole_number(count, "count", MAX_SAMPLES) < LEAST_PAIRS:
+        raise ConfigError(f"count is at least {LEAST_PAIRS}, the pairs that a calibration needs, got {count}")
+    check_model(model, index.record, index.folder)
     known, by = model.modalities.modalities, index.by
-    wanted = {by, *(name for names in asked for name in names), *(n for n, each in known.items() if each.photographic)}
+    wanted = {by, *(name for names in kinds for name in names), *(n for n, each in known.items() if each.photographic)}
     if unknown := wanted - set(known):
         name = min(unknown)
         raise ConfigError(f"the model has no modality {name!r}{nearest(name, known)}")
     sources = {source for name in wanted for source in known[name].derived_from if source in known}
     values = open_values(data, [known[name] for name in known if name in wanted | sources], count=count)
     start = start_of(values.found, by, model, str(data))
-    for names in asked:
+    for names in kinds:
         if lacking := [name for name in names if name not in values.found]:
             raise ConfigError(f"{data} has no {lacking[0]!r}; it has {', '.join(values.found)}")
     problems: list[str] = []
     targets = dict(_targets(model, values, start, by, problems))
-    return [_calibrated(index, model, values, tuple(names), targets, list(problems)) for names in asked]
+    return [_calibrated(index, model, values, names, targets, list(problems)) for names in kinds]
 
 
 def _calibrated(

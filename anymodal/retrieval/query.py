@@ -11,7 +11,14 @@ import numpy as np
 from anymodal.data.jobs.loaded import ModelSource
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest
 from anymodal.outputs.fingerprint import fingerprint
-from anymodal.retrieval.record import IndexRecord, ModelRecord, check_weights, refuse_other, source_record
+from anymodal.retrieval.record import (
+    IndexRecord,
+    ModelRecord,
+    check_predicted,
+    check_weights,
+    refuse_other,
+    source_record,
+)
 from anymodal.retrieval.shards import unit
 
 if TYPE_CHECKING:
@@ -53,8 +60,7 @@ def _dtype(model: AnyModel) -> str:
 
 def check_model(model: AnyModel, record: IndexRecord, folder: Path) -> None:
     """Raise DataError unless an index was made with this model."""
-    if not record.by:
-        raise DataError(f"{folder} holds vectors of no modality; ask it for vectors, with Index.search")
+    check_predicted(record, folder)
     try:
         given = model_record(model, record.by)
     except AnymodalError as error:

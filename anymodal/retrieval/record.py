@@ -38,6 +38,7 @@ else:
 INDEX, KIND, FORMAT = "index.json", "index", 1
 NAME = "name"  # as a column, what rows are called
 MOST_CHANNELS = 65_536
+MOST_CALIBRATED = 4096  # channels, whose square is kept
 SHARD_FILE = re.compile(r"[a-z0-9_-]+/([a-z0-9_]+/)?shard-\d{5,}\.safetensors")
 CALIBRATION_FILE = re.compile(r"calibrations/[0-9a-f]{16}\.safetensors")
 COLUMN = re.compile(r"[a-z][a-z0-9_]*")
@@ -176,6 +177,12 @@ def no_vector(name: str) -> GenerationError:
     return GenerationError(f"{name!r} is not a vector: an index is by modalities such as dinov2_global")
 
 
+def check_predicted(record: IndexRecord, folder: Path) -> None:
+    """Raise DataError for an index of vectors that no model made."""
+    if not record.by:
+        raise DataError(f"{folder} holds vectors of no modality; ask it for vectors, with Index.search")
+
+
 def read_index_record(folder: Path) -> IndexRecord:
     """What the index in a folder says of itself. Raises DataError, which names the file."""
     path = folder / INDEX
@@ -212,6 +219,8 @@ def _check(record: IndexRecord) -> None:
         if unknown := set(shard.columns) - set(record.columns):
             raise ValueError(f"{shard.file} has the unknown columns {sorted(unknown)!r:.80}")
         shard.living()
+    if record.calibrations and record.channels > MOST_CALIBRATED:
+        raise ValueError(f"calibrations of {record.channels} channels, more than {MOST_CALIBRATED}")
     for name, each in record.calibrations.items():
         if not ASKED.fullmatch(name) or not CALIBRATION_FILE.fullmatch(each.file) or not HASH.fullmatch(each.sha256):
             raise ValueError(f"a calibration {name!r:.80} in the file {each.file!r:.80}")

@@ -15,7 +15,7 @@ from PIL import Image
 from small_runs import command
 
 import anymodal as am
-from anymodal.errors import AnymodalError, DataError, ValueProblem
+from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
 from anymodal.model import ModelConfig
 from anymodal.retrieval import calibration
 from anymodal.retrieval.calibration import learned
@@ -273,3 +273,54 @@ def test_the_command_learns_from_a_dataset_and_names_what_it_left_out(model, tmp
     assert command(*asked, "--from", "caption", "--quiet") == 2
     assert "18 samples can be used for caption, and 20 are needed" in capsys.readouterr().err
     assert am.Index(tmp_path / "index").record == record
+
+
+def test_an_open_index_keeps_what_it_learned_when_others_calibrate(model, index):
+    made, expected = index
+    made.calibrate(model, captions(), made.vectors(range(PAIRS)))
+    opened = am.Index(made.folder)
+    before = made.calibrated(expected, ["caption"])
+    am.Index(made.folder).calibrate(model, captions(), expected[::-1])
+    assert np.array_equal(opened.calibrated(expected, ["caption"]), before)
+    opened.refresh()
+    assert not np.allclose(opened.calibrated(expected, ["caption"]), before)
+
+
+def test_names_of_what_is_asked_by_are_a_list(model, index, tmp_path):
+    """The letters of one name are no modalities; the same name twice is one."""
+    made, expected = index
+    made.calibrate(model, captions(), made.vectors(range(PAIRS)))
+    twice = made.calibrated(expected, ["caption", "caption"])
+    assert np.array_equal(twice, made.calibrated(expected, ["caption"]))
+    for names in ("caption", 5, [5], []):
+        with pytest.raises(ValueProblem, match="list of modalities"):
+            made.calibrated(expected, names)
+    for asked in ("caption", None, ["caption"], [[5]], [[]], 5):
+        with pytest.raises(ValueProblem, match="list"):
+            am.retrieval.calibrate_index(made, model, tmp_path, asked)
+    for inputs in (None, [5] * PAIRS, [{5: "a"}] * PAIRS, [{}] * PAIRS, {"caption": "a"}):
+        with pytest.raises(ValueProblem, match="list"):
+            made.calibrate(model, inputs, expected)
+
+
+def test_what_cannot_be_calibrated_is_told_before_data_is_read(model, index, tmp_path, capsys):
+    made, expected = index
+    for count in (0, -1, 19, True, "20", 20.0):
+        with pytest.raises(ConfigError, match="count is"):
+            am.retrieval.calibrate_index(made, model, tmp_path / "nosuch", [["caption"]], count=count)
+    own = am.Index.create(tmp_path / "own", 8)
+    own.add(expected, [str(k) for k in range(PAIRS)])
+    with pytest.raises(DataError, match="holds vectors of no modality"):
+        am.retrieval.calibrate_index(own, model, tmp_path / "nosuch", [["caption"]])
+    assert command("retrieve", "calibrate", own.folder, tmp_path, "--from", "caption") == 2
+    assert "holds vectors of no modality" in capsys.readouterr().err
+
+
+def test_an_index_of_too_many_channels_has_no_calibrations(model, index):
+    """Their square is what a file of them would hold."""
+    made, expected = index
+    made.calibrate(model, captions(), expected)
+    path = made.folder / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"channels": 60_000, "shards": []}))
+    with pytest.raises(DataError, match="calibrations of 60000 channels"):
+        am.Index(made.folder)
