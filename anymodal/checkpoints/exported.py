@@ -31,6 +31,8 @@ def load_exported(files: Files, raw: RawConfig, options: Options) -> Bundle:
         raise ConfigError(
             f"ONNX graphs compute in float32, got dtype {options.dtype}; choose when exporting: --precision"
         )
+    if options.precision == "bfloat16":
+        raise ConfigError("ONNX graphs compute in float32, got precision bfloat16; leave it out, or load the weights")
     check_installed()
     values: dict[str, Any] = {**raw.values, "format": FORMAT, "format_version": FORMAT_VERSION}
     config = parse_checkpoint_config(RawConfig(values, raw.source))

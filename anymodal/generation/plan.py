@@ -123,14 +123,18 @@ def make_plan(
     Raises:
         ConfigError: an option does not exist or cannot have its value.
         UnknownModality: a name is not in the set, or options name what is no target.
-        GenerationError: weights name what is not given, or a target cannot merge several samples.
+        GenerationError: weights name what is not given, a target cannot merge several samples, or weights or options
+            are no dict.
     """
+    for what, each, example in (("weights", weights, "{'rgb': 2}"), ("options", options, "{'depth': {'steps': 8}}")):
+        if each is not None and not isinstance(each, Mapping):
+            raise GenerationError(f"{what} are a dict such as {example}, got {brief(each)}")
     grounded = any(modalities.owner(name).photographic for name in given)
     for name, own in (options or {}).items():
         if not isinstance(own, Mapping):
             raise GenerationError(f"the options of {name!r} are a dict such as {{'steps': 8}}, got {brief(own)}")
         if name not in names:
-            raise UnknownModality(f"options name {name!r}, which is not a target{nearest(name, names)}")
+            raise UnknownModality(f"options name {name!r}, which is not a target{nearest(str(name), names)}")
     Sampling(**{key: value for key, value in common.items() if key in OPTIONS})  # also what fits no target is checked
     by_stream = _weights_by_stream(modalities, weights, given) if weights else None
     plan = []
@@ -164,7 +168,7 @@ def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collect
     result: dict[str, Guidance] = {}
     for name, weight in weights.items():
         if name not in given:
-            raise GenerationError(f"weights name {name!r}, which is not an input{nearest(name, given)}")
+            raise GenerationError(f"weights name {name!r}, which is not an input{nearest(str(name), given)}")
         number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
         if not isinstance(weight, (str, Guidance)) and not (number and math.isfinite(weight)):
             raise GenerationError(f"the weight of {name!r} must be a finite number, got {brief(weight)}")

@@ -247,9 +247,11 @@ def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None
     if not inputs:
         raise GenerationError("a query needs an input, such as caption='a red car'")
     whole_number(draws, "draws", MOST_DRAWS)
+    if weights is not None and not isinstance(weights, Mapping):
+        raise ConfigError(f"weights are a dict such as {{'rgb': 1, 'caption': 0.5}}, got {brief(weights)}")
     for name, weight in (weights or {}).items():
         if name not in inputs:
-            raise ConfigError(f"a weight is given for {name!r}, which is no input{nearest(name, inputs)}")
+            raise ConfigError(f"a weight is given for {name!r}, which is no input{nearest(str(name), inputs)}")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise ConfigError(f"the weight of {name!r} is {brief(weight)}, not a finite number")
     if weights is None and by in inputs and len(inputs) > 1:

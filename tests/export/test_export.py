@@ -173,6 +173,8 @@ class TestFolder:
             am.load(folder, backend="torch")
         with pytest.raises(ConfigError, match="--precision"):
             am.load(folder, dtype="float16")
+        with pytest.raises(ConfigError, match="float32, got precision bfloat16; leave it out"):
+            am.load(folder, precision="bfloat16")
         with pytest.raises(AnymodalError, match="has no modality 'depth'"):
             am.load(folder, modalities=["depth"])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymodal.errors import ConfigError, GenerationError
+from anymodal.errors import AnymodalError, ConfigError, GenerationError
 from anymodal.generation.keeping import cut_mask
 from anymodal.sampling import Sampling
 
@@ -84,3 +84,16 @@ def test_options_without_end_or_meaning_are_refused(options):
     with pytest.raises(ConfigError):
         Sampling(**options)
     assert not Sampling(scheme="halton:0").scheme.rolled
+
+
+@pytest.mark.parametrize("given", [np.ones(3), 5, "rgb", ["rgb"]])
+@pytest.mark.parametrize("option", ["weights", "options"])
+def test_options_by_name_are_a_dict(small_model, picture, option, given):
+    with pytest.raises(GenerationError, match=f"{option} are a dict such as"):
+        small_model.generate({"rgb": picture}, "depth", **{option: given})
+
+
+@pytest.mark.parametrize("option", ["weights", "options"])
+def test_names_of_options_are_words(small_model, picture, option):
+    with pytest.raises(AnymodalError, match=f"{option} name 5, which is not"):
+        small_model.generate({"rgb": picture}, "depth", **{option: {5: {}}})

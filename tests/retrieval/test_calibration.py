@@ -324,3 +324,9 @@ def test_an_index_of_too_many_channels_has_no_calibrations(model, index):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"channels": 60_000, "shards": []}))
     with pytest.raises(DataError, match="calibrations of 60000 channels"):
         am.Index(made.folder)
+
+
+@pytest.mark.parametrize("weights", [np.ones(1), 5, "caption", ["caption"], {5: 1.0}])
+def test_weights_of_a_query_are_a_dict_of_its_inputs(model, index, weights):
+    with pytest.raises(ConfigError, match=r"weights are a dict such as|is no input"):
+        index[0].query(model, captions()[0], weights=weights)
