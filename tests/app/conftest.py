@@ -15,8 +15,9 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 MODALITIES = ("rgb", "depth", "semseg", "caption", "det", "color_palette")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """A browser, for a module alone: its event loop would be in the way of what comes after."""
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("there is no chromium")
@@ -26,7 +27,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model() -> am.AnyModel:
     return am.load("tiny", modalities=MODALITIES, device="cpu")
 

@@ -114,6 +114,57 @@ def test_a_wrong_file_is_answered_kindly_and_a_large_one_refused(opened, tmp_pat
     expect(opened.locator("#problem")).to_be_hidden()
 
 
+@pytest.mark.parametrize(("name", "kind"), [("moving.gif", "GIF"), ("photo.jfif", "JPEG"), ("photo", "PNG")])
+def test_pictures_of_other_kinds_are_drawn_anew_for_the_model(opened, tmp_path, name, kind):
+    Image.open(PHOTO).resize((90, 60)).save(tmp_path / name, kind)
+    choose(opened, "color_palette")
+    opened.set_input_files("input[type=file][accept='image/*']", tmp_path / name)
+    sent = asked(opened)["inputs"]["rgb"]
+    assert sent["name"].endswith(".jpg")
+    assert Image.open(io.BytesIO(base64.b64decode(sent["data"].partition(",")[2]))).size == (90, 60)
+
+
+def test_words_are_dropped_into_fields_and_only_files_onto_the_page(opened):
+    taken = opened.evaluate(
+        """() => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.setData("text/plain", "a cup");
+          const how = { dataTransfer, bubbles: true, cancelable: true };
+          const events = ["dragover", "drop"].map((kind) => new DragEvent(kind, how));
+          return events.map((event) => !document.querySelector("textarea").dispatchEvent(event));
+        }"""
+    )
+    assert taken == [False, False]
+
+
+def test_a_server_that_is_gone_is_named_as_such(chromium, address):
+    page = chromium.new_page()
+    page.goto(address)
+    page.locator("html[data-ready] .square.filled").wait_for()
+    page.route("**/gradio_api/call/**", lambda route: route.abort())
+    page.click("#generate")
+    expect(page.locator("#problem")).to_have_text("The server does not answer; see that it runs, and try again.")
+    page.route("**/about", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#problem")).to_have_text("The server does not answer; see that it runs, and try again.")
+    page.close()
+
+
+def test_a_former_run_that_is_looked_at_meanwhile_stays_the_current_one(opened):
+    choose(opened, "color_palette")
+    generate(opened)
+    generate(opened)
+    choose(opened, "depth")
+    opened.click("[data-key='Variants-2']")
+    opened.click("#generate")
+    opened.locator(".variant[data-state=growing], .variant[data-state=made]").first.wait_for(timeout=LONGEST)
+    opened.locator("#history button").last.click()
+    finished(opened)
+    expect(opened.locator("#history button")).to_have_count(3)
+    assert "color_palette" in opened.locator("#history [aria-current=true]").get_attribute("aria-label")
+    expect(opened.locator("#run .card h3")).to_have_text(["color_palette"])
+
+
 def test_what_the_server_cannot_read_is_said_in_place(opened, tmp_path):
     (tmp_path / "depth.npy").write_bytes(b"no numbers")
     opened.select_option("select[aria-label='Add an input']", "depth")

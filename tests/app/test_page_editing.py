@@ -137,3 +137,29 @@ def test_boxes_stay_inside_whatever_is_done(opened):
         }"""
     )
     assert wrong is None
+
+
+def test_a_mask_that_keeps_all_is_none(opened):
+    masks = opened.evaluate(
+        """async () => {
+            const { Mask } = await import('./mask.mjs');
+            const masks = [];
+            const mask = new Mask((data) => masks.push(data));
+            mask.context.fillRect(0, 0, 256, 256);
+            for (const keeps of [true, false]) {
+                mask.keeps = keeps;
+                mask.told();
+            }
+            return masks;
+        }"""
+    )
+    assert masks[0] is None
+    assert masks[1].startswith("data:image/png")
+
+
+def test_an_input_that_comes_later_is_weighed_too(opened):
+    choose(opened, "color_palette")
+    opened.click("text=Settings")
+    opened.check("text=weigh each input on its own")
+    opened.locator("textarea").first.fill("a cat")
+    assert asked(opened)["weights"] == {"rgb": 1, "caption": 1}

@@ -53,6 +53,14 @@ def loaded(checkpoint):
     return am.load(checkpoint)
 
 
+def test_a_generation_ends_when_its_time_is_over(studio):
+    options = {"depth": {"scheme": "roar", "steps": 16}}
+    hasty = attrs.evolve(studio, limits=Limits(seconds=0))
+    events = list(hasty.events({"inputs": {"caption": "a"}, "targets": ["depth"], "options": options}))
+    assert [each["event"] for each in events] == ["start", "step", "error"]
+    assert "longer than the 0 s that are allowed" in events[-1]["message"]
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
