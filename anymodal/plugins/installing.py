@@ -71,7 +71,7 @@ def target_of(word: str) -> str:
     path = Path(word).expanduser()
     if not word.strip():
         raise PluginError("an empty word is no name of a plugin; write it as depth")
-    if path.suffix == ".whl" or (path / "pyproject.toml").is_file():
+    if "://" not in word and (path.suffix == ".whl" or (path / "pyproject.toml").is_file()):
         if not path.exists():
             raise PluginError(f"no such file: {word}")
         return str(path.absolute())
@@ -170,8 +170,16 @@ def _fetched(program: Installer, target: str, folder: Path) -> Distribution:
     try:
         return program.fetch(target, folder)
     except PluginError as error:
-        own = [name.removeprefix("anymodal-") for name in directory()]
-        raise PluginError(f"{error}{nearest(target.removeprefix('anymodal-'), own)}") from None
+        raise PluginError(f"{error}{_nearest_of_ours(target)}") from None
+
+
+def _nearest_of_ours(target: str) -> str:
+    """A hint at the plugin of ours with the name most like that of a target; none for a path, or one of ours."""
+    from packaging.requirements import Requirement
+
+    if Path(target).is_absolute() or canonical(name := Requirement(target).name) in directory():
+        return ""
+    return nearest(name.removeprefix("anymodal-"), [each.removeprefix("anymodal-") for each in directory()])
 
 
 def _pinned(target: str, facts: Described) -> str:

@@ -5,6 +5,7 @@ ANYMODAL_DIRECTORY names another one, an address or a file. It is data of strang
 
 from __future__ import annotations
 
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -45,7 +46,7 @@ def _fetched(address: str) -> str:
     try:
         with urllib.request.urlopen(address, timeout=SECONDS) as answer:
             data = answer.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         said = cause(reason) if isinstance(reason, BaseException) else str(reason)
         raise PluginError(f"the directory of plugins at {address} cannot be read: {said}") from None

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -149,6 +150,8 @@ def test_a_folder_and_a_wheel_are_themselves(tmp_path, monkeypatch):
 def test_what_does_not_exist(refused):
     message = said("install", "dpeth")[1]
     assert "no package index in use has a wheel of anymodal-dpeth" in message and "did you mean 'depth'" in message
+    assert "did you mean" not in said("install", "depth==99")[1]
+    assert "an address is for pip itself" in said("install", "https://example.org/x.whl")[1]
 
 
 def test_no_plugin_is_refused(refused):
@@ -254,6 +257,23 @@ def test_a_directory_is_read_as_it_was_written(directory_file, index):
     near, far = published(), published(f"{address}/plugins.json")
     assert near == far and [each.name for each in near] == ["acme-thermal", "acme-odd"]
     assert near[1].links == {} and read({}) == Described("")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no answer of the web", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz"]
+)
+def test_a_server_that_breaks_off_is_told_of(answer):
+    def serve(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(answer + b"\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=[listening], daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        with pytest.raises(PluginError, match=r"the directory of plugins at .* cannot be read: "):
+            published(address)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"plugins": 3}', "no json"])
