@@ -55,7 +55,7 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     names = list(request.modalities.modalities)
     numbers: Any = {"dtype": run.dtype, "precision": run.precision or "float32"}
     loaded = load(name, revision=revision, modalities=names, **numbers)
-    read = [] if run.finer else [*request.inputs, *run.kept]
+    read = () if run.finer else request.inputs
     found = fingerprint(loaded.transformer, loaded.modalities, read, run.targets)
     if told := run.fingerprint.difference(found):
         raise CheckpointError(

@@ -42,18 +42,24 @@ class Fingerprint:
 
 
 def fingerprint(
-    transformer: Transformer, modalities: ModalitySet, reads: Iterable[str] = (), makes: Iterable[str] = ()
+    transformer: Transformer,
+    modalities: ModalitySet,
+    reads: Iterable[str] = (),
+    makes: Iterable[str] = (),
+    keeps: Iterable[str] = (),
 ) -> Fingerprint:
     """The fingerprint of a model, and of modalities as they are used.
 
     Args:
         transformer: of the model.
         modalities: those of the model.
-        reads: modalities whose values become ids.
+        reads: modalities whose values the model is given; where it takes pixels or vectors, no tokenizer is needed.
         makes: modalities or streams whose ids become values.
+        keeps: modalities whose values become ids even so, as parts of what is made.
     """
     found, texts = dict[str, str](), False
-    for names, part, others in ((reads, "encoder", DECODING), (makes, "decoder", ENCODING)):
+    coded = [*(name for name in reads if _is_read_as_ids(modalities, name)), *keeps]
+    for names, part, others in ((coded, "encoder", DECODING), (makes, "decoder", ENCODING)):
         for modality in map(modalities.owner, names):
             spaces = [stream.space for stream in modalities.streams(modality.name)]
             texts = texts or any(getattr(space, "vocabulary", None) for space in spaces)
@@ -62,6 +68,11 @@ def fingerprint(
     if texts and modalities.vocabulary is not None:
         found[VOCABULARY] = modalities.vocabulary.fingerprint
     return Fingerprint(hash_of(transformer.state_dict()), found)
+
+
+def _is_read_as_ids(modalities: ModalitySet, name: str) -> bool:
+    streams = modalities.input_streams(modalities.owner(name).name)
+    return not all(modalities.layout[stream].is_dense for stream in streams)
 
 
 def hash_of(tensors: Mapping[str, Tensor]) -> str:

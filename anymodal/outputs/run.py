@@ -90,7 +90,7 @@ def run_of(
     targets = tuple(target.stream for target in plan)
     return Run(
         origin=origin,
-        fingerprint=fingerprint(transformer, modalities, [*read, *kept], targets),
+        fingerprint=fingerprint(transformer, modalities, read, targets, kept),
         device=transformer.input_table.device.type,
         dtype=str(transformer.input_table.dtype).removeprefix("torch."),
         precision=precision_of(transformer),
