@@ -91,7 +91,9 @@ def query_vectors(
     for group, weight in groups:
         parts = [{name: each[name] for name in group} for each in inputs]
         vectors = _vectors(model, by, parts, draws, seed)
-        whole = whole + weight * (calibrated(vectors, group, model) if draws == 1 and by not in group else vectors)
+        whole = whole + weight * (
+            calibrated(vectors, group, model) if group and draws == 1 and by not in group else vectors
+        )
     try:
         return unit(whole, "the query")
     except AnymodalError:

@@ -330,3 +330,7 @@ def test_an_index_of_too_many_channels_has_no_calibrations(model, index):
 def test_weights_of_a_query_are_a_dict_of_its_inputs(model, index, weights):
     with pytest.raises(ConfigError, match=r"weights are a dict such as|is no input"):
         index[0].query(model, captions()[0], weights=weights)
+
+
+def test_no_queries_are_no_vectors(model, index):
+    assert index[0].query_vectors(model, []).shape == (0, 8)
