@@ -73,6 +73,7 @@ def test_text_is_never_markup(opened):
     assert not opened.locator("[src=x]").count()
 
 
+@pytest.mark.slow
 def test_four_variants_stand_side_by_side(opened):
     choose(opened, "depth")
     opened.fill("#seed", "7")
@@ -114,14 +115,16 @@ def test_a_wrong_file_is_answered_kindly_and_a_large_one_refused(opened, tmp_pat
     expect(opened.locator("#problem")).to_be_hidden()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("moving.gif", "GIF"), ("photo.jfif", "JPEG"), ("photo", "PNG")])
-def test_pictures_of_other_kinds_are_drawn_anew_for_the_model(opened, tmp_path, name, kind):
-    Image.open(PHOTO).resize((90, 60)).save(tmp_path / name, kind)
+def test_pictures_of_other_kinds_are_drawn_anew_for_the_model(opened, tmp_path):
     choose(opened, "color_palette")
-    opened.set_input_files("input[type=file][accept='image/*']", tmp_path / name)
-    sent = asked(opened)["inputs"]["rgb"]
-    assert sent["name"].endswith(".jpg")
-    assert Image.open(io.BytesIO(base64.b64decode(sent["data"].partition(",")[2]))).size == (90, 60)
+    for name, kind in (("moving.gif", "GIF"), ("photo.jfif", "JPEG"), ("photo", "PNG")):
+        Image.open(PHOTO).resize((90, 60)).save(tmp_path / name, kind)
+        opened.click("[aria-label='Remove the picture']")
+        opened.set_input_files("input[type=file][accept='image/*']", tmp_path / name)
+        opened.locator(".square.filled").wait_for()
+        sent = asked(opened)["inputs"]["rgb"]
+        assert sent["name"] == f"{Path(name).stem}.jpg"
+        assert Image.open(io.BytesIO(base64.b64decode(sent["data"].partition(",")[2]))).size == (90, 60)
 
 
 def test_words_are_dropped_into_fields_and_only_files_onto_the_page(opened):
@@ -150,6 +153,7 @@ def test_a_server_that_is_gone_is_named_as_such(chromium, address):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_former_run_that_is_looked_at_meanwhile_stays_the_current_one(opened):
     choose(opened, "color_palette")
     generate(opened)
