@@ -14,7 +14,7 @@ Check = Callable[["Subject"], None]
 RULES: dict[str, Rule] = {}
 TOPICS = ("package", "values", "space", "tokenizer", "augmentation", "model", "presentation")
 LEVELS, PROFILES = ("must", "should"), ("quick", "full")
-PAGE = "docs/reference/rules.md"
+PAGE = "https://anymodal.github.io/anymodal/reference/rules/"
 
 
 def always(subject: Subject) -> bool:
