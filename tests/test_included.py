@@ -52,7 +52,7 @@ def test_a_second_copy_changes_nothing_and_another_file_stays(tmp_path):
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"did you mean 'tiny'\? There are: fourm, tiny, tiny21, transfer"):
+    with pytest.raises(ConfigError, match=r"did you mean 'tiny'\? \(there are: fourm, tiny, tiny21, transfer\)"):
         copy_recipes("tinny", Path())
     with pytest.raises(DataError, match=r"did you mean 'coffee'\? There are: astronaut, chelsea, coffee, rocket"):
         am.sample("cofee")

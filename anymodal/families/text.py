@@ -17,6 +17,7 @@ from anymodal.partial import Partial
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.text import is_text, words_of
+from anymodal.vocabulary_file import CONTINUED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +147,8 @@ class StructuredModality(Modality):
         known = [None if piece is None else vocabulary.encode(piece) for piece in pieces]
 
         def spans(ids: np.ndarray) -> list[str]:
-            return [vocabulary.decode(span) for span in written(ids, known, space.end)]
+            texts = [vocabulary.decode(span) for span in written(ids, known, space.end)]
+            return [text.removeprefix(CONTINUED) for text in texts]  # a word that is kept ends where it ended
 
         return self._partial(prompt(known, space, self.name), kept, pieces, spans)
 

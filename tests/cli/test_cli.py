@@ -242,7 +242,8 @@ def test_disabled_and_ambiguous_are_listed(shelf):
 
 def test_the_command_of_a_plugin_has_its_name(shelf):
     assert run("greet", PYTHONPATH=str(shelf)).stdout == "hello world\n"
-    assert "Commands of plugins:\n  greet   Of a test" in run("--help", PYTHONPATH=str(shelf)).stdout
+    told = run("--help", PYTHONPATH=str(shelf)).stdout
+    assert "\n  greet   Of a test\n" in told.partition("Commands of plugins:\n")[2]
     assert "no command 'greet'" in one_line(run("greet"))
 
 
