@@ -29,6 +29,7 @@ def test_a_plugin_of_every_family_is_whole(tmp_path, monkeypatch, family):
     assert written == FILES | {"anymodal_odd_thing.py", "test_odd_thing.py"}
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["authors"] == [{"name": 'Ada "L." Ünal'}]
+    assert project["urls"] == {"Source": "https://example.org/anymodal-odd-thing"}
     assert project["entry-points"]["anymodal"] == {"odd_thing": "anymodal_odd_thing:OddThing"}
     assert yaml.safe_load((folder / ".github/workflows/test.yml").read_text())["jobs"]
     assert "$" not in (folder / "README.md").read_text()
