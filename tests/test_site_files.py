@@ -12,8 +12,10 @@ import yaml
 from generate import configuration
 from generated import plugin_directory, site_files
 
+from anymodal.plugins import published as directory
 from anymodal.plugins.described import Described
 from anymodal.plugins.published import published
+from anymodal.testing import definition
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -36,6 +38,11 @@ def test_llms_txt_has_the_form_and_links_to_every_page(site):
     assert all(any((DOCS / path).is_file() for path in (f"{link[:-1]}.md", f"{link}index.md")) for link in links)
     assert len(links) == len(set(links)) == len(list(DOCS.rglob("*.md")))
     assert len(text) < 12_000
+
+
+def test_every_address_of_the_site_begins_with_that_of_its_configuration():
+    assert configuration(DOCS)["site_url"] == site_files.ADDRESS == definition.PAGE.removesuffix("reference/rules/")
+    assert f"{site_files.ADDRESS}plugins.json" == directory.ADDRESS
 
 
 def test_llms_full_txt_holds_the_text_of_the_pages(site):

@@ -14,7 +14,8 @@ from anymodal.files import write_json, write_text
 from anymodal.plugins.published import as_json
 from generated import plugin_directory
 
-ADDRESS = "https://anymodal.github.io/anymodal/"
+CONFIG = Path(__file__).parents[2] / "mkdocs.yml"
+ADDRESS: str = yaml.safe_load(CONFIG.read_text("utf-8"))["site_url"]
 LINKED = ("Reference", "Gallery")  # sections of tables by the hundred, which a link serves better than a copy
 COMMENT = re.compile(r"<!--.*?-->\n?|\A---\n.*?\n---\n", re.DOTALL)  # and what stands above a page for its builder
 
