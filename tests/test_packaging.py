@@ -93,6 +93,7 @@ class TestMetadata:
         assert said["name"] == ("anymodal" if folder == ROOT else folder.name)
         assert 10 < len(said["description"]) <= 120
         assert not said["description"].endswith(".")
+        assert "`" not in said["description"]  # indexes and the directory show it as it stands
         assert said["authors"] == [{"name": "The anymodal authors"}]
         assert len(said["keywords"]) >= 3
         readme = folder / said["readme"]
