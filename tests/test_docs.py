@@ -126,7 +126,7 @@ def test_configurations_fit_their_schema(page):
 
 def is_written(file: Path) -> bool:
     """Whether it is a page that is written whole, the first picture of one, or of the app, which runs in a tab too."""
-    if file.parent == ROOT / "docs" / "browser":
+    if file.parent.resolve() == ROOT / "docs" / "browser":
         return (APP / file.name).is_file()
     page = file.with_name(f"{file.stem.removesuffix('-value')}.md").resolve()
     return page.is_relative_to(ROOT / "docs") and str(page.relative_to(ROOT / "docs")) in written()
