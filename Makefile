@@ -138,7 +138,7 @@ $(BIN)/python:
 $(SMALL): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
 	@test -e $(STAMP) || echo "installing anymodal and its plugins into .venv, without what tests need: PyTorch and a few more"
 	test -e $(STAMP) || $(INSTALL) pip hatchling editables
-	test -e $(STAMP) || $(INSTALL) --no-build-isolation -e . $(addprefix -e ,$(PLUGINS))
+	test -e $(STAMP) || $(INSTALL) --no-build-isolation -e . $(addprefix -e ,$(filter-out plugins/anymodal-app,$(PLUGINS)))
 	touch $@
 
 $(STAMP): pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
