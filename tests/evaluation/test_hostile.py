@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import h5py
 import numpy as np
 import pytest
-import torch
 from changed_json import with_each_value_changed
+from changed_weights import other_weights
 from PIL import Image
 from scipy.io import savemat
 
@@ -239,19 +238,6 @@ def test_an_evaluation_does_not_go_on_with_data_that_changed(begun, small_model,
     other = Path(shutil.copytree(data, tmp_path / "other", copy_function=shutil.copy))  # the same names, other times
     with pytest.raises(DataError, match="other settings: files"):
         am.evaluate("semseg", other, small_model, out=out, batch=2, steps=1)
-
-
-@contextmanager
-def other_weights(module):
-    """In the body, a weight is another."""
-    weight = next(module.parameters())
-    before = weight.detach().clone()
-    with torch.no_grad():
-        weight.add_(1e-3)
-        try:
-            yield
-        finally:
-            weight.copy_(before)
 
 
 def test_an_evaluation_does_not_go_on_with_another_decoder(begun, small_model):

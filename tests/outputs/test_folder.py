@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from changed_weights import other_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -111,19 +111,6 @@ def test_outputs_without_a_run_are_saved_too(tmp_path):
 
 def of(model, reads=("rgb", "caption"), makes=("depth",)):
     return fingerprint(model.transformer, model.modalities, reads, makes)
-
-
-@contextmanager
-def other_weights(module):
-    """In the body, a weight is another."""
-    weight = next(module.parameters())
-    before = weight.detach().clone()
-    with torch.no_grad():
-        weight.add_(1e-3)
-        try:
-            yield
-        finally:
-            weight.copy_(before)
 
 
 def test_the_fingerprint_tells_weights_apart(model):
