@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -135,12 +135,16 @@ class Reader:
         if suffix not in modality.suffixes:
             known = ", ".join(modality.suffixes)
             raise ValueProblem(f"{modality.name} is read from files that end in {known}, not from {name}")
+        return self._read(modality.accept, content, name, suffix)
+
+    def _read(self, read: Callable[[Path], Any], content: bytes, name: str, suffix: str) -> Any:
+        """What is read from the content of a file of a user, who knows it by its name. Raises ValueProblem."""
         with tempfile.TemporaryDirectory(dir=self.store.folder) as folder:
             path = Path(folder) / f"value{suffix}"
             path.write_bytes(content)
             check_side(path, name, self.limits.side)
             try:
-                return modality.accept(path)
+                return read(path)
             except ValueProblem as error:
                 raise ValueProblem(str(error).replace(str(path), name)) from None
 
@@ -150,15 +154,8 @@ class Reader:
             return True
         if isinstance(part, list) and all(isinstance(each, int) and not isinstance(each, bool) for each in part):
             return part
-        content = content_of(part, f"the mask of {name}")
-        with tempfile.TemporaryDirectory(dir=self.store.folder) as folder:
-            path = Path(folder) / "mask.png"
-            path.write_bytes(content)
-            check_side(path, f"the mask of {name}", self.limits.side)
-            try:
-                return ~mask_of(path)
-            except ValueProblem as error:
-                raise ValueProblem(str(error).replace(str(path), f"the mask of {name}")) from None
+        mask = f"the mask of {name}"
+        return ~self._read(mask_of, content_of(part, mask), mask, ".png")
 
     def _targets(self, targets: object) -> list[str]:
         possible = self.model.modalities.targets
