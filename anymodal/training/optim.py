@@ -152,15 +152,9 @@ class MuonConfig(AdamWConfig):
         linear = {m.weight for m in model.modules() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad}
         if not (matrices := [p for p in model.parameters() if p in linear]):
             return []
-        return [
-            torch.optim.Muon(
-                matrices,
-                lr=lr,
-                weight_decay=self.weight_decay,
-                momentum=self.momentum,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        ]
+        from anymodal.training.muon import Muon
+
+        return [Muon(matrices, lr, self.weight_decay, self.momentum)]
 
 
 def parameter_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
