@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +26,8 @@ SECONDS = 120  # that a download by http may take
 MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"RIFF": ".wav", b"{": ".json", b"[": ".json"}
 
 
+_FOLDERS: dict[int, Path] = {}
+_NUMBERS = count()
 _FROM_A_FILE: ContextVar[bool] = ContextVar("anymodal_from_a_file", default=False)
 
 
@@ -143,12 +147,13 @@ def _bounded(content: bytes, place: str) -> bytes:
 def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
     """A path with that ending from which the content is read. Raises DataError where there is no room for it.
 
-    On Linux the file has no name of its own, and the path is a link to it; elsewhere it is a temporary file.
+    On Linux the file has no name of its own, and the path is a link to it; elsewhere it is a temporary file. Its folder
+    is the process's: to make and remove one for each file takes longer than to read most files.
     """
     remove_leftovers()
     try:
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-            path = Path(folder, f"value{suffix}")
+        path = _folder(os.getpid()) / f"{next(_NUMBERS)}-value{suffix}"
+        try:
             if hasattr(os, "memfd_create"):
                 handle = os.memfd_create("anymodal", os.MFD_CLOEXEC)
                 try:
@@ -161,8 +166,26 @@ def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
             else:
                 path.write_bytes(data)
                 yield path
+        finally:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"no temporary file can be made: {cause(error)}") from None
+
+
+def _folder(process: int) -> Path:
+    """The folder of a process for files of a moment, which goes with it; a link tells whether it is still there."""
+    folder = _FOLDERS.get(process)
+    if folder is None or not folder.is_dir():
+        folder = _FOLDERS[process] = Path(tempfile.mkdtemp(prefix=PREFIX))
+        (folder / "process").symlink_to(f"/proc/{process}")
+        atexit.register(_remove, folder, process)
+    return folder
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Remove the folder of a process, but not in one that it was forked into."""
+    if process == os.getpid():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache

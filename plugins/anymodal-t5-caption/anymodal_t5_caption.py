@@ -63,7 +63,9 @@ class MiniLmLabeler(Labeler):
         self.tokenizer = Tokenizer.from_file(str(words))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(T5Caption.length)
-        self.session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # a second one makes a caption no faster, and waits busily
+        self.session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
         self.inputs = {node.name for node in self.session.get_inputs()}
 
     def _files(self) -> tuple[Path, Path]:

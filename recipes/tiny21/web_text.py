@@ -13,7 +13,9 @@ import re
 import sys
 from pathlib import Path
 
-from anymodal.files import write_text
+from anymodal.durable import write_all
+
+TOGETHER = 1000  # texts that are on disk before any has its name
 
 GLOSSES = {
     "person": "people walk on two legs, talk and use tools.",
@@ -68,9 +70,11 @@ def text(record: dict[str, object]) -> str:
 
 def main() -> None:
     root, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
-    (root / "web_text").mkdir(exist_ok=True)
-    for path in sorted((root / "scene").iterdir())[:count]:
-        write_text(text(json.loads(path.read_text())) + "\n", root / "web_text" / f"{path.stem}.txt")
+    records = sorted((root / "scene").iterdir())[:count]
+    for start in range(0, len(records), TOGETHER):
+        paths = records[start : start + TOGETHER]
+        texts = (f"{text(json.loads(path.read_text()))}\n" for path in paths)
+        write_all((root / "web_text" / f"{p.stem}.txt", t.encode()) for p, t in zip(paths, texts, strict=True))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 import anymodal as am
-from anymodal.content import file_in_memory
 from anymodal.data.check import check_dataset
 from anymodal.data.jobs.inputs import address
 from anymodal.data.jobs.label import label_dataset
@@ -181,13 +180,6 @@ def test_a_damaged_manifest_is_one_sentence_that_names_it(tmp_path, name, value)
     with pytest.raises(am.DataError, match=r"manifest\.json is damaged") as error:
         check_book({**whole, name: value}, tmp_path / "manifest.json")
     assert repr(name) in str(error.value)
-
-
-def test_files_in_memory_vanish_with_the_process():
-    with file_in_memory(b"abc", ".png") as path:
-        assert path.read_bytes() == b"abc" and path.suffix == ".png" and path.stat().st_size == 3
-        where = path.parent
-    assert not where.exists()
 
 
 def test_what_killed_runs_left_goes(photos, tmp_path):

@@ -27,6 +27,7 @@ from anymodal.data.jobs.outputs import File, file_of, noting, paths, remove_earl
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
+from anymodal.durable import scratch
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
 from anymodal.generation.keeping import Keep, Start, check_keep, cut_mask, kept_for_each
 from anymodal.generation.plan import Weights, chosen_targets, make_plan
@@ -284,8 +285,9 @@ class ShardGenerator:
         for part in job.parts:
             values = seen if part in work.shown else made
             written: set[tuple[str, str]] = set()
-            found = self._files(part, {row: each[part] for row, each in values.items()}, problems[part])
-            write_files(work.out, LAYOUT, part, job.shard, noting(found, written))
+            with scratch(work.out / RECORDS, "value-") as folder:
+                found = self._files(part, {row: each[part] for row, each in values.items()}, folder, problems[part])
+                write_files(work.out, LAYOUT, part, job.shard, noting(found, written))
             remove_earlier(work.out, work.modality(part), work.names(job.shard), written)
             yield part, problems[part]
 
@@ -358,8 +360,8 @@ class ShardGenerator:
         """What is kept of a sample."""
         return {name: self.work.request.keep.get(name, values.get(name + MASKS)) for name in self.work.kept}
 
-    def _files(self, name: str, values: Mapping[int, Any], problems: list[Problem]) -> Iterator[File]:
-        """The files of a modality, as it writes them."""
+    def _files(self, name: str, values: Mapping[int, Any], folder: Path, problems: list[Problem]) -> Iterator[File]:
+        """The files of a modality, as it writes them in `folder`."""
         work, modality = self.work, self.work.modality(name)
         for row, value in values.items():
             sample = work.files.key(row)
@@ -367,7 +369,7 @@ class ShardGenerator:
                 if wrong := unfinite(value):
                     raise ValueProblem(f"the value holds {wrong}")
                 with blame(modality, "write", value):
-                    suffix, content = file_of(modality, value, work.out / RECORDS)
+                    suffix, content = file_of(modality, value, folder)
             except AnymodalError as error:
                 problems.append(Problem(sample, name, one_line(error)))
             else:

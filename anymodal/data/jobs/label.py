@@ -41,6 +41,7 @@ from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS, checksum
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.data.schema import check_book, read_book
+from anymodal.durable import scratch
 from anymodal.errors import (
     AnymodalError,
     ConfigError,
@@ -305,9 +306,11 @@ class ShardLabeler:
         """The parts that are finished one after the other, each with what was left out. Raises DataError."""
         for part in job.parts:
             problems: list[Problem] = []
-            found = self._labels(part, job, problems) if part in self.labelers else self._copies(part, job, problems)
             written: set[tuple[str, str]] = set()
-            write_files(self.work.out, self.work.layout, part, job.shard, noting(found, written))
+            with scratch(self.work.out / RECORDS, "value-") as folder:
+                made = part in self.labelers
+                found = self._labels(part, job, folder, problems) if made else self._copies(part, job, problems)
+                write_files(self.work.out, self.work.layout, part, job.shard, noting(found, written))
             if self.work.layout == "folder":
                 remove_earlier(self.work.out, self.work.modality(part), self.work.names(job.shard), written)
             yield part, problems
@@ -327,8 +330,8 @@ class ShardLabeler:
             except AnymodalError as error:
                 problems.append(Problem(sample, name, one_line(error)))
 
-    def _labels(self, name: str, job: Job, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
-        """The files of a modality that a labeler makes from those of its sources."""
+    def _labels(self, name: str, job: Job, folder: Path, problems: list[Problem]) -> Iterator[tuple[str, str, bytes]]:
+        """The files of a modality that a labeler makes from those of its sources; values are written in `folder`."""
         work, chosen, modality = self.work, self.labelers[name], self.work.modality(name)
         if name not in self._loaded:
             self._loaded[name] = load_labeler(chosen, self.device)
@@ -345,7 +348,7 @@ class ShardLabeler:
                         raise value
                     self._check(modality, value)
                     with blame(modality, "write", value):
-                        suffix, content = file_of(modality, value, work.out / RECORDS)
+                        suffix, content = file_of(modality, value, folder)
                 except ConfigError:
                     raise
                 except AnymodalError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from anymodal.content import file_in_memory
 from anymodal.data.store.arrays import shard_name
-from anymodal.durable import scratch, write_all
+from anymodal.durable import write_all
 from anymodal.errors import ConfigError, DataError, ValueProblem, cause, nearest, system_errors
 from anymodal.files import MAX_BYTES, replacing
 from anymodal.modality import Modality
@@ -85,13 +85,15 @@ def _is_file(path: Path) -> bool:
         raise DataError(f"{path!s:.300} cannot be used: {cause(error)}") from None
 
 
-def file_of(modality: Modality, value: Any, within: Path) -> tuple[str, bytes]:
-    """The ending and the content of the file that a modality writes for a value, made in a folder of `within`."""
+def file_of(modality: Modality, value: Any, folder: Path) -> tuple[str, bytes]:
+    """The ending and the content of the file that a modality writes for a value, made in a folder of nothing else."""
     suffix = modality.suffixes[0]
-    with scratch(within, "value-") as folder:
-        path = folder / f"value{suffix}"
+    path = folder / f"value{suffix}"
+    try:
         modality.write(value, path)
         return suffix, path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class ShardFiles:
