@@ -67,7 +67,7 @@ def fingerprint(
                 found[f"{modality.name}.{part}"] = _of_tokenizer(modality.tokenizer, others)
     if texts and modalities.vocabulary is not None:
         found[VOCABULARY] = modalities.vocabulary.fingerprint
-    return Fingerprint(hash_of(transformer.state_dict()), found)
+    return Fingerprint(hash_of(transformer.state_dict(keep_vars=True)), found)
 
 
 def _is_read_as_ids(modalities: ModalitySet, name: str) -> bool:
@@ -76,21 +76,31 @@ def _is_read_as_ids(modalities: ModalitySet, name: str) -> bool:
 
 
 def hash_of(tensors: Mapping[str, Tensor]) -> str:
-    """32 letters that differ for other weights: the hash of names, shapes and 16 numbers spread over each tensor."""
-    import torch
-    from torch import Tensor
+    """32 letters that differ for other weights: the hash of names, shapes and 16 numbers spread over each tensor.
 
-    digest, samples = hashlib.sha256(), list[Tensor]()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-        flat = tensor.reshape(-1)
-        samples.append(flat[:: max(1, flat.numel() // NUMBERS)][: NUMBERS + 1].double())
-    digest.update(torch.cat(samples).cpu().numpy().tobytes() if samples else b"")
-    return digest.hexdigest()[:32]
+    The numbers are read each time: of a tensor that was written through `.data` or NumPy no counter would tell.
+    """
+    import torch
+
+    with torch.no_grad():
+        samples = [_sample(tensor) for tensor in tensors.values()]
+        if len({sample.dtype for sample in samples}) > 1:  # of which `cat` would make one that is too narrow
+            samples = [sample.double() for sample in samples]
+        numbers = torch.cat(samples).double().cpu().numpy().tobytes() if samples else b""
+    heads = "".join(f"{name} {tuple(tensor.shape)} {tensor.dtype};" for name, tensor in tensors.items())
+    return hashlib.sha256(heads.encode() + numbers).hexdigest()[:32]
+
+
+def _sample(tensor: Tensor) -> Tensor:
+    """Each n-th number of a tensor in its order, at most one more than `NUMBERS`."""
+    count = tensor.numel()
+    step = max(1, count // NUMBERS)
+    return tensor.contiguous().as_strided((min(NUMBERS + 1, -(-count // step)),), (step,))
 
 
 def _of_tokenizer(tokenizer: Any, others: tuple[str, ...]) -> str:
     """The hash of a tokenizer without what the other way alone needs; of one that has no weights, of what it says."""
     if not hasattr(tokenizer, "state_dict"):
         return hashlib.sha256(str(tokenizer.fingerprint()).encode()).hexdigest()[:32]
-    return hash_of({name: each for name, each in tokenizer.state_dict().items() if not name.startswith(others)})
+    weights = tokenizer.state_dict(keep_vars=True)  # without a new tensor for each of them
+    return hash_of({name: each for name, each in weights.items() if not name.startswith(others)})
