@@ -96,13 +96,11 @@ def figures(options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
 
 def write(options: argparse.Namespace, found: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> None:
     """Write the files that were asked for, after each row: a run of hours may be cut off."""
-    where = report.machine()
+    result = {"machine": report.machine(), "against": options.against, "rows": found, "figures": said}
     if options.json:
-        result = {"machine": where, "rows": found, "figures": said}
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.table:
-        text = report.compared(found) if options.against else report.table(found)
-        options.table.write_text(f"{report.heading(where)}\n\n{text}\n")
+        options.table.write_text(report.page(result))
 
 
 def main() -> None:

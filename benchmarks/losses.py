@@ -1,12 +1,16 @@
 """Loss curves of the recipe of `tiny` with each option that saves time or memory, on the same batches as without it.
 
 `python -m benchmarks losses`, or smaller: `--set losses.dim=64 --set losses.samples=8 --set losses.scenes=300`
+
+Each way is compared with the plain one seed by seed: the mean of the differences, its interval of 95 % (Student's t),
+and beside them how far apart seeds are by themselves.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +22,7 @@ import anymodal as am
 from anymodal.config import load_config, structure
 from anymodal.data import DataConfig, MaskedBatches
 from anymodal.data.order import step_batches
+from anymodal.evaluation.intervals import half_width
 from anymodal.model import Transformer
 from anymodal.training.engine import Engine, Runtime
 from anymodal.training.multimodal.config import TrainConfig
@@ -26,6 +31,7 @@ from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from benchmarks.data import scenes_as_tokens
 from benchmarks.harness.base import BENCHMARKS, Figures
+from benchmarks.harness.report import about, markdown
 from benchmarks.harness.revisions import ROOT
 
 PLAIN = "plain"
@@ -36,6 +42,7 @@ WAYS: dict[str, dict[str, Any]] = {  # settings of training
     "bfloat16 moments": {"optimizer": {"tables": "dense", "moments": "bfloat16"}},
     "8-bit moments": {"optimizer": {"tables": "dense", "moments": "8bit"}},
     "8-bit moments, tables by rows": {"optimizer": {"tables": "rows", "moments": "8bit"}},
+    "steps in the backward pass": {"optimizer": {"tables": "dense", "in_backward": True}},
 }
 
 
@@ -79,19 +86,25 @@ class Losses(Figures):
                     if self.out:
                         Path(self.out).write_text(json.dumps(known))
         runs = {way: [known[f"{way}, seed {seed}"] for seed in range(self.seeds)] for way in chosen}
-        plain = np.array([run["later"] for run in runs[PLAIN]])
-        found: dict[str, Any] = {"later, deviation over seeds": round(float(plain.std(ddof=1)), 4)}
-        for way, each in runs.items():
-            gaps = np.array([run["later"] for run in each]) - plain
-            tenths = np.array([run["training"] for run in each])
-            curves = np.array([run["training"] for run in runs[PLAIN]])
-            found[way] = {
-                "training": tenths.mean(0).round(4).tolist(),
-                "training, largest difference": round(float(abs(tenths.mean(0) - curves.mean(0)).max()), 4),
-                "later": round(float((plain + gaps).mean()), 4),
-                "later, difference of each seed": gaps.round(4).tolist(),
-            }
-        return found
+        return {way: beside(each, runs[PLAIN]) for way, each in runs.items()}
+
+    def table(self, found: Mapping[str, Any]) -> str:
+        """A row a way; that of the plain one says how far apart seeds are."""
+        seeds = len(found[PLAIN]["later, of each seed"])
+        said = (
+            f"Mean losses of tenths of training and on later batches, {seeds} seeds. ± is their deviation over seeds, "
+            "and half of the interval of 95 % of the mean difference, seed by seed."
+        )
+        lines = []
+        for way, row in found.items():
+            cells = [way, *(f"{value:.3f}" for value in row["training"])]
+            cells.append(about(row["later"], row["later, deviation over seeds"], 3))
+            if way != PLAIN:
+                cells.append(about(row["later, difference"], row["later, half of the interval"], 4))
+                cells.append(", ".join(f"{value:.4f}" for value in row["later, difference of each seed"]))
+            lines.append(cells)
+        head = ["", *(f"{k}." for k in range(1, 11)), "later", "difference", "of each seed"]
+        return f"{said}\n\n{markdown(head, lines)}"
 
     def losses(self, modalities: am.ModalitySet, data: str, later: str, way: str, seed: int) -> dict[str, Any]:
         """The losses of one run."""
@@ -124,6 +137,25 @@ class Losses(Figures):
     @staticmethod
     def _batches(config: TrainConfig, modalities: am.ModalitySet, path: str) -> MaskedBatches:
         return open_batches(attrs.evolve(config, data=DataConfig(path=path)), modalities)
+
+
+def beside(runs: Sequence[Mapping[str, Any]], plain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The losses of a way, a run a seed, and how far they are from those of the plain way with the same seeds."""
+    later, theirs = (np.array([run["later"] for run in each]) for each in (runs, plain))
+    curves, plains = (np.array([run["training"] for run in each]) for each in (runs, plain))  # (seeds, tenths)
+    gaps = later - theirs
+    several = len(gaps) > 1
+    return {
+        "training": curves.mean(0).round(4).tolist(),
+        "training, deviation over seeds": curves.std(0, ddof=1).round(4).tolist() if several else None,
+        "training, largest difference": round(float(abs(curves.mean(0) - plains.mean(0)).max()), 4),
+        "later": round(float(later.mean()), 4),
+        "later, of each seed": later.round(4).tolist(),
+        "later, deviation over seeds": round(float(later.std(ddof=1)), 4) if several else None,
+        "later, difference": round(float(gaps.mean()), 4),
+        "later, half of the interval": round(half_width(gaps), 4) if several else None,
+        "later, difference of each seed": gaps.round(4).tolist(),
+    }
 
 
 class _Seen(MaskedLoss):

@@ -2,8 +2,8 @@
 
 `python -m benchmarks refresh`
 
-rgb -> depth and normal in 8 steps, caption -> rgb in 16, on held-out scenes; each figure has its standard error over
-seeds, and `time` is the processor time to that of `refresh=1`.
+rgb -> depth and normal in 8 steps, caption -> rgb in 16, on held-out scenes; each figure is a mean with its standard
+error over seeds, and `time` is the processor time to that of `refresh=1`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,21 @@ from anymodal_scenes import BASIC, Scene, mentions, render
 
 import anymodal as am
 from benchmarks.harness.base import BENCHMARKS, Figures
+from benchmarks.harness.report import about, markdown
 from benchmarks.quality import HELD_OUT_SEED, color_share, kinds_found, pair_scores, surface
 
 EVERY = (1, 2, 4, 8)
 GRID: dict[str, Any] = {"steps": 8, "scheme": "maskgit", "temperature": 1.0}
 PICTURE: dict[str, Any] = {"steps": 16}
+SHOWN = {  # with how many digits
+    "depth abs_rel": ("depth, abs. rel. error", 3),
+    "normal mean_angle": ("normal, mean angle", 2),
+    "rgb kinds_found": ("rgb: kinds found", 3),
+    "rgb pairs_read": ("rgb: pairs read, F1", 3),
+    "rgb color_share": ("rgb: share of color", 3),
+    "time depth, normal": ("CPU time, depth and normal", 2),
+    "time rgb": ("CPU time, rgb", 2),
+}
 
 
 @BENCHMARKS.register("refresh")
@@ -38,14 +48,28 @@ class Refresh(Figures):
         count, seeds = (8, 1) if quick else (self.count, self.seeds)
         model = am.load(self.model)
         scenes = [render(HELD_OUT_SEED, index, 64, BASIC) for index in range(count)]
-        found, first = {}, {}
+        found: dict[str, Any] = {"scenes": count, "seeds": seeds}
+        first: dict[str, float] = {}
         for every in EVERY:
             runs = [self._once(model, scenes, 1000 * seed, every) for seed in range(seeds)]
             found[f"refresh={every}"] = {name: spread([run[name] for run in runs]) for name in runs[0]}
             spent = {name: sum(run[name] for run in runs) for name in runs[0] if name.startswith("time")}
             first = first or spent
-            found[f"refresh={every}"] |= {name: round(spent[name] / first[name], 2) for name in spent}
+            found[f"refresh={every}"] |= {name: {"mean": spent[name] / first[name]} for name in spent}
         return found
+
+    def table(self, found: Mapping[str, Any]) -> str:
+        """A row for each `refresh`."""
+        said = f"`tiny`, {found['scenes']} held-out scenes, mean and standard error over {found['seeds']} seeds."
+        rows = {every: found[f"refresh={every}"] for every in EVERY}
+        lines = [
+            [
+                str(every),
+                *(about(row[name]["mean"], row[name].get("error"), digits) for name, (_, digits) in SHOWN.items()),
+            ]
+            for every, row in rows.items()
+        ]
+        return f"{said}\n\n{markdown(['`refresh`', *(title for title, _ in SHOWN.values())], lines)}"
 
     def _once(self, model: am.AnyModel, scenes: Sequence[Scene], seed: int, every: int) -> Mapping[str, float]:
         started = time.process_time()
@@ -71,7 +95,7 @@ class Refresh(Figures):
         }
 
 
-def spread(values: Sequence[float]) -> str:
-    """The mean and its standard error."""
-    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-    return f"{np.mean(values):.3g} ± {error:.2g}"
+def spread(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean and its standard error, which one value does not tell."""
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "error": error}

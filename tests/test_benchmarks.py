@@ -20,6 +20,8 @@ from benchmarks.harness import parts, report, revisions, rounds, twins, worker
 from benchmarks.harness.base import BENCHMARKS, Figures, Part, Sample, Timed, Work, load, names
 from benchmarks.quality import block_ratio
 
+MACHINE = {"processor": "a processor", "cores": 2, "vectors": "AVX2", "python": "3.11", "torch": "2.13", "load": 0.5}
+MACHINE |= {"revision": "abc", "date": "2026-01-02"}
 FILES = sorted(path.stem for path in Path(benchmarks.__file__).parent.glob("[!_]*.py"))
 
 
@@ -143,6 +145,41 @@ def test_a_row_is_measured_from_end_to_end(tmp_path):
     found = report.beside(row, old)["against"]
     assert found["wall"]["faster"] == pytest.approx(3) and found["cpu"]["faster"] == pytest.approx(2)
     assert "3.00 x" in report.compared([report.beside(row, old)])
+
+
+def test_a_table_of_losses_pairs_seeds_with_the_plain_way():
+    from benchmarks.losses import beside
+
+    plain = [{"training": [5.0] * 10, "later": later} for later in (4.0, 4.2, 4.4)]
+    other = [
+        {"training": [5.0] * 9 + [5.25], "later": run["later"] + gap}
+        for run, gap in zip(plain, (0, 0.01, 0.02), strict=True)
+    ]
+    found = {"plain": beside(plain, plain), "8-bit moments": beside(other, plain)}
+    said = report.page({"machine": MACHINE, "rows": [], "figures": {"losses": found}})
+    lines = said.splitlines()
+    assert lines[0].startswith("2026-01-02, revision abc") and "3 seeds" in lines[2]
+    assert "| plain | 5.000 |" in said and "| 4.200 ± 0.200 |  |  |" in said
+    # Student's t of two degrees of freedom, 4.303, times 0.01 / sqrt(3)
+    assert "| 5.250 | 4.210 ± 0.210 | 0.0100 ± 0.0248 | 0.0000, 0.0100, 0.0200 |" in said
+    alone = {"plain": beside(plain[:1], plain[:1])}
+    assert "| 4.000 |  |  |" in report.page({"machine": MACHINE, "rows": [], "figures": {"losses": alone}})
+
+
+def test_a_page_has_what_its_file_of_results_has():
+    row = {"benchmark": "draw", "filter": "plain", "threads": 1, "items": 1, "unit": "run", "wall": 2.0, "cpu": 2.0}
+    row |= {"spread": [2.0, 2.0], "rounds": 1, "peak_mb": None}
+    alone = report.page({"machine": MACHINE, "against": None, "rows": [row], "figures": {}})
+    assert (
+        "| draw | filter plain | 1 | 2 s (" not in alone and "| draw | filter plain | 1 | 2 s | 2 s to 2 s |" in alone
+    )
+    ratio = {"faster": 3.0, "low": 2.0, "high": 4.0}
+    row["against"] = {"wall": ratio, "cpu": ratio, "seconds": 6.0}
+    both = report.page({"machine": MACHINE, "against": "main", "rows": [row], "figures": {"growth": {}}})
+    assert (
+        both.splitlines()[-1]
+        == "| draw | filter plain | 1 | 6 s | 2 s | 3.00 x | 2.00 to 4.00 | 3.00 x | 2.00 to 4.00 |"
+    )
 
 
 def test_products_are_counted():

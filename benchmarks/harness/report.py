@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.harness.base import Timed, load, names
+from benchmarks.harness.base import Figures, Timed, load, names
 from benchmarks.harness.revisions import revision
 
 OWN = ("benchmark", "threads")  # what a row has beside what tells its case
@@ -75,12 +75,33 @@ def brief(row: Mapping[str, Any]) -> str:
     return seconds(row["wall"]) + (f", {row['of_floor']:.2f} x the floor" if "floor" in row else "")
 
 
+def page(result: Mapping[str, Any]) -> str:
+    """A file of results as the Markdown that lies beside it: the machine, rows of times, and tables of figures."""
+    rows = result["rows"]
+    parts = [heading(result["machine"])]
+    if rows:
+        parts.append(compared(rows) if result.get("against") else table(rows))
+    for name, found in result["figures"].items():
+        each = load(name)
+        parts += [text for text in [each.table(found) if isinstance(each, Figures) else ""] if text]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table; cells that a line lacks at its end are empty."""
+    full = [[*line, *[""] * (len(head) - len(line))] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *full])
+
+
+def about(value: float, width: float | None, digits: int) -> str:
+    """A number and how sure it is, where that is known."""
+    return f"{value:.{digits}f}" + (f" ± {width:.{digits}f}" if width is not None else "")
+
+
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """One line a row."""
     head = ["benchmark", "case", "threads", "time", "spread", "CPU time", "floor", "of floor", "twin", "peak MB", "aim"]
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
-    return "\n".join(lines)
+    return markdown(head, map(_cells, rows))
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -104,27 +125,27 @@ def aims() -> str:
     """All benchmarks of time with what they measure and should reach."""
     found = [(name, load(name)) for name in names()]
     rows = [
-        f"| `{name}` | {(type(each).__doc__ or '').splitlines()[0].rstrip('.')} | {each.target} |"
+        [f"`{name}`", (type(each).__doc__ or "").splitlines()[0].rstrip("."), each.target]
         for name, each in found
         if isinstance(each, Timed)
     ]
-    return "\n".join(["| benchmark | what | aim |", "| --- | --- | --- |", *rows])
+    return markdown(["benchmark", "what", "aim"], rows)
 
 
 def compared(rows: Iterable[Mapping[str, Any]]) -> str:
     """One line a row: how many times faster it is than what it was compared with."""
     head = ["benchmark", "case", "threads", "before", "now", "faster", "95 %", "in CPU time", "95 %"]
-    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    lines = []
     for row in rows:
         start = [row["benchmark"], case(row), str(row["threads"])]
         found = row.get("against", {"error": "not measured before"})
         if "error" in found:
-            cells = [*start, found["error"], *[""] * 5]
+            cells = [*start, found["error"]]
         else:
             ratios = [c for k in ("wall", "cpu") for c in _ratio(found[k])]
             cells = [*start, seconds(found["seconds"]), seconds(row["wall"]), *ratios]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(head, lines)
 
 
 def _ratio(found: Mapping[str, float]) -> list[str]:
