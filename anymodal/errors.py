@@ -17,7 +17,8 @@ import contextlib
 import os
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 LONGEST = 1200  # characters of a message, whatever a file put into it
 
@@ -88,6 +89,33 @@ def brief(value: object, most: int = 80) -> str:
         return shortener.repr(value)[:most]
     except Exception:  # of a value by a careless author
         return f"a {type(value).__name__}"
+
+
+def sort_of(value: Any) -> str:
+    """What a value is, in words: its type, with the shape of arrays and the keys of dicts."""
+    shape = getattr(value, "shape", None)
+    if shape == () and str(getattr(value, "dtype", "")) == "object":  # whatever was to become an array
+        value, shape = value.item(), None
+    if value is None:
+        return "None"
+    if isinstance(value, Mapping):
+        return f"a dict with {listed(value)}" if value else "an empty dict"
+    return type(value).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Names in quotes, 'one', 'two' and 'three', the first `most` of them."""
+    words = [brief(name, 40) for name, _ in zip(names, range(most + 1), strict=False)]
+    if len(words) > most:
+        return f"{', '.join(words[:most])} and more"
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def require(value: Any, names: Iterable[str], what: str) -> None:
+    """Raise ValueProblem unless `value` is a dict with all the keys `names`; `what` says of what."""
+    wanted = list(names)
+    if not isinstance(value, Mapping) or any(name not in value for name in wanted):
+        raise ValueProblem(f"{what} has {listed(wanted)}, got {sort_of(value)}")
 
 
 def one_line(message: object, most: int | None = None) -> str:

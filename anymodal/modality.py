@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -23,10 +22,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.config.validators import integer, real
+from anymodal.config.validators import like
 from anymodal.content import is_file, path_of
 from anymodal.crops import Crop
-from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, ValueProblem, nearest, one_line
+from anymodal.errors import (
+    AnymodalError,
+    ConfigError,
+    GenerationError,
+    PluginError,
+    ValueProblem,
+    nearest,
+    one_line,
+    sort_of,
+)
 from anymodal.hookspecs import hookimpl
 from anymodal.partial import Partial
 from anymodal.sampling import Sampling
@@ -43,24 +51,6 @@ API = (1, 0)
 _LOADING = threading.RLock()
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 CALIBRATED = (0.1, 10.0)  # what temperatures of `Modality.calibration` are between
-
-
-def _like(default: Any, value: Any) -> Any:
-    """The value as its default is: a list for a tuple, text, a whole number. Raises ConfigError for another kind."""
-    if isinstance(default, tuple):
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"expected a list, got {value!r:.80}")
-        return tuple(value)
-    if isinstance(default, (bool, str)):
-        if not isinstance(value, type(default)):
-            raise ConfigError(f"expected {'text' if isinstance(default, str) else 'true or false'}, got {value!r}")
-    elif isinstance(default, int):
-        value = integer(value)
-        if value < min(default, 1):
-            raise ConfigError(f"expected at least {min(default, 1)}, got {value}")
-    elif isinstance(default, float) and not math.isfinite(real(value)):
-        raise ConfigError(f"expected a finite number, got {value!r}")
-    return value
 
 
 class Modality:
@@ -123,7 +113,7 @@ class Modality:
             if key not in self.settings:
                 raise PluginError(f"modality {self.name!r} has no setting {key!r}{nearest(key, self.settings)}")
             try:
-                setattr(self, key, _like(getattr(type(self), key), value))
+                setattr(self, key, like(getattr(type(self), key), value))
             except ConfigError as error:
                 raise ConfigError(f"the setting {key!r} of {self.name!r}: {error}") from None
 
@@ -393,7 +383,5 @@ class Modality:
 
     def problem(self, value: Any, expected: str, repair: str = "") -> ValueProblem:
         """The error for a value that this modality cannot use; `repair` is a line of code that makes it usable."""
-        shape = getattr(value, "shape", None)
-        kind = type(value).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
         hint = f"; pass {repair}" if repair else ""
-        return ValueProblem(f"{self.name} takes {expected}, got {kind}{hint}")
+        return ValueProblem(f"{self.name} takes {expected}, got {sort_of(value)}{hint}")

@@ -150,3 +150,21 @@ def real(value: float) -> float:
         return float(value)
     except OverflowError:
         raise ConfigError("expected a number that fits 64 bits, got one of hundreds of digits") from None
+
+
+def like(default: Any, value: Any) -> Any:
+    """The value as its default is: a list for a tuple, text, a whole number. Raises ConfigError for another kind."""
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"expected a list, got {value!r:.80}")
+        return tuple(value)
+    if isinstance(default, (bool, str)):
+        if not isinstance(value, type(default)):
+            raise ConfigError(f"expected {'text' if isinstance(default, str) else 'true or false'}, got {value!r}")
+    elif isinstance(default, int):
+        value = integer(value)
+        if value < min(default, 1):
+            raise ConfigError(f"expected at least {min(default, 1)}, got {value}")
+    elif isinstance(default, float) and not math.isfinite(real(value)):
+        raise ConfigError(f"expected a finite number, got {value!r}")
+    return value

@@ -76,7 +76,9 @@ def as_array(value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except Exception:  # of whatever says that it is an array
-        return np.empty((), object)
+        held = np.empty((), object)
+        held[()] = value  # so that the error can name it
+        return held
 
 
 def _of_tensor(value: Any) -> Any:

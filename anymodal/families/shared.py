@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.content import without_other_files
 from anymodal.crops import Crop
-from anymodal.errors import PluginError, nearest
+from anymodal.errors import PluginError, ValueProblem, brief, nearest
 from anymodal.families.text import StructuredModality
 from anymodal.files import naming, read_json
 from anymodal.modality import Modality
@@ -44,7 +44,7 @@ class SharedModality(StructuredModality):
         for name in value:
             if name not in self.members:
                 near = nearest(f"{name!s:.80}", self.members)
-                raise self.problem(value, f"a dict of {', '.join(self.members)}, not {name!r:.80}{near}")
+                raise ValueProblem(f"{self.name} takes a dict of {', '.join(self.members)}, not {brief(name)}{near}")
         return [(member, value[name]) for name, member in self.members.items() if name in value]
 
     def accept(self, value: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.errors import ConfigError, nearest
+from anymodal.errors import ConfigError, ValueProblem, brief, nearest
 from anymodal.families.drawing import INK, font_of, note, paper, shortened
 from anymodal.families.text import StructuredModality
 from anymodal.files import naming, read_json
@@ -106,9 +106,9 @@ class NumbersModality(StructuredModality):
         for name, number in value.items():
             if name not in self.fields:
                 near = nearest(f"{name!s:.80}", self.fields)
-                raise self.problem(value, f"a dict of {', '.join(self.fields)}, not {name!r:.80}{near}")
+                raise ValueProblem(f"{self.name} takes a dict of {', '.join(self.fields)}, not {brief(name)}{near}")
             if not _is_number(number):
-                raise self.problem(value, f"a finite number for {name!r}, not {number!r:.80}")
+                raise ValueProblem(f"{self.name} takes a finite number for {name!r}, not {brief(number)}")
         return {name: _plain(number) for name, number in value.items()}
 
     def read(self, path: Path) -> dict[str, float]:

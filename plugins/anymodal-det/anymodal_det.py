@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
-from anymodal.errors import ConfigError, ValueProblem
+from anymodal.errors import ConfigError, ValueProblem, brief, require
 from anymodal.families.agreement import matched
 from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
@@ -76,10 +76,14 @@ class Det(StructuredModality):
     def accept(self, value: Any) -> list[Box]:
         if self.is_file(value):
             return self.from_file(value)
+        expected = "a list of Box, 4M's dict with 'instances', or COCO's with 'annotations'"
         if isinstance(value, Mapping):
-            value = from_coco(value) if "annotations" in value else value.get("instances")
+            if "annotations" not in value and "instances" not in value:
+                raise self.problem(value, expected)
+            value = from_coco(value) if "annotations" in value else value["instances"]
+            expected = "a list of boxes under 'instances'"
         if not isinstance(value, (list, tuple)):
-            raise self.problem(value, "a list of Box, or 4M's or COCO's dict")
+            raise self.problem(value, expected)
         if len(value) > MOST_BOXES:
             raise ValueProblem(f"{self.name} takes up to {MOST_BOXES} boxes, got {len(value)}; keep the surest")
         return [self._box(item) for item in value]
@@ -87,12 +91,13 @@ class Det(StructuredModality):
     def _box(self, item: Any) -> Box:
         expected = "boxes of four numbers in 0..1, xmin <= xmax and ymin <= ymax, with a class name and a score"
         if isinstance(item, Mapping):
-            corners = item.get("boxes")
+            require(item, ("boxes", "class_name"), f"{self.name}: each box of a list")
+            corners = item["boxes"]
             if not isinstance(corners, (list, tuple)) or len(corners) != 4:
-                raise self.problem(item, expected)
+                raise ValueProblem(f"{self.name} takes {expected}, got {brief(corners)}")
             x0, y0, x1, y1 = corners
             score = item.get("score")  # null is absent
-            named = item.get("class_name", ""), 1.0 if score is None else score, bool(item.get("iscrowd"))
+            named = item["class_name"], 1.0 if score is None else score, bool(item.get("iscrowd"))
             item = Box(x0, y0, x1, y1, *named)
         if not isinstance(item, Box):
             raise self.problem(item, expected)
@@ -288,6 +293,9 @@ def from_coco(value: Mapping[str, Any], crowds: bool = False) -> list[dict[str, 
     Boxes that reach over the edge are clipped. Annotations of other pictures are left out, and so are crowds, which are
     no single object, unless the `crowds` are asked for, for scores.
     """
+    require(value, ("images", "annotations", "categories"), "a COCO dict of one picture")
+    if isinstance(value["images"], list) and len(value["images"]) != 1:
+        raise ValueProblem(f"not a COCO file of one picture: its 'images' are {len(value['images'])}")
     try:
         (picture,) = value["images"]
         names = {c["id"]: c["name"] for c in value["categories"]}
@@ -302,7 +310,9 @@ def from_coco(value: Mapping[str, Any], crowds: bool = False) -> list[dict[str, 
             named = {"class_name": names[a["category_id"]], "score": a.get("score"), "iscrowd": crowd}
             found.append({"boxes": list(corners)} | named)
         return found
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except KeyError as error:
+        raise ValueProblem(f"not a COCO file of one picture: {error} is missing in it") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueProblem(f"not a COCO file of one picture: {type(error).__name__}: {error}") from None
 
 

@@ -23,7 +23,7 @@ from anymodal_smpl import (
 )
 
 from anymodal import CodedModality, Crop
-from anymodal.errors import ValueProblem, one_line
+from anymodal.errors import ValueProblem, one_line, require
 from anymodal.families.agreement import matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
@@ -132,8 +132,11 @@ class HumanPoses(CodedModality):
         """People in the layout of 4D-Humans. Raises ValueProblem."""
         if not value:
             return []
+        layout = f"{self.name}: the dict of 4D-Humans"
+        require(value, ("bbox_xyxy", "pred_smpl_params", "pred_cam"), layout)
+        boxes, smpl = value["bbox_xyxy"], value["pred_smpl_params"]
+        require(smpl, ("global_orient", "betas"), f"'pred_smpl_params' of {layout}")
         try:
-            boxes, smpl = value["bbox_xyxy"], value["pred_smpl_params"]
             size = np.asarray(value.get("img_size", self.picture), np.float64).reshape(-1)[:2]
             if not (size > 0).all():
                 raise ValueProblem(
@@ -158,7 +161,7 @@ class HumanPoses(CodedModality):
                 )
                 for k, box in enumerate(boxes)
             ]
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, ValueProblem):
                 raise
             raise ValueProblem(

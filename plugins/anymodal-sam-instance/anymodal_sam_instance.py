@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from anymodal_sam_outlines import Asked, Instance, area, clipped, contains, flat, inner_point, traced
 
 from anymodal import CodedModality, Crop, Labeler, Sampling, hookimpl
-from anymodal.errors import ValueProblem, one_line
+from anymodal.errors import ValueProblem, one_line, require
 from anymodal.families.agreement import lacking, matched
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
@@ -66,7 +66,9 @@ class SamInstance(CodedModality):
         if isinstance(value, Mapping):
             if list(value) == ["boxes"]:
                 return self._asked(value["boxes"])
-            value = value.get("instances")
+            if "instances" not in value:
+                raise self.problem(value, "a dict with 'instances', or with 'boxes' alone to ask for what is in them")
+            value = value["instances"]
         if is_picture(value):
             return self._from_map(ids_of(upright(value)))
         if hasattr(value, "dtype") or _rows_of_numbers(value):
@@ -96,7 +98,8 @@ class SamInstance(CodedModality):
             return item
         codes = None
         if isinstance(item, Mapping):
-            item, codes = item.get("outlines"), item.get("codes")
+            require(item, ["outlines"], f"{self.name}: each instance of a list")
+            item, codes = item["outlines"], item.get("codes")
         elif isinstance(item, Instance):
             item, codes = item.outlines, item.codes
         try:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from anymodal.errors import ValueProblem
-from anymodal.families import StructuredModality
+from anymodal.families import NumbersModality, StructuredModality
 from anymodal.plugins.registry import modalities, registry
 from anymodal.testing.tiny import shrunk
 
@@ -86,3 +86,41 @@ def test_numbers_of_every_width_are_numbers():
     metadata = registry().modality("metadata_image")()
     for kind in (np.float16, np.float32, np.float64, np.int8, np.uint64):
         assert metadata.accept({"brightness": kind(3)}) == {"brightness": 3}
+
+
+OTHER_KEYS = [("foo",), ("foo", "bar"), (99,), ()]
+
+
+@pytest.mark.parametrize("keys", OTHER_KEYS, ids=str)
+@pytest.mark.parametrize("name", modalities())
+def test_a_dict_of_other_keys_is_refused_by_its_keys(name, keys):
+    modality = registry().modality(name)()
+    if not keys and (isinstance(modality, NumbersModality) or name == "human_poses"):
+        assert not modality.accept({})  # no numbers, nobody
+        return
+    with pytest.raises(ValueProblem) as caught:
+        modality.accept(dict.fromkeys(keys, 1))
+    said = str(caught.value)
+    assert all(repr(key) in said for key in keys[:1])
+    assert "NoneType" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("det", {"foo": 1}, ("'instances'", "'annotations'", "'foo'")),
+        ("det", {"instances": None}, ("'instances'", "None")),
+        ("det", [{"class_name": "cup"}], ("'boxes'", "'class_name'")),
+        ("det", {"annotations": []}, ("'images'", "'categories'")),
+        ("det", {"annotations": [{}], "images": [{"width": 1, "height": 1}], "categories": []}, ("'bbox'", "missing")),
+        ("det", {"annotations": [], "images": [], "categories": []}, ("one picture", "0")),
+        ("sam_instance", {"foo": 1}, ("'instances'", "'boxes'", "'foo'")),
+        ("sam_instance", [{"codes": [1]}], ("'outlines'", "'codes'")),
+        ("human_poses", {"bbox_xyxy": []}, ("'pred_smpl_params'", "'bbox_xyxy'")),
+        ("human_poses", {"bbox_xyxy": [], "pred_smpl_params": {"x": 1}, "pred_cam": []}, ("'global_orient'", "'x'")),
+    ],
+)
+def test_a_missing_key_is_named_beside_those_that_are_there(name, value, parts):
+    with pytest.raises(ValueProblem) as caught:
+        registry().modality(name)().accept(value)
+    assert all(part in str(caught.value) for part in parts), caught.value
