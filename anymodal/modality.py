@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.config.validators import like
+from anymodal.config.validators import MOST, like
 from anymodal.content import is_file, path_of
 from anymodal.crops import Crop
 from anymodal.errors import (
@@ -56,8 +56,9 @@ CALIBRATED = (0.1, 10.0)  # what temperatures of `Modality.calibration` are betw
 class Modality:
     """One kind of data; see the family classes (`ImageModality`, `TextModality`, ...) for ready ones.
 
-    Class attributes an author sets: `settings` names the attributes that a checkpoint may override; `suffixes` are the
-    file endings it reads, the first is the one it writes; `aligned` says that values cover the picture and take part
+    Class attributes an author sets: `settings` names the attributes that a checkpoint may override, `limits` the
+    most that whole numbers of some may be, where that is less than 2**24; `suffixes` are the file endings it reads, the
+    first is the one it writes; `aligned` says that values cover the picture and take part
     in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
     `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
     `folders` further names of the folder that holds its files in a dataset; `exceptions` the rules of conformance that
@@ -74,6 +75,7 @@ class Modality:
     family: ClassVar[str] = "custom"
     api: ClassVar[str] = "1.0"
     settings: ClassVar[tuple[str, ...]] = ()
+    limits: ClassVar[Mapping[str, int]] = MappingProxyType({})
     suffixes: ClassVar[tuple[str, ...]] = ()
     aligned: ClassVar[bool] = False
     photographic: ClassVar[bool] = False
@@ -113,9 +115,14 @@ class Modality:
             if key not in self.settings:
                 raise PluginError(f"modality {self.name!r} has no setting {key!r}{nearest(key, self.settings)}")
             try:
-                setattr(self, key, like(getattr(type(self), key), value))
+                setattr(self, key, like(getattr(type(self), key), value, self._most(key)))
             except ConfigError as error:
                 raise ConfigError(f"the setting {key!r} of {self.name!r}: {error}") from None
+
+    @classmethod
+    def _most(cls, key: str) -> int:
+        """The most that whole numbers of a setting may be."""
+        return next((each.limits[key] for each in cls.__mro__ if key in vars(each).get("limits", ())), MOST)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"

@@ -90,9 +90,14 @@ class Vocabulary:
         """
         from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+        counts = [bins] * VALUE_NAMES if isinstance(bins, int) else bins
+        if sum(counts) + sentinels > size:
+            raise ConfigError(
+                f"a vocabulary of {size} ids has no room for {sum(counts)} value tokens and {sentinels} sentinels;"
+                " give a larger size, or fewer bins and sentinels"
+            )
         special = [AddedToken(t, special=True, normalized=False) for t in (PAD, UNKNOWN, START, END)]
         marks = [f"[S_{k}]" for k in range(sentinels)]
-        counts = [bins] * VALUE_NAMES if isinstance(bins, int) else bins
         marks += [f"v{k}={v}" for k, count in enumerate(counts) for v in range(count)]
         special += [AddedToken(t, special=True, normalized=False, single_word=True) for t in marks]
         special += [AddedToken(w, special=True, normalized=True, single_word=True) for w in sorted(set(words))]

@@ -16,14 +16,16 @@ from typing import Any
 
 import attrs
 
-from anymodal.errors import ConfigError, nearest
+from anymodal.errors import ConfigError, brief, nearest
 
+MOST = 2**24  # parts of anything: more is a damaged file, or a slip
+LARGEST = 1e300  # of what a float can hold
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
 def unfit(instance: object, attribute: attrs.Attribute[Any], value: object, wanted: str) -> ConfigError:
     """The error of a field with a value other than what is `wanted`, such as "at least 1"."""
-    return ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r:.80}")
+    return ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {brief(value)}")
 
 
 def _is_number(value: object) -> bool:
@@ -91,13 +93,13 @@ def whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
         raise unfit(instance, attribute, value, "a whole number")
 
 
-def count(most: int = 2**24) -> Validator:
+def count(most: int = MOST) -> Validator:
     """The value is a whole number from 1 to `most`; more than millions of parts are a damaged file."""
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         whole(instance, attribute, value)
         if not 1 <= value <= most:
-            shown = f"{value:.3g}" if value > most else value
+            shown = f"{value:.3g}" if most < value < LARGEST else brief(value)
             raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be from 1 to {most}, got {shown}")
 
     return check
@@ -138,25 +140,31 @@ def as_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
 def integer(value: float) -> int:
     """A converter: a whole number, 3.0 too."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not real(value).is_integer():
-        raise ConfigError(f"expected a whole number, got {value!r:.80}")
+        raise ConfigError(f"expected a whole number, got {brief(value)}")
     return int(value)
 
 
 def real(value: float) -> float:
     """A converter: a number that is no bool, as a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"expected a number, got {value!r:.80}")
+        raise ConfigError(f"expected a number, got {brief(value)}")
     try:
         return float(value)
     except OverflowError:
         raise ConfigError("expected a number that fits 64 bits, got one of hundreds of digits") from None
 
 
-def like(default: Any, value: Any) -> Any:
-    """The value as its default is: a list for a tuple, text, a whole number. Raises ConfigError for another kind."""
+def like(default: Any, value: Any, most: int = MOST) -> Any:
+    """The value as its default is: a list for a tuple, text, a whole number.
+
+    Raises ConfigError for another kind, and for whole numbers above `most`, in a list too.
+    """
     if isinstance(default, tuple):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"expected a list, got {value!r:.80}")
+        for part in value:
+            if isinstance(part, (int, float)) and part > most:
+                raise ConfigError(f"expected at most {most}, got {brief(part)}")
         return tuple(value)
     if isinstance(default, (bool, str)):
         if not isinstance(value, type(default)):
@@ -164,7 +172,9 @@ def like(default: Any, value: Any) -> Any:
     elif isinstance(default, int):
         value = integer(value)
         if value < min(default, 1):
-            raise ConfigError(f"expected at least {min(default, 1)}, got {value}")
+            raise ConfigError(f"expected at least {min(default, 1)}, got {brief(value)}")
+        if value > most:
+            raise ConfigError(f"expected at most {most}, got {brief(value)}")
     elif isinstance(default, float) and not math.isfinite(real(value)):
         raise ConfigError(f"expected a finite number, got {value!r}")
     return value

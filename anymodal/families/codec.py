@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np, torch
 
+MOST_CODEBOOKS = 1024
+MOST_WIDTH = 2**16  # numbers of a vector, a code or a pixel
+
 
 def encoded(modality: Modality, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Ids (N,) int64 of each of several tensors of one shape. Raises CheckpointError without a tokenizer."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.families.codec import decoded, encoded
-from anymodal.families.text import StructuredModality
+from anymodal.families.codec import MOST_WIDTH, decoded, encoded
+from anymodal.families.text import MOST_LEVELS, StructuredModality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ class CodedModality(StructuredModality):
 
     family: ClassVar[str] = "coded sequence"
     settings: ClassVar[tuple[str, ...]] = (*StructuredModality.settings, "codebook", "latent")
+    limits: ClassVar[Mapping[str, int]] = {"codebook": MOST_LEVELS, "latent": MOST_WIDTH}
     loss: ClassVar[str] = "mse"
     codes: ClassVar[int] = 16
     grid: ClassVar[tuple[int, int] | None] = None

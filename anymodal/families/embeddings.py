@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import GenerationError
 from anymodal.families.arrays import ArrayModality
+from anymodal.families.codec import MOST_WIDTH
 from anymodal.families.features import cosine_similarity, finite, principal_colors
+from anymodal.families.text import MOST_TOKENS
 from anymodal.files import naming, read_arrays
 from anymodal.spaces import LEFT_TO_RIGHT, DenseSpace, Stream
 
@@ -28,6 +31,7 @@ class EmbeddingModality(ArrayModality):
     family: ClassVar[str] = "embedding"
     settings: ClassVar[tuple[str, ...]] = ("width", "length")
     suffixes: ClassVar[tuple[str, ...]] = (".npy", ".npz")
+    limits: ClassVar[Mapping[str, int]] = {"width": MOST_WIDTH, "length": MOST_TOKENS}
     width: int = 4096
     length: int = 77
 

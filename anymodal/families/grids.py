@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.crops import Crop
 from anymodal.errors import ConfigError
-from anymodal.families.codec import decoded, decoded_mean, encoded, tokenizer_of
+from anymodal.families.codec import MOST_CODEBOOKS, MOST_WIDTH, decoded, decoded_mean, encoded, tokenizer_of
 from anymodal.families.seams import pasted, seamless
 from anymodal.modality import Modality
 from anymodal.partial import Partial
@@ -24,6 +24,10 @@ else:
     from anymodal.lazy import np
 
 
+MOST_PIXELS = 2**14  # a side
+MOST_NUMBERS = 2**28  # of a value
+
+
 class CroppedGrid(Modality):
     """A value over the image plane, cut into a grid of `size / patch` squares with one token each.
 
@@ -36,6 +40,12 @@ class CroppedGrid(Modality):
 
     settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
     aligned: ClassVar[bool] = True
+    limits: ClassVar[Mapping[str, int]] = {
+        **dict.fromkeys(("size", "larger", "patch"), MOST_PIXELS),
+        "codebooks": MOST_CODEBOOKS,
+        "latent": MOST_WIDTH,
+        "channels": MOST_WIDTH,
+    }
     averages: ClassVar[bool] = True
     nearest: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
@@ -54,6 +64,11 @@ class CroppedGrid(Modality):
         for size in self.sizes:
             if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % self.patch:
                 raise ConfigError(f"{self.name} of {size!r} pixels a side does not split into patches of {self.patch}")
+        if self.cells**2 * self.channels > MOST_NUMBERS:
+            raise ConfigError(
+                f"{self.name} of {max(self.sizes)} pixels a side has {self.cells} x {self.cells} x {self.channels}"
+                f" numbers, more than {MOST_NUMBERS}"
+            )
         if len(set(self.sizes)) < len(self.sizes):
             raise ConfigError(f"{self.name} has the size {self.size} and larger {list(self.larger)}; give each once")
 

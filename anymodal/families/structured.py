@@ -13,7 +13,7 @@ import attrs
 
 from anymodal.errors import ConfigError, ValueProblem, brief, nearest
 from anymodal.families.drawing import INK, font_of, note, paper, shortened
-from anymodal.families.text import StructuredModality
+from anymodal.families.text import MOST_LEVELS, StructuredModality
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
@@ -85,6 +85,7 @@ class NumbersModality(StructuredModality):
 
     family: ClassVar[str] = "numbers"
     settings: ClassVar[tuple[str, ...]] = (*StructuredModality.settings, "levels")
+    limits: ClassVar[Mapping[str, int]] = {"levels": MOST_LEVELS}
     fields: ClassVar[Mapping[str, Number]] = {}
     length: int = 40
     levels: int = 1000

@@ -28,6 +28,8 @@ else:
     from anymodal.lazy import np
 
 
+MOST_TOKENS = 2**16  # of a sequence
+MOST_LEVELS = 2**16  # that a value token may have
 KEEPS = ("random", "all", "binary")
 AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff"  # white space, and the mark of byte order
 
@@ -46,6 +48,7 @@ class StructuredModality(Modality):
     spelled: ClassVar[bool] = True
     settings: ClassVar[tuple[str, ...]] = ("length", "shared")
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    limits: ClassVar[Mapping[str, int]] = {"length": MOST_TOKENS}
     keep: ClassVar[str] = "random"
     has_boxes: ClassVar[bool] = False
     length: int = 256

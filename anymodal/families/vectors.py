@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.families.arrays import ArrayModality
-from anymodal.families.codec import decoded, decoded_mean, encoded
+from anymodal.families.codec import MOST_CODEBOOKS, MOST_WIDTH, decoded, decoded_mean, encoded
 from anymodal.families.drawing import paper
 from anymodal.families.features import cosine_similarity, finite
 from anymodal.sampling import Sampling
@@ -33,6 +34,11 @@ class VectorModality(ArrayModality):
 
     family: ClassVar[str] = "vector"
     settings: ClassVar[tuple[str, ...]] = ("channels", "codebooks", "codebook", "latent")
+    limits: ClassVar[Mapping[str, int]] = {
+        "channels": MOST_WIDTH,
+        "latent": MOST_WIDTH,
+        "codebooks": MOST_CODEBOOKS,
+    }
     suffixes: ClassVar[tuple[str, ...]] = (".npy",)
     loss: ClassVar[str] = "cosine"
     channels: int = 768

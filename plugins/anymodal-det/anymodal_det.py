@@ -11,6 +11,7 @@ from anymodal.errors import ConfigError, ValueProblem, brief, require
 from anymodal.families.agreement import matched
 from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
+from anymodal.families.text import MOST_LEVELS
 from anymodal.files import naming, read_json
 from anymodal.text import is_text, parse_value, words_of
 
@@ -59,6 +60,7 @@ class Det(StructuredModality):
     """
 
     settings = (*StructuredModality.settings, "threshold", "most", "order", "bins")
+    limits = {"bins": MOST_LEVELS}
     length = 256
     threshold = 0.6
     most = 0

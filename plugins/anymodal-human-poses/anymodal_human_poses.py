@@ -27,6 +27,7 @@ from anymodal.errors import ValueProblem, one_line, require
 from anymodal.families.agreement import matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
+from anymodal.families.text import MOST_LEVELS
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
@@ -57,6 +58,7 @@ class HumanPoses(CodedModality):
     repository = "EPFL-VILAB/4M_tokenizers_human-poses_1k_8"
     loss = "smooth_l1"
     codes, channels = CODES, POSE
+    limits = {"bins": MOST_LEVELS}
     length = 275
     bins = 1000
     picture = 0

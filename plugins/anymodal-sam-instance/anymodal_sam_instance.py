@@ -14,6 +14,7 @@ from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
+from anymodal.families.text import MOST_LEVELS
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
 
@@ -50,6 +51,7 @@ class SamInstance(CodedModality):
     repository = "EPFL-VILAB/4M_tokenizers_sam-instance_1k_64"
     loss = "binary_cross_entropy"
     folders = ("instance",)
+    limits = {"size": MOST_LEVELS, "points": MOST}
     length = 290
     size = 224
     points = 7

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from anymodal.tokenizers.quantizers.base import Quantizer
 
 MOST_CODEBOOKS = 1024  # more is a damaged file
+MOST_NUMBERS = 2**30  # of a table of codes
 LEARNING = {"learning": True}  # metadata of a setting that guides how codes learn, and on which no id depends
+
+
+def _fits(instance: QuantizerConfig, attribute: attrs.Attribute[int], latent: int) -> None:
+    """A table of so many codes of so many numbers can be."""
+    if instance.size * latent > MOST_NUMBERS:
+        raise ConfigError(
+            f"{type(instance).__name__}: {instance.size} codes of {latent} numbers are more than {MOST_NUMBERS} in all"
+        )
 
 
 @frozen(kw_only=True)
@@ -30,7 +39,7 @@ class QuantizerConfig:
 
     kind: str = field(init=False)
     size: int = field(validator=count())
-    latent: int = field(validator=count())
+    latent: int = field(validator=[count(), _fits])
     codebooks: int = field(default=1, validator=count(MOST_CODEBOOKS))
 
     def build(self) -> Quantizer:

@@ -10,7 +10,7 @@ import attrs
 from attrs.validators import optional
 
 from anymodal.config.tables import init_fields
-from anymodal.config.validators import at_least, count, each, finite, positive, whole
+from anymodal.config.validators import MOST, at_least, at_most, count, each, finite, positive, whole
 from anymodal.data.config import CropConfig
 from anymodal.errors import ConfigError, nearest
 from anymodal.text import VALUE_NAMES
@@ -31,7 +31,7 @@ class VocabularyConfig:
     size: int = attrs.field(default=30_000, validator=count())
     bins: int = attrs.field(default=1000, validator=count())
     kinds: tuple[int, ...] = attrs.field(default=(), validator=each(count()))
-    sentinels: int = attrs.field(default=200, validator=[whole, at_least(0)])
+    sentinels: int = attrs.field(default=200, validator=[whole, at_least(0), at_most(MOST)])
     words: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
