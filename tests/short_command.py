@@ -26,8 +26,16 @@ def shortened(words: list[str]) -> list[str]:
     if command.startswith(("train", "transfer")) and "vocabulary" not in Path(rest[0]).stem:
         own = any(word.startswith("training.steps=") for word in rest)
         values = [f"training.steps={MORE_STEPS if own else STEPS}", "training.schedule.warmup_steps=1", *TRAINING]
-        return [*words, *(each for value in values for each in ("--set", value))]
+        kept = _without(words, {value.partition("=")[0] for value in values})
+        return [*kept, *(each for value in values for each in ("--set", value))]
     return words
+
+
+def _without(words: list[str], keys: set[str]) -> list[str]:
+    """The words without each `--set` of one of the keys, which may be given only once."""
+    overrides = [k for k in range(1, len(words)) if words[k - 1] == "--set" and words[k].partition("=")[0] in keys]
+    gone = {*overrides, *(k - 1 for k in overrides)}
+    return [word for k, word in enumerate(words) if k not in gone]
 
 
 def shortened_torchrun(words: list[str]) -> list[str]:

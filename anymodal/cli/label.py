@@ -64,13 +64,12 @@ def label(
     anymodal label photos --with canny_edge --with color_palette --out labeled
     anymodal label photos --with depth=Intel/zoedepth-nyu --set depth.high=10 --with normal --out labeled
     """
-    from anymodal.config import override_value
+    from anymodal.config import override_values
     from anymodal.data.jobs.label import label_dataset
     from anymodal.errors import ConfigError
 
     raw: dict[str, Any] = {}
-    for setting in settings:
-        override_value(raw, setting)
+    override_values(raw, settings)
     for name, values in raw.items():
         if not isinstance(values, dict):
             raise ConfigError(f"--set {name}=... names no setting of the modality; write --set {name}.SETTING=VALUE")

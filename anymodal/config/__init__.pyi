@@ -1,6 +1,7 @@
 from .loading import dump_config as dump_config
 from .loading import load_config as load_config
 from .loading import override_value as override_value
+from .loading import override_values as override_values
 from .loading import parse_yaml as parse_yaml
 from .loading import plain_config as plain_config
 from .loading import read_config as read_config

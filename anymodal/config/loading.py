@@ -28,8 +28,7 @@ MOST_NODES = 100_000  # values in a file, aliases written out
 def load_config(path: Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
     """A configuration from a YAML file; `overrides` are "a.b=value" with YAML values. Raises ConfigError."""
     raw = read_config(path)
-    for override in overrides:
-        override_value(raw, override)
+    override_values(raw, overrides)
     return structure(raw, schema, str(path))
 
 
@@ -143,6 +142,19 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         old = below.get(key)
         merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def override_values(raw: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Set each "a.b=value" in turn, in place. Raises ConfigError for one of which a later one would leave nothing."""
+    given: list[str] = []
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in given:
+            raise ConfigError(f"{key} is given twice, the second time as {brief(override)}; give each key once")
+        if lost := next((each for each in given if each.startswith(f"{key}.")), None):
+            raise ConfigError(f"{brief(override)} replaces {lost}, which is given before it; give it after {key}")
+        given.append(key)
+        override_value(raw, override)
 
 
 def override_value(raw: dict[str, Any], override: str) -> None:

@@ -234,6 +234,45 @@ def test_wrong_overrides_name_what_is_known(override, words, tmp_path):
         read("text: words\nseveral: [{a: 1}, {b: []}]", Outer, tmp_path, override)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("maybe.a=4", "maybe.a=5"), "maybe.a is given twice, the second time as 'maybe.a=5'"),
+        (("maybe.a=4", "maybe.a=4"), "given twice"),
+        (("maybe.a=4", "text=x", "maybe={b: [1]}"), "replaces maybe.a, which is given before it"),
+    ],
+)
+def test_overrides_of_which_nothing_would_be_left_are_refused(overrides, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        read("text: words", Outer, tmp_path, *overrides)
+    assert read("text: words", Outer, tmp_path, "maybe={a: 4}", "maybe.b=[1]").maybe == Inner(a=4, b=(1,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "twice"),
+    [
+        (["train", RECIPES / "model.yaml", "--print-config"], "training.steps"),
+        (["train-tokenizer", RECIPES / "normal.yaml", "--print-config"], "training.steps"),
+        (["train-teacher", RECIPES / "teachers/dinov2.yaml", "--print-config"], "training.steps"),
+        (["transfer", RECIPES.parent / "transfer/boxes3d.yaml", "--print-config"], "training.steps"),
+        (["tokenize", "DATA", "--config", RECIPES / "model.yaml", "--out", "OUT"], "training.steps"),
+        (["data", "check", "DATA", "--config", RECIPES / "model.yaml"], "training.steps"),
+        (["label", "DATA", "--with", "normal", "--out", "OUT"], "normal.size"),
+        (["eval", "semseg", "--data", "DATA"], "steps"),
+        (["generate", "caption=a dog", "--to", "depth", "--out", "OUT"], "depth.steps"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_every_command_refuses_the_same_key_twice(arguments, twice, tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    words = [{"DATA": data, "OUT": out}.get(word, word) if isinstance(word, str) else word for word in arguments]
+    assert command(*words, "--set", f"{twice}=2", "--set", f"{twice}=3") == 2
+    said = capsys.readouterr().err
+    assert f"{twice.removeprefix('target.')} is given twice" in said.replace("target.", ""), said
+    assert not out.exists()
+
+
 @given(st.recursive(st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner) | st.lists(inner)))
 def test_an_override_changes_what_it_names_or_refuses(raw):
     whole = {"top": raw}
