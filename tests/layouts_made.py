@@ -116,12 +116,12 @@ def make_coco_instances(root: Path) -> Path:
     return root
 
 
-def coco_images(root: Path, count: int) -> list[dict[str, object]]:
-    """COCO's pictures of 64 x 80 pixels, each of one color, with numbers far from 0; and what is said of them."""
+def coco_images(root: Path, count: int, shape: tuple[int, int]) -> list[dict[str, object]]:
+    """COCO's pictures of a shape, each of one color, with numbers far from 0; and what is said of them."""
     numbers = [139 + 146 * k for k in range(count)]
     for k, number in enumerate(numbers):
-        save(np.full((64, 80, 3), 20 + 40 * k, np.uint8), root / f"val2017/{number:012d}.jpg")
-    return [{"id": n, "file_name": f"{n:012d}.jpg", "height": 64, "width": 80} for n in numbers]
+        save(np.full((*shape, 3), 20 + 40 * k, np.uint8), root / f"val2017/{number:012d}.jpg")
+    return [{"id": n, "file_name": f"{n:012d}.jpg", "height": shape[0], "width": shape[1]} for n in numbers]
 
 
 def make_nyu_classes(root: Path) -> Path:

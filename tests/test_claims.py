@@ -141,7 +141,9 @@ def test_constants_have_the_mean_and_intervals_are_of_the_mean():
 
 def test_a_target_has_the_same_part_of_a_sample_whatever_else_is_asked_for():
     rng = np.random.default_rng(0)
-    made = {"rgb.pixels": rng.normal(size=(64, 192)).astype(np.float32), "depth": rng.integers(0, 1024, 64)}
+    rows = worlds.model("tiny", ("rgb",)).modalities.layout["rgb.pixels"].space
+    made = {"rgb.pixels": rng.normal(size=(rows.length, rows.width)).astype(np.float32)}
+    made["depth"] = rng.integers(0, 1024, 64)
     made["caption"] = np.array([40, 41, 42, 3])
     found = {}
     for targets in (("depth",), ("caption", "depth")):

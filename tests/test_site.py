@@ -14,6 +14,7 @@ from generate import configuration, navigation
 from generated import families, gallery, house
 from generated.exhibits import exhibits
 from generated.tables import table
+from known_model import SIDE
 from pages import ROOT, blocks, run_steps, steps_of
 from PIL import Image
 from test_imports import ORDER
@@ -65,7 +66,7 @@ def section(page: str, title: str) -> str:
 def test_a_page_says_all_there_is_to_say_of_a_modality(shown):
     page = shown[1]["depth"]
     assert page.startswith("# depth\n\nDepth along the optical axis.\n")
-    assert "float32 array of shape (64, 64)" in section(page, "Value") and " m |" in section(page, "Value")
+    assert f"float32 array of shape ({SIDE}, {SIDE})" in section(page, "Value") and " m |" in section(page, "Value")
     assert "families/ImageModality.md" in section(page, "Value")
     (ids,) = re.findall(r"```text\n(.+?)```", section(page, "Tokens"), re.DOTALL)
     assert len(ids.split()) == 64 and max(map(int, ids.split())) < 1024

@@ -1,7 +1,6 @@
 """Every task of depth, normals and classes by the command, on miniatures, beside numpy and scikit-learn.
 
-Pictures have 64 x 80 pixels, of which the middle 64 columns are the square that `tiny` sees, pixel by pixel; NYUv2's
-have their own size.
+The middle columns of pictures are the square that `tiny` sees, pixel by pixel; NYUv2's have their own size.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ import h5py
 import numpy as np
 import pytest
 from anymodal_semseg import Semseg
+from known_model import LEFT, SHAPE, SIDE
 from layouts_made import make_nyu, make_nyu_classes, save, write
 from sklearn.metrics import accuracy_score, jaccard_score, recall_score
 
-SHAPE, SQUARE, NONE = (64, 80), np.s_[:, 8:72], 255
+SQUARE, NONE = np.s_[:, LEFT : LEFT + SIDE], 255
 CLASSES = Semseg.classes
 PERSON, CAR, BED, WALL = (CLASSES.index(name) for name in ("person", "car", "bed", "wall-other-merged"))
 
@@ -96,11 +96,11 @@ def test_nyu_depth_has_meters_and_no_border(scored, tmp_path):
     with h5py.File(root / "nyu_depth_v2_labeled.mat", "a") as file:
         file["depths"][:] = 2.5
         file["depths"][1, :320], file["depths"][2] = 4.0, 10.0  # left half of the first test picture: columns first
-        file["depths"][:, :, :45] = file["depths"][:, :, 470:] = 1000  # rows beside the part that counts
-    half = np.full((64, 64), 3.0, np.float32)
-    half[:, :32] = 4.0
+        file["depths"][:, :, :45] = file["depths"][:, :, 471:] = 1000  # rows beside the part that counts
+    half = np.full((SIDE, SIDE), 3.0, np.float32)
+    half[:, : SIDE // 2] = 4.0
     found = scored("nyu_depth", root, lambda target, number, given: half if number == 0 else half * 0 + 8)
-    first = 32 * 0.2 / 64  # of the columns of the right half, which is 3 instead of 2.5
+    first = 0.2 / 2  # of the columns of the right half, which is 3 instead of 2.5
     assert found["scores"]["model"]["abs_rel_metric"] == pytest.approx((first + 0.2) / 2, rel=1e-5)
     assert found["scores"]["model"]["rmse_metric"] == pytest.approx(((0.25 / 2 + 4) / 2) ** 0.5, rel=1e-5)
 
@@ -175,7 +175,7 @@ def class_files(task: str, root: Path, rng: np.random.Generator) -> list[np.ndar
         named = {1: "person", 3: "car", 500: "unicorn"}
         write(
             root / "annotations/panoptic_val2017.json",
-            images=[{"id": k, "file_name": f"{k:012d}.jpg", "height": 64, "width": 80} for k in range(2)],
+            images=[{"id": k, "file_name": f"{k:012d}.jpg", "height": SHAPE[0], "width": SHAPE[1]} for k in range(2)],
             annotations=panoptic,
             categories=[{"id": number, "name": name, "isthing": 1} for number, name in named.items()],
         )
@@ -203,8 +203,10 @@ def test_classes(scored, tmp_path, rng, task):
 def test_nyu_classes_by_either_mapping(scored, tmp_path, rng, classes):
     """Of the miniature's pictures one has walls and a bed, where column 200 and 300 and row 240 are."""
     root = make_nyu_classes(tmp_path)
-    truth = np.full((64, 64), NONE)
-    truth[:, 16:], truth[32:, 29:] = WALL, BED  # 480 pixels from column 80 on are 64
+    truth = np.full((SIDE, SIDE), NONE)
+    middles = (np.arange(SIDE) + 0.5) * 480 / SIDE  # 480 rows, and as many columns from 80 on, are the square
+    truth[:, middles > 200 - 80] = WALL
+    truth[np.ix_(middles > 240, middles > 300 - 80)] = BED
     brick = CLASSES.index("wall-brick")  # a wall as well
     made = rng.choice([WALL, brick, BED, CAR], truth.shape)
     found = scored("nyu_semseg", root, lambda target, number, given: made.astype(np.uint8), "--option",

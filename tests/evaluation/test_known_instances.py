@@ -1,6 +1,6 @@
 """Boxes and outlines by the command, on miniatures of COCO and of one's own data, beside pycocotools.
 
-Pictures have 64 x 80 pixels, of which the middle 64 columns are the square that `tiny` sees.
+The middle columns of pictures are the square that `tiny` sees.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from anymodal_det import Box
 from anymodal_sam_outlines import Instance
+from known_model import LEFT, SHAPE, SIDE
 from layouts_made import coco_images, write
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-SHAPE, LEFT, SIDE = (64, 80), 8, 64
 CATEGORIES = {1: "person", 3: "car", 90: "toothbrush"}
 
 
@@ -32,8 +32,8 @@ def squares(rng: np.random.Generator) -> list[tuple[int, int, int, int, int, int
     """Rectangles (x, y, width, height, category, crowd) inside the square, in pixels of the picture."""
     rows = []
     for k in range(5):
-        x, y = int(rng.integers(LEFT, LEFT + 40)), int(rng.integers(0, 40))
-        w, h = rng.integers(8, 24, 2).tolist()
+        x, y = int(rng.integers(LEFT, LEFT + 5 * SIDE // 8)), int(rng.integers(0, 5 * SIDE // 8))
+        w, h = rng.integers(SIDE // 8, 3 * SIDE // 8, 2).tolist()
         rows.append((x, y, w, h, int(rng.choice([1, 3, 90])), int(k == 4)))
     return rows
 
@@ -48,7 +48,7 @@ def runs(x: int, y: int, w: int, h: int) -> list[int]:
 
 def coco_rows(root: Path, rng: np.random.Generator) -> list[list[tuple[int, int, int, int, int, int]]]:
     """Annotations of three pictures with gaps in their numbers; crowds and every other instance are runs."""
-    images, pictures, annotations = coco_images(root, 3), [squares(rng) for _ in range(3)], []
+    images, pictures, annotations = coco_images(root, 3, SHAPE), [squares(rng) for _ in range(3)], []
     for image, rows in zip(images, pictures, strict=True):
         for k, (x, y, w, h, category, crowd) in enumerate(rows):
             polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
@@ -87,7 +87,7 @@ def by_pycocotools(true: list[dict[str, Any]], found: list[dict[str, Any]], kind
 
 def near(row: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int, int, int]:
     """A rectangle near another one, in pixels of the square."""
-    x, y, w, h = np.array(row[:4]) + rng.integers(-3, 4, 4) - (LEFT, 0, 0, 0)
+    x, y, w, h = np.array(row[:4]) + rng.integers(-(SIDE // 20), SIDE // 16, 4) - (LEFT, 0, 0, 0)
     x, y = max(0, int(x)), max(0, int(y))
     return x, y, min(int(w), SIDE - x), min(int(h), SIDE - y)
 
@@ -98,7 +98,7 @@ def test_boxes(scored, tmp_path, rng, task):
     if task == "det":
         (tmp_path / "val2017").rename(tmp_path / "rgb")
         for path, rows in zip(sorted((tmp_path / "rgb").iterdir()), pictures, strict=True):
-            shares = [[x / 80, y / 64, (x + w) / 80, (y + h) / 64] for x, y, w, h, *_ in rows]
+            shares = [[x / SHAPE[1], y / SIDE, (x + w) / SHAPE[1], (y + h) / SIDE] for x, y, w, h, *_ in rows]
             named = [
                 {"boxes": box, "class_name": CATEGORIES[row[4]], "score": 1.0, "iscrowd": row[5]}
                 for box, row in zip(shares, rows, strict=True)
@@ -117,9 +117,8 @@ def test_boxes(scored, tmp_path, rng, task):
     ]
 
     def predict(target: str, number: int, given: Any) -> list[Box]:
-        return [
-            Box(x / 64, y / 64, (x + w) / 64, (y + h) / 64, CATEGORIES[c], s) for (x, y, w, h), c, s in said[number]
-        ]
+        rows = said[number]
+        return [Box(*(each / SIDE for each in (x, y, x + w, y + h)), CATEGORIES[c], s) for (x, y, w, h), c, s in rows]
 
     scores = scored(task, tmp_path, predict)["scores"]["model"]
     expected = by_pycocotools(true, found, "bbox", SIDE)
@@ -140,7 +139,7 @@ def test_outlines(scored, tmp_path, rng, task):
         (tmp_path / "val2017").rename(tmp_path / "rgb")
         for path, rows in zip(sorted((tmp_path / "rgb").iterdir()), pictures, strict=True):
             shapes = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h, *_ in rows]
-            outlines = [{"outlines": [[[a / 80, b / 64] for a, b in shape]]} for shape in shapes]
+            outlines = [{"outlines": [[[a / SHAPE[1], b / SIDE] for a, b in shape]]} for shape in shapes]
             write(tmp_path / f"sam_instance/{path.stem}.json", instances=outlines)
     made, asked = [], []
 

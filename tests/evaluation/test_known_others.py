@@ -1,6 +1,6 @@
 """Every task of texts, people, vectors and pictures by the command, on miniatures, by others' code.
 
-COCO's pictures have 64 x 80 pixels, of which the middle 64 columns are the square that `tiny` sees.
+The middle columns of COCO's pictures are the square that `tiny` sees.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import pytest
 from anymodal_human_poses import HumanPoses
+from known_model import LEFT, SHAPE, SIDE
 from layouts_made import coco_images, make_3dpw, make_imagenet, save, write
 from PIL import Image
 from scipy.linalg import sqrtm
@@ -22,8 +23,6 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from anymodal.evaluation.extractors import EXTRACTORS, FeatureExtractor
 from anymodal.evaluation.layouts.array_pickles import read_array_pickle
 from anymodal.evaluation.layouts.three_dpw import ThreeDpw
-
-SHAPE, LEFT, SIDE = (64, 80), 8, 64
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def bleu(pairs: list[tuple[list[str], list[list[str]]]], most: int) -> float:
 
 @pytest.mark.parametrize("task", ["caption", "coco_caption"])
 def test_captions(scored, tmp_path, task):
-    images = coco_images(tmp_path, 2)
+    images = coco_images(tmp_path, 2, SHAPE)
     if task == "coco_caption":
         rows = [(image["id"], text) for image, texts in zip(images, TRUE, strict=True) for text in texts]
         annotations = [{"image_id": number, "id": k, "caption": text} for k, (number, text) in enumerate(rows)]
@@ -152,7 +151,7 @@ def test_imagenet(scored, tmp_path):
 @pytest.mark.parametrize("task", ["retrieval", "coco_retrieval"])
 def test_searches(scored, tmp_path, task):
     count = 6
-    images = coco_images(tmp_path, count)
+    images = coco_images(tmp_path, count, SHAPE)
     captions = [(k, f"the color {k + (k % 3 == 0)}") for k in range(count)]  # some name that of another picture
     if task == "coco_retrieval":
         captions += [(1, "the color 1"), (4, "the color 0")]  # several of one picture
@@ -179,7 +178,7 @@ def test_searches(scored, tmp_path, task):
 
 @pytest.mark.parametrize("task", ["generation", "coco_generation"])
 def test_pictures(scored, tmp_path, rng, task):
-    images = coco_images(tmp_path, 4)
+    images = coco_images(tmp_path, 4, SHAPE)
     for image in images:
         save(rng.integers(0, 256, (*SHAPE, 3), np.uint8), tmp_path / f"val2017/{image['file_name']}")
     saved = sorted((tmp_path / "val2017").iterdir())
@@ -193,7 +192,7 @@ def test_pictures(scored, tmp_path, rng, task):
         for k, path in enumerate(saved):
             save(np.asarray(Image.open(path)), tmp_path / f"rgb/{k}.png")
             (tmp_path / f"caption/{k}.txt").write_text(f"picture {k}")
-    made = rng.integers(0, 256, (4, 64, 64, 3), np.uint8)
+    made = rng.integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     seen = {"asked": rng.standard_normal((4, 4, 64)), "made": rng.standard_normal((4, 4, 64))}
 
     def predict(target: str, number: int, given: Any) -> np.ndarray:

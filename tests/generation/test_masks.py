@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from anymodal_scenes import BASIC, render
+from known_model import SIDE
 
 import anymodal as am
 
-SIDE, PATCH = 64, 8
 HELD_OUT = 1_000_003  # a seed of scenes that the model was not trained on
 
 
@@ -16,12 +16,13 @@ def mask_of(seed: int) -> np.ndarray:
     """One of several kinds of masks (H, W), True is kept: boxes, stripes, discs, spots, half planes; or their rest."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
-    top, left, high, wide = rng.integers(4, 32, 4)
+    unit = SIDE // 64
+    top, left, high, wide = unit * rng.integers(4, 32, 4)
     kinds = [
         (rows >= top) & (rows < top + high) & (columns >= left) & (columns < left + wide),
-        (rows // (4 + top)) % 2 == 0,
-        (rows - top - 16) ** 2 + (columns - left - 16) ** 2 < high**2 + 16,
-        rng.random((SIDE // 4, SIDE // 4)).repeat(4, 0).repeat(4, 1) < 0.5,
+        (rows // (4 * unit + top)) % 2 == 0,
+        (rows - top - 16 * unit) ** 2 + (columns - left - 16 * unit) ** 2 < high**2 + 16 * unit**2,
+        rng.random((16, 16)).repeat(SIDE // 16, 0).repeat(SIDE // 16, 1) < 0.5,
         rows * np.cos(seed) + columns * np.sin(seed) < (SIDE / 2) * (np.cos(seed) + np.sin(seed)),
     ]
     mask = kinds[seed % len(kinds)]
@@ -47,10 +48,10 @@ def painted(model: am.AnyModel, seeds: range) -> list[tuple[float, float]]:
         steps=4,
         guidance=1.0,
     )
-    found = []
+    found, patch = [], model.modalities["rgb"].patch
     for out, picture, mask in zip(outs, pictures, masks, strict=True):
         ids = model.tokenize({"rgb": picture})["rgb"]
-        whole = mask.reshape(SIDE // PATCH, PATCH, -1, PATCH).all((1, 3)).ravel()
+        whole = mask.reshape(SIDE // patch, patch, -1, patch).all((1, 3)).ravel()
         assert np.array_equal(out.tokens["rgb"][whole], ids[whole])
         assert np.array_equal(out["rgb"][mask], picture[mask])
         found.append((step_at_border(out["rgb"], mask), step_at_border(picture, mask)))

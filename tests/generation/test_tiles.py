@@ -176,11 +176,14 @@ def test_what_cannot_be_is_told_in_one_sentence(small_model, picture, inputs, ta
 def test_no_seam_is_seen_where_tiles_meet():
     """On the embedded model: steps at the edges of tiles are no larger than at those of other squares."""
     model = am.load("tiny", modalities=["rgb", "depth"])
-    rows, columns = np.mgrid[0:64, 0:160]
+    side, patch = model.modalities["rgb"].size, model.modalities["rgb"].patch
+    wide = side * 5 // 2
+    rows, columns = np.mgrid[0:side, 0:wide] * 64 / side
     ramps = np.stack([rows * 3, columns, 255 - columns], -1).astype(np.uint8)
-    depth = model.generate({"rgb": ramps}, "depth", size=(160, 64))["depth"]
-    edges = {at for tile in (0, 48, 96) for at in (tile, tile + 64)} & set(range(8, 160, 8))
-    inside = set(range(8, 160, 8)) - edges
+    depth = model.generate({"rgb": ramps}, "depth", size=(wide, side))["depth"]
+    squares = set(range(patch, wide, patch))
+    edges = {at for tile in range(3) for at in (tile * side * 3 // 4, tile * side * 3 // 4 + side)} & squares
+    inside = squares - edges
     assert steps_at(depth, edges) <= 1.25 * steps_at(depth, inside)
 
 

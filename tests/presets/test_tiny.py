@@ -26,14 +26,20 @@ def tiny() -> am.AnyModel:
     return am.load("tiny")
 
 
+@pytest.fixture(scope="module")
+def side(tiny) -> int:
+    """Pixels of the pictures that it sees."""
+    return tiny.modalities["rgb"].size
+
+
 def test_all_weights_together_are_small():
     sizes = [p.stat().st_size for p in locate("tiny").parent.rglob("*.safetensors")]
     assert 0 < sum(sizes) <= MEGABYTES * 1e6
 
 
-def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny):
-    scenes = [render(quality.HELD_OUT_SEED, i, 64, BASIC) for i in range(1000, 1040)]
-    constants = quality.fit_constants([render(quality.TRAIN_SEED, i, 64, BASIC) for i in range(60)])
+def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny, side):
+    scenes = [render(quality.HELD_OUT_SEED, i, side, BASIC) for i in range(1000, 1040)]
+    constants = quality.fit_constants([render(quality.TRAIN_SEED, i, side, BASIC) for i in range(60)])
     result = quality.from_pictures(tiny, scenes, constants)
     assert result["depth"]["abs_rel"] <= 0.5 * result["depth"]["abs_rel_constant"]
     assert result["normal"]["mean_angle"] <= 0.5 * result["normal"]["mean_angle_constant"]
@@ -41,8 +47,8 @@ def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny):
     assert result["caption"]["f1"] >= 0.6
 
 
-def test_captions_steer_pictures(tiny):
-    scenes = [render(quality.HELD_OUT_SEED, i, 64, BASIC) for i in range(1000, 1040)]
+def test_captions_steer_pictures(tiny, side):
+    scenes = [render(quality.HELD_OUT_SEED, i, side, BASIC) for i in range(1000, 1040)]
     judged = quality.from_captions(tiny, scenes)
     assert judged["kinds_found"]["own"] > 2 * judged["kinds_found"]["shuffled"]
     assert judged["color_share"]["own"] > judged["color_share"]["shuffled"]
@@ -50,14 +56,14 @@ def test_captions_steer_pictures(tiny):
 
 
 @pytest.mark.timing
-def test_boxes_get_outlines_of_what_is_in_them(tiny, tmp_path):
-    write(tmp_path, 5, quality.HELD_OUT_SEED, 64, workers=1)
+def test_boxes_get_outlines_of_what_is_in_them(tiny, side, tmp_path):
+    write(tmp_path, 5, quality.HELD_OUT_SEED, side, workers=1)
     scores = am.evaluate("instance", tmp_path, tiny).scores
     assert scores["model"]["miou"] > max(0.45, scores["shuffled"]["miou"])
 
 
-def test_everything_from_one_picture_in_seconds(tiny):
-    picture = render(5, 5).rgb
+def test_everything_from_one_picture_in_seconds(tiny, side):
+    picture = render(5, 5, side).rgb
     with one_thread():
         tiny.generate({"rgb": picture}, "depth")
         began = time.process_time()
@@ -65,11 +71,10 @@ def test_everything_from_one_picture_in_seconds(tiny):
         assert len(out) == 19 and time.process_time() - began < 6 * slowness()  # about 1.5 s on an idle core
 
 
-def test_many_values_are_shown_in_several_lines(tiny):
-    out = tiny.generate(
-        {"rgb": render(5, 5).rgb}, ["depth", "normal", "caption", "canny_edge", "det", "clip", "dinov2", "web_text"]
-    )
-    few = tiny.generate({"rgb": render(5, 5).rgb}, ["depth", "normal"])
+def test_many_values_are_shown_in_several_lines(tiny, side):
+    picture = {"rgb": render(5, 5, side).rgb}
+    out = tiny.generate(picture, ["depth", "normal", "caption", "canny_edge", "det", "clip", "dinov2", "web_text"])
+    few = tiny.generate(picture, ["depth", "normal"])
     many, truth = out.show(tile=64), out.show({"depth": out["depth"]}, tile=64)
     assert many.height > 1.9 * few.show(tile=64).height and many.width < 5.5 * (64 + 8)
     assert many.height < truth.height < 1.6 * many.height  # only the line that has a truth gets one below
@@ -86,6 +91,20 @@ def test_tiny_teachers_tell_the_places_of_a_picture_apart(name):
     classes = np.array([np.bincount(c).argmax() for c in cells(np.stack([s.semseg for s in scenes])).reshape(-1, 64)])
     pixels = cells(np.stack([s.rgb for s in scenes])).reshape(-1, 192) / 255
     assert linear_probe(features.reshape(-1, 64), classes) > 1.4 * linear_probe(pixels, classes)
+
+
+@pytest.mark.parametrize("name", ["clip", "dinov2", "dinov2_global", "imagebind", "imagebind_global"])
+def test_tiny_teachers_see_the_same_in_a_larger_picture(name):
+    """They were trained at 64 pixels, to which larger pictures are brought; what they see then is no other scene."""
+    teacher, numbers = am.registry().labeler(f"tiny_{name}")(), range(24)
+    small, large = (
+        np.stack(teacher.label([{"rgb": render(8, i, pixels, BASIC).rgb} for i in numbers])) for pixels in (64, 128)
+    )
+    assert large.shape == small.shape
+    whole = [each.reshape(len(each), -1) - small.mean(0).ravel() for each in (small, large)]
+    near = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in whole]
+    likeness = near[1] @ near[0].T
+    assert (likeness.argmax(1) == numbers).all() and np.diag(likeness).mean() > 0.9
 
 
 def linear_probe(rows: np.ndarray, classes: np.ndarray) -> float:
@@ -108,14 +127,14 @@ def test_tiny_teachers_know_a_picture_again(name):
 
 
 @pytest.mark.parametrize("photo", ["astronaut", "chelsea", "coffee", "rocket"])
-def test_photographs_of_any_shape_go_through(tiny, photo):
+def test_photographs_of_any_shape_go_through(tiny, side, photo):
     out = tiny.generate({"rgb": ROOT / "examples" / "photos" / f"{photo}.jpg"}, ["depth", "caption"])
-    assert out["depth"].shape == (64, 64) and np.isfinite(out["depth"]).all() and out["caption"]
+    assert out["depth"].shape == (side, side) and np.isfinite(out["depth"]).all() and out["caption"]
 
 
-def test_the_sideways_photograph_is_turned_upright(tiny):
+def test_the_sideways_photograph_is_turned_upright(tiny, side):
     value = tiny.accept({"rgb": ROOT / "examples" / "photos" / "astronaut.jpg"})["rgb"]
-    face = value[5:25, 22:42].mean((0, 1))
+    face = value[5 * side // 64 : 25 * side // 64, 22 * side // 64 : 42 * side // 64].mean((0, 1))
     assert face[0] > face[2] + 20  # skin above the suit, not the flag beside it
 
 

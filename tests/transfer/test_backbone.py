@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from anymodal_scenes import render
+from known_model import SIDE
 from torch import nn
 
 import anymodal as am
@@ -18,7 +19,7 @@ def tiny() -> am.AnyModel:
 
 @pytest.fixture(scope="module")
 def values() -> dict:
-    scene = render(3, 64)
+    scene = render(3, 64, SIDE)
     return {"rgb": scene.rgb, "depth": scene.depth, "semseg": scene.semseg}
 
 
@@ -69,9 +70,9 @@ class TestStates:
 class TestShape:
     def test_what_segmentation_code_asks(self, tiny):
         backbone = am.backbone(tiny, "rgb", features_only=True, out_indices=(0, -1))
-        maps = backbone(torch.zeros(2, 3, 64, 64))
-        assert [m.shape[1] for m in maps] == backbone.feature_info.channels() == [192, 192]
-        assert [64 // m.shape[2] for m in maps] == backbone.feature_info.reduction() == [8, 8]
+        maps = backbone(torch.zeros(2, 3, SIDE, SIDE))
+        assert [m.shape[1] for m in maps] == backbone.feature_info.channels() == [backbone.num_features] * 2
+        assert [SIDE // m.shape[2] for m in maps] == backbone.feature_info.reduction() == [SIDE // 8] * 2
 
     def test_another_size_reads_places_between_those_of_the_model(self):
         model = registered()
@@ -87,8 +88,8 @@ class TestShape:
         ("options", "sentence"),
         [
             ({"modalities": ["caption"]}, "'caption' is none"),
-            ({"modalities": ["depth"], "size": 128}, "read as tokens"),
-            ({"modalities": ["rgb"], "size": 60}, "do not split into patches of 8"),
+            ({"modalities": ["depth"], "size": 2 * SIDE}, "read as tokens"),
+            ({"modalities": ["rgb"], "size": SIDE - 4}, f"do not split into patches of {SIDE // 8}"),
             ({"modalities": ["rgb", "rgb"]}, "each once"),
             ({"out_indices": [99]}, "from 0 to"),
         ],
@@ -101,9 +102,9 @@ class TestShape:
 
     def test_tensors_of_another_size_are_refused(self, tiny):
         with pytest.raises(am.ValueProblem, match="no grid of 8 x 8"):
-            am.backbone(tiny, "rgb")(torch.zeros(1, 3, 72, 64))
+            am.backbone(tiny, "rgb")(torch.zeros(1, 3, SIDE + SIDE // 8, SIDE))
         with pytest.raises(am.ConfigError, match=r"'rbg' is not read by this backbone.*rgb"):
-            am.backbone(tiny, "rgb")({"rbg": torch.zeros(1, 3, 64, 64)})
+            am.backbone(tiny, "rgb")({"rbg": torch.zeros(1, 3, SIDE, SIDE)})
 
 
 @pytest.mark.slow
@@ -119,7 +120,7 @@ def test_it_is_exported_for_any_batch(tiny, values):
 
 def segmentation_accuracy(body: nn.Module, channels: int, reduction: int) -> float:
     """The held-out accuracy of a linear head over the maps of a frozen body, which returns a list of them."""
-    scenes = [render(index, 64) for index in range(36)]
+    scenes = [render(index, 64, SIDE) for index in range(36)]
     pictures = torch.stack([torch.from_numpy(s.rgb).movedim(-1, 0) / 127.5 - 1 for s in scenes])
     middle = slice(reduction // 2, None, reduction)
     labels = torch.stack([torch.from_numpy(s.semseg[middle, middle].astype(np.int64)) for s in scenes])
@@ -139,11 +140,11 @@ def segmentation_accuracy(body: nn.Module, channels: int, reduction: int) -> flo
 def test_a_head_on_a_frozen_model_beats_the_same_on_pixels(tiny):
     class Pixels(nn.Module):
         def forward(self, x):
-            return [nn.functional.pixel_unshuffle(x, 8)]
+            return [nn.functional.pixel_unshuffle(x, SIDE // 8)]
 
     backbone = am.backbone(tiny, "rgb", features_only=True, out_indices=1)
     with one_thread():
         channels, reduction = backbone.feature_info.channels()[-1], backbone.feature_info.reduction()[-1]
         known = segmentation_accuracy(backbone, channels, reduction)
-        pixels = segmentation_accuracy(Pixels(), 3 * 64, 8)
+        pixels = segmentation_accuracy(Pixels(), 3 * (SIDE // 8) ** 2, SIDE // 8)
     assert known > pixels + 0.2

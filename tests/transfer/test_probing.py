@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import pytest
 from anymodal_scenes import render, write
+from known_model import SIDE
 from PIL import Image
 
 import anymodal as am
@@ -58,7 +59,7 @@ def test_splits_of_the_data_are_kept_and_the_constant_is_said(tiny):
 class TestGrids:
     @pytest.mark.parametrize(("to", "score", "sign"), [("semseg", "accuracy", 1), ("depth", "abs_rel", -1)])
     def test_cells_tell_their_pixels_better_than_a_constant(self, tiny, to, score, sign):
-        scenes = [render(index, 64) for index in range(24)]
+        scenes = [render(index, 64, SIDE) for index in range(24)]
         with one_thread():
             found = am.probe(tiny, [{"rgb": s.rgb, to: getattr(s, to)} for s in scenes], to=to, head="knn", seeds=1)
         assert sign * found.mean(score) > sign * found.constant[0][score]
