@@ -1,7 +1,8 @@
-"""Tiny teachers: what small networks, trained on rendered scenes alone, see in a picture of 64 pixels.
+"""Tiny teachers: what small networks, trained on rendered scenes alone, see in a picture.
 
-They stand in for CLIP, DINOv2 and ImageBind where the published ones cannot be had, and are no match for them: 64
-channels a place of 8 x 8 pixels, or 64 numbers for the whole picture.
+They stand in for CLIP, DINOv2 and ImageBind where the published ones cannot be had, and are no match for them. Whatever
+a picture's size is, its shorter side is brought to 64 pixels; a place of 8 x 8 of them has 64 channels, the whole
+picture 64 numbers.
 """
 
 from __future__ import annotations
