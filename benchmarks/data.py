@@ -107,7 +107,7 @@ def works(batches: MaskedBatches) -> dict[str, Callable[[int], object]]:
 
 def scenes_as_tokens(folder: Path, modalities: ModalitySet, count: int, seed: int = 0) -> Path:
     """A tokenized dataset of rendered scenes, four crops of each."""
-    write(folder / "scenes", count, seed=seed, size=64, workers=os.cpu_count() or 1)
+    write(folder / "scenes", count, seed=seed, size=modalities["rgb"].size, workers=os.cpu_count() or 1)
     make = partial(_same, modalities)
     tokenize_dataset(folder / "scenes", make, folder / "tokens", crops=Crops(count=4, flip=True))
     return folder / "tokens"

@@ -65,12 +65,13 @@ class EvaluationOfScenes(Figures):
         count, seeds = (6, 2) if quick else (self.count, self.seeds)
         tasks, drawn = ("depth semseg", "semseg") if quick else (self.tasks, self.drawn)
         model = am.load(self.model)
+        side = str(model.modalities["rgb"].size)
         found: dict[str, list[Evaluation]] = {task: [] for task in tasks.split()}
         both: dict[str, tuple[list[Evaluation], list[Evaluation]]] = {task: ([], []) for task in drawn.split()}
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + seeds):
                 data = f"{folder}/{seed}"
-                made = ["scenes", "--count", str(count), "--seed", str(seed), "--out", data, "--quiet"]
+                made = ["scenes", "--count", str(count), "--seed", str(seed), "--size", side, "--out", data, "--quiet"]
                 subprocess.run([sys.executable, "-m", "anymodal", *made], check=True, capture_output=True)
                 for task, runs in found.items():
                     limit = min(count, self.pictures) if task == "generation" else count

@@ -173,7 +173,7 @@ def timing(model_name: str) -> dict[str, float]:
     began = time.perf_counter()
     model = am.load(model_name)
     loaded = time.perf_counter()
-    model.generate({"rgb": render(HELD_OUT_SEED, 0, 64, BASIC).rgb}, "all")
+    model.generate({"rgb": render(HELD_OUT_SEED, 0, model.modalities["rgb"].size, BASIC).rgb}, "all")
     return {"load": loaded - began, "generate_all": time.perf_counter() - loaded}
 
 
@@ -191,8 +191,9 @@ class Quality(Figures):
         count = 20 if quick else self.count
         seconds = timing(self.model)
         model = am.load(self.model, precision=self.precision)
-        scenes = [render(HELD_OUT_SEED + self.seed, i, 64, BASIC) for i in range(count)]
-        constants = fit_constants([render(TRAIN_SEED, i, 64, BASIC) for i in range(TRAIN_COUNT)])
+        side = model.modalities["rgb"].size
+        scenes = [render(HELD_OUT_SEED + self.seed, i, side, BASIC) for i in range(count)]
+        constants = fit_constants([render(TRAIN_SEED, i, side, BASIC) for i in range(TRAIN_COUNT)])
         return {
             "seconds": seconds,
             "rgb_to": from_pictures(model, scenes, constants),

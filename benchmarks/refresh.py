@@ -47,7 +47,7 @@ class Refresh(Figures):
     def run(self, quick: bool) -> dict[str, Any]:
         count, seeds = (8, 1) if quick else (self.count, self.seeds)
         model = am.load(self.model)
-        scenes = [render(HELD_OUT_SEED, index, 64, BASIC) for index in range(count)]
+        scenes = [render(HELD_OUT_SEED, index, model.modalities["rgb"].size, BASIC) for index in range(count)]
         found: dict[str, Any] = {"scenes": count, "seeds": seeds}
         first: dict[str, float] = {}
         for every in EVERY:

@@ -142,7 +142,7 @@ class Samplers(Figures):
     def run(self, quick: bool) -> dict[str, Any]:
         model = am.load(self.model)
         count, seeds = (2, 1) if quick else (self.count, self.seeds)
-        scenes = [render(HELD_OUT_SEED, i, 64, BASIC) for i in range(count)]
+        scenes = [render(HELD_OUT_SEED, i, model.modalities["rgb"].size, BASIC) for i in range(count)]
         own = fingerprint(model.transformer, model.modalities, ["rgb", "caption"], [*CASES, "caption"])
         asked = f"{digest(attrs.asdict(own))}, {count} scenes"
         kept = self._kept(asked)

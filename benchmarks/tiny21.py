@@ -38,7 +38,7 @@ def truths(
     model: am.AnyModel, folder: Path, count: int, seed: int = HELD_OUT_SEED, first: int = 0
 ) -> list[dict[str, Any]]:
     """The true values of scenes by modality, of held-out ones by default."""
-    write(folder, count, seed, 64, kinds=BASIC, workers=1, start=first)
+    write(folder, count, seed, model.modalities["rgb"].size, kinds=BASIC, workers=1, start=first)
     samples = [source.read(k) for source in [open_values(folder, model.modalities)] for k in range(count)]
     for name in TEACHERS:
         if name in model.modalities:

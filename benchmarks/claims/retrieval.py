@@ -13,7 +13,7 @@ import numpy as np
 
 import anymodal as am
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, PAIRS_SEED, Claim, Piece, Verdict, interval
-from benchmarks.claims.worlds import model, scenes
+from benchmarks.claims.worlds import model, scenes, side
 
 INPUTS = ("rgb", "semseg", "caption", "depth", "normal", "canny_edge")
 PAIRS = ("depth+caption", "semseg+caption", "depth+normal")
@@ -48,7 +48,7 @@ class Found(Claim):
         known = indexed(self.model, self.by)
         known.hold(seed, self.scenes)
         known.calibrate(names, self.pairs)
-        made = scenes(HELD_OUT_SEED, seed * self.scenes, self.scenes)
+        made = scenes(HELD_OUT_SEED, seed * self.scenes, self.scenes, side(self.model))
         own, inputs = model(self.model), inputs_of(self.model, made, names)
         parts = [inputs[k : k + BATCH] for k in range(0, len(inputs), BATCH)]
         expected = np.concatenate([own.embed_batch(part, self.by) for part in parts])
@@ -103,14 +103,14 @@ class Indexed:
         """Add the held-out scenes of a seed."""
         if seed not in self.held:
             names = [f"{seed}/{k}" for k in range(count)]
-            made = scenes(HELD_OUT_SEED, seed * count, count)
+            made = scenes(HELD_OUT_SEED, seed * count, count, side(self.name))
             self.index.add(seen(self.by, made), names, {"seed": [float(seed)] * count})
             self.held.append(seed)
 
     def calibrate(self, names: Sequence[str], count: int) -> None:
         """Calibrate queries by modalities together, unless they are."""
         if "+".join(sorted(names)) not in self.index.record.calibrations:
-            pairs = scenes(PAIRS_SEED, 0, count)
+            pairs = scenes(PAIRS_SEED, 0, count, side(self.name))
             self.index.calibrate(model(self.name), inputs_of(self.name, pairs, names), seen(self.by, pairs))
 
     def ranked(self, vectors: np.ndarray, seed: int) -> dict[str, float]:

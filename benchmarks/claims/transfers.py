@@ -19,7 +19,7 @@ from anymodal.config import structure
 from anymodal.files import read_object
 from anymodal.transfer import TransferConfig
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, Claim, Piece, Verdict, interval
-from benchmarks.claims.worlds import WORK
+from benchmarks.claims.worlds import WORK, side
 
 LABELED_SEED, MOST_LABELS = 2_000_003, 10_000  # seeds share the labeled scenes where there are not enough for all
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
@@ -71,8 +71,9 @@ def config(setup: Setup) -> dict[str, Any]:
     first = setup.seed * setup.labels % MOST_LABELS
     labeled = WORK / "scenes" / f"labeled-{setup.labels}-from-{first}"
     held_out = WORK / "scenes" / f"held-out-{setup.held_out}"
-    write(labeled, setup.labels, LABELED_SEED, 64, workers=1, start=first, kinds=BASIC)
-    write(held_out, setup.held_out, HELD_OUT_SEED, 64, workers=1, kinds=BASIC)
+    pixels = side(setup.model)
+    write(labeled, setup.labels, LABELED_SEED, pixels, workers=1, start=first, kinds=BASIC)
+    write(held_out, setup.held_out, HELD_OUT_SEED, pixels, workers=1, kinds=BASIC)
     thinks = {"think": {"modality": "depth"}} if setup.way == "thinking" else {}
     return {
         "model": setup.model,

@@ -27,10 +27,15 @@ def model(name: str, modalities: tuple[str, ...] = ()) -> am.AnyModel:
     return am.load(name, modalities=modalities or None)
 
 
+def side(name: str) -> int:
+    """Pixels of the pictures that a model sees."""
+    return model(name, ("rgb",)).modalities["rgb"].size
+
+
 @functools.lru_cache(4)
-def scenes(world: int, first: int, count: int) -> tuple[Scene, ...]:
-    """Scenes of a seed as they are rendered."""
-    return tuple(render(world, index, 64, BASIC) for index in range(first, first + count))
+def scenes(world: int, first: int, count: int, side: int) -> tuple[Scene, ...]:
+    """Scenes of a seed as they are rendered, with pictures of `side` pixels."""
+    return tuple(render(world, index, side, BASIC) for index in range(first, first + count))
 
 
 @functools.lru_cache(4)
