@@ -115,8 +115,9 @@ def shown(model: am.AnyModel, name: str, value: Any) -> Image.Image:
 def in_painting(model: am.AnyModel, panel: Panel, data: Path, out: Path) -> None:
     """A part of a picture stays, the rest is made anew."""
     picture, mask = data / "rgb" / f"{SCENE:08d}.png", out / "mask.png"
-    kept = np.ones((64, 64), np.uint8)
-    kept[24:, 24:] = 0
+    side = model.modalities["rgb"].size
+    kept = np.ones((side, side), np.uint8)
+    kept[side * 3 // 8 :, side * 3 // 8 :] = 0
     Image.fromarray(kept * 255).save(mask)
     say(
         "In-painting: what a mask keeps stays, the rest is made anew:",
@@ -183,8 +184,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
     data, out = options.out / "scenes", options.out
-    write(data, SEARCHED, HELD_OUT_SEED, workers=1, kinds=BASIC)
     model = am.load(options.model)
+    write(data, SEARCHED, HELD_OUT_SEED, model.modalities["rgb"].size, workers=1, kinds=BASIC)
     half = (WIDTH - 4 * EDGE) // 2
     right = Panel(half)
     upper, lower = everything(model, data)

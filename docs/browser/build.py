@@ -82,7 +82,7 @@ def write_model(folder: Path, graphs: Path | None) -> None:
     known = [NONE, *semseg.known]
     write_json(
         {
-            "about": about(model, write_pictures(folder)),
+            "about": about(model, write_pictures(folder, model.modalities["rgb"].size)),
             "depth": [list(color) for color in COLORS],
             "semseg": [
                 {"name": "none" if k == NONE else short(semseg.classes[k]), "color": list(semseg.color(k))}
@@ -97,8 +97,8 @@ def about(model: am.AnyModel, pictures: list[str]) -> dict[str, Any]:
     """What the page is told of the model and of this backend."""
     return {
         "model": "tiny",
-        "description": "it runs in this tab, and nothing is sent anywhere. It was trained on rendered scenes of 64"
-        " pixels; of photographs it says what it can.",
+        "description": "it runs in this tab, and nothing is sent anywhere. It was trained on rendered scenes of"
+        f" {model.modalities['rgb'].size} pixels; of photographs it says what it can.",
         "modalities": [described(model, name) for name in MODALITIES],
         "can": dict.fromkeys(("keep", "weights", "uncertainty", "search"), False) | {"stream": True, "variants": True},
         "limits": {"upload_mb": 100, "side": 2048, "variants": 4, "text": 0, "steps": 64},
@@ -133,12 +133,12 @@ def described(model: am.AnyModel, name: str) -> dict[str, Any]:
     }
 
 
-def write_pictures(folder: Path) -> list[str]:
-    """Rendered scenes, which the model knows, and a photograph, which it does not."""
+def write_pictures(folder: Path, side: int) -> list[str]:
+    """Rendered scenes of `side` pixels, which the model knows, and a photograph, which it does not."""
     names = []
     for number, (seed, index) in enumerate(SCENES):
         names.append(f"scene-{number}.png")
-        Image.fromarray(render(seed, index).rgb).save(folder / names[-1])
+        Image.fromarray(render(seed, index, side).rgb).save(folder / names[-1])
     photograph = am.sample("coffee").convert("RGB")
     photograph.thumbnail((512, 512))
     photograph.save(folder / "photograph.jpg", quality=85)

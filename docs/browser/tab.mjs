@@ -4,7 +4,6 @@ import * as ort from "./ort/ort.wasm.min.mjs";
 import { Model } from "./model.mjs";
 import { Words, classPicture, classes, depthLegend, depthPicture, legend, meters, patches } from "./values.mjs";
 
-const SIDE = 64; // pixels that the model reads
 const LARGE = 256; // pixels of the pictures that people see
 const SHOWN = { encode: "the encoder", decode: "the decoder", read: "what the decoder reads" };
 
@@ -40,6 +39,7 @@ class Tab {
       const what = SHOWN[file.split(".")[0]] ?? "tokenizers";
       onEvent({ event: "load", text: `Loading ${what}: ${(bytes / 1e6).toFixed(1)} MB` });
     });
+    this.side = model.manifest.modalities.rgb.size; // pixels that the model reads
     this.words = new Words(await readJson("vocabulary.json"));
     this.model = model;
   }
@@ -47,7 +47,7 @@ class Tab {
   async generate(request, onEvent, signal) {
     const started = performance.now();
     await this.load(onEvent);
-    const picture = request.inputs.rgb && (await pixels(request.inputs.rgb.data));
+    const picture = request.inputs.rgb && (await pixels(request.inputs.rgb.data, this.side));
     for (let variant = 0; variant < request.variants; variant++) {
       await this.variant(request, picture, variant, onEvent, signal);
     }
@@ -56,7 +56,7 @@ class Tab {
   }
 
   async variant({ targets, options, seed: first }, picture, variant, onEvent, signal) {
-    const known = picture ? { "rgb.pixels": patches(picture, SIDE, this.model.manifest.modalities.rgb) } : {};
+    const known = picture ? { "rgb.pixels": patches(picture, this.side, this.model.manifest.modalities.rgb) } : {};
     const seed = first + variant;
     for await (const step of this.model.generate(known, targets, { seed, grounded: Boolean(picture), options })) {
       signal.throwIfAborted();
@@ -73,40 +73,42 @@ class Tab {
   async show({ target, tokens }) {
     if (target === "caption") return { text: this.words.decode(tokens.values, this.model.streams.get("caption")) };
     const values = (await this.model.detokenize(target, tokens)).data;
+    const { size: side } = this.model.manifest.modalities[target];
     if (target === "depth") {
       const depth = meters(values, this.model.manifest.modalities.depth);
-      return { picture: drawn(depthPicture(depth, SIDE, this.colors.depth), true), legend: depthLegend(depth, this.colors.depth) };
+      const picture = drawn(depthPicture(depth, side, this.colors.depth), side, true);
+      return { picture, legend: depthLegend(depth, this.colors.depth) };
     }
-    const found = classes(values, SIDE);
+    const found = classes(values, side);
     const entries = legend(found, this.colors.semseg);
     return {
-      picture: drawn(classPicture(found, SIDE, this.colors.semseg), false),
+      picture: drawn(classPicture(found, side, this.colors.semseg), side, false),
       legend: entries.map(({ color, name, share }) => ({ color, text: `${name} ${Math.round(100 * share)} %` })),
     };
   }
 }
 
 /** The centered square of a picture at the model's size, as RGBA. */
-async function pixels(address) {
+async function pixels(address, size) {
   const image = new Image();
   image.src = address;
   await image.decode();
   const side = Math.min(image.naturalWidth, image.naturalHeight);
   const [x, y] = [(image.naturalWidth - side) / 2, (image.naturalHeight - side) / 2];
-  const context = canvasOf(SIDE).getContext("2d", { willReadFrequently: true });
+  const context = canvasOf(size).getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, x, y, side, side, 0, 0, SIDE, SIDE);
-  return context.getImageData(0, 0, SIDE, SIDE).data;
+  context.drawImage(image, x, y, side, side, 0, 0, size, size);
+  return context.getImageData(0, 0, size, size).data;
 }
 
 function canvasOf(side) {
   return Object.assign(document.createElement("canvas"), { width: side, height: side });
 }
 
-/** Pixels (RGBA, 64 x 64) as the address of a larger picture. */
-function drawn(rgba, smooth) {
-  const [small, large] = [canvasOf(SIDE), canvasOf(LARGE)];
-  small.getContext("2d").putImageData(new ImageData(rgba, SIDE, SIDE), 0, 0);
+/** Pixels (RGBA, side x side) as the address of a larger picture. */
+function drawn(rgba, side, smooth) {
+  const [small, large] = [canvasOf(side), canvasOf(LARGE)];
+  small.getContext("2d").putImageData(new ImageData(rgba, side, side), 0, 0);
   const context = large.getContext("2d");
   context.imageSmoothingEnabled = smooth;
   context.drawImage(small, 0, 0, LARGE, LARGE);

@@ -60,17 +60,22 @@ def exhibits(model: am.AnyModel, names: Sequence[str], photographs: Mapping[str,
     scenes, labeled = held_out(model)
     chosen = max(range(len(scenes)), key=lambda number: sum(map(_says_something, scenes[number].values())))
     scenes = [scenes[chosen], *scenes[:chosen], *scenes[chosen + 1 :]]
-    camera = next(m.name for m in model.modalities if m.photographic)
-    made = dict(model.generate({camera: scenes[0][camera]}, "all", seed=0))
+    seen = _camera(model).name
+    made = dict(model.generate({seen: scenes[0][seen]}, "all", seed=0))
     for name in names:
-        shown = _exhibit(model, name, scenes, camera, made, photographs)
+        shown = _exhibit(model, name, scenes, seen, made, photographs)
         yield attrs.evolve(shown, origin=f"as the labeler `{labeled[name]}` has it") if name in labeled else shown
+
+
+def _camera(model: am.AnyModel) -> Any:
+    """The modality of photographs of a model."""
+    return next(modality for modality in model.modalities if modality.photographic)
 
 
 def held_out(model: am.AnyModel) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The values of some scenes for the model's modalities, by name, and which of them are of which labeler."""
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), SCENES, SEED, workers=1, kinds=BASIC)
+        write(Path(folder), SCENES, SEED, _camera(model).size, workers=1, kinds=BASIC)
         values = open_values(folder, model.modalities)
         scenes = [dict(values.read(number)) for number in range(SCENES)]
     labeled = {}
