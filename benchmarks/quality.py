@@ -120,7 +120,7 @@ def from_pictures(model: am.AnyModel, scenes: list[Scene], constants: dict[str, 
     result["semseg"]["miou_tokenizer"] = semseg.score(coded, truth)["miou"]
     result["caption"] = pair_scores([mentions(m["caption"]) for m in made], [mentions(s.caption) for s in scenes])
     for name in ("canny_edge", "color_palette"):
-        derived = [sets[name].derive({"rgb": s.rgb}) for s in scenes]
+        derived = [model.accept({name: sets[name].derive({"rgb": s.rgb})})[name] for s in scenes]
         result[name] = sets[name].score([m[name] for m in made], derived)
     return result
 

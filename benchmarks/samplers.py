@@ -95,7 +95,7 @@ def scores(model: am.AnyModel, scenes: Sequence[Scene], target: str, values: lis
         "semseg": lambda s: s.semseg,
         "depth": lambda s: np.where(surface(s), s.depth, np.nan),
         "normal": lambda s: s.normal,
-        "canny_edge": lambda s: modality.derive({"rgb": s.rgb}),
+        "canny_edge": lambda s: model.accept({target: modality.derive({"rgb": s.rgb})})[target],
     }[target]
     return modality.score(values, [truth(scene) for scene in scenes])
 

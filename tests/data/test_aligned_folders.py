@@ -33,3 +33,14 @@ def test_values_without_a_shape_follow_the_crop_of_the_picture(tmp_path):
         assert value["sam_instance"][0].box == pytest.approx(corners, abs=0.02)
         bright = value["rgb"][..., 0] > 127
         assert np.array_equal(value["sam_instance"][0].pixels(32, 32), bright)
+
+
+def test_what_is_computed_from_a_picture_has_its_own_size(tmp_path):
+    (tmp_path / "rgb").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    Image.fromarray(noise.repeat(12, 0).repeat(12, 1)).save(tmp_path / "rgb/a.png")
+    rgb, edges = registry().modality("rgb")(size=96), registry().modality("canny_edge")(size=48)
+    value = open_values(tmp_path, [rgb, edges]).read(0)
+    assert value["rgb"].shape == (96, 96, 3) and value["canny_edge"].shape == (48, 48)
+    assert np.array_equal(value["canny_edge"], edges.at(edges.derive({"rgb": value["rgb"]}), 48))
+    assert (value["canny_edge"] > 127).any()

@@ -80,11 +80,12 @@ class ValueSource:
         return {name: self.modalities[name].crop(value, crop or centers[name]) for name, value in values.items()}
 
     def derive(self, values: Mapping[str, Any], leave: Collection[str] = ()) -> dict[str, Any]:
-        """The values, and those that are computed from them exactly, but for the modalities to `leave`."""
+        """The values, and those computed from them exactly, at their own size, but for the modalities to `leave`."""
         whole = dict(values)
         for name, modality in self.modalities.items():
             if name not in whole and name not in leave and _derivable(modality, whole):
-                whole[name] = modality.derive({source: whole[source] for source in modality.derived_from})
+                computed = modality.derive({source: whole[source] for source in modality.derived_from})
+                whole[name] = modality.crop(computed, Crop())
         return whole
 
     def read_file(self, name: str, index: int, part: str | None = None) -> Any:
