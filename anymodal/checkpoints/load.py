@@ -14,7 +14,7 @@ from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
 from anymodal.checkpoints.record import Bundle
 from anymodal.checkpoints.repository import Files, Repository
 from anymodal.errors import CheckpointError, ConfigError
-from anymodal.sessions.manifest import FORMAT as EXPORTED
+from anymodal.sessions import FORMAT as EXPORTED
 
 
 def load(name: str | Path, options: Options, revision: str | None = None) -> Bundle:

@@ -26,8 +26,8 @@ from anymodal.files import write_json
 from anymodal.modality import Modality
 from anymodal.progress import task
 from anymodal.sampling.options import plain_options
+from anymodal.sessions import FORMAT
 from anymodal.sessions.manifest import (
-    FORMAT,
     FORMAT_VERSION,
     LARGEST,
     MANIFEST,

@@ -6,10 +6,11 @@ preset tiny, likewise `labeler-NAME` and `command-NAME`. Of two distributions th
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
-from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from itertools import groupby
 
 import attrs
@@ -20,6 +21,8 @@ from anymodal.hookspecs import GROUP
 from anymodal.modality import NAME
 
 PARTS = ("preset", "labeler", "command")
+Told = tuple[str, str, str, tuple[str, ...]]  # name, version, summary and requirements of a distribution
+NOTHING: Told = ("", "", "", ())
 VALUE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 
 
@@ -106,7 +109,8 @@ def catalog(entries: Iterable[EntryPoint] | None, environ: Mapping[str, str]) ->
     Raises ConfigError when ANYMODAL_PREFER is not a list of ``name=distribution``.
     """
     preferred, off = _preferences(environ), _switched_off(environ)
-    read = [_facts(entry) for entry in (entry_points(group=GROUP) if entries is None else entries)]
+    told = functools.cache(_told)  # once for each distribution: most bring several plugins
+    read = [_facts(entry, told) for entry in (entry_points(group=GROUP) if entries is None else entries)]
     read.sort(key=lambda pair: (pair[0].name, pair[0].distribution, pair[0].value))
     disabled = tuple(c for c, _ in read if off & {"*", c.name, canonical(c.distribution), c.key})
     usable, problems = _judge([pair for pair in read if pair[0] not in disabled])
@@ -123,24 +127,28 @@ def catalog(entries: Iterable[EntryPoint] | None, environ: Mapping[str, str]) ->
     return Catalog(usable, chosen, rivals, disabled, broken, tuple(problems))
 
 
-def _facts(entry: EntryPoint) -> tuple[Candidate, tuple[str, ...]]:
+def _facts(entry: EntryPoint, told: Callable[[Distribution], Told]) -> tuple[Candidate, tuple[str, ...]]:
     """The candidate and the requirements of its distribution, which has no name when its metadata cannot be read."""
-    value = entry.value.strip()
-    if entry.dist is None:
-        return Candidate(entry.name, value), ()
+    name, version, summary, requirements = told(entry.dist) if entry.dist is not None else NOTHING
+    return Candidate(entry.name, entry.value.strip(), name, version, summary), requirements
+
+
+def _told(distribution: Distribution) -> Told:
+    """Name, version, summary and requirements of a distribution; nothing of one whose metadata cannot be read."""
     try:
-        facts, keys = entry.dist.metadata, ("Name", "Version", "Summary")
+        facts, keys = distribution.metadata, ("Name", "Version", "Summary")
         name, version, summary = (str(facts[key] or "") if key in facts else "" for key in keys)
-        return Candidate(entry.name, value, name, version, summary), tuple(entry.dist.requires or ())
+        # `requires` reads the metadata anew, for what is not said in them
+        return name, version, summary, tuple(facts.get_all("Requires-Dist") or distribution.requires or ())
     except Exception:  # metadata on disk may be damaged in any way
-        return Candidate(entry.name, value), ()
+        return NOTHING
 
 
 def _judge(read: list[tuple[Candidate, tuple[str, ...]]]) -> tuple[dict[str, Candidate], list[Problem]]:
     """The usable candidates by key, and the problems of the others."""
-    usable, problems = {}, {}
+    usable, problems, unmet = {}, {}, functools.cache(_unmet)
     for candidate, requirements in read:
-        complaint = _complaint(candidate, requirements)
+        complaint = _complaint(candidate, requirements, unmet)
         values = {c.value for c, _ in read if c.key == candidate.key}
         if complaint is None and len(values) > 1:
             complaint = (f"is declared {len(values)} times, as {' and '.join(sorted(values))}", "keep one of them")
@@ -151,14 +159,16 @@ def _judge(read: list[tuple[Candidate, tuple[str, ...]]]) -> tuple[dict[str, Can
     return usable, list(problems.values())
 
 
-def _complaint(candidate: Candidate, requirements: Iterable[str]) -> tuple[str, str] | None:
+def _complaint(
+    candidate: Candidate, requirements: Iterable[str], unmet: Callable[[str], tuple[str, str] | None]
+) -> tuple[str, str] | None:
     if not candidate.distribution:
         return "belongs to no installed distribution", "reinstall the package that ships it"
     if not VALUE.fullmatch(candidate.value):
         return f"has the malformed value {candidate.value!r}", "write it as `module:Class`"
     if not candidate.kind:
         return "has a name of no known kind", f"a modality is [a-z][a-z0-9_]*, others begin with {'-, '.join(PARTS)}-"
-    return next(filter(None, map(_unmet, requirements)), None)
+    return next(filter(None, map(unmet, requirements)), None)
 
 
 def _unmet(requirement: str) -> tuple[str, str] | None:

@@ -6,3 +6,5 @@ transformer.py  the Transformer in four kinds of graphs
 steps.py        sequences token by token
 tokenizer.py    a tokenizer in its graphs
 """
+
+FORMAT = "anymodal-onnx"  # in the config.json of such a folder; here, as every model is compared with it

@@ -12,9 +12,10 @@ import attrs
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.files import read_object
+from anymodal.sessions import FORMAT
 from anymodal.tokenizers.config import TokenizerConfig
 
-FORMAT, FORMAT_VERSION = "anymodal-onnx", 1
+FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLACE = re.compile(r"[a-z0-9_]+(?:[./-][a-z0-9_]+)*\.onnx")  # of a file in the folder or below it, and nowhere else
 LARGEST = 2**31 - 1  # bytes of a file of one graph, as protobuf has it
