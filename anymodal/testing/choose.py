@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from anymodal.errors import PluginError, UnknownModality, cause, nearest
+from anymodal.errors import PluginError, UnknownModality, cause, nearest, one_line
 from anymodal.hookspecs import GROUP
 from anymodal.modality import Modality
 from anymodal.plugins.discovery import Candidate, canonical
@@ -49,6 +49,9 @@ class Project(Distribution):
         lines = ["Metadata-Version: 2.4", f"Name: {project['name']}", f"Version: {project.get('version', '0')}"]
         lines += [f"Summary: {project['description']}"] if project.get("description") else []
         lines += [f"License-Expression: {license}"] if license else []
+        urls = project.get("urls")
+        links = urls.items() if isinstance(urls, dict) else ()
+        lines += [f"Project-URL: {label}, {one_line(address)}" for label, address in links]
         lines += [f"Requires-Dist: {requirement}" for requirement in project.get("dependencies", [])]
         return "\n".join(lines) + "\n"
 

@@ -36,6 +36,7 @@ IN_FOLDERS = {
     "AM006": ("from pathlib import Path\n\nPath('seen.txt').write_text('here')\n", "opens seen.txt for writing"),
     "AM007": ("from anymodal.plugins.registry import Registry\n", "imports anymodal.plugins.registry.Registry"),
     "AM008": ("", "has no summary"),
+    "AM012": ("", "no address of its source"),
 }
 BUSY = "import time\n\nend = time.process_time() + 0.3\nwhile time.process_time() < end:\n    pass\n"
 THREAD = "import threading as t\n\nt.Thread(target=t.Event().wait, daemon=True).start()\n"
@@ -87,8 +88,29 @@ def test_a_class_made_in_place_passes():
 
 def test_the_smallest_plugin_passes_every_rule_that_must_hold(tmp_path):
     results = check(str(project(tmp_path, "small", "")))
-    assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008"}
+    assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008", "AM012"}
     assert not [str(r) for r in results if r.bad] and sum(r.status == "passed" for r in results) >= 45
+
+
+@pytest.mark.parametrize(
+    ("urls", "status"),
+    [
+        ('Source = "https://example.org/code"', "passed"),
+        ('repository = "https://example.org/code"', "passed"),
+        ('Documentation = "https://example.org"', "warned"),
+        ('Source = "file:///code"', "warned"),
+        ('Source = ""', "warned"),
+    ],
+)
+def test_a_link_to_the_source_is_asked_for(tmp_path, urls, status):
+    folder = project(tmp_path, "linked", "")
+    with (folder / "pyproject.toml").open("a") as file:
+        file.write(f"\n[project.urls]\n{urls}\n")
+    (target,) = find(str(folder))
+    result = Inspection(target).judge("AM012")
+    assert result.status == status
+    assert status == "passed" or "no address of its source" in result.detail
+    assert "Documentation" not in urls or "its links are Documentation" in result.detail
 
 
 def test_bytecode_that_python_writes_is_nothing_that_a_plugin_changes(tmp_path, monkeypatch):
@@ -110,7 +132,7 @@ def test_the_plugin_of_the_tutorial_keeps_what_must_hold(tmp_path, monkeypatch, 
     results = check(str(tmp_path))
     sys.modules.pop("anymodal_thermal", None)
     assert [str(r) for r in results if r.bad] == []
-    assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008"}
+    assert {r.rule.number for r in results if r.status == "warned"} == {"AM005", "AM008", "AM012"}
 
 
 @pytest.mark.parametrize("number", PLANTED)

@@ -15,6 +15,7 @@ from typing import Any
 
 import anymodal
 from anymodal.hookspecs import GROUP
+from anymodal.plugins.described import described as stated
 from anymodal.plugins.discovery import canonical
 from anymodal.plugins.public import PUBLIC_MODULES
 from anymodal.plugins.registry import Registry
@@ -25,6 +26,7 @@ from anymodal.testing.outcome import expect
 from anymodal.testing.rules.compare import distributed
 from anymodal.testing.subject import Subject
 
+SOURCES = ("Source", "Repository")  # labels of links
 SECONDS = 0.1  # of one core
 LARGEST = 50 * 1024**2  # bytes
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
@@ -235,3 +237,18 @@ def independent(subject: Subject) -> None:
     problems = [p for c in usable if c.name == "broken_neighbor" for p in plugins.check(c)]
     expect(problems, "the broken neighbor was not noticed")
     plugins.modality(candidate.name)().streams()
+
+
+@rule(
+    "AM012",
+    "The distribution links to its source",
+    fix="give the address of the code as `Source` in [project.urls] of pyproject.toml",
+    level="should",
+    applies=distributed,
+)
+def linked(subject: Subject) -> None:
+    """Who installs a plugin runs its code, and looks at it before; the directory of plugins asks for the link."""
+    distribution = subject.target.distribution
+    links = stated(distribution).links if distribution else {}
+    there = f"; its links are {' and '.join(links)}" if links else ""
+    expect(links.keys() & set(SOURCES), f"the metadata has no address of its source{there}")
