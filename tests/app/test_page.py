@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -153,16 +154,34 @@ def test_a_server_that_is_gone_is_named_as_such(chromium, address):
     page.close()
 
 
+@pytest.fixture
+def looked(monkeypatch):
+    """Set when something was looked at: until then, runs stop after each step that the page is told."""
+    from anymodal_app.runs import _Run
+
+    event, step = Event(), _Run._step
+
+    def waiting(run, *arguments):
+        yield from step(run, *arguments)
+        assert event.wait(LONGEST / 1000)
+
+    yield lambda: monkeypatch.setattr(_Run, "_step", waiting) or event
+    event.set()
+
+
 @pytest.mark.slow
-def test_a_former_run_that_is_looked_at_meanwhile_stays_the_current_one(opened):
+def test_a_former_run_that_is_looked_at_meanwhile_stays_the_current_one(opened, looked):
     choose(opened, "color_palette")
     generate(opened)
     generate(opened)
     choose(opened, "depth")
     opened.click("[data-key='Variants-2']")
+    event = looked()
     opened.click("#generate")
     opened.locator(".variant[data-state=growing], .variant[data-state=made]").first.wait_for(timeout=LONGEST)
     opened.locator("#history button").last.click()
+    expect(opened.locator("#run .card h3")).to_have_text(["color_palette"])
+    event.set()
     finished(opened)
     expect(opened.locator("#history button")).to_have_count(3)
     assert "color_palette" in opened.locator("#history [aria-current=true]").get_attribute("aria-label")
