@@ -61,7 +61,9 @@ def by_name(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
         name, dot, key = place.partition(".")
         if not (equals and dot and key):
             raise ConfigError(f"--set {each!r:.80} is not of the form NAME.SETTING=VALUE, such as quality.count=20")
-        found.setdefault(name, {})[key] = parse_yaml(value)
+        if key in found.setdefault(name, {}):
+            raise ConfigError(f"{place} is given twice; give each setting once")
+        found[name][key] = parse_yaml(value)
     return found
 
 
