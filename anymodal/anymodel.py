@@ -17,7 +17,7 @@ from anymodal.checkpoints.repository import Access
 from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.errors import CheckpointError, DataError, brief, system_errors
 from anymodal.generation import GenerationStep
-from anymodal.generation.batch import batches, encoder_inputs
+from anymodal.generation.batch import batches, count_of, encoder_inputs
 from anymodal.generation.keeping import Keep, Start
 from anymodal.generation.plan import Weights
 from anymodal.generation.retrieval import retrieval_options, stacked_vectors
@@ -232,7 +232,7 @@ class AnyModel:
 
         Raises GenerationError for not as many seeds as samples; else as `generate`.
         """
-        seeds = sample_seeds(seed, len(inputs))
+        seeds = sample_seeds(seed, count_of(inputs))
         results: dict[int, Outputs] = {}
         for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common, keep, start):
             results |= finished(batch, self.transformer, self.origin, progress, weights)
@@ -297,7 +297,7 @@ class AnyModel:
     ) -> np.ndarray:
         """`embed` for several samples in one batch: (samples, channels). All use the same seed."""
         how = retrieval_options(self.modalities, to, options)
-        outputs = self.generate_batch(inputs, to, seed=[seed] * len(inputs), **how)
+        outputs = self.generate_batch(inputs, to, seed=[seed] * count_of(inputs), **how)
         return stacked_vectors([out[to] for out in outputs], to, normalize)
 
     # Checkpoints.

@@ -38,8 +38,8 @@ def sample(name: str) -> Image:
     Raises DataError with the names there are. `anymodal samples copy` writes them all as files.
     """
     known = samples()
-    if name not in known:
-        raise DataError(f"no sample picture {name!r}{nearest(str(name), known)} There are: {', '.join(known)}")
+    if not isinstance(name, str) or name not in known:
+        raise DataError(f"no sample picture {name!r:.80}{nearest(str(name), known)} There are: {', '.join(known)}")
     from PIL import Image, ImageOps
 
     with Image.open(known[name]) as picture:  # a file of ours, stored sideways or not

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from anymodal.config.arguments import DICT, PLACE, WHOLE, takes
 from anymodal.data.config import DataConfig
 from anymodal.data.report import Report
 from anymodal.data.sources.open import layout_of_dataset
@@ -14,6 +15,7 @@ from anymodal.progress import task
 
 
 @system_errors(DataError)
+@takes(path=PLACE, modalities=DICT, names=DICT, count=WHOLE)
 def check_dataset(
     path: str | Path,
     modalities: Mapping[str, Modality] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from anymodal.anymodel import AnyModel, load
+from anymodal.config.arguments import NAMES, PLACE, WHOLE, instance, takes
 from anymodal.config.validators import integer
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.jobs.inputs import address
@@ -28,6 +30,8 @@ from anymodal.sampling import Sampling
 from anymodal.spaces import TokenSpace
 from anymodal.tokens import NO_LABEL, Packed, Packer, collate
 
+log = logging.getLogger(__name__)
+MODEL = instance("a model, or its name", AnyModel, str, Path)
 IDS, CLASSES = "ids", "classes"
 ROOM = 2**22  # numbers that are kept of each target to fit its temperature to
 Key = tuple[str, str]
@@ -100,6 +104,7 @@ class Calibration:
         }
 
 
+@takes(model=MODEL, data=PLACE, inputs=NAMES, targets=NAMES, count=WHOLE, samples=WHOLE, batch=WHOLE, seed=WHOLE)
 @system_errors(DataError)
 def calibrate(
     model: AnyModel | str | Path,
@@ -156,11 +161,25 @@ def calibrate(
     rows = [Temperature(*key, found[key], *both) for key, both in tried.items() if both[0].places]
     if not rows:
         raise DataError(f"no sample of {data} can be used: {_first(run.problems)}")
+    _warn_of_worse(rows, half, len(order) - half)
     for name in dict.fromkeys(each.target for each in rows):
         mine = {each.of: each.temperature for each in rows if each.target == name}
         loaded.modalities[name].calibration = mine
     place = loaded.origin.model or "a model in memory"
     return Calibration(place, address(str(data)), run.inputs, half, len(order) - half, rows, run.problems)
+
+
+def _warn_of_worse(rows: Sequence[Temperature], fitted: int, tried: int) -> None:
+    """Say in the log which targets are further from the truth with their temperature than without."""
+    worse = [f"{each.target} ({each.of})" for each in rows if each.after.mean_loss > each.before.mean_loss]
+    if worse:
+        log.warning(
+            "%s: with its temperature, fitted to %d samples, the loss is higher than without on the %d others;"
+            " give more samples",
+            ", ".join(worse),
+            fitted,
+            tried,
+        )
 
 
 def _first(problems: ProblemCounts) -> str:

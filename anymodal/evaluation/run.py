@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from anymodal.anymodel import AnyModel, load
+from anymodal.config.arguments import PLACE, WHOLE, takes
 from anymodal.config.validators import integer
 from anymodal.data.digest import changes, digest
 from anymodal.data.jobs.executors import Local
@@ -38,6 +39,7 @@ ROWS = 4096  # vectors of the reference that are written at once
 
 
 @system_errors(DataError)
+@takes(data=PLACE, out=PLACE, limit=WHOLE, batch=WHOLE, seed=WHOLE, processes=WHOLE)
 def evaluate(
     task: str | Task | Mapping[str, Any],
     data: str | Path,

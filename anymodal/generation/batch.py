@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from anymodal.config.arguments import DICTS, LIST, takes
 from anymodal.errors import GenerationError, brief
 from anymodal.generation.keeping import (
     Keep,
@@ -124,6 +125,13 @@ def batches(
         yield Batch(modalities, numbers, plan, values, states, own, chain, partials)
 
 
+@takes(inputs=LIST)
+def count_of(inputs: Sequence[Mapping[str, Any]]) -> int:
+    """How many samples there are."""
+    return len(inputs)
+
+
+@takes(samples=DICTS)
 def encoder_inputs(modalities: ModalitySet, samples: Sequence[Mapping[str, Any]]) -> Packed:
     """What the encoder reads of samples of plain values, in one batch. Raises as `ModalitySet.accept`."""
     states = [SampleState(modalities.layout, modalities.condition(modalities.accept(sample))) for sample in samples]

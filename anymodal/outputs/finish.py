@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from anymodal.config.arguments import DICT, FUNCTION, optional, takes
 from anymodal.errors import GenerationError
 from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, Result
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
 
 
+@takes(progress=optional(FUNCTION))
 def finished(
     batch: Batch,
     transformer: Transformer,
@@ -122,6 +124,7 @@ def finer_batch(
     return Batch(modalities, [0], plan, [values], [state], sample_seeds(seed, 1)), finer
 
 
+@takes(inputs=DICT, progress=optional(FUNCTION))
 def in_tiles(
     model: AnyModel,
     inputs: Mapping[str, Any],

@@ -11,6 +11,7 @@ import attrs
 
 from anymodal.checkpoints.atomic import replacing_folder
 from anymodal.checkpoints.formats.native.read import plain
+from anymodal.config.arguments import DICT, PLACE, WHOLE, takes
 from anymodal.errors import GenerationError, PluginError, UnknownModality, nearest
 from anymodal.families.in_place import facts_of
 from anymodal.modality import Modality
@@ -126,6 +127,7 @@ class Outputs(Mapping[str, Any]):
         with blame(modality, "show_doubts", self[name]):
             return _picture(modality, modality.show_doubts(self[name], uncertainty, tile))
 
+    @takes(truth=DICT, tile=WHOLE)
     def show(self, truth: Mapping[str, Any] | None = None, tile: int = TILE) -> Image:
         """One picture of the inputs and then every output, at most eight in a line.
 
@@ -160,6 +162,7 @@ class Outputs(Mapping[str, Any]):
         self.show().save(buffer, "png")
         return buffer.getvalue()
 
+    @takes(folder=PLACE, truth=DICT)
     def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
         """Write a folder that `Outputs.load` reads: all of its files or none.
 

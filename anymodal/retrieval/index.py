@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from anymodal.config.arguments import PLACE, takes
 from anymodal.data.store.arrays import shard_name
 from anymodal.errors import ConfigError, DataError, ValueProblem, brief, system_errors
 from anymodal.files import only_writer, remove_partial
@@ -59,6 +60,7 @@ class Index:
     own. An index that is open stays as it was opened, whatever others write, until `refresh`.
     """
 
+    @takes(folder=PLACE)
     def __init__(self, folder: str | Path) -> None:
         """Open the index in a folder. Raises DataError where there is none, or a damaged one."""
         self.folder = Path(folder)

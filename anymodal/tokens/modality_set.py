@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from anymodal.config.arguments import DICT, takes
 from anymodal.crops import center_crops
 from anymodal.errors import SpaceError, UnknownModality, nearest
 from anymodal.modality import Modality
@@ -113,6 +114,7 @@ class ModalitySet:
 
     # Values and tokens.
 
+    @takes(inputs=DICT)
     def accept(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Natural values at the model's size: files are read, pictures cut to their centered square.
 
@@ -162,6 +164,7 @@ class ModalitySet:
                 tokens |= checked_tokens(modality, self.layout, "tokenize", modality.tokenize([value]))
         return tokens
 
+    @takes(values=DICT)
     def condition(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Tokens of accepted values for the encoder, by stream: only those of the `input_streams`."""
         tokens: dict[str, np.ndarray] = {}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from anymodal.anymodel import AnyModel
+from anymodal.config.arguments import DICTS, FUNCTION, WHOLE, instance, takes
 from anymodal.data.batches import Batch
 from anymodal.data.order import EpochOrder, step_batches
 from anymodal.errors import ConfigError
@@ -31,6 +32,12 @@ UPDATES, PASSES = 50, 20  # with fewer of either, what was trained says little o
 log = logging.getLogger("anymodal")
 
 
+@takes(
+    modalities=instance("a ModalitySet", ModalitySet),
+    samples=DICTS,
+    progress=FUNCTION,
+    **dict.fromkeys(("steps", "tokenizer_steps", "dim", "batch_size", "seed"), WHOLE),
+)
 def fit(
     modalities: ModalitySet,
     samples: Sequence[Mapping[str, Any]],

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.anymodel import AnyModel, load
+from anymodal.config.arguments import instance, takes
 from anymodal.errors import ConfigError, ValueProblem, brief, nearest
 from anymodal.modality import Modality
 from anymodal.spaces import Stream
@@ -243,6 +244,7 @@ def _grid(model: AnyModel, name: str) -> tuple[Modality, Stream]:
     return modality, grids[0]
 
 
+@takes(model=instance("a model, or its name", AnyModel, str, Path))
 def backbone(
     model: AnyModel | str | Path,
     modalities: Sequence[str] | None = None,

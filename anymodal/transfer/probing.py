@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from anymodal.config.arguments import DICTS, PLACE, TEXT, WHOLE, instance, takes
 from anymodal.config.validators import integer, real
 from anymodal.errors import ConfigError, ValueProblem, brief
 from anymodal.evaluation.intervals import half_width
@@ -75,6 +76,7 @@ class Probed:
         return self.mean(score) - wide, self.mean(score) + wide
 
 
+@takes(model=instance("a model", AnyModel), samples=DICTS, to=TEXT, seeds=WHOLE, layer=WHOLE, cache=PLACE)
 def probe(
     model: AnyModel,
     samples: Sequence[Mapping[str, Any]],

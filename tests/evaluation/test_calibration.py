@@ -15,6 +15,7 @@ from small_runs import command
 
 import anymodal as am
 from anymodal.errors import CheckpointError, ConfigError, DataError, GenerationError
+from anymodal.evaluation.calibration import Temperature, _warn_of_worse
 from anymodal.evaluation.temperature import Reliability, fitted_temperature
 from anymodal.modality import CALIBRATED
 
@@ -139,6 +140,21 @@ def test_values_stay_and_their_uncertainty_follows(data, model, tmp_path):
     options["depth"]["temperature"] = 1.0  # the calibrated one stands in its place
     other = again.generate(given_value, "depth", options={"depth": options["depth"]})
     assert np.allclose(other.uncertainty["depth"], made.uncertainty["depth"], atol=1e-3)
+
+
+def test_a_temperature_that_makes_the_others_worse_is_told(caplog):
+    logits, truths = torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1])
+    sides = {temperature: Reliability() for temperature in (0.2, 1.0, 3.0)}
+    for temperature, side in sides.items():
+        side.add(logits, truths, temperature)
+    worse = Temperature("depth", "ids", 0.2, sides[1.0], sides[0.2])
+    better = Temperature("semseg", "classes", 3.0, sides[1.0], sides[3.0])
+    _warn_of_worse([better], 1, 1)
+    assert not caplog.text
+    _warn_of_worse([worse, better], 3, 2)
+    assert "depth (ids): with its temperature, fitted to 3 samples" in caplog.text
+    assert "semseg" not in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_small_probabilities_stay_a_distribution(model):

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from anymodal import __version__
+from anymodal.config.arguments import FUNCTION, PLACE, WHOLE, takes
 from anymodal.data.crops import Crops
 from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
@@ -29,6 +30,7 @@ MakeSet = Callable[[], ModalitySet]
 CENTER = Crops()
 
 
+@takes(data=PLACE, out=PLACE, count=WHOLE, batch=WHOLE, make_set=FUNCTION)
 @system_errors(DataError)
 def tokenize_dataset(
     data: str | Path,

@@ -10,6 +10,7 @@ import torch
 
 from anymodal.anymodel import AnyModel
 from anymodal.checkpoints.state import transformer_on_meta
+from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import ConfigError, DataError, system_errors
@@ -29,8 +30,9 @@ from anymodal.training.parallel import splits
 from anymodal.training.trackers import trackers
 
 
+@takes(config=read_by_load(TrainConfig), out=PLACE)
 @system_errors(DataError)
-def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
+def train(config: TrainConfig, out: str | Path, *, resume: bool = False, verbose: bool = False) -> AnyModel | None:
     """Train, and write the result to out/model.
 
     Run by `torchrun`, all its processes train together; the first one writes and has the result.
@@ -50,6 +52,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, verbose: bool
         CheckpointError: tokenizers, the model to start from, or a checkpoint cannot be read or written.
         TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
+    out = Path(out)
     with world() as processes, claimed(out, processes, resume):
         return _train(config, out, processes, resume, verbose)
 

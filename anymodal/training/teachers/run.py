@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.checkpoints.weights import dtype_of
+from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.crops import Crop
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
@@ -110,8 +111,9 @@ class Lesson(MeanOf):
         return batch.problems
 
 
+@takes(config=read_by_load(TeacherRun), out=PLACE)
 @system_errors(DataError)
-def train_teacher(config: TeacherRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+def train_teacher(config: TeacherRun, out: str | Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
     """Train and write the teacher's folder; progress lies in out/run.
 
     Args:
@@ -128,6 +130,7 @@ def train_teacher(config: TeacherRun, out: Path, *, resume: bool = False, verbos
             as a whole, by one of them.
         DataError: the data lack a modality, or too much of them is unusable.
     """
+    out = Path(out)
     with world() as processes, claimed(out / "run", processes, resume):
         check_one_process(processes.size)
         return _train(config, out, resume, verbose)

@@ -13,6 +13,7 @@ import torch
 
 from anymodal.checkpoints.tokenizer import AnyTokenizer, load_tokenizer, save_tokenizer, tokenizer_record
 from anymodal.config import plain_config
+from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest, system_errors
 from anymodal.modality import Modality
@@ -38,8 +39,11 @@ from anymodal.training.tokenizers.run import fit_tokenizer
 from anymodal.training.tokenizers.vocabulary import train_vocabulary
 
 
+@takes(config=read_by_load(TokenizerRun), out=PLACE)
 @system_errors(DataError)
-def train_tokenizer(config: TokenizerRun, out: Path, *, resume: bool = False, verbose: bool = False) -> Path | None:
+def train_tokenizer(
+    config: TokenizerRun, out: str | Path, *, resume: bool = False, verbose: bool = False
+) -> Path | None:
     """Train and write out/modalities/NAME or out/vocabulary.json; progress lies in out/runs/NAME.
 
     Run by `torchrun`, all its processes train a tokenizer together; the first one writes.
@@ -59,6 +63,7 @@ def train_tokenizer(config: TokenizerRun, out: Path, *, resume: bool = False, ve
         CheckpointError: a tokenizer to start from, or a checkpoint, cannot be read or written.
         TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
+    out = Path(out)
     modality = registry().modality(config.modality)(**_settings(config))
     if config.vocabulary is not None:
         return train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)

@@ -20,6 +20,7 @@ from anymodal.checkpoints.atomic import replacing_folder, whole_folder
 from anymodal.checkpoints.swap import WEIGHT_FILES
 from anymodal.checkpoints.weights import WEIGHTS, WeightFile, checked, fill, save_weights
 from anymodal.config import plain_config, structure
+from anymodal.config.arguments import PLACE, takes
 from anymodal.config.validators import real
 from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProblem, brief
 from anymodal.files import read_object, write_json
@@ -192,6 +193,7 @@ def _check_same(stated: Any, found: Fingerprint, place: Path, head: Path) -> Non
         )
 
 
+@takes(folder=PLACE)
 def load_transfer(folder: str | Path, device: str | torch.device | None = None) -> Transferred:
     """What `train_transfer` left in a folder, ready to `predict`.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anymodal.anymodel import AnyModel, load
+from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import ConfigError, DataError, UnknownModality, ValueProblem, system_errors
 from anymodal.files import write_json
@@ -30,9 +31,10 @@ from anymodal.transfer.tuning.tasks import Solver
 from anymodal.transfer.tuning.thinking import check_thought, thoughts_of
 
 
+@takes(config=read_by_load(TransferConfig), out=PLACE)
 @system_errors(DataError)
 def train_transfer(
-    config: TransferConfig, out: Path, *, resume: bool = False, verbose: bool = False
+    config: TransferConfig, out: str | Path, *, resume: bool = False, verbose: bool = False
 ) -> Transferred | None:
     """Fine-tune a model for a task, and write the result to out/model and out/head.
 
@@ -54,6 +56,7 @@ def train_transfer(
         CheckpointError: the model or a checkpoint cannot be read or written.
         TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
+    out = Path(out)
     with world() as processes, claimed(out, processes, resume):
         return _Run(config, out, processes).carry_out(resume, verbose)
 
