@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partialmethod
 from typing import Any
 
 import attrs
@@ -17,6 +18,9 @@ from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.engine import Engine, Runtime, WeightFacts
+from anymodal.training.multimodal.lora import add_adapters
+from anymodal.training.multimodal.start import LoraConfig
+from anymodal.training.multimodal.warm_start import frozen_names
 from anymodal.training.optim import OPTIMIZERS, OptimizerConfig
 from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 
@@ -91,6 +95,43 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path: Any)
         first.run(batches, loss)
     assert not first.finished
     again = engine(way, tmp_path)
+    again.run(batches, loss, resume=True)
+    assert same(whole, again)
+
+
+def adapted(optimizer: OptimizerConfig, out: Any, runtime: Runtime) -> Engine[Transformer]:
+    """An engine of a model of which adapters and the output table are trained."""
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(dim=16, encoder_depth=2, decoder_depth=1, heads=2), LAYOUT)
+    add_adapters(model, LoraConfig(rank=2, alpha=4.0, dropout=0.1, also=("output_table",)))
+    facts = WeightFacts(frozen=frozen_names(model))
+    return Engine(model, attrs.evolve(SETTINGS, optimizer=optimizer), out, runtime, facts)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])
+@pytest.mark.parametrize("compiled", [False, True], ids=["as it is", "compiled"])
+def test_compiled_or_with_adapters_it_is_the_same_and_goes_on_after_a_stop(
+    compiled: bool, lora: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lora:
+        pytest.importorskip("peft")
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+    runtime = attrs.evolve(CPU, parallel=ParallelConfig(compile=compiled))
+    make = adapted if lora else engine
+    plain = make(OPTIMIZERS({"name": "adamw"}), None, runtime)
+    plain.run(batches, loss)
+    way = OPTIMIZERS({"name": "adamw", "in_backward": True})
+    whole = make(way, None, runtime)
+    whole.run(batches, loss)
+    assert same(plain, whole)
+    stopped = make(way, tmp_path, runtime)
+    stopped.settings = attrs.evolve(stopped.settings, max_minutes=1e-9)
+    while stopped.step < 2:
+        stopped.run(batches, loss, resume=stopped.step > 0)
+    assert not stopped.finished
+    again = make(way, tmp_path, runtime)
     again.run(batches, loss, resume=True)
     assert same(whole, again)
 
