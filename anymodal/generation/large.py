@@ -145,7 +145,8 @@ class _Canvas:
     """The tokens of one target over the whole picture."""
 
     def __init__(self, tiles: Tiles, modality: CroppedGrid) -> None:
-        self.tiles, self.patch, self.books, self.side = tiles, modality.patch, modality.codebooks, modality.side
+        self.tiles, self.books, self.side = tiles, modality.codebooks, modality.side
+        self.patch = tiles.side // modality.side  # in pixels of the tiles, which may be finer than the modality's
         self.ids = np.full((tiles.height // self.patch, tiles.width // self.patch * self.books), OPEN)
 
     def _window(self, number: int) -> tuple[slice, slice]:
@@ -187,7 +188,8 @@ def large_of(
         modalities: those of the model.
         inputs: plain values.
         plan: the targets.
-        size: (width, height) in pixels, or "input" for about that of the first picture among the inputs.
+        size: (width, height) in pixels of the finest target, or "input" for about that of the first picture among the
+            inputs. A target of which the model has fewer pixels has as many less.
         overlap: the least share of a tile that its neighbor has too.
         seed: of the sample.
         chain: whether each target becomes a condition of the next.
@@ -199,7 +201,8 @@ def large_of(
     """
     tiled: list[Any] = [modalities.owner(target.stream) for target in plan if modalities.owner(target.stream).aligned]
     _check(modalities, inputs, plan, tiled)
-    side, unit = tiled[0].size, math.lcm(*(each.patch for each in tiled))
+    side = max(each.size for each in tiled)
+    unit = math.lcm(*(side // each.side for each in tiled))
     values, extents = {}, {}
     for name, value in inputs.items():
         with blame(modalities[name], "accept", value):
@@ -235,9 +238,12 @@ def _check(
             raise GenerationError(f"{modality.name!r} has no grid of squares that could be cut to tiles: {out}")
         if modality.aligned and target.sampling.samples > 1:
             raise GenerationError(f"{modality.name!r} is drawn once in each tile: leave 'samples' at 1 with a size")
-        if isinstance(modality, CroppedGrid) and modality.size != getattr(tiled[0], "size", 0):
+    finest = max(tiled, key=lambda modality: modality.size)
+    for modality in tiled:
+        if finest.size % modality.side:
             raise GenerationError(
-                f"{modality.name!r} has other pixels than {tiled[0].name!r} in this model: make one at a time"
+                f"the {modality.side} x {modality.side} tokens of {modality.name!r} do not fit into the {finest.size}"
+                f" pixels of {finest.name!r}: make one at a time"
             )
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,10 @@ from anymodal.crops import Crop
 from anymodal.errors import AnymodalError, GenerationError
 from anymodal.generation import large
 from anymodal.generation.tiles import Tiles, cut_to_shape, tiles_of
+from anymodal.model import ModelConfig
 from anymodal.outputs import Outputs
+from anymodal.plugins.registry import registry
+from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SHAPES = st.tuples(st.integers(2, 6), st.integers(0, 9), st.integers(0, 9), st.floats(0.05, 0.75))
 
@@ -148,6 +152,41 @@ def test_a_picture_in_tiles_is_saved_read_and_made_again(small_model, picture, t
         out.decoded("depth")
     with pytest.raises(GenerationError, match="cannot be upscaled"):
         small_model.upscale(out)
+
+
+def coarser(name: str, **settings: int) -> am.Modality:
+    """A modality with a random tokenizer."""
+    modality = registry().modality(name)(codebook=64, latent=8, **settings)
+    side = {"dim": 16, "depth": 1, "heads": 2}
+    modality.tokenizer = VQTokenizer(modality.tokenizer_config(side, side)).eval()
+    return modality
+
+
+def test_a_target_of_fewer_pixels_is_made_of_the_same_tiles(vocabulary, picture):
+    torch.manual_seed(0)
+    members = [
+        coarser("depth", size=32, patch=8),
+        coarser("rgb", size=32, patch=8),
+        coarser("canny_edge", size=16, patch=4),
+    ]
+    model = am.AnyModel(
+        am.ModalitySet(members, vocabulary), ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2)
+    )
+    out = model.generate({"rgb": picture}, ["canny_edge", "depth"], size=(64, 40), seed=1)
+    assert out["depth"].shape == (40, 64) and out["canny_edge"].shape == (20, 32)
+    alone = model.generate({"rgb": picture}, "canny_edge", size=(32, 20), seed=1)
+    assert alone["canny_edge"].shape == (20, 32)
+    whole = model.generate({"rgb": picture}, ["canny_edge", "depth"], size=(32, 32), seed=1)
+    assert np.array_equal(whole["canny_edge"], model.generate({"rgb": picture}, "canny_edge", seed=1)["canny_edge"])
+
+
+def test_squares_that_do_not_fit_into_pixels_are_told(vocabulary, picture):
+    members = [coarser("rgb", size=32, patch=8), coarser("canny_edge", size=24, patch=8)]
+    model = am.AnyModel(
+        am.ModalitySet(members, vocabulary), ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2)
+    )
+    with pytest.raises(GenerationError, match="3 x 3 tokens of 'canny_edge' do not fit into the 32 pixels of 'rgb'"):
+        model.generate({}, ["rgb", "canny_edge"], size=(64, 64))
 
 
 @pytest.mark.parametrize(
