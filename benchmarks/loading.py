@@ -61,7 +61,6 @@ class Loading(Timed):
         (folder / "config.json").write_text(json.dumps(write_model_config(model.config, model.layout)))
         write_words(folder)
         names = THREE if case["modalities"] == "three" else None
-        read = sum(p.numel() for p in model.parameters()) * 4
         del model
 
         def run() -> Sample:
@@ -70,7 +69,7 @@ class Loading(Timed):
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             return Sample(*json.loads(done.stdout.splitlines()[-1]))
 
-        return Work(run, partial(floor, folder, read) if names is None else tuple)
+        return Work(run, partial(floor, folder) if names is None else tuple)
 
 
 def write_words(folder: Path) -> None:
@@ -88,7 +87,8 @@ def write_words(folder: Path) -> None:
     tokenizer.save(str(folder / VOCABULARY))
 
 
-def floor(folder: Path, size: int) -> list[Part]:
-    """Copying the bytes of the file into memory once."""
+def floor(folder: Path) -> list[Part]:
+    """Copying the bytes of the file into memory once; it has more of them than the model, which needs no tables for
+    what grids are fed."""
     (path,) = folder.glob("*.safetensors")
-    return [Part("read", 1, lambda: np.fromfile(path, np.uint8), 0, size)]
+    return [Part("read", 1, lambda: np.fromfile(path, np.uint8), 0, path.stat().st_size)]

@@ -18,20 +18,20 @@ from anymodal_scenes import BASIC, Scene, mentions, render
 
 import anymodal as am
 from benchmarks.harness.base import BENCHMARKS, Figures
-from benchmarks.harness.report import about, markdown
+from benchmarks.harness.report import markdown
 from benchmarks.quality import HELD_OUT_SEED, color_share, kinds_found, pair_scores, surface
 
 EVERY = (1, 2, 4, 8)
 GRID: dict[str, Any] = {"steps": 8, "scheme": "maskgit", "temperature": 1.0}
 PICTURE: dict[str, Any] = {"steps": 16}
-SHOWN = {  # with how many digits
-    "depth abs_rel": ("depth, abs. rel. error", 3),
-    "normal mean_angle": ("normal, mean angle", 2),
-    "rgb kinds_found": ("rgb: kinds found", 3),
-    "rgb pairs_read": ("rgb: pairs read, F1", 3),
-    "rgb color_share": ("rgb: share of color", 3),
-    "time depth, normal": ("CPU time, depth and normal", 2),
-    "time rgb": ("CPU time, rgb", 2),
+SHOWN = {
+    "depth abs_rel": "depth, abs. rel. error",
+    "normal mean_angle": "normal, mean angle",
+    "rgb kinds_found": "rgb: kinds found",
+    "rgb pairs_read": "rgb: pairs read, F1",
+    "rgb color_share": "rgb: share of color",
+    "time depth, normal": "CPU time, depth and normal",
+    "time rgb": "CPU time, rgb",
 }
 
 
@@ -61,15 +61,8 @@ class Refresh(Figures):
     def table(self, found: Mapping[str, Any]) -> str:
         """A row for each `refresh`."""
         said = f"`tiny`, {found['scenes']} held-out scenes, mean and standard error over {found['seeds']} seeds."
-        rows = {every: found[f"refresh={every}"] for every in EVERY}
-        lines = [
-            [
-                str(every),
-                *(about(row[name]["mean"], row[name].get("error"), digits) for name, (_, digits) in SHOWN.items()),
-            ]
-            for every, row in rows.items()
-        ]
-        return f"{said}\n\n{markdown(['`refresh`', *(title for title, _ in SHOWN.values())], lines)}"
+        lines = [[str(every), *(said_of(found[f"refresh={every}"][name]) for name in SHOWN)] for every in EVERY]
+        return f"{said}\n\n{markdown(['`refresh`', *SHOWN.values()], lines)}"
 
     def _once(self, model: am.AnyModel, scenes: Sequence[Scene], seed: int, every: int) -> Mapping[str, float]:
         started = time.process_time()
@@ -99,3 +92,9 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
     """The mean and its standard error, which one value does not tell."""
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "error": error}
+
+
+def said_of(value: Mapping[str, float | None]) -> str:
+    """What `spread` found, in words."""
+    error = value.get("error")
+    return f"{value['mean']:.3g}" + (f" ± {error:.2g}" if error is not None else "")

@@ -147,9 +147,11 @@ def test_a_folder_in_the_navigation_stands_for_its_pages(tmp_path):
 
 def test_tables_of_measurements_are_those_of_their_files(tmp_path, monkeypatch):
     results = ROOT / "benchmarks" / "results"
-    quick = json.loads((results / "quick.json").read_text())
-    text = f"{report.heading(quick['machine'])}\n\n{report.table(quick['rows'])}\n"
-    assert (results / "quick.md").read_text() == text
+    files = {path: json.loads(path.read_text()) for path in results.glob("*.json")}
+    runs = {path: result for path, result in files.items() if "machine" in result}
+    assert {path.stem for path in runs} >= {"quick", "against", "refresh"}
+    for path, result in runs.items():
+        assert path.with_suffix(".md").read_text() == report.page(result), "--json and --table write both from one run"
     kept = json.loads((results / "samplers.json").read_text())
     count = int(kept["of"].rpartition(", ")[2].removesuffix(" scenes"))
     assert (results / "samplers.md").read_text() == samplers.table(kept["rows"], count)
