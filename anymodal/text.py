@@ -30,6 +30,7 @@ else:
 VALUE_NAMES = 4
 MARK = re.compile(r"\[(PAD|UNK|SOS|EOS|S_[0-9]+)\]")  # as it stands in a text
 LONGEST_TOKEN = 128  # letters that one token may stand for: WordPiece gives up on words of more than 100
+MANY = 2**20  # words of a vocabulary that are made to be counted
 LONGEST_LESSON = 100_000  # letters of one text that a vocabulary is learned from
 
 
@@ -91,7 +92,7 @@ class Vocabulary:
         from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
         counts = [bins] * VALUE_NAMES if isinstance(bins, int) else bins
-        if sum(counts) + sentinels > size:
+        if sum(counts) + sentinels > max(size, MANY):  # fewer are counted with the letters below
             raise ConfigError(
                 f"a vocabulary of {size} ids has no room for {sum(counts)} value tokens and {sentinels} sentinels;"
                 " give a larger size, or fewer bins and sentinels"
