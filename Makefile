@@ -29,6 +29,10 @@ TOKENIZERS := $(filter-out $(MODEL) $(PICTURES),$(wildcard recipes/tiny/*.yaml))
 TEACHERS   := $(basename $(notdir $(wildcard recipes/tiny/teachers/*.yaml)))
 FEATURES   := clip dinov2 imagebind dinov2_global imagebind_global
 JOINED     := rgb normal depth
+DECODED    := depth normal semseg rgb
+KEPT       := depth normal semseg instance det human_poses scene
+LARGE      := recipes/tiny128
+L          := out/tiny128
 CODED      := vocabulary sam_edge sam_instance human_poses $(FEATURES)
 WEIGHTS    := plugins/anymodal-tiny/anymodal_tiny/weights
 STAMP      := .venv/.installed
@@ -37,7 +41,7 @@ DOCS       := .venv/.docs
 PAGES      := build/docs
 UNTAGGED   := there is no tag vX.Y.Z to compare the API with; make api AGAINST=COMMIT compares it with a commit
 
-.PHONY: demo check test slow bench claims fuzz kill-campaign lint types docs zensical pages api wheels tiny tiny21 teachers data clean
+.PHONY: demo check test slow bench claims fuzz kill-campaign lint types docs zensical pages api wheels tiny tiny21 tiny128 teachers data clean
 
 demo: $(SMALL)
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -99,7 +103,7 @@ tiny: data
 tiny21: tiny
 	$(BIN)/anymodal label $(DATA) --out out/tiny21/scenes --layout folder --count 24000 \
 	  $(addprefix --with tiny_,$(FEATURES)) --with minilm
-	set -e; for name in depth normal semseg instance det human_poses caption scene; do \
+	set -e; for name in $(KEPT) caption; do \
 	  ln -sfn $(abspath $(DATA))/$$name out/tiny21/scenes/$$name; done
 	$(BIN)/python $(ALL)/web_text.py out/tiny21/scenes 24000
 	mkdir -p out/tiny21/tokenizers/modalities
@@ -110,13 +114,32 @@ tiny21: tiny
 	$(BIN)/anymodal train $(ALL)/model.yaml --out out/tiny21/run --resume
 	$(BIN)/python $(ALL)/narrow.py semseg out/tiny/tokenizers out/tiny21/narrow 64 88 2000
 	$(BIN)/python $(ALL)/narrow.py rgb out/tiny/tokenizers out/tiny21/narrow 64 96 2000
-	rm -rf out/tiny21/small $(PRESET)
+	rm -rf out/tiny21/small
 	cp -r out/tiny21/run/model out/tiny21/small
 	cp -r out/tiny21/narrow/modalities/. out/tiny21/small/modalities/
 	set -e; for name in $(JOINED); do \
 	  $(BIN)/anymodal train-tokenizer $(ALL)/joined/$$name.yaml --out out/tiny21/joined --resume; done
 	cp -r out/tiny21/joined/modalities/. out/tiny21/small/modalities/
-	$(BIN)/python recipes/tiny/export.py out/tiny21/small $(PRESET)
+
+tiny128: tiny21
+	$(BIN)/anymodal scenes --count 16000 --start 50000 --out $(L)/scenes --size 128 --kinds basic
+	$(BIN)/anymodal label $(L)/scenes --out $(L)/labeled --layout folder $(addprefix --with tiny_,$(FEATURES)) --with minilm
+	set -e; for name in $(KEPT); do ln -sfn $(abspath $(L)/scenes)/$$name $(L)/labeled/$$name; done
+	$(BIN)/python $(ALL)/web_text.py $(L)/labeled
+	$(BIN)/python recipes/tiny/photographs.py $(L)/photographs 4000
+	mkdir -p $(L)/pictures/rgb
+	set -e; for name in scenes photographs; do (cd $(L)/$$name/rgb; \
+	  for file in *.png; do ln -f $$file $(abspath $(L))/pictures/rgb/$$name-$$file; done); done
+	$(BIN)/python $(LARGE)/grow.py out/tiny21/small $(L)/grown
+	$(BIN)/anymodal tokenize $(L)/labeled --config $(LARGE)/model.yaml --out $(L)/tokens
+	$(BIN)/anymodal tokenize $(L)/photographs --config $(LARGE)/model.yaml --out $(L)/photograph_tokens
+	set -e; for name in $(DECODED); do \
+	  $(BIN)/anymodal train-tokenizer $(LARGE)/decoders/$$name.yaml --out $(L)/decoders --resume; done
+	$(BIN)/anymodal train $(LARGE)/model.yaml --out $(L)/run --resume
+	rm -rf $(L)/model $(PRESET)
+	cp -r $(L)/run/model $(L)/model
+	cp -r $(L)/decoders/modalities/. $(L)/model/modalities/
+	$(BIN)/python recipes/tiny/export.py $(L)/model $(PRESET)
 
 teachers: $(STAMP)
 	set -e; for name in $(TEACHERS); do \
