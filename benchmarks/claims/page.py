@@ -25,7 +25,8 @@ What the models are said to do, each with a bar that was set before, measured on
 worlds from a seed that nothing was trained on. `make claims` measures all rows and writes this page; each row has a
 command of its own, which goes on where it stopped. Means over seeds stand with their 95 % interval (Student's t).
 The sizes are those of `benchmarks/claims/sizes.yaml`, chosen for two processor cores: they say whether a claim holds of
-small models, not how good large ones are.
+small models, not how good large ones are. `tiny` stands here for its weights of 64 pixels, which those of 128 have
+replaced since.
 """
 
 
