@@ -18,7 +18,7 @@ from anymodal.testing.tiny import one_thread
 from benchmarks import quality
 
 ROOT = Path(__file__).parents[2]
-MEGABYTES = 24
+MEGABYTES = 32
 
 
 @pytest.fixture(scope="module")
