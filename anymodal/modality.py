@@ -122,7 +122,8 @@ class Modality:
     @classmethod
     def _most(cls, key: str) -> int:
         """The most that whole numbers of a setting may be."""
-        return next((each.limits[key] for each in cls.__mro__ if key in vars(each).get("limits", ())), MOST)
+        stated = (vars(each).get("limits", {}) for each in cls.__mro__)
+        return next((limits[key] for limits in stated if key in limits), MOST)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"

@@ -52,7 +52,9 @@ def test_a_second_copy_changes_nothing_and_another_file_stays(tmp_path):
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"did you mean 'tiny'\? \(there are: fourm, tiny, tiny128, tiny21, transfer\)"):
+    with pytest.raises(
+        ConfigError, match=r"did you mean 'tiny'\? \(there are: fourm, tiny, tiny128, tiny21, transfer\)"
+    ):
         copy_recipes("tinny", Path())
     with pytest.raises(DataError, match=r"did you mean 'coffee'\? There are: astronaut, chelsea, coffee, rocket"):
         am.sample("cofee")
@@ -96,7 +98,13 @@ def test_on_the_command_line(tmp_path):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    assert [row["name"] for row in run("recipes", "list")["recipes"]] == ["fourm", "tiny", "tiny128", "tiny21", "transfer"]
+    assert [row["name"] for row in run("recipes", "list")["recipes"]] == [
+        "fourm",
+        "tiny",
+        "tiny128",
+        "tiny21",
+        "transfer",
+    ]
     assert "recipes/tiny/depth.yaml" in run("recipes", "copy", "tiny")["files"]
     assert {row["name"] for row in run("samples", "list")["samples"]} == set(samples())
     assert all((tmp_path / file).is_file() for file in run("samples", "copy", "here")["files"])

@@ -238,11 +238,12 @@ def _check(
             raise GenerationError(f"{modality.name!r} has no grid of squares that could be cut to tiles: {out}")
         if modality.aligned and target.sampling.samples > 1:
             raise GenerationError(f"{modality.name!r} is drawn once in each tile: leave 'samples' at 1 with a size")
-    finest = max(tiled, key=lambda modality: modality.size)
-    for modality in tiled:
-        if finest.size % modality.side:
+    grids = [modality for modality in tiled if isinstance(modality, CroppedGrid)]
+    finest = max(grids, key=lambda modality: modality.size)
+    for grid in grids:
+        if finest.size % grid.side:
             raise GenerationError(
-                f"the {modality.side} x {modality.side} tokens of {modality.name!r} do not fit into the {finest.size}"
+                f"the {grid.side} x {grid.side} tokens of {grid.name!r} do not fit into the {finest.size}"
                 f" pixels of {finest.name!r}: make one at a time"
             )
 
