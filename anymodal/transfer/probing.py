@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
 
+from anymodal.anymodel import AnyModel
 from anymodal.config.arguments import DICTS, PLACE, TEXT, WHOLE, instance, takes
 from anymodal.config.validators import integer, real
 from anymodal.errors import ConfigError, ValueProblem, brief
@@ -22,9 +23,6 @@ from anymodal.plugins.guard import blame
 from anymodal.transfer.dense import Cells, cells_of
 from anymodal.transfer.frozen import accepted, frozen_features
 from anymodal.transfer.heads import HEADS, Head, Predict, require_sklearn
-
-if TYPE_CHECKING:
-    from anymodal.anymodel import AnyModel
 
 Scores = dict[str, float]
 MOST_SEEDS = 1000
