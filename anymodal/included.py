@@ -88,9 +88,12 @@ def way_to(path: Path) -> str:
 
 
 def _with_bases(folder: Path, name: str) -> list[str]:
-    """A folder of recipes, and those that its files name as their base."""
-    bases = {base for file in _files(folder / name) for base in BASE.findall(file.read_text(encoding="utf-8"))}
-    return [name, *sorted(bases - {name})]
+    """A folder of recipes, and those that its files name as their base, and these theirs."""
+    found = [name]
+    for each in found:
+        texts = [file.read_text(encoding="utf-8") for file in _files(folder / each)]
+        found += sorted({base for text in texts for base in BASE.findall(text)} - {*found})
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

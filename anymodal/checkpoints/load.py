@@ -13,12 +13,10 @@ from anymodal.checkpoints.presets import resolve
 from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
 from anymodal.checkpoints.record import Bundle
 from anymodal.checkpoints.repository import Files, Repository
-from anymodal.config.arguments import PLACE, takes
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.sessions import FORMAT as EXPORTED
 
 
-@takes(name=PLACE)
 def load(name: str | Path, options: Options, revision: str | None = None) -> Bundle:
     """A model of any format, on the CPU.
 

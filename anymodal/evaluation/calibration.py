@@ -163,8 +163,7 @@ def calibrate(
         raise DataError(f"no sample of {data} can be used: {_first(run.problems)}")
     _warn_of_worse(rows, half, len(order) - half)
     for name in dict.fromkeys(each.target for each in rows):
-        mine = {each.of: each.temperature for each in rows if each.target == name}
-        loaded.modalities[name].calibration = mine
+        loaded.modalities[name].calibration = {each.of: each.temperature for each in rows if each.target == name}
     place = loaded.origin.model or "a model in memory"
     return Calibration(place, address(str(data)), run.inputs, half, len(order) - half, rows, run.problems)
 

@@ -31,7 +31,6 @@ CALLS = {
     "inputs of tokenize": (lambda m: m.tokenize("photo.jpg"), "is a dict by name, got 'photo.jpg'"),
     "inputs of accept": (lambda m: m.accept(None), "inputs is a dict by name, got None"),
     "inputs of features": (lambda m: m.features(5), "samples is a list of dicts by name, got 5"),
-    "name of load": (lambda m: am.load(None), "name is a path, got None"),
     "name of sample": (lambda m: am.sample(["coffee"]), "no sample picture \\['coffee'\\]"),
     "model of calibrate": (lambda m: am.calibrate(None, "data"), "model is a model, or its name, got None"),
     "data of calibrate": (lambda m: am.calibrate(m, 5), "data is a path, got 5"),
