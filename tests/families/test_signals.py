@@ -84,7 +84,7 @@ def test_other_shapes_are_refused_by_name(cls, shape):
     [
         ({"shape": (65,)}, "does not split into cells"),
         ({"shape": (8, 8)}, "does not split into cells"),
-        ({"shape": (2**25,), "cell": (1,)}, "more than"),
+        ({"shape": (2**25,), "cell": (1,)}, "at most 16777216"),
         ({"shape": (8, 8, 8), "cell": (1, 1, 1)}, "one or two whole numbers"),
         ({"shape": (0,), "cell": (1,)}, "one or two whole numbers"),
         ({"shape": (8.5,), "cell": (1,)}, "one or two whole numbers"),
