@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coco import class_id
-from .kinds import BROWN, COLORS, GLASS, PAINT, WHITE, linear
+from .kinds import BROWN, COLORS, DARK, GLASS, PAINT, WHITE, linear
+from .light import Lamp, Light
 from .meshes import Mesh, about_y, ball, box, cylinder, join, part
 from .rng import Stream
 from .textures import Texture as Tex
@@ -69,12 +70,12 @@ _GROUNDS = {
 }
 
 
-def surround(draw: Stream, place: str, corners: Floats, camera: Camera) -> Backdrop:
+def surround(draw: Stream, place: str, corners: Floats, camera: Camera, light: Light) -> Backdrop:
     """A "room" or the "outdoors" round things with the given corners (n, 3) and round the camera."""
-    return (room if place == "room" else outdoors)(draw, corners, camera)
+    return (room if place == "room" else outdoors)(draw, corners, camera, light)
 
 
-def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
+def room(draw: Stream, corners: Floats, camera: Camera, light: Light) -> Backdrop:
     """A room round things with the given corners (n, 3) and round the camera; open behind the camera."""
     ground = draw.weigh({"wooden floor": 0.5, "tiled floor": 0.25, "carpet": 0.25})
     texture, label, colors = _FLOORS[ground]
@@ -89,7 +90,9 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
     left = min(low[0] - draw.uniform(0.15, 1.6), camera.eye[0] - 0.4)
     right = max(high[0] + draw.uniform(0.15, 1.6), camera.eye[0] + 0.4)
     back = low[2] - draw.uniform(0.12, 1.6)
-    top = max(high[1] + 0.3, camera.eye[1] + 0.3, draw.uniform(2.5, 3.0))
+    lamp = light.lamp.position[1] if light.lamp else 0.0
+    top = max(high[1] + 0.3, camera.eye[1] + 0.3, lamp + 0.4, draw.uniform(2.5, 3.0))
+    pane = linear(24, 32, 62) if light.name == "night" else linear(176, 214, 244)
     axis = np.eye(3)
     side = class_id(kind)
     planes = [
@@ -110,13 +113,40 @@ def room(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
         decor.append(Decor(join(rug + inner), class_id("rug-merged")))
     where = float(np.clip(middle[0] + draw.uniform(-1.2, 1.2), left + 0.8, right - 0.8))
     hang = draw.weigh({"window": 0.4, "picture": 0.35, "door": 0.1, "nothing": 0.15})
-    decor += _hung(draw, hang, np.array([where, 0.0, back]), 0.0)
+    decor += _hung(draw, hang, np.array([where, 0.0, back]), 0.0, pane)
     if draw.chance(0.5):
         near, far = max(back + 1.0, float(high[2])), back + 0.9
         wall_x, turn = (left, 1.5708) if camera.eye[0] > middle[0] else (right, -1.5708)
         at = np.array([wall_x, 0.0, draw.uniform(far, near)])
-        decor += _hung(draw, draw.pick(("picture", "window")), at, turn)
+        decor += _hung(draw, draw.pick(("picture", "window")), at, turn, pane)
+    if light.lamp:
+        decor.append(_pendant(light.lamp, top))
     return Backdrop(planes, decor, ground, wall)
+
+
+def _pendant(lamp: Lamp, top: float) -> Decor:
+    """A lampshade and its cord, which hangs from a height of `top`."""
+    x, y, z = lamp.position
+    return Decor(
+        join([
+            part(cylinder(10, 0.5), (0.4, 0.2, 0.4), (x, y + 0.12, z), linear(255, 226, 160), Tex.GLOW),
+            part(cylinder(6), (0.02, top - y - 0.2, 0.02), (x, (top + y) / 2 + 0.1, z), DARK),
+        ]),
+        class_id("light"),
+    )  # fmt: skip
+
+
+def _street_lamp(lamp: Lamp) -> Decor:
+    """A globe on a post."""
+    x, y, z = lamp.position
+    return Decor(
+        join([
+            part(ball(12, 7), (0.34, 0.34, 0.34), (x, y, z), linear(255, 226, 160), Tex.GLOW),
+            part(cylinder(8), (0.1, y - 0.1, 0.1), (x, y / 2 - 0.05, z), DARK),
+            part(cylinder(10), (0.26, 0.12, 0.26), (x, 0.06, z), DARK),
+        ]),
+        class_id("light"),
+    )  # fmt: skip
 
 
 def _skirting(left: float, right: float, back: float) -> Mesh:
@@ -129,15 +159,16 @@ def _skirting(left: float, right: float, back: float) -> Mesh:
     ])  # fmt: skip
 
 
-def _hung(draw: Stream, what: str, at: Floats, turn: float) -> list[Decor]:
-    """A window with curtains, a framed picture or a door, on the wall at a point, facing `turn` radians from +z."""
+def _hung(draw: Stream, what: str, at: Floats, turn: float, pane: Floats) -> list[Decor]:
+    """A window with curtains, a framed picture or a door, on the wall at a point, facing `turn` radians from +z.
+
+    `pane` (3,) is the color of the sky behind the window.
+    """
     parts: list[tuple[Mesh, str]] = []
     if what == "window":
         width, height, middle = draw.uniform(0.9, 1.4), draw.uniform(0.9, 1.3), draw.uniform(1.5, 1.65)
         parts.append((part(box(), (width + 0.14, height + 0.14, 0.05), (0, middle, 0.025), WHITE), "window-other"))
-        parts.append(
-            (part(box(), (width, height, 0.06), (0, middle, 0.025), linear(176, 214, 244), Tex.GLOW), "window-other")
-        )
+        parts.append((part(box(), (width, height, 0.06), (0, middle, 0.025), pane, Tex.GLOW), "window-other"))
         for size, shift in (((0.05, height, 0.07), 0), ((width, 0.05, 0.07), 0)):
             parts.append((part(box(), size, (shift, middle, 0.03), WHITE), "window-other"))
         if draw.chance(0.5):
@@ -167,7 +198,7 @@ def _hung(draw: Stream, what: str, at: Floats, turn: float) -> list[Decor]:
     return [Decor(mesh.moved(about_y(turn), at), class_id(name)) for mesh, name in parts]
 
 
-def outdoors(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
+def outdoors(draw: Stream, corners: Floats, camera: Camera, light: Light) -> Backdrop:
     """Open ground to the horizon, and something far behind."""
     ground = draw.weigh({"grass": 0.3, "sand": 0.17, "road": 0.17, "pavement": 0.14, "snow": 0.12, "dirt": 0.1})
     texture, label, colors = _GROUNDS[ground]
@@ -193,6 +224,8 @@ def outdoors(draw: Stream, corners: Floats, camera: Camera) -> Backdrop:
         distance = min(behind - draw.uniform(1.5, 4), eye - 6) if view == "fence" else behind - draw.uniform(8, 18)
         mesh, name = build[view](draw, max(distance, eye - 55), ground)
         decor.append(Decor(mesh.moved(towards, (0, 0, 0)), class_id(name)))
+    if light.lamp:
+        decor.append(_street_lamp(light.lamp))
     return Backdrop(planes, decor, ground, None, view)
 
 
@@ -267,7 +300,7 @@ def _buildings(draw: Stream, distance: float, ground: str) -> tuple[Mesh, str]:
         parts.append(part(box(), (width + 0.3, 0.3, depth + 0.3), (x + width / 2, height, z), tone * 0.7))
         for floor in range(int(height / 2.2)):
             at = (x + width / 2, 1.6 + 2.2 * floor, z + depth / 2)
-            parts.append(part(box(), (width * 0.84, 1.0, 0.06), at, GLASS * 0.7, Tex.GLOSS))
+            parts.append(part(box(), (width * 0.84, 1.0, 0.06), at, GLASS * 0.7, Tex.PANES))
         for post in (0.2, 0.4, 0.6, 0.8):
             at = (x + width * post, height / 2, z + depth / 2 + 0.02)
             parts.append(part(box(), (0.45, height, 0.1), at, tone))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kinds import COLORS, PAINT, linear
-from .meshes import Mesh, from_vector
+from .meshes import Mesh, cylinder, from_vector, join, part
 from .rng import Stream
 from .textures import Texture
 
@@ -43,9 +43,17 @@ ACTIONS: dict[str, dict[int, tuple[float, float, float]]] = {
 }  # fmt: skip
 """What people do: rotations of joints as axis-angle vectors, from a rest pose with arms half lowered."""
 
-TROUSERS = ("blue", "black", "gray", "brown", "white", "red", "green", "purple")
-_SKINS = tuple(linear(*c) for c in ((240, 205, 180), (222, 175, 140), (180, 125, 88), (122, 80, 56)))
-_HAIRS = tuple(linear(*c) for c in ((34, 26, 24), (92, 56, 30), (205, 165, 90), (150, 146, 142), (140, 60, 30)))
+_UPRIGHT = ("standing", "waving", "raising both arms", "pointing")
+_SKINS = tuple(
+    linear(*c) for c in ((240, 205, 180), (222, 175, 140), (204, 150, 112), (180, 125, 88), (122, 80, 56), (88, 58, 44))
+)
+_HAIRS = tuple(
+    linear(*c)
+    for c in (
+        (34, 26, 24), (92, 56, 30), (205, 165, 90), (150, 146, 142), (140, 60, 30), (62, 40, 28), (196, 108, 48),
+        (224, 220, 214),
+    )
+)  # fmt: skip
 _SHOES = linear(44, 40, 40)
 
 
@@ -126,13 +134,13 @@ def skin(rotations: Floats, betas: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _clothes(draw: Stream, shirt: str) -> Floats:
-    """Colors (F, 3) of the faces: skin, hair, a shirt, trousers or shorts, shoes."""
+    """Colors (F, 3) of the faces: skin, hair or a hat, a shirt, trousers or shorts, shoes."""
     model = _model()
     rest, joints = model.template, model.joints
-    legs = draw.pick(tuple(name for name in TROUSERS if name != shirt))
+    legs = draw.pick(tuple(name for name in COLORS if name != shirt))
     palette = np.stack([
         draw.pick(_SKINS), PAINT[shirt], PAINT[legs] * 0.8, _SHOES if draw.chance(0.7) else PAINT["white"] * 0.8,
-        draw.pick(_HAIRS),
+        draw.pick(_HAIRS), PAINT[draw.pick(COLORS)] * 0.9,
     ])  # fmt: skip
     region = np.zeros(len(rest), np.int64)
     sleeves = (16, 17, 18, 19) if draw.chance(0.5) else (16, 17)
@@ -145,6 +153,8 @@ def _clothes(draw: Stream, shirt: str) -> Floats:
     neck = draw.pick((-0.02, 0.03, -0.09))
     hair = (height > draw.uniform(0.075, 0.105)) | ((depth < 0.01) & (height > neck))
     region[(model.owner == 15) & hair] = 4
+    if draw.chance(0.15):
+        region[(model.owner == 15) & (height > 0.055)] = 5
     return palette[region[model.faces].max(1)]
 
 
@@ -163,7 +173,18 @@ def figure(draw: Stream) -> tuple[Figure, str]:
     mesh = Mesh(
         vertices + lift, normals, faces, _clothes(draw, shirt), np.full(len(faces), Texture.CLOTH), _model().template
     )
+    if action in _UPRIGHT and draw.chance(0.25):
+        mesh = join([mesh, _skirt(mesh, PAINT[shirt if draw.chance(0.5) else draw.pick(COLORS)])])
     return Figure(mesh, action, rotations, betas, joints + lift), shirt
+
+
+def _skirt(body: Mesh, color: Floats) -> Mesh:
+    """A skirt round the thighs of a body that stands."""
+    thighs = body.vertices[np.isin(_model().owner, (1, 2))]
+    low, high = thighs.min(0), thighs.max(0)
+    width, height, depth = (high - low) * (1.2, 1.2, 1.3)
+    middle = (low + high) / 2 + (0.0, 0.11, 0.0)
+    return part(cylinder(14, 0.74), (width, height, depth), middle, color, Texture.CLOTH)
 
 
 def _mirrored(moves: dict[int, tuple[float, float, float]]) -> dict[int, tuple[float, float, float]]:

@@ -11,6 +11,8 @@ from .rng import Stream
 from .types import Camera
 
 Floats = NDArray[np.float64]
+STEEP = 0.5236
+"""Radians below the horizon from which a view is one from above: 30 degrees."""
 
 
 def look(pitch: float, yaw: float) -> Floats:
@@ -45,12 +47,15 @@ def frame(points: Floats, fov: float, pitch: float, yaw: float, fill: float) -> 
 
 
 def shoot(draw: Stream, points: Floats, yaw: float, still_life: bool) -> Camera:
-    """A camera for a scene, with random lens, height and framing; it stays above the ground."""
+    """A camera for a scene, with random lens, height and framing, sometimes high above; it stays above the ground."""
     fov = draw.uniform(36, 56)
     if still_life:
         pitch, fill = draw.uniform(0.28, 0.62), draw.uniform(0.7, 0.95)
     else:
         pitch, fill = draw.uniform(0.06, 0.36), draw.uniform(0.86, 1.06)
+    high = draw.fork("high")
+    if high.chance(0.07):
+        pitch = high.uniform(STEEP, 1.05)
     camera = frame(points, fov, pitch, yaw, fill)
     if camera.eye[1] < 0.3:
         camera = attrs.evolve(camera, eye=camera.eye * (1, 0, 1) + (0, 0.3, 0))

@@ -125,13 +125,17 @@ def choose(draw: Stream, place: str, kinds: Sequence[Kind]) -> tuple[list[Item],
         carried = [make(draw.fork(f"top {k}"), kind, 1.25 if kind.bulk == 0 else 0.8) for k, kind in enumerate(chosen)]
         return [holder, *carried], True
     options = [kind for kind in kinds if place in kind.places and kind.build is not None]
-    people = draw.weigh({0: 0.42, 1: 0.42, 2: 0.16}) if KINDS["person"] in kinds else 0
+    people = draw.weigh({0: 0.42, 1: 0.42, 2: 0.13, 3: 0.03}) if KINDS["person"] in kinds else 0
     count = draw.weigh({1: 0.42, 2: 0.38, 3: 0.2} if people else {1: 0.3, 2: 0.38, 3: 0.24, 4: 0.08})
     if people and draw.chance(0.12):
         chosen = [KINDS["person"]] * people
     else:
         chosen = _company(draw, draw.pick(options), count, people, options)
-    items = [make(draw.fork(f"item {k}"), kind) for k, kind in enumerate(chosen)]
+    keys = list(range(len(chosen)))
+    if len(chosen) > 1 and chosen[1].build is not None and draw.fork("pair").chance(0.2):
+        chosen[1] = chosen[0]
+        keys[1] = 0 if draw.fork("twins").chance(0.6) else 1
+    items = [make(draw.fork(f"item {key}"), kind) for key, kind in zip(keys, chosen, strict=True)]
     return sorted(items, key=lambda item: -float(item.extent[0] * item.extent[2])), False
 
 

@@ -14,6 +14,8 @@ from .meshes import dot
 from .textures import Texture, noise, repaint
 
 Floats32 = NDArray[np.float32]
+_SHINY = (Texture.GLOSS, Texture.PANE, Texture.PANES)
+_LAMPLIGHT = np.array([[0.9], [0.62], [0.24]], np.float32)
 
 
 @attrs.frozen(eq=False)
@@ -33,7 +35,7 @@ def painted(surfaces: Surfaces) -> Floats32:
     """Reflectance (3, n) with textures."""
     color = surfaces.color.copy()
     for texture in np.flatnonzero(np.bincount(surfaces.texture, minlength=len(Texture))):
-        if texture not in (Texture.PLAIN, Texture.GLOSS, Texture.GLOW):
+        if texture not in (Texture.PLAIN, Texture.GLOW, *_SHINY):
             here = np.flatnonzero(surfaces.texture == texture)
             color[:, here] = repaint(int(texture), color[:, here], surfaces.local[:, here])
     return color
@@ -47,7 +49,9 @@ def lit(surfaces: Surfaces, light: Light, shadows: Shadows, haze: bool) -> Float
     bright = np.maximum(dot(towards, normal), 0)
     bright *= 1 - np.float32(0.92) * shadows.shade(surfaces.position + normal * np.float32(0.02))
     out = color * (below + (above - below) * (normal[1] + 1) / 2 + sun * bright)
-    gloss = np.flatnonzero(surfaces.texture == Texture.GLOSS)
+    if light.lamp:
+        out += color * light.lamp.shed(surfaces.position, normal)
+    gloss = np.flatnonzero(np.isin(surfaces.texture, _SHINY))
     if len(gloss):
         half = towards[:, None] - surfaces.view[:, gloss]
         half /= np.sqrt(dot(half, half))
@@ -55,14 +59,24 @@ def lit(surfaces: Surfaces, light: Light, shadows: Shadows, haze: bool) -> Float
         out[:, gloss] += np.float32(0.45) * shine * sun
     glow = np.flatnonzero(surfaces.texture == Texture.GLOW)
     out[:, glow] = color[:, glow]
+    if light.dark:
+        out[:, _lit_windows(surfaces)] = _LAMPLIGHT
     if haze:
         far = 1 - np.exp(-np.maximum(surfaces.depth - 18, 0) / np.float32(60))
         out += far * (light.horizon.astype(np.float32)[:, None] * np.float32(0.85) - out)
     return out
 
 
+def _lit_windows(surfaces: Surfaces) -> NDArray[np.int64]:
+    """The samples behind which a lamp is lit: all of a house, some of a row of panes."""
+    panes = np.flatnonzero(surfaces.texture >= Texture.PANE)
+    x, y, _ = surfaces.local[:, panes]
+    some = noise(np.floor(x) * np.float32(0.37), np.floor(y * np.float32(0.45)) * np.float32(0.23)) > np.float32(0.52)
+    return panes[(surfaces.texture[panes] == Texture.PANE) | some]
+
+
 def sky(view: Floats32, light: Light) -> Floats32:
-    """Color (3, n) of the sky in unit directions (3, n): a gradient, and clouds on a high plane."""
+    """Color (3, n) of the sky in unit directions (3, n): a gradient, clouds on a high plane, stars at night."""
     zenith, horizon = (c.astype(np.float32)[:, None] for c in (light.zenith, light.horizon))
     height = np.maximum(view[1], 0)
     out = horizon + (zenith - horizon) * np.minimum(height * np.float32(1.7), 1) ** np.float32(0.7)
@@ -72,6 +86,10 @@ def sky(view: Floats32, light: Light) -> Floats32:
         cover = np.clip((cover - np.float32(0.72 - 0.4 * light.clouds)) * 4, 0, 1) * np.minimum(height * 6, 1)
         white = np.maximum(horizon, np.float32(0.8)) * np.array([[1], [0.98], [0.97]], np.float32)
         out += np.float32(0.85) * cover * (white - out)
+    if light.name == "night":
+        cells = (view[[0, 2]] / (height + np.float32(0.4)) * 80).astype(np.int64)
+        mixed = (cells[0] * 73856093) ^ (cells[1] * 19349663)
+        out[:, (mixed >> 3) % 1009 < 9] = np.float32(0.75)
     return out
 
 

@@ -187,7 +187,7 @@ def _window(x: float, y: float, z: float, width: float, height: float) -> list[M
     """A white frame, a dark pane and a cross."""
     return [
         part(box(), (width, height, 0.05), (x, y, z), WHITE),
-        part(box(), (width - 0.16, height - 0.16, 0.06), (x, y, z), GLASS, Tex.GLOSS),
+        part(box(), (width - 0.16, height - 0.16, 0.06), (x, y, z), GLASS, Tex.PANE),
         part(box(), (0.05, height - 0.1, 0.07), (x, y, z), WHITE),
         part(box(), (width - 0.1, 0.05, 0.07), (x, y, z), WHITE),
     ]

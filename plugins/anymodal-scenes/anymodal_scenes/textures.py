@@ -36,6 +36,8 @@ class Texture(IntEnum):
     WATER = 17
     STRIPES = 18
     LINES = 19  # print on paper, rows of books
+    PANE = 20  # glass, lit from within in the dark
+    PANES = 21  # many of them, some of which are lit
 
 
 def _noise() -> Floats32:

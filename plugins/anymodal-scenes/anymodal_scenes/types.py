@@ -92,6 +92,8 @@ class Setting:
     light: str
     wall: str | None = None
     backdrop: str | None = None
+    above: bool = False
+    """Whether the camera looks down by 30 degrees or more."""
 
 
 @attrs.frozen(eq=False)

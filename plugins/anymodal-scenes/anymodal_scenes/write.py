@@ -240,7 +240,7 @@ def _record(scene: Scene) -> dict[str, Any]:
         "size": len(scene.rgb),
         "setting": {
             "place": setting.place, "ground": setting.ground, "light": setting.light, "wall": setting.wall,
-            "backdrop": setting.backdrop,
+            "backdrop": setting.backdrop, "above": setting.above,
         },
         "objects": [
             {
