@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,43 @@ def test_captions_mention_what_they_name(seed: int, index: int) -> None:
     assert not any(f" a {vowel}" in f" {scene.caption}" for vowel in "aeiou")
 
 
+def test_captions_count_and_negate_what_is_true() -> None:
+    numbers = {"two": 2, "three": 3, "four": 4}
+    said = dict.fromkeys(("count", "absent"), 0)
+    for index in range(200):
+        scene = render(10, index, 16)
+        kinds = [thing.kind for thing in scene.objects]
+        number = next((numbers[word] for word in scene.caption.split() if word in numbers), None)
+        if number:
+            assert number in {kinds.count(kind) for kind in kinds}, scene.caption
+            said["count"] += 1
+        if re.search(r"\b(no|nobody|without)\b", scene.caption):
+            absent = re.search(r"\b(?:no|without) (\w+)", scene.caption)
+            gone = {kind for _, kind in mentions(absent[1] if absent else "people")}
+            assert len(gone) == 1 and not gone & set(kinds), scene.caption
+            said["absent"] += 1
+    assert 16 <= said["count"] <= 48 and 8 <= said["absent"] <= 30
+
+
+def test_captions_speak_of_the_light_and_the_view_that_there_are() -> None:
+    for index in range(200):
+        scene = render(12, index, 16)
+        dark = {"at dusk": "dusk", "at night": "night", "under the stars": "night"}
+        assert all(scene.setting.light == light for words, light in dark.items() if words in scene.caption)
+        assert scene.setting.above == (scene.camera.rotation[2, 1] >= 0.4999)
+        assert scene.setting.above or "from above" not in scene.caption
+
+
+def test_nights_are_dark_and_legible() -> None:
+    by_light: dict[str, list[float]] = {}
+    for index in range(200):
+        scene = render(13, index, 16)
+        by_light.setdefault(scene.setting.place + " " + scene.setting.light, []).append(float(scene.rgb.mean()))
+    mean = {light: float(np.mean(values)) for light, values in by_light.items()}
+    assert 40 < mean["outdoors night"] < mean["outdoors dusk"] < mean["outdoors noon"]
+    assert 50 < mean["room night"] < mean["room lamplight"]
+
+
 @few
 @given(indices)
 def test_captions_name_the_largest(index: int) -> None:
@@ -272,6 +310,15 @@ def test_captions_name_the_largest(index: int) -> None:
         ("an orange umbrella near an orange dog", {("orange", "umbrella"), ("orange", "dog")}),
         ("red red red", set()),
         ("chairchair table2 and and and", {(None, "dining table")}),
+        ("two chairs, one red and one blue, in a room", {("red", "chair"), ("blue", "chair")}),
+        ("three people dancing, two in white and one wearing pink", {("white", "person"), ("pink", "person")}),
+        ("a dog and three people, one in a red shirt, a car", {(None, "dog"), ("red", "person"), (None, "car")}),
+        ("two chairs and one red car", {(None, "chair"), ("red", "car")}),
+        ("two red chairs", {("red", "chair")}),
+        ("a red car on a road with no people", {("red", "car")}),
+        ("a cup without a red table, no dogs or cats, nobody", {(None, "cup")}),
+        ("no dogs and a cat", {(None, "cat")}),
+        ("boys with toys", {(None, "person")}),
     ],
 )
 def test_free_text_is_understood(text: str, expected: set) -> None:
