@@ -10,7 +10,7 @@ import attrs
 from attrs.validators import optional
 
 from anymodal.config.tables import init_fields
-from anymodal.config.validators import MOST, at_least, at_most, count, each, finite, positive, whole
+from anymodal.config.validators import MOST, as_tuple, at_least, at_most, count, each, finite, positive, whole
 from anymodal.data.config import CropConfig
 from anymodal.errors import ConfigError, nearest
 from anymodal.text import VALUE_NAMES
@@ -57,6 +57,20 @@ class PerceptualConfig:
 
 
 @attrs.frozen(kw_only=True)
+class AdversarialConfig:
+    """A critic that judges the pictures of a tokenizer, beside the loss; see `adversarial.py`. It learns with them.
+
+    weight: of the critic's score beside the loss, which has weight 1.
+    features: weight of the distance of the critic's features beside the loss.
+    widths: channels of its convolutions, each of which halves the sides; more of them judge larger patches.
+    """
+
+    weight: float = attrs.field(default=0.01, validator=positive)
+    features: float = attrs.field(default=0.1, validator=[finite, at_least(0)])
+    widths: tuple[int, ...] = attrs.field(default=(32, 64, 96), converter=as_tuple, validator=each(count(), least=1))
+
+
+@attrs.frozen(kw_only=True)
 class TokenizerRun:
     """Trains the tokenizer of `modality` on `data`, or the vocabulary on its texts.
 
@@ -65,9 +79,9 @@ class TokenizerRun:
     `settings` are the modality's; `encoder` and `decoder` give width (dim), depth and heads; `options` go to the
     tokenizer's config. `quantizer` takes the place of the modality's own: its `kind`, and settings of that kind
     (`anymodal.tokenizers.quantizers.config`) besides its sizes, which are the modality's. `loss` defaults to the
-    modality's own; `perceptual` adds a second one to it. Pictures are the centered square, mirrored half of the time
-    with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn for each step; without them all have the
-    modality's size.
+    modality's own; `perceptual` and `adversarial` add others to it. Pictures are the centered square, mirrored half of
+    the time with `flip`, or a random `crop`. `sizes` are theirs in pixels, one drawn for each step; without them all
+    have the modality's size.
 
     A decoder that denoises takes `unet` or `uvit`, and `noise`, in place of `decoder`. Decoders learn together with the
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are, and so do ids.
@@ -97,6 +111,7 @@ class TokenizerRun:
     training: TrainingSettings | None = None
     loss: str | None = None
     perceptual: PerceptualConfig | None = None
+    adversarial: AdversarialConfig | None = None
     sizes: tuple[int, ...] = ()
     crop: CropConfig | None = None
     flip: bool = True

@@ -33,7 +33,7 @@ from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Runtime
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
-from anymodal.training.tokenizers.config import TokenizerRun
+from anymodal.training.tokenizers.config import AdversarialConfig, TokenizerRun
 from anymodal.training.tokenizers.perceptual import PerceptualLoss
 from anymodal.training.tokenizers.run import fit_tokenizer
 from anymodal.training.tokenizers.vocabulary import train_vocabulary
@@ -89,6 +89,7 @@ def _train(
         out / "runs" / modality.name,
         runtime=Runtime(world=world, verbose=verbose and world.is_first),
         perceptual=_perceptual(config, modality),
+        adversarial=_adversarial(config, modality),
         resume=resume,
         fingerprint={
             "modality": modality.name,
@@ -109,7 +110,8 @@ def _train(
 def _what_is_learned(config: TokenizerRun) -> dict[str, Any]:
     """What else a run that is resumed has to have as it was begun with, as JSON has it."""
     stated = plain_config(config)
-    return {name: stated[name] for name in ("codes", "code_noise", "loss", "perceptual", "sizes", "crop", "flip")}
+    names = ("codes", "code_noise", "loss", "perceptual", "adversarial", "sizes", "crop", "flip")
+    return {name: stated[name] for name in names}
 
 
 def _settings(config: TokenizerRun) -> dict[str, Any]:
@@ -287,10 +289,32 @@ def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | No
         return None
     if not modality.is_picture or getattr(modality, "channels", 0) != 3:
         raise ConfigError(f"perceptual compares pictures of three channels, which {modality.name!r} does not have")
+    _check_predicts_pictures("perceptual", modality)
+    return PerceptualLoss(config.perceptual)
+
+
+def _adversarial(config: TokenizerRun, modality: Modality) -> AdversarialConfig | None:
+    """The critic. Raises ConfigError where it could not read what the decoder puts out, or all its pictures."""
+    if config.adversarial is None:
+        return None
+    plan = modality.tokenizer.config
+    if plan.kind != "vit" or plan.labels is not None:
+        raise ConfigError(f"adversarial judges channels of pixels, which {modality.name!r} does not have")
+    _check_predicts_pictures("adversarial", modality)
+    halved = 2 ** len(config.adversarial.widths)
+    if small := [size for size in config.sizes or modality.sizes[:1] if size < halved]:
+        raise ConfigError(
+            f"adversarial.widths halve the sides {len(config.adversarial.widths)} times, too often for pictures of"
+            f" {small[0]} pixels; give fewer."
+        )
+    return config.adversarial
+
+
+def _check_predicts_pictures(key: str, modality: Modality) -> None:
+    """Raise ConfigError where a decoder that denoises predicts something else."""
     noise = modality.tokenizer.config.noise
     if noise is not None and noise.prediction != "sample":
         raise ConfigError(
-            f"perceptual needs a decoder that predicts pictures; this one predicts {noise.prediction!r}:"
+            f"{key} needs a decoder that predicts pictures; this one predicts {noise.prediction!r}:"
             " set noise.prediction to sample."
         )
-    return PerceptualLoss(config.perceptual)

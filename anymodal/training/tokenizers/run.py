@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anymodal.nn import distributed
 from anymodal.tokenizers.losses import Loss, loss_named
@@ -17,7 +17,9 @@ from anymodal.tokenizers.tokenizer import Tokenizer
 from anymodal.training.engine import Batches, Engine, Runtime, WeightFacts
 from anymodal.training.objective import Objective
 from anymodal.training.settings import TrainingSettings
+from anymodal.training.tokenizers.adversarial import Judged
 from anymodal.training.tokenizers.batches import Inputs
+from anymodal.training.tokenizers.config import AdversarialConfig
 from anymodal.training.tokenizers.perceptual import PerceptualLoss
 
 
@@ -41,25 +43,41 @@ class CodeMeter:
         return {"usage": usage(counted_GK), "perplexity": perplexity(counted_GK)}
 
 
-class ReconstructionLoss(Objective[Tokenizer, "Tensor | Inputs"]):
-    """How far outputs are from what they should be, how far latents from their codes, and, with it, `perceptual`."""
+class ReconstructionLoss(Objective[nn.Module, "Tensor | Inputs"]):
+    """How far outputs are from what they should be, how far latents from their codes, and, with it, `perceptual`.
 
-    def __init__(self, measure: Loss, code_weight: float, perceptual: PerceptualLoss | None, meter: CodeMeter) -> None:
-        self.measure, self.code_weight, self.perceptual, self.meter = measure, code_weight, perceptual, meter
+    With `adversarial` the model is a `Judged` one, whose critic's parts are added.
+    """
+
+    def __init__(
+        self,
+        measure: Loss,
+        meter: CodeMeter,
+        code_weight: float = 1.0,
+        perceptual: PerceptualLoss | None = None,
+        adversarial: AdversarialConfig | None = None,
+    ) -> None:
+        self.measure, self.meter, self.code_weight = measure, meter, code_weight
+        self.perceptual, self.adversarial = perceptual, adversarial
 
     def totals(self, batches: Sequence[Tensor | Inputs]) -> Tensor:
         """The number of samples."""
         return torch.tensor(float(sum(len(_rows(batch)) for batch in batches)))
 
-    def __call__(self, model: Tokenizer, batch: Tensor | Inputs, totals: Tensor) -> dict[str, Tensor]:
+    def __call__(self, model: nn.Module, batch: Tensor | Inputs, totals: Tensor) -> dict[str, Tensor]:
         x = _rows(batch)
-        result = model(x)
+        result, *judged = model(x) if self.adversarial else (model(x),)
         self.meter.add(result.ids)
         parts = {"reconstruction": self.measure(result.output.float(), result.target), "commitment": result.code_loss}
         loss = parts["reconstruction"] + self.code_weight * parts["commitment"]
         if self.perceptual is not None:
             parts["perceptual"] = self.perceptual(result.output, result.target)
             loss = loss + self.perceptual.weight * parts["perceptual"]
+        if self.adversarial is not None:
+            fooled, features, critic = judged[0]
+            parts |= {"fooled": fooled, "features": features, "critic": critic}
+            loss = loss + self.adversarial.weight * fooled + self.adversarial.features * features
+            loss = loss + critic  # which alone reaches the critic's weights
         share = (len(x) / totals).float()
         return {name: value * share for name, value in {"loss": loss, **parts}.items()}
 
@@ -81,13 +99,15 @@ def fit_tokenizer(
     runtime: Runtime | None = None,
     code_weight: float = 1.0,
     perceptual: PerceptualLoss | None = None,
+    adversarial: AdversarialConfig | None = None,
     fingerprint: Mapping[str, Any] | None = None,
     resume: bool = False,
 ) -> Tokenizer | None:
     """Train a tokenizer to reconstruct its inputs.
 
-    Logged are loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual, its parts, and usage
-    and perplexity of the codes since the line before.
+    Logged are loss = reconstruction + code_weight * commitment + perceptual.weight * perceptual + adversarial.weight *
+    fooled + adversarial.features * features + critic, its parts, and usage and perplexity of the codes since the line
+    before.
 
     Args:
         tokenizer: trained in place.
@@ -98,6 +118,7 @@ def fit_tokenizer(
         runtime: where and how the run trains; codebooks learn from the latents of all processes.
         code_weight: of the loss that pulls latents to their codes.
         perceptual: compares pictures (B, 3, H, W) beside that loss.
+        adversarial: judges pictures (B, C, H, W) beside that loss, by a critic that learns with the tokenizer.
         fingerprint: what the tokenizer is for; see `WeightFacts`.
         resume: continue from the newest checkpoint in `out`, if there is one.
 
@@ -110,13 +131,14 @@ def fit_tokenizer(
         DataError, TrainingDiverged, CheckpointError: as `Engine.run`.
     """
     measure = loss_named(loss) if isinstance(loss, str) else loss
-    engine = Engine(tokenizer, settings, out, runtime, WeightFacts(fingerprint=fingerprint or {}))
+    trained: nn.Module = Judged(tokenizer, adversarial) if adversarial else tokenizer
+    engine = Engine(trained, settings, out, runtime, WeightFacts(fingerprint=fingerprint or {}))
     meter = CodeMeter(tokenizer)
     if perceptual is not None:
         perceptual.to(engine.device)
-    objective = ReconstructionLoss(measure, code_weight, perceptual, meter)
+    objective = ReconstructionLoss(measure, meter, code_weight, perceptual, adversarial)
     engine.run(batches, objective, report=meter.report, resume=resume)
     if not engine.finished:
         return None
-    tokenizer.load_state_dict(engine.weights())
+    trained.load_state_dict(engine.weights())
     return tokenizer.eval()
