@@ -13,8 +13,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from anymodal.plugins import registry
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+NAMES = [folder.name for folder in FOLDERS]
 OTHER_EXTRAS = {
     "all",
     "data",
@@ -140,6 +143,23 @@ def test_a_plugin_announces_itself(folder):
     for value in points.values():
         module = value.partition(":")[0].partition(".")[0]
         assert (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file(), value
+
+
+OWN = {name: each.distribution for name, each in registry().modalities().items() if each.distribution in NAMES}
+ROWS = ("values", "files", "crops and flips", "tokens", "shown as", "score", "tokenizer", "labeler")  # of a README
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_readmes_of_modalities_have_one_form_and_say_what_their_plugins_have(name):
+    text = (ROOT / "plugins" / OWN[name] / "README.md").read_text()
+    rows = dict(re.findall(r"^\| (\w[a-z ]*) \| (.+) \|$", text, re.MULTILINE))
+    assert list(rows) == [row for row in ROWS if row in rows]
+    assert {"values", "files", "score", "labeler"} <= set(rows)
+    kept = registry().modality(name).repository
+    assert rows.get("tokenizer", "").startswith(f"`{kept}`" if kept else "")
+    assert bool(kept) == ("tokenizer" in rows)
+    made = {known for known, each in registry().labelers().items() if each.distribution == OWN[name]}
+    assert set(re.findall(r"`(\w+)`", rows["labeler"])) == made and (made or rows["labeler"] == "none")
 
 
 def test_citation_names_the_project_and_the_paper_it_follows():
