@@ -78,6 +78,7 @@ class AnyModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the Transformer is."""
         return self.transformer.input_table.device
 
     def to(self, device: str | torch.device) -> AnyModel:
@@ -311,14 +312,14 @@ class AnyModel:
         replaced; other files stay.
 
         Args:
-            folder: The folder, made if need be; it is returned.
-            dtype: Of the weights in the files: as for `load`, or "int8" (each within 1/254 of the largest in its row).
-            max_shard_size: Weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
+            folder: the folder, made if need be; it is returned.
+            dtype: of the weights in the files: as for `load`, or "int8" (each within 1/254 of the largest in its row).
+            max_shard_size: weights beyond it are cut into shards: bytes, or text such as "500MB"; None for one file.
 
         Raises:
-            CheckpointError: If the folder holds files that would be replaced and are of no model of ours.
-            DataError: If it cannot be written.
-            ConfigError: For a dtype or a size that there is not.
+            CheckpointError: the folder holds files that would be replaced and are of no model of ours.
+            DataError: it cannot be written.
+            ConfigError: for a dtype or a size that there is not.
         """
         from anymodal.checkpoints.formats.native.write import save
 
@@ -338,12 +339,11 @@ class AnyModel:
         """Upload what `save_pretrained` writes to a repository on the Hub.
 
         Args:
-            repository: Its name, such as "me/model"; made if need be.
-            private: Whether a repository that is made is private; None for the default of the account.
-            token: A token, True for the stored one, None for whatever is there.
-            commit_message: The title of the commit.
-            dtype: As for `save_pretrained`.
-            max_shard_size: As for `save_pretrained`.
+            repository: its name, such as "me/model"; made if need be.
+            private: whether a repository that is made is private; None for the default of the account.
+            token: a token, True for the stored one, None for whatever is there.
+            commit_message: the title of the commit.
+            dtype: as for `save_pretrained`; so is `max_shard_size`.
 
         Returns the address. Raises CheckpointError when the Hub refuses, or for what is no name of a repository.
         """
@@ -370,24 +370,24 @@ def load(
     """Load a model of ours or a published 4M model, in evaluation mode.
 
     Args:
-        name: A preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
-        modalities: Load some alone; only their files and tensors are read. Published modalities without a plugin are
-            left out with a warning, unless they are named here.
-        revision: A branch, tag or commit of a repository.
+        name: a preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
+        modalities: those to load; only their files and tensors are read. By default all; published ones without a
+            plugin are then left out with a warning.
+        revision: a branch, tag or commit of a repository.
         dtype: "float32", "float16" or "bfloat16", or the dtype itself, of the Transformer.
-        precision: Of products in generation: "bfloat16", "float32", or "auto" for what the device does fast.
-        device: Where the model goes; by default the first GPU if there is one.
-        cache_dir: Where files from the Hub are kept.
-        local_files_only: Whether to use what is kept alone, and not to ask the Hub.
-        token: A token for the Hub, True for the stored one, None for whatever is there.
-        tokenizers: Where published tokenizers are instead of the Hub: a folder, or a place for each modality.
-        vocabulary: The path of 4M's text tokenizer.
+        precision: of products in generation: "bfloat16", "float32", or "auto" for what the device does fast.
+        device: where the model goes; by default the first GPU if there is one.
+        cache_dir: where files from the Hub are kept.
+        local_files_only: whether to use what is kept alone, and not to ask the Hub.
+        token: a token for the Hub, True for the stored one, None for whatever is there.
+        tokenizers: where published tokenizers are instead of the Hub: a folder, or a place for each modality.
+        vocabulary: the path of 4M's text tokenizer.
         backend: "torch", or "onnx" for graphs that `anymodal export` wrote; by default what the files are made for.
 
     Raises:
-        CheckpointError: If there is no such model, or if it cannot be read.
-        UnknownModality: If a plugin is missing, or the model does not have a modality that is asked for.
-        ConfigError: For a revision of what has none, or a dtype or precision that there is not.
+        CheckpointError: there is no such model, or it cannot be read.
+        UnknownModality: a plugin is missing, or the model does not have a modality that is asked for.
+        ConfigError: for a revision of what has none, or a dtype or precision that there is not.
     """
     access = Access(cache_dir=cache_dir, local_files_only=local_files_only, token=token)
     options = Options(modalities=modalities, dtype=dtype, access=access, load_tokenizer=load_tokenizer)

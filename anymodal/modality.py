@@ -58,12 +58,12 @@ class Modality:
 
     Class attributes an author sets: `settings` names the attributes that a checkpoint may override, `limits` the
     most that whole numbers of some may be, where that is less than 2**24; `suffixes` are the file endings it reads, the
-    first is the one it writes; `aligned` says that values cover the picture and take part
-    in its crops and flips; `photographic` that they show the scene itself, so that other values follow from them;
-    `derived_from` names modalities from which `derive` computes exact values; `repository` the published tokenizer;
-    `folders` further names of the folder that holds its files in a dataset; `exceptions` the rules of conformance that
-    the modality breaks for a good reason, by number, each with that reason; `unit` is that of its numbers, such as "m",
-    which saved files state; `legible` says that people see in a saved file what it holds, as in photographs and text.
+    first is the one it writes; `aligned` says that values cover the picture and take part in its crops and flips;
+    `photographic` that they show the scene itself, so that other values follow from them; `derived_from` names
+    modalities from which `derive` computes exact values; `repository` the published tokenizer; `folders` further names
+    of the folder that holds its files in a dataset; `exceptions` the rules of conformance that the modality breaks for
+    a good reason, by number, each with that reason; `unit` is that of its numbers, such as "m", which saved files
+    state; `legible` says that people see in a saved file what it holds, as in photographs and text.
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
     vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
@@ -131,6 +131,7 @@ class Modality:
     @classmethod
     @hookimpl
     def anymodal_modalities(cls) -> list[type[Modality]]:
+        """The class itself, so that an entry point may name it instead of a module with the hook."""
         return [cls]
 
     @classmethod

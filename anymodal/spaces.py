@@ -78,12 +78,14 @@ class TokenSpace:
 
     @classmethod
     def grid(cls, size: int, rows: int, columns: int) -> TokenSpace:
+        """`size` ids at each of rows x columns positions, row-major."""
         return cls(size, rows * columns, ANY, (rows, columns))
 
     @classmethod
     def sequence(
         cls, size: int, length: int, *, sentinels: tuple[int, int], end: int, vocabulary: str | None = None
     ) -> TokenSpace:
+        """Up to `length` of `size` ids from left to right. Raises SpaceError for marks that are no ids of it."""
         return cls(size, length, LEFT_TO_RIGHT, vocabulary=vocabulary, sentinels=sentinels, end=end)
 
     def sentinel(self, index: int) -> int:
@@ -99,6 +101,7 @@ class TokenSpace:
 
     @property
     def is_sequence(self) -> bool:
+        """Whether it goes from left to right; else it is a grid."""
         return self.order == LEFT_TO_RIGHT
 
 
@@ -114,10 +117,12 @@ class DenseSpace:
 
     @classmethod
     def grid(cls, width: int, rows: int, columns: int) -> DenseSpace:
+        """A row of `width` numbers at each of rows x columns positions, row-major."""
         return cls(width, rows * columns, ANY, (rows, columns))
 
     @property
     def is_sequence(self) -> bool:
+        """Whether it goes from left to right; else it is a grid."""
         return self.order == LEFT_TO_RIGHT
 
 

@@ -73,6 +73,7 @@ class Vocabulary:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:32]
 
     def save(self, path: Path) -> None:
+        """Write the JSON that `load` reads. Raises DataError where that cannot be."""
         write_text(self.to_json() + "\n", path)
 
     @classmethod

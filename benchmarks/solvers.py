@@ -2,8 +2,8 @@
 
 `python -m benchmarks solvers` renders scenes, trains a small rgb tokenizer and, on its frozen codes, a denoiser; then
 it decodes held-out pictures and tells, for every solver and number of steps, how close the result is to DDIM with 250
-steps from the same noise, and to the picture itself. `--set solvers.steps=400` and
-`--set solvers.scenes=200` set the size of the run.
+steps from the same noise, and to the picture itself. `--set solvers.steps=400` and `--set solvers.scenes=200` set the
+size of the run.
 """
 
 from __future__ import annotations

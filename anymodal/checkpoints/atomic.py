@@ -30,13 +30,13 @@ def replacing_folder(folder: Path, owned: Callable[[Path], Iterable[str]], last:
     the new ones. Other files in `folder` stay as they are.
 
     Args:
-        folder: The folder, made if need be.
-        owned: Gives glob patterns of the files that what lies in a folder consists of; those that are not written anew
+        folder: the folder, made if need be.
+        owned: gives glob patterns of the files that what lies in a folder consists of; those that are not written anew
             are removed.
-        last: The file that takes its place last.
+        last: the file that takes its place last.
 
     Raises:
-        DataError: If the folder cannot be written, or another process is writing to it.
+        DataError: the folder cannot be written, or another process is writing to it.
     """
     with only_writer(folder), system_errors(DataError, f"cannot write to {folder}"):
         staging = folder / f"{PREFIX}saving-{secrets.token_hex(4)}"

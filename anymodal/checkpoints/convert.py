@@ -20,19 +20,19 @@ def convert(source: Path, target: Path, vocabulary: Path | None = None, to: str 
     no name for is an error, and nothing is written then.
 
     Args:
-        source: A folder or a single file, of a model or a tokenizer.
-        target: What to write. Ours are folders; published checkpoints are one file if it ends in .safetensors.
-        vocabulary: The path of a text tokenizer that the source needs and does not hold.
-        to: The name of the format to write; None for the first of `FORMATS` that the source is not in.
+        source: a folder or a single file, of a model or a tokenizer.
+        target: what to write. Ours are folders; published checkpoints are one file if it ends in .safetensors.
+        vocabulary: the path of a text tokenizer that the source needs and does not hold.
+        to: the name of the format to write; None for the first of `FORMATS` that the source is not in.
 
     Returns:
         Notes on what was left out.
 
     Raises:
-        CheckpointError: If the source cannot be read, or the other format cannot hold it.
-        UnknownModality: If a plugin is missing.
-        ConfigError: If there is no format `to`.
-        DataError: If `target` cannot be written.
+        CheckpointError: the source cannot be read, or the other format cannot hold it.
+        UnknownModality: a plugin is missing.
+        ConfigError: there is no format `to`.
+        DataError: `target` cannot be written.
     """
     with system_errors(CheckpointError, f"{source} cannot be converted to {target}"):
         return _convert(source, target, vocabulary, to)

@@ -87,11 +87,11 @@ def place_of(
     """Where the tokenizer of a modality is: as `given` says, in the folder `beside` a model, or on the Hub.
 
     Args:
-        name: The modality.
-        repository: The repository on the Hub that has it, if there is one.
-        given: A folder, file or repository by the name of the modality; or a folder with one folder each, named like
+        name: the modality.
+        repository: the repository on the Hub that has it, if there is one.
+        given: a folder, file or repository by the name of the modality; or a folder with one folder each, named like
             the modality or like the repository. The environment variable ANYMODAL_TOKENIZERS names such a folder too.
-        beside: Such a folder as well, of the model itself.
+        beside: such a folder as well, of the model itself.
 
     Returns:
         A path or the name of a repository, or None if there is neither.

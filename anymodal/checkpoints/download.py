@@ -64,14 +64,14 @@ def ask(request: Request, revision: str, token: str | bool | None, patience: flo
     """Ask the Hub for a file of a revision, without its content.
 
     Args:
-        request: What is asked for.
-        revision: A branch, tag or commit.
-        token: As `Access.token`.
-        patience: Most seconds until the answer is there, whatever the network does meanwhile; None to ask once more
+        request: what is asked for.
+        revision: a branch, tag or commit.
+        token: as `Access.token`.
+        patience: most seconds until the answer is there, whatever the network does meanwhile; None to ask once more
             after a failure, each time as long as huggingface_hub waits.
 
     Raises:
-        CheckpointError: For whatever is wrong; its cause is the error of huggingface_hub, if there is one.
+        CheckpointError: for whatever is wrong; its cause is the error of huggingface_hub, if there is one.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 

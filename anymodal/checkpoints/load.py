@@ -21,14 +21,14 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
     """A model of any format, on the CPU.
 
     Args:
-        name: As `resolve` takes it.
-        options: What to load of it, and how.
-        revision: A branch, tag or commit, of a repository only.
+        name: as `resolve` takes it.
+        options: what to load of it, and how.
+        revision: a branch, tag or commit, of a repository only.
 
     Raises:
-        CheckpointError: If there is no such model, or if it cannot be read.
-        UnknownModality: If a plugin is missing.
-        ConfigError: For options that there are not.
+        CheckpointError: there is no such model, or it cannot be read.
+        UnknownModality: a plugin is missing.
+        ConfigError: for options that there are not.
     """
     files = resolve(name, revision, options.access)
     if revision is not None and not isinstance(files, Repository):

@@ -34,12 +34,12 @@ def resolve(name: str | Path, revision: str | None = None, access: Access | None
     """The files that a name stands for.
 
     Args:
-        name: A preset, a folder, a single file, or a repository on the Hub.
-        revision: A branch, tag or commit of a repository.
-        access: How to reach the Hub.
+        name: a preset, a folder, a single file, or a repository on the Hub.
+        revision: a branch, tag or commit of a repository.
+        access: how to reach the Hub.
 
     Raises:
-        CheckpointError: If the name is none of these.
+        CheckpointError: the name is none of these.
     """
     if not isinstance(name, (str, Path)):
         raise CheckpointError(f"a model is loaded by a name or a path, got {brief(name)}")

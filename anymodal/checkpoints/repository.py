@@ -216,17 +216,17 @@ def fetch(url: str, sha256: str, path: Path, limit: int, offline: bool = False) 
     """A file at a fixed address, downloaded to `path` once.
 
     Args:
-        url: The address.
-        sha256: The hash of the file in hexadecimal digits; any other content is refused.
-        path: Where it is kept; a file there with that hash is taken as it is.
-        limit: Most bytes that are read.
-        offline: Whether the address must not be reached; HF_HUB_OFFLINE says so too.
+        url: the address.
+        sha256: the hash of the file in hexadecimal digits; any other content is refused.
+        path: where it is kept; a file there with that hash is taken as it is.
+        limit: most bytes that are read.
+        offline: whether the address must not be reached; HF_HUB_OFFLINE says so too.
 
     Returns:
         `path`.
 
     Raises:
-        CheckpointError: When the file cannot be reached or is not the expected one.
+        CheckpointError: the file cannot be reached or is not the expected one.
     """
     if _holds(path, sha256, limit):
         return path

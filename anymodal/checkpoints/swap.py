@@ -60,8 +60,8 @@ def replacing_checkpoint(folder: Path, kind: Kind) -> Iterator[Path]:
     """A temporary folder to write a checkpoint to, which takes the place of the one in `folder` when the block ends.
 
     Raises:
-        CheckpointError: If `folder` holds files that would be replaced and are not of a checkpoint of that kind.
-        DataError: If it cannot be written.
+        CheckpointError: `folder` holds files that would be replaced and are not of a checkpoint of that kind.
+        DataError: it cannot be written.
     """
     kind.check_free(folder)
     with replacing_folder(folder, kind.owned, CONFIG) as staging:

@@ -21,11 +21,11 @@ def load_tokenizer(place: str | Path, access: Access | None = None) -> AnyTokeni
     """A tokenizer of any format, in float32, on the CPU, in evaluation mode.
 
     Args:
-        place: A folder, a single file or a repository on the Hub.
-        access: How to reach the Hub.
+        place: a folder, a single file or a repository on the Hub.
+        access: how to reach the Hub.
 
     Raises:
-        CheckpointError: If there is none, or if it cannot be read.
+        CheckpointError: there is none, or it cannot be read.
     """
     with system_errors(CheckpointError, f"{brief(str(place), 400)} cannot be read"):
         path = Path(place)

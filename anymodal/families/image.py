@@ -33,10 +33,10 @@ PICTURED = (1, 3)  # the numbers of channels that picture files hold
 class ImageModality(CroppedGrid):
     """Values are float32 arrays (H, W) for one channel, else (H, W, channels), between `low` and `high`.
 
-    Files are PNG (the full range of the integers maps to low..high, or to the range that the
-    file states) or .npy arrays of natural values; with other than
-    1 or 3 channels, .npy is what is written. `dtype = "uint8"` makes values 8-bit instead, which files hold as they
-    are. Tensors are (channels, H, W) in [-1, 1]; what is not finite becomes `low`.
+    Files are PNG (the full range of the integers maps to low..high, or to the range that the file states) or .npy
+    arrays of natural values; with other than 1 or 3 channels, .npy is what is written. `dtype = "uint8"` makes values
+    8-bit instead, which files hold as they are. Tensors are (channels, H, W) in [-1, 1]; what is not finite becomes
+    `low`.
     """
 
     family: ClassVar[str] = "image"

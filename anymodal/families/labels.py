@@ -62,6 +62,7 @@ class LabelMapModality(CroppedGrid):
 
     @property
     def known(self) -> tuple[int, ...]:
+        """The ids that the tokenizer knows, in the order of its own numbers."""
         return self.labels or tuple(range(len(self.classes)))
 
     def tokenizer_config(self, encoder: dict[str, Any], decoder: dict[str, Any], **options: Any) -> TokenizerConfig:

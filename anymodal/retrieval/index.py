@@ -121,6 +121,7 @@ class Index:
 
     @property
     def channels(self) -> int:
+        """The length of a vector."""
         return self.record.channels
 
     @property

@@ -27,9 +27,9 @@ class Depth(ImageModality):
 
     0 means "not measured", and so does what is not finite; such places are left out of scores, and networks see them as
     deep as their neighbors. Files: gray PNG of 8 or 16 bits, whose highest number stands for `high`, or .npy in natural
-    units. With `scaling` 'log' the logarithm between
-    `low` and `high` is tokenized and depth is metric; with 'standardize' it is freed of scale and shift by the mean and
-    variance of its 10..90 % values (4M, arXiv 2312.06647), and what comes back is relative.
+    units. With `scaling` 'log' the logarithm between `low` and `high` is tokenized and depth is metric; with
+    'standardize' it is freed of scale and shift by the mean and variance of its 10..90 % values (4M, arXiv 2312.06647),
+    and what comes back is relative.
     """
 
     settings = (*ImageModality.settings, "scaling")

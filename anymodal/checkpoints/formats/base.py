@@ -32,15 +32,15 @@ class Options:
     """How to load a model; see `anymodal.load`.
 
     Attributes:
-        modalities: Those to load; None for all.
-        complete: Whether a modality without a plugin is an error even where it is not named.
-        dtype: Of the Transformer's weights.
-        precision: Of products in generation (`anymodal.nn.precision`).
-        access: How to reach the Hub.
-        tokenizers: Where tokenizers are that are not in the checkpoint.
-        vocabulary: The path of a text tokenizer that is not in the checkpoint.
-        backend: What runs the model; None for what its files are made for.
-        load_tokenizer: Loads a tokenizer of whatever format from a place, when it is first needed.
+        modalities: those to load; None for all.
+        complete: whether a modality without a plugin is an error even where it is not named.
+        dtype: of the Transformer's weights.
+        precision: of products in generation (`anymodal.nn.precision`).
+        access: how to reach the Hub.
+        tokenizers: where tokenizers are that are not in the checkpoint.
+        vocabulary: the path of a text tokenizer that is not in the checkpoint.
+        backend: what runs the model; None for what its files are made for.
+        load_tokenizer: loads a tokenizer of whatever format from a place, when it is first needed.
     """
 
     modalities: list[str] | None = attrs.field(default=None, converter=_as_names)

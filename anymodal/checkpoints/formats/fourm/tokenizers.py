@@ -164,16 +164,16 @@ def save_published_tokenizer(
     """Write a tokenizer in the published format, whole or not at all.
 
     Args:
-        tokenizer: The tokenizer.
-        path: A folder, where an older one is replaced, or a file that ends in .safetensors.
-        presets: Names of encoders and decoders beside 4M's own.
+        tokenizer: the tokenizer.
+        path: a folder, where an older one is replaced, or a file that ends in .safetensors.
+        presets: names of encoders and decoders beside 4M's own.
 
     Returns:
         `path`.
 
     Raises:
-        CheckpointError: Where 4M has no name for the architecture, or if the folder holds something else.
-        DataError: If it cannot be written.
+        CheckpointError: 4M has no name for the architecture, or the folder holds something else.
+        DataError: it cannot be written.
     """
     path = Path(path)
     if is_single_file(path):

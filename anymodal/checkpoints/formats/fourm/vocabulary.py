@@ -23,15 +23,15 @@ def find_vocabulary(
     """The file of 4M's vocabulary.
 
     Args:
-        given: Its path; the environment variable ANYMODAL_4M_VOCABULARY names it too.
-        beside: The folder of a model, where it is looked for next.
-        access: Whether it may be fetched at last; it is kept in the folder of caches.
+        given: its path; the environment variable ANYMODAL_4M_VOCABULARY names it too.
+        beside: the folder of a model, where it is looked for next.
+        access: whether it may be fetched at last; it is kept in the folder of caches.
 
     Returns:
         The path of the file.
 
     Raises:
-        CheckpointError: When it can be had in none of these ways; it says how to give one.
+        CheckpointError: it can be had in none of these ways; it says how to give one.
     """
     stated = given or os.environ.get(VARIABLE)
     if stated:

@@ -19,15 +19,15 @@ def save_published_model(bundle: Bundle, target: Path) -> list[str]:
     A tokenizer that was never needed and lies on the Hub is not copied; those of 4M are found there.
 
     Args:
-        bundle: The model, over streams of 4M's.
-        target: The folder or file.
+        bundle: the model, over streams of 4M's.
+        target: the folder or file.
 
     Returns:
         Notes on what was left out.
 
     Raises:
-        CheckpointError: For a stream, a setting or a tokenizer that 4M has no name for; nothing is written then.
-        DataError: If `target` cannot be written.
+        CheckpointError: for a stream, a setting or a tokenizer that 4M has no name for; nothing is written then.
+        DataError: `target` cannot be written.
     """
     tokenizers = {m.name: m.tokenizer for m in bundle.modalities if remote_place(m) is None and m.tokenizer is not None}
     others = [m.name for m in bundle.modalities if remote_place(m) not in (None, m.repository)]

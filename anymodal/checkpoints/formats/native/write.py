@@ -39,20 +39,20 @@ def save(
     A tokenizer that was never needed and lies on the Hub is named, not copied.
 
     Args:
-        bundle: The model.
-        folder: The folder, made if need be.
-        dtype: Of the weights in the files; None for what they are. "int8" keeps the parts of tokenizers that ids depend
+        bundle: the model.
+        folder: the folder, made if need be.
+        dtype: of the weights in the files; None for what they are. "int8" keeps the parts of tokenizers that ids depend
             on exact, and every other weight within 1 / 254 of the largest in its row.
-        max_shard_size: Most bytes of a file of weights, as a number or text such as "5GB"; None for one file.
-        name: What the card calls the model; None for the folder.
+        max_shard_size: most bytes of a file of weights, as a number or text such as "5GB"; None for one file.
+        name: what the card calls the model; None for the folder.
 
     Returns:
         The folder.
 
     Raises:
-        CheckpointError: If the folder holds files that would be replaced and are of no checkpoint of ours.
-        DataError: If it cannot be written.
-        ConfigError: For a dtype or a size that there is not.
+        CheckpointError: the folder holds files that would be replaced and are of no checkpoint of ours.
+        DataError: it cannot be written.
+        ConfigError: for a dtype or a size that there is not.
     """
     if folder.suffix == ".safetensors" or folder.is_file():
         raise CheckpointError(f"{folder} must be a folder: a checkpoint of our own is one")
