@@ -11,11 +11,11 @@ import csv
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from anymodal.errors import DataError, PluginError, ValueProblem, cause, one_line
-from anymodal.evaluation.layouts.base import Sample, Samples, listed, photograph, stamps
+from anymodal.evaluation.layouts.base import FileSamples, Sample, listed, photograph
 from anymodal.files import read_text
 
 BASES = ("", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
@@ -25,23 +25,16 @@ SYNSET = re.compile(r"n\d{8}")
 SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
-class ImagenetPictures(Samples):
-    """Pictures with the synset of each as the truth."""
+class ImagenetPictures(FileSamples):
+    """Pictures with the synset of each, by its path below the root, as the truth."""
 
-    def __init__(self, root: Path, files: Sequence[str], classes: Sequence[str]) -> None:
-        self.root, self.files, self.classes = root, files, classes
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, number: int) -> str:
-        return self.files[number]
-
-    def state(self, count: int) -> object:
-        return stamps(self.root / name for name in self.files[:count])
+    def __init__(self, root: Path, synsets: Mapping[str, str]) -> None:
+        super().__init__(root, list(synsets))
+        self.synsets = synsets
 
     def read(self, number: int) -> Sample:
-        return Sample({"rgb": photograph(self.root / self.files[number])}, self.classes[number])
+        name = self.files[number]
+        return Sample({"rgb": photograph(self.root / name)}, self.synsets[name])
 
 
 def base_of(root: Path) -> Path:
@@ -55,32 +48,30 @@ def base_of(root: Path) -> Path:
 def training_pictures(root: Path, each: int = 0) -> ImagenetPictures:
     """The training part; only the first `each` of every class by name, 0 for all. Raises DataError."""
     base = base_of(root)
-    files, classes = [], []
-    for synset in synsets(base / "train"):
-        own = pictures(base / "train" / synset)
-        files += [f"train/{synset}/{name}" for name in own[: each or None]]
-        classes += [synset] * len(own[: each or None])
-    if not files:
+    found = {
+        f"train/{synset}/{name}": synset
+        for synset in synsets(base / "train")
+        for name in pictures(base / "train" / synset)[: each or None]
+    }
+    if not found:
         raise DataError(f"{base / 'train'} has no pictures in folders such as n01440764")
-    return ImagenetPictures(base, files, classes)
+    return ImagenetPictures(base, found)
 
 
 def validation_pictures(root: Path) -> ImagenetPictures:
     """The validation part, in whichever layout it has. Raises DataError."""
     base = base_of(root)
     if folders := synsets(base / "val"):
-        found = [(f"val/{synset}/{name}", synset) for synset in folders for name in pictures(base / "val" / synset)]
+        found = {f"val/{synset}/{name}": synset for synset in folders for name in pictures(base / "val" / synset)}
     else:
         names = pictures(base / "val")
         truths = stated(root, base, names)
-        found = [(f"val/{name}", truths[name]) for name in names]
+        found = {f"val/{name}": truths[name] for name in names}
     if not found:
         raise DataError(f"{base / 'val'} has no pictures")
-    files, classes = zip(*sorted(found), strict=True)
-    known = set(synsets(base / "train"))
-    if strange := sorted(set(classes) - known):
+    if strange := sorted(set(found.values()) - set(synsets(base / "train"))):
         raise DataError(f"{base / 'val'} has the class {strange[0]}, which {base / 'train'} has not")
-    return ImagenetPictures(base, files, classes)
+    return ImagenetPictures(base, found)
 
 
 def synsets(folder: Path) -> list[str]:
