@@ -10,6 +10,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_data, check_device, check_folder
 from anymodal.cli.model_options import comma_separated, whole_model_options
+from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import CheckpointError, GenerationError
 
@@ -18,20 +19,8 @@ from anymodal.errors import CheckpointError, GenerationError
 @click.argument("model", shell_complete=completion.models)
 @click.argument("data", shell_complete=completion.files)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A folder for the calibrated checkpoint.")
-@click.option(
-    "--from",
-    "inputs",
-    metavar="NAMES",
-    shell_complete=completion.modalities,
-    help="What targets are predicted from.  [default: photographs]",
-)
-@click.option(
-    "--to",
-    "targets",
-    metavar="NAMES",
-    shell_complete=completion.modalities,
-    help="The targets.  [default: all that DATA has]",
-)
+@names_option("--from", "inputs", help="What targets are predicted from.  [default: photographs]")
+@names_option("--to", "targets", help="The targets.  [default: all that DATA has]")
 @click.option("--count", type=click.IntRange(min=2), help="Only the first samples.")
 @click.option(
     "--samples",

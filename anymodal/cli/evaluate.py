@@ -10,6 +10,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
 from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options, own_options
+from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, DataError, GenerationError
 
@@ -54,13 +55,7 @@ def _sampling(samples: int | None, settings: tuple[str, ...]) -> Any:
 @click.option("--list", "lists", is_flag=True, help="List the tasks.")
 @click.option("--data", type=click.Path(path_type=Path), help="The folder of the data set, as it was published.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for report.json, report.md and sheet.png.")
-@click.option(
-    "--from",
-    "inputs",
-    metavar="NAMES",
-    shell_complete=completion.modalities,
-    help="Generate from these modalities.  [default: those of the task]",
-)
+@names_option("--from", "inputs", help="Generate from these modalities.  [default: those of the task]")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the task, such as axes.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first samples.")
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Samples generated together.")

@@ -10,6 +10,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_folder
 from anymodal.cli.model_options import comma_separated, whole_model_options
+from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
 
@@ -17,12 +18,7 @@ from anymodal.errors import ConfigError
 @click.command()
 @click.argument("model", shell_complete=completion.models)
 @click.option("--onnx", "folder", required=True, type=click.Path(path_type=Path), help="A folder for the graphs.")
-@click.option(
-    "--modalities",
-    metavar="NAMES",
-    shell_complete=completion.modalities,
-    help="Export these modalities alone, with commas between.",
-)
+@names_option("--modalities", help="Export these modalities alone, with commas between.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "float16", "int8"]),

@@ -12,7 +12,7 @@ import attrs
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.options import with_options
+from anymodal.cli.options import names_option, with_options
 from anymodal.cli.pairs import pairs
 from anymodal.config.validators import real
 from anymodal.errors import ConfigError
@@ -29,12 +29,7 @@ LOAD_OPTIONS = {
         help="A preset, folder, file or repository on the Hub.",
     ),
     "revision": click.option("--revision", help="Branch, tag or commit of a repository."),
-    "modalities": click.option(
-        "--modalities",
-        metavar="NAMES",
-        shell_complete=completion.modalities,
-        help="Load these modalities alone, with commas between.",
-    ),
+    "modalities": names_option("--modalities", help="Load these modalities alone, with commas between."),
     "dtype": click.option(
         "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="Type of the weights."
     ),

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from anymodal.cli import completion
+
 overrides_option = click.option(
     "--set",
     "overrides",
@@ -15,6 +17,12 @@ overrides_option = click.option(
     metavar="KEY.PART=VALUE",
     help="Override a value of the configuration; parts of lists are numbered from 0: data.0.weight=2.",
 )
+
+
+def names_option(*flags: str, help: str) -> Callable[..., Any]:
+    """An option whose value is names of modalities with commas between; TAB completes them."""
+    return click.option(*flags, metavar="NAMES", shell_complete=completion.modalities, help=help)
+
 
 JOB_OPTIONS = (
     click.option(

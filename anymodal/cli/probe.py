@@ -12,7 +12,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_data, check_device
 from anymodal.cli.model_options import comma_separated, load_options
-from anymodal.cli.options import with_options
+from anymodal.cli.options import names_option, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
 
@@ -28,13 +28,7 @@ PROBE_OPTIONS = (
         shell_complete=completion.modalities,
         help="A modality of the data to read off the features, such as semseg.",
     ),
-    click.option(
-        "--from",
-        "inputs",
-        metavar="NAMES",
-        shell_complete=completion.modalities,
-        help="What features are made from.  [default: photographs]",
-    ),
+    names_option("--from", "inputs", help="What features are made from.  [default: photographs]"),
     click.option("--head", default="linear", show_default=True, help="linear, knn, or attentive (classes alone)."),
     click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Random splits."),
     click.option(

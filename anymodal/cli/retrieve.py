@@ -13,7 +13,7 @@ from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_data, check_device, check_folder
 from anymodal.cli.jobs import say_made
 from anymodal.cli.model_options import comma_separated, load_options, numbers_by_name
-from anymodal.cli.options import job_options, with_options
+from anymodal.cli.options import job_options, names_option, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError
@@ -60,19 +60,12 @@ def retrieve() -> None:
     help="The modality of the vectors, such as dinov2_global.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the index.")
-@click.option(
+@names_option(
     "--from",
     "inputs",
-    metavar="NAMES",
-    shell_complete=completion.modalities,
     help="What to predict vectors from, or their own modality.  [default: vectors of the data, else photographs]",
 )
-@click.option(
-    "--keep",
-    metavar="NAMES",
-    shell_complete=completion.modalities,
-    help="Texts that hits carry along, such as caption.",
-)
+@names_option("--keep", help="Texts that hits carry along, such as caption.")
 @draw_options
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples of the data.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Samples predicted together.")
