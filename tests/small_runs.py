@@ -11,7 +11,13 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from anymodal.checkpoints.formats.native.read import load_modality
+from anymodal.checkpoints.record import ModalityRecord
+from anymodal.checkpoints.repository import Folder
 from anymodal.cli.main import main
+from anymodal.files import read_json
+from anymodal.modality import Modality
+from anymodal.training.log import read_log
 
 VIT = {"dim": 16, "depth": 1, "heads": 2}
 GRID = {"size": 32, "patch": 8, "codebook": 32, "latent": 8}
@@ -46,6 +52,17 @@ def trained_tokenizer(data: Path, out: Path, *options: str, **keys: Any) -> Path
     path = write_yaml(out / f"{keys['modality']}.yaml", data=str(data), **given)
     assert command("train-tokenizer", path, "--out", out, *options) == 0
     return out / "modalities" / keys["modality"]
+
+
+def loaded(folder: Path) -> Modality:
+    """The modality of a folder that the command wrote, with its settings and its tokenizer."""
+    record = ModalityRecord(settings=read_json(folder / "config.json")["settings"])
+    return load_modality(folder.name, record, Folder(folder.parent.parent))
+
+
+def lines(out: Path, name: str) -> list[dict[str, Any]]:
+    """What was logged of the run of a tokenizer among those that `out` collects."""
+    return read_log(out / "runs" / name / "log.jsonl")
 
 
 def model_config(

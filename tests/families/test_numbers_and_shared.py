@@ -70,6 +70,14 @@ def test_levels_are_clamped_and_whole():
     assert people.level(5000, 256) == 255
 
 
+def test_a_level_stands_for_the_middle_of_what_has_it():
+    """Bins are 49 equal parts from 0 to 1, and 1 itself; edges lie at 3 and 10 of 30; steps are counted from 0."""
+    cloud, wind, height = (Weather.fields[name] for name in ("cloud", "wind", "height"))
+    assert [cloud.value(level) for level in (0, 24, 49)] == pytest.approx([0.5 / 49, 24.5 / 49, 1.0])
+    assert [wind.value(level) for level in (0, 1, 2)] == [1.5, 6.5, 20.0]
+    assert [height.value(level) for level in (0, 20)] == [0, 640]
+
+
 @given(st.lists(words, max_size=20).map(" ".join))
 def test_any_text_is_parsed_into_values_that_are_accepted(text):
     modality = joined()

@@ -10,15 +10,15 @@ from torch.special import entr
 import anymodal as am
 from anymodal.errors import GenerationError
 from anymodal.families.codec import decoded
-from anymodal.generation import Sampler, SampleState, Target
+from anymodal.generation import GuidedModel, Pass, Sampler, SampleState, Target
 from anymodal.sampling import Sampling
 
 HOW = {"temperature": 1.5, "steps": 3}
 CAR = {"caption": "a red car"}
 
 
-def draws(model: am.AnyModel, name: str, count: int, seed: int = 0) -> list[np.ndarray]:
-    how = Sampling(scheme="roar", samples=count, **HOW)
+def draws(model: am.AnyModel, name: str, count: int, seed: int = 0, **changed: int) -> list[np.ndarray]:
+    how = Sampling(scheme="roar", samples=count, **HOW | changed)
     state = SampleState(model.modalities.layout, model.modalities.condition(model.accept(CAR)))
     for _ in Sampler(model.transformer).run([state], [Target(name, how)], [seed]):
         pass
@@ -68,24 +68,16 @@ def test_edges_are_those_of_the_mean_probability_and_as_sure_as_calibrated(small
     assert np.array_equal(again, value) and (less_sure >= entropy - 1e-6).all() and less_sure.max() <= np.log(2) + 1e-6
 
 
-def test_pictures_are_chosen_by_their_likelihood(small_model):
-    """The log probability of each draw, by the model, token by token in the order in which they were decided."""
-    from anymodal.generation.grids import GridDecoder
-
-    seen: list[list[float]] = []
-    started = GridDecoder._started
-
-    def noted(self, run):
-        grids = started(self, run)
-        seen.append(grids)
-        return grids
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GridDecoder, "_started", noted)
-        ids = draws(small_model, "rgb", 6, seed=2)
-    scores = sorted((float(grid.likelihood.sum()) for grid in seen[0]), reverse=True)
-    assert scores[0] > scores[-1] and all(score < 0 for score in scores) and len(ids) == 6
-    assert max(float(g.likelihood.sum()) for g in seen[0]) == scores[0]
+def test_the_likeliest_draw_comes_first(small_model):
+    """What is decided in one pass is independent, so a draw is as likely as all of its ids together."""
+    layout = small_model.modalities.layout
+    ids = draws(small_model, "rgb", 6, seed=2, steps=1)
+    state = SampleState(layout, small_model.modalities.condition(small_model.accept(CAR)))
+    with torch.inference_mode():
+        scores = GuidedModel(small_model.transformer).grid_logits([state], layout["rgb"], [np.arange(16)], [Pass()])
+    likely = scores[0].log_softmax(-1)
+    sums = [float(likely[np.arange(16), each].sum()) for each in ids]
+    assert sums == sorted(sums, reverse=True) and sums[0] > sums[-1]
 
 
 def test_all_draws_read_the_inputs_in_one_pass(small_model, monkeypatch):

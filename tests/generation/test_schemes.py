@@ -304,6 +304,8 @@ def test_normalized_scores_spread_no_wider_than_unguided_ones():
     narrow = guided(scores, [Pass(0.0), Pass("normalized:8:1")], [0.0])
     assert torch.allclose(narrow.std(-1), plain.std(-1), rtol=1e-4) and (wide.std(-1) > 2 * plain.std(-1)).all()
     assert torch.equal(narrow.argmax(-1), wide.argmax(-1))
+    between = guided(scores, [Pass(0.0), Pass("normalized:8:0.7")], [0.0])
+    assert torch.allclose(between, 0.7 * narrow + 0.3 * wide, atol=1e-4)
 
 
 @pytest.mark.parametrize("guidance", ["interval:3:0.4:1", "rising:3", "normalized:3"])

@@ -118,6 +118,11 @@ def test_a_selected_sequence_stays_within_its_budgets(sequence, inputs, targets,
     read, said = select_sequence(sequence, inputs, targets, keep, TEXT, np.random.default_rng(seed))
     assert len(read) <= inputs and len(said) <= targets
     assert not len(said) or TEXT.is_sentinel(said[:1])[0]
+    whole_read, whole = select_sequence(sequence, inputs, None, keep, TEXT, np.random.default_rng(seed))
+    assert np.array_equal(read, whole_read)
+    # As much of the whole as fits, from one of its sentinels on.
+    starts = [k for k in np.flatnonzero(TEXT.is_sentinel(whole)) if np.array_equal(whole[k : k + len(said)], said)]
+    assert any(len(said) == targets or k + len(said) == len(whole) for k in starts)
     if keep == "none" and inputs:
         assert read.tolist() == [5]
     if keep == "all" and inputs >= len(sequence):
@@ -144,6 +149,13 @@ def test_no_token_is_input_and_target_at_once_and_grids_fill_their_budgets(input
     assert np.array_equal(packed.inputs.ids, again.inputs.ids) and np.array_equal(
         packed.targets.labels, again.targets.labels
     )
+
+
+def test_a_component_reads_from_its_least_to_its_most_tokens():
+    part = Component({"a": 1}, {"b": 1}, input_tokens=(3, 5))
+    masker, rng = Masker(LAYOUT, MaskingConfig(16, 4, (part,))), np.random.default_rng(0)
+    sample = {"a": np.zeros(16, int), "b": np.zeros(16, int)}
+    assert {len(masker(sample, rng).inputs.ids) for _ in range(60)} == {3, 4, 5}
 
 
 @pytest.mark.parametrize(

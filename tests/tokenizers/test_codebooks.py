@@ -48,6 +48,19 @@ class TestCosineCodebook:
             codebook(z)
         assert usage(count_ids(codebook.eval()(z).ids, 16, 1).numpy()) > 0.9
 
+    def test_a_code_restarts_below_its_share_alone(self) -> None:
+        codebook = CosineCodebook(4, 2, dead_share=0.5, from_data=False).train()
+        codebook.codes.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
+        codebook.cluster_size.copy_(torch.tensor([2.0, 2.0, 1.1, 0.9]))  # an even share of 8 latents is 2
+        codebook(torch.tensor([[[1.0, 0.0], [0.0, 1.0]] * 4]))
+        assert codebook.codes[:3].tolist() == [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]
+        assert codebook.codes[3].tolist() in ([1.0, 0.0], [0.0, 1.0])
+
+    def test_the_loss_is_how_far_latents_are_from_their_codes(self) -> None:
+        codebook = CosineCodebook(2, 2, commitment=0.25, from_data=False).eval()
+        codebook.codes.copy_(torch.eye(2))
+        assert codebook(torch.tensor([[[2.0, 0.0], [0.0, 3.0]]])).loss.item() == pytest.approx(0.25 * (1 + 4) / 4)
+
     def test_first_batch_places_the_codes(self) -> None:
         torch.manual_seed(0)
         directions = F.normalize(torch.randn(8, 6), dim=-1)

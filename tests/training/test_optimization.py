@@ -73,6 +73,29 @@ class TestOptimization:
         assert [trapezoid.share(step, 10) for step in (0, 1, 7, 8, 9, 10)] == [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
         assert ConstantSchedule().share(0, 5) == CosineSchedule().share(0, 5) == 1.0
 
+    def test_each_step_has_the_rate_of_its_schedule(self, tmp_path: Path) -> None:
+        rates: list[float] = []
+        engine = Engine(nn.Linear(3, 3), SETTINGS, tmp_path, runtime=CPU)
+        (optimizer,) = engine.optimizers
+        optimizer.register_step_pre_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+        engine.run(batches_from, squared)
+        share = SETTINGS.schedule.share
+        assert rates == pytest.approx([SETTINGS.lr * share(step, SETTINGS.steps) for step in range(SETTINGS.steps)])
+        assert [record["lr"] for record in read_log(tmp_path / "log.jsonl")] == rates[1::2]
+
+    def test_each_step_draws_other_numbers_whatever_was_drawn_before(self) -> None:
+        def drawn(before: int) -> list[float]:
+            found: list[float] = []
+
+            def drawing(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+                found.append(torch.rand(1 + before)[0].item())
+                return squared(model, x)
+
+            Engine(nn.Linear(3, 3), SETTINGS, runtime=CPU).run(batches_from, drawing)
+            return found
+
+        assert drawn(0) == drawn(1) and len(set(drawn(0))) == SETTINGS.steps
+
     def test_schedules_end_at_their_minimum(self) -> None:
         cosine, trapezoid = CosineSchedule(minimum=0.1), TrapezoidSchedule(minimum=0.25, decay=0.5)
         assert [cosine.share(step, 10) for step in (0, 5, 10)] == pytest.approx([1.0, 0.55, 0.1])
@@ -249,6 +272,14 @@ class TestOptimization:
         first = average.state["weight"].item()
         average.update(model)  # decay min(0.25, 3 / 12)
         assert average.state["weight"].item() == pytest.approx(0.25 * first + 0.75 * 4)
+
+    def test_counters_are_not_averaged(self) -> None:
+        model = nn.BatchNorm1d(3)
+        average = WeightAverage(model, decay=0.9)
+        for count in (1, 2):
+            model(torch.randn(4, 3))
+            average.update(model)
+            assert average.state["num_batches_tracked"].item() == count
 
     def test_accumulated_batches_equal_one_large_batch(self) -> None:
         def run(accumulate: int, split: int) -> nn.Module:

@@ -7,18 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import GRID, STEPS, VIT, command, installed, model_config, trained_tokenizer
+from small_runs import GRID, STEPS, VIT, command, installed, lines, loaded, model_config, trained_tokenizer
 
 import anymodal as am
-from anymodal.checkpoints.formats.native.read import load_modality
-from anymodal.checkpoints.record import ModalityRecord
-from anymodal.checkpoints.repository import Folder
 from anymodal.config import structure
 from anymodal.errors import ConfigError
-from anymodal.files import read_json
-from anymodal.modality import Modality
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
-from anymodal.training.log import read_log
 from anymodal.training.tokenizers.batches import source_of
 from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.training.tokenizers.recipe import train_tokenizer
@@ -30,16 +24,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
     assert command("scenes", "--count", 24, "--size", 32, "--out", root, "--seed", 1) == 0
     return root
-
-
-def loaded(folder: Path) -> Modality:
-    """The modality of a folder that the command wrote, with its settings and its tokenizer."""
-    record = ModalityRecord(settings=read_json(folder / "config.json")["settings"])
-    return load_modality(folder.name, record, Folder(folder.parent.parent))
-
-
-def lines(out: Path, name: str) -> list[dict[str, Any]]:
-    return read_log(out / "runs" / name / "log.jsonl")
 
 
 def config(data: Path, **keys: Any) -> TokenizerRun:

@@ -12,23 +12,17 @@ import pytest
 import torch
 from forked import Forked
 from processor_time import patience
-from small_runs import GRID, STEPS, VIT, command, trained_tokenizer
+from small_runs import GRID, STEPS, VIT, command, lines, loaded, trained_tokenizer
 
-from anymodal.checkpoints.formats.native.read import load_modality
-from anymodal.checkpoints.record import ModalityRecord
-from anymodal.checkpoints.repository import Folder
 from anymodal.checkpoints.tokenizer import load_tokenizer
 from anymodal.config import structure
 from anymodal.data.config import CropConfig
 from anymodal.data.files.values import ValueSource
 from anymodal.data.order import Share
 from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
-from anymodal.files import read_json
-from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
-from anymodal.training.log import read_log
 from anymodal.training.tokenizers.batches import PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.training.tokenizers.recipe import train_tokenizer
@@ -48,16 +42,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for file in (root / "rgb").iterdir():
             np.save(root / name / f"{file.stem}.npy", rng.standard_normal(shape).astype(np.float32))
     return root
-
-
-def loaded(folder: Path) -> Modality:
-    """The modality of a folder that the command wrote, with its settings and its tokenizer."""
-    record = ModalityRecord(settings=read_json(folder / "config.json")["settings"])
-    return load_modality(folder.name, record, Folder(folder.parent.parent))
-
-
-def lines(out: Path, name: str) -> list[dict[str, Any]]:
-    return read_log(out / "runs" / name / "log.jsonl")
 
 
 # Families.
