@@ -16,6 +16,7 @@ from anymodal.errors import ConfigError, ValueProblem
 from anymodal.sessions.manifest import Graph, TokenizerGraphs
 from anymodal.sessions.session import Place, Session
 from anymodal.tokenizers.diffusion import DiffusionTokenizer
+from anymodal.tokenizers.noise import Noise
 from anymodal.tokenizers.quantizers.base import Quantized, Quantizer
 from anymodal.tokenizers.tokenizer import Tokenizer, VQTokenizer
 
@@ -40,77 +41,57 @@ class SessionQuantizer(Quantizer):
         return self._mean(probabilities=shares_BNK.float())[0]
 
 
-class _Encoder:
-    """The graphs from tensors to ids, one for each size."""
-
-    def __init__(self, files: Place, graphs: TokenizerGraphs) -> None:
-        self.sessions = _sessions(files, graphs.encode)
-
-    def __call__(self, tokenizer: Tokenizer, x: Tensor) -> Tensor:
-        tokenizer._check(x)
-        size = "x".join(map(str, x.shape[-2:])) if tokenizer.config.kind == "vit" else ""
-        given = x.long() if tokenizer.config.labels else x.float()
-        return _of_size(self.sessions, size, "pixels")(values=given.cpu())[0]
-
-
-class SessionVQTokenizer(VQTokenizer):
-    """A feed-forward tokenizer by graphs."""
+class _InGraphs(Tokenizer):
+    """What tokenizers by graphs have in common, before the class whose weights the graphs replace."""
 
     def __init__(self, files: Place, graphs: TokenizerGraphs) -> None:
         with torch.device("meta"):
             super().__init__(graphs.config)
-        _empty(self, files, graphs)
-        self._decoders, self.post_quant_proj = _sessions(files, graphs.decode), nn.Linear(1, 1)
-        self._encode, self._known, self._graphs = _Encoder(files, graphs), graphs.fingerprint, graphs
+        self.encoder = self.decoder = nn.Identity()  # type: ignore[assignment]
+        self.label_embedding = nn.Identity() if graphs.config.labels else None  # type: ignore[assignment]
+        self.quant_proj = nn.Linear(1, 1)  # says where the tokenizer is
+        self.quantize = SessionQuantizer(files, graphs)
+        self._encoders, self._graphs = _sessions(files, graphs.encode), graphs
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
-        return self._encode(self, x)
+        self._check(x)
+        size = "x".join(map(str, x.shape[-2:])) if self.config.kind == "vit" else ""
+        given = x.long() if self.config.labels else x.float()
+        return _of_size(self._encoders, size, "pixels")(values=given.cpu())[0]
 
     def fingerprint(self) -> str:
         """See `Tokenizer.fingerprint`; that of the tokenizer that was exported."""
-        return self._known
+        return self._graphs.fingerprint
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         """What tells this tokenizer from others: the hashes of the graphs."""
         return _hashes(self._graphs)
 
-    def _apply(self, fn: object, recurse: bool = True) -> SessionVQTokenizer:
+    def _apply(self, fn: object, recurse: bool = True) -> _InGraphs:
         return self
+
+
+class SessionVQTokenizer(_InGraphs, VQTokenizer):
+    """A feed-forward tokenizer by graphs."""
+
+    def __init__(self, files: Place, graphs: TokenizerGraphs) -> None:
+        super().__init__(files, graphs)
+        self._decoders, self.post_quant_proj = _sessions(files, graphs.decode), nn.Linear(1, 1)
 
     def _reconstruct(self, codes_BNL: Tensor, grid: tuple[int, int], **options: Any) -> Tensor:
         size = "x".join(map(str, grid)) if self._has_grid else ""
         return _of_size(self._decoders, size, "tokens")(codes=codes_BNL)[0]
 
 
-class SessionDiffusionTokenizer(DiffusionTokenizer):
+class SessionDiffusionTokenizer(_InGraphs, DiffusionTokenizer):
     """A tokenizer whose decoder denoises, by graphs; noise and solvers are those of PyTorch."""
 
     def __init__(self, files: Place, graphs: TokenizerGraphs) -> None:
-        with torch.device("meta"):
-            super().__init__(graphs.config)
-        _empty(self, files, graphs)
-        from anymodal.tokenizers.noise import Noise
-
+        super().__init__(files, graphs)
         assert graphs.config.noise is not None
         self.noise = Noise(graphs.config.noise)
         self.decoder = _Denoiser(_sessions(files, graphs.denoise))  # type: ignore[assignment]
-        self._encode, self._known, self._graphs = _Encoder(files, graphs), graphs.fingerprint, graphs
-
-    def encode(self, x: Tensor) -> Tensor:
-        """See `Tokenizer.encode`."""
-        return self._encode(self, x)
-
-    def fingerprint(self) -> str:
-        """See `Tokenizer.fingerprint`; that of the tokenizer that was exported."""
-        return self._known
-
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What tells this tokenizer from others: the hashes of the graphs."""
-        return _hashes(self._graphs)
-
-    def _apply(self, fn: object, recurse: bool = True) -> SessionDiffusionTokenizer:
-        return self
 
 
 class _Denoiser(nn.Module):
@@ -134,15 +115,6 @@ def tokenizer_of_graphs(files: Place, graphs: TokenizerGraphs) -> Tokenizer:
 def deferred(files: Place, graphs: TokenizerGraphs) -> partial[Tokenizer]:
     """Makes the tokenizer when a modality first needs it."""
     return partial(tokenizer_of_graphs, files, graphs)
-
-
-def _empty(tokenizer: Tokenizer, files: Place, graphs: TokenizerGraphs) -> None:
-    """Put graphs in the place of weights; a small layer is left to say where the tokenizer is."""
-    tokenizer.encoder = nn.Identity()  # type: ignore[assignment]
-    tokenizer.decoder = nn.Identity()
-    tokenizer.label_embedding = nn.Identity() if graphs.config.labels else None  # type: ignore[assignment]
-    tokenizer.quant_proj = nn.Linear(1, 1)
-    tokenizer.quantize = SessionQuantizer(files, graphs)
 
 
 def _hashes(graphs: TokenizerGraphs) -> dict[str, Tensor]:
