@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from anymodal import __version__
 from anymodal.config.validators import at_least, at_most, integer
 from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
-from anymodal.data.jobs.executors import room
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.loaded import ModelSource, one_thread
-from anymodal.data.jobs.manifest import MANIFEST, Plan
+from anymodal.data.jobs.manifest import MANIFEST, Plan, versions
+from anymodal.data.jobs.model_work import ModelWork
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.data.schema import MAX_SAMPLES, check_book, read_book
@@ -40,7 +39,6 @@ from anymodal.errors import (
 from anymodal.files import only_writer
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
-from anymodal.plugins.registry import registry
 from anymodal.retrieval.query import drawn, model_record
 from anymodal.retrieval.record import (
     INDEX,
@@ -134,15 +132,14 @@ def index_dataset(
     folder = Path(out)
     check_index_folder(folder)
     part = f"part-{digest(address(str(data)))[:12]}"
-    by, work = request.by, Indexing(source, str(data), request, folder / part)
-    work.batch = whole_number(batch, "batch", MOST_BATCH)
-    work.shard_size = whole_number(shard_size, "shard_size", MAX_SAMPLES)
-    work.count = None if count is None else whole_number(count, "count", sys.maxsize)
+    batch, shard_size = whole_number(batch, "batch", MOST_BATCH), whole_number(shard_size, "shard_size", MAX_SAMPLES)
+    count = None if count is None else whole_number(count, "count", sys.maxsize)
+    by, work = request.by, Indexing(source, str(data), request, folder / part, count, batch, shard_size)
     model = model_record(work.model, by, source)
     channels = _channels(work.modality(by))
     if (folder / INDEX).exists():
         _check_same(read_index_record(folder), by, model, folder)
-    work.alone = min(len(work.counts), workers or room()) > 1 or executor != "local"
+    work.share(workers, executor)
     summary = make_dataset(work, work.plan, executor=executor, workers=workers, max_bad=max_bad, what="indexing")
     if summary is not None:
         _enter(folder, part, IndexRecord(channels, by, model), work)
@@ -199,16 +196,8 @@ def _enter(folder: Path, part: str, empty: IndexRecord, work: Indexing) -> None:
         write_index_record(record.with_shards((*shards, *made.values()), kinds), folder)
 
 
-class Indexing:
-    """The work of indexing, as it travels to other processes, which load the model themselves.
-
-    `alone`: each process computes with one thread, so that vectors do not depend on how many share the work.
-    """
-
-    alone = False
-    device: str | None = None
-    batch, shard_size = 32, 4096
-    count: int | None = None
+class Indexing(ModelWork):
+    """The work of indexing."""
 
     def __init__(
         self,
@@ -216,16 +205,17 @@ class Indexing:
         data: str,
         request: Request,
         out: Path,
+        count: int | None,
+        batch: int,
+        shard_size: int,
     ) -> None:
-        self.source, self.data, self.request, self.out = source, data, request, out
+        super().__init__(source, shard_size)
+        self.data, self.request, self.out, self.count, self.batch = data, request, out, count, batch
         self.by, self.keep = request.by, request.keep
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("model", "values", "inputs_used")}
-
-    @cached_property
-    def model(self) -> AnyModel:
-        return self.source.load(self.device)
+    @property
+    def samples(self) -> int:
+        return len(self.values)
 
     @cached_property
     def values(self) -> ValueSource:
@@ -254,19 +244,6 @@ class Indexing:
             return self.request.inputs
         return (start_of(found, self.by, self.model, self.data),)
 
-    def modality(self, name: str) -> Modality:
-        found: Modality = self.model.modalities[name]
-        return found
-
-    @property
-    def counts(self) -> list[int]:
-        """The samples of each shard."""
-        total = len(self.values)
-        return [min(self.shard_size, total - start) for start in range(0, total, self.shard_size)]
-
-    def rows(self, shard: int) -> range:
-        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.values)))
-
     def plan(self) -> Plan:
         names = self.values.names
         described = {
@@ -284,16 +261,11 @@ class Indexing:
             modalities={self.by: described},
             counts=self.counts,
             parts=[self.by],
-            versions={"anymodal": __version__, **self._versions()},
+            versions=versions(self.modality(name) for name in (*self.inputs_used, *self.keep, self.by)),
             data=address(self.data),
             inputs=self.inputs,
             passed_over=self.values.files.problems,
         )
-
-    def _versions(self) -> dict[str, str]:
-        used = (*self.inputs_used, *self.keep, self.by)
-        origins = [registry().origin(type(self.modality(name))) for name in used]
-        return {origin.distribution: origin.version for origin in origins if origin and origin.distribution}
 
     def inputs(self, shard: int) -> dict[str, Inputs]:
         """The files that a shard is made from."""
@@ -304,9 +276,7 @@ class Indexing:
         return {name: [self.out / name]}
 
     def open(self, device: str | None) -> ShardIndexer:
-        if device is not None and device != self.device:
-            self.__dict__.pop("model", None)
-        self.device = device
+        self.move(device)
         return ShardIndexer(self)
 
 

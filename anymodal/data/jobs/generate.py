@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal import __version__
 from anymodal.data.digest import digest
 from anymodal.data.files.listed import ListedFiles
 from anymodal.data.files.values import ValueSource, unfinite
-from anymodal.data.jobs.executors import room
 from anymodal.data.jobs.inputs import Inputs, inputs_of
 from anymodal.data.jobs.label import FORMAT, KIND
 from anymodal.data.jobs.loaded import ModelSource, one_thread
-from anymodal.data.jobs.manifest import Plan
+from anymodal.data.jobs.manifest import Plan, versions
+from anymodal.data.jobs.model_work import ModelWork
 from anymodal.data.jobs.outputs import File, file_of, noting, paths, remove_earlier, write_files
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.receipts import RECORDS
@@ -31,15 +30,11 @@ from anymodal.durable import scratch
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
 from anymodal.generation.keeping import Keep, Start, check_keep, cut_mask, kept_for_each
 from anymodal.generation.plan import Weights, chosen_targets, make_plan
-from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
-from anymodal.plugins.registry import registry
 from anymodal.sampling import SamplingOptions
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from anymodal.anymodel import AnyModel
 
 LAYOUT = "folder"
 MASKS = ".keep"  # after the name of a modality: the part that holds its masks
@@ -108,7 +103,7 @@ def generate_dataset(
     root = os.path.commonpath([Path(path).absolute().parent for path in everything])
     listed = ListedFiles(root, {**files, **{name + MASKS: each for name, each in (masks or {}).items()}})
     work = Generating(source, listed, dict(texts or {}), request, Path(out), batch, shard_size)
-    work.alone = min(len(work.counts), workers or room()) > 1 or executor != "local"
+    work.share(workers, executor)
     return make_dataset(
         work,
         work.plan,
@@ -119,14 +114,8 @@ def generate_dataset(
     )
 
 
-class Generating:
-    """The work of generating, as it travels to other processes, which load the model themselves.
-
-    `alone`: each process computes with one thread, however many of them are left at the end.
-    """
-
-    alone = False
-    device: str | None = None
+class Generating(ModelWork):
+    """The work of generating."""
 
     def __init__(
         self,
@@ -138,15 +127,12 @@ class Generating:
         batch: int,
         shard_size: int,
     ) -> None:
-        self.source, self.files, self.texts, self.request = source, files, texts, request
-        self.out, self.batch, self.shard_size = out, batch, shard_size
+        super().__init__(source, shard_size)
+        self.files, self.texts, self.request, self.out, self.batch = files, texts, request, out, batch
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("model", "values", "targets")}
-
-    @cached_property
-    def model(self) -> AnyModel:
-        return self.source.load(self.device)
+    @property
+    def samples(self) -> int:
+        return len(self.files)
 
     @cached_property
     def values(self) -> ValueSource:
@@ -165,14 +151,6 @@ class Generating:
         if not names:
             raise GenerationError("there is nothing to generate: all that the model can make is given")
         return names
-
-    @property
-    def counts(self) -> list[int]:
-        """The samples of each shard."""
-        return [min(self.shard_size, len(self.files) - k) for k in range(0, len(self.files), self.shard_size)]
-
-    def rows(self, shard: int) -> range:
-        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.files)))
 
     def names(self, shard: int) -> list[str]:
         return [self.files.key(row) for row in self.rows(shard)]
@@ -194,10 +172,6 @@ class Generating:
         """The inputs that are written as they are."""
         return [name for name in self.given if name not in self.kept]
 
-    def modality(self, name: str) -> Modality:
-        found: Modality = self.model.modalities[name]
-        return found
-
     def plan(self) -> Plan:
         names = [self.names(shard) for shard in range(len(self.counts))]
         for name in self.given:
@@ -210,7 +184,7 @@ class Generating:
             modalities={**{name: self._describe_input(name) for name in self.shown}, **self._describe_targets()},
             counts=self.counts,
             parts=[*self.shown, *self.targets],
-            versions={"anymodal": __version__, **self._versions()},
+            versions=versions(self.modality(name) for name in (*self.given, *self.targets)),
             data=self.files.root,
             inputs=self.inputs,
         )
@@ -245,10 +219,6 @@ class Generating:
             for k, name in enumerate(self.targets)
         }
 
-    def _versions(self) -> dict[str, str]:
-        origins = [registry().origin(type(self.modality(name))) for name in (*self.given, *self.targets)]
-        return {origin.distribution: origin.version for origin in origins if origin and origin.distribution}
-
     def inputs(self, shard: int) -> dict[str, Inputs]:
         """The files that a shard is made from."""
         return inputs_of(self.files, self.files.folders, self.rows(shard))
@@ -257,7 +227,7 @@ class Generating:
         return paths(self.out, LAYOUT, self.modality(part), shard, self.names(shard))
 
     def open(self, device: str | None) -> ShardGenerator:
-        self.device = device
+        self.move(device)
         return ShardGenerator(self)
 
 

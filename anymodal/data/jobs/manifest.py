@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from anymodal import __version__
 from anymodal.config import structure
 from anymodal.data.digest import changes
 from anymodal.data.jobs.inputs import Inputs
@@ -25,6 +26,8 @@ from anymodal.data.report import ProblemCounts
 from anymodal.data.schema import check_book, is_count, read_book
 from anymodal.errors import AnymodalError, DataError, cause
 from anymodal.files import LOCK, only_writer, replacing, write_json
+from anymodal.modality import Modality
+from anymodal.plugins.registry import registry
 
 MANIFEST, PROBLEMS = "manifest.json", "problems.jsonl"
 LONGEST_LINE = 64 * 1024
@@ -50,6 +53,13 @@ class Plan:
     data: str
     inputs: Callable[[int], Mapping[str, Inputs]] = attrs.field(repr=False, eq=False)
     passed_over: ProblemCounts = attrs.field(factory=ProblemCounts)
+
+
+def versions(modalities: Iterable[Modality]) -> dict[str, str]:
+    """The version of anymodal, and those of the distributions that modalities come from."""
+    origins = [registry().origin(type(modality)) for modality in modalities]
+    found = {origin.distribution: origin.version for origin in origins if origin and origin.distribution}
+    return {"anymodal": __version__, **found}
 
 
 @contextmanager

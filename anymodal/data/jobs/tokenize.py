@@ -9,20 +9,18 @@ from typing import Any
 import attrs
 import numpy as np
 
-from anymodal import __version__
 from anymodal.config.arguments import FUNCTION, PLACE, WHOLE, takes
 from anymodal.data.crops import Crops
 from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
-from anymodal.data.jobs.manifest import Plan
+from anymodal.data.jobs.manifest import Plan, versions
 from anymodal.data.jobs.runner import Summary, make_dataset
 from anymodal.data.jobs.shard_tokenizer import ShardTokenizer
 from anymodal.data.store.arrays import map_arrays, shard_name
 from anymodal.data.store.reader import FORMAT, INFO, KIND, read_stream, stream_specs
 from anymodal.errors import DataError, system_errors
 from anymodal.modality import Modality
-from anymodal.plugins.registry import registry
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
 
@@ -110,7 +108,7 @@ class Tokenizing:
             modalities={m.name: describe(m, self.streams[m.name]) for m in modalities},
             counts=[min(self.shard_size, len(names) - start) for start in starts],
             parts=[INFO, *self.streams],
-            versions={"anymodal": __version__, **versions(modalities)},
+            versions=versions(modalities),
             data=address(self.data),
             inputs=lambda shard: self.inputs(source, shard),
             passed_over=source.files.problems,
@@ -156,9 +154,3 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
         "streams": [attrs.asdict(stream) for stream in streams],
     }
-
-
-def versions(modalities: ModalitySet) -> dict[str, str]:
-    """The distributions that the modalities come from, with their versions."""
-    origins = [registry().origin(type(modality)) for modality in modalities]
-    return {origin.distribution: origin.version for origin in origins if origin and origin.distribution}
