@@ -24,10 +24,11 @@ from anymodal.data import DataConfig, MaskedBatches
 from anymodal.data.order import step_batches
 from anymodal.evaluation.intervals import half_width
 from anymodal.model import Transformer
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.runtime import Runtime
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from benchmarks.data import scenes_as_tokens
 from benchmarks.harness.base import BENCHMARKS, Figures

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
+from anymodal.training.runtime import Runtime
 from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
 

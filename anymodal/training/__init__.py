@@ -1,7 +1,7 @@
 """Training: one loop for tokenizers, teachers and the any-to-any model; the public names are listed in the stub.
 
 engine.py, objective.py        the loop, and what it minimizes
-settings.py                    its settings; optim.py, schedules.py: tables of optimizers and of learning rates
+settings.py, runtime.py        its settings, and where it runs; optim.py, schedules.py: optimizers, learning rates
 precision.py                   what "auto" is on a device, kept by a resumed run
 progress.py, average.py        which steps can be used; averaged weights
 checkpoint.py, fingerprint.py  the resumable state as a folder, and what a run has in common with the one it resumes

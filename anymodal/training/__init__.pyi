@@ -1,6 +1,4 @@
 from .engine import Engine as Engine
-from .engine import Runtime as Runtime
-from .engine import WeightFacts as WeightFacts
 from .history import History as History
 from .history import TrainingStep as TrainingStep
 from .in_memory import fit as fit
@@ -17,6 +15,8 @@ from .optim import AdamWConfig as AdamWConfig
 from .optim import MuonConfig as MuonConfig
 from .optim import OptimizerConfig as OptimizerConfig
 from .progress import TrainingDiverged as TrainingDiverged
+from .runtime import Runtime as Runtime
+from .runtime import WeightFacts as WeightFacts
 from .schedules import SCHEDULES as SCHEDULES
 from .schedules import ConstantSchedule as ConstantSchedule
 from .schedules import CosineSchedule as CosineSchedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from anymodal.config import structure
 from anymodal.errors import CheckpointError, ConfigError, DataError
-from anymodal.nn.distributed import World, alone
+from anymodal.nn.distributed import alone
 from anymodal.training.average import WeightAverage
 from anymodal.training.checkpoint import CheckpointFolder, fill_tensors, optimizer_tensors
 from anymodal.training.device import to_device
@@ -28,51 +28,18 @@ from anymodal.training.objective import MeanOf, Objective, StepFunction
 from anymodal.training.parallel import gradients_kept, lay_out, whole
 from anymodal.training.precision import as_begun, resolved
 from anymodal.training.progress import SKIPS_IN_A_ROW, Progress, TrainingDiverged
+from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.seeding import seed_everything
-from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
+from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
 from anymodal.training.sparse_adamw import clip_gradients
 from anymodal.training.stored import best_checkpoint, newest_checkpoint, read_state
-from anymodal.training.trackers import Tracker
 
 M = TypeVar("M", bound=nn.Module)
 B = TypeVar("B")
 Batches = Iterable[B] | Callable[[int], Iterable[B]]
 Ends = Callable[[], bool]
 Evaluate = Callable[["Engine[Any]"], Mapping[str, float]]
-
-
-@attrs.frozen(kw_only=True)
-class Runtime:
-    """Where and how a run trains; its result does not depend on it.
-
-    world: the processes that train together, each with its share of the batches; by default this one alone, on
-        `device` (the first GPU if there is one).
-    parallel, saving: how a model is laid over processes, and which checkpoints stay.
-    trackers: told of numbers and pictures besides the log.
-    verbose: print a line now and then where there is no terminal for a progress bar.
-    """
-
-    world: World | None = None
-    device: str | torch.device | None = None
-    parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
-    saving: SavingConfig = attrs.field(factory=SavingConfig)
-    trackers: tuple[Tracker, ...] = ()
-    verbose: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class WeightFacts:
-    """What is known of the weights of a model beyond their values.
-
-    frozen: names of weights that never change; checkpoints and averages leave them out.
-    unused: says which parameters a step (from 0) leaves alone.
-    fingerprint: what the weights are for, as JSON can hold it; a run for which that differs cannot be resumed.
-    """
-
-    frozen: Collection[str] = ()
-    unused: Callable[[int], Iterable[Tensor]] = lambda step: ()
-    fingerprint: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class Engine(Generic[M]):

@@ -21,9 +21,10 @@ from anymodal.text import Vocabulary
 from anymodal.tokenizers.config import plain_config
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet, collate
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.history import History, HistoryTracker, TrainingStep
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.runtime import Runtime
 from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.run import fit_tokenizer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,11 +78,16 @@ class WeightsAndBiases:
         self.run.finish()
 
 
-def trackers(config: TrackingConfig, out: Path, run: Mapping[str, Any]) -> list[Tracker]:
-    """Those that a configuration asks for; `run` is the run's whole configuration. Raises ConfigError."""
-    found: list[Tracker] = []
-    if config.tensorboard:
-        found.append(TensorBoard(out / "tensorboard"))
-    if config.wandb is not None:
-        found.append(WeightsAndBiases(config.wandb, out, run))
-    return found
+@contextmanager
+def trackers(config: TrackingConfig, out: Path, run: Mapping[str, Any]) -> Iterator[tuple[Tracker, ...]]:
+    """Those that a configuration asks for, closed after the block however it ends.
+
+    `run` is the run's whole configuration. Raises ConfigError where a package is missing.
+    """
+    with ExitStack() as opened:
+        found: list[Tracker] = []
+        if config.tensorboard:
+            found.append(opened.enter_context(closing(TensorBoard(out / "tensorboard"))))
+        if config.wandb is not None:
+            found.append(opened.enter_context(closing(WeightsAndBiases(config.wandb, out, run))))
+        yield tuple(found)

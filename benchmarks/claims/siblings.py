@@ -21,8 +21,9 @@ from anymodal.model import ModelConfig
 from anymodal.nn.distributed import alone
 from anymodal.spaces import Stream
 from anymodal.training.checkpoint import claimed
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.runtime import Runtime
 from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, TRAIN_SEED, Claim, Piece, Verdict, better, interval, lower

@@ -14,7 +14,8 @@ from torch import nn
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
+from anymodal.training.runtime import Runtime
 from anymodal.training.settings import ParallelConfig, TrainingSettings
 
 LAYOUT = Layout([Stream("a", "a", TokenSpace.grid(40, 8, 8)), Stream("b", "b", TokenSpace.grid(30, 8, 8))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -43,8 +44,9 @@ from anymodal.training.checkpoint import (
     claimed,
 )
 from anymodal.training.device import to_device
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.log import TrainingLog, read_log
+from anymodal.training.runtime import Runtime
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
 from anymodal.training.stored import best_checkpoint, newest_checkpoint, read_state
@@ -90,6 +92,23 @@ class TestResume:
         trained(tmp_path, batches=batches_from(0), steps=10, max_minutes=1e-9)
         rest = trained(tmp_path, batches=batches_from(0), resume=True)
         assert_same_state(rest.model, whole.model)
+
+    def test_a_step_that_was_left_out_is_no_update_of_the_average(self, tmp_path: Path) -> None:
+        def run(out: Path, steps: int, resume: bool = False) -> Engine[nn.Module]:
+            torch.manual_seed(5)
+            settings = attrs.evolve(SETTINGS, steps=steps, schedule="constant")
+            engine = Engine(nn.Linear(3, 3), settings, out, runtime=CPU)
+            engine.run(third_is_nan, squared, resume=resume)
+            return engine
+
+        def third_is_nan(start: int) -> Iterator[Tensor]:
+            return (x * math.nan if k == 2 else x for k, x in enumerate(batches_from(start), start))
+
+        whole = run(tmp_path / "whole", 10)
+        run(tmp_path / "parts", 5)
+        rest = run(tmp_path / "parts", 10, resume=True)
+        assert rest.skipped == 1
+        assert_same_weights(rest, whole)
 
     def test_nothing_to_resume_is_a_start(self, tmp_path: Path) -> None:
         assert_same_state(trained(tmp_path, resume=True).model, trained().model)

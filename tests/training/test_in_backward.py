@@ -17,11 +17,12 @@ from anymodal.errors import ConfigError
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
-from anymodal.training.engine import Engine, Runtime, WeightFacts
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.lora import add_adapters
 from anymodal.training.multimodal.start import LoraConfig
 from anymodal.training.multimodal.warm_start import frozen_names
 from anymodal.training.optim import OPTIMIZERS, OptimizerConfig
+from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 
 LAYOUT = Layout([Stream("a", "a", TokenSpace.grid(40, 4, 4)), Stream("b", "b", TokenSpace.grid(30, 4, 4))])

@@ -23,11 +23,12 @@ from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
 from anymodal.tokenizers.quantizers.config import CosineConfig, FSQConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.tokens import Layout, Packed, Packer, collate
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.estimate import activations, memory, plan, sample_load, training_flops
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.optim import AdamWConfig
+from anymodal.training.runtime import Runtime
 from anymodal.training.settings import ParallelConfig, TrainingSettings
 from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.training.tokenizers.estimate import _forward, plan_tokenizer

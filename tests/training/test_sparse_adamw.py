@@ -16,8 +16,9 @@ from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.checkpoint import optimizer_tensors
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig
+from anymodal.training.runtime import Runtime
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from anymodal.training.sparse_adamw import RowAdamW, check_rows, clip_gradients, touched
 

@@ -19,8 +19,9 @@ from anymodal.errors import AnymodalError, CheckpointError, DataError
 from anymodal.nn.distributed import alone
 from anymodal.training import stored
 from anymodal.training.checkpoint import CheckpointFolder, SavingConfig, claimed
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.log import read_log
+from anymodal.training.runtime import Runtime
 from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.stored import newest_checkpoint, read_state, what_is_damaged, write_state

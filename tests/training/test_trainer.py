@@ -28,12 +28,13 @@ from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout, collate
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.log import read_log
 from anymodal.training.multimodal.loss import MaskedLoss
+from anymodal.training.runtime import Runtime
 from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.stored import best_checkpoint
-from anymodal.training.trackers import TrackingConfig, trackers
+from anymodal.training.trackers import TensorBoard, TrackingConfig, trackers
 
 LAYOUT = Layout(
     [
@@ -255,11 +256,10 @@ class TestTracking:
     def test_tensorboard_has_the_numbers_and_pictures(self, tmp_path: Path) -> None:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        (tracker,) = trackers(TrackingConfig(tensorboard=True), tmp_path, {})
-        engine = Engine(model(), SETTINGS, tmp_path / "run", runtime=Runtime(device="cpu", trackers=(tracker,)))
-        engine.run(batches, MaskedLoss(LAYOUT), evaluate=lambda _: {"loss": 0.25}, evaluate_every=3)
-        tracker.picture(6, "samples", Image.new("RGB", (8, 4), (255, 0, 0)))
-        tracker.close()
+        with trackers(TrackingConfig(tensorboard=True), tmp_path, {}) as (tracker,):
+            engine = Engine(model(), SETTINGS, tmp_path / "run", runtime=Runtime(device="cpu", trackers=(tracker,)))
+            engine.run(batches, MaskedLoss(LAYOUT), evaluate=lambda _: {"loss": 0.25}, evaluate_every=3)
+            tracker.picture(6, "samples", Image.new("RGB", (8, 4), (255, 0, 0)))
         events = EventAccumulator(str(tmp_path / "tensorboard"))
         events.Reload()
         logged = [record["loss"] for record in read_log(tmp_path / "run" / "log.jsonl")]
@@ -267,16 +267,24 @@ class TestTracking:
         assert [(e.step, e.value) for e in events.Scalars("evaluation/loss")] == [(3, 0.25), (6, 0.25)]
         assert (events.Images("samples")[0].width, events.Images("samples")[0].height) == (8, 4)
 
-    def test_a_missing_package_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("wandb", "words"), [("project", "pip install wandb"), (None, "cannot begin")])
+    def test_what_was_opened_is_closed_where_a_run_does_not_begin(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wandb: str | None, words: str
+    ) -> None:
         monkeypatch.setitem(sys.modules, "wandb", None)
-        with pytest.raises(ConfigError, match="pip install wandb"):
-            trackers(TrackingConfig(wandb="project"), tmp_path, {})
+        close, closed = TensorBoard.close, []
+        monkeypatch.setattr(TensorBoard, "close", lambda self: closed.append(close(self)))
+        config = TrackingConfig(tensorboard=True, wandb=wandb)
+        with pytest.raises(ConfigError, match=words), trackers(config, tmp_path, {}):
+            raise ConfigError("it cannot begin")
+        assert len(closed) == 1
 
 
 MEMORY = """
 import torch
 from torch import nn
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
+from anymodal.training.runtime import Runtime
 from anymodal.nn.distributed import world
 from anymodal.training.settings import ParallelConfig
 from anymodal.training.settings import TrainingSettings

@@ -19,7 +19,7 @@ from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
 from anymodal.tokens import ModalitySet
 from anymodal.training.checkpoint import claimed
-from anymodal.training.engine import Engine, Runtime, WeightFacts
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
 from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.lora import save_adapters
@@ -27,7 +27,8 @@ from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.validation import Evaluation
 from anymodal.training.multimodal.warm_start import frozen_names, prepare, rebuilt, set_trainable, unused_parameters
 from anymodal.training.parallel import splits
-from anymodal.training.trackers import trackers
+from anymodal.training.runtime import Runtime, WeightFacts
+from anymodal.training.trackers import TrackingConfig, trackers
 
 
 @takes(config=read_by_load(TrainConfig), out=PLACE)
@@ -67,25 +68,21 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     make = open_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
     evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
     transformer = _new_model(config, modalities, world, out)
-    followers = tuple(trackers(config.tracking, out, attrs.asdict(config)) if world.is_first else ())
-    engine = Engine(
-        transformer,
-        settings,
-        out,
-        Runtime(
+    facts = WeightFacts(
+        frozen=frozen_names(transformer),
+        unused=unused_parameters(transformer, config.start),
+        fingerprint=fingerprint(config, modalities),
+    )
+    tracking = config.tracking if world.is_first else TrackingConfig()
+    with trackers(tracking, out, attrs.asdict(config)) as followers:
+        runtime = Runtime(
             world=world,
             parallel=config.parallel,
             saving=config.checkpoints,
             trackers=followers,
             verbose=verbose and world.is_first,
-        ),
-        WeightFacts(
-            frozen=frozen_names(transformer),
-            unused=unused_parameters(transformer, config.start),
-            fingerprint=fingerprint(config, modalities),
-        ),
-    )
-    try:
+        )
+        engine = Engine(transformer, settings, out, runtime, facts)
         engine.run(
             step_batches(make, settings.steps * settings.accumulate, config.workers),
             MaskedLoss(modalities.layout, config.stream_weights),
@@ -93,9 +90,6 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
             evaluate_every=config.evaluation.every if config.evaluation else 0,
             resume=resume,
         )
-    finally:
-        for follower in followers:
-            follower.close()
     if not engine.finished:
         return None
     if config.checkpoints.result == "best":

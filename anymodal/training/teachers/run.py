@@ -24,8 +24,9 @@ from anymodal.teachers.config import TowerConfig
 from anymodal.teachers.towers import PictureTower, TextTower, save_tower
 from anymodal.text import Vocabulary
 from anymodal.training.checkpoint import claimed
-from anymodal.training.engine import Engine, Runtime
+from anymodal.training.engine import Engine
 from anymodal.training.objective import MeanOf
+from anymodal.training.runtime import Runtime
 from anymodal.training.teachers.config import TeacherRun, check_one_process
 from anymodal.training.teachers.objectives import Contrastive, Distillation
 

@@ -31,7 +31,7 @@ from anymodal.tokenizers.diffusion import build
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.checkpoint import claimed
-from anymodal.training.engine import Runtime
+from anymodal.training.runtime import Runtime
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.config import AdversarialConfig, TokenizerRun
 from anymodal.training.tokenizers.perceptual import PerceptualLoss

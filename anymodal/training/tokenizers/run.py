@@ -14,8 +14,9 @@ from anymodal.tokenizers.losses import Loss, loss_named
 from anymodal.tokenizers.quantizers.base import count_ids
 from anymodal.tokenizers.quantizers.usage import perplexity, usage
 from anymodal.tokenizers.tokenizer import Tokenizer
-from anymodal.training.engine import Batches, Engine, Runtime, WeightFacts
+from anymodal.training.engine import Batches, Engine
 from anymodal.training.objective import Objective
+from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.tokenizers.adversarial import Judged
 from anymodal.training.tokenizers.batches import Inputs

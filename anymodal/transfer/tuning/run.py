@@ -19,10 +19,11 @@ from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
 from anymodal.training.checkpoint import claimed
 from anymodal.training.device import to_device
-from anymodal.training.engine import Engine, Runtime, WeightFacts
+from anymodal.training.engine import Engine
 from anymodal.training.multimodal.warm_start import frozen_names
 from anymodal.training.objective import Metrics, Objective
-from anymodal.training.trackers import trackers
+from anymodal.training.runtime import Runtime, WeightFacts
+from anymodal.training.trackers import TrackingConfig, trackers
 from anymodal.transfer.tuning.network import TransferNetwork, grid_shape, grids_of
 from anymodal.transfer.tuning.result import Transferred, save_transfer, used_by
 from anymodal.transfer.tuning.samples import LessonBatches, Lessons, Source, TokenReader, lessons, open_source, usable
@@ -177,12 +178,7 @@ class _Run:
     def carry_out(self, resume: bool, verbose: bool) -> Transferred | None:
         config, settings, first = self.config, self.config.training, self.world.is_first
         network = self._network()
-        followers = tuple(trackers(config.tracking, self.out, attrs.asdict(config)) if first else ())
-        runtime = Runtime(
-            world=self.world, saving=config.checkpoints, trackers=followers, verbose=verbose and self.world.is_first
-        )
         facts = WeightFacts(frozen=frozen_names(network), fingerprint=self.fingerprint)
-        engine = Engine(network, settings, self.out, runtime, facts)
         share = Share(self.world.rank, self.world.size, settings.accumulate)
         make = LessonBatches(
             self.train, self.solver, self.shape, settings.batch_size, settings.seed, share, config.drop, config.flip
@@ -191,7 +187,12 @@ class _Run:
         if self.held_out is not None:
             evaluate = HeldOutLoss(self.held_out, self.solver, self.shape, settings.batch_size, self.world)
             evaluate.check()
-        try:
+        tracking = config.tracking if first else TrackingConfig()
+        with trackers(tracking, self.out, attrs.asdict(config)) as followers:
+            runtime = Runtime(
+                world=self.world, saving=config.checkpoints, trackers=followers, verbose=verbose and first
+            )
+            engine = Engine(network, settings, self.out, runtime, facts)
             engine.run(
                 step_batches(make, settings.steps * settings.accumulate, config.workers),
                 TransferLoss(self.solver),
@@ -199,9 +200,6 @@ class _Run:
                 evaluate_every=config.held_out.every if config.held_out else 0,
                 resume=resume,
             )
-        finally:
-            for follower in followers:
-                follower.close()
         if not engine.finished:
             return None
         if config.checkpoints.result == "best":
