@@ -96,8 +96,7 @@ class VectorModality(ArrayModality):
         """
         from PIL import ImageDraw
 
-        vector = finite(value)
-        cells = np.array([part.mean() for part in np.array_split(vector, min(CELLS, len(vector)))])
+        cells = cells_of(finite(value))
         share = cells / max(float(np.abs(cells).max()), 1e-12)
         side = math.ceil(math.sqrt(len(cells)))
         scale, gap = size / side, 0.06 * size / side
@@ -109,8 +108,7 @@ class VectorModality(ArrayModality):
         return picture
 
     def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
-        vector = finite(value)
-        most = float(np.abs([part.mean() for part in np.array_split(vector, min(CELLS, len(vector)))]).max())
+        most = float(np.abs(cells_of(finite(value))).max())
         return [(signed_color(1), f"{most:.3g}"), (signed_color(0), "0"), (signed_color(-1), f"{-most:.3g}")]
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
@@ -118,6 +116,11 @@ class VectorModality(ArrayModality):
         pairs = zip(predictions, truths, strict=True)
         cosines = [cosine_similarity(finite(p), finite(t)) for p, t in pairs]
         return {"cosine": float(np.mean(cosines))}
+
+
+def cells_of(vector: np.ndarray) -> np.ndarray:
+    """What is drawn of a vector (channels,): all channels, or `CELLS` means of neighbors where there are more."""
+    return np.array([part.mean() for part in np.array_split(vector, min(CELLS, len(vector)))])
 
 
 def signed_color(strength: float) -> tuple[int, int, int]:

@@ -98,12 +98,13 @@ class TestProductQuantizer:
         assert torch.equal(quantizer.lookup(result.ids), result.codes)
 
     def test_training_draws_in_proportion_and_learns(self) -> None:
+        """Scores are products over the root of the width: here 4 * log(3) / 2 over 2, so three to one."""
         torch.manual_seed(0)
-        quantizer = ProductQuantizer(2, 1, 1).train()
+        quantizer = ProductQuantizer(2, 4, 1).train()
         with torch.no_grad():
-            quantizer.to_k.fill_(1.0)
-            quantizer.codes.copy_(torch.tensor([[[0.0], [math.log(3.0)]]]))
-        result = quantizer(torch.ones(4000, 1, 1))
+            quantizer.to_k.copy_(torch.eye(4)[None])
+            quantizer.codes.copy_(torch.tensor([[[0.0] * 4, [math.log(3.0) / 2] * 4]]))
+        result = quantizer(torch.ones(4000, 1, 4))
         assert result.ids.float().mean() == pytest.approx(0.75, abs=0.03)
         result.codes.sum().backward()
         assert quantizer.codes.grad.abs().sum() > 0
