@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Iterator
 from functools import partialmethod
 from typing import Any
@@ -98,6 +100,47 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path: Any)
     again = engine(way, tmp_path)
     again.run(batches, loss, resume=True)
     assert same(whole, again)
+
+
+def killed_inside_a_backward_pass(optimizer: OptimizerConfig, out: Any, step: int, weights: int) -> bool:
+    """Whether a child process was killed in that step of a run, when so many of its weights had moved."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    doomed, moved = engine(optimizer, out), []
+
+    def count(parameter: Tensor) -> None:
+        moved.append(parameter)
+        if doomed.step == step and len(moved) == weights:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for parameter in doomed.model.parameters():
+        parameter.register_post_accumulate_grad_hook(count)
+
+    def counted(model: nn.Module, packed: Packed) -> dict[str, Tensor]:
+        moved.clear()
+        return loss(model, packed)
+
+    try:
+        doomed.run(batches, counted)
+    finally:
+        os._exit(0)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: " ".join(way.values()))
+def test_a_run_that_was_killed_inside_a_backward_pass_goes_on_from_its_checkpoint(
+    way: dict[str, Any], tmp_path: Any
+) -> None:
+    optimizer, begun = OPTIMIZERS({**way, "in_backward": True}), []
+    whole = engine(optimizer)
+    whole.run(batches, loss)
+    assert killed_inside_a_backward_pass(optimizer, tmp_path, step=4, weights=5)
+    again = engine(optimizer, tmp_path)
+    again.run(lambda first: begun.append(first) or batches(first), loss, resume=True)
+    assert begun == [SETTINGS.save_every] and again.finished
+    assert same(whole, again)
+    state, other = whole.model.state_dict(), again.model.state_dict()  # what `weights` are an average of
+    assert all(torch.equal(state[name], other[name]) for name in state)
 
 
 def adapted(optimizer: OptimizerConfig, out: Any, runtime: Runtime) -> Engine[Transformer]:
