@@ -25,7 +25,7 @@ from anymodal.tokenizers.config import OverlapConfig, TokenizerConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 PICTURES = ("rgb", "depth", "normal", "semseg")
-OVERLAP = OverlapConfig(widths=(48, 32, 16))
+OVERLAP = OverlapConfig(widths=(64, 48, 32))
 
 
 def finer(rows: Tensor, channels: int, patch: int) -> Tensor:
