@@ -18,7 +18,7 @@ from anymodal.testing.tiny import one_thread
 from benchmarks import quality
 
 ROOT = Path(__file__).parents[2]
-MEGABYTES = 32
+MEGABYTES = 24
 
 
 @pytest.fixture(scope="module")
