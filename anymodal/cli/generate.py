@@ -191,8 +191,8 @@ def _generate_one(
         output.line(sentence(row))
     for name in result:
         output.line(f"{name}: {brief(result[name])}")
-    if paths:
-        output.line(f"wrote {', '.join(p.name for p in paths)} to {out}")
+    if out is not None:
+        output.line(f"wrote {', '.join(p.relative_to(out).as_posix() for p in paths)} to {out}")
         output.next(f"anymodal repeat {out}")
     else:
         output.again("--out", "out/")

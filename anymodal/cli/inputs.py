@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def parse_inputs(words: Sequence[str], known: Known, folder_wanted: bool) -> Giv
         UnknownModality: the model has none of that name.
         AnymodalError: there is no such file, or it cannot be read.
     """
-    named, bare = _split(words)
+    named, bare = _split(words, known)
     for name in named:
         known.check(name)
     if bare:
@@ -68,11 +69,11 @@ def parse_inputs(words: Sequence[str], known: Known, folder_wanted: bool) -> Giv
     return Given(files=files, texts={name: _text(name, value) for name, value in texts.items()})
 
 
-def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _split(words: Sequence[str], known: Known) -> tuple[dict[str, str], list[str]]:
     """The values with a name, and those without."""
     named: dict[str, str] = {}
     bare = []
-    for word in words:
+    for before, word in pairwise(["", *words]):
         if pair := PAIR.fullmatch(word):
             if pair[1] in named:
                 raise ConfigError("an input is given twice; give each modality once")
@@ -80,7 +81,13 @@ def _split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         elif is_many(word) or Path(word).is_file():
             bare.append(word)
         else:
-            raise ConfigError(f"{word!r} is no file here; {FORMS}")
+            said = PAIR.fullmatch(before)
+            form = (
+                f'quote a text of several words: {said[1]}="{said[2]} {word}"'
+                if said and known.is_text(said[1])
+                else FORMS
+            )
+            raise ConfigError(f"{word!r} is no file here; {form}")
     return named, bare
 
 

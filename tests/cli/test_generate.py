@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,13 @@ def test_everything_is_written_in_natural_formats(capsys, checkpoint, photo, tmp
         assert depth.mode.startswith("I") and depth.size == (32, 32) and grid.width > 1000
     assert set(load_file(out / "tokens.safetensors")) == set(report["values"])
     assert (out / "caption.txt").read_text().strip() == report["values"]["caption"]
+
+
+def test_what_was_written_is_named_by_where_it_lies(capsys, checkpoint, photo, tmp_path):
+    out = tmp_path / "out"
+    _, said, _ = run(capsys, f"rgb={photo}", "--to", "depth", "--model", checkpoint, "--out", out)
+    files = re.search(r"^wrote (.+) to ", said, re.MULTILINE)[1].split(", ")
+    assert "inputs/rgb.png" in files and all((out / file).is_file() for file in files)
 
 
 def test_the_same_seed_gives_the_same_files(capsys, checkpoint, photo, tmp_path):
@@ -111,6 +119,7 @@ def wrong(tmp_path: Path, photo: Path) -> dict[str, tuple[list[str], str]]:
         "input as target": ([ok, "--to", "rgb"], "both an input and a target"),
         "no target": ([ok, "--to", ","], "names no modality"),
         "no pair": (["photo.jpg", "--to", "depth"], "NAME=VALUE"),
+        "unquoted text": (["caption=a", "red", "car", "--to", "rgb"], 'caption="a red"'),
         "twice": ([ok, ok, "--to", "depth"], "twice"),
         "empty text": (["caption=", "--to", "depth"], "caption is empty"),
         "unknown option": ([ok, "--to", "depth", "--set", "depth.stpes=4"], "did you mean 'steps'"),
@@ -132,6 +141,7 @@ CASES = (
     "input as target",
     "no target",
     "no pair",
+    "unquoted text",
     "twice",
     "empty text",
     "unknown option",
