@@ -80,8 +80,9 @@ def slim(notebook: Any, folder: Path) -> Any:
 
 
 def digest(notebook: Any) -> str:
-    """What tells whether the outputs in a file are those of the cells in it."""
-    return hashlib.sha256("\0".join(cell.source for cell in notebook.cells).encode()).hexdigest()[:16]
+    """What tells whether the outputs in a file are those of its code; the words between may change."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
 
 
 def _slim_output(output: Any, folder: Path) -> Any:
