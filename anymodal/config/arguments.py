@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import attrs
@@ -41,9 +41,9 @@ def _is_whole(value: Any) -> bool:
 
 
 def _are_several(value: Any) -> bool:
-    """Lists, and what is gone through or indexed like one, such as a dataset."""
+    """Lists, and what is gone through or indexed like one, such as a dataset; a generator is gone after one look."""
     several = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
-    return several and not isinstance(value, (str, bytes, os.PathLike, Mapping))
+    return several and not isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator))
 
 
 def _are_dicts(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anymodal.config.arguments import DICT, takes
+from anymodal.config.arguments import DICT, Kind, takes
 from anymodal.crops import center_crops
 from anymodal.errors import SpaceError, UnknownModality, nearest
 from anymodal.modality import Modality
@@ -22,6 +22,9 @@ else:
     from anymodal.lazy import np
 
 
+MEMBERS = Kind("a list of modalities", lambda value: isinstance(value, Iterable) and not isinstance(value, str))
+
+
 class ModalitySet:
     """Modalities composed into one token space.
 
@@ -32,9 +35,11 @@ class ModalitySet:
 
     Raises:
         UnknownModality: no plugin provides a name.
+        ConfigError: `members` is no list, but a lone name or modality.
         SpaceError: the set is empty, has a modality twice, or its streams do not fit together.
     """
 
+    @takes(members=MEMBERS)
     def __init__(
         self,
         members: Iterable[str | type[Modality] | Modality],

@@ -44,6 +44,16 @@ CALLS = {
     "make_set": (lambda m: am.tokenize_dataset("data", m.modalities, "out"), "make_set is a function, got ModalitySet"),
     "modalities of fit": (lambda m: am.fit(["rgb"], []), "modalities is a ModalitySet, got list"),
     "samples of fit": (lambda m: am.fit(m.modalities, TEXTS), "samples is a list of dicts by name, got a dict with"),
+    "a generator of fit": (
+        lambda m: am.fit(m.modalities, (TEXTS for _ in range(9))),
+        "samples is a list of dicts by name, got generator",
+    ),
+    "a generator of generate_batch": (
+        lambda m: m.generate_batch((TEXTS for _ in range(2)), "depth"),
+        "inputs is a list, got generator",
+    ),
+    "a name as a set": (lambda m: am.ModalitySet("rgb"), "members is a list of modalities, got 'rgb'"),
+    "a class as a set": (lambda m: am.ModalitySet(type(m.modalities["depth"])), "members is a list of modalities, got"),
     "progress of fit": (lambda m: am.fit(m.modalities, [TEXTS], progress=5), "progress is a function, got 5"),
     "steps of fit": (lambda m: am.fit(m.modalities, [TEXTS], steps="many"), "steps is a whole number, got 'many'"),
     "config of train": (lambda m: am.train("model.yaml", "out"), r"config is a TrainConfig, as .*load_config\("),
@@ -71,8 +81,8 @@ def test_an_argument_of_the_wrong_kind_is_named(case, checkpoint, tmp_path, monk
     [
         (WHOLE, (3, 3.0, np.int64(3)), (True, 3.5, "3", float("nan"), float("inf"))),
         (NAMES, (["a"], ("a",), {"a"}, {"a": 1}.keys()), ("a", [1], {"a": 1}, 5)),
-        (DICTS, ([{}], ({},), [], iter([{}])), ({}, [1], "a", b"a", 5, Path("a"))),
-        (LIST, ([1], np.zeros(2)), ({}, "a", 5)),
+        (DICTS, ([{}], ({},), []), ({}, [1], "a", b"a", 5, Path("a"), iter([{}]))),
+        (LIST, ([1], np.zeros(2)), ({}, "a", 5, iter([1]))),
         (PLACE, ("a", Path("a")), (5, b"a", None)),
         (TEXT, ("a",), (5, b"a")),
         (FLAG, (True, False), (1, "yes")),
