@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import tempfile
@@ -174,18 +173,15 @@ def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
 
 def _folder(process: int) -> Path:
     """The folder of a process for files of a moment, which goes with it; a link tells whether it is still there."""
+    from multiprocessing.util import Finalize
+
     folder = _FOLDERS.get(process)
     if folder is None or not folder.is_dir():
         folder = _FOLDERS[process] = Path(tempfile.mkdtemp(prefix=PREFIX))
         (folder / "process").symlink_to(f"/proc/{process}")
-        atexit.register(_remove, folder, process)
+        # Unlike atexit, this is kept in workers too, which skip atexit, and not in what a process is forked into.
+        Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=0)
     return folder
-
-
-def _remove(folder: Path, process: int) -> None:
-    """Remove the folder of a process, but not in one that it was forked into."""
-    if process == os.getpid():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache

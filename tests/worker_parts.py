@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from anymodal.content import file_in_memory
 from anymodal.errors import DataError
 
 
@@ -22,5 +23,15 @@ def raises(number: int) -> Callable[[int], float]:
         if job == 3:
             raise DataError("job 3 has a problem")
         return 1 / (job + 1)
+
+    return work
+
+
+def reads(number: int) -> Callable[[int], str]:
+    """Reads each job from a file of a moment."""
+
+    def work(job: int) -> str:
+        with file_in_memory(str(job).encode(), ".txt") as path:
+            return path.read_text()
 
     return work

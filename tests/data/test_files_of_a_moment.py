@@ -7,7 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from worker_parts import reads
+
 from anymodal.content import PREFIX, file_in_memory
+from anymodal.data.jobs.executors import Local, results
+from anymodal.data.order import step_batches
 
 READ = "from anymodal.content import file_in_memory\nwith file_in_memory(b'abc', '.txt') as path:\n    "
 
@@ -69,3 +73,16 @@ def test_the_folder_of_a_process_at_work_is_left_alone(tmp_path):
     other = READ + "pass"
     done = run(code.replace("sys.argv[0]", repr(other)), tmp_path)
     assert done.stdout == "True\n"
+
+
+def test_the_folders_of_workers_go_when_there_is_no_more_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert dict(results(Local(), reads, range(4), 2)) == {job: str(job) for job in range(4)}
+    assert not folders(tmp_path)
+
+
+def test_the_folders_of_workers_that_load_data_go_with_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert list(step_batches(reads(0), 4, workers=2)(0)) == ["0", "1", "2", "3"]
+    assert not folders(tmp_path)

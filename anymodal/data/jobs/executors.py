@@ -26,6 +26,8 @@ import attrs
 from anymodal.config.tables import SettingsTable
 from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError
 
+SECONDS_TO_END = 10  # for a worker without more jobs to clean up after itself
+
 Worker = Callable[[Any], Any]
 MakeWorker = Callable[[int], Worker]
 Results = Iterator[tuple[Any, Any]]
@@ -172,6 +174,7 @@ def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Results:
     context = get_context("spawn")
     processes: dict[Connection, Any] = {}
     given: dict[Connection, Any] = {}
+    ended: list[Any] = []
     todo = iter(jobs)
     try:
         for number in range(workers):
@@ -189,14 +192,17 @@ def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Results:
                     if isinstance(result, BaseException):
                         raise result
                     if (job := next(todo, None)) is None:
-                        processes.pop(pipe).terminate()
+                        ended.append(processes.pop(pipe))
+                        pipe.close()
                     else:
                         pipe.send(given.setdefault(pipe, job))
                 except (EOFError, OSError):
                     raise DataError("a worker process died, perhaps for lack of memory; try fewer --workers") from None
                 yield done, result
     finally:
-        for process in processes.values():
+        for process in ended:
+            process.join(SECONDS_TO_END)
+        for process in (*processes.values(), *ended):
             process.terminate()
             process.join()
 
