@@ -10,7 +10,6 @@ from typing import ClassVar
 import attrs
 import numpy as np
 import pytest
-from conftest import build_set
 from datasets_made import made_of, write_pictures
 from small_runs import GRID, STEPS, command, model_config
 
@@ -26,17 +25,6 @@ from anymodal.data.sources.open import DATA_LAYOUTS, layout_of_dataset
 from anymodal.data.store.reader import TokenStore
 from anymodal.errors import DataError
 from anymodal.plugins.registry import registry
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def small(vocabulary) -> am.ModalitySet:
-    """Pictures, depth and captions."""
-    return build_set(["rgb", "depth", "caption"], vocabulary)
 
 
 @attrs.frozen

@@ -23,11 +23,6 @@ from anymodal.data.store.reader import TokenStore
 from anymodal.files import read_json
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def photos(tmp_path):
     folder = tmp_path / "photos"

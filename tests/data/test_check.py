@@ -20,11 +20,6 @@ from anymodal.data.report import TokenStatistics
 from anymodal.data.sources.open import open_source
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
 def check(capsys, *arguments: object) -> tuple[int, str]:
     """The exit code and what is printed."""
     code = command("data", "check", *arguments)

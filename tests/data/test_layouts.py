@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 import webdataset
 from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples, served
-from conftest import build_set
 from datasets_made import made_of
 from small_runs import command
 
-import anymodal as am
 from anymodal.data.config import DataConfig
 from anymodal.data.files import storage
 from anymodal.data.files.open import layout_of_files
@@ -30,17 +28,6 @@ from anymodal.data.sources.open import open_source
 from anymodal.errors import AnymodalError, DataError
 
 NAMES = {"rgb": "rgb@224", "depth": "tok_depth@224"}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def small(vocabulary) -> am.ModalitySet:
-    """Pictures, depth and captions."""
-    return build_set(["rgb", "depth", "caption"], vocabulary)
 
 
 def as_webdataset(root: Path, files: Mapping[str, Mapping[str, bytes]], shard: int = 5) -> Path:

@@ -21,11 +21,6 @@ from anymodal.data.jobs.tokenize import tokenize_dataset
 MODALITIES = {name: am.registry().modality(name) for name in ("rgb", "depth", "semseg", "caption")}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
 def found(root) -> dict[tuple[str, str], int]:
     return {(each.part, each.kind): each.count for each in check_dataset(root).problems}
 

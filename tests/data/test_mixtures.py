@@ -285,8 +285,7 @@ class Datasets:
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
+def config(tmp_path):
     files = samples(8)
     return {
         "modalities": {},

@@ -32,11 +32,6 @@ from anymodal.data.store.reader import TokenStore
 UNSAFE = ["../../out.png", "/tmp/x.png", "a/../../b.png", "C:/x.png", "a\\..\\b.png", "..\\b.png"]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
 def png(color=(200, 10, 10), size=(8, 8)) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", size, color).save(file, "PNG")

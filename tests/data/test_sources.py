@@ -9,7 +9,6 @@ import fsspec
 import numpy as np
 import pytest
 from aligned_layouts import as_folder, as_tars, grids, npy, picture, samples, served
-from conftest import build_set
 from small_runs import GRID, STEPS, command, model_config
 
 from anymodal.data.config import CropConfig, DataConfig
@@ -24,17 +23,6 @@ from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
 
 COUNT = 12
 NAMES = {"rgb": "rgb@224", "depth": "tok_depth@224"}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def small(vocabulary):
-    """Pictures, depth and captions."""
-    return build_set(["rgb", "depth", "caption"], vocabulary)
 
 
 def source(path, members, **options):
