@@ -19,7 +19,7 @@ from poster import ACCENT, EDGE, QUIET, WIDTH, Panel, page, poster
 
 import anymodal as am
 from anymodal.data import open_values
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.retrieval import Index, Request, index_dataset
 
 HELD_OUT_SEED, SCENE, SEARCHED = 1_000_003, 3, 48

@@ -12,7 +12,7 @@ from anymodal_tiny import anymodal_presets
 from small_runs import command
 
 import anymodal as am
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 
 STORED = json.loads(Path(anymodal_presets()["tiny"], "config.json").read_text())
 SIDE: int = STORED["modalities"]["rgb"]["settings"]["size"]  # pixels of the square that `tiny` sees

@@ -116,7 +116,7 @@ def evaluate(
         raise DataError(f"no such folder: {data}")
     if out is not None:
         check_folder(out)
-    from anymodal.data.jobs.loaded import ModelSource
+    from anymodal.data.jobs.model_source import ModelSource
     from anymodal.evaluation.run import evaluate as run
 
     found = run(chosen, data, ModelSource(model, load), out=out, **how, **sampling)

@@ -141,7 +141,7 @@ def _generate_many(
     """Generate from files into an aligned folder."""
     from anymodal.cli.masks import masks_of
     from anymodal.data.jobs.generate import Request, generate_dataset
-    from anymodal.data.jobs.loaded import ModelSource
+    from anymodal.data.jobs.model_source import ModelSource
 
     kept, masks = masks_of(parts["keep"], given.files)
     asked = Request(

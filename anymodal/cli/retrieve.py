@@ -106,7 +106,7 @@ def index(
     check_index_folder(out)
     if not known.may_be_vector(by):
         raise no_vector(by)
-    from anymodal.data.jobs.loaded import ModelSource
+    from anymodal.data.jobs.model_source import ModelSource
     from anymodal.retrieval.build import Request, index_dataset
 
     request = Request(by, tuple(names), tuple(kept), **drawing)
@@ -141,7 +141,7 @@ def calibrate(
     anymodal retrieve calibrate photos-index pairs --from caption
     anymodal retrieve calibrate index scenes --from canny_edge,depth,depth+caption --count 2000
     """
-    from anymodal.data.jobs.loaded import ModelSource
+    from anymodal.data.jobs.model_source import ModelSource
     from anymodal.retrieval.record import (
         ModelRecord,
         check_predicted,
@@ -236,7 +236,7 @@ def query(
     anymodal retrieve query photos-index rgb=photo.jpg caption="at night" --weights rgb=1,caption=0.5 --sheet hits.png
     """
     from anymodal.cli.inputs import parse_inputs
-    from anymodal.data.jobs.loaded import ModelSource
+    from anymodal.data.jobs.model_source import ModelSource
     from anymodal.retrieval.record import (
         ModelRecord,
         check_predicted,

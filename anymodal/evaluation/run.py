@@ -18,7 +18,7 @@ from anymodal.config.validators import integer
 from anymodal.data.digest import changes, digest
 from anymodal.data.jobs.executors import Local
 from anymodal.data.jobs.inputs import address
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.report import ProblemCounts
 from anymodal.data.schema import read_book
 from anymodal.data.sheet import Values, draw_sheet, save_sheet

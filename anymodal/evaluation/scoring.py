@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from anymodal.anymodel import AnyModel
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.errors import AnymodalError, one_line
 from anymodal.evaluation.layouts.base import Sample, Samples
 from anymodal.evaluation.metrics import Metric

@@ -1,12 +1,17 @@
-"""Devices that a user names, and the type of numbers in which one is fast."""
+"""Devices that a user names, the type of numbers in which one is fast, and one thread of a processor."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 from anymodal.errors import ConfigError, brief, one_line
+
+if TYPE_CHECKING:
+    import torch
+else:
+    from anymodal.lazy import torch
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -37,3 +42,19 @@ def fast_precision(device: torch.device) -> Literal["bfloat16", "float32"]:
         probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported") if device.type == "cpu" else ()
         fast = torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return "bfloat16" if fast else "float32"
+
+
+@contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Let torch compute with one thread in the body, if `wanted`.
+
+    Sums then do not depend on how many processes share a machine, and small networks take less time than threads that
+    wait for each other.
+    """
+    before = torch.get_num_threads()
+    try:
+        if wanted:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)

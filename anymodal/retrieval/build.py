@@ -19,8 +19,8 @@ from anymodal.config.validators import at_least, at_most, integer
 from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
-from anymodal.data.jobs.loaded import ModelSource, one_thread
 from anymodal.data.jobs.manifest import MANIFEST, Plan, versions
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.jobs.model_work import ModelWork
 from anymodal.data.jobs.problems import Problem
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
@@ -38,6 +38,7 @@ from anymodal.errors import (
 )
 from anymodal.files import only_writer
 from anymodal.modality import Modality
+from anymodal.nn.device import one_thread
 from anymodal.plugins.guard import blame
 from anymodal.retrieval.query import drawn, model_record
 from anymodal.retrieval.record import (

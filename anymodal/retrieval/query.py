@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest
 from anymodal.outputs.fingerprint import fingerprint
 from anymodal.retrieval.record import (

@@ -15,7 +15,7 @@ import attrs
 
 from anymodal.config import structure
 from anymodal.data.digest import changes
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
 from anymodal.errors import (
     AnymodalError,

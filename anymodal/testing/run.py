@@ -11,12 +11,12 @@ import attrs
 
 from anymodal.errors import one_line
 from anymodal.modality import Modality
+from anymodal.nn.device import one_thread
 from anymodal.testing.choose import Target, find
 from anymodal.testing.definition import PROFILES, Rule
 from anymodal.testing.outcome import Broken
 from anymodal.testing.rules import RULES
 from anymodal.testing.subject import Subject
-from anymodal.testing.tiny import one_thread
 
 PASSED, FAILED, WARNED, SKIPPED, EXPECTED = "passed", "failed", "warned", "skipped", "failed as expected"
 FIRST = "AM000"

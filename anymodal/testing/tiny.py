@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from anymodal.families import ImageModality, SignalModality, image
@@ -65,17 +64,6 @@ def equip(modality: Any, seed: int = 0) -> Any:
             torch.manual_seed(seed)
             modality.tokenizer = build(plain_config(modality, width=32)).eval()
     return modality
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one core in the body: threads that wait for each other take longer than so small a network."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def companion() -> ImageModality:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.jobs.model_work import ModelWork
 
 

@@ -16,6 +16,7 @@ import anymodal as am
 from anymodal.errors import ConfigError, DataError
 from anymodal.evaluation import TASKS, run
 from anymodal.model import ModelConfig
+from anymodal.nn.device import one_thread
 
 HOW = {"steps": 1, "temperature": 1.0}
 VECTORS = {"channels": 8, "codebooks": 4, "codebook": 16, "latent": 16}
@@ -58,10 +59,8 @@ def seeing(vocabulary) -> am.AnyModel:
 @pytest.mark.slow
 def test_two_processes_find_what_one_does(data, checkpoint, tmp_path):
     for count in (1, 2):
-        with_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        am.evaluate("semseg", data, checkpoint, out=tmp_path / str(count), batch=2, processes=count, **HOW)
-        torch.set_num_threads(with_threads)
+        with one_thread():
+            am.evaluate("semseg", data, checkpoint, out=tmp_path / str(count), batch=2, processes=count, **HOW)
     for name in ("report.json", "report.md", "sheet.png"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     assert "semseg" in json.loads((tmp_path / "2/report.json").read_text())["task"]

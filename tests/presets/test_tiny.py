@@ -14,7 +14,7 @@ from processor_time import slowness
 
 import anymodal as am
 from anymodal.checkpoints.presets import locate
-from anymodal.testing.tiny import one_thread
+from anymodal.nn.device import one_thread
 from benchmarks import quality
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +53,15 @@ def test_captions_steer_pictures(tiny, side):
     assert judged["kinds_found"]["own"] > 2 * judged["kinds_found"]["shuffled"]
     assert judged["color_share"]["own"] > judged["color_share"]["shuffled"]
     assert judged["pairs_read"]["own"] > judged["pairs_read"]["shuffled"]
+
+
+def test_a_penalty_of_beams_prefers_longer_captions(tiny):
+    inputs = [{"rgb": am.sample(name)} for name in ("chelsea", "rocket")]
+    short, long = (
+        [len(each.tokens["caption"]) for each in tiny.generate_batch(inputs, "caption", scheme=f"beam:4:{penalty}")]
+        for penalty in (0, 4)
+    )
+    assert short != long and all(a <= b for a, b in zip(short, long, strict=True))
 
 
 @pytest.mark.timing

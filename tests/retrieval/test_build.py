@@ -19,7 +19,7 @@ from small_runs import ALONE, command
 
 import anymodal as am
 from anymodal.data.files.values import open_values
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.errors import ConfigError, DataError, GenerationError
 from anymodal.model import ModelConfig
 from anymodal.plugins.registry import registry

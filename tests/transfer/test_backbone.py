@@ -9,7 +9,7 @@ from torch import nn
 
 import anymodal as am
 from anymodal.model import ModelConfig
-from anymodal.testing.tiny import one_thread
+from anymodal.nn.device import one_thread
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from known_model import SIDE
 from PIL import Image
 
 import anymodal as am
-from anymodal.testing.tiny import one_thread
+from anymodal.nn.device import one_thread
 from anymodal.transfer import HEADS, Head, Split
 from anymodal.transfer.class_folders import read_class_folders
 from anymodal.transfer.dense import cells_of

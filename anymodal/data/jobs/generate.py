@@ -19,8 +19,8 @@ from anymodal.data.files.listed import ListedFiles
 from anymodal.data.files.values import ValueSource, unfinite
 from anymodal.data.jobs.inputs import Inputs, inputs_of
 from anymodal.data.jobs.label import FORMAT, KIND
-from anymodal.data.jobs.loaded import ModelSource, one_thread
 from anymodal.data.jobs.manifest import Plan, versions
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.jobs.model_work import ModelWork
 from anymodal.data.jobs.outputs import File, file_of, noting, paths, remove_earlier, write_files
 from anymodal.data.jobs.problems import Problem
@@ -30,6 +30,7 @@ from anymodal.durable import scratch
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
 from anymodal.generation.keeping import Keep, Start, check_keep, cut_mask, kept_for_each
 from anymodal.generation.plan import Weights, chosen_targets, make_plan
+from anymodal.nn.device import one_thread
 from anymodal.plugins.guard import blame
 from anymodal.sampling import SamplingOptions
 

@@ -25,9 +25,9 @@ from anymodal.data.files.open import names_of_parts
 from anymodal.data.files.values import ValueSource, open_values, unfinite
 from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.labelers import Chosen, find_labeler, load_labeler, ordered
-from anymodal.data.jobs.loaded import ModelSource
 from anymodal.data.jobs.manifest import MANIFEST, Plan
 from anymodal.data.jobs.model_labeler import PICTURE, named_model
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.jobs.outputs import (
     ShardFiles,
     check_layout,

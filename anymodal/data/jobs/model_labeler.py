@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.errors import GenerationError
 from anymodal.labeler import Labeler
 from anymodal.modality import NAME

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anymodal.data.jobs.executors import room
-from anymodal.data.jobs.loaded import ModelSource
+from anymodal.data.jobs.model_source import ModelSource
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:

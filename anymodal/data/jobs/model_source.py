@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -62,17 +61,3 @@ class ModelSource:
             records = records.get(part) if isinstance(records, Mapping) else None
         settings = records if isinstance(records, Mapping) else {}
         return {name: value for name, value in settings.items() if isinstance(value, (str, int, float))}
-
-
-@contextmanager
-def one_thread(wanted: bool) -> Iterator[None]:
-    """Compute with one thread in the body, if `wanted`: sums do not depend on how many processes share the work."""
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        if wanted:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
