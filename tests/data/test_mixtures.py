@@ -42,6 +42,11 @@ def test_every_block_has_the_exact_shares(weights, seed, block):
     assert counts / mixture.length == pytest.approx(np.array(weights) / sum(weights), rel=1e-9, abs=1 / 60000)
 
 
+def test_what_is_left_goes_to_the_largest_remainders_the_earlier_first():
+    assert shares([5, 3, 2], 11).tolist() == [6, 3, 2]
+    assert shares([1, 2, 2], 4).tolist() == [1, 2, 1]
+
+
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=6))
 def test_any_weights_have_shares_within_one_position(weights):
     length = block_length(weights)

@@ -98,6 +98,14 @@ def test_the_example_of_the_paper():
     assert said.tolist() == [5, 21, 22, 6, 3, 7]
 
 
+def test_spans_beyond_the_last_sentinel_stay_visible():
+    """Of twelve sentinels [S_0] stands for nothing and one closes the target, so that ten spans are hidden."""
+    sequence = np.append(np.arange(20, 45), 3)
+    read, said = hide_spans(sequence, np.arange(26) % 2 == 1, TEXT)
+    assert said[TEXT.is_sentinel(said)].tolist() == list(range(5, 16)) and read[20:].tolist() == sequence[20:].tolist()
+    assert merge_spans(read, said, TEXT).tolist() == sequence.tolist()
+
+
 @given(ids, st.data())
 def test_merging_undoes_hiding(sequence, data):
     visible = np.array(data.draw(st.lists(st.booleans(), min_size=len(sequence), max_size=len(sequence))))
@@ -276,6 +284,13 @@ def test_the_published_scheme_never_exceeds_its_budgets(inputs, targets, seed):
     packed = masker(wide_sample(seed), np.random.default_rng(seed))
     assert sum(counts(packed, "inputs")) <= inputs and sum(counts(packed, "targets")) <= targets
     assert counts(packed, "targets")[3] == 0
+
+
+def test_the_published_budgets_of_a_sequence_do_not_shorten_each_other():
+    part = Component({"t": 1.0}, {"t": 1.0}, keep={"t": "none"})
+    masker = Masker(WIDE, MaskingConfig(30, 30, (part,), "fourm"))
+    packed = masker({"t": wide_sample(0)["t"]}, np.random.default_rng(0))
+    assert counts(packed, "inputs")[2] == 1 and counts(packed, "targets")[2] == 22
 
 
 @given(st.integers(0, 9), st.booleans(), st.integers(0, 12), st.integers(0, 2**32), st.data())
