@@ -7,6 +7,8 @@ ANYMODAL_DEBUG=1 shows tracebacks.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -95,6 +97,7 @@ def cli(context: click.Context) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     use_our_scripts()
+    atexit.register(gc.freeze)  # else the interpreter ends by looking for garbage in all that PyTorch imported
     with suppress(AttributeError):  # names of files and words of plugins may hold what UTF-8 cannot
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:

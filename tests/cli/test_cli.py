@@ -82,6 +82,13 @@ def test_a_module_starts_it(module):
     assert done.stdout.startswith("anymodal ") and done.returncode == 0
 
 
+def test_nothing_is_looked_through_for_garbage_at_the_end():
+    last = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); "
+    code = last + "from anymodal.cli import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == ["True"] and done.returncode == 0
+
+
 def test_version_and_help():
     assert run("--version").stdout == f"anymodal {anymodal.__version__}\n"
     done = run("--help")
