@@ -14,9 +14,10 @@ import torch
 
 import benchmarks
 from anymodal.errors import ConfigError
+from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
 from benchmarks.__main__ import by_name, wanted
-from benchmarks.harness import parts, report, revisions, rounds, twins, worker
+from benchmarks.harness import models, parts, report, revisions, rounds, twins, worker
 from benchmarks.harness.base import BENCHMARKS, Figures, Part, Sample, Timed, Work, load, names
 from benchmarks.quality import block_ratio
 
@@ -188,6 +189,14 @@ def test_products_are_counted():
     made = parts.part("x", 4, [product, parts.Attention(1, 2, 3, 4, 5, 6)])
     made.run()
     assert made.flops == product.flops + 4 * 2 * 3 * 4 * 5 * 6 and made.bytes == 4 * (105 + 2 * 2 * 4 * 5 * 6)
+
+
+def test_scores_of_a_random_model_are_as_peaked_as_it_says(monkeypatch):
+    small = ModelConfig(dim=16, encoder_depth=1, decoder_depth=1, heads=1)
+    monkeypatch.setitem(models.SIZES, "s", small)
+    model = models.transformer("s")
+    states = torch.nn.functional.layer_norm(torch.randn(64, small.dim), (small.dim,))
+    assert model.logits(states, "caption").std() == pytest.approx(models.DEVIATION, rel=0.1)
 
 
 def test_the_twin_keeps_what_the_nucleus_holds():

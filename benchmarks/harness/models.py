@@ -20,7 +20,7 @@ SIZES = {
     "B": ModelConfig(dim=768, encoder_depth=12, decoder_depth=12, heads=12),
 }
 ROWS = 512  # of the positions of every published sequence
-SHARPNESS = 20.0  # scores of a deviation of about 4: as peaked as those of a trained model
+DEVIATION = 4.0  # of scores: as peaked as those of a trained model
 
 
 def published_layout() -> Layout:
@@ -34,7 +34,7 @@ def transformer(size: str, dtype: str = "float32") -> Transformer:
     torch.manual_seed(0)
     layout = published_layout()
     model = Transformer(SIZES[size], layout).eval().requires_grad_(False)
-    model.output_table *= SHARPNESS
+    model.output_table *= DEVIATION / (model.output_table.std() * SIZES[size].dim ** 0.5)  # of states that are normed
     for stream in layout.targets:
         if stream.is_sequence and isinstance(stream.space, TokenSpace):
             rows = model.output_table[layout.outputs[stream.name].rows]
