@@ -36,7 +36,7 @@ def sample(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "a": rng.integers(0, 9, 16),
         "b": rng.integers(0, 9, 6),
         "t": np.append(rng.integers(16, 99, rng.integers(0, 39)), 3),
-        "u": np.append(rng.integers(16, 99, rng.integers(0, 7)), 3),
+        "u": np.append(rng.integers(16, 99, rng.integers(0, 8)), 3),
         "v": rng.random((rng.integers(1, 30), 3), np.float32),
     }
     return {name: value for name, value in found.items() if name == "a" or rng.random() < 0.7}

@@ -126,3 +126,11 @@ def test_reach_lets_grids_see_all_and_sequences_the_past(parts):
         assert sees[np.ix_(rows, rows)].all()
     rows = np.flatnonzero(targets.streams == LAYOUT.index["t"])
     assert (sees[np.ix_(rows, rows)] == np.tril(np.ones((len(rows), len(rows)), bool))).all()
+
+
+def test_targets_past_the_length_of_a_longer_table_share_its_first_row():
+    text = TokenSpace.sequence(100, 8, sentinels=(4, 6), end=3)
+    layout = Layout([Stream("a", "a", TokenSpace.grid(9, 2, 2)), Stream("t", "t", text)], {"t": 12})
+    assert layout.target_rows("t", np.arange(10)).tolist() == [4, 5, 6, 7, 8, 9, 10, 11, 4, 4]
+    plain = Layout([Stream("t", "t", text)])
+    assert plain.target_rows("t", np.arange(10)).tolist() == list(range(10))
