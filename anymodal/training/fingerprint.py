@@ -42,7 +42,7 @@ def check_same_run(
                 f"the run in {path} was started with {name} = {old!r}, not {value!r};"
                 " resume it with the same value, or start anew in another folder."
             )
-    if told := changes(state.get("fingerprint", fingerprint), fingerprint):
+    if told := changes({**fingerprint, **state.get("fingerprint", {})}, fingerprint):
         raise ConfigError(
             f"the run in {path} was made with other settings: {told}; resume it as it was, or start anew in another"
             " folder."

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -223,6 +224,22 @@ def test_adapters_are_small_and_merged(dataset, tmp_path):
     applied = weights(with_adapters(am.load(dataset / "old", device="cpu"), tmp_path / "adapters"))
     assert all(torch.allclose(applied[name], tensor, atol=1e-6) for name, tensor in after.items())
     assert model is not None and LoraConfig(**lora).keep
+
+
+@pytest.mark.parametrize("keys", [{"lora": {"rank": 2}}, {"freeze": ["encoder.*"]}], ids=lambda keys: next(iter(keys)))
+def test_a_run_does_not_go_on_with_other_weights_that_never_change(dataset, tmp_path, keys):
+    base = tmp_path / "base"
+    am.load(dataset / "old", device="cpu").save_pretrained(base)
+    config = configured(dataset, {"depth": {}, "rgb": {}}, start={"model": str(base), **keys}, training={"steps": 2})
+    train(config, tmp_path / "run")
+    longer = attrs.evolve(config, training=attrs.evolve(config.training, steps=3))
+    assert train(longer, tmp_path / "run", resume=True) is not None
+    other = am.load(base, device="cpu")
+    with torch.no_grad():
+        other.transformer.get_parameter("encoder.0.attn.qkv.weight").mul_(1.01)
+    other.save_pretrained(base)
+    with pytest.raises(ConfigError, match=r"frozen_weights was .*; resume it as it was"):
+        train(attrs.evolve(longer, training=attrs.evolve(config.training, steps=4)), tmp_path / "run", resume=True)
 
 
 FINE = {"depth": {"larger": [32]}, "rgb": {"larger": [32]}, "caption": {"length": 12}}

@@ -25,7 +25,14 @@ from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.lora import save_adapters
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.validation import Evaluation
-from anymodal.training.multimodal.warm_start import frozen_names, prepare, rebuilt, set_trainable, unused_parameters
+from anymodal.training.multimodal.warm_start import (
+    frozen_hash,
+    frozen_names,
+    prepare,
+    rebuilt,
+    set_trainable,
+    unused_parameters,
+)
 from anymodal.training.parallel import splits
 from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.trackers import TrackingConfig, trackers
@@ -71,7 +78,7 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     facts = WeightFacts(
         frozen=frozen_names(transformer),
         unused=unused_parameters(transformer, config.start),
-        fingerprint=fingerprint(config, modalities),
+        fingerprint={**fingerprint(config, modalities), "frozen_weights": frozen_hash(transformer)},
     )
     tracking = config.tracking if world.is_first else TrackingConfig()
     with trackers(tracking, out, attrs.asdict(config)) as followers:

@@ -17,6 +17,8 @@ from anymodal.anymodel import AnyModel, load
 from anymodal.checkpoints.state import parts
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.model import ModelConfig, Transformer
+from anymodal.nn.distributed import first_object
+from anymodal.outputs.fingerprint import hash_of
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 from anymodal.training.multimodal.lora import add_adapters, merge_adapters
@@ -85,6 +87,14 @@ def set_trainable(model: Transformer, config: StartConfig) -> None:
 def frozen_names(model: nn.Module) -> set[str]:
     """Names of the weights that never change."""
     return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+def frozen_hash(model: nn.Module) -> str | None:
+    """Which weights never change, as the first process has them; no checkpoint does. None where all may change."""
+    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    if not frozen:
+        return None
+    return first_object(None if any(p.is_meta for p in frozen.values()) else hash_of(frozen))  # type: ignore[no-any-return]
 
 
 def unused_parameters(model: Transformer, config: StartConfig | None) -> Callable[[int], Iterable[nn.Parameter]]:
