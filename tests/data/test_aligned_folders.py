@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from anymodal.crops import Crop
+from anymodal.data.files.index import Wanted
+from anymodal.data.files.open import open_files
 from anymodal.data.files.values import open_values
+from anymodal.errors import DataError
 from anymodal.plugins.registry import registry
 
 
@@ -44,3 +47,12 @@ def test_what_is_computed_from_a_picture_has_its_own_size(tmp_path):
     assert value["rgb"].shape == (96, 96, 3) and value["canny_edge"].shape == (48, 48)
     assert np.array_equal(value["canny_edge"], edges.at(edges.derive({"rgb": value["rgb"]}), 48))
     assert (value["canny_edge"] > 127).any()
+
+
+def test_pictures_without_a_folder_of_their_own_are_told_where_they_belong(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat.png")
+    wanted = {"caption": Wanted(("caption",), (".txt",)), "rgb": Wanted(("rgb",), (".png",))}
+    with pytest.raises(
+        DataError, match=r"its folders: none; files such as cat\.png belong into a folder of it, such as rgb$"
+    ):
+        open_files(str(tmp_path), wanted)

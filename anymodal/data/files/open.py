@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from anymodal.config.tables import SettingsTable
 from anymodal.data.files.folders import Folders
-from anymodal.data.files.index import FileIndex, Wanted
+from anymodal.data.files.index import FileIndex, Wanted, key_and_suffix
 from anymodal.data.files.layout import FileLayout, Place, usable
+from anymodal.data.files.names import readable
 from anymodal.data.files.tars import AlignedTars
 from anymodal.data.files.webdataset import WebDataset
 from anymodal.errors import DataError
@@ -56,8 +57,18 @@ def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None
             first = next(iter(files.problems))
             raise DataError(f"{path} has no files that can be used; {first.part}: {first.kind}: {first.examples[0]}")
         found = ", ".join(sorted(layout.names(place))) or "none"
-        raise DataError(f"{path} has no files for {', '.join(wanted)}; its {layout.units}: {found}")
+        hint = _loose(place) if isinstance(layout, Folders) else ""
+        raise DataError(f"{path} has no files for {', '.join(wanted)}; its {layout.units}: {found}{hint}")
     return files
+
+
+def _loose(place: Place) -> str:
+    """Where files belong that lie beside the folders, if they are what was looked for."""
+    names = [entry.name for entry in place.entries if not entry.is_folder]
+    for part, want in place.wanted.items():
+        if fitting := sorted(name for name in names if key_and_suffix(name)[1] in want.suffixes):
+            return f"; files such as {readable(fitting[0])} belong into a folder of it, such as {part}"
+    return ""
 
 
 def _recognized(place: Place) -> FileLayout:
