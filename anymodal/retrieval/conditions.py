@@ -69,8 +69,9 @@ def _allowed(shard: Shard, conditions: Conditions) -> np.ndarray:
 
 
 def _texts_like(column: Texts, wanted: str) -> np.ndarray:
+    """The rows whose text is the wanted one, or fits it as a pattern; photo[1].jpg is a name that looks like one."""
     fits = re.compile(translate(wanted)).match if PATTERN.search(wanted) else wanted.__eq__
-    codes = [code for code, text in enumerate(column.different) if fits(text)]
+    codes = [code for code, text in enumerate(column.different) if text == wanted or fits(text)]
     return np.isin(column.codes, np.array(codes, np.uint32))
 
 

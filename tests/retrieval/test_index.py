@@ -88,6 +88,12 @@ def test_conditions_that_cannot_be_met_are_told(made, where, said):
         made.nearest(vectors(1), where=where)
 
 
+def test_names_that_look_like_a_pattern_are_found_as_they_are(made):
+    made.add(vectors(2, 8), ["photo[1].jpg", "photo1.jpg"])
+    found = {hit.name for hit in made.search(vectors(1)[0], where={"name": "photo[1].jpg"})}
+    assert found == {"photo[1].jpg", "photo1.jpg"}
+
+
 def test_rows_that_lack_a_column_meet_no_condition_on_it(made):
     made.add(vectors(1, 8), ["bare"])
     assert made.search(vectors(1, 8)[0], 1)[0].values == {}
