@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 import attrs
 
@@ -30,6 +31,11 @@ def unfit(instance: object, attribute: attrs.Attribute[Any], value: object, want
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a real number and no bool, for what makes a Python one of it; numpy's are such too."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def one_of(*choices: str) -> Validator:
@@ -139,14 +145,14 @@ def as_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
 
 def integer(value: float) -> int:
     """A converter: a whole number, 3.0 too."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not real(value).is_integer():
+    if not is_number(value) or not real(value).is_integer():
         raise ConfigError(f"expected a whole number, got {brief(value)}")
     return int(value)
 
 
 def real(value: float) -> float:
     """A converter: a number that is no bool, as a float."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise ConfigError(f"expected a number, got {brief(value)}")
     try:
         return float(value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from anymodal.config.validators import is_number, real
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, brief, nearest
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -169,8 +170,7 @@ def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collect
     for name, weight in weights.items():
         if name not in given:
             raise GenerationError(f"weights name {name!r}, which is not an input{nearest(str(name), given)}")
-        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not isinstance(weight, (str, Guidance)) and not (number and math.isfinite(weight)):
+        if not isinstance(weight, (str, Guidance)) and not (is_number(weight) and math.isfinite(real(weight))):
             raise GenerationError(f"the weight of {name!r} must be a finite number, got {brief(weight)}")
         try:
             strength = as_guidance(weight)

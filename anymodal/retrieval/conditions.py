@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import translate
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from anymodal.config.validators import is_number
 from anymodal.errors import ConfigError, ValueProblem, brief, nearest
 from anymodal.retrieval.record import NAME
 
@@ -41,7 +41,7 @@ def check_conditions(conditions: Conditions, kinds: Mapping[str, str]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if not is_number(value):
         return False
     try:
         return not math.isnan(float(value))

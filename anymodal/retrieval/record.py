@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal.config import structure
+from anymodal.config.validators import is_number, real
 from anymodal.data.digest import changes
 from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
@@ -252,7 +253,7 @@ def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None
     for name, weight in (weights or {}).items():
         if name not in inputs:
             raise ConfigError(f"a weight is given for {name!r}, which is no input{nearest(str(name), inputs)}")
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+        if not is_number(weight) or not math.isfinite(real(weight)):
             raise ConfigError(f"the weight of {name!r} is {brief(weight)}, not a finite number")
     if weights is None and by in inputs and len(inputs) > 1:
         raise ConfigError(f"{by!r} is given with other inputs: say how much each counts with weights")

@@ -16,7 +16,7 @@ from typing import ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable
-from anymodal.config.validators import at_least, between, finite, real
+from anymodal.config.validators import at_least, between, finite, is_number, real
 from anymodal.errors import ConfigError
 from anymodal.sampling.spelling import parsed, spelled
 
@@ -111,7 +111,7 @@ def as_guidance(value: object) -> Guidance:
     if isinstance(value, str):
         with suppress(ValueError):
             return Constant(float(value))
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         if not math.isfinite(real(value)):
             raise ConfigError(f"guidance must be finite, got {value}")
         return Constant(value)
