@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from anymodal.config.validators import a
 from anymodal.errors import ConfigError
 from anymodal.model import ModelConfig, Transformer
 from anymodal.tokens import ModalitySet
@@ -15,9 +16,9 @@ from anymodal.tokens import ModalitySet
 class About:
     """What a model card says beyond what the model knows: plain text, data sets, an SPDX license such as apache-2.0."""
 
-    description: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    training_data: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
-    license: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    description: str = attrs.field(default="", validator=a(str, "text"))
+    training_data: str = attrs.field(default="", validator=a(str, "text"))
+    license: str = attrs.field(default="", validator=a(str, "text"))
 
     def __attrs_post_init__(self) -> None:
         if any(c.isspace() for c in self.license):
@@ -33,7 +34,7 @@ class Bundle:
 
     modalities: ModalitySet
     transformer: Transformer
-    about: About = attrs.field(factory=About)
+    about: About = attrs.field(factory=About, validator=a(About, "an anymodal.About"))
     commit: str | None = None
 
 

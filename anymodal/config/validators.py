@@ -99,6 +99,16 @@ def whole(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
         raise unfit(instance, attribute, value, "a whole number")
 
 
+def a(kind: type, words: str) -> Validator:
+    """The value is an object of a class, which is named in words, such as "text"."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind):
+            raise unfit(instance, attribute, value, words)
+
+    return check
+
+
 def count(most: int = MOST) -> Validator:
     """The value is a whole number from 1 to `most`; more than millions of parts are a damaged file."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen
 
-from anymodal.config.validators import as_tuple, at_least, count, each, finite, one_of
+from anymodal.config.validators import a, as_tuple, at_least, count, each, finite, one_of
 from anymodal.errors import ConfigError
 from anymodal.spaces import LARGEST_TABLE
 from anymodal.tokenizers.quantizers.config import QuantizerConfig
@@ -235,7 +235,7 @@ class TokenizerConfig:
     channels: int = field(validator=count())
     encoder: ViTConfig | MLPConfig
     decoder: ViTConfig | MLPConfig | UNetConfig | UViTConfig
-    quantizer: QuantizerConfig = field(validator=attrs.validators.instance_of(QuantizerConfig))
+    quantizer: QuantizerConfig = field(validator=a(QuantizerConfig, "the settings of a quantizer"))
     image_size: int = field(default=224, validator=count())
     labels: int | None = field(default=None, validator=attrs.validators.optional(count()))
     refine: bool = False

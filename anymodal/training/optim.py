@@ -11,10 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
-from attrs.validators import instance_of
 
 from anymodal.config.tables import SettingsTable
-from anymodal.config.validators import as_tuple, at_least, between, each, one_of, positive
+from anymodal.config.validators import a, as_tuple, at_least, between, each, one_of, positive
 from anymodal.errors import ConfigError
 from anymodal.training.moments import MOMENTS, Moments, Whole
 
@@ -35,7 +34,7 @@ class OptimizerConfig:
     """
 
     name: str = field(init=False)
-    in_backward: bool = field(default=False, validator=instance_of(bool))
+    in_backward: bool = field(default=False, validator=a(bool, "true or false"))
 
     def build(self, model: nn.Module, lr: float) -> list[Optimizer]:
         """The optimizers of what is trained of a model, each parameter in one of them; `lr` is the peak rate."""

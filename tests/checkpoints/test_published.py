@@ -223,3 +223,7 @@ def test_the_usage_of_the_card_works(small_model, tmp_path, monkeypatch):
     assert am.load(folder).about == small_model.about
     with pytest.raises(am.ConfigError, match="license"):
         About(license="as you like")
+    with pytest.raises(am.ConfigError, match="license must be text, got 5"):
+        About(license=5)
+    with pytest.raises(am.ConfigError, match="about must be an anymodal"):
+        small_model.about = "Rendered scenes."

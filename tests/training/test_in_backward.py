@@ -23,7 +23,7 @@ from anymodal.training.engine import Engine
 from anymodal.training.multimodal.lora import add_adapters
 from anymodal.training.multimodal.start import LoraConfig
 from anymodal.training.multimodal.warm_start import frozen_names
-from anymodal.training.optim import OPTIMIZERS, OptimizerConfig
+from anymodal.training.optim import OPTIMIZERS, AdamWConfig, OptimizerConfig
 from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
 
@@ -210,6 +210,11 @@ def test_what_needs_all_gradients_is_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"in_backward .* {name} is {value}; set {name}: "):
         attrs.evolve(SETTINGS, optimizer=OPTIMIZERS({"in_backward": True}), **{name: value})
     attrs.evolve(SETTINGS, **{name: value})
+
+
+def test_it_is_true_or_false() -> None:
+    with pytest.raises(ConfigError, match="in_backward must be true or false, got 'yes'"):
+        AdamWConfig(in_backward="yes")  # type: ignore[arg-type]
 
 
 def test_several_processes_are_refused() -> None:
