@@ -37,10 +37,9 @@ from anymodal.errors import (
     system_errors,
 )
 from anymodal.files import only_writer
-from anymodal.modality import Modality
 from anymodal.nn.device import one_thread
 from anymodal.plugins.guard import blame
-from anymodal.retrieval.query import drawn, model_record
+from anymodal.retrieval.query import channels_of, drawn, model_record
 from anymodal.retrieval.record import (
     INDEX,
     MOST_DRAWS,
@@ -48,7 +47,6 @@ from anymodal.retrieval.record import (
     ModelRecord,
     ShardRecord,
     check_index_folder,
-    no_vector,
     read_index_record,
     refuse_other,
     whole_number,
@@ -137,7 +135,7 @@ def index_dataset(
     count = None if count is None else whole_number(count, "count", sys.maxsize)
     by, work = request.by, Indexing(source, str(data), request, folder / part, count, batch, shard_size)
     model = model_record(work.model, by, source)
-    channels = _channels(work.modality(by))
+    channels = channels_of(work.modality(by))
     if (folder / INDEX).exists():
         _check_same(read_index_record(folder), by, model, folder)
     work.share(workers, executor)
@@ -152,14 +150,6 @@ def _check_same(record: IndexRecord, by: str, model: ModelRecord, folder: Path) 
     if record.by != by:
         raise DataError(f"{folder} is an index by {record.by or 'no modality'!r}, not by {by!r}; choose another folder")
     refuse_other(model, record.model, folder)
-
-
-def _channels(modality: Modality) -> int:
-    """The length of the vectors of a modality. Raises GenerationError."""
-    channels = getattr(modality, "channels", None)
-    if modality.family != "vector" or not isinstance(channels, int):
-        raise no_vector(modality.name)
-    return channels
 
 
 def start_of(found: Sequence[str], by: str, model: AnyModel, data: str) -> str:
@@ -309,7 +299,7 @@ class ShardIndexer:
                     names.append(work.values.names[row])
                     for name, column in texts.items():
                         column.append(seen[row].get(name, ""))
-        channels = _channels(work.modality(work.by))
+        channels = channels_of(work.modality(work.by))
         stacked = np.stack(vectors) if vectors else np.zeros((0, channels), np.float32)
         write_shard(work.out / work.by / shard_name(job.shard), stacked, names, texts)
         yield work.by, problems

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 
-from anymodal.config.arguments import PLACE, takes
+from anymodal.anymodel import AnyModel
+from anymodal.config.arguments import DICT, DICTS, LIST, PLACE, TEXT, optional, takes
 from anymodal.data.store.arrays import shard_name
-from anymodal.errors import ConfigError, DataError, ValueProblem, brief, system_errors
+from anymodal.errors import ConfigError, DataError, ValueProblem, system_errors
 from anymodal.files import only_writer, remove_partial
 from anymodal.notebook import html_table
 from anymodal.retrieval.calibrated import Calibrations, calibrate
 from anymodal.retrieval.conditions import Conditions, check_conditions, rows_allowed
 from anymodal.retrieval.exact import picked
 from anymodal.retrieval.hits import Hit, Hits
-from anymodal.retrieval.query import check_model, model_record, query_vectors
+from anymodal.retrieval.query import MODEL, channels_of, check_model, model_record, query_vectors
 from anymodal.retrieval.record import (
     MOST_CHANNELS,
     IndexRecord,
@@ -38,14 +39,11 @@ from anymodal.retrieval.shards import (
     Texts,
     checked_column,
     checked_texts,
-    file_record,
+    is_whole,
     shard_record,
     unit,
     write_shard,
 )
-
-if TYPE_CHECKING:
-    from anymodal.anymodel import AnyModel
 
 ADDED = "added"
 SHARD_ROWS = 65_536
@@ -85,6 +83,7 @@ class Index:
         return sum(int(shard.living.sum()) for shard in self.shards)
 
     @classmethod
+    @takes(folder=PLACE, model=optional(MODEL), by=TEXT)
     def create(cls, folder: str | Path, channels: int, *, model: AnyModel | None = None, by: str = "") -> Index:
         """Begin an empty index.
 
@@ -96,12 +95,13 @@ class Index:
 
         Raises:
             DataError: the folder holds something, or cannot be written.
-            ConfigError: an impossible number of channels.
+            ConfigError: an impossible number of channels, or another one than the model's vectors have.
+            GenerationError: the model does not make `by`, or its values are no vectors.
         """
-        if not isinstance(by, str):
-            raise ConfigError(f"by is the name of a modality, got {brief(by)}")
         length = whole_number(channels, "channels", MOST_CHANNELS)
         record = model_record(model, by) if model is not None else ModelRecord()
+        if model is not None and length != (own := channels_of(model.modalities[by])):
+            raise ConfigError(f"the vectors of {by!r} have {own} channels, got channels={length}")
         begin(Path(folder), IndexRecord(length, by, record))
         return cls(folder)
 
@@ -136,6 +136,7 @@ class Index:
 
     # Asking.
 
+    @takes(model=MODEL, inputs=DICT)
     def query(
         self,
         model: AnyModel,
@@ -172,6 +173,7 @@ class Index:
         vector = self.query_vectors(model, [inputs], weights=weights, draws=draws, seed=seed)[0]
         return self.search(vector, top, where=where, search=search)
 
+    @takes(model=MODEL, inputs=DICTS)
     def query_vectors(
         self,
         model: AnyModel,
@@ -280,11 +282,14 @@ class Index:
         check_conditions(where, self.record.columns)
         return rows_allowed(self.shards, where)
 
+    @takes(rows=LIST, scores=LIST)
     def hits(self, rows: Iterable[int], scores: Iterable[float]) -> Hits:
         """Names and columns of rows, without those that are -1. Raises ValueProblem for a row that there is not."""
-        pairs = [(int(row), float(score)) for row, score in zip(rows, scores, strict=True) if row != -1]
-        self._known(np.array([row for row, _ in pairs], np.int64))
-        return Hits(self._hit(row, score) for row, score in pairs)
+        found, cosines = np.array([*rows]), [*scores]
+        if len(found) != len(cosines):
+            raise ValueProblem(f"each row has a score, got {len(found)} rows and {len(cosines)} scores")
+        self._known(found[found != -1] if found.ndim == 1 else found)
+        return Hits(self._hit(int(row), float(score)) for row, score in zip(found, cosines, strict=True) if row != -1)
 
     def _known(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n,) that there are. Raises ValueProblem for others."""
@@ -313,6 +318,7 @@ class Index:
 
     # Changing.
 
+    @takes(columns=DICT)
     def add(
         self,
         vectors: np.ndarray,
@@ -368,6 +374,7 @@ class Index:
         self.refresh()
         return before - len(self)
 
+    @takes(model=MODEL)
     def calibrate(self, model: AnyModel, inputs: Sequence[Mapping[str, Any]], vectors: np.ndarray) -> None:
         """Learn from pairs where queries by some modalities have to be moved, to find what they mean more often.
 
@@ -388,12 +395,4 @@ class Index:
         """The files whose content is not what was written, by reading all of them; normally none."""
         files = {each.file: each.sha256 for each in self.record.shards}
         files |= {each.file: each.sha256 for each in self.record.calibrations.values()}
-        return [file for file, sha256 in files.items() if not _is_whole(self.folder / file, sha256)]
-
-
-def _is_whole(path: Path, sha256: str) -> bool:
-    """Whether a file holds what was written; one that is gone or cannot be read does not."""
-    try:
-        return file_record(path)[1] == sha256
-    except OSError:
-        return False
+        return [file for file, sha256 in files.items() if not is_whole(self.folder / file, sha256)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from anymodal.config.arguments import PLACE, instance, takes
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.schema import MAX_SAMPLES
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem, brief, nearest, one_line
@@ -16,7 +17,7 @@ from anymodal.progress import task
 from anymodal.retrieval.build import start_of
 from anymodal.retrieval.calibration import LEAST_PAIRS, asked_by
 from anymodal.retrieval.index import Index
-from anymodal.retrieval.query import BATCH, check_model, drawn
+from anymodal.retrieval.query import BATCH, MODEL, check_model, drawn
 from anymodal.retrieval.record import whole_number
 from anymodal.retrieval.shards import unit
 
@@ -34,6 +35,7 @@ class Calibrated:
     reason: str = ""
 
 
+@takes(index=instance("an Index", Index), model=MODEL, data=PLACE)
 def calibrate_index(
     index: Index, model: AnyModel, data: str | Path, asked: Sequence[Sequence[str]], *, count: int = 1000
 ) -> list[Calibrated]:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from anymodal.anymodel import AnyModel
+from anymodal.config.arguments import instance
 from anymodal.data.jobs.model_source import ModelSource
 from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest
+from anymodal.modality import Modality
 from anymodal.outputs.fingerprint import fingerprint
 from anymodal.retrieval.record import (
     IndexRecord,
     ModelRecord,
     check_predicted,
     check_weights,
+    no_vector,
     refuse_other,
     source_record,
 )
 from anymodal.retrieval.shards import unit
 
-if TYPE_CHECKING:
-    from anymodal.anymodel import AnyModel
-
 BATCH = 64  # samples that go through the model together
+MODEL = instance("a model, as anymodal.load gives one", AnyModel)
 
 
 def model_record(model: AnyModel, by: str, source: ModelSource | None = None) -> ModelRecord:
@@ -47,6 +49,14 @@ def model_record(model: AnyModel, by: str, source: ModelSource | None = None) ->
         dtype=_dtype(model),
         modalities=tuple(m.name for m in model.modalities),
     )
+
+
+def channels_of(modality: Modality) -> int:
+    """The length of the vectors of a modality. Raises GenerationError where its values are none."""
+    channels = getattr(modality, "channels", None)
+    if modality.family != "vector" or not isinstance(channels, int):
+        raise no_vector(modality.name)
+    return channels
 
 
 def reader(model: AnyModel, asked: str) -> tuple[dict[str, str], str]:

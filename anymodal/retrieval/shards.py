@@ -127,6 +127,14 @@ def _text_specs(name: str, rows: int) -> dict[str, Spec]:
     }
 
 
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether a file holds what was written; one that is gone or cannot be read does not."""
+    try:
+        return file_record(path)[1] == sha256
+    except OSError:
+        return False
+
+
 def unit(vectors: np.ndarray, what: str = "vectors") -> np.ndarray:
     """Vectors (n, channels) scaled to length 1, float32.
 
