@@ -5,6 +5,7 @@ import json
 import attrs
 import numpy as np
 import pytest
+import torch
 
 import anymodal as am
 from anymodal.config import read_config
@@ -21,6 +22,7 @@ class Counted(Claim):
 
     claim = "pieces are done"
     bar = "all"
+    model: str = "tiny"
     fails: int = 9
 
     def pieces(self):
@@ -41,12 +43,31 @@ def test_a_stopped_run_goes_on_and_other_sizes_are_not_mixed_with_it(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         work_off("counted", Counted(fails=2), said.append, tmp_path)
     kept = json.loads((tmp_path / "counted.json").read_text())
-    assert kept == {"of": {"fails": 2}, "pieces": {"0": 0, "1": 1}}
-    (tmp_path / "counted.json").write_text(json.dumps(kept | {"of": {"fails": 9}}))
+    own = {"model": "tiny", "fails": 2}
+    assert kept == {"of": own, "weights": worlds.weights("tiny"), "pieces": {"0": 0, "1": 1}}
+    (tmp_path / "counted.json").write_text(json.dumps(kept | {"of": own | {"fails": 9}}))
     said.clear()
     assert work_off("counted", Counted(), said.append, tmp_path).pieces == {"0": 0, "1": 1, "2": 2}
     assert said == ["counted: 2"]
     assert Ledger("counted", Counted(fails=3), tmp_path).pieces == {}
+
+
+def test_what_was_made_with_other_weights_of_the_same_name_is_made_again(tmp_path, monkeypatch):
+    said: list[str] = []
+    work_off("counted", Counted(), said.append, tmp_path)
+    before, setup = worlds.kept("tiny"), transfers.Setup("semseg", 4, 1, "rgb", 0, 2, "tiny", transfers.Recipe())
+    assert setup.folder.is_relative_to(before)
+    other = am.load("tiny")
+    with torch.no_grad():
+        next(other.modalities["depth"].tokenizer.parameters()).add_(1e-3)
+    monkeypatch.setattr(worlds, "model", lambda name: other)
+    worlds.weights.cache_clear()
+    assert worlds.kept("tiny") != before and not setup.folder.is_relative_to(before)
+    said.clear()
+    assert Ledger("counted", Counted(), tmp_path).pieces == {"0": 0, "1": 1, "2": 2}  # as it is told
+    assert work_off("counted", Counted(), said.append, tmp_path).pieces == {"0": 0, "1": 1, "2": 2}
+    assert said == ["counted: 0", "counted: 1", "counted: 2"]
+    worlds.weights.cache_clear()
 
 
 def test_a_run_that_was_told_to_stop_has_no_result(tmp_path, monkeypatch):

@@ -4,8 +4,9 @@
     python -m benchmarks.claims matrix                 # one row
     python -m benchmarks.claims --page                 # the table of what was measured before
 
-What was measured is kept in benchmarks/results/claims: the same command goes on where it stopped. The sizes of a run
-are those of benchmarks/claims/sizes.yaml; what was run with others is kept in out/claims, and not in the table.
+What was measured is kept in benchmarks/results/claims: the same command goes on where it stopped, and begins again
+where the model has other weights by now. The sizes of a run are those of benchmarks/claims/sizes.yaml; what was run
+with others is kept in out/claims, and not in the table.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from anymodal.config.loading import read_config
 from anymodal.config.tables import Table
 from anymodal.evaluation.intervals import half_width
 from anymodal.files import read_object, write_json
+from benchmarks.claims.worlds import weights
 
 HERE = Path(__file__).parent
 SIZES, NOTES = HERE / "sizes.yaml", HERE / "notes.yaml"
@@ -40,6 +41,7 @@ class Verdict:
 class Claim(ABC):
     """A row of the table. Its settings are the sizes of its run; results of other settings are not mixed with them."""
 
+    model: str  # by its name; results of other weights are not mixed either
     claim: ClassVar[str]
     bar: ClassVar[str]
     page: ClassVar[str] = ""  # in docs/, which holds its table between marks
@@ -65,17 +67,22 @@ CLAIMS: Table[type[Claim]] = Table("claim", {})
 
 
 class Ledger:
-    """The results of a claim in a file, written anew after each piece."""
+    """The results of a claim in a file, written anew after each piece.
 
-    def __init__(self, name: str, claim: Claim, folder: Path = RESULTS) -> None:
+    `weights` are those that results have to be of (`worlds.weights`); None takes what was measured, to tell it.
+    """
+
+    def __init__(self, name: str, claim: Claim, folder: Path = RESULTS, weights: str | None = None) -> None:
         self.path, self.of = folder / f"{name}.json", json.loads(json.dumps(attrs.asdict(claim)))  # type: ignore[call-overload]
         kept = read_object(self.path) if self.path.is_file() else {}
-        self.pieces: dict[str, Any] = kept["pieces"] if kept.get("of") == self.of else {}
+        self.weights = kept.get("weights", "") if weights is None else weights
+        same = kept.get("of") == self.of and kept.get("weights", "") == self.weights
+        self.pieces: dict[str, Any] = kept["pieces"] if same else {}
 
     def keep(self, piece: str, result: Any) -> None:
         self.pieces[piece] = result
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"of": self.of, "pieces": self.pieces}, self.path)
+        write_json({"of": self.of, "weights": self.weights, "pieces": self.pieces}, self.path)
 
 
 def load_claim(name: str, changed: Mapping[str, Any] | None = None) -> Claim:
@@ -89,7 +96,7 @@ def load_claim(name: str, changed: Mapping[str, Any] | None = None) -> Claim:
 
 def work_off(name: str, claim: Claim, say: Callable[[str], None], folder: Path = RESULTS) -> Ledger:
     """Do what is left of a claim."""
-    ledger = Ledger(name, claim, folder)
+    ledger = Ledger(name, claim, folder, weights(claim.model))
     for piece, run in claim.pieces():
         if piece not in ledger.pieces:
             say(f"{name}: {piece}")

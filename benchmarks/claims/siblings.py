@@ -28,7 +28,7 @@ from anymodal.training.schedules import CosineSchedule
 from anymodal.training.settings import SavingConfig, TrainingSettings
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, TRAIN_SEED, Claim, Piece, Verdict, better, interval, lower
 from benchmarks.claims.scores import headline
-from benchmarks.claims.worlds import WORK, Tokens, model, tokens, values
+from benchmarks.claims.worlds import Tokens, kept, model, tokens, values
 
 TOLD = ("depth", "normal", "semseg", "det", "sam_instance", "human_poses", "caption")
 BATCH, HEADS, RATE = 8, 4, 8e-3
@@ -73,7 +73,7 @@ def made(sibling: Sibling) -> am.AnyModel:
     settings = TrainingSettings(
         sibling.steps, BATCH, RATE, schedule=warmup, precision="float32", save_every=100, seed=sibling.seed
     )
-    out = WORK / "siblings" / sibling.name
+    out = kept(sibling.like) / "siblings" / sibling.name
     runtime = Runtime(device="cpu", saving=SavingConfig(keep=1))
     with claimed(out, alone("cpu"), resume=True):
         engine = Engine(small.transformer, settings, out, runtime)

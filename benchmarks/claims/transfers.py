@@ -1,7 +1,8 @@
 """Transfer: what fine-tuning gains from pre-training, from more inputs, and from thinking first.
 
-All rows share their runs, which lie in out/claims/transfer: a run that was stopped is resumed, one that is finished is
-not made again. Each seed has labeled scenes of its own, up to 10,000 in all, of a world that the model never saw.
+All rows share their runs, which lie with what else was made of the same weights (`worlds.kept`): a run that was
+stopped is resumed, one that is finished is not made again. Each seed has labeled scenes of its own, up to 10,000 in
+all, of a world that the model never saw.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from anymodal.config import structure
 from anymodal.files import read_object
 from anymodal.transfer import TransferConfig
 from benchmarks.claims.base import CLAIMS, HELD_OUT_SEED, Claim, Piece, Verdict, interval
-from benchmarks.claims.worlds import WORK, side
+from benchmarks.claims.worlds import WORK, kept, side
 
 LABELED_SEED, MOST_LABELS = 2_000_003, 10_000  # seeds share the labeled scenes where there are not enough for all
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
@@ -54,7 +55,8 @@ class Setup:
     def folder(self) -> Path:
         how = f"{self.recipe.tune}-{self.recipe.head}-{self.recipe.lr:g}"
         steps = f"{self.steps}-steps-{self.held_out}"
-        return WORK / "transfer" / f"{self.task}-{self.labels}-{steps}-{how}-{self.way.replace(' ', '-')}-{self.seed}"
+        name = f"{self.task}-{self.labels}-{steps}-{how}-{self.way.replace(' ', '-')}-{self.seed}"
+        return kept(self.model) / "transfer" / name
 
 
 def score(setup: Setup) -> float:
@@ -69,9 +71,9 @@ def score(setup: Setup) -> float:
 def config(setup: Setup) -> dict[str, Any]:
     """The configuration of a run, whose scenes are rendered if they were not."""
     first = setup.seed * setup.labels % MOST_LABELS
-    labeled = WORK / "scenes" / f"labeled-{setup.labels}-from-{first}"
-    held_out = WORK / "scenes" / f"held-out-{setup.held_out}"
     pixels = side(setup.model)
+    labeled = WORK / "scenes" / str(pixels) / f"labeled-{setup.labels}-from-{first}"
+    held_out = WORK / "scenes" / str(pixels) / f"held-out-{setup.held_out}"
     write(labeled, setup.labels, LABELED_SEED, pixels, workers=1, start=first, kinds=BASIC)
     write(held_out, setup.held_out, HELD_OUT_SEED, pixels, workers=1, kinds=BASIC)
     thinks = {"think": {"modality": "depth"}} if setup.way == "thinking" else {}

@@ -1,4 +1,7 @@
-"""Scenes and models that several claims share, kept in memory while a process works; tokens are kept in files."""
+"""Scenes and models that several claims share, kept in memory while a process works; tokens are kept in files.
+
+What was made with a model is kept in a folder of its weights: a name may stand for others tomorrow.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 from anymodal_scenes import BASIC, Scene, render
 from safetensors.numpy import load_file, save_file
 
 import anymodal as am
+from anymodal.data.digest import digest
 from anymodal.files import replacing
+from anymodal.outputs.fingerprint import fingerprint
 from benchmarks.tiny21 import truths
 
 WORK = Path("out/claims")
@@ -25,6 +31,20 @@ Tokens = dict[str, np.ndarray]
 def model(name: str, modalities: tuple[str, ...] = ()) -> am.AnyModel:
     """A model by its name, with all of its modalities or some."""
     return am.load(name, modalities=modalities or None)
+
+
+@functools.cache
+def weights(name: str) -> str:
+    """The digest of the fingerprint of a model and of all its modalities, read and made."""
+    own = model(name)
+    names = [modality.name for modality in own.modalities]
+    whole = fingerprint(own.transformer, own.modalities, names, own.modalities.targets, names)
+    return digest(attrs.asdict(whole))
+
+
+def kept(name: str) -> Path:
+    """Where what was made with a model is kept."""
+    return WORK / weights(name)[:16]
 
 
 def side(name: str) -> int:
@@ -51,11 +71,11 @@ def values(
 def tokens(name: str, world: int, count: int) -> tuple[Tokens, ...]:
     """The tokens of the first scenes of a seed, by stream: of their pixels and of all that a model generates.
 
-    Scenes are rendered and tokenized once, and kept in out/claims/tokens.
+    Scenes are rendered and tokenized once, and kept in files.
     """
     found: list[Tokens] = []
     for first in range(0, count, PART):
-        path = WORK / "tokens" / f"{name}-{world}-{first}.safetensors"
+        path = kept(name) / "tokens" / f"{world}-{first}.safetensors"
         if not path.is_file():
             _write(_tokenized(name, world, first), path)
         found += _read(path)
