@@ -40,6 +40,7 @@ from .families import photograph as photograph
 from .families import plain_text as plain_text
 from .families import signal as signal
 from .families import vector as vector
+from .hookspecs import Preset as Preset
 from .hookspecs import hookimpl as hookimpl
 from .included import sample as sample
 from .labeler import DerivedLabeler as DerivedLabeler

@@ -370,9 +370,9 @@ def load(
     """Load a model of ours or a published 4M model, in evaluation mode.
 
     Args:
-        name: a preset such as "tiny" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
-        modalities: those to load; only their files and tensors are read. By default all; published ones without a
-            plugin are then left out with a warning.
+        name: a preset such as "tiny", "tiny-7" or "4m-21-b", a folder, a .safetensors file, or a repository on the Hub.
+        modalities: those to load; only their files and tensors are read. By default all, or those that a preset
+            takes; published ones without a plugin are then left out with a warning.
         revision: a branch, tag or commit of a repository.
         dtype: "float32", "float16" or "bfloat16", or the dtype itself, of the Transformer.
         precision: of products in generation: "bfloat16", "float32", or "auto" for what the device does fast.

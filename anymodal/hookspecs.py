@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import attrs
 import pluggy
+
+from anymodal.config.validators import as_tuple
 
 if TYPE_CHECKING:
     import click
@@ -22,6 +25,19 @@ hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
+@attrs.frozen
+class Preset:
+    """A checkpoint of a plugin, or some modalities of one: presets may share the weights of a folder.
+
+    Attributes:
+        folder: of the checkpoint, inside the package.
+        modalities: those that are loaded of it; None for all.
+    """
+
+    folder: str = attrs.field(converter=str)
+    modalities: tuple[str, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(as_tuple))
+
+
 class Hooks:
     """The names and signatures; each returns a value, nothing is registered by a side effect."""
 
@@ -31,8 +47,8 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
-    def anymodal_presets(self) -> Mapping[str, str]:
-        """Return checkpoints by short name: a folder inside the package."""
+    def anymodal_presets(self) -> Mapping[str, str | Preset]:
+        """Return checkpoints by short name: a folder inside the package, or a `Preset`, which says what to load."""
         raise NotImplementedError
 
     @hookspec

@@ -14,7 +14,7 @@ from small_runs import command
 import anymodal as am
 from anymodal.data.jobs.model_source import ModelSource
 
-STORED = json.loads(Path(anymodal_presets()["tiny"], "config.json").read_text())
+STORED = json.loads(Path(anymodal_presets()["tiny"].folder, "config.json").read_text())
 SIDE: int = STORED["modalities"]["rgb"]["settings"]["size"]  # pixels of the square that `tiny` sees
 SHAPE, LEFT = (SIDE, SIDE * 5 // 4), SIDE // 8  # of pictures in whose middle that square lies, and what is beside it
 Predict = Callable[[str, int, Mapping[str, Any]], Any]  # of a target, the number of a sample and what is given

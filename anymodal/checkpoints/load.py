@@ -8,11 +8,11 @@ import attrs
 
 from anymodal.checkpoints.deferred import compute_in
 from anymodal.checkpoints.formats import FORMATS, format_of_model, format_of_tokenizer
-from anymodal.checkpoints.formats.base import Options
+from anymodal.checkpoints.formats.base import Options, chosen_modalities
 from anymodal.checkpoints.presets import resolve
 from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
 from anymodal.checkpoints.record import Bundle
-from anymodal.checkpoints.repository import Files, Repository
+from anymodal.checkpoints.repository import Files, Folder, Repository
 from anymodal.errors import CheckpointError, ConfigError
 from anymodal.sessions import FORMAT as EXPORTED
 
@@ -33,6 +33,8 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
     files = resolve(name, revision, options.access)
     if revision is not None and not isinstance(files, Repository):
         raise ConfigError(f"revision {revision!r} is given for {files}; only repositories on the Hub have revisions")
+    if isinstance(files, Folder) and files.modalities is not None:
+        options = attrs.evolve(options, modalities=chosen_modalities(options.modalities, files.modalities, str(name)))
     bundle = load_files(files, read_raw_config(files), options)
     bundle.transformer.precision = options.precision
     for modality in bundle.modalities:

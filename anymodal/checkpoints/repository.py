@@ -50,9 +50,13 @@ class Files(Protocol):
 
 @attrs.frozen
 class Folder:
-    """A checkpoint in a folder; while its files are being replaced, those of the new one count (`replacing_folder`)."""
+    """A checkpoint in a folder; while its files are being replaced, those of the new one count (`replacing_folder`).
+
+    `modalities` are those that are loaded of it, None for all.
+    """
 
     root: Path
+    modalities: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return str(self.root)

@@ -52,6 +52,8 @@ class Known:
             )
         stated = read_raw_config(files).values.get("modalities") if isinstance(files, Folder) else None
         names = list(stated) if isinstance(stated, Mapping) else list(registry().modalities())
+        if isinstance(files, Folder) and files.modalities is not None:
+            names = list(files.modalities)
         known = cls(model, names, isinstance(stated, Mapping), _made(stated))
         for name in chosen or ():
             known.check(name)

@@ -19,8 +19,12 @@ def models(output: Output) -> None:
     anymodal models
     anymodal generate caption="a dog" --to rgb --model 4m-7-b
     """
-    rows = [{"name": name, "where": place, "status": status(place)} for name, place in presets().items()]
-    output.table(["name", "where", "status"], [list(row.values()) for row in rows])
+    rows = [
+        {"name": name, "where": each.folder, "status": status(each.folder), "modalities": each.modalities}
+        for name, each in presets().items()
+    ]
+    shown = [[row["name"], row["where"], row["status"], ", ".join(row["modalities"] or ["all"])] for row in rows]
+    output.table(["name", "where", "status", "modalities"], shown)
     output.data({"models": rows})
 
 

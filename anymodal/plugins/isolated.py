@@ -109,7 +109,7 @@ def _found(key: str) -> Finding:
     candidate = plugins.catalog.usable[key]
     problems, place = plugins.check(candidate), ""
     if candidate.kind == "preset" and not any(problem.fatal for problem in problems):
-        place = plugins.preset(f"{candidate.distribution}:{candidate.provides}")
+        place = plugins.preset(f"{candidate.distribution}:{candidate.provides}").folder
     return Finding(problems, place)
 
 

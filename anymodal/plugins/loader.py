@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 import pluggy
 
-from anymodal.errors import AnymodalError, nearest, one_line
-from anymodal.hookspecs import GROUP, Hooks
+from anymodal.errors import AnymodalError, nearest, one_line, sort_of
+from anymodal.hookspecs import GROUP, Hooks, Preset
 from anymodal.labeler import Labeler
 from anymodal.modality import API, Modality
 from anymodal.plugins.discovery import Candidate
@@ -112,6 +112,13 @@ def check_labeler(cls: object) -> type[Labeler]:
     with _guard("validate", f"class {cls.__name__} is not usable"):
         cls.validate()
     return cls
+
+
+def check_preset(given: object) -> None:
+    """Raise Refusal when it is neither a folder nor a `Preset`."""
+    if not isinstance(given, (str, Preset)):
+        hint = "return the folder as a text, or anymodal.Preset(folder, modalities)"
+        raise Refusal("validate", f"{sort_of(given)} is not a preset", hint)
 
 
 def _imported(candidate: Candidate) -> object:

@@ -20,11 +20,12 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import PluginError, UnknownModality, nearest
+from anymodal.hookspecs import Preset
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
 from anymodal.plugins.directory import directory, suggestion, usual_package
 from anymodal.plugins.discovery import Candidate, Catalog, Problem, canonical, catalog
-from anymodal.plugins.loader import Loaded, Refusal, check_class, check_labeler, check_modality, load
+from anymodal.plugins.loader import Loaded, Refusal, check_class, check_labeler, check_modality, check_preset, load
 from anymodal.plugins.reinstalled import changed, forget, package_of, reach, remember
 from anymodal.plugins.side_effects import watched
 
@@ -104,15 +105,15 @@ class Registry:
         """Every plugin in use, of whatever kind, sorted; imports none of them."""
         return tuple(self.catalog.chosen.values())
 
-    def presets(self) -> dict[str, str]:
-        """Where the named checkpoints are, sorted; imports their plugins and leaves broken ones out."""
-        places = {}
+    def presets(self) -> dict[str, Preset]:
+        """The named checkpoints, sorted; imports their plugins and leaves broken ones out."""
+        found = {}
         for name in self._chosen("preset"):
             try:
-                places[name] = self.preset(name)
+                found[name] = self.preset(name)
             except PluginError as error:
                 log.warning("%s", error)
-        return places
+        return found
 
     def labelers(self) -> dict[str, Candidate]:
         """The pseudo-labelers, sorted; imports none of them."""
@@ -133,9 +134,10 @@ class Registry:
         added = self._added.get(which)
         return added if added is not None else self._get("modality", which)
 
-    def preset(self, name: str) -> str:
-        """Where that checkpoint is: a folder. Raises as `modality`."""
-        return self._get("preset", name)
+    def preset(self, name: str) -> Preset:
+        """That checkpoint: its folder, and what is loaded of it. Raises as `modality`."""
+        found = self._get("preset", name)
+        return found if isinstance(found, Preset) else Preset(found)
 
     def labeler(self, name: str) -> type[Labeler]:
         """The class of the pseudo-labeler of that name. Raises as `modality`."""
@@ -247,6 +249,8 @@ class Registry:
             check_modality(provided[candidate.provides], candidate.distribution)
         if candidate.kind == "labeler":
             check_labeler(provided[candidate.provides])
+        if candidate.kind == "preset":
+            check_preset(provided[candidate.provides])
         return provided
 
     def _load(self, candidate: Candidate) -> Loaded:

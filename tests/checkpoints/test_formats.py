@@ -103,7 +103,8 @@ def test_tokenizers_of_another_format_load_and_convert(nested, seven, checkpoint
 
 def test_what_another_format_adds_is_known_everywhere(nested, tmp_path):
     done = CliRunner().invoke(cli, ["models", "--json"])
-    assert {"name": "nested-b", "where": "me/nested", "status": "on the Hub"} in json.loads(done.stdout)["models"]
+    row = {"name": "nested-b", "where": "me/nested", "status": "on the Hub", "modalities": None}
+    assert row in json.loads(done.stdout)["models"]
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match="a published 4M model or a nested checkpoint, it says 'bert'"):
         am.load(tmp_path)

@@ -10,7 +10,8 @@ import pytest
 from shelves import IMPORTS, MODALITY
 
 import anymodal
-from anymodal.errors import PluginError, UnknownModality, ValueProblem
+from anymodal.errors import ConfigError, PluginError, UnknownModality, ValueProblem
+from anymodal.hookspecs import Preset
 from anymodal.modality import Modality
 from anymodal.plugins.directory import directory, exists, suggestion
 from anymodal.plugins.guard import blame
@@ -66,7 +67,7 @@ def test_one_module_may_serve_several_entry_points(shelf):
 
 def test_presets_and_labelers(shelf):
     source = IMPORTS + textwrap.dedent("""
-        from anymodal import Labeler
+        from anymodal import Labeler, Preset
 
         class Guess(Labeler):
             modality = "left"
@@ -76,18 +77,18 @@ def test_presets_and_labelers(shelf):
 
         @hookimpl
         def anymodal_presets():
-            return {"small": "/somewhere"}
+            return {"small": "/somewhere", "part": Preset("/somewhere", ["left"]), "five": 5}
 
         @hookimpl
         def anymodal_labelers():
             return {"guess": Guess, "length": len, "idle": Labeler}
         """)
-    names = ("preset-small", "labeler-guess", "labeler-length", "labeler-idle")
+    names = ("preset-small", "preset-part", "preset-five", "labeler-guess", "labeler-length", "labeler-idle")
     shelf.put("extras", dict.fromkeys(names, "am_extras"), {"am_extras": source})
     shelf.put("poor", {"preset-poor": "am_poor"}, {"am_poor": "1 / 0"})
     registry = shelf.registry()
-    assert registry.preset("small") == "/somewhere"
-    assert registry.presets() == {"small": "/somewhere"}
+    assert registry.preset("small") == Preset("/somewhere")
+    assert registry.presets() == {"part": Preset("/somewhere", ("left",)), "small": Preset("/somewhere")}
     assert registry.labeler("guess")().label([{"rgb": 1}]) == [1]
     assert list(registry.labelers()) == ["guess", "idle", "length"]
     with pytest.raises(PluginError, match="'len' is not a Labeler class"):
@@ -96,6 +97,10 @@ def test_presets_and_labelers(shelf):
         registry.labeler("idle")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
         registry.preset("poor")
+    with pytest.raises(PluginError, match=r"int is not a preset; return the folder as a text, or anymodal\.Preset"):
+        registry.preset("five")
+    with pytest.raises(ConfigError, match="expected a list, got 'left'"):
+        Preset("/somewhere", "left")
     with pytest.raises(UnknownModality, match="provides the preset 'smal'; did you mean 'small'"):
         registry.preset("smal")
 

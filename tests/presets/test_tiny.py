@@ -13,7 +13,6 @@ from anymodal_scenes import BASIC, render, write
 from processor_time import slowness
 
 import anymodal as am
-from anymodal.checkpoints.presets import locate
 from anymodal.nn.device import one_thread
 from benchmarks import quality
 
@@ -33,7 +32,8 @@ def side(tiny) -> int:
 
 
 def test_all_weights_together_are_small():
-    sizes = [p.stat().st_size for p in locate("tiny").parent.rglob("*.safetensors")]
+    folder = Path(am.registry().preset("tiny").folder)
+    sizes = [p.stat().st_size for p in folder.parent.rglob("*.safetensors")]
     assert 0 < sum(sizes) <= MEGABYTES * 1e6
 
 

@@ -1,4 +1,4 @@
-"""The preset `tiny` and its teachers: folders of weights beside this file."""
+"""The preset `tiny`, the part of it `tiny-7`, and teachers: folders of weights beside this file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymodal.hookspecs import hookimpl
+from anymodal.hookspecs import Preset, hookimpl
 
 if TYPE_CHECKING:
     from anymodal import Labeler
 
+SEVEN = ("rgb", "depth", "normal", "semseg", "clip", "det", "caption")  # those of 4M-7 (arXiv 2312.06647)
+
 
 @hookimpl
-def anymodal_presets() -> dict[str, str]:
-    return {"tiny": str(Path(__file__).parent / "checkpoint")}
+def anymodal_presets() -> dict[str, Preset]:
+    checkpoint = str(Path(__file__).parent / "checkpoint")
+    return {"tiny": Preset(checkpoint), "tiny-7": Preset(checkpoint, SEVEN)}
 
 
 @hookimpl
