@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import benchmarks
 from anymodal.errors import ConfigError
 from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
+from benchmarks import speedrun
 from benchmarks.__main__ import by_name, wanted
 from benchmarks.harness import models, parts, report, revisions, rounds, twins, worker
 from benchmarks.harness.base import BENCHMARKS, Figures, Part, Sample, Timed, Work, load, names
@@ -50,6 +52,37 @@ def test_blocks_are_steps_at_the_borders_of_patches():
     assert block_ratio(tiled, 8) > 3 and block_ratio(np.roll(tiled, 4, (2, 3)), 8) < 1
     flat = np.zeros((2, 3, 16, 16))
     assert block_ratio(flat, 8) == 0  # no border is to be seen
+
+
+def figures(changed: dict[str, float]) -> dict[str, dict]:
+    """Figures of `quality` that are at all thresholds, some of them changed."""
+    found: dict[str, dict] = {}
+    for name, value in {**speedrun.MOST, **speedrun.LEAST, **changed}.items():
+        *keys, last = name.split(".")
+        part = found
+        for key in keys:
+            part = part.setdefault(key, {})
+        part[last] = value
+    return found
+
+
+def test_a_record_reaches_every_threshold_by_the_mean_of_its_seeds():
+    assert speedrun.judged([figures({})])["met"]
+    better, worse = {"rgb_to.semseg.miou": 0.8}, {"rgb_to.semseg.miou": 0.7}
+    assert speedrun.judged([figures(better), figures({})])["met"]
+    judged = speedrun.judged([figures(better), figures(worse)])
+    assert not judged["met"] and [name for name, each in judged["figures"].items() if not each["met"]] == [*worse]
+    assert judged["figures"]["rgb_to.semseg.miou"] == {"mean": 0.75, "threshold": "at least 0.79", "met": False}
+    assert not speedrun.judged([figures({"rgb_to.normal.mean_angle": 13.0})])["met"]
+    assert not speedrun.judged([figures({"rgb_to.normal.mean_angle": float("nan")})])["met"]
+
+
+def test_the_page_of_the_speedrun_has_its_thresholds_and_small_pictures_set_no_record(checkpoint):
+    page = (Path(benchmarks.__file__).parents[1] / "docs/reference/speedrun.md").read_text()
+    told = dict(re.findall(r"^\| `(\S+)` \|.*\| (at \w+ [\d.]+) \|$", page, re.MULTILINE))
+    assert told == {name: each["threshold"] for name, each in speedrun.judged([figures({})])["figures"].items()}
+    with pytest.raises(ConfigError, match="sees pictures of 32 pixels; a record has 128 at least"):
+        load("speedrun", {"model": str(checkpoint)}).run(quick=True)
 
 
 def test_another_kind_of_measurement_is_one_more_entry():

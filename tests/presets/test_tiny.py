@@ -14,7 +14,7 @@ from processor_time import slowness
 
 import anymodal as am
 from anymodal.nn.device import one_thread
-from benchmarks import quality
+from benchmarks import quality, speedrun
 
 ROOT = Path(__file__).parents[2]
 MEGABYTES = 24
@@ -45,6 +45,13 @@ def test_it_says_what_the_readme_claims_of_held_out_scenes(tiny, side):
     assert result["normal"]["mean_angle"] <= 0.5 * result["normal"]["mean_angle_constant"]
     assert result["semseg"]["miou"] >= 0.6 and result["semseg"]["miou_tokenizer"] >= 0.75
     assert result["caption"]["f1"] >= 0.6
+    assert_is_measured("rgb_to", result)
+
+
+def assert_is_measured(part, result):
+    """All of the thresholds of the speedrun that are of a part of the figures are of something that is in them."""
+    names = [name for name in (*speedrun.MOST, *speedrun.LEAST) if name.startswith(f"{part}.")]
+    assert len(names) > 3 and all(speedrun.figure({part: result}, name) >= 0 for name in names)
 
 
 def test_captions_steer_pictures(tiny, side):
@@ -53,6 +60,7 @@ def test_captions_steer_pictures(tiny, side):
     assert judged["kinds_found"]["own"] > 2 * judged["kinds_found"]["shuffled"]
     assert judged["color_share"]["own"] > judged["color_share"]["shuffled"]
     assert judged["pairs_read"]["own"] > judged["pairs_read"]["shuffled"]
+    assert_is_measured("caption_to_rgb", judged)
 
 
 def test_a_penalty_of_beams_prefers_longer_captions(tiny):
