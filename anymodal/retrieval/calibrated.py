@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 
 from anymodal.errors import DataError, ValueProblem, brief, system_errors
 from anymodal.files import only_writer, remove_partial
-from anymodal.retrieval.calibration import Calibration, asked_by, learned, map_calibration, write_calibration
+from anymodal.retrieval.calibration import (
+    ENOUGH_PAIRS,
+    Calibration,
+    asked_by,
+    learned,
+    map_calibration,
+    write_calibration,
+)
 from anymodal.retrieval.query import drawn, reader
 from anymodal.retrieval.record import CalibrationRecord, IndexRecord, read_index_record, write_index_record
 from anymodal.retrieval.shards import file_record, unit
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
 
 CALIBRATIONS = "calibrations"
+log = logging.getLogger(__name__)
 
 
 class Calibrations:
@@ -71,6 +80,13 @@ def calibrate(folder: Path, by: str, model: AnyModel, inputs: Sequence[Mapping[s
     asked = kinds[0]
     wanted = unit(vectors, "vectors of pairs")
     whole = learned(drawn(model, inputs, by, draws=1, seed=0), wanted)
+    if len(inputs) < ENOUGH_PAIRS:
+        log.warning(
+            "%s: calibrated from %d pairs; with fewer than %d, some queries find no more than without",
+            asked,
+            len(inputs),
+            ENOUGH_PAIRS,
+        )
     with only_writer(folder), system_errors(DataError):
         (folder / CALIBRATIONS).mkdir(exist_ok=True)
         remove_partial(folder / CALIBRATIONS)

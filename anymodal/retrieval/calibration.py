@@ -24,6 +24,7 @@ from anymodal.retrieval.record import MOST_CALIBRATED
 from anymodal.retrieval.shards import unit
 
 LEAST_PAIRS = 20
+ENOUGH_PAIRS = 500  # from which on all queries that were tried found more on average (`python -m benchmarks pairs`)
 RIDGES = 10.0 ** np.arange(-4, 3.5, 0.5)  # by the mean of squared singular values
 
 

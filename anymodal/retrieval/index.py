@@ -385,7 +385,8 @@ class Index:
             inputs: values of each pair, all of the same modalities, as queries have them.
             vectors: (n, channels), what each of them is to find, such as the vectors of their photographs.
 
-        Raises ValueProblem where these do not fit together or are too few; else as `query` and `add`.
+        Warns of fewer than 500 pairs. Raises ValueProblem where these do not fit together or are fewer than 20; else as
+        `query` and `add`.
         """
         self._check(model)
         calibrate(self.folder, self.by, model, inputs, vectors)

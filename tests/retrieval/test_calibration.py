@@ -18,7 +18,7 @@ import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
 from anymodal.model import ModelConfig
 from anymodal.retrieval import calibration
-from anymodal.retrieval.calibration import learned
+from anymodal.retrieval.calibration import ENOUGH_PAIRS, learned
 from anymodal.retrieval.shards import unit
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
@@ -266,13 +266,21 @@ def test_the_command_learns_from_a_dataset_and_names_what_it_left_out(model, tmp
         ("captoin", "did you mean 'caption'"),
         (",", "names no modality"),
     ):
-        assert command(*asked, "--from", names) == 2
+        assert command(*asked, "--from", names, "--quiet") == 2  # loading says how long it takes, on a busy machine
         assert told in (error := capsys.readouterr().err) and len(error.strip().splitlines()) == 1
     for k in range(4, 9):
         (tmp_path / f"data/rgb/{k:02}.png").unlink()
     assert command(*asked, "--from", "caption", "--quiet") == 2
     assert "18 samples can be used for caption, and 20 are needed" in capsys.readouterr().err
     assert am.Index(tmp_path / "index").record == record
+
+
+@pytest.mark.parametrize("pairs", [ENOUGH_PAIRS - 1, ENOUGH_PAIRS])
+def test_few_pairs_are_warned_of(index, model, pairs, caplog):
+    made, expected = index
+    made.calibrate(model, captions(pairs), np.resize(expected, (pairs, 8)))
+    few = "caption: calibrated from 499 pairs; with fewer than 500, some queries find no more than without"
+    assert [each.getMessage() for each in caplog.records] == [few] * (pairs < ENOUGH_PAIRS)
 
 
 def test_an_open_index_keeps_what_it_learned_when_others_calibrate(model, index):
