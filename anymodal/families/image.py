@@ -148,7 +148,9 @@ class ImageModality(CroppedGrid):
     def write(self, value: Any, path: Path) -> None:
         from PIL import Image
 
-        array, path = np.asarray(value), Path(path)
+        array, path = as_array(value), Path(path)
+        if self.dtype == "uint8":  # what is no sample would become one by wrapping around
+            array = self._natural(array)
         if is_npy(path):
             write_described(array, path, describe(self))
             return

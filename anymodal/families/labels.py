@@ -126,7 +126,7 @@ class LabelMapModality(CroppedGrid):
     def write(self, value: Any, path: Path) -> None:
         from PIL import Image
 
-        array, path = np.asarray(value, np.uint8), Path(path)
+        array, path = self._checked(value), Path(path)
         if is_npy(path):
             write_described(array, path, self._describe(array))
             return

@@ -44,8 +44,8 @@ def _whole(source: Source) -> None:
 def ids_of(picture: Image) -> np.ndarray:
     """One whole number a pixel (H, W), as it was written: indices of a palette, gray levels of 1 to 32 bits.
 
-    Three equal channels count as gray. Raises ValueProblem for colors, transparency, floats, lossy formats, several
-    pictures in one file, and where nobody can tell any more what was written.
+    Three equal channels count as gray. Raises ValueProblem for colors, transparency, floats, lossy formats, palettes of
+    GIF, several pictures in one file, and where nobody can tell any more what was written.
     """
     source = source_of(picture)
     if source.format in LOSSY:
@@ -53,6 +53,8 @@ def ids_of(picture: Image) -> np.ndarray:
     _whole(source)
     if source.inverted:
         raise ValueProblem("its lowest number is white, which readers turn around or not; save the map as PNG")
+    if source.format == "GIF" and picture.mode == "P":  # where palette and numbers agree, Pillow gives the mode L
+        raise ValueProblem("a GIF file counts its colors anew when it is saved; save the map as PNG")
     if picture.mode in ("1", "L", "P") or picture.mode.startswith("I"):
         numbers = np.asarray(picture)
         return numbers.astype(np.uint8) if picture.mode == "1" else _unscaled(numbers, source)

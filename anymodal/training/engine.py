@@ -70,7 +70,6 @@ class Engine(Generic[M]):
         settings.optimizer.check(self.world.size)
         self.called = lay_out(model, self.runtime.parallel, self.world)
         self.optimizers = settings.optimizer.build(self.model, settings.lr)
-        self._clip = clip_gradients if settings.optimizer.sparse else nn.utils.clip_grad_norm_
         self._within = StepsInBackward(self.optimizers) if settings.optimizer.in_backward else None
         self._trained = [p for group in self._groups() for p in group["params"]]
         self._average = WeightAverage(self.model, settings.ema, self._facts.frozen) if settings.ema else None
@@ -313,7 +312,7 @@ class Engine(Generic[M]):
             return self._within.end()
         for parameter in self._facts.unused(self.step):
             parameter.grad = None
-        return whole(self._clip(self._trained, self.settings.clip or math.inf))
+        return whole(clip_gradients(self._trained, self.settings.clip or math.inf))
 
     def _update(self, norm: float) -> None:
         for optimizer in self.optimizers:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from anymodal.training.sparse_adamw import solid
+from anymodal.training.sparse_adamw import length, solid
 
 
 class StepsInBackward:
@@ -42,8 +42,8 @@ class StepsInBackward:
             return
         if parameter not in self._left_alone:
             (gradient,) = solid([parameter])
-            length = gradient.detach().norm()
-            self._lengths.append(length)
-            if bool(torch.isfinite(length)):
+            norm = length([gradient.detach()])
+            self._lengths.append(norm)
+            if bool(torch.isfinite(norm)):
                 self._optimizers[parameter].step()
         parameter.grad = None

@@ -16,6 +16,8 @@ from anymodal.errors import ConfigError
 from anymodal.training.moments import Moments, Whole
 from anymodal.training.own_adamw import OwnAdamW
 
+AT_ONCE = 2**18  # numbers of a gradient on a CPU whose squares are added at once
+
 
 class RowAdamW(OwnAdamW):
     """AdamW (Loshchilov & Hutter 2019) that leaves a row (the first dimension) alone in steps that do not touch it.
@@ -82,11 +84,24 @@ def solid(parameters: Iterable[Tensor]) -> list[Tensor]:
     return found
 
 
+def length(gradients: Iterable[Tensor]) -> Tensor:
+    """The joint length of gradients. On a CPU it is taken in parts, for norms of long ones come out too short there."""
+    parts: list[Tensor] = []
+    for gradient in gradients:
+        plain = type(gradient) is Tensor and gradient.device.type == "cpu"  # and not split over processes
+        parts += gradient.reshape(-1).split(AT_ONCE) if plain else [gradient]
+    return nn.utils.get_total_norm(parts)
+
+
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[Tensor], limit: float) -> Tensor:
     """Shorten gradients, some of which may be sparse, to a joint length of at most `limit`; their length before."""
+    parameters = list(parameters)
     gradients = solid(parameters)
-    norm = nn.utils.get_total_norm(gradients)
+    norm = length(gradients)
+    if not any(parameter.grad is not None and parameter.grad.is_sparse for parameter in parameters):
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return norm
     for gradient in gradients:
         gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
     return norm

@@ -38,6 +38,12 @@ def test_an_encoder_of_the_real_class_labels(tmp_path):
     (alone,) = labeler.label([{"caption": "cup"}])
     assert np.allclose(alone, short, atol=1e-5)
     assert T5Caption(width=16).accept(long).shape == (4, 16)
+    half = transformers.T5EncoderModel.from_pretrained(tmp_path).to(torch.bfloat16)
+    half.save_pretrained(tmp_path)  # whatever weights are stored in, rows are computed in float32
+    labeler = T5CaptionLabeler(tmp_path, device="cpu")
+    rows = labeler.label([{"caption": "a red cup"}])[0]
+    assert {p.dtype for p in labeler.model.parameters()} == {torch.float32}
+    assert (rows != torch.from_numpy(rows).bfloat16().float().numpy()).any()
 
 
 def test_captions_that_mean_the_same_have_similar_rows_of_minilm():

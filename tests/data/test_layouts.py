@@ -120,6 +120,17 @@ def test_plain_extensions_are_named_in_the_configuration(tmp_path, small, capsys
     assert "has no extension of an installed modality; its extensions: json" in capsys.readouterr().err
 
 
+def test_names_of_samples_with_a_dot_are_told(tmp_path, small, capsys):
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as tar:
+        for number in range(3):
+            tar.write({"__key__": f"frame.{number:03d}", "caption.txt": "a red car"})
+    told = "the name of a sample ends at its first dot, so that its extensions are such as '000.caption'; name samples"
+    with pytest.raises(DataError, match=f"has no files for rgb, depth, caption; {told} frame_000, not frame.000"):
+        source(tmp_path / "a.tar", small)
+    assert command("data", "check", tmp_path / "a.tar") == 2
+    assert told in capsys.readouterr().err
+
+
 def test_stored_grids_in_tars_of_webdataset_share_the_crop(tmp_path, small):
     folder, shards = as_folder(tmp_path / "folder", grids(6)), as_webdataset(tmp_path / "shards", grids(6))
     left, right = source(folder, small, names=NAMES), source(shards, small, names=NAMES)

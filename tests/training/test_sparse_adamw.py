@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.checkpoint import optimizer_tensors
 from anymodal.training.engine import Engine
+from anymodal.training.in_backward import StepsInBackward
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig
 from anymodal.training.runtime import Runtime
 from anymodal.training.settings import SavingConfig, TrainingSettings
@@ -136,6 +139,17 @@ def test_sparse_gradients_are_as_long_and_are_clipped_as_dense_ones(seed, limit)
         norm = clip_gradients(parameters, limit) if sparse else nn.utils.clip_grad_norm_(parameters, limit)
         found.append([norm, *(p.grad.to_dense() for p in parameters)])
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(*found, strict=True))
+
+
+def test_lengths_of_large_gradients_are_exact():
+    table = nn.Parameter(torch.zeros(2**12, 2**12))
+    table.grad = torch.full_like(table, 0.1)
+    norm = clip_gradients([table], math.inf)
+    assert abs(norm.item() / (0.1 * 2**12) - 1) < 1e-5 and torch.equal(table.grad, torch.full_like(table, 0.1))
+    within = StepsInBackward([torch.optim.SGD([table], lr=1.0)])
+    within.begin(torch.tensor(0.0), [])
+    (0.1 * table).sum().backward()
+    assert abs(within.end().item() / (0.1 * 2**12) - 1) < 1e-5
 
 
 def test_a_dense_gradient_touches_the_rows_where_it_is_not_zero():

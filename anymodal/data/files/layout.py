@@ -63,6 +63,10 @@ class FileLayout(ABC):
     def names(self, place: Place) -> set[str]:
         """The names under which parts lie there, whether or not they are looked for. Raises DataError."""
 
+    def told(self, names: Collection[str]) -> str:
+        """The names that there are, for people who look for others."""
+        return f"its {self.units}: {', '.join(sorted(names)) or 'none'}"
+
     @abstractmethod
     def open(self, place: Place, count: int | None) -> FileIndex:
         """The files of the parts that are looked for, of the first `count` samples. Raises DataError."""

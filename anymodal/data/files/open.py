@@ -56,9 +56,8 @@ def open_files(path: str, wanted: Mapping[str, Wanted], count: int | None = None
         if files.problems:
             first = next(iter(files.problems))
             raise DataError(f"{path} has no files that can be used; {first.part}: {first.kind}: {first.examples[0]}")
-        found = ", ".join(sorted(layout.names(place))) or "none"
         hint = _loose(place) if isinstance(layout, Folders) else ""
-        raise DataError(f"{path} has no files for {', '.join(wanted)}; its {layout.units}: {found}{hint}")
+        raise DataError(f"{path} has no files for {', '.join(wanted)}; {layout.told(layout.names(place))}{hint}")
     return files
 
 

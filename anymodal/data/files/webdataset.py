@@ -7,7 +7,7 @@ several pieces names the part before its ending (0001.rgb.png, 0001.caption.json
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import attrs
@@ -42,6 +42,15 @@ class WebDataset(FileLayout):
         if damage and not found - {""}:
             raise DataError(damage)
         return found - {""}
+
+    def told(self, names: Collection[str]) -> str:
+        numbered = next((name for name in sorted(names) if name.partition(".")[0].isdigit()), None)
+        if numbered is None:
+            return super().told(names)
+        return (
+            f"the name of a sample ends at its first dot, so that its extensions are such as {numbered!r};"
+            " name samples frame_000, not frame.000"
+        )
 
     def open(self, place: Place, count: int | None) -> FileIndex:
         folders = place.chosen(self.names(place))

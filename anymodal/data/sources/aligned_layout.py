@@ -128,10 +128,11 @@ def found_modalities(path: str, names: Mapping[str, str]) -> dict[str, Modality]
         if name in named or present & {name, *cls.folders}
     }
     if not found:
-        units, seen = layout_of_files(path).units, ", ".join(sorted(present)) or "none"
+        layout = layout_of_files(path)
+        unit = layout.units.removesuffix("s")
         raise DataError(
-            f"{path} has no {units.removesuffix('s')} of an installed modality; its {units}: {seen}"
-            f" (--name MODALITY={units.removesuffix('s').upper()} says which is which; pictures alone become a dataset"
+            f"{path} has no {unit} of an installed modality; {layout.told(present)}"
+            f" (--name MODALITY={unit.upper()} says which is which; pictures alone become a dataset"
             " with: anymodal label)"
         )
     return found

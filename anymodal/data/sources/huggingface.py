@@ -123,6 +123,13 @@ class RowSource(Source):
                 f"{config.path} has the columns {', '.join(columns)}; say which is which, for example"
                 f" names: {{{[*texts, *modalities][0]}: {columns[0]}}}"
             )
+        for name, column in self.columns.items():
+            kind = str(getattr(self.rows.features[column], "dtype", ""))
+            if modalities[name].is_text and kind.startswith(("timestamp", "date", "time")):
+                raise DataError(
+                    f"{config.path} holds dates in {column!r}, not text for {name}: JSON texts that all look like dates"
+                    " are read as such; save the rows as .parquet"
+                )
         self.rows = undecoded(self.rows.select_columns(sorted(set(self.columns.values()))))
         self.tables = self.rows.with_format("arrow")
         self.modalities = {name: modalities[name] for name in self.columns}
