@@ -16,7 +16,7 @@ from anymodal.errors import ConfigError
 from anymodal.training.moments import Moments, Whole
 from anymodal.training.own_adamw import OwnAdamW
 
-AT_ONCE = 2**18  # numbers of a gradient on a CPU whose squares are added at once
+AT_ONCE = 2**16  # numbers of a gradient on a CPU whose squares are added at once
 
 
 class RowAdamW(OwnAdamW):
