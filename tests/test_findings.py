@@ -122,7 +122,7 @@ def test_rows_keep_the_shape_of_each_value(tmp_path):
     depth = am.registry().modality("depth")(size=8, patch=4)
     values = [np.random.default_rng(0).random(shape).astype(np.float32) for shape in ((16, 24), (24, 16))]
     datasets.Dataset.from_dict({"depth": [value.tolist() for value in values]}).save_to_disk(tmp_path)
-    source = RowSource(DataConfig(str(tmp_path)), {"depth": depth}, am.ModalitySet([depth]).layout)
+    source = RowSource(DataConfig(path=str(tmp_path)), {"depth": depth}, am.ModalitySet([depth]).layout)
     assert all(np.array_equal(source.values(k)["depth"], value) for k, value in enumerate(values))
 
 
@@ -131,7 +131,7 @@ def test_dates_of_a_json_file_are_named_where_text_is_wanted(tmp_path):
     caption = am.registry().modality("caption")()
     (tmp_path / "a.jsonl").write_text('{"caption": "2020-01-01"}\n{"caption": "2021-05-06"}\n')
     with pytest.raises(DataError, match=r"holds dates in 'caption', not text for caption: .* save the rows"):
-        RowSource(DataConfig(str(tmp_path / "a.jsonl")), {"caption": caption}, am.ModalitySet([caption]).layout)
+        RowSource(DataConfig(path=str(tmp_path / "a.jsonl")), {"caption": caption}, am.ModalitySet([caption]).layout)
 
 
 def test_gradients_of_tables_count_every_lookup():
