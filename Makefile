@@ -122,7 +122,7 @@ tiny21: tiny
 	cp -r out/tiny21/joined/modalities/. out/tiny21/small/modalities/
 
 tiny128: tiny21
-	$(BIN)/anymodal scenes --count 16000 --start 50000 --out $(L)/scenes --size 128 --kinds basic
+	$(BIN)/anymodal scenes --count 28000 --start 50000 --out $(L)/scenes --size 128 --kinds basic
 	$(BIN)/anymodal label $(L)/scenes --out $(L)/labeled --layout folder $(addprefix --with tiny_,$(FEATURES)) --with minilm
 	set -e; for name in $(KEPT); do ln -sfn $(abspath $(L)/scenes)/$$name $(L)/labeled/$$name; done
 	$(BIN)/python $(ALL)/web_text.py $(L)/labeled
