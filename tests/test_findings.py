@@ -68,9 +68,10 @@ def test_palettes_of_gif_are_no_ids(tmp_path):
     zones = am.registry().modality("semseg")(size=8, patch=4)
     ids = np.repeat(np.array([[0, 5, 20, 7]], np.uint8), 4, 0)
     Image.fromarray(ids).save(tmp_path / "a.gif")
-    for given in (tmp_path / "a.gif", Image.open(tmp_path / "a.gif")):
-        with pytest.raises(ValueProblem, match="counts its colors anew when it is saved; save the map as PNG"):
-            zones.accept(given)
+    with Image.open(tmp_path / "a.gif") as opened:
+        for given in (tmp_path / "a.gif", opened):
+            with pytest.raises(ValueProblem, match="counts its colors anew when it is saved; save the map as PNG"):
+                zones.accept(given)
     Image.fromarray(ids).save(tmp_path / "b.gif", optimize=False)
     assert np.array_equal(zones.accept(tmp_path / "b.gif"), ids)
 

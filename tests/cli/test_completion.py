@@ -106,7 +106,7 @@ def needs(shell: str) -> pytest.MarkDecorator:
         ("anymodal generate --to depth,norm", ["depth,normal"]),
         ("anymodal generate dep", ["depth="]),
         ("anymodal generate rgb=ph", ["photo.jpg", "photos/"]),
-        ("anymodal generate --model tin", ["tiny"]),
+        ("anymodal generate --model tin", ["tiny", "tiny-7"]),
         ("anymodal plugin inst", ["install"]),
         ("anymodal eval diode_d", ["diode_depth"]),
         ("anymodal probe x --to sems", ["semseg"]),

@@ -125,7 +125,7 @@ def test_people(scored, embedded, tmp_path, rng, task):
 # Vectors: of a picture by its color, of a text by its letters.
 
 
-def vector(given: Any, width: int = 24) -> np.ndarray:
+def vector(given: Any, width: int = 64) -> np.ndarray:
     """A vector that depends on a value, and lies near that of a picture whose color the text names."""
     value = given["caption"].split()[-1] if "caption" in given else str(round((float(np.mean(given["rgb"])) - 20) / 40))
     return np.random.default_rng(sum(map(ord, value))).standard_normal(width) + (0.9 if "caption" in given else 0)

@@ -146,6 +146,7 @@ def test_lengths_of_large_gradients_are_exact():
     table.grad = torch.full_like(table, 0.1)
     norm = clip_gradients([table], math.inf)
     assert abs(norm.item() / (0.1 * 2**12) - 1) < 1e-5 and torch.equal(table.grad, torch.full_like(table, 0.1))
+    table.grad = None
     within = StepsInBackward([torch.optim.SGD([table], lr=1.0)])
     within.begin(torch.tensor(0.0), [])
     (0.1 * table).sum().backward()
