@@ -76,6 +76,16 @@ def test_palettes_of_gif_are_no_ids(tmp_path):
     assert np.array_equal(zones.accept(tmp_path / "b.gif"), ids)
 
 
+@pytest.mark.parametrize("name", ["WEBP", "AVIF"])
+def test_maps_of_16_bits_that_a_file_of_8_has_cut_are_refused(name, tmp_path):
+    depth, path = am.registry().modality("depth")(size=8, patch=4), tmp_path / f"a.{name.lower()}"
+    Image.fromarray(np.full((8, 8), 1500, np.uint16)).save(path, name)
+    with pytest.raises(ValueProblem, match=f"all of it is 255, as {name} files cut maps of 16 bits; save it as 16-bit"):
+        depth.accept(path)
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(path, name)
+    assert depth.accept(path).shape == (8, 8)
+
+
 @pytest.mark.parametrize("ending", [".png", ".npy"])
 def test_numbers_that_a_picture_cannot_hold_are_refused_when_written(tmp_path, ending):
     of, path = am.registry().modality, tmp_path / f"a{ending}"

@@ -18,6 +18,7 @@ else:
     from anymodal.lazy import np
 
 LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000"})
+CUT = frozenset({"WEBP", "AVIF"})  # of 8 bits, in which Pillow cuts greater numbers (findings/pillow_wide_pictures.sh)
 LARGEST_PROFILE = 4 * 1024**2  # bytes of a color profile that is looked at
 USUAL_GAMMA, GAMMA_STEP = 1 / 2.2, 0.02  # of PNG files: what sRGB is taken for, and what makes no difference
 ABOUT_COLORS = ("icc_profile", "gamma", "srgb")  # keys of `info`
@@ -73,14 +74,21 @@ def _unscaled(numbers: np.ndarray, source: Source) -> np.ndarray:
     return numbers if source.scale == 1 else np.rint(numbers / source.scale).astype(numbers.dtype)
 
 
+def _ranges(picture: Image) -> list[tuple[int, int]]:
+    """The lowest and the highest number of each channel."""
+    return [channel.getextrema() for channel in picture.split()]  # type: ignore[misc]
+
+
 def samples_of(picture: Image) -> tuple[np.ndarray, float | None]:
     """One channel (H, W), and the number that its highest sample is, or None for floats, which are taken as they are.
 
-    Raises ValueProblem for colors, transparency, several pictures in one file, and signed integers or those beyond 16
-    bits, whose range nobody states.
+    Raises ValueProblem for colors, transparency, several pictures in one file, signed integers or those beyond 16 bits,
+    whose range nobody states, and for what a file of 8 bits has left of one of 16.
     """
     source = source_of(picture)
     _whole(source)
+    if source.format in CUT and {low for low, _ in _ranges(picture)} == {255}:
+        raise ValueProblem(f"all of it is 255, as {source.format} files cut maps of 16 bits; save it as 16-bit PNG")
     if picture.mode == "F":
         return np.asarray(picture), None
     if picture.mode.startswith("I"):
