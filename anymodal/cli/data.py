@@ -8,7 +8,7 @@ import click
 
 from anymodal.cli import completion
 from anymodal.cli.checks import check_data, check_modalities
-from anymodal.cli.options import overrides_option
+from anymodal.cli.options import PngPath, overrides_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
 
@@ -26,7 +26,7 @@ def data() -> None:
     "--name", "names", multiple=True, metavar="MODALITY=FOLDER", help="The folder, or column, of a modality or stream."
 )
 @click.option("--count", type=click.IntRange(min=1), help="Only the first samples.")
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="PNG", help="Draw a few samples with all parts.")
+@click.option("--sheet", type=PngPath(), metavar="PNG", help="Draw a few samples with all parts.")
 @with_output
 def check(
     output: Output,

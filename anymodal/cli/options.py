@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,19 @@ overrides_option = click.option(
 def names_option(*flags: str, help: str) -> Callable[..., Any]:
     """An option whose value is names of modalities with commas between; TAB completes them."""
     return click.option(*flags, metavar="NAMES", shell_complete=completion.modalities, help=help)
+
+
+class PngPath(click.Path):
+    """The path of a PNG file to write: another ending would belie what is in it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.suffix.lower() != ".png":
+            self.fail(f"{path} is to be a PNG file; let its name end in .png", param, ctx)
+        return path
 
 
 JOB_OPTIONS = (

@@ -13,7 +13,7 @@ from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_data, check_device, check_folder
 from anymodal.cli.jobs import say_made
 from anymodal.cli.model_options import comma_separated, load_options, numbers_by_name
-from anymodal.cli.options import job_options, names_option, with_options
+from anymodal.cli.options import PngPath, job_options, names_option, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError
@@ -204,7 +204,7 @@ def query_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("inputs", nargs=-1, metavar="INPUT...", shell_complete=completion.inputs)
 @query_options
 @draw_options
-@click.option("--sheet", type=click.Path(path_type=Path), help="A picture of the hits.")
+@click.option("--sheet", type=PngPath(), metavar="PNG", help="A picture of the hits.")
 @click.option(
     "--sheet-data",
     metavar="DATA",

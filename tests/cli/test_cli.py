@@ -89,6 +89,12 @@ def test_nothing_is_looked_through_for_garbage_at_the_end():
     assert done.stdout.splitlines()[1:] == ["True"] and done.returncode == 0
 
 
+@pytest.mark.parametrize("words", [("data", "check", "x"), ("retrieve", "query", "x", "caption=y")])
+def test_a_sheet_is_a_png_file(words):
+    done = run(*words, "--sheet", "sheet.jpg")
+    assert done.returncode == 2 and "sheet.jpg is to be a PNG file; let its name end in .png" in done.stderr
+
+
 def test_version_and_help():
     assert run("--version").stdout == f"anymodal {anymodal.__version__}\n"
     done = run("--help")
