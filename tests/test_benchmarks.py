@@ -72,7 +72,7 @@ def test_a_record_reaches_every_threshold_by_the_mean_of_its_seeds():
     assert speedrun.judged([figures(better), figures({})])["met"]
     judged = speedrun.judged([figures(better), figures(worse)])
     assert not judged["met"] and [name for name, each in judged["figures"].items() if not each["met"]] == [*worse]
-    assert judged["figures"]["rgb_to.semseg.miou"] == {"mean": 0.75, "threshold": "at least 0.79", "met": False}
+    assert judged["figures"]["rgb_to.semseg.miou"] == {"mean": 0.75, "threshold": "at least 0.76", "met": False}
     assert not speedrun.judged([figures({"rgb_to.normal.mean_angle": 13.0})])["met"]
     assert not speedrun.judged([figures({"rgb_to.normal.mean_angle": float("nan")})])["met"]
 
