@@ -132,7 +132,7 @@ class TestTheSameResult:
 
         plain = run()
         for name, value in run(**parallel).items():
-            torch.testing.assert_close(value, plain[name], atol=2e-5, rtol=2e-4)
+            torch.testing.assert_close(value, plain[name], atol=1e-4, rtol=2e-4)  # after six steps of 1e-2
 
     def test_unknown_strategies_are_refused(self) -> None:
         with pytest.raises(ConfigError, match="ddp, fsdp"):
