@@ -74,11 +74,6 @@ def _unscaled(numbers: np.ndarray, source: Source) -> np.ndarray:
     return numbers if source.scale == 1 else np.rint(numbers / source.scale).astype(numbers.dtype)
 
 
-def _ranges(picture: Image) -> list[tuple[int, int]]:
-    """The lowest and the highest number of each channel."""
-    return [channel.getextrema() for channel in picture.split()]  # type: ignore[misc]
-
-
 def samples_of(picture: Image) -> tuple[np.ndarray, float | None]:
     """One channel (H, W), and the number that its highest sample is, or None for floats, which are taken as they are.
 
@@ -87,7 +82,7 @@ def samples_of(picture: Image) -> tuple[np.ndarray, float | None]:
     """
     source = source_of(picture)
     _whole(source)
-    if source.format in CUT and {low for low, _ in _ranges(picture)} == {255}:
+    if source.format in CUT and all(channel.getextrema()[0] == 255 for channel in picture.split()):
         raise ValueProblem(f"all of it is 255, as {source.format} files cut maps of 16 bits; save it as 16-bit PNG")
     if picture.mode == "F":
         return np.asarray(picture), None

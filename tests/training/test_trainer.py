@@ -125,6 +125,8 @@ class TestTheSameResult:
         ids=str,
     )
     def test_however_blocks_are_run(self, parallel: dict[str, bool], tmp_path: Path) -> None:
+        near = 1e-4 if parallel.get("compile") else 2e-5  # compiled sums are in another order, for six steps of 1e-2
+
         def run(**options: bool) -> dict[str, torch.Tensor]:
             engine = Engine(model(), SETTINGS, runtime=Runtime(device="cpu", parallel=ParallelConfig(**options)))
             engine.run(batches, MaskedLoss(LAYOUT))
@@ -132,7 +134,7 @@ class TestTheSameResult:
 
         plain = run()
         for name, value in run(**parallel).items():
-            torch.testing.assert_close(value, plain[name], atol=1e-4, rtol=2e-4)  # after six steps of 1e-2
+            torch.testing.assert_close(value, plain[name], atol=near, rtol=2e-4)
 
     def test_unknown_strategies_are_refused(self) -> None:
         with pytest.raises(ConfigError, match="ddp, fsdp"):
