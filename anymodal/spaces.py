@@ -48,9 +48,9 @@ class TokenSpace:
     """`size` ids at up to `length` positions, produced in any order (grids) or left to right (sequences).
 
     `shape` is (rows, columns) of a picture-like grid, whose positions get a 2-D sine-cosine code; without it positions
-    are coded in one dimension. `learned` positions are trained instead. Sequences that name the same `vocabulary`
-    share one table of embeddings; they hold `sentinels` (first id, count) that stand for hidden spans, and `end`,
-    the id that closes a value.
+    are coded in one dimension. `learned` positions are trained: beside that code in a grid with a shape, else in its
+    place. Sequences that name the same `vocabulary` share one table of embeddings; they hold `sentinels` (first id,
+    count) that stand for hidden spans, and `end`, the id that closes a value.
     """
 
     size: int = attrs.field(validator=_positive)
@@ -77,9 +77,9 @@ class TokenSpace:
                 raise SpaceError(f"end {self.end} is one of the sentinels")
 
     @classmethod
-    def grid(cls, size: int, rows: int, columns: int) -> TokenSpace:
-        """`size` ids at each of rows x columns positions, row-major."""
-        return cls(size, rows * columns, ANY, (rows, columns))
+    def grid(cls, size: int, rows: int, columns: int, learned: bool = False) -> TokenSpace:
+        """`size` ids at each of rows x columns positions, row-major; `learned` as above."""
+        return cls(size, rows * columns, ANY, (rows, columns), learned)
 
     @classmethod
     def sequence(

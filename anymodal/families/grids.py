@@ -35,10 +35,12 @@ class CroppedGrid(Modality):
     channels the tokenizer reads. With several `codebooks` a square has as many tokens, side by side in its row. `loss`
     names the reconstruction loss of its training. A checkpoint may know the modality at `larger` sizes too; each is a
     stream `NAME.SIZE`, and values are then cropped to the largest. `denoising_steps` is how many a decoder that
-    denoises takes; set it on an instance to choose between speed and detail.
+    denoises takes; set it on an instance to choose between speed and detail. With `learned_positions` the Transformer
+    learns where the cells are, beside their fixed codes: in these a cell of a finer grid lies elsewhere than the cell of
+    a coarser one that shows the same part of the picture.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger")
+    settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger", "learned_positions")
     aligned: ClassVar[bool] = True
     limits: ClassVar[Mapping[str, int]] = {
         **dict.fromkeys(("size", "larger", "patch"), MOST_PIXELS),
@@ -56,6 +58,7 @@ class CroppedGrid(Modality):
     codebooks: int = 1
     latent: int = 32
     larger: tuple[int, ...] = ()
+    learned_positions: bool = False
     channels: int = 3
     denoising_steps: int = 25
 
@@ -101,13 +104,14 @@ class CroppedGrid(Modality):
         return resize(value, cells, box, self.nearest)
 
     def other_tokens(self, stored: Mapping[str, Any]) -> str:
-        """As the base says; the tokens of one size do not depend on the others."""
-        return super().other_tokens({key: value for key, value in stored.items() if key != "larger"})
+        """As the base says; the tokens of one size depend neither on other sizes nor on what the Transformer learns."""
+        meant = {key: value for key, value in stored.items() if key not in ("larger", "learned_positions")}
+        return super().other_tokens(meant)
 
     def streams(self) -> tuple[Stream, ...]:
         spaces = {self.size_name(size): size // self.patch for size in self.sizes}
         return tuple(
-            Stream(name, self.name, TokenSpace.grid(self.codebook, side, side * self.codebooks))
+            Stream(name, self.name, TokenSpace.grid(self.codebook, side, side * self.codebooks, self.learned_positions))
             for name, side in spaces.items()
         )
 

@@ -22,7 +22,9 @@ class PositionCodes(NamedTuple):
 
 
 class PositionTable(nn.Module):
-    """Rows for every position of a layout: fixed codes, or trained rows for spaces with `learned` positions.
+    """Rows for every position of a layout: fixed codes, and trained rows for spaces with `learned` positions.
+
+    Those of grids with a shape have both, which are added.
 
     A lookup of rows (…,) gives codes (…, dim).
     """
@@ -62,7 +64,7 @@ def position_codes(layout: Layout, dim: int) -> PositionCodes:
         for stream in layout.streams:
             space, block = stream.space, layout.positions[stream.name]
             if isinstance(space, TokenSpace) and space.learned:
-                parts.append(torch.zeros(block.size, dim))
+                parts.append(torch.zeros(block.size, dim) if space.shape is None else sincos_2d(*space.shape, dim))
                 trained_row[block.rows] = torch.arange(1 + count, 1 + count + block.size)
                 count += block.size
             elif space.shape is not None:
