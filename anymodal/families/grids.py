@@ -36,11 +36,19 @@ class CroppedGrid(Modality):
     names the reconstruction loss of its training. A checkpoint may know the modality at `larger` sizes too; each is a
     stream `NAME.SIZE`, and values are then cropped to the largest. `denoising_steps` is how many a decoder that
     denoises takes; set it on an instance to choose between speed and detail. With `learned_positions` the Transformer
-    learns where the cells are, beside their fixed codes: in these a cell of a finer grid lies elsewhere than the cell of
-    a coarser one that shows the same part of the picture.
+    learns where the cells are, beside their fixed codes: in these a cell of a finer grid lies elsewhere than that of a
+    coarser one which shows the same part of the picture.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("size", "patch", "codebook", "codebooks", "latent", "larger", "learned_positions")
+    settings: ClassVar[tuple[str, ...]] = (
+        "size",
+        "patch",
+        "codebook",
+        "codebooks",
+        "latent",
+        "larger",
+        "learned_positions",
+    )
     aligned: ClassVar[bool] = True
     limits: ClassVar[Mapping[str, int]] = {
         **dict.fromkeys(("size", "larger", "patch"), MOST_PIXELS),

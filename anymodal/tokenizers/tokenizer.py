@@ -37,6 +37,13 @@ class Reconstruction(NamedTuple):
     code_loss: Tensor
 
 
+class GivenCodes(NamedTuple):
+    """Codes (B, N, L) that take the place of a sample's own in training, and which samples (B,) have such."""
+
+    codes: Tensor
+    samples: Tensor
+
+
 class Tokenizer(nn.Module, ABC):
     """What all tokenizers share: inputs to ids of a codebook, and ids to codes. Decoders of codes are its subclasses.
 
@@ -255,10 +262,12 @@ class VQTokenizer(Tokenizer):
                 return BottleneckMLP(decoder, decoder.width, outputs)
         raise ConfigError(f"{type(config.decoder).__name__} is a denoiser; make it with anymodal.tokenizers.build.")
 
-    def forward(self, x: Tensor) -> Reconstruction:
+    def forward(self, x: Tensor, given: GivenCodes | None = None) -> Reconstruction:
         """Encode, quantize and decode; gradients pass the codebook straight through."""
         quantized = self._quantize(x)
         codes_BNL = blurred(quantized.codes, self.code_noise) if self.training else quantized.codes
+        if given is not None:
+            codes_BNL = torch.where(given.samples[:, None, None], given.codes, codes_BNL)
         output = self._reconstruct(codes_BNL, self._grid_of(x))
         return Reconstruction(output, x, quantized.ids.flatten(1), quantized.loss)
 

@@ -59,6 +59,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
+def drawn_row(values: Values, index: int, seed: int = 0) -> np.ndarray | None:
+    """What a tokenizer reads of a sample that is not mirrored."""
+    rng = np.random.default_rng(seed)
+    return values.tensor(values.sample(index, rng, flip=False), rng)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path) -> None:
     modality = loaded(trained_tokenizer(scenes, tmp_path, modality=name, **FAMILIES[name]))
@@ -69,7 +75,7 @@ def test_the_command_trains_every_family(name: str, scenes: Path, tmp_path: Path
         assert 0 < record["usage"] <= 1 <= record["perplexity"] <= modality.codebook  # type: ignore[attr-defined]
     folder = source_of(str(scenes), modality)
     parts = Values(folder, modality, 0)
-    tensors = [parts.tensor(k, np.random.default_rng(0), False) for k in range(len(folder))]
+    tensors = [drawn_row(parts, k) for k in range(len(folder))]
     batch = torch.from_numpy(np.stack([t for t in tensors if t is not None][:2]))
     ids = modality.tokenizer.encode(batch)
     assert ids.max() < modality.codebook  # type: ignore[attr-defined]
@@ -84,7 +90,7 @@ def test_parts_are_drawn_and_samples_without_any_are_passed_over(scenes: Path) -
     batch = PreparedBatches([values], len(people), 0, True, Share())(0).rows
     assert batch.shape == (len(people), 207) and batch.abs().sum(1).min() > 0
     crowd = people.index(max(people))
-    drawn = {values.tensor(crowd, np.random.default_rng(k), False).tobytes() for k in range(40)}  # type: ignore[union-attr]
+    drawn = {drawn_row(values, crowd, k).tobytes() for k in range(40)}  # type: ignore[union-attr]
     assert len(drawn) == max(people)
 
 
@@ -190,7 +196,7 @@ def test_crops_are_drawn_anew_at_every_step(scenes: Path, tmp_path: Path) -> Non
     first, fresh = (PreparedBatches([each], 24, 0, False, Share()) for each in values)
     assert torch.equal(first(3).rows, fresh(3).rows)
     assert sorted(first.order(k) for k in range(24)) == list(range(24))
-    again = {tuple(values[0].tensor(0, np.random.default_rng(k), False).ravel()) for k in range(8)}  # type: ignore[union-attr]
+    again = {tuple(drawn_row(values[0], 0, k).ravel()) for k in range(8)}  # type: ignore[union-attr]
     assert len(again) == 8
     trained_tokenizer(scenes, tmp_path, modality="rgb", **FAMILIES["rgb"], crop={"scale": [0.8, 1.0]})
 

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from anymodal.tokenizers.tokenizer import Reconstruction, Tokenizer
+from anymodal.tokenizers.tokenizer import GivenCodes, Reconstruction, Tokenizer
 from anymodal.training.tokenizers.config import AdversarialConfig
 
 
@@ -69,8 +69,8 @@ class Judged(nn.Module):
         self.tokenizer = tokenizer
         self.critic = Critic(tokenizer.config.channels, config.widths)
 
-    def forward(self, x_BCHW: Tensor) -> tuple[Reconstruction, Judgement]:
-        result = self.tokenizer(x_BCHW)
+    def forward(self, x_BCHW: Tensor, *given: GivenCodes) -> tuple[Reconstruction, Judgement]:
+        result = self.tokenizer(x_BCHW, *given)
         both = self.critic(torch.cat([result.target, result.output.detach().to(result.target.dtype)]))
         true, made = both.of(slice(0, len(x_BCHW))), both.of(slice(len(x_BCHW), None))
         critic = F.relu(1 - true.patches.float()).mean() + F.relu(1 + made.patches.float()).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,6 +18,8 @@ from anymodal.data.order import Share, generator
 from anymodal.data.replacing import Replacing
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
+from anymodal.tokenizers.tokenizer import GivenCodes
+from anymodal.training.tokenizers.expected import ExpectedCodes
 
 MEMORY = 2 * 1024**3  # bytes of values that a run keeps, so that files are read and resized once
 UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for
@@ -24,48 +27,64 @@ UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for
 
 @attrs.frozen(eq=False)
 class Inputs:
-    """What a tokenizer reads, one row a sample, and a line for each sample that could not be used and was replaced."""
+    """What a tokenizer reads, one row a sample, and a line for each sample that could not be used and was replaced.
+
+    `given` are codes that some samples have in place of their own.
+    """
 
     rows: Tensor
     problems: tuple[str, ...] = ()
+    given: GivenCodes | None = None
 
     def to(self, device: torch.device | str) -> Inputs:
-        return Inputs(self.rows.to(device, non_blocking=True), self.problems)
+        given = self.given and GivenCodes(*(part.to(device, non_blocking=True) for part in self.given))
+        return Inputs(self.rows.to(device, non_blocking=True), self.problems, given)
 
 
 class Values:
     """Natural values of one modality in the samples of a dataset, each the centered square or a random `crop`.
 
-    As many as fit into `memory` bytes are kept: the squares, or the files that crops are cut from.
+    With `beside`, names of other modalities, also theirs, cut the same way. As many as fit into `memory` bytes are
+    kept: the squares, or the files that crops are cut from.
     """
 
-    def __init__(self, source: ValueSource, modality: Modality, memory: int, crop: CropConfig | None = None) -> None:
+    def __init__(
+        self,
+        source: ValueSource,
+        modality: Modality,
+        memory: int,
+        crop: CropConfig | None = None,
+        beside: Sequence[str] = (),
+    ) -> None:
         self.source, self.modality, self.crop = source, modality, crop
+        self._names = {modality.name, *beside}
         self._kept: dict[int, dict[str, Any]] = {}
         self._free = memory
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def value(self, index: int, rng: np.random.Generator, flip: bool) -> Any:
-        """The value of a sample, mirrored half of the time with `flip`, or as the crops say; None where it has none."""
+    def sample(self, index: int, rng: np.random.Generator, flip: bool) -> dict[str, Any]:
+        """The values that a sample has, mirrored half of the time with `flip`, or as the crops say."""
         if (config := self.crop) is not None:
 
             def draw(extent: tuple[float, float] | None) -> Crop:
                 width, height = extent or (1.0, 1.0)
                 return random_crop(config, width, height, rng)
 
-            return self.source.derive(self.source.cut(self._stored(index), draw)).get(self.modality.name)
-        value = self._stored(index).get(self.modality.name)
-        mirrored = flip and self.modality.aligned and rng.random() < 0.5
-        return self.modality.crop(value, Crop(flip=True)) if mirrored and value is not None else value
+            values = self.source.derive(self.source.cut(self._stored(index), draw))
+            return {name: value for name, value in values.items() if name in self._names}
+        values = self._stored(index)
+        if not (flip and self.modality.aligned and rng.random() < 0.5):
+            return values
+        return {name: self.source.modalities[name].crop(value, Crop(flip=True)) for name, value in values.items()}
 
-    def tensor(self, index: int, rng: np.random.Generator, flip: bool) -> np.ndarray | None:
+    def tensor(self, sample: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray | None:
         """What the tokenizer reads of a sample; None where there is nothing.
 
         Where a value has several parts to be tokenized, one of them is drawn.
         """
-        value = self.value(index, rng, flip)
+        value = sample.get(self.modality.name)
         parts = [] if value is None else self.modality.parts(value)
         return parts[rng.integers(len(parts))] if parts else None
 
@@ -77,8 +96,7 @@ class Values:
             held = {name: name for name in self.source.modalities if self.source.files.holds(name, index)}
             values = self.source.read_files(index, held)
         else:
-            name = self.modality.name
-            values = {key: value for key, value in self.source.read(index).items() if key == name}
+            values = {key: value for key, value in self.source.read(index).items() if key in self._names}
         size = sum(getattr(value, "nbytes", UNKNOWN) for value in values.values())
         if size <= self._free:
             self._free -= size
@@ -91,13 +109,22 @@ class PreparedBatches:
 
     Row k of a step depends on the seed, the step and k alone, not on the number of processes and parts. `values` are
     those of the modality at one size or more; each step draws one of them. A sample that has nothing for the tokenizer
-    is replaced by the next one that has, and one that cannot be used by another, of which the batch tells. Raises
+    is replaced by the next one that has, and one that cannot be used by another, of which the batch tells. With
+    `expected`, some of the samples that have all that the model is given come with the codes that it expects. Raises
     DataError if there is nothing, or nothing usable, to be found.
     """
 
-    def __init__(self, values: list[Values], batch_size: int, seed: int, flip: bool, share: Share) -> None:
+    def __init__(
+        self,
+        values: list[Values],
+        batch_size: int,
+        seed: int,
+        flip: bool,
+        share: Share,
+        expected: ExpectedCodes | None = None,
+    ) -> None:
         share.check(batch_size)
-        self.values, self.seed, self.flip = values, seed, flip
+        self.values, self.seed, self.flip, self.expected = values, seed, flip, expected
         self.batch_size, self.share = batch_size, share
         self.order = values[0].source.files.order(seed)
 
@@ -105,23 +132,50 @@ class PreparedBatches:
         step, part = divmod(n, self.share.parts)
         values = self.values[generator(self.seed, "size", step).integers(len(self.values))]
         problems: list[str] = []
-        rows = [self._row(values, step, row, problems) for row in self.share.rows(self.batch_size, part)]
-        return Inputs(torch.from_numpy(np.stack(rows)), tuple(problems))
+        drawn = [self._row(values, step, row, problems) for row in self.share.rows(self.batch_size, part)]
+        rows = torch.from_numpy(np.stack([row for row, _ in drawn]))
+        return Inputs(rows, tuple(problems), self._given([sample for _, sample in drawn]))
 
-    def _row(self, values: Values, step: int, row: int, problems: list[str]) -> np.ndarray:
+    def _row(
+        self, values: Values, step: int, row: int, problems: list[str]
+    ) -> tuple[np.ndarray, dict[str, Any] | None]:
+        """What the tokenizer reads of a sample, and what the model is given of it, if the codes are to be expected."""
         source, rng = values.source, generator(self.seed, "row", step, row)
         nothing = f"{source.files.root} has no {values.modality.name} for a tokenizer to learn from"
+
+        def read(index: int, numbers: np.random.Generator) -> tuple[np.ndarray, dict[str, Any] | None] | None:
+            sample = values.sample(index, numbers, self.flip)
+            found = values.tensor(sample, numbers)
+            return None if found is None else (found, self._drawn(sample, numbers))
+
         return Replacing(source.files.root, len(values), source.describe, nothing).read(
-            lambda index, numbers: values.tensor(index, numbers, self.flip),
-            self.order(step * self.batch_size + row),
-            lambda failed: rng,
-            problems,
+            read, self.order(step * self.batch_size + row), lambda failed: rng, problems
         )
 
+    def _drawn(self, sample: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any] | None:
+        """What the model is given of a sample whose codes are to be expected, else None."""
+        if self.expected is None or not self.expected.draws(rng) or not all(n in sample for n in self.expected.given):
+            return None
+        return {name: sample[name] for name in self.expected.given}
 
-def source_of(data: str, modality: Modality) -> ValueSource:
-    """The dataset with what is needed for a modality: its files, or those that it derives from, at the same size."""
+    def _given(self, samples: list[dict[str, Any] | None]) -> GivenCodes | None:
+        """The codes that are expected of samples, zeros for those that keep their own; None where all do."""
+        chosen = torch.tensor([sample is not None for sample in samples])
+        if self.expected is None or not chosen.any():
+            return None
+        expected = self.expected([sample for sample in samples if sample is not None])
+        codes = expected.new_zeros(len(samples), *expected.shape[1:])
+        codes[chosen] = expected
+        return GivenCodes(codes, chosen)
+
+
+def source_of(data: str, modality: Modality, beside: Sequence[Modality] = ()) -> ValueSource:
+    """The dataset with what is needed for a modality: its files, or those that it derives from, at the same size.
+
+    `beside` are modalities that are read too.
+    """
     same = {key: value for key, value in modality.config().items() if modality.sizes and key in ("size", "patch")}
     classes = [registry().modality(name) for name in modality.derived_from]
     sources = [cls(**{key: value for key, value in same.items() if key in cls.settings}) for cls in classes]
-    return open_values(data, [*sources, modality])
+    named = {each.name: each for each in (*sources, *beside, modality)}
+    return open_values(data, list(named.values()))

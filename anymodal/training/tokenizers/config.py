@@ -10,7 +10,7 @@ import attrs
 from attrs.validators import optional
 
 from anymodal.config.tables import init_fields
-from anymodal.config.validators import MOST, as_tuple, at_least, at_most, count, each, finite, positive, whole
+from anymodal.config.validators import MOST, as_tuple, at_least, at_most, between, count, each, finite, positive, whole
 from anymodal.data.config import CropConfig
 from anymodal.errors import ConfigError, nearest
 from anymodal.text import VALUE_NAMES
@@ -71,6 +71,20 @@ class AdversarialConfig:
 
 
 @attrs.frozen(kw_only=True)
+class ExpectedConfig:
+    """Codes that a model expects of samples, in place of their own; see `expected.py`.
+
+    model: as `anymodal.load` takes it; its ids of the modality are those of the tokenizer in `codes`.
+    given: modalities in the data that it is given.
+    share: of samples that get them; the others have their own codes.
+    """
+
+    model: str
+    given: tuple[str, ...] = attrs.field(default=("rgb",), converter=as_tuple)
+    share: float = attrs.field(default=0.5, validator=between(0, 1))
+
+
+@attrs.frozen(kw_only=True)
 class TokenizerRun:
     """Trains the tokenizer of `modality` on `data`, or the vocabulary on its texts.
 
@@ -87,7 +101,7 @@ class TokenizerRun:
     encoder, or, with `codes`, for a trained tokenizer, whose encoder and codebook stay as they are, and so do ids.
     `overlap` puts convolutions behind a decoder of patches, which join these. `code_noise` is the most normal noise
     that codes get in the training of a feed-forward decoder, in units of their size, so that it learns to mend codes
-    which do not fit each other.
+    which do not fit each other. With `expected`, beside `codes`, it also learns from what a model expects of them.
 
     `start` is the folder of a trained tokenizer that goes on learning, with the settings it has where none are given;
     what the configuration says of its parts must be so, but for an `overlap` where it has none. The encoder and
@@ -105,6 +119,7 @@ class TokenizerRun:
     overlap: OverlapConfig | None = None
     code_noise: float = attrs.field(default=0.0, validator=[finite, at_least(0)])
     codes: Path | None = None
+    expected: ExpectedConfig | None = None
     start: Path | None = None
     quantizer: dict[str, Any] | None = None
     options: dict[str, Any] = attrs.field(factory=dict)
@@ -121,6 +136,8 @@ class TokenizerRun:
     def __attrs_post_init__(self) -> None:
         if self.quantizer is not None:
             _check_quantizer(self.quantizer)
+        if self.expected is not None and self.codes is None:
+            raise ConfigError("expected needs codes, the folder of the tokenizer whose ids the model knows")
 
 
 def _check_quantizer(block: Mapping[str, Any]) -> None:

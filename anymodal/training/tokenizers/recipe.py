@@ -34,6 +34,7 @@ from anymodal.training.checkpoint import claimed
 from anymodal.training.runtime import Runtime
 from anymodal.training.tokenizers.batches import MEMORY, PreparedBatches, Values, source_of
 from anymodal.training.tokenizers.config import AdversarialConfig, TokenizerRun
+from anymodal.training.tokenizers.expected import ExpectedCodes, expected_codes
 from anymodal.training.tokenizers.perceptual import PerceptualLoss
 from anymodal.training.tokenizers.run import fit_tokenizer
 from anymodal.training.tokenizers.vocabulary import train_vocabulary
@@ -80,7 +81,9 @@ def _train(
     torch.manual_seed(settings.seed)
     modality.tokenizer = _untrained(config, modality)
     share = Share(world.rank, world.size, settings.accumulate)
-    make = PreparedBatches(_values(config, modality), settings.batch_size, settings.seed, config.flip, share)
+    expected = None if config.expected is None else expected_codes(config.expected, modality)
+    values = _values(config, modality, expected)
+    make = PreparedBatches(values, settings.batch_size, settings.seed, config.flip, share, expected)
     modality.tokenizer = fit_tokenizer(
         modality.tokenizer,
         step_batches(make, settings.steps * settings.accumulate, config.workers),
@@ -95,7 +98,7 @@ def _train(
             "modality": modality.name,
             "settings": modality.config(),
             "tokenizer": attrs.asdict(modality.tokenizer.config),
-            **_what_is_learned(config),
+            **_what_is_learned(config, expected),
         },
     )
     if modality.tokenizer is None:
@@ -107,11 +110,11 @@ def _train(
     return part
 
 
-def _what_is_learned(config: TokenizerRun) -> dict[str, Any]:
+def _what_is_learned(config: TokenizerRun, expected: ExpectedCodes | None) -> dict[str, Any]:
     """What else a run that is resumed has to have as it was begun with, as JSON has it."""
     stated = plain_config(config)
-    names = ("codes", "code_noise", "loss", "perceptual", "adversarial", "sizes", "crop", "flip")
-    return {name: stated[name] for name in names}
+    names = ("codes", "code_noise", "expected", "loss", "perceptual", "adversarial", "sizes", "crop", "flip")
+    return {**{name: stated[name] for name in names}, "expecting": expected and expected.identity()}
 
 
 def _settings(config: TokenizerRun) -> dict[str, Any]:
@@ -268,7 +271,7 @@ def overlapped(tokenizer: AnyTokenizer, overlap: OverlapConfig) -> AnyTokenizer:
     return joined
 
 
-def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
+def _values(config: TokenizerRun, modality: Modality, expected: ExpectedCodes | None) -> list[Values]:
     """What there is to learn from, at each of the sizes. Raises ConfigError for one that does not fit."""
     modalities = [modality.at_size(modality.sizes[0]) if modality.sizes else modality]
     if config.sizes:
@@ -280,7 +283,9 @@ def _values(config: TokenizerRun, modality: Modality) -> list[Values]:
             raise ConfigError(f"sizes names {wrong[0]}; this tokenizer reads multiples of {multiple} pixels")
         modalities = [modality.at_size(size) for size in config.sizes]
     memory = MEMORY // len(modalities) // max(1, config.workers)
-    return [Values(source_of(config.data, each), each, memory, config.crop) for each in modalities]
+    beside = [] if expected is None else expected.modalities
+    names = [each.name for each in beside]
+    return [Values(source_of(config.data, each, beside), each, memory, config.crop, names) for each in modalities]
 
 
 def _perceptual(config: TokenizerRun, modality: Modality) -> PerceptualLoss | None:

@@ -67,7 +67,8 @@ class ReconstructionLoss(Objective[nn.Module, "Tensor | Inputs"]):
 
     def __call__(self, model: nn.Module, batch: Tensor | Inputs, totals: Tensor) -> dict[str, Tensor]:
         x = _rows(batch)
-        result, *judged = model(x) if self.adversarial else (model(x),)
+        given = [batch.given] if isinstance(batch, Inputs) and batch.given is not None else []
+        result, *judged = model(x, *given) if self.adversarial else (model(x, *given),)
         self.meter.add(result.ids)
         parts = {"reconstruction": self.measure(result.output.float(), result.target), "commitment": result.code_loss}
         loss = parts["reconstruction"] + self.code_weight * parts["commitment"]
