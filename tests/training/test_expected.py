@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from anymodal_scenes import BASIC, render, write
+from anymodal_scenes import BASIC, Scene, render, write
 from small_runs import GRID, STEPS, VIT, trained_tokenizer
 
 import anymodal as am
@@ -16,7 +16,7 @@ from anymodal.checkpoints.tokenizer import load_tokenizer, save_tokenizer
 from anymodal.config import structure
 from anymodal.errors import ConfigError
 from anymodal.training.tokenizers.config import ExpectedConfig, TokenizerRun
-from anymodal.training.tokenizers.expected import expected_codes
+from anymodal.training.tokenizers.expected import Sample, expected_codes
 from anymodal.training.tokenizers.recipe import train_tokenizer
 
 UNET = {"patch": 8, "channels": 32, "multipliers": [1], "blocks": 1}
@@ -41,15 +41,20 @@ def keys(folder: Path, **expected: Any) -> dict[str, Any]:
     return {"modality": "depth", "start": trained, "codes": trained, "expected": {"model": "tiny", **expected}}
 
 
+def rows_of(modality: am.Modality, scenes: list[Scene]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([modality.preprocess(scene.depth) for scene in scenes]))
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_tokenizer(folder).state_dict()
 
 
 def test_they_are_what_is_decoded_when_the_model_generates(tiny: am.AnyModel) -> None:
     expected = expected_codes(ExpectedConfig(model="tiny"), tiny.modalities["depth"])
-    samples = [{"rgb": render(5, index, 128, BASIC).rgb} for index in range(2)]
-    codes = expected(samples)
+    scenes = [render(5, index, 128, BASIC) for index in range(2)]
+    samples = [{"rgb": scene.rgb} for scene in scenes]
     depth = tiny.modalities["depth"]
+    codes = expected([Sample(sample, 0) for sample in samples], rows_of(depth, scenes))
     assert codes.shape == (2, depth.side**2, depth.latent)
     read = depth.tokenizer._reconstruct(codes, (depth.side, depth.side))
     for values, sample in zip(read, samples, strict=True):
@@ -66,14 +71,27 @@ def test_a_decoder_learns_to_make_of_them_what_is_true(tiny: am.AnyModel, folder
 
     scenes = [render(1, index, 128, BASIC) for index in range(8)]
     modality = tiny.modalities["depth"]
-    truth = torch.from_numpy(np.stack([modality.preprocess(scene.depth) for scene in scenes]))
-    codes = expected_codes(ExpectedConfig(model="tiny"), modality)([{"rgb": scene.rgb} for scene in scenes])
+    truth = rows_of(modality, scenes)
+    samples = [Sample({"rgb": scene.rgb}, 0) for scene in scenes]
+    codes = expected_codes(ExpectedConfig(model="tiny"), modality)(samples, truth)
     errors = []
     for place in (folder / "depth", out):
         with torch.no_grad():
             read = load_tokenizer(place)._reconstruct(codes, (modality.side, modality.side))
         errors.append(float((read - truth).square().mean()))
     assert errors[1] < 0.97 * errors[0]
+
+
+def test_ids_are_drawn_in_place_of_some_and_the_others_stay(tiny: am.AnyModel) -> None:
+    depth, scene = tiny.modalities["depth"], render(5, 0, 128, BASIC)
+    expected = expected_codes(ExpectedConfig(model="tiny", drawn=0.5), depth)
+    rows, samples = rows_of(depth, [scene] * 12), [Sample({"rgb": scene.rgb}, seed) for seed in range(12)]
+    codes, own = expected(samples, rows), depth.tokenizer.quantize.lookup(depth.tokenizer.encode(rows))
+    known = depth.tokenizer.quantize.lookup(torch.arange(depth.codebook))
+    assert torch.cdist(codes, known[None]).amin(2).max() < 1e-3  # codes of ids, not means
+    others = (codes != own).any(2).float().mean(1)
+    assert others.max() <= 0.5 and len(set(others.tolist())) > 6 and others.mean() > 0.1
+    assert torch.equal(codes, expected(samples, rows))
 
 
 def test_a_run_resumes_bit_for_bit_and_without_a_share_is_the_ordinary_one(folder: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from anymodal.data.replacing import Replacing
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.tokenizer import GivenCodes
-from anymodal.training.tokenizers.expected import ExpectedCodes
+from anymodal.training.tokenizers.expected import ExpectedCodes, Sample
 
 MEMORY = 2 * 1024**3  # bytes of values that a run keeps, so that files are read and resized once
 UNKNOWN = 16 * 1024  # bytes that a value which is no array counts for
@@ -134,36 +134,30 @@ class PreparedBatches:
         problems: list[str] = []
         drawn = [self._row(values, step, row, problems) for row in self.share.rows(self.batch_size, part)]
         rows = torch.from_numpy(np.stack([row for row, _ in drawn]))
-        return Inputs(rows, tuple(problems), self._given([sample for _, sample in drawn]))
+        return Inputs(rows, tuple(problems), self._given(rows, [sample for _, sample in drawn]))
 
-    def _row(
-        self, values: Values, step: int, row: int, problems: list[str]
-    ) -> tuple[np.ndarray, dict[str, Any] | None]:
-        """What the tokenizer reads of a sample, and what the model is given of it, if the codes are to be expected."""
+    def _row(self, values: Values, step: int, row: int, problems: list[str]) -> tuple[np.ndarray, Sample | None]:
+        """What the tokenizer reads of a sample, and what the model is given of it, if its codes are to be expected."""
         source, rng = values.source, generator(self.seed, "row", step, row)
         nothing = f"{source.files.root} has no {values.modality.name} for a tokenizer to learn from"
 
-        def read(index: int, numbers: np.random.Generator) -> tuple[np.ndarray, dict[str, Any] | None] | None:
+        def read(index: int, numbers: np.random.Generator) -> tuple[np.ndarray, Sample | None] | None:
             sample = values.sample(index, numbers, self.flip)
             found = values.tensor(sample, numbers)
-            return None if found is None else (found, self._drawn(sample, numbers))
+            if found is None:
+                return None
+            return found, self.expected and self.expected.sample(sample, numbers)
 
         return Replacing(source.files.root, len(values), source.describe, nothing).read(
             read, self.order(step * self.batch_size + row), lambda failed: rng, problems
         )
 
-    def _drawn(self, sample: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any] | None:
-        """What the model is given of a sample whose codes are to be expected, else None."""
-        if self.expected is None or not self.expected.draws(rng) or not all(n in sample for n in self.expected.given):
-            return None
-        return {name: sample[name] for name in self.expected.given}
-
-    def _given(self, samples: list[dict[str, Any] | None]) -> GivenCodes | None:
+    def _given(self, rows: Tensor, samples: list[Sample | None]) -> GivenCodes | None:
         """The codes that are expected of samples, zeros for those that keep their own; None where all do."""
         chosen = torch.tensor([sample is not None for sample in samples])
         if self.expected is None or not chosen.any():
             return None
-        expected = self.expected([sample for sample in samples if sample is not None])
+        expected = self.expected([sample for sample in samples if sample is not None], rows[chosen])
         codes = expected.new_zeros(len(samples), *expected.shape[1:])
         codes[chosen] = expected
         return GivenCodes(codes, chosen)

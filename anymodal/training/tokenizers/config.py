@@ -77,11 +77,14 @@ class ExpectedConfig:
     model: as `anymodal.load` takes it; its ids of the modality are those of the tokenizer in `codes`.
     given: modalities in the data that it is given.
     share: of samples that get them; the others have their own codes.
+    drawn: the largest share of its own ids that a sample loses; the model draws others in their place, all in one step,
+        from those that stay and what it is given. Without it all codes are means.
     """
 
     model: str
     given: tuple[str, ...] = attrs.field(default=("rgb",), converter=as_tuple)
     share: float = attrs.field(default=0.5, validator=between(0, 1))
+    drawn: float = attrs.field(default=0.0, validator=between(0, 1))
 
 
 @attrs.frozen(kw_only=True)

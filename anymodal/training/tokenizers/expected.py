@@ -1,9 +1,9 @@
-"""Codes that a model expects, in place of those of the values: what a decoder is given when a mean is generated.
+"""Codes that a model expects, in place of those of the values: what a decoder is given when the model generates.
 
 A mean of codes is smoother than a code, and neighbors that are guessed apart do not fit each other. A decoder that has
 learned from such codes what is true makes of them what is likely.
 
-Shapes: B samples, N tokens, L latent width, K ids.
+Shapes: B samples, N tokens, L latent width, K ids, C channels, H W pixels.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,43 +21,73 @@ from anymodal.errors import ConfigError, nearest
 from anymodal.generation.plan import Target, make_plan
 from anymodal.generation.retrieval import EXPECTED
 from anymodal.generation.sampler import Sampler
-from anymodal.generation.state import SampleState
+from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.modality import Modality
 from anymodal.outputs.fingerprint import fingerprint
 from anymodal.tokenizers.tokenizer import Tokenizer, VQTokenizer
 from anymodal.training.tokenizers.config import ExpectedConfig
 
+ONE_DRAW = {"scheme": "roar", "steps": 1, "temperature": 1.0, "top_k": 0, "top_p": 0.0, "min_p": 0.0, "guidance": 1.0}
+ONE_DRAW |= {"anneal": "constant", "samples": 1}
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """What the model is given of a sample, by modality, and the seed of what is drawn for it."""
+
+    values: Mapping[str, Any]
+    seed: int
+
 
 class ExpectedCodes:
     """What a model expects of the tokens of one modality, from other modalities of the same samples."""
 
-    def __init__(self, model: AnyModel, name: str, given: Sequence[str], share: float) -> None:
-        self.model, self.name, self.given, self.share = model, name, tuple(given), share
-        self._plan = _mean_plan(model, name, given)
+    def __init__(self, model: AnyModel, name: str, config: ExpectedConfig) -> None:
+        self.model, self.name, self.config = model, name, config
+        self.tokenizer: Tokenizer = model.modalities[name].tokenizer
+        self._plan = _drawing_plan(model, name, config.given) if config.drawn else _mean_plan(model, name, config.given)
 
     @property
     def modalities(self) -> list[Modality]:
         """Those that the model is given."""
-        return [self.model.modalities[name] for name in self.given]
+        return [self.model.modalities[name] for name in self.config.given]
 
     def identity(self) -> str:
         """A hash of the weights that the codes depend on."""
-        return str(fingerprint(self.model.transformer, self.model.modalities, self.given))
+        return str(fingerprint(self.model.transformer, self.model.modalities, self.config.given))
 
-    def draws(self, rng: np.random.Generator) -> bool:
-        """Whether a sample gets expected codes."""
-        return bool(rng.random() < self.share)
+    def sample(self, values: Mapping[str, Any], rng: np.random.Generator) -> Sample | None:
+        """What the model is given of a sample; None for one that keeps its own codes, or lacks what is to be given."""
+        chosen, seed = rng.random() < self.config.share, int(rng.integers(2**32))
+        if not chosen or not all(name in values for name in self.config.given):
+            return None
+        return Sample({name: values[name] for name in self.config.given}, seed)
 
-    def __call__(self, samples: Sequence[Mapping[str, Any]]) -> Tensor:
-        """The codes (B, N, L), float32, of samples of natural values of `given`."""
-        modalities = self.model.modalities
-        states = [SampleState(modalities.layout, modalities.condition(modalities.accept(s))) for s in samples]
-        for _ in Sampler(self.model.transformer).run(states, self._plan, [0] * len(states)):
+    def __call__(self, samples: Sequence[Sample], rows: Tensor) -> Tensor:
+        """The codes (B, N, L), float32, of samples; `rows` (B, C, H, W) are what the tokenizer reads of them."""
+        modalities, config = self.model.modalities, self.config
+        known = [modalities.condition(modalities.accept(sample.values)) for sample in samples]
+        if config.drawn:
+            ids_BN = self.tokenizer.encode(rows).cpu().numpy()
+            kept = [_kept(ids, config.drawn, s.seed) for ids, s in zip(ids_BN, samples, strict=True)]
+            known = [{**each, self.name: tokens} for each, tokens in zip(known, kept, strict=True)]
+        states = [SampleState(modalities.layout, each) for each in known]
+        for _ in Sampler(self.model.transformer).run(states, self._plan, [sample.seed for sample in samples]):
             pass
-        shares_BNK = torch.from_numpy(np.stack([state.streams[self.name].probabilities for state in states]))
-        tokenizer: Tokenizer = modalities[self.name].tokenizer
+        made = [state.streams[self.name] for state in states]
         with torch.no_grad():
-            return tokenizer.quantize.mean(shares_BNK)
+            if config.drawn:
+                return self.tokenizer.quantize.lookup(torch.from_numpy(np.stack([tokens.values for tokens in made])))
+            shares_BNK = torch.from_numpy(np.stack([tokens.probabilities for tokens in made]))
+            return self.tokenizer.quantize.mean(shares_BNK)
+
+
+def _kept(ids_N: np.ndarray, most: float, seed: int) -> StreamTokens:
+    """The ids that stay where a random share of them, up to `most`, is lost."""
+    rng = np.random.default_rng(seed)
+    lost = round(rng.random() * most * len(ids_N))
+    stay = np.sort(rng.permutation(len(ids_N))[lost:])
+    return StreamTokens(ids_N[stay], stay)
 
 
 def _mean_plan(model: AnyModel, name: str, given: Sequence[str]) -> list[Target]:
@@ -65,6 +96,11 @@ def _mean_plan(model: AnyModel, name: str, given: Sequence[str]) -> list[Target]
     if plan[0].sampling.scheme == EXPECTED["scheme"]:
         return plan
     return make_plan(model.modalities, [name], set(given), None, {name: dict(EXPECTED)}, {})
+
+
+def _drawing_plan(model: AnyModel, name: str, given: Sequence[str]) -> list[Target]:
+    """All that is not known in one step, by the probabilities that the model has."""
+    return make_plan(model.modalities, [name], set(given), None, {name: ONE_DRAW}, {})
 
 
 def expected_codes(config: ExpectedConfig, modality: Modality) -> ExpectedCodes:
@@ -91,4 +127,4 @@ def expected_codes(config: ExpectedConfig, modality: Modality) -> ExpectedCodes:
             f"expected: the ids of {name!r} in {config.model} are those of another tokenizer than codes names; give the"
             " folder of the tokenizer in that model as codes"
         )
-    return ExpectedCodes(model, name, config.given, config.share)
+    return ExpectedCodes(model, name, config)
