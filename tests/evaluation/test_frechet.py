@@ -45,6 +45,14 @@ def test_covariances_without_full_rank_have_a_distance():
     assert frechet_distance(of(a), of(b)) == pytest.approx(expected, rel=1e-9)
 
 
+def test_features_in_half_precision_have_a_distance():
+    made, true = np.zeros((2, 2, 4, 4, 3), np.uint8)
+    features = {0: np.full((2, 1024), 10, np.float16), 1: np.zeros((2, 1024), np.float16)}
+    calls = iter((0, 1))
+    own = PictureQuality(lambda pictures: features[next(calls)]).update_all(list(made), list(true))
+    assert own == [-320.0, -320.0]  # of which the square is no number of 16 bits
+
+
 def test_pictures_in_pieces_are_those_at_once():
     rng = np.random.default_rng(2)
     made, true = rng.integers(0, 256, (2, 10, 4, 4, 3), np.uint8)

@@ -119,8 +119,9 @@ class PictureQuality(Metric):
 
     def update_all(self, predictions: Sequence[Any], truths: Sequence[Any]) -> list[float | None]:
         """Pictures or `Judged`, and true pictures; the own score is the agreement, else that of the features."""
-        made = self.extractor([p.picture if isinstance(p, Judged) else p for p in predictions])
-        true = self.extractor(list(truths))
+        pictures = [p.picture if isinstance(p, Judged) else p for p in predictions]
+        # In half precision the squares of a distance would leave the range of numbers.
+        made, true = (np.asarray(self.extractor(each), np.float64) for each in (pictures, list(truths)))
         self.made.add(made)
         self.true.add(true)
         own: list[float | None] = []
