@@ -21,9 +21,13 @@ from anymodal.data.order import generator
 from anymodal.data.sources.huggingface import RowSource, load_rows
 from anymodal.data.store.arrays import write_arrays
 from anymodal.errors import DataError, ValueProblem
+from anymodal.evaluation.scores.classes import ClassOverlap
+from anymodal.generation.retrieval import stacked_vectors
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
+from anymodal.tokenizers.quantizers.cosine import CosineCodebook
 from anymodal.tokens import Layout, Packer, collate
+from anymodal.transfer.class_folders import read_class_folders
 
 FOLDER = Path(__file__).parent.parent / "findings"
 README = (FOLDER / "README.md").read_text()
@@ -48,13 +52,76 @@ def test_views_are_written_as_they_are(tmp_path, small_model):
     assert np.array_equal(load_file(tmp_path / "out/tokens.safetensors")["depth"], np.arange(32)[::2])
 
 
-def test_mirrored_values_own_their_memory():
+def test_mirrored_and_cropped_values_own_their_memory():
     for name in ("rgb", "depth", "semseg"):
         modality = am.registry().modality(name)(size=8, patch=4)
         value = np.arange(64, dtype=np.uint8).reshape(8, 8) % 4
         value = np.stack([value] * 3, -1) if name == "rgb" else value.astype(np.float32) if name == "depth" else value
         mirrored = modality.crop(value, Crop(0, 0, 1, 1, flip=True))
         assert mirrored.flags.c_contiguous and np.array_equal(mirrored, value[:, ::-1])
+        assert modality.crop(value, Crop(0.25, 0.5, 0.5, 0.5)).flags.c_contiguous
+
+
+def test_numbers_are_the_same_in_any_byte_order(tmp_path):
+    rng, of = np.random.default_rng(0), am.registry().modality
+    meters, ids = rng.uniform(1, 5, (8, 8)).astype(np.float32), rng.integers(0, 9, (8, 8)).astype(np.uint16)
+    for name, value in (("depth", meters), ("semseg", ids)):
+        modality, swapped = of(name)(size=8, patch=4), value.astype(value.dtype.newbyteorder(">"))
+        np.save(tmp_path / "a.npy", swapped)
+        for given in (swapped, tmp_path / "a.npy"):
+            accepted = modality.accept(given)
+            assert accepted.dtype.isnative and np.array_equal(accepted, modality.accept(value))
+    heat = am.image("heat", channels=1, low=0, high=65535)()
+    Image.fromarray((ids * 300).astype(">u2")).save(tmp_path / "a.tiff")
+    with Image.open(tmp_path / "a.tiff") as opened:
+        assert not np.asarray(opened).dtype.isnative
+        for given in (tmp_path / "a.tiff", opened):
+            assert np.allclose(np.squeeze(heat.accept(given)), ids * 300.0)
+
+
+def test_maps_in_8_bits_have_a_class_wherever_it_is_not_255():
+    truth, said = np.array([[0, 5, 255, 7]], np.uint8), np.array([[0, 5, 255, 255]], np.uint8)
+    for of in (np.asarray, torch.from_numpy):
+        overlap = ClassOverlap(20)
+        overlap.update(of(said), of(truth))
+        assert overlap.compute()["accuracy"] == pytest.approx(2 / 3)
+    semseg = am.registry().modality("semseg")(size=8, patch=4)
+    assert np.array_equal(semseg.accept(torch.from_numpy(truth)), truth)
+
+
+def test_scores_of_pictures_in_8_bits_do_not_wrap_around():
+    made, true = (np.full((4, 4, 3), number, np.uint8) for number in (200, 250))
+    rgb = am.registry().modality("rgb")(size=8, patch=4)
+    assert rgb.score([made], [true]) == rgb.score([true], [made])
+    assert rgb.score([made], [true])["psnr"] == pytest.approx(20 * np.log10(255 / 50))
+
+
+def test_latents_in_half_precision_have_an_id_and_vectors_a_length():
+    quantizer = CosineCodebook(8, 4, from_data=False).eval()
+    quantized = quantizer(torch.tensor([[[0.0] * 4, [40_000.0] * 4]]).half())
+    assert torch.isfinite(quantized.codes).all() and torch.isfinite(quantized.loss)
+    assert torch.equal(quantized.ids[0, 1], (quantizer.codes.sum(1)).argmax())
+    vectors = stacked_vectors([np.zeros(4, np.float16), np.full(4, 4e4, np.float16)], "a", normalize=True)
+    assert np.allclose(vectors, [[0] * 4, [0.5] * 4])
+
+
+@pytest.mark.parametrize("side", [40, 900])
+def test_maps_of_instances_come_back_from_their_outlines(side):
+    sam, labels = am.registry().modality("sam_instance")(), np.zeros((side, side + 20), np.uint8)
+    labels[3:6, 8:14], labels[10:30, 20:40], labels[12, 2:9] = 1, 2, 3
+    found = sam.accept(sam.plain(sam.accept(labels)))
+    masks = [each.pixels(side + 20, side) for each in found]  # the largest first
+    assert all(np.array_equal(mask, labels == number) for mask, number in zip(masks, (2, 1, 3), strict=True))
+
+
+def test_class_folders_that_are_numbers_keep_them(tmp_path):
+    for number in range(12):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / f"of {number}.png").touch()
+    found = read_class_folders(tmp_path, {".png"})
+    assert {path.stem: label for path, label in zip(found.files, found.labels, strict=True)} == {
+        f"of {number}": str(number) for number in range(12)
+    }
 
 
 def test_a_constant_of_sixteen_bits_stays_one(tmp_path):
