@@ -149,7 +149,7 @@ def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
     On Linux the file has no name of its own, and the path is a link to it; elsewhere it is a temporary file. Its folder
     is the process's: to make and remove one for each file takes longer than to read most files.
     """
-    remove_leftovers()
+    _remove_leftovers_once()
     try:
         path = _folder(os.getpid()) / f"{next(_NUMBERS)}-value{suffix}"
         try:
@@ -185,8 +185,12 @@ def _folder(process: int) -> Path:
 
 
 @cache
+def _remove_leftovers_once() -> None:
+    remove_leftovers()
+
+
 def remove_leftovers() -> None:
-    """Remove the folders of links that killed processes of this user left in the temporary folder; once a process."""
+    """Remove the folders of links that killed processes of this user left in the temporary folder."""
     with suppress(OSError):
         for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
             with suppress(OSError):

@@ -160,11 +160,17 @@ class CheckpointFolder:
             put(self._partial, final)
             self._own[final] = identity(final, read_state(final))
             shutil.rmtree(replaced, ignore_errors=True)
-            for path in self._superfluous():
-                self._own.pop(path, None)
-                shutil.rmtree(path, ignore_errors=True)
+            self._remove(self._superfluous())
         except (OSError, AnymodalError) as error:
             raise self._failed(error) from error
+
+    def make_room(self) -> None:
+        """Remove what a run that is taken up would remove after its next checkpoint: on a full disk it gets to none."""
+        if not self.world.is_first:
+            return
+        shutil.rmtree(self._partial, ignore_errors=True)
+        if len(finished(self.folder)) > self.config.keep:
+            self._remove(self._superfluous())
 
     def _recover(self) -> None:
         """Give back its name to a checkpoint that was being written anew when the process was killed."""
@@ -180,6 +186,11 @@ class CheckpointFolder:
         scored = [(score, path) for path in sound if (score := score_of(path)) is not None]
         kept = {*sound[-self.config.keep :], *(path for _, path in sorted(scored)[: self.config.best])}
         return [path for path in paths if path not in kept]
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            self._own.pop(path, None)
+            shutil.rmtree(path, ignore_errors=True)
 
     def _is_own(self, path: Path) -> bool:
         """Whether a checkpoint is as this process wrote it."""

@@ -213,6 +213,8 @@ class Engine(Generic[M]):
         check_same_run(path, state, self._asked, self._facts.fingerprint)
         self.settings = as_begun(self.settings, path, state)
         fill_tensors(path, self._tensors(), self.world)
+        if self._checkpoints is not None:
+            self._checkpoints.make_room()
         self.progress = progress
         self._means.resume(state.get("means", {}), self.world)
         if self._average is not None:

@@ -82,6 +82,16 @@ def test_the_folders_of_workers_go_when_there_is_no_more_work(monkeypatch, tmp_p
     assert not folders(tmp_path)
 
 
+def test_the_folders_of_workers_that_are_ended_at_work_go_with_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    found = results(Local(), reads, range(20), 2)
+    next(found)
+    assert folders(tmp_path)
+    found.close()  # as Ctrl-C does
+    assert not folders(tmp_path)
+
+
 def test_the_folders_of_workers_that_load_data_go_with_them(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert list(step_batches(reads(0), 4, workers=2)(0)) == ["0", "1", "2", "3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anymodal.data.jobs.receipts import checksum
@@ -30,14 +32,14 @@ STEPS = {"steps": 6, "batch_size": 2, "lr": 1e-2, "save_every": 2, "log_every": 
 SAVING = SavingConfig(keep=2, background=False)
 
 
-def engine(out: Path, **changes: Any) -> Engine[nn.Linear]:
+def engine(out: Path, saving: SavingConfig = SAVING, **changes: Any) -> Engine[nn.Linear]:
     torch.manual_seed(0)
     schedule = CosineSchedule(warmup_steps=1)
     return Engine(
         nn.Linear(4, 2),
         TrainingSettings(**{**STEPS, **changes}, schedule=schedule),
         out,
-        Runtime(device="cpu", saving=SAVING),
+        Runtime(device="cpu", saving=saving),
     )
 
 
@@ -166,6 +168,34 @@ def test_damaged_checkpoints_do_not_count_as_kept(
     for step in (20, 30):
         again.save(step, tensors, {"score": 0.2 if best else None})
     assert {path.name for path in tmp_path.iterdir()} == {"step-00000030", *(["step-00000010"] if best else [])}
+
+
+def test_a_run_on_a_full_disk_goes_on_with_fewer_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(tmp_path, 5)
+    folder = tmp_path / "checkpoints"
+    (folder / ".partial").mkdir()
+    (folder / ".partial/shard-00001.safetensors").write_bytes(b"half")
+
+    def write(*arguments: Any) -> None:
+        if len(stored.finished(folder)) > 1 or (folder / ".partial/shard-00001.safetensors").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(*arguments)
+
+    monkeypatch.setattr("anymodal.training.checkpoint.save_file", write)
+    with pytest.raises(CheckpointError, match=r"No space left on device; the last good one is .*step-00000004"):
+        resumed(tmp_path)
+    resumed(tmp_path, saving=SavingConfig(keep=1, background=False))
+    assert [path.name for path in folder.iterdir()] == ["step-00000006"]
+
+
+def test_a_run_that_is_taken_up_keeps_the_best_checkpoint(tmp_path: Path) -> None:
+    tensors = {"model/w": torch.ones(4)}
+    for step, score in ((10, 0.1), (20, 0.3), (30, 0.2)):
+        CheckpointFolder(tmp_path, SavingConfig(keep=3, background=False), alone("cpu")).save(
+            step, tensors, {"score": score}
+        )
+    CheckpointFolder(tmp_path, SavingConfig(keep=1, best=1), alone("cpu")).make_room()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000030"]
 
 
 def test_a_checkpoint_that_is_written_anew_is_given_back(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable
+from anymodal.content import remove_leftovers
 from anymodal.errors import AnymodalError, ConfigError, DataError, PluginError
 
 SECONDS_TO_END = 10  # for a worker without more jobs to clean up after itself
@@ -205,6 +206,8 @@ def _processes(make: MakeWorker, jobs: Sequence[Any], workers: int) -> Results:
         for process in (*processes.values(), *ended):
             process.terminate()
             process.join()
+        if processes:  # whoever is ended at work cannot remove what it keeps in the temporary folder
+            remove_leftovers()
 
 
 def _serve(pipe: Connection, make: MakeWorker, number: int) -> None:
