@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from anymodal_scenes import write
 from forked import Forked
@@ -20,10 +21,12 @@ from processor_time import patience
 from small_runs import ALONE, GRID, VIT, WORDS, command, model_config, torchrun, trained_tokenizer
 
 from anymodal.families.picture_files import read_picture
+from anymodal.nn.device import fast_precision
 from anymodal.training.log import read_log
 from anymodal.training.stored import newest_checkpoint, read_state
 
 STEPS = 24
+MUON = ("training.optimizer=muon", "training.clip=0.5")
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +153,32 @@ class TestAnyNumberOfProcesses:
         trained(recipe, out, "training.steps=10", "parallel.strategy=fsdp", processes=before)
         assert curve(out).keys() == set(range(1, 11))
         assert trained(recipe, out, processes=after) == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole_of_muon(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
+    """The losses of Muon in one process, with gradients that are cut."""
+    out = tmp_path_factory.mktemp("muon") / "run"
+    losses = trained(recipe, out, *MUON)
+    assert min(record["gradient_norm"] for record in read_log(out / "log.jsonl")) > 0.5, "nothing was cut"
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("processes", "overrides"),
+    [
+        (2, ["parallel.strategy=fsdp", "training.accumulate=2"]),
+        pytest.param(2, ["training.accumulate=2"], marks=pytest.mark.slow),
+        pytest.param(1, ["training.accumulate=4"], marks=pytest.mark.slow),
+    ],
+)
+def test_muon_gives_the_same_losses_too(
+    recipe: Path, whole_of_muon: dict[int, float], tmp_path: Path, processes: int, overrides: list[str]
+) -> None:
+    """Its updates are of whole matrices, wherever their rows lie."""
+    losses = trained(recipe, tmp_path / "run", *MUON, *overrides, processes=processes)
+    near = 2e-4 if fast_precision(torch.device("cpu")) == "float32" else 5e-3
+    assert losses == pytest.approx(whole_of_muon, abs=near)
 
 
 def test_weights_that_are_split_wait_as_whole_ones_do(recipe: Path, tmp_path: Path) -> None:
