@@ -265,7 +265,7 @@ class Index:
         rows, scores = SEARCHES(search).nearest(self, queries, most, self.allowed(where))
         if not np.isfinite(scores[rows >= 0]).all():
             raise DataError(f"{self.folder} is damaged: it holds numbers that are not finite; Index.verify says where")
-        return rows, scores
+        return rows, np.where(rows < 0, scores, scores.clip(-1, 1))  # half precision made vectors a little longer
 
     def allowed(self, where: Conditions | np.ndarray | None) -> np.ndarray | None:
         """Which rows may be found: bool (rows,), None for all. Raises ConfigError."""

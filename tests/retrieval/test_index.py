@@ -54,6 +54,19 @@ def test_cosines_are_those_of_the_true_vectors(made):
     assert (np.diff(scores) <= 0).all()
 
 
+@pytest.mark.parametrize("search", ["exact", "usearch"])
+def test_no_cosine_is_above_one(tmp_path, search):
+    many = vectors(64, seed=1)
+    made = am.Index.create(tmp_path / "index", CHANNELS)
+    made.add(many, list(map(str, range(64))))
+    lengths = np.linalg.norm(made.vectors(range(64)).astype(np.float64), axis=1)
+    assert lengths.max() > 1.0001, "half precision made no vector longer"
+    for sign in (1, -1):
+        _, scores = made.nearest(sign * many, 70, search=search)
+        found, none = np.split(scores, [64], axis=1)
+        assert (sign * found).max() == 1 and (sign * found).min() >= -1 and (none == -np.inf).all()
+
+
 @pytest.mark.parametrize(
     ("where", "rows"),
     [
