@@ -21,6 +21,7 @@ from anymodal.errors import ConfigError, brief, nearest
 
 MOST = 2**24  # parts of anything: more is a damaged file, or a slip
 LARGEST = 1e300  # of what a float can hold
+HEAVIEST = 1e15  # a weight above leaves nothing of what is weighed beside it, and sums of such leave what 32 bits hold
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 
@@ -168,6 +169,13 @@ def real(value: float) -> float:
         return float(value)
     except OverflowError:
         raise ConfigError("expected a number that fits 64 bits, got one of hundreds of digits") from None
+
+
+def weighed(value: Any, what: str, low: float = 0.0) -> float:
+    """A converter: how much something counts, from `low` to HEAVIEST, as a float. Raises ConfigError that names it."""
+    if not is_number(value) or not low <= real(value) <= HEAVIEST:
+        raise ConfigError(f"{what} must be a number from {low:g} to {HEAVIEST:g}, got {brief(value)}")
+    return real(value)
 
 
 def like(default: Any, value: Any, most: int = MOST) -> Any:

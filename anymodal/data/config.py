@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from anymodal.config.validators import as_tuple
+from anymodal.config.validators import HEAVIEST, as_tuple, weighed
 from anymodal.errors import ConfigError
 from anymodal.masking import MaskingConfig
 
@@ -57,8 +57,7 @@ class DataConfig:
     def __attrs_post_init__(self) -> None:
         if not self.path:
             raise ConfigError("a dataset needs a path")
-        if not 0 < self.weight < math.inf:
-            raise ConfigError(f"the weight of {self.path} must be above 0, got {self.weight}")
+        weighed(self.weight, f"the weight of {self.path}", 1 / HEAVIEST)
         if self.count is not None and self.count < 1:
             raise ConfigError(f"the count of {self.path} must be at least 1, got {self.count}")
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from anymodal.config.validators import is_number, real
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, brief, nearest
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -170,12 +168,10 @@ def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collect
     for name, weight in weights.items():
         if name not in given:
             raise GenerationError(f"weights name {name!r}, which is not an input{nearest(str(name), given)}")
-        if not isinstance(weight, (str, Guidance)) and not (is_number(weight) and math.isfinite(real(weight))):
-            raise GenerationError(f"the weight of {name!r} must be a finite number, got {brief(weight)}")
         try:
             strength = as_guidance(weight)
         except ConfigError as error:
-            raise GenerationError(f"the weight of {name!r} must be a finite number or a guidance: {error}") from None
+            raise GenerationError(f"the weight of {name!r} must be a number or a guidance: {error}") from None
         if strength.rescale:
             raise GenerationError(
                 f"the weight of {name!r} is {strength}, which is for all inputs at once: set guidance"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import attrs
 
+from anymodal.config.validators import weighed
 from anymodal.errors import ConfigError, nearest
 from anymodal.masking.schemes import SCHEMES, FullBudgets, MaskingScheme
 from anymodal.tokens import Layout
@@ -40,14 +40,10 @@ class Component:
         for name, keep in self.keep.items():
             if keep not in KEEPS:
                 raise ConfigError(f"keep of {name!r} must be one of {', '.join(KEEPS)}, got {keep!r}")
-        if not 0 <= self.weight < math.inf:
-            raise ConfigError(f"the weight of a mixture component must be a number of at least 0, got {self.weight}")
+        weighed(self.weight, "the weight of a mixture component")
         for side, values in (("inputs", self.inputs), ("targets", self.targets)):
             for name, value in values.items():
-                if not 0 <= value < math.inf:
-                    raise ConfigError(
-                        f"{side} of a mixture component must be numbers of at least 0, got {name}: {value}"
-                    )
+                weighed(value, f"{name} in {side} of a mixture component")
         if self.input_tokens is not None and not 0 <= self.input_tokens[0] <= self.input_tokens[1]:
             raise ConfigError(f"input_tokens must be (least, most), got {self.input_tokens}")
 

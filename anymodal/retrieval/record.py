@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections.abc import Mapping
 from numbers import Integral
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal.config import structure
-from anymodal.config.validators import is_number, real
+from anymodal.config.validators import HEAVIEST, weighed
 from anymodal.data.digest import changes
 from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.schema import HASH, MAX_SAMPLES, MAX_SIZE, is_count
@@ -253,8 +252,7 @@ def check_weights(inputs: Mapping[str, Any], weights: Mapping[str, float] | None
     for name, weight in (weights or {}).items():
         if name not in inputs:
             raise ConfigError(f"a weight is given for {name!r}, which is no input{nearest(str(name), inputs)}")
-        if not is_number(weight) or not math.isfinite(real(weight)):
-            raise ConfigError(f"the weight of {name!r} is {brief(weight)}, not a finite number")
+        weighed(weight, f"the weight of {name!r}", -HEAVIEST)
     if weights is None and by in inputs and len(inputs) > 1:
         raise ConfigError(f"{by!r} is given with other inputs: say how much each counts with weights")
 

@@ -8,7 +8,6 @@ arXiv 2507.08965, whose finding that early guidance harms is in `Rising` and `In
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import ClassVar
@@ -16,7 +15,7 @@ from typing import ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable
-from anymodal.config.validators import at_least, between, finite, is_number, real
+from anymodal.config.validators import HEAVIEST, at_least, between, is_number, real, weighed
 from anymodal.errors import ConfigError
 from anymodal.sampling.spelling import parsed, spelled
 
@@ -50,7 +49,7 @@ class Constant(Guidance):
     """Always the same; written as a number alone."""
 
     name: str = attrs.field(init=False, default="constant")
-    scale: float = attrs.field(converter=real, validator=finite)
+    scale: float = attrs.field(converter=real, validator=between(-HEAVIEST, HEAVIEST))
 
     def scale_at(self, share: float) -> float:
         return self.scale
@@ -69,7 +68,7 @@ class Interval(Guidance):
     """A scale while the share that is decided is in [low, high), else 1: steps outside cost one pass (2404.07724)."""
 
     name: str = attrs.field(init=False, default="interval")
-    scale: float = attrs.field(converter=real, validator=finite)
+    scale: float = attrs.field(converter=real, validator=between(-HEAVIEST, HEAVIEST))
     low: float = attrs.field(default=0.25, converter=real, validator=between(0, 1))
     high: float = attrs.field(default=1.0, converter=real, validator=between(0, 1))
 
@@ -83,7 +82,7 @@ class Rising(Guidance):
     """From 1 to the scale with the share that is decided, as share ** power (2507.08965: early guidance harms)."""
 
     name: str = attrs.field(init=False, default="rising")
-    scale: float = attrs.field(converter=real, validator=finite)
+    scale: float = attrs.field(converter=real, validator=between(-HEAVIEST, HEAVIEST))
     power: float = attrs.field(default=1.0, converter=real, validator=at_least(0))
 
     def scale_at(self, share: float) -> float:
@@ -99,7 +98,7 @@ class Normalized(Guidance):
     """
 
     name: str = attrs.field(init=False, default="normalized")
-    scale: float = attrs.field(converter=real, validator=finite)
+    scale: float = attrs.field(converter=real, validator=between(-HEAVIEST, HEAVIEST))
     rescale: float = attrs.field(default=0.7, converter=real, validator=between(0, 1))  # type: ignore[misc]
 
     def scale_at(self, share: float) -> float:
@@ -110,11 +109,9 @@ def as_guidance(value: object) -> Guidance:
     """A guidance from a number, NAME:NUMBER:.. or a block. Raises ConfigError."""
     if isinstance(value, str):
         with suppress(ValueError):
-            return Constant(float(value))
+            value = float(value)
     if is_number(value):
-        if not math.isfinite(real(value)):
-            raise ConfigError(f"guidance must be finite, got {value}")
-        return Constant(value)
+        return Constant(weighed(value, "guidance", -HEAVIEST))
     if isinstance(value, (str, dict, Guidance)):
         return parsed(value, GUIDANCES)
     raise ConfigError(f"guidance is a number, NAME:NUMBER or a block, got {value!r:.80}")

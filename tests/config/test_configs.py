@@ -151,17 +151,24 @@ def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
         ("masking.target_tokens=0", "masking.target_tokens must be at least 1, got 0"),
         (
             "masking.components.0.weight=.nan",
-            "the weight of a mixture component must be a number of at least 0, got nan",
+            "the weight of a mixture component must be a number from 0 to 1e+15, got nan",
         ),
         (
             "masking.components.0.inputs.depth=.inf",
-            "inputs of a mixture component must be numbers of at least 0, got depth: inf",
+            "depth in inputs of a mixture component must be a number from 0 to 1e+15, got inf",
         ),
         (
             "masking.components=[{inputs: {}, targets: {rgb: 1}, weight: 0}]",
             "all components of the mixture have the weight 0; give one of them more",
         ),
-        ("stream_weights.rgb=-1", "stream_weights.rgb must be a number of at least 0, got -1.0"),
+        ("stream_weights.rgb=-1", "stream_weights.rgb must be a number from 0 to 1e+15, got -1.0"),
+        ("stream_weights.rgb=1e308", "stream_weights.rgb must be a number from 0 to 1e+15, got 1e+308"),
+        (
+            "masking.components.0.weight=1e308",
+            "the weight of a mixture component must be a number from 0 to 1e+15, got 1e+308",
+        ),
+        ("data=[{path: a, weight: 1e308}]", "the weight of a must be a number from 1e-15 to 1e+15, got 1e+308"),
+        ("data=[{path: a, weight: 0}]", "the weight of a must be a number from 1e-15 to 1e+15, got 0.0"),
         ("sampling.dept.grounded.steps=1", "sampling names 'dept', which is not in the set; did you mean 'depth'?"),
         (
             "sampling.depth.groundd.steps=1",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anymodal as am
+from anymodal.config.validators import HEAVIEST
 from anymodal.errors import AnymodalError, ConfigError, GenerationError, PluginError, SpaceError, UnknownModality
 from anymodal.generation import Sampler, SampleState, StreamTokens, Target
 from anymodal.generation.logits import combine, draw, filter_logits
@@ -234,15 +235,19 @@ def test_tokens_outside_their_space_are_refused(small_model):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"guidance": float("nan")}, "guidance must be finite"),
-        ({"guidance": float("inf")}, "guidance must be finite"),
-        ({"guidance": 1e38, "scheme": "roar", "temperature": 1.0}, "scores are not finite"),
+        ({"guidance": float("nan")}, r"guidance must be a number from -1e\+15 to 1e\+15, got nan"),
+        ({"guidance": float("inf")}, "guidance must be a number from"),
+        ({"guidance": -1e308}, r"guidance must be a number from .*, got -1e\+308"),
+        ({"guidance": "1e308"}, "guidance must be a number from"),
+        ({"guidance": "rising:1e308"}, r"scale must be in \[-1"),
+        ({"guidance": 10**400}, "fits 64 bits"),
         ({"temperature": float("inf")}, "temperature must be at most"),
         ({"anneal": "down:nan"}, "minimum must be"),
         ({"anneal": "downx:1"}, "downx"),
         ({"samples": 0}, "samples must be at least 1"),
-        ({"weights": {"rgb": float("nan")}}, "weight of 'rgb' must be a finite number"),
-        ({"weights": {"rgb": "x"}}, "weight of 'rgb' must be a finite number"),
+        ({"weights": {"rgb": float("nan")}}, "weight of 'rgb' must be a number"),
+        ({"weights": {"rgb": 1e308}}, r"weight of 'rgb' must be a number .* to 1e\+15, got 1e\+308"),
+        ({"weights": {"rgb": "x"}}, "weight of 'rgb' must be a number"),
         ({"seed": None}, "a seed is a whole number, got None"),
         ({"seed": 1.5}, "a seed is a whole number"),
         ({"options": {"depth": None}}, "options of 'depth' are a dict"),
@@ -255,6 +260,18 @@ def test_arguments_that_cannot_be_are_one_error(small_model, picture, arguments,
     request = {"inputs": {"rgb": picture}, "targets": "depth", **arguments}
     with pytest.raises(am.AnymodalError, match=words):
         small_model.generate(request.pop("inputs"), request.pop("targets"), **request)
+
+
+@pytest.mark.parametrize("guidance", [HEAVIEST, -HEAVIEST, f"normalized:{HEAVIEST}", f"rising:{HEAVIEST}"])
+def test_the_strongest_guidance_overflows_nothing(small_model, picture, guidance):
+    how = {"scheme": "roar", "temperature": 1.0, "steps": 2}
+    assert np.isfinite(small_model.generate({"rgb": picture}, "depth", guidance=guidance, **how)["depth"]).all()
+
+
+def test_scores_that_are_not_finite_are_told(small_model, picture, monkeypatch):
+    monkeypatch.setattr("anymodal.generation.guidance.combine", lambda branches, weights: branches[0] * float("nan"))
+    with pytest.raises(am.GenerationError, match="scores are not finite"):
+        small_model.generate({"rgb": picture}, "depth", guidance=2.0, scheme="roar", temperature=1.0)
 
 
 def test_the_whole_seed_counts(small_model):

@@ -172,7 +172,7 @@ def test_a_component_reads_from_its_least_to_its_most_tokens():
         (lambda: Masker(LAYOUT, MaskingConfig()), "at least one component"),
         (lambda: Masker(LAYOUT, MaskingConfig(components=(Component({"c": 1}, {}),))), "names the stream 'c'"),
         (lambda: Component({"a": 1}, {}, keep={"a": "some"}), "keep of 'a' .* 'some'"),
-        (lambda: Component({"a": -1}, {}), "inputs .* a: -1"),
+        (lambda: Component({"a": -1}, {}), "a in inputs .*, got -1"),
         (lambda: Component({"a": 1}, {}, input_tokens=(5, 2)), r"input_tokens .* \(5, 2\)"),
         (lambda: MaskingConfig(scheme="4m"), "scheme '4m'"),
         (lambda: MaskingConfig(chunks={"a": 0}), "chunk of 'a' .* 0"),

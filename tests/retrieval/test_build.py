@@ -190,7 +190,8 @@ def test_weights_add_up_the_vectors_of_single_inputs(asked):
     [
         ({}, {}, GenerationError, "needs an input"),
         ({"caption": "a"}, {"weights": {"rgb": 1}}, ConfigError, "is no input"),
-        ({"caption": "a"}, {"weights": {"caption": float("nan")}}, ConfigError, "not a finite number"),
+        ({"caption": "a"}, {"weights": {"caption": float("nan")}}, ConfigError, "must be a number from -1e"),
+        ({"caption": "a"}, {"weights": {"caption": 1e308}}, ConfigError, r"to 1e\+15, got 1e\+308"),
         ({"caption": "a"}, {"weights": {"caption": 0}}, GenerationError, "cancel each other out"),
         ({"caption": "a", BY: np.ones(8)}, {}, ConfigError, "say how much each counts"),
         ({"caption": "a"}, {"draws": 0}, ConfigError, "draws"),

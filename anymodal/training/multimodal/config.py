@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from anymodal.config.validators import at_least, whole
+from anymodal.config.validators import at_least, weighed, whole
 from anymodal.data.config import DataConfig, as_datasets
 from anymodal.errors import ConfigError, nearest
 from anymodal.masking import MaskingConfig
@@ -72,8 +71,7 @@ class TrainConfig:
             if masking is not None and masking.target_tokens < 1:
                 raise ConfigError(f"masking.target_tokens must be at least 1, got {masking.target_tokens}")
         for name, weight in self.stream_weights.items():
-            if not 0 <= weight < math.inf:
-                raise ConfigError(f"stream_weights.{name} must be a number of at least 0, got {weight}")
+            weighed(weight, f"stream_weights.{name}")
         for name, situations in self.sampling.items():
             if name not in self.modalities:
                 raise ConfigError(f"sampling names {name!r}, which is not in the set{nearest(name, self.modalities)}")

@@ -10,7 +10,7 @@ import attrs
 from attrs.validators import optional
 
 from anymodal.config.tables import init_fields
-from anymodal.config.validators import MOST, as_tuple, at_least, at_most, between, count, each, finite, positive, whole
+from anymodal.config.validators import HEAVIEST, MOST, as_tuple, at_least, at_most, between, count, each, finite, whole
 from anymodal.data.config import CropConfig
 from anymodal.errors import ConfigError, nearest
 from anymodal.text import VALUE_NAMES
@@ -52,7 +52,7 @@ class PerceptualConfig:
 
     network: str
     layers: tuple[int, ...] = ()
-    weight: float = attrs.field(default=1.0, validator=positive)
+    weight: float = attrs.field(default=1.0, validator=between(0, HEAVIEST, above=True))
     size: int | None = attrs.field(default=None, validator=optional([whole, at_least(1)]))
 
 
@@ -65,8 +65,8 @@ class AdversarialConfig:
     widths: channels of its convolutions, each of which halves the sides; more of them judge larger patches.
     """
 
-    weight: float = attrs.field(default=0.01, validator=positive)
-    features: float = attrs.field(default=0.1, validator=[finite, at_least(0)])
+    weight: float = attrs.field(default=0.01, validator=between(0, HEAVIEST, above=True))
+    features: float = attrs.field(default=0.1, validator=between(0, HEAVIEST))
     widths: tuple[int, ...] = attrs.field(default=(32, 64, 96), converter=as_tuple, validator=each(count(), least=1))
 
 

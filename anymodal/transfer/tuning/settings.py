@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from anymodal.config.tables import SettingsTable
-from anymodal.config.validators import as_tuple, at_least, between, count, whole
+from anymodal.config.validators import as_tuple, at_least, between, count, positive, whole
 from anymodal.errors import ConfigError
 from anymodal.sampling import Sampling
 from anymodal.training.multimodal.start import LoraConfig
@@ -52,7 +52,7 @@ class Lora(Tuning):
 
     name: str = attrs.field(init=False, default="lora")
     rank: int = attrs.field(default=16, validator=[whole, at_least(1)])
-    alpha: float = 32.0
+    alpha: float = attrs.field(default=32.0, validator=positive)
     targets: tuple[str, ...] = ("qkv", "proj", "fc1", "fc2", "fc3")
 
     def adapters(self) -> LoraConfig:
