@@ -88,6 +88,11 @@ class Known:
         found = self._kind(name)
         return found is None or found.family == "vector"
 
+    def may_be_grid(self, name: str) -> bool:
+        """Whether its values are grids of tensors; True for a modality that is not installed."""
+        found = self._kind(name)
+        return found is None or found.reads_tensors
+
     def suffixes(self, name: str) -> tuple[str, ...]:
         """The endings that files of a modality have; none for one that is not installed."""
         found = self._kind(name)

@@ -9,9 +9,10 @@ import click
 
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
-from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options, own_options
+from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options
 from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
+from anymodal.cli.pairs import yaml_pairs
 from anymodal.errors import ConfigError, DataError, GenerationError
 
 
@@ -28,10 +29,7 @@ def list_tasks(output: Output) -> None:
 
 def task_settings(task: str, inputs: str | None, options: tuple[str, ...]) -> dict[str, Any]:
     """The block of a task with options, whose values are YAML. Raises ConfigError."""
-    from anymodal.cli.pairs import pairs
-    from anymodal.config.loading import parse_yaml
-
-    given = {name: parse_yaml(text) for name, text in pairs(options, "an option of the task").items()}
+    given = yaml_pairs(options, "an option of the task", "classes=13")
     if inputs and "inputs" in given:
         raise ConfigError("--from and --option inputs= say the same; give one of them")
     if "name" in given:
@@ -41,11 +39,10 @@ def task_settings(task: str, inputs: str | None, options: tuple[str, ...]) -> di
 
 def _sampling(samples: int | None, settings: tuple[str, ...]) -> Any:
     """The sampling options of the target. Raises ConfigError."""
-    if samples is not None:
-        if any(each.partition("=")[0] == "samples" for each in settings):
-            raise ConfigError(f"--samples {samples} and --set samples= say the same; give one of them")
-        settings += (f"samples={samples}",)
-    sampling = own_options(tuple(f"target.{each}" for each in settings)).get("target", {})
+    sampling = yaml_pairs(settings, "a sampling option", "steps=8")
+    if samples is not None and "samples" in sampling:
+        raise ConfigError(f"--samples {samples} and --set samples= say the same; give one of them")
+    sampling |= {} if samples is None else {"samples": samples}
     check_sampling(sampling)
     return sampling
 

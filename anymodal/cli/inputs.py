@@ -76,7 +76,7 @@ def _split(words: Sequence[str], known: Known) -> tuple[dict[str, str], list[str
     for before, word in pairwise(["", *words]):
         if pair := PAIR.fullmatch(word):
             if pair[1] in named:
-                raise ConfigError("an input is given twice; give each modality once")
+                raise ConfigError(f"{pair[1]} is given twice; give it once")
             named[pair[1]] = pair[2]
         elif is_many(word) or Path(word).is_file():
             bare.append(word)

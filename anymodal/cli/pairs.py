@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from anymodal.errors import ConfigError
 
@@ -18,6 +19,19 @@ def pairs(texts: Sequence[str], what: str, example: str = "rgb=photo.jpg") -> di
         if not pair:
             raise ConfigError(f"{text!r} is not {what} of the form NAME=VALUE, such as {example}")
         if pair[1] in found:
-            raise ConfigError(f"{pair[1]} is given twice; give each modality once")
+            raise ConfigError(f"{pair[1]} is given twice; give it once")
         found[pair[1]] = pair[2]
+    return found
+
+
+def yaml_pairs(texts: Sequence[str], what: str, example: str) -> dict[str, Any]:
+    """As `pairs`, with values that are YAML. Raises ConfigError for one that is none."""
+    from anymodal.config.loading import parse_yaml
+
+    found: dict[str, Any] = {}
+    for name, text in pairs(texts, what, example).items():
+        try:
+            found[name] = parse_yaml(text)
+        except ConfigError as error:
+            raise ConfigError(f"the value of {f'{name}={text}'!r:.80} cannot be read: {error}") from None
     return found

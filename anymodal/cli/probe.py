@@ -91,12 +91,13 @@ def probe(
     check_data(data)
     if to is None and not Path(data).is_dir():
         raise ConfigError(f"{data} is no folder of classes; for a dataset name a modality with --to")
-    from anymodal.transfer.class_folders import read_class_folders
-    from anymodal.transfer.heads import HEADS, require_sklearn
+    from anymodal.transfer.heads import HEADS, no_cells, require_sklearn
 
     HEADS(how["head"])
-    if to is None and (suffixes := known.suffixes(names[0])):
-        read_class_folders(Path(data), suffixes)
+    if to is None:
+        _check_classes(Path(data), names[0], known)
+    elif not known.may_be_grid(to):
+        raise no_cells(to, filter(known.may_be_grid, known.names))
     require_sklearn()
     from anymodal.anymodel import load as load_model
     from anymodal.data.sources.open import layout_of_dataset
@@ -116,6 +117,16 @@ def probe(
         output.note(f"left out: {len(found.problems) - SHOWN} more")
     _say(output, run(loaded, found.samples, found.labels, to=to, splits=found.splits, **how), len(found.problems))
     output.next("anymodal recipes copy transfer")
+
+
+def _check_classes(data: Path, name: str, known: Known) -> None:
+    """Raise DataError for what are no folders of classes, ConfigError for folders of modalities."""
+    from anymodal.transfer.class_folders import read_class_folders
+
+    if (data / name).is_dir():
+        raise ConfigError(f"{data} has a folder {name!r}, as a dataset of modalities: say with --to which one to read")
+    if suffixes := known.suffixes(name):
+        read_class_folders(data, suffixes)
 
 
 def _say(output: Output, probed: Probed, problems: int) -> None:

@@ -151,18 +151,16 @@ def calibrate(
     )
 
     check_device(load.get("device"))
+    kinds = _kinds(asked)
     record = read_index_record(folder)
     known = Known.of(model, load.get("revision"), load.get("modalities"))
     check_predicted(record, folder)
-    kinds = [tuple(names.split("+")) for names in comma_separated(asked)]
     for name in (name for names in kinds for name in names):
         known.check(name)
         if name == record.by:
             raise ConfigError(
                 f"{name!r} is what is found, so queries by it need no calibration; leave it out of --from"
             )
-    if not kinds:
-        raise ConfigError("--from names no modality, such as caption")
     check_data(data)
     refuse_other(ModelRecord(source=source_record(ModelSource(model, load))), record.model, folder)
     from anymodal.anymodel import load as load_model
@@ -174,6 +172,16 @@ def calibrate(
         if each.left_out:
             output.note(f"left out: {each.left_out} samples that could not be used, the first because {each.reason}")
     output.data({"+".join(each.asked): {"pairs": each.pairs, "left_out": each.left_out} for each in found})
+
+
+def _kinds(asked: str) -> list[tuple[str, ...]]:
+    """The modalities of each kind of query in words such as caption,caption+depth. Raises ConfigError."""
+    kinds = [tuple(names.split("+")) for names in comma_separated(asked)]
+    if not kinds:
+        raise ConfigError("--from names no modality, such as caption")
+    if halves := ["+".join(names) for names in kinds if not all(names)]:
+        raise ConfigError(f"--from has {halves[0]!r}; put names on both sides of each +, such as caption+depth")
+    return kinds
 
 
 def query_options(function: Callable[..., Any]) -> Callable[..., Any]:

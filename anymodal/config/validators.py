@@ -11,7 +11,7 @@ class Settings:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, TypeGuard
 
@@ -147,9 +147,15 @@ def each(*validators: Validator, length: int | None = None, least: int = 0) -> V
     return check
 
 
+def names(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The values of a tuple are texts, each of which comes once."""
+    if not all(isinstance(part, str) for part in value) or len(set(value)) < len(value):
+        raise unfit(instance, attribute, list(value), "names, each once")
+
+
 def as_tuple(values: Iterable[Any]) -> tuple[Any, ...]:
-    """A converter of lists, as files have them; text is not taken apart."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    """A converter of lists, as files have them; texts and mappings are not taken apart."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise ConfigError(f"expected a list, got {values!r:.80}")
     return tuple(values)
 

@@ -48,6 +48,9 @@ def write_hits(
             " if you trust that one, draw from it by --sheet-data"
         )
     if sheet is None:
-        raise DataError(f"none of the {len(hits)} hits can be drawn: their data is not where it was")
+        raise DataError(
+            f"none of the {len(hits)} hits can be drawn: their data is not where it was;"
+            " draw from where it is now by --sheet-data"
+        )
     save_sheet(sheet, out)
     return len(drawn)

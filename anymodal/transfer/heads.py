@@ -7,7 +7,7 @@ can by cross-validation over these alone. Shapes: n rows, N tokens a sample, D w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,6 +58,11 @@ class Head(ABC):
 
 
 HEADS: SettingsTable[Head] = SettingsTable(Head, "probe head", default="linear")  # type: ignore[type-abstract]
+
+
+def no_cells(name: str, able: Iterable[str]) -> ConfigError:
+    """The error of a modality whose values have no cells to be read off a map; `able` are some that have."""
+    return ConfigError(f"{name!r} is no grid, whose cells could be read off features; such are {', '.join(able)}")
 
 
 def require_sklearn() -> None:

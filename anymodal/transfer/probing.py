@@ -22,7 +22,7 @@ from anymodal.notebook import html_table
 from anymodal.plugins.guard import blame
 from anymodal.transfer.dense import Cells, cells_of
 from anymodal.transfer.frozen import accepted, frozen_features
-from anymodal.transfer.heads import HEADS, Head, Predict, require_sklearn
+from anymodal.transfer.heads import HEADS, Head, Predict, no_cells, require_sklearn
 
 Scores = dict[str, float]
 MOST_SEEDS = 1000
@@ -121,6 +121,8 @@ def probe(
         if chosen.reads != "vectors":
             raise ConfigError(f"the head {chosen.name!r} reads all tokens of a sample: {to!r} needs one of cells")
         modality, grid = model.modalities[to], _grid(model, names)
+        if not modality.reads_tensors:
+            raise no_cells(to, [each.name for each in model.modalities if each.reads_tensors])
         features = frozen_features(model, given, map_of=grid, layer=layer, cache=where)
         with blame(modality, "preprocess"):
             tensors = [modality.preprocess(value[to]) for value in values]

@@ -170,6 +170,14 @@ def test_tensors_of_a_batch_have_as_many_samples(small_model):
         am.backbone(small_model, list(batch))(batch)
 
 
+def test_what_is_no_grid_is_told(small_model):
+    samples = [{"rgb": np.zeros((32, 32, 3), np.uint8), "caption": "a dog"}] * 4
+    with pytest.raises(
+        ConfigError, match=r"'caption' is no grid, whose cells could be read off features; such are .*depth"
+    ):
+        am.probe(small_model, samples, to="caption", head="knn", seeds=1)
+
+
 def test_folds_of_few_samples_are_no_reason_to_warn(recwarn):
     """Of four samples a fold may leave one class, and fewer neighbors than are asked for."""
     from anymodal.transfer import HEADS

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from anymodal.config.tables import SettingsTable
+from anymodal.config.validators import as_tuple, names
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -42,7 +43,7 @@ class Task(ABC):
     """
 
     name: str = attrs.field(init=False)
-    inputs: tuple[str, ...] = attrs.field(default=("rgb",), converter=tuple)
+    inputs: tuple[str, ...] = attrs.field(default=("rgb",), converter=as_tuple, validator=names)
     description: ClassVar[str] = ""
     target: ClassVar[str] = ""
     layout: ClassVar[str] = ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from anymodal.config.validators import as_tuple, names
 from anymodal.evaluation.extractors import FeatureExtractor, ModelFeatures, as_extractor
 from anymodal.evaluation.tasks.base import TASKS, Task
 from anymodal.evaluation.tasks.coco import LICENSE
@@ -33,7 +34,7 @@ class PictureTask(Task):
     extractor: what the Frechet distance is taken in.
     """
 
-    inputs: tuple[str, ...] = attrs.field(default=("caption",), converter=tuple)
+    inputs: tuple[str, ...] = attrs.field(default=("caption",), converter=as_tuple, validator=names)
     extractor: FeatureExtractor = attrs.field(factory=ModelFeatures, converter=as_extractor)
     target: ClassVar[str] = "rgb"
     paired: ClassVar[bool] = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from anymodal.config.validators import as_tuple, names
 from anymodal.evaluation.tasks.base import TASKS
 from anymodal.evaluation.tasks.coco import LICENSE
 from anymodal.evaluation.tasks.kinds import UncutTask
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class SearchTask(UncutTask):
     """recall@k among all samples: each is asked for by `inputs`, and found by what is predicted from `found_by`."""
 
-    inputs: tuple[str, ...] = attrs.field(default=("caption",), converter=tuple)
-    found_by: tuple[str, ...] = attrs.field(default=("rgb",), converter=tuple)
+    inputs: tuple[str, ...] = attrs.field(default=("caption",), converter=as_tuple, validator=names)
+    found_by: tuple[str, ...] = attrs.field(default=("rgb",), converter=as_tuple, validator=names)
     target: ClassVar[str] = "imagebind_global"
     bounded: ClassVar[bool] = False
 
