@@ -116,7 +116,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if os.environ.get("ANYMODAL_DEBUG") == "1":
             raise
         click.echo(f"error: {_message(error)}", err=True)
-        code = 2 if isinstance(error, (AnymodalError, click.ClickException, OSError)) else 70
+        code = 2 if isinstance(error, (AnymodalError, click.ClickException, OSError)) or _lacks_memory(error) else 70
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -129,6 +129,15 @@ def _message(error: Exception) -> str:
         text = str(error)
     elif isinstance(error, OSError):
         text = legible(system_message(error))
+    elif _lacks_memory(error):
+        text = f"there is not enough memory ({one_line(error, 200)}); ask for less at once, such as smaller batches"
     else:
         text = f"unexpected {type(error).__name__}: {error}; ANYMODAL_DEBUG=1 shows where it comes from"
     return one_line(text)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether it is an error of Python, or of PyTorch on a GPU or a CPU, for want of memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -7,12 +7,14 @@ from typing import Any, Literal
 from attrs import field, frozen
 from attrs.validators import optional
 
-from anymodal.config.validators import at_least, between, one_of, positive, whole
+from anymodal.config.validators import at_least, at_most, between, count, one_of, positive, whole
 from anymodal.errors import ConfigError
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig, OptimizerConfig
 from anymodal.training.schedules import SCHEDULES, CosineSchedule, Schedule
 
 COUNT = [whole, at_least(1)]
+MOST_STEPS = 10**12 - 1  # what names of checkpoints have room for
+WORKERS = [whole, at_least(0), at_most(1024)]  # processes that prepare batches: more are a slip that a machine dies of
 PRECISIONS: tuple[Literal["bfloat16"], Literal["float32"]] = ("bfloat16", "float32")
 
 
@@ -42,21 +44,21 @@ class TrainingSettings:
     max_bad: share of samples that may be unusable (of the first 1000 or of all so far) before a run stops.
     """
 
-    steps: int = field(validator=COUNT)
-    batch_size: int = field(validator=COUNT)
+    steps: int = field(validator=count(MOST_STEPS))
+    batch_size: int = field(validator=count())
     lr: float = field(validator=positive)
     optimizer: OptimizerConfig = field(factory=AdamWConfig, converter=_optimizer)
     schedule: Schedule = field(factory=CosineSchedule, converter=_schedule)
     clip: float = field(default=1.0, validator=at_least(0))
     explosion: float = field(default=100.0, validator=at_least(0))
     ema: float = field(default=0.0, validator=between(0, 1, below=True))
-    accumulate: int = field(default=1, validator=COUNT)
+    accumulate: int = field(default=1, validator=count())
     precision: Literal["auto", "bfloat16", "float32"] = field(default="auto", validator=one_of("auto", *PRECISIONS))
     log_every: int = field(default=50, validator=COUNT)
     save_every: int = field(default=1000, validator=COUNT)
     max_minutes: float | None = field(default=None, validator=optional(positive))
     max_bad: float = field(default=0.01, validator=between(0, 1))
-    seed: int = field(default=0, validator=[whole, at_least(0)])
+    seed: int = field(default=0, validator=[whole, between(0, 2**63 - 1)])
 
     def __attrs_post_init__(self) -> None:
         needed = {"clip": 0, "explosion": 0, "accumulate": 1}

@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+import torch
 from datasets_made import write_pictures
 from small_runs import STEPS, model_config, write_yaml
 from unprivileged import unprivileged
@@ -85,6 +87,22 @@ def test_an_error_of_the_system_that_nobody_awaits(
     (place / "weights.safetensors").touch()
     assert run("convert", place / "weights.safetensors", place / "there") == 2
     assert capsys.readouterr().err == f"error: cannot use {place}/locked/x: Permission denied\n"
+
+
+def _of_python() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("ask", [_of_python, lambda: torch.empty(10**15), lambda: numpy.empty(10**15)])
+def test_a_lack_of_memory_says_what_to_do(
+    ask: Callable[[], object], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("anymodal.checkpoints.convert"), "convert", lambda *_: ask())
+    (tmp_path / "weights.safetensors").touch()
+    assert run("convert", tmp_path / "weights.safetensors", tmp_path / "there") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is not enough memory (") and said.count("\n") == 1
+    assert said.endswith("); ask for less at once, such as smaller batches\n")
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,14 @@ def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
         ("evaluation={every: 5}", "evaluation.data must be given"),
         ("start={model: tiny, freeze: encoder}", "start.freeze must be a list, got 'encoder'"),
         ("workers=-1", "TrainConfig.workers must be at least 0, got -1"),
+        ("workers=1000000000", "TrainConfig.workers must be at most 1024, got 1000000000"),
+        ("training.steps=1000000000000", "TrainingSettings.steps must be from 1 to 999999999999, got 1e+12"),
+        ("training.batch_size=1000000000000", "TrainingSettings.batch_size must be from 1 to 16777216, got 1e+12"),
+        ("training.accumulate=1000000000", "TrainingSettings.accumulate must be from 1 to 16777216, got 1e+09"),
+        (
+            "training.seed=18446744073709551616",
+            "TrainingSettings.seed must be in [0, 9223372036854775807], got 18446744073709551616",
+        ),
         ("masking.input_tokens=-3", "masking needs input_tokens and target_tokens of at least 0, got -3 and 160"),
         ("masking.target_tokens=0", "masking.target_tokens must be at least 1, got 0"),
         (

@@ -61,12 +61,14 @@ def run(model: Path, data: Path, held: Path, out: Path, count: int | None = None
     return am.train_transfer(structure(raw, TransferConfig, "here"), out)
 
 
-def test_samples_that_cannot_be_used_are_left_out(model, tmp_path):
+def test_samples_that_cannot_be_used_are_left_out_and_told_of_once(model, tmp_path, caplog):
     data, held = aligned(tmp_path / "data", ["a", "b"]), aligned(tmp_path / "held", ["a", "b", "strange"])
     damaged = held / "rgb" / "0.png"
     damaged.write_bytes(damaged.read_bytes()[:60])
-    with pytest.warns(UserWarning, match=r"0\.png.*left out"):
-        run(model, data, held, tmp_path / "out")
+    training = {"steps": 2, "batch_size": 2, "lr": 1e-3, "schedule": "constant", "precision": "float32"}
+    run(model, data, held, tmp_path / "out", training=training)
+    assert caplog.text.count("left out: 1 held-out samples that cannot be read, such as") == 1
+    assert "0.png" in caplog.text
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["accuracy"] in (0.0, 0.5)  # strange is wrong
 
 

@@ -286,6 +286,8 @@ class TestMistakes:
             ({"inputs": ["rgb", "rgb"]}, "each once"),
             ({"task": {"name": "boxs"}}, "boxes"),
             ({"tune": "lora", "scratch": True}, "scratch"),
+            ({"tune": {"name": "lora", "rank": 10**12}}, r"Lora\.rank must be from 1 to 4096, got 1e\+12"),
+            ({"tune": {"name": "lora", "alpha": -1.0}}, r"Lora\.alpha must be above 0"),
             ({"think": {"modality": "rgb"}}, "an input already"),
             ({"think": {"modality": "depth", "options": {"stpes": 1}}}, "stpes"),
             ({"head": {"name": "convnext", "widht": 3}}, "widht"),

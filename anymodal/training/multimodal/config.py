@@ -16,7 +16,7 @@ from anymodal.sampling import Sampling
 from anymodal.text import Vocabulary
 from anymodal.tokens import ModalitySet
 from anymodal.training.multimodal.start import StartConfig
-from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
+from anymodal.training.settings import WORKERS, ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.trackers import TrackingConfig
 
 SITUATIONS = ("grounded", "free")
@@ -57,7 +57,7 @@ class TrainConfig:
     training: TrainingSettings
     stream_weights: dict[str, float] = attrs.field(factory=dict)
     sampling: dict[str, dict[str, dict[str, Any]]] = attrs.field(factory=dict)
-    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
+    workers: int = attrs.field(default=0, validator=WORKERS)
     parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
     checkpoints: SavingConfig = attrs.field(factory=SavingConfig)
     start: StartConfig | None = None

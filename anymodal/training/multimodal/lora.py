@@ -40,7 +40,7 @@ def _inject(model: nn.Module, config: LoraConfig) -> None:
         from peft import LoraConfig as Adapters
         from peft import inject_adapter_in_model
     except ImportError:
-        raise ConfigError("start.lora needs peft; pip install 'anymodal[lora]'") from None
+        raise ConfigError("adapters need peft; pip install 'anymodal[lora]'") from None
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     known = {name.rpartition(".")[2] for name in linear if name.startswith(("encoder.", "decoder."))}
     if not config.targets:
@@ -48,7 +48,7 @@ def _inject(model: nn.Module, config: LoraConfig) -> None:
     for target in config.targets:
         if target not in known:
             raise ConfigError(
-                f"start.lora.targets names {target!r}{nearest(target, known)}; layers: {', '.join(sorted(known))}"
+                f"targets of adapters names {target!r}{nearest(target, known)}; layers: {', '.join(sorted(known))}"
             )
     adapters = Adapters(
         r=config.rank,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from anymodal.config.validators import at_least, between, positive, whole
+from anymodal.config.validators import between, count, positive
 from anymodal.errors import ConfigError
+
+MOST_RANK = 4096  # an adapter of more is no thinner than the layers of any model here
 
 
 @attrs.frozen(kw_only=True)
@@ -17,7 +19,7 @@ class LoraConfig:
     into the weights; with `keep`, OUT/adapters holds the adapters alone as well.
     """
 
-    rank: int = attrs.field(default=16, validator=[whole, at_least(1)])
+    rank: int = attrs.field(default=16, validator=count(MOST_RANK))
     alpha: float = attrs.field(default=32.0, validator=positive)
     dropout: float = attrs.field(default=0.0, validator=between(0, 1, below=True))
     targets: tuple[str, ...] = ("qkv", "proj", "q", "kv", "fc1", "fc2", "fc3")

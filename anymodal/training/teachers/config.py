@@ -10,7 +10,7 @@ import attrs
 from anymodal.config.validators import at_least, between, one_of, whole
 from anymodal.errors import ConfigError
 from anymodal.teachers.config import TowerConfig
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import WORKERS, TrainingSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +32,7 @@ class TeacherRun:
     views: int = attrs.field(default=2, validator=[whole, at_least(2)])
     smallest: float = attrs.field(default=0.3, validator=between(0, 1, above=True))
     dtype: str = attrs.field(default="float32", validator=one_of("float32", "float16", "bfloat16"))
-    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
+    workers: int = attrs.field(default=0, validator=WORKERS)
 
     def __attrs_post_init__(self) -> None:
         several = len(self.modalities) > 1

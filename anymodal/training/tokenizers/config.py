@@ -16,7 +16,7 @@ from anymodal.errors import ConfigError, nearest
 from anymodal.text import VALUE_NAMES
 from anymodal.tokenizers.config import NoiseConfig, OverlapConfig, UNetConfig, UViTConfig
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
-from anymodal.training.settings import TrainingSettings
+from anymodal.training.settings import WORKERS, TrainingSettings
 
 SIZES = ("size", "latent", "codebooks")  # of a quantizer, settings of the modality
 
@@ -133,7 +133,7 @@ class TokenizerRun:
     sizes: tuple[int, ...] = ()
     crop: CropConfig | None = None
     flip: bool = True
-    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
+    workers: int = attrs.field(default=0, validator=WORKERS)
     vocabulary: VocabularyConfig | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -6,7 +6,7 @@ Shapes: B samples.
 from __future__ import annotations
 
 import hashlib
-import warnings
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from anymodal.tokens import Inputs, ModalitySet, Packed, collate
 from anymodal.transfer.class_folders import read_class_folders
 from anymodal.transfer.tuning.tasks import Solver
 
+log = logging.getLogger("anymodal")
 KEPT_BYTES = 2**28  # of tokens, so that each sample is read once if they are few
 Tokens = Mapping[str, np.ndarray]
 
@@ -171,13 +172,15 @@ class Lessons:
 class TokenReader:
     """The tokens and the truths of samples, kept in memory as far as there is room.
 
-    `thoughts` are the tokens of what was generated first, by sample and whether it is mirrored.
+    `thoughts` are the tokens of what was generated first, by sample and whether it is mirrored; `told`: that samples
+    cannot be read.
     """
 
     def __init__(self, source: Source, modalities: ModalitySet, thoughts: Mapping[tuple[int, bool], Tokens]) -> None:
         self.source, self.modalities, self.thoughts = source, modalities, thoughts
         self._kept: dict[tuple[int, bool], tuple[dict[str, Tokens], Any]] = {}
         self._bytes = 0
+        self.told = False
 
     def __call__(self, index: int, flip: bool) -> tuple[dict[str, Tokens], Any] | None:
         """The tokens of each input by its name, and the truth; None of a sample that lacks one of them."""
@@ -197,15 +200,22 @@ class TokenReader:
 
 
 def usable(reader: TokenReader, indices: Iterable[int]) -> Iterator[tuple[Tokens, Any]]:
-    """The tokens and truths of samples that have both, as they are; warns of those that cannot be read."""
+    """The tokens and truths of samples that have both, as they are.
+
+    Those that cannot be read are left out, and told of when all were looked at, once for a reader.
+    """
+    problems = []
     for index in indices:
         try:
             found = reader(index, False)
         except Exception as error:  # damaged files make libraries and plugins fail in many ways
-            warnings.warn(problem_line(reader.source.describe(index), error) + "; it is left out", stacklevel=2)
+            problems.append(problem_line(reader.source.describe(index), error))
             continue
         if found is not None:
             yield {stream: array for each in found[0].values() for stream, array in each.items()}, found[1]
+    if problems and not reader.told:
+        reader.told = True
+        log.warning("left out: %d held-out samples that cannot be read, such as %s", len(problems), problems[0])
 
 
 class LessonBatches:

@@ -11,8 +11,8 @@ from anymodal.config.tables import SettingsTable
 from anymodal.config.validators import as_tuple, at_least, between, count, positive, whole
 from anymodal.errors import ConfigError
 from anymodal.sampling import Sampling
-from anymodal.training.multimodal.start import LoraConfig
-from anymodal.training.settings import SavingConfig, TrainingSettings
+from anymodal.training.multimodal.start import MOST_RANK, LoraConfig
+from anymodal.training.settings import WORKERS, SavingConfig, TrainingSettings
 from anymodal.training.trackers import TrackingConfig
 from anymodal.transfer.tuning import boxes, boxes3d, classification, grids  # noqa: F401  # they fill the table
 from anymodal.transfer.tuning.tasks import TASKS as TASKS
@@ -51,7 +51,7 @@ class Lora(Tuning):
     """Low-rank adapters of its linear layers (Hu et al. 2021, arXiv 2106.09685), merged into them in the end."""
 
     name: str = attrs.field(init=False, default="lora")
-    rank: int = attrs.field(default=16, validator=[whole, at_least(1)])
+    rank: int = attrs.field(default=16, validator=count(MOST_RANK))
     alpha: float = attrs.field(default=32.0, validator=positive)
     targets: tuple[str, ...] = ("qkv", "proj", "fc1", "fc2", "fc3")
 
@@ -154,7 +154,7 @@ class TransferConfig:
     drop: float = attrs.field(default=0.0, validator=between(0, 1, below=True))
     flip: float = attrs.field(default=0.5, validator=between(0, 1))
     think: ThinkConfig | None = None
-    workers: int = attrs.field(default=0, validator=[whole, at_least(0)])
+    workers: int = attrs.field(default=0, validator=WORKERS)
     checkpoints: SavingConfig = attrs.field(factory=SavingConfig)
     tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
 
