@@ -50,6 +50,28 @@ def test_a_model_in_8_bits_is_a_quarter_and_close(small_model, checkpoint, small
     assert next(loaded.transformer.parameters()).dtype == torch.float32
 
 
+def test_a_model_from_8_bits_is_written_to_the_same_bytes(small, tmp_path):
+    again = am.load(small).save_pretrained(tmp_path / "again", dtype="int8")
+    files = [path.relative_to(small) for path in small.rglob("*.safetensors")]
+    assert len(files) > 2
+    assert all((again / file).read_bytes() == (small / file).read_bytes() for file in files)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_8_bits_are_as_near_to_weights_of_any_dtype(small, checkpoint, tmp_path, dtype):
+    """What a model in half precision holds; what is read from 8 bits in half precision is rounded once more."""
+    held = am.load(checkpoint, dtype=dtype)
+    folder = held.save_pretrained(tmp_path / "small", dtype="int8")
+    mine, whole = held.transformer.state_dict(), am.load(folder).transformer.state_dict()
+    read = am.load(folder, dtype=dtype).transformer.state_dict()
+    assert mine.keys() == whole.keys() == read.keys()
+    for name, weight in mine.items():
+        rows = weight.float().reshape(len(weight), -1)
+        largest = rows.abs().amax(1, keepdim=True)
+        assert ((whole[name].reshape(rows.shape) - rows).abs() <= TOLERANCE * largest).all(), name
+        assert read[name].dtype == weight.dtype and torch.equal(read[name], whole[name].to(weight.dtype)), name
+
+
 def test_ids_of_tokenizers_stay_the_same(small_model, small):
     for name, mine in small_model.modalities.modalities.items():
         if mine.tokenizer is not None:
