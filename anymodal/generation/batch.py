@@ -10,6 +10,7 @@ import numpy as np
 
 from anymodal.config.arguments import DICTS, LIST, takes
 from anymodal.errors import GenerationError, brief
+from anymodal.generation.cut import tell_cut
 from anymodal.generation.keeping import (
     Keep,
     Start,
@@ -115,6 +116,7 @@ def batches(
             value = modalities.accept(inputs[number])
             mine = partials_of(modalities, kept[number], inputs[number], value)
             known = modalities.condition({name: each for name, each in value.items() if name not in mine})
+            tell_cut(modalities.layout, [known])
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
             mine |= beginnings_of(modalities, begun[number], inputs[number], parts)
             first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
@@ -134,5 +136,7 @@ def count_of(inputs: Sequence[Mapping[str, Any]]) -> int:
 @takes(samples=DICTS)
 def encoder_inputs(modalities: ModalitySet, samples: Sequence[Mapping[str, Any]]) -> Packed:
     """What the encoder reads of samples of plain values, in one batch. Raises as `ModalitySet.accept`."""
-    states = [SampleState(modalities.layout, modalities.condition(modalities.accept(sample))) for sample in samples]
+    given = [modalities.condition(modalities.accept(sample)) for sample in samples]
+    tell_cut(modalities.layout, given)
+    states = [SampleState(modalities.layout, each) for each in given]
     return collate([state.pack() for state in states], modalities.layout, input_tokens=1)

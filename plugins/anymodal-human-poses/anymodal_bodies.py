@@ -29,10 +29,13 @@ def draw_body(canvas: "Image", joints: "np.ndarray") -> None:
     """Draw a person into a picture, left limbs warm and right ones cool; joints (24, 2) in its pixels, as SMPL's."""
     from PIL import Image, ImageDraw
 
-    layer = Image.new("RGBA", [side * SMOOTH for side in canvas.size])
-    draw, points = ImageDraw.Draw(layer), joints * SMOOTH
-    unit = max(float(np.linalg.norm(points[a] - points[b])) for a, b in ((0, NECK), (1, 4), (2, 5)))
+    unit = SMOOTH * max(float(np.linalg.norm(joints[a] - joints[b])) for a, b in ((0, NECK), (1, 4), (2, 5)))
     rim = max(SMOOTH * 0.75, 0.02 * unit)
+    left, top, right, bottom = _around(joints, (unit + 2 * rim) / SMOOTH, canvas.size)
+    if left >= right or top >= bottom:
+        return
+    layer = Image.new("RGBA", ((right - left) * SMOOTH, (bottom - top) * SMOOTH))
+    draw, points = ImageDraw.Draw(layer), (joints - (left, top)) * SMOOTH
     for limb in LIMBS:
         draw_limb(draw, points, limb, unit, rim)
     corners = [points[k] for k in (*SHOULDERS, *reversed(HIPS))]
@@ -45,8 +48,16 @@ def draw_body(canvas: "Image", joints: "np.ndarray") -> None:
     head = points[HEAD] + (points[HEAD] - points[NECK]) * 0.5
     draw.circle(tuple(head), 0.2 * unit + rim, (*EDGE, COVER))
     draw.circle(tuple(head), 0.2 * unit, (*TRUNK, COVER))
-    layer = layer.resize(canvas.size, Image.Resampling.BOX)
-    canvas.paste(layer, (0, 0), layer)
+    layer = layer.resize((right - left, bottom - top), Image.Resampling.BOX)
+    canvas.paste(layer, (left, top), layer)
+
+
+def _around(joints: "np.ndarray", reach: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The pixels (left, top, right, bottom) of a picture that a body covers, which are few where people are many."""
+    points = np.concatenate([joints, joints[HEAD] + (joints[HEAD] - joints[NECK])[None] * 0.5])
+    low = np.floor((points.min(0) - reach).clip(0, size)).astype(int)
+    high = np.ceil((points.max(0) + reach).clip(0, size)).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def draw_limb(

@@ -6,12 +6,14 @@ import attrs
 import numpy as np
 import pytest
 import torch
+from anymodal_bodies import draw_body
 from anymodal_human_poses import HumanPoses
 from anymodal_scenes import render
 from anymodal_scenes.write import contents
 from anymodal_smpl import Person, geodesic, in_picture, rotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from anymodal import Crop
 from anymodal.errors import CheckpointError, ValueProblem
@@ -205,3 +207,21 @@ def test_what_is_no_person_is_refused_in_one_line(change):
 def test_a_box_beyond_the_picture_is_spelled_at_its_edge():
     person = attrs.evolve(random_person(1), box=(-0.5, 0.25, 1.5, 1.0), codes=np.arange(8))
     assert HumanPoses().spell([person]).startswith("human v0=0 v1=250 v2=999 v3=999 pose")
+
+
+def test_a_body_costs_as_much_as_it_covers(monkeypatch):
+    """A crowd of small people is not drawn as so many whole pictures; where a body stands changes nothing of it."""
+    sizes: list[tuple[int, int]] = []
+    new = Image.new
+    monkeypatch.setattr(Image, "new", lambda mode, size, *rest: sizes.append(tuple(size)) or new(mode, size, *rest))
+    joints = in_picture(random_person(3))
+    joints = (joints - joints.min(0)) / np.ptp(joints, axis=0).max() * 12 + 20
+    small, large = new("RGB", (64, 64)), new("RGB", (1024, 1024))
+    draw_body(small, joints)
+    draw_body(large, joints + 500)
+    assert small.getbbox() and small.tobytes() == large.crop((500, 500, 564, 564)).tobytes()
+    assert max(max(size) for size in sizes) < 3 * 64
+    for away in (-1e9, -200, 5000, 1e9):
+        before = large.tobytes()
+        draw_body(large, joints + away)
+        assert large.tobytes() == before
