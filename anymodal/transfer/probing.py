@@ -118,11 +118,8 @@ def probe(
     parts = _random_splits(len(samples), held_out, seeds) if splits is None else _checked(splits, len(samples))
     where = Path(cache) if cache is not None else None
     if to is not None:
-        if chosen.reads != "vectors":
-            raise ConfigError(f"the head {chosen.name!r} reads all tokens of a sample: {to!r} needs one of cells")
+        _check_cells(model, to, chosen)
         modality, grid = model.modalities[to], _grid(model, names)
-        if not modality.reads_tensors:
-            raise no_cells(to, [each.name for each in model.modalities if each.reads_tensors])
         features = frozen_features(model, given, map_of=grid, layer=layer, cache=where)
         with blame(modality, "preprocess"):
             tensors = [modality.preprocess(value[to]) for value in values]
@@ -204,6 +201,14 @@ def _random_splits(count: int, held_out: float, seeds: int) -> list[Split]:
     tried = min(max(round(count * held_out), 1), count - 2)
     orders = [np.random.default_rng(seed).permutation(count) for seed in range(seeds)]
     return [Split(np.sort(order[tried:]), np.sort(order[:tried])) for order in orders]
+
+
+def _check_cells(model: AnyModel, to: str, head: Head) -> None:
+    """Raise ConfigError where a head cannot tell a modality by its cells."""
+    if head.reads != "vectors":
+        raise ConfigError(f"the head {head.name!r} reads all tokens of a sample: {to!r} needs one of cells")
+    if not model.modalities[to].reads_tensors:
+        raise no_cells(to, [each.name for each in model.modalities if each.reads_tensors])
 
 
 def _grid(model: AnyModel, names: Sequence[str]) -> str:

@@ -119,7 +119,7 @@ def test_frozen_weights_need_no_gradient_and_waiting_ones_are_idle(old):
         ({"freeze": ["*"]}, "leaves nothing to train"),
         ({"freeze": ["blocks.*"]}, "fits no weight"),
         ({"lora": {"targets": ["fc4"]}}, "layers: fc1, fc2, fc3, kv, proj, q, qkv"),
-        ({"lora": {"rank": 0}}, "LoraConfig.rank must be at least 1, got 0"),
+        ({"lora": {"rank": 0}}, "LoraConfig.rank must be from 1 to 4096, got 0"),
         ({"lora": {}, "freeze": ["encoder.*"]}, "leave out freeze"),
         ({"freeze_steps": 3}, "freeze beside it"),
     ],
