@@ -29,7 +29,7 @@ TOKENIZERS := $(filter-out $(MODEL) $(PICTURES),$(wildcard recipes/tiny/*.yaml))
 TEACHERS   := $(basename $(notdir $(wildcard recipes/tiny/teachers/*.yaml)))
 FEATURES   := clip dinov2 imagebind dinov2_global imagebind_global
 JOINED     := rgb normal depth
-DECODED    := depth normal semseg rgb
+FINER      := depth normal semseg
 KEPT       := depth normal semseg instance det human_poses scene
 LARGE      := recipes/tiny128
 L          := out/tiny128
@@ -130,12 +130,14 @@ tiny128: tiny21
 	mkdir -p $(L)/pictures/rgb
 	set -e; for name in scenes photographs; do (cd $(L)/$$name/rgb; \
 	  for file in *.png; do ln -f $$file $(abspath $(L))/pictures/rgb/$$name-$$file; done); done
-	$(BIN)/python $(LARGE)/grow.py out/tiny21/small $(L)/grown
+	set -e; for name in $(FINER); do \
+	  $(BIN)/anymodal train-tokenizer $(LARGE)/tokenizers/$$name.yaml --out $(L)/tokenizers --resume; done
+	$(BIN)/python $(LARGE)/grow.py out/tiny21/small $(L)/tokenizers $(L)/grown
 	$(BIN)/anymodal tokenize $(L)/labeled --config $(LARGE)/model.yaml --out $(L)/tokens
 	$(BIN)/anymodal tokenize $(L)/photographs --config $(LARGE)/model.yaml --out $(L)/photograph_tokens
-	set -e; for name in $(DECODED); do \
-	  $(BIN)/anymodal train-tokenizer $(LARGE)/decoders/$$name.yaml --out $(L)/decoders --resume; done
 	$(BIN)/anymodal train $(LARGE)/model.yaml --out $(L)/run --resume
+	set -e; for name in rgb $(FINER); do \
+	  $(BIN)/anymodal train-tokenizer $(LARGE)/decoders/$$name.yaml --out $(L)/decoders --resume; done
 	rm -rf $(L)/model $(PRESET)
 	cp -r $(L)/run/model $(L)/model
 	cp -r $(L)/decoders/modalities/. $(L)/model/modalities/

@@ -1,9 +1,10 @@
-"""A model of pictures twice as large that says the same of them as before: grow.py SOURCE DESTINATION.
+"""A larger model that begins where `tiny` of 64 pixels is: grow.py SOURCE TOKENIZERS DESTINATION.
 
-Pictures of 64 pixels become pictures of 128, patches of 8 become patches of 16, and so the grid of 8 x 8 tokens stays.
-What reads a patch reads the mean of each 2 x 2 pixels, what writes one writes each pixel four times: at first nothing
-is gained, and nothing that was learned is lost. Decoders get convolutions, which start as nothing (`overlap`). Edges
-stay at 64 pixels, each as strong as the strongest of its 2 x 2 pixels.
+Pictures of 64 pixels become pictures of 128. The patches of rgb become twice as large, so its grid of 8 x 8 tokens
+stays: what reads a patch reads the mean of each 2 x 2 pixels, what writes one writes each pixel four times. Depth,
+normals and classes keep their patches of 8 pixels and get 16 x 16 tokens, from the tokenizers in TOKENIZERS; positions
+that are learned begin where these cells lie in the grid of 8 x 8. Edges stay at 64 pixels, each as strong as the
+strongest of its 2 x 2 pixels. Blocks that are added to the encoder pass on what they get until they have learned.
 """
 
 from __future__ import annotations
@@ -15,91 +16,116 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import anymodal as am
 from anymodal.checkpoints.tokenizer import save_tokenizer
+from anymodal.nn.sincos import sincos_2d
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import OverlapConfig, TokenizerConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
-PICTURES = ("rgb", "depth", "normal", "semseg")
+FINER = ("depth", "normal", "semseg")
 OVERLAP = OverlapConfig(widths=(64, 48, 32))
+ADDED = 4  # blocks of the encoder
+LAST = (".attn.proj.weight", ".mlp.fc2.weight")  # without which a block adds nothing
 
 
-def finer(rows: Tensor, channels: int, patch: int) -> Tensor:
+def larger_pixels(rows: Tensor, channels: int, patch: int) -> Tensor:
     """Patches (..., C * P * P), laid out (channel, row, column), with each pixel as 2 x 2 pixels: 4 times as long."""
     cells = rows.reshape(*rows.shape[:-1], channels, patch, patch)
     return cells.repeat_interleave(2, -1).repeat_interleave(2, -2).flatten(-3)
 
 
-def grown_config(config: TokenizerConfig) -> TokenizerConfig:
+def larger_config(config: TokenizerConfig) -> TokenizerConfig:
     """The config of a tokenizer for pictures twice as large."""
     encoder, decoder = (attrs.evolve(part, patch=2 * part.patch) for part in (config.encoder, config.decoder))
-    return attrs.evolve(
-        config,
-        encoder=encoder,
-        decoder=decoder,
-        image_size=2 * config.image_size,
-        overlap=OVERLAP,
-    )
+    return attrs.evolve(config, encoder=encoder, decoder=decoder, image_size=2 * config.image_size, overlap=OVERLAP)
 
 
-def grown_tokenizer(trained: VQTokenizer) -> VQTokenizer:
+def larger_tokenizer(trained: VQTokenizer) -> VQTokenizer:
     """The tokenizer for pictures twice as large, with ids as those of the pictures' means of 2 x 2 pixels."""
     config, patch = trained.config, trained.stride
-    grown = VQTokenizer(grown_config(config))
-    outputs = config.labels or config.channels
+    larger = VQTokenizer(larger_config(config))
     state = {name: t for name, t in trained.state_dict().items() if "overlap" not in name}
-    state["encoder.proj.weight"] = finer(state["encoder.proj.weight"], config.channels, patch) / 4
+    state["encoder.proj.weight"] = larger_pixels(state["encoder.proj.weight"], config.channels, patch) / 4
     for kind, axis in (("weight", 0), ("bias", -1)):
         name = f"decoder.out_proj.{kind}"
-        state[name] = finer(state[name].movedim(axis, -1), outputs, patch).movedim(-1, axis)
-    fresh = {name: t for name, t in grown.state_dict().items() if "overlap" in name}
-    grown.load_state_dict(state | fresh)
-    return grown.eval()
-
-
-def grown_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a modality of pictures twice as large."""
-    return settings | {"size": 2 * settings["size"], "patch": 2 * settings["patch"]}
+        state[name] = larger_pixels(state[name].movedim(axis, -1), config.channels, patch).movedim(-1, axis)
+    fresh = {name: t for name, t in larger.state_dict().items() if "overlap" in name}
+    larger.load_state_dict(state | fresh)
+    return larger.eval()
 
 
 def grow_record(record: dict[str, Any]) -> None:
-    """Change the record of a checkpoint: settings, and the width of pixels."""
-    for name in PICTURES:
+    """Change the record of a checkpoint: settings, spaces, and the depth of the encoder."""
+    record["model"]["encoder_depth"] += ADDED
+    rgb = record["modalities"]["rgb"]
+    rgb["settings"] |= {"size": 2 * rgb["settings"]["size"], "patch": 2 * rgb["settings"]["patch"]}
+    for stream in rgb["streams"]:
+        if "width" in stream["space"]:
+            stream["space"]["width"] *= 4
+    for name in FINER:
         entry = record["modalities"][name]
-        entry["settings"] = grown_settings(entry["settings"])
+        entry["settings"] |= {"size": 2 * entry["settings"]["size"], "learned_positions": True}
         for stream in entry["streams"]:
-            if "width" in stream["space"]:
-                stream["space"]["width"] *= 4
+            rows, columns = (2 * side for side in stream["space"]["shape"])
+            stream["space"] |= {"shape": [rows, columns], "length": rows * columns, "learned": True}
 
 
-def grow_weights(weights: dict[str, Tensor]) -> None:
-    """Change the weights of a Transformer: those that read pixels, in the order row, column, channel."""
+def grow_weights(weights: dict[str, Tensor], sides: dict[str, int]) -> dict[str, Tensor]:
+    """The weights of the grown Transformer; `sides` are cells along the finer grids."""
+    grown = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.")}
     pixels = "projections.rgb.pixels.weight"
     side = int((weights[pixels].shape[1] / 3) ** 0.5)
     cells = weights[pixels].unflatten(1, (side, side, 3))
-    weights[pixels] = cells.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1) / 4
+    grown[pixels] = cells.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1) / 4
+    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("encoder."))
+    sources = sorted([*range(depth), *range(ADDED)])
+    for number, source in enumerate(sources):
+        added = number and sources[number - 1] == source
+        for name, tensor in weights.items():
+            start, rest = f"encoder.{source}", name.removeprefix(f"encoder.{source}")
+            if name.startswith(f"{start}."):
+                grown[f"encoder.{number}{rest}"] = (
+                    torch.zeros_like(tensor) if added and rest in LAST else tensor.clone()
+                )
+    dim = len(weights["query"])
+    for name, side in sides.items():
+        for table in ("input_positions", "target_positions"):
+            grown[f"{table}.{name}"] = between_cells(side, dim) - sincos_2d(side, side, dim)
+    return grown
+
+
+def between_cells(side: int, dim: int) -> Tensor:
+    """Codes (side * side, dim) of cells that lie, two by two, in those of a grid of half as many a side."""
+    half, steps = dim // 2, torch.arange(dim // 4, dtype=torch.float64)
+    places = (torch.arange(side, dtype=torch.float64) - 0.5) / 2
+    angles = places[:, None] * 10000.0 ** (-steps / (dim // 4))
+    codes = torch.cat([angles.sin(), angles.cos()], 1).float()
+    row, column = codes[:, None].expand(side, side, half), codes[None].expand(side, side, half)
+    return torch.cat([row, column], 2).reshape(side * side, dim)
 
 
 def main() -> None:
-    source, destination = map(Path, sys.argv[1:])
+    source, tokenizers, destination = map(Path, sys.argv[1:])
     model = am.load(str(source), precision="float32")
     shutil.rmtree(destination, ignore_errors=True)
     model.save_pretrained(destination)
-    for name in PICTURES:
-        config = json.loads((destination / "modalities" / name / "config.json").read_text())
-        modality = registry().modality(name)(**grown_settings(config["settings"]))
-        modality.tokenizer = grown_tokenizer(model.modalities[name].tokenizer)
-        shutil.rmtree(destination / "modalities" / name)
-        save_tokenizer(modality, destination / "modalities" / name)
     record = json.loads((destination / "config.json").read_text())
     grow_record(record)
+    rgb = registry().modality("rgb")(**record["modalities"]["rgb"]["settings"])
+    rgb.tokenizer = larger_tokenizer(model.modalities["rgb"].tokenizer)
+    shutil.rmtree(destination / "modalities" / "rgb")
+    save_tokenizer(rgb, destination / "modalities" / "rgb")
+    for name in FINER:
+        shutil.rmtree(destination / "modalities" / name)
+        shutil.copytree(tokenizers / "modalities" / name, destination / "modalities" / name)
+    sides = {name: record["modalities"][name]["streams"][0]["space"]["shape"][0] for name in FINER}
+    weights = grow_weights(load_file(destination / "model.safetensors"), sides)
     (destination / "config.json").write_text(json.dumps(record, indent=2) + "\n")
-    weights = load_file(destination / "model.safetensors")
-    grow_weights(weights)
     save_file(weights, destination / "model.safetensors", {"format": "pt"})
 
 

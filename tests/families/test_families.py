@@ -315,6 +315,7 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
         ("rgb", {"larger": 448}, "'larger' of 'rgb': expected a list, got 448"),
         ("rgb", {"larger": [450]}, "rgb of 450 pixels a side does not split"),
         ("rgb", {"larger": [224]}, "give each once"),
+        ("rgb", {"learned_positions": 1}, "expected true or false, got 1"),
         ("canny_edge", {"low": "abc"}, "'low' of 'canny_edge': expected a number, got 'abc'"),
         ("depth", {"high": float("inf")}, "'high' of 'depth': expected a finite number, got inf"),
         ("depth", {"low": 5, "high": 2}, "low must be below high"),
@@ -329,3 +330,10 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process():
 def test_numbers_that_no_value_can_have_are_refused_at_once(name, settings, words):
     with pytest.raises(ConfigError, match=words):
         registry().modality(name)(**settings)
+
+
+def test_tokens_stay_what_they_are_where_the_model_learns_their_places():
+    fixed, learned = (registry().modality("depth")(learned_positions=each) for each in (False, True))
+    assert [s.space.learned for s in (*fixed.streams(), *learned.streams())] == [False, True]
+    assert learned.other_tokens(fixed.config()) == fixed.other_tokens(learned.config()) == ""
+    assert learned.other_tokens({**fixed.config(), "patch": 8}) == "patch 8 of 'depth', not 16"

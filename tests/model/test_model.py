@@ -57,6 +57,28 @@ def test_position_codes_are_the_published_ones():
     )
 
 
+def test_learned_positions_of_a_grid_are_trained_beside_its_codes_and_those_of_others_in_their_place():
+    layout = Layout(
+        [
+            Stream("fine", "fine", TokenSpace.grid(16, 2, 3, learned=True)),
+            Stream("coarse", "coarse", TokenSpace.grid(16, 2, 3)),
+            Stream("g", "g", TokenSpace(8, 4, learned=True)),
+        ]
+    )
+    net = Transformer(CONFIG, layout)
+    places = {
+        name: net.input_positions(torch.arange(layout.positions.size)[layout.positions[name].rows])
+        for name in ("fine", "coarse", "g")
+    }
+    saved = split_state(net)
+    assert torch.equal(places["fine"], sincos_2d(2, 3, 32) + saved["input_positions.fine"])
+    assert torch.equal(places["coarse"], sincos_2d(2, 3, 32)) and "input_positions.coarse" not in saved
+    assert torch.equal(places["g"], saved["input_positions.g"])
+    again = Transformer(CONFIG, layout)
+    fill_state(again, saved.get, "what was saved")
+    assert torch.equal(again.target_positions.trained, net.target_positions.trained)
+
+
 @pytest.mark.parametrize(
     "config",
     [
