@@ -127,9 +127,9 @@ tiny128: tiny21
 	set -e; for name in $(KEPT); do ln -sfn $(abspath $(L)/scenes)/$$name $(L)/labeled/$$name; done
 	$(BIN)/python $(ALL)/web_text.py $(L)/labeled
 	$(BIN)/python recipes/tiny/photographs.py $(L)/photographs 4000
-	mkdir -p $(L)/pictures/rgb
-	set -e; for name in scenes photographs; do (cd $(L)/$$name/rgb; \
-	  for file in *.png; do ln -f $$file $(abspath $(L))/pictures/rgb/$$name-$$file; done); done
+	mkdir -p $(L)/pictures/rgb $(L)/pictures/caption
+	set -e; for name in scenes/rgb photographs/rgb scenes/caption; do (cd $(L)/$$name; \
+	  to=$(abspath $(L))/pictures/$${name#*/}/$${name%/*}; for file in *.*; do ln -f $$file $$to-$$file; done); done
 	set -e; for name in $(FINER); do \
 	  $(BIN)/anymodal train-tokenizer $(LARGE)/tokenizers/$$name.yaml --out $(L)/tokenizers --resume; done
 	$(BIN)/python $(LARGE)/grow.py out/tiny21/small $(L)/tokenizers $(L)/grown
