@@ -69,8 +69,8 @@ def test_a_page_says_all_there_is_to_say_of_a_modality(shown):
     assert f"float32 array of shape ({SIDE}, {SIDE})" in section(page, "Value") and " m |" in section(page, "Value")
     assert "families/ImageModality.md" in section(page, "Value")
     (ids,) = re.findall(r"```text\n(.+?)```", section(page, "Tokens"), re.DOTALL)
-    assert len(ids.split()) == 64 and max(map(int, ids.split())) < 1024
-    assert "1024 ids | 8 × 8 | any | input and target" in section(page, "Tokens")
+    assert len(ids.split()) == 256 and max(map(int, ids.split())) < 1024
+    assert "1024 ids | 16 × 16 | any | input and target" in section(page, "Tokens")
     assert "8192 ids | 14 × 14" in section(page, "Tokens")
     assert "size 1024" in section(page, "Tokenizer") and "parameters" in section(page, "Tokenizer")
     assert "| abs_rel | 0." in section(page, "Metrics") and "8 held-out scenes" in section(page, "Metrics")

@@ -276,7 +276,7 @@ def test_a_plain_path_stands_for_a_dataset():
     for wrong, words in (
         ([], "at least one dataset"),
         ([{"path": "a", "wieght": 1}], r"unknown key 'data\[0\].wieght'; did you mean 'weight'"),
-        ({"path": "a", "weight": 0}, "above 0"),
+        ({"path": "a", "weight": 0}, "a number from 1e-15 to 1e"),
         ({"path": "a", "crop": {"scale": [0.5, 2]}}, "scale of a crop"),
         (3, "must be text"),
     ):

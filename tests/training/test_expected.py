@@ -63,7 +63,7 @@ def test_they_are_what_is_decoded_when_the_model_generates(tiny: am.AnyModel) ->
 
 
 def test_a_decoder_learns_to_make_of_them_what_is_true(tiny: am.AnyModel, folder: Path, tmp_path: Path) -> None:
-    steps = {**STEPS, "steps": 16, "batch_size": 4, "lr": 2e-4}
+    steps = {**STEPS, "steps": 40, "batch_size": 4, "lr": 5e-4, "schedule": {"warmup_steps": 8}}
     out = trained_tokenizer(folder / "scenes", tmp_path, training=steps, flip=False, **keys(folder, share=1.0))
     before, after = weights(folder / "depth"), weights(out)
     of_codes = ("encoder.", "quantize.", "quant_proj.")

@@ -146,7 +146,7 @@ class PreparedBatches:
             found = values.tensor(sample, numbers)
             if found is None:
                 return None
-            return found, self.expected and self.expected.sample(sample, numbers)
+            return found, None if self.expected is None else self.expected.sample(sample, numbers)
 
         return Replacing(source.files.root, len(values), source.describe, nothing).read(
             read, self.order(step * self.batch_size + row), lambda failed: rng, problems

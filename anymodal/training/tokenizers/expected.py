@@ -66,7 +66,7 @@ class ExpectedCodes:
     def __call__(self, samples: Sequence[Sample], rows: Tensor) -> Tensor:
         """The codes (B, N, L), float32, of samples; `rows` (B, C, H, W) are what the tokenizer reads of them."""
         modalities, config = self.model.modalities, self.config
-        known = [modalities.condition(modalities.accept(sample.values)) for sample in samples]
+        known: list[dict[str, Any]] = [modalities.condition(modalities.accept(sample.values)) for sample in samples]
         if config.drawn:
             ids_BN = self.tokenizer.encode(rows).cpu().numpy()
             kept = [_kept(ids, config.drawn, s.seed) for ids, s in zip(ids_BN, samples, strict=True)]
@@ -78,8 +78,8 @@ class ExpectedCodes:
         with torch.no_grad():
             if config.drawn:
                 return self.tokenizer.quantize.lookup(torch.from_numpy(np.stack([tokens.values for tokens in made])))
-            shares_BNK = torch.from_numpy(np.stack([tokens.probabilities for tokens in made]))
-            return self.tokenizer.quantize.mean(shares_BNK)
+            shares = [tokens.probabilities for tokens in made if tokens.probabilities is not None]
+            return self.tokenizer.quantize.mean(torch.from_numpy(np.stack(shares)))
 
 
 def _kept(ids_N: np.ndarray, most: float, seed: int) -> StreamTokens:
