@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 import time
@@ -161,3 +162,10 @@ def test_the_demo_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["demo.py", "--out", str(tmp_path / "demo")])
     runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
     assert (tmp_path / "demo" / "grid.png").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("page", ["docs/how-to/fine-tune.md", "examples/notebooks/label-and-fine-tune.ipynb"])
+def test_pages_that_start_from_it_have_its_shape(tiny, page):
+    text = (ROOT / page).read_text()
+    assert "start: {model: tiny}" in text
+    assert set(re.findall(r"encoder_depth: (\d+)", text)) == {str(tiny.transformer.config.encoder_depth)}
