@@ -9,6 +9,7 @@ has not seen the rendered scenes.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ def retrieval(model: am.AnyModel, panel: Panel, data: Path, out: Path) -> None:
         f"retrieve index {data} --by imagebind_global --from rgb --out {out / 'index'}",
         f'retrieve query {out / "index"} caption="{WANTED}" --top 4 --sheet hits.png',
     )
+    shutil.rmtree(out / "index", ignore_errors=True)  # of an earlier demo, perhaps with other weights
     index_dataset(data, ModelSource(model.origin.model), Request("imagebind_global", ("rgb",)), out / "index")
     hits = Index(out / "index").query(model, {"caption": WANTED}, 4)
     pictures = [shown(model, "rgb", np.asarray(Image.open(data / "rgb" / f"{hit.name}.png"))) for hit in hits]
