@@ -22,7 +22,7 @@ from torch import Tensor
 
 import anymodal as am
 from anymodal.checkpoints.tokenizer import save_tokenizer
-from anymodal.nn.sincos import sincos_2d
+from anymodal.nn.sincos import sincos_2d, sincos_2d_at
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import OverlapConfig, TokenizerConfig
 from anymodal.tokenizers.tokenizer import VQTokenizer
@@ -101,12 +101,8 @@ def grow_weights(weights: dict[str, Tensor], sides: dict[str, int]) -> dict[str,
 
 def between_cells(side: int, dim: int) -> Tensor:
     """Codes (side * side, dim) of cells that lie, two by two, in those of a grid of half as many a side."""
-    half, steps = dim // 2, torch.arange(dim // 4, dtype=torch.float64)
     places = (torch.arange(side, dtype=torch.float64) - 0.5) / 2
-    angles = places[:, None] * 10000.0 ** (-steps / (dim // 4))
-    codes = torch.cat([angles.sin(), angles.cos()], 1).float()
-    row, column = codes[:, None].expand(side, side, half), codes[None].expand(side, side, half)
-    return torch.cat([row, column], 2).reshape(side * side, dim)
+    return sincos_2d_at(places, places, dim)
 
 
 def main() -> None:

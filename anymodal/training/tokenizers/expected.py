@@ -45,7 +45,7 @@ class ExpectedCodes:
     def __init__(self, model: AnyModel, name: str, config: ExpectedConfig) -> None:
         self.model, self.name, self.config = model, name, config
         self.tokenizer: Tokenizer = model.modalities[name].tokenizer
-        self._plan = _drawing_plan(model, name, config.given) if config.drawn else _mean_plan(model, name, config.given)
+        self._plan = _plan(model, name, config)
 
     @property
     def modalities(self) -> list[Modality]:
@@ -90,17 +90,16 @@ def _kept(ids_N: np.ndarray, most: float, seed: int) -> StreamTokens:
     return StreamTokens(ids_N[stay], stay)
 
 
-def _mean_plan(model: AnyModel, name: str, given: Sequence[str]) -> list[Target]:
-    """How the model generates a mean: as it is set, if that is one, else at temperature 1."""
-    plan = make_plan(model.modalities, [name], set(given), None, None, {})
-    if plan[0].sampling.scheme == EXPECTED["scheme"]:
-        return plan
-    return make_plan(model.modalities, [name], set(given), None, {name: dict(EXPECTED)}, {})
+def _plan(model: AnyModel, name: str, config: ExpectedConfig) -> list[Target]:
+    """All that is not known drawn in one step, or a mean: as the model is set, if that is one, else as for vectors."""
 
+    def plan(options: Mapping[str, Any] | None) -> list[Target]:
+        return make_plan(model.modalities, [name], set(config.given), None, options and {name: options}, {})
 
-def _drawing_plan(model: AnyModel, name: str, given: Sequence[str]) -> list[Target]:
-    """All that is not known in one step, by the probabilities that the model has."""
-    return make_plan(model.modalities, [name], set(given), None, {name: ONE_DRAW}, {})
+    if config.drawn:
+        return plan(ONE_DRAW)
+    usual = plan(None)
+    return usual if usual[0].sampling.scheme == EXPECTED["scheme"] else plan(dict(EXPECTED))
 
 
 def expected_codes(config: ExpectedConfig, modality: Modality) -> ExpectedCodes:
