@@ -107,18 +107,22 @@ class TokenSpace:
 
 @attrs.frozen
 class DenseSpace:
-    """Up to `length` rows of `width` numbers, read through a linear map (with or without `bias`), never written."""
+    """Up to `length` rows of `width` numbers, read through a linear map (with or without `bias`), never written.
+
+    `shape` and `learned` are as in `TokenSpace`.
+    """
 
     width: int = attrs.field(validator=_positive)
     length: int = attrs.field(validator=_positive)
     order: str = ANY
     shape: tuple[int, int] | None = attrs.field(default=None, converter=_pair, validator=_fits_length)
     bias: bool = False
+    learned: bool = False
 
     @classmethod
-    def grid(cls, width: int, rows: int, columns: int) -> DenseSpace:
-        """A row of `width` numbers at each of rows x columns positions, row-major."""
-        return cls(width, rows * columns, ANY, (rows, columns))
+    def grid(cls, width: int, rows: int, columns: int, learned: bool = False) -> DenseSpace:
+        """A row of `width` numbers at each of rows x columns positions, row-major; `learned` as in `TokenSpace`."""
+        return cls(width, rows * columns, ANY, (rows, columns), learned=learned)
 
     @property
     def is_sequence(self) -> bool:

@@ -16,9 +16,9 @@ from torch import Tensor
 from anymodal.checkpoints.weights import Rows, check_depth, checked, fill
 from anymodal.errors import AnymodalError, CheckpointError, one_line
 from anymodal.model.config import ModelConfig
+from anymodal.model.positions import streams_with_learned
 from anymodal.model.transformer import Transformer
 from anymodal.nn.init import empty_weights
-from anymodal.spaces import TokenSpace
 from anymodal.tokens import Layout
 
 _JOINT = ("input_table", "query_table", "output_table", "input_streams", "target_streams")
@@ -50,11 +50,10 @@ def parts(model: Transformer) -> Iterator[_Part]:
                 yield _Part(f"{side}.{stream.name}", parameter.data[k])
     for side in _POSITIONS:
         start = 0
-        for stream in layout.streams:
-            if isinstance(stream.space, TokenSpace) and stream.space.learned:
-                size = layout.positions[stream.name].size
-                yield _Part(f"{side}.{stream.name}", getattr(model, side).trained.data[start : start + size])
-                start += size
+        for stream in streams_with_learned(layout, targets=side == "target_positions"):
+            size = layout.positions[stream.name].size
+            yield _Part(f"{side}.{stream.name}", getattr(model, side).trained.data[start : start + size])
+            start += size
     for name, parameter in model.named_parameters():
         if name not in _JOINT and not name.startswith(_POSITIONS):
             yield _Part(name.replace("/", "."), parameter.data)

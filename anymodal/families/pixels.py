@@ -38,7 +38,8 @@ class PixelModality(ImageModality):
     def streams(self) -> tuple[Stream, ...]:
         width = self.patch * self.patch * self.channels
         sides = {self.pixels_name(size): size // self.patch for size in self.sizes}
-        dense = (Stream(n, self.name, DenseSpace.grid(width, s, s), target=False) for n, s in sides.items())
+        spaces = {name: DenseSpace.grid(width, side, side, self.learned_positions) for name, side in sides.items()}
+        dense = (Stream(name, self.name, space, target=False) for name, space in spaces.items())
         return (*dense, *super().streams())
 
     def patches(self, value: Any, size: int | None = None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,34 +10,34 @@ from torch import Tensor, nn
 from anymodal.errors import ConfigError
 from anymodal.nn.init import normal
 from anymodal.nn.sincos import sincos_1d, sincos_2d
-from anymodal.spaces import LARGEST_TABLE, TokenSpace
+from anymodal.spaces import LARGEST_TABLE, Stream
 from anymodal.tokens import Layout
-
-
-class PositionCodes(NamedTuple):
-    """The fixed code of every position (rows, dim), and which trained row, from 1, it has beside; 0 for none."""
-
-    fixed: Tensor
-    trained_row: Tensor
 
 
 class PositionTable(nn.Module):
     """Rows for every position of a layout: fixed codes, and trained rows for spaces with `learned` positions.
 
-    Those of grids with a shape have both, which are added.
+    Those of grids with a shape have both, which are added. A lookup of rows (…,) gives codes (…, dim).
 
-    A lookup of rows (…,) gives codes (…, dim).
+    Args:
+        fixed: the fixed code of every position (rows, dim).
+        layout: the positions.
+        targets: whether it is read by targets, else by inputs.
     """
 
     fixed: Tensor
-    trained_row: Tensor
+    trained_row: Tensor  # which trained row, from 1, a position has beside its code; 0 for none
 
-    def __init__(self, codes: PositionCodes) -> None:
+    def __init__(self, fixed: Tensor, layout: Layout, *, targets: bool) -> None:
         super().__init__()
-        self.register_buffer("fixed", codes.fixed, persistent=False)
-        self.register_buffer("trained_row", codes.trained_row, persistent=False)
-        count = int(codes.trained_row.max()) if len(codes.trained_row) else 0
-        self.trained = nn.Parameter(normal(count, codes.fixed.shape[1], std=0.02)) if count else None
+        count, trained_row = 0, torch.zeros(len(fixed), dtype=torch.long, device="cpu")
+        for stream in streams_with_learned(layout, targets=targets):
+            block = layout.positions[stream.name]
+            trained_row[block.rows] = torch.arange(1 + count, 1 + count + block.size, device="cpu")
+            count += block.size
+        self.register_buffer("fixed", fixed, persistent=False)
+        self.register_buffer("trained_row", trained_row, persistent=False)
+        self.trained = nn.Parameter(normal(count, fixed.shape[1], std=0.02)) if count else None
 
     def forward(self, rows: Tensor) -> Tensor:
         codes = self.fixed[rows]
@@ -47,10 +47,16 @@ class PositionTable(nn.Module):
         return codes + table[self.trained_row[rows]]
 
 
-def position_codes(layout: Layout, dim: int) -> PositionCodes:
-    """The codes of a layout, always on the CPU, so that they have values even in a model built on the meta device.
+def streams_with_learned(layout: Layout, *, targets: bool) -> Iterator[Stream]:
+    """Streams with trained rows in the table of targets or of inputs, in their order there."""
+    return (s for s in layout.streams if s.space.learned and not (targets and s.is_dense))
 
-    Raises ConfigError for more positions than a table may have.
+
+def position_codes(layout: Layout, dim: int) -> Tensor:
+    """The fixed codes (positions, dim) of a layout, zero where positions are learned without them.
+
+    They are on the CPU always, so that they have values even in a model built on the meta device. Raises ConfigError
+    for more positions than a table may have.
     """
     if layout.positions.size * dim > LARGEST_TABLE:
         longest = max(layout.streams, key=lambda stream: layout.positions[stream.name].size).name
@@ -59,16 +65,11 @@ def position_codes(layout: Layout, dim: int) -> PositionCodes:
             f" too many for the width {dim}: at most {LARGEST_TABLE // dim} fit"
         )
     with torch.device("cpu"):
-        parts, trained_row = [], torch.zeros(layout.positions.size, dtype=torch.long)
-        count = 0
+        parts = []
         for stream in layout.streams:
-            space, block = stream.space, layout.positions[stream.name]
-            if isinstance(space, TokenSpace) and space.learned:
-                parts.append(torch.zeros(block.size, dim) if space.shape is None else sincos_2d(*space.shape, dim))
-                trained_row[block.rows] = torch.arange(1 + count, 1 + count + block.size)
-                count += block.size
-            elif space.shape is not None:
+            space, size = stream.space, layout.positions[stream.name].size
+            if space.shape is not None:
                 parts.append(sincos_2d(*space.shape, dim))
             else:
-                parts.append(sincos_1d(block.size, dim))
-        return PositionCodes(torch.cat(parts), trained_row)
+                parts.append(torch.zeros(size, dim) if space.learned else sincos_1d(size, dim))
+        return torch.cat(parts)

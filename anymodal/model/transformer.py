@@ -69,7 +69,8 @@ class Transformer(nn.Module):
         self.input_streams = nn.Parameter(normal(streams, dim, std=INIT_STD))
         self.target_streams = None if config.tied_streams else nn.Parameter(normal(streams, dim, std=INIT_STD))
         codes = position_codes(layout, dim)
-        self.input_positions, self.target_positions = PositionTable(codes), PositionTable(codes)
+        self.input_positions = PositionTable(codes, layout, targets=False)
+        self.target_positions = PositionTable(codes, layout, targets=True)
         self.projections = nn.ModuleDict(
             {
                 _key(s.name): nn.Linear(s.space.width, dim, s.space.bias)

@@ -42,11 +42,24 @@ def check_same_run(
                 f"the run in {path} was started with {name} = {old!r}, not {value!r};"
                 " resume it with the same value, or start anew in another folder."
             )
-    if told := changes({**fingerprint, **state.get("fingerprint", {})}, fingerprint):
+    if told := changes(_filled({**fingerprint, **state.get("fingerprint", {})}, fingerprint), fingerprint):
         raise ConfigError(
             f"the run in {path} was made with other settings: {told}; resume it as it was, or start anew in another"
             " folder."
         )
+
+
+def _filled(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says, with the settings that did not exist when it was made as they are now.
+
+    Settings are what has names and holds nothing that has names itself, such as one space among those of all streams.
+    """
+    filled = dict(before)
+    for name, value in before.items():
+        if isinstance(value, Mapping) and isinstance(mine := now.get(name), Mapping):
+            settings = not any(isinstance(each, Mapping) for each in mine.values())
+            filled[name] = {**mine, **value} if settings else _filled(value, mine)
+    return filled
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:

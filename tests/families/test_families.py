@@ -335,5 +335,7 @@ def test_numbers_that_no_value_can_have_are_refused_at_once(name, settings, word
 def test_tokens_stay_what_they_are_where_the_model_learns_their_places():
     fixed, learned = (registry().modality("depth")(learned_positions=each) for each in (False, True))
     assert [s.space.learned for s in (*fixed.streams(), *learned.streams())] == [False, True]
+    pictures = registry().modality("rgb")(learned_positions=True)
+    assert {s.name: s.space.learned for s in pictures.streams()} == {"rgb.pixels": True, "rgb": True}
     assert learned.other_tokens(fixed.config()) == fixed.other_tokens(learned.config()) == ""
     assert learned.other_tokens({**fixed.config(), "patch": 8}) == "patch 8 of 'depth', not 16"

@@ -63,15 +63,18 @@ def test_learned_positions_of_a_grid_are_trained_beside_its_codes_and_those_of_o
             Stream("fine", "fine", TokenSpace.grid(16, 2, 3, learned=True)),
             Stream("coarse", "coarse", TokenSpace.grid(16, 2, 3)),
             Stream("g", "g", TokenSpace(8, 4, learned=True)),
+            Stream("fine.pixels", "fine", DenseSpace.grid(12, 2, 3, learned=True), target=False),
         ]
     )
     net = Transformer(CONFIG, layout)
     places = {
         name: net.input_positions(torch.arange(layout.positions.size)[layout.positions[name].rows])
-        for name in ("fine", "coarse", "g")
+        for name in ("fine", "coarse", "g", "fine.pixels")
     }
     saved = split_state(net)
     assert torch.equal(places["fine"], sincos_2d(2, 3, 32) + saved["input_positions.fine"])
+    assert torch.equal(places["fine.pixels"], sincos_2d(2, 3, 32) + saved["input_positions.fine.pixels"])
+    assert "target_positions.fine.pixels" not in saved
     assert torch.equal(places["coarse"], sincos_2d(2, 3, 32)) and "input_positions.coarse" not in saved
     assert torch.equal(places["g"], saved["input_positions.g"])
     again = Transformer(CONFIG, layout)

@@ -21,9 +21,11 @@ from anymodal.data.store.reader import TokenStore
 from anymodal.errors import CheckpointError, ConfigError, DataError
 from anymodal.files import only_writer
 from anymodal.plugins.registry import registry
+from anymodal.training.fingerprint import check_same_run
 from anymodal.training.log import read_log
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.run import train
+from anymodal.training.settings import TrainingSettings
 from anymodal.training.teachers.config import TeacherRun
 from anymodal.training.tokenizers.config import TokenizerRun
 
@@ -92,6 +94,16 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(line, tmp_path)
         whole.transformer.state_dict().items(), parts.transformer.state_dict().values(), strict=True
     ):
         assert np.array_equal(a.numpy(), b.numpy()), name
+
+
+def test_a_setting_that_is_newer_than_a_checkpoint_is_as_it_is_now(tmp_path):
+    settings = TrainingSettings(steps=1, batch_size=1, lr=1e-3)
+    now = {"model": {"dim": 8}, "spaces": {"rgb": {"size": 5, "learned": False}}}
+    for before in ({}, {"model": {}}, {"spaces": {"rgb": {"size": 5}}}):
+        check_same_run(tmp_path, {"fingerprint": before}, settings, now)
+    for before in ({"spaces": {}}, {"spaces": {"rgb": {"size": 6}}}, {"model": {"dim": 9}}):
+        with pytest.raises(ConfigError, match="was made with other settings"):
+            check_same_run(tmp_path, {"fingerprint": before}, settings, now)
 
 
 def test_a_run_keeps_its_folder_to_itself_and_its_modalities_in_order(line, tmp_path):

@@ -75,7 +75,7 @@ def _embedding_keys(model: Transformer, stream: Stream) -> Iterator[Key]:
 
 def _positions(prefix: str, stream: Stream, side: str, dim: int) -> Key:
     space, name = stream.space, f"{prefix}.pos_emb"
-    if isinstance(space, TokenSpace) and space.learned:
+    if space.learned:
         return Key(name, (1, space.length, dim), f"{side}.{stream.name}")
     if space.shape is not None:
         rows, columns = space.shape

@@ -25,7 +25,7 @@ from anymodal.families.shared import SharedModality
 from anymodal.modality import CALIBRATED, NAME, Modality
 from anymodal.plugins.directory import exists
 from anymodal.plugins.registry import registry
-from anymodal.spaces import Stream
+from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 
@@ -171,7 +171,7 @@ def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple
     used = []
     for stated in record.streams:
         stream = mine.get(str(stated.get("name")))
-        if stream is None or plain(attrs.asdict(stream.space)) != stated.get("space"):
+        if stream is None or not _is_space(stream.space, stated.get("space")):
             raise CheckpointError(
                 f"the installed {modality.name!r} does not fit {source}: its streams are"
                 f" {plain([attrs.asdict(s) for s in mine.values()])}, the checkpoint's {record.streams}; it was"
@@ -179,6 +179,13 @@ def streams_of(modality: Modality, record: ModalityRecord, source: str) -> tuple
             )
         used.append(attrs.evolve(stream, input=bool(stated.get("input")), target=bool(stated.get("target"))))
     return tuple(used)
+
+
+def _is_space(space: TokenSpace | DenseSpace, stated: Any) -> bool:
+    """Whether a checkpoint states this space; what it says nothing of has its default, as before it could be stated."""
+    mine = plain(attrs.asdict(space))
+    defaults = {each.name: each.default for each in attrs.fields(type(space)) if each.default is not attrs.NOTHING}
+    return isinstance(stated, dict) and mine == {**plain(defaults), **stated}
 
 
 def plain(value: Any) -> Any:
