@@ -214,10 +214,16 @@ def test_position_table_values() -> None:
     assert (wide[:4].diff(dim=2) == 0).all() and (wide[4:].diff(dim=1) == 0).all()  # rows first, then columns
 
 
-def test_short_attention_equals_the_fused_kernel() -> None:
-    q, k, v = torch.randn(3, 2, 2, 10, 8)
-    reference = F.scaled_dot_product_attention(q, k, v)
-    torch.testing.assert_close(attend(*(t.bfloat16() for t in (q, k, v))).float(), reference, rtol=0.05, atol=0.03)
+@pytest.mark.parametrize("length", [10, 500, 600])
+def test_attention_that_is_trained_equals_the_fused_kernel(length: int) -> None:
+    q, k, v = torch.randn(3, 2, 2, length, 8)
+    bias = torch.zeros(2, 1, 1, length)
+    bias[..., length // 2 :] = torch.finfo(torch.bfloat16).min
+    reference = F.scaled_dot_product_attention(q, k, v, bias)
+    half = [each.bfloat16() for each in (q, k, v)]
+    for trained in (False, True):
+        found = attend(*(each.requires_grad_(trained) for each in half), bias.bfloat16())
+        torch.testing.assert_close(found.float(), reference, rtol=0.05, atol=0.03)
 
 
 class TestLosses:
