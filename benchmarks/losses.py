@@ -115,7 +115,7 @@ class Losses(Figures):
         options = {**WAYS[way], "optimizer": {"name": self.optimizer, **WAYS[way].get("optimizer", {})}}
         settings = structure(raw | options, TrainingSettings, f"the settings of {way}")
         size = attrs.evolve(
-            config.model, dim=self.dim, encoder_depth=self.depth, decoder_depth=max(self.depth - 2, 1), heads=self.heads
+            config.shape, dim=self.dim, encoder_depth=self.depth, decoder_depth=max(self.depth - 2, 1), heads=self.heads
         )
         config = attrs.evolve(config, training=settings)
         batches, held_out = (self._batches(config, modalities, path) for path in (data, later))

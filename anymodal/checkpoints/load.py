@@ -8,12 +8,13 @@ import attrs
 
 from anymodal.checkpoints.deferred import compute_in
 from anymodal.checkpoints.formats import FORMATS, format_of_model, format_of_tokenizer
-from anymodal.checkpoints.formats.base import Options, chosen_modalities
+from anymodal.checkpoints.formats.base import Format, Options, chosen_modalities
 from anymodal.checkpoints.presets import resolve
 from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
 from anymodal.checkpoints.record import Bundle
 from anymodal.checkpoints.repository import Files, Folder, Repository
 from anymodal.errors import CheckpointError, ConfigError
+from anymodal.model import ModelConfig
 from anymodal.sessions import FORMAT as EXPORTED
 
 
@@ -42,6 +43,18 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
     return attrs.evolve(bundle, commit=files.commit) if isinstance(files, Repository) else bundle
 
 
+def model_config(name: str) -> ModelConfig:
+    """The numbers of the Transformer of a model with weights, of which nothing but the config is read.
+
+    Raises CheckpointError if there is no such model, or its config cannot be read.
+    """
+    files = resolve(name)
+    raw = read_raw_config(files)
+    if raw.values.get("format") == EXPORTED:
+        raise CheckpointError(f"{files} holds ONNX graphs and no weights; name the model it was exported from")
+    return _format(files, raw).model_config(raw)
+
+
 def load_files(files: Files, raw: RawConfig, options: Options) -> Bundle:
     """The model in `files` with that config. Raises as `load` does."""
     if raw.values.get("format") == EXPORTED:
@@ -50,10 +63,14 @@ def load_files(files: Files, raw: RawConfig, options: Options) -> Bundle:
         return load_exported(files, raw, options)
     if options.backend == "onnx":
         raise ConfigError(f"{files} has weights and no ONNX graphs; make some: anymodal export MODEL --onnx FOLDER")
+    return _format(files, raw).load(files, raw, options)
+
+
+def _format(files: Files, raw: RawConfig) -> Format:
     format = format_of_model(raw.values)
     if format is None:
         raise CheckpointError(_unknown(files, raw))
-    return format.load(files, raw, options)
+    return format
 
 
 def _unknown(files: Files, raw: RawConfig) -> str:

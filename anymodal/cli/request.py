@@ -42,12 +42,13 @@ class Request:
         run: Callable[..., R],
         report: Callable[[Output, R, Path], None],
         show_plan: Callable[[Output, C, int], None] | None = None,
+        complete: Callable[[C], C] = lambda config: config,
     ) -> None:
         """Print the configuration, show what it would take, or run it and report the result.
 
         `kind` is the class of the configuration. `run` is called with the configuration, the folder, `resume` and
-        `verbose`. Raises ConfigError if the file is one for another command, UsageError if a folder is needed and not
-        given.
+        `verbose`; `complete` fills in what a printed configuration says besides. Raises ConfigError if the file is one
+        for another command, UsageError if a folder is needed and not given.
         """
         from anymodal.config import dump_config, load_config, plain_config
 
@@ -58,6 +59,7 @@ class Request:
         _check_command(self.config)
         config = load_config(self.config, kind, self.overrides)
         if self.print_config:
+            config = complete(config)
             output.line(dump_config(config).rstrip())
             output.data(plain_config(config))
         elif self.dry_run and show_plan is not None:

@@ -32,7 +32,13 @@ def train(output: Output, request: Request) -> None:
     """
     from anymodal.training.multimodal.config import TrainConfig
 
-    request.carry_out(output, TrainConfig, _run, _report, _show_plan)
+    request.carry_out(output, TrainConfig, _run, _report, _show_plan, _complete)
+
+
+def _complete(config: TrainConfig) -> TrainConfig:
+    from anymodal.training.multimodal.warm_start import completed
+
+    return completed(config)
 
 
 def _run(config: TrainConfig, out: Path, **how: bool) -> AnyModel | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -14,7 +15,10 @@ from anymodal_scenes import BASIC, render, write
 from processor_time import slowness
 
 import anymodal as am
+from anymodal.config import load_config
 from anymodal.nn.device import one_thread
+from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.warm_start import completed
 from benchmarks import quality, speedrun
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +169,14 @@ def test_the_demo_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", ["docs/how-to/fine-tune.md", "examples/notebooks/label-and-fine-tune.ipynb"])
-def test_pages_that_start_from_it_have_its_shape(tiny, page):
+def test_pages_that_start_from_it_train_its_shape(tiny, page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text()
-    assert "start: {model: tiny}" in text
-    assert set(re.findall(r"encoder_depth: (\d+)", text)) == {str(tiny.transformer.config.encoder_depth)}
+    if page.endswith(".ipynb"):
+        text = "".join(line for cell in json.loads(text)["cells"] for line in [*cell["source"], "\n"])
+    found = re.search(r'(?:title="|%%writefile )mine\.yaml"?\n(.+?)(?:```|\n#|\Z)', text, re.DOTALL)
+    assert found and "start: {model: tiny}" in found[1] and "encoder_depth" not in found[1]
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    (tmp_path / "mine.yaml").write_text(found[1])
+    monkeypatch.chdir(tmp_path)
+    config = completed(load_config(Path("mine.yaml"), TrainConfig))
+    assert config.shape == tiny.transformer.config

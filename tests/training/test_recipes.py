@@ -120,7 +120,7 @@ def one_sample(layout: Layout) -> Packed:
 def test_operations_are_those_that_are_executed():
     config, layout = small()
     batch = one_sample(layout)
-    model = Transformer(config.model, layout)
+    model = Transformer(config.shape, layout)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         loss = model(batch)["b"]
         loss.backward()
@@ -134,7 +134,7 @@ def test_operations_are_those_that_are_executed():
 
 def test_gradients_of_weights_that_move_in_the_backward_pass_are_held_one_at_a_time():
     config, layout = small()
-    model, load = transformer_on_meta(config.model, layout), sample_load(config.masking, layout)
+    model, load = transformer_on_meta(config.shape, layout), sample_load(config.masking, layout)
     settings = attrs.evolve(config.training, clip=0, explosion=0, optimizer=AdamWConfig(in_backward=True))
     moved = memory(attrs.evolve(config, training=settings), model, load, 1)
     assert memory(config, model, load, 1).gradients == 4 * sum(p.numel() for p in model.parameters())
@@ -156,7 +156,7 @@ def kept_bytes(model: torch.nn.Module, value: object) -> int:
 
 def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps():
     config, layout = small()
-    counted = kept_bytes(Transformer(config.model, layout), one_sample(layout))
+    counted = kept_bytes(Transformer(config.shape, layout), one_sample(layout))
     assert activations(config, sample_load(config.masking, layout)) == pytest.approx(counted, rel=0.05)
 
 
@@ -171,8 +171,8 @@ def test_a_run_holds_the_bytes_of_its_plan(optimizer):
     """Weights, gradients, optimizer and average of a real step on a CPU."""
     config, layout = small()
     config = attrs.evolve(config, training=attrs.evolve(config.training, optimizer=optimizer, ema=0.9))
-    counted = memory(config, transformer_on_meta(config.model, layout), sample_load(config.masking, layout), 1)
-    model, gradients = Transformer(config.model, layout), []
+    counted = memory(config, transformer_on_meta(config.shape, layout), sample_load(config.masking, layout), 1)
+    model, gradients = Transformer(config.shape, layout), []
     engine = Engine(model, config.training, runtime=Runtime(device="cpu"))
     hook = lambda *_: gradients.extend(p.grad.nbytes for p in model.parameters() if p.grad is not None)  # noqa: E731
     engine.optimizers[0].register_step_pre_hook(hook)

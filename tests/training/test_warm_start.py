@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import attrs
 import numpy as np
 import pytest
 import torch
-from small_runs import stored_tensors
+import yaml
+from small_runs import command, stored_tensors
 
 import anymodal as am
 from anymodal.checkpoints.state import parts
 from anymodal.checkpoints.tokenizer import save_tokenizer
-from anymodal.config import structure
+from anymodal.config import load_config, plain_config, structure
 from anymodal.crops import Crop
 from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.store.reader import TokenStore
@@ -28,8 +30,9 @@ from anymodal.tokens import ModalitySet
 from anymodal.training.multimodal.config import TrainConfig, build_set
 from anymodal.training.multimodal.lora import with_adapters
 from anymodal.training.multimodal.run import train
+from anymodal.training.multimodal.shape import GivenShape
 from anymodal.training.multimodal.start import LoraConfig, StartConfig
-from anymodal.training.multimodal.warm_start import prepare, unused_parameters
+from anymodal.training.multimodal.warm_start import completed, prepare, unused_parameters
 
 SIZE = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2)
 GRID = {"size": 16, "patch": 8, "codebook": 24, "latent": 8}
@@ -240,6 +243,50 @@ def test_a_run_does_not_go_on_with_other_weights_that_never_change(dataset, tmp_
     other.save_pretrained(base)
     with pytest.raises(ConfigError, match=r"frozen_weights was .*; resume it as it was"):
         train(attrs.evolve(longer, training=attrs.evolve(config.training, steps=4)), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("given", [None, {}, {"decoder_depth": 2}], ids=["none", "empty", "a part"])
+def test_a_run_has_the_shape_of_the_model_that_it_starts_from(dataset, tmp_path, given):
+    keys = {"model": given, "start": {"model": str(dataset / "old")}}
+    model = train(configured(dataset, SET, **keys, training={"steps": 2}), tmp_path)
+    assert model is not None and model.transformer.config == SIZE
+    state = json.loads((tmp_path / "checkpoints" / "step-00000002" / "state.json").read_text())
+    assert state["fingerprint"]["model"] == attrs.asdict(SIZE)
+    assert train(configured(dataset, SET, **keys, training={"steps": 3}), tmp_path, resume=True) is not None
+
+
+def test_a_shape_that_is_given_must_be_that_of_the_model(dataset, tmp_path):
+    start = {"model": str(dataset / "old")}
+    for given, message in (
+        ({"encoder_depth": 3}, r"encoder_depth is 1, this model's is 3; set model.encoder_depth .* or model to null"),
+        ({"dim": 36, "heads": 3}, "its dim is 32, this model's is 36"),
+        ({"heads": 3}, "model does not fit .*old, which the run starts from: dim 32 is not a multiple of 3 heads"),
+    ):
+        with pytest.raises((CheckpointError, ConfigError), match=message):
+            train(configured(dataset, SET, model=given, start=start), tmp_path)
+    with pytest.raises(ConfigError, match="model must be given"):
+        configured(dataset, SET, model=None)
+    with pytest.raises(CheckpointError, match="'tinny' is neither a preset"):
+        completed(configured(dataset, SET, model=None, start={"model": "tinny"}))
+
+
+def test_what_is_printed_of_a_run_says_the_shape_in_use(dataset, tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    raw = plain_config(configured(dataset, SET, start={"model": str(dataset / "old")}))
+    path.write_text(yaml.safe_dump({**raw, "model": None}))
+    assert command("train", path, "--dry-run") == 0
+    assert "width 32, 1 encoder and 2 decoder blocks, 2 heads" in capsys.readouterr().out
+    assert command("train", path, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["model"] == attrs.asdict(SIZE)
+    assert command("train", path, "--print-config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"] == attrs.asdict(SIZE)
+    with pytest.raises(ConfigError, match=r"model leaves its shape to .*old"):
+        load_config(path, TrainConfig).shape  # noqa: B018 - nothing has read it
+
+
+def test_all_numbers_of_a_model_may_be_given():
+    given, whole = (get_type_hints(kind) for kind in (GivenShape, ModelConfig))
+    assert given == {name: kind | None for name, kind in whole.items()}
 
 
 FINE = {"depth": {"larger": [32]}, "rgb": {"larger": [32]}, "caption": {"length": 12}}

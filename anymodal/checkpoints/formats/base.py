@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anymodal.checkpoints.deferred import AnyTokenizer, Loader
     from anymodal.checkpoints.raw_config import RawConfig
     from anymodal.checkpoints.record import Bundle
+    from anymodal.model import ModelConfig
 
 
 BACKENDS = ("torch", "onnx")
@@ -79,6 +80,9 @@ class Format(Protocol):
 
     def recognizes_tokenizer(self, config: Mapping[str, Any]) -> bool:
         """Whether a config, of unknown origin, is of a tokenizer in this format."""
+
+    def model_config(self, config: RawConfig) -> ModelConfig:
+        """The numbers of the Transformer of a model with that config. Raises CheckpointError."""
 
     def load(self, files: Files, config: RawConfig, options: Options) -> Bundle:
         """The model in `files`, on the CPU. Raises CheckpointError or UnknownModality."""

@@ -15,6 +15,7 @@ from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
 from anymodal.text import Vocabulary
 from anymodal.tokens import ModalitySet
+from anymodal.training.multimodal.shape import GivenShape, as_given
 from anymodal.training.multimodal.start import StartConfig
 from anymodal.training.settings import WORKERS, ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.trackers import TrackingConfig
@@ -43,16 +44,17 @@ class TrainConfig:
     `modalities` maps names to settings, in the order in which the model will generate them; `members` among the
     settings names modalities that share one stream, as 4M-21's metadata do. `tokenizers` is a folder with
     modalities/NAME and vocabulary.json as `anymodal train-tokenizer` writes them; the settings of a tokenizer found
-    there hold where none are given. `data` is a dataset, or several that are mixed. `stream_weights` scales single
-    streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds sampling
-    options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation. `workers`
-    processes prepare batches, for each process that trains.
+    there hold where none are given. `data` is a dataset, or several that are mixed. `model` is a `ModelConfig`; a run
+    with a `start` has the shape of that model where `model` leaves out width, depths or heads. `stream_weights` scales
+    single streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds
+    sampling options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation.
+    `workers` processes prepare batches, for each process that trains.
     """
 
     modalities: dict[str, dict[str, Any]]
     tokenizers: Path
     data: tuple[DataConfig, ...] = attrs.field(converter=as_datasets)
-    model: ModelConfig
+    model: GivenShape | None = attrs.field(default=None, converter=as_given)
     masking: MaskingConfig
     training: TrainingSettings
     stream_weights: dict[str, float] = attrs.field(factory=dict)
@@ -65,6 +67,10 @@ class TrainConfig:
     tracking: TrackingConfig = attrs.field(factory=TrackingConfig)
 
     def __attrs_post_init__(self) -> None:
+        if self.start is None and self.model is None:
+            raise ConfigError("model must be given, for it starts from none (start.model) that has a shape")
+        if self.start is None:
+            self.shape  # noqa: B018 - raises for numbers of no model
         if self.checkpoints.result == "best" and self.evaluation is None:
             raise ConfigError("checkpoints.result is best, but nothing says what is better; add evaluation")
         for masking in (self.masking, *(data.masking for data in self.data)):
@@ -86,6 +92,14 @@ class TrainConfig:
                             f"sampling.{name}.{situation} has no option {option!r}{nearest(option, known)}; known:"
                             f" {', '.join(known)}"
                         )
+
+    @property
+    def shape(self) -> ModelConfig:
+        """That of the Transformer. Raises ConfigError where it is not said: `completed` takes it from `start`."""
+        given = self.model or GivenShape()
+        if self.start is not None and not given.sized:
+            raise ConfigError(f"model leaves its shape to {self.start.model}; complete the configuration first")
+        return given.over(ModelConfig())
 
 
 def check_tokenizers(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a run would take, counted from its configuration alone: nothing is read, trained or allocated.
+"""What a run would take, counted from its configuration alone: nothing is trained or allocated, no data are read.
 
 Memory is that of one GPU, in bytes: float32 weights, gradients, optimizer state and averages as the trainer keeps them,
 and an estimate of the activations. The CUDA context and fragmentation come on top, about a tenth in practice.
@@ -20,11 +20,11 @@ from anymodal.checkpoints.formats.fourm.model import transformer_keys
 from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.errors import CheckpointError
 from anymodal.masking.config import MaskingConfig, spelled_out
-from anymodal.model import Transformer
+from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
 from anymodal.training.multimodal.config import TrainConfig, build_set
-from anymodal.training.multimodal.warm_start import set_trainable
+from anymodal.training.multimodal.warm_start import completed, set_trainable
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
 UNITS = {"Z": 1e21, "E": 1e18, "P": 1e15, "T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
@@ -81,6 +81,7 @@ class Plan:
 
     modalities: tuple[str, ...]
     streams: tuple[StreamPlan, ...]
+    model: ModelConfig
     parameters: Parameters
     world: int
     strategy: str
@@ -121,9 +122,10 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
     Raises:
         ConfigError: the configuration cannot be trained.
     """
+    config = completed(config)
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     layout, settings = modalities.layout, config.training
-    model = transformer_on_meta(config.model, layout)
+    model = transformer_on_meta(config.shape, layout)
     counts = attrs.evolve(parameters(model), trained=0)
     if config.start is not None:
         set_trainable(model, config.start)
@@ -133,6 +135,7 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
     return Plan(
         modalities=tuple(modalities.modalities),
         streams=tuple(_stream(stream) for stream in layout.streams),
+        model=config.shape,
         parameters=counts,
         world=world,
         strategy=config.parallel.strategy,
@@ -198,7 +201,7 @@ def training_flops(config: TrainConfig, load: Load) -> float:
     4 N² D with k = 3 for a gated MLP, else 2. Decoder block: 2 M (6 D² + k D H) + 4 N D² + 4 M² D + 4 M N D. Ends:
     2 N D² for the projection between them, 2 N D numbers a row for dense rows, and 2 M D V for the output.
     """
-    model, n, m = config.model, load.inputs + config.model.registers, load.targets
+    model, n, m = config.shape, load.inputs + config.shape.registers, load.targets
     d, mlp = model.dim, (3 if model.gated else 2) * model.dim * model.hidden
     squared = load.squared + 2 * load.inputs * model.registers + model.registers**2
     encoder = 2 * n * (4 * d**2 + mlp) + 4 * squared * d
@@ -240,7 +243,7 @@ def activations(config: TrainConfig, load: Load) -> float:
     every input token. Recomputed blocks keep 4 D, beside one whole block of each kind. A target keeps 4 D for its
     cross-entropy, and all pairs of targets e bytes for the bias of attention.
     """
-    model = config.model
+    model = config.shape
     e = FLOAT32 if config.training.precision == "float32" else BFLOAT16  # plans are for GPUs, fast in bfloat16
     n, m, d = load.most + model.registers, load.targets, model.dim
     mlp = (4 if model.gated else 2) * model.hidden * e
@@ -273,7 +276,10 @@ def shown(plan: Plan) -> list[str]:
     p = plan.parameters
     published = f"; {short(p.published)} in 4M's format" if p.published else ""
     frozen = f"; {short(p.trained)} are trained" if p.trained != p.total else ""
+    model = plan.model
     return [
+        f"Transformer  width {model.dim}, {model.encoder_depth} encoder and {model.decoder_depth} decoder blocks,"
+        f" {model.heads} heads",
         f"parameters   {short(p.total)}: tables {short(p.tables)}, transformer {short(p.transformer)}"
         f"{published}{frozen}",
         f"memory       {shown_memory(plan.memory, plan.world, plan.strategy)}",

@@ -26,6 +26,7 @@ from anymodal.training.multimodal.lora import save_adapters
 from anymodal.training.multimodal.loss import MaskedLoss
 from anymodal.training.multimodal.validation import Evaluation
 from anymodal.training.multimodal.warm_start import (
+    completed,
     frozen_hash,
     frozen_names,
     prepare,
@@ -66,6 +67,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, verbose
 
 
 def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: bool) -> AnyModel | None:
+    config = completed(config)
     settings = config.training
     check_tokenizers(config.tokenizers)
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
@@ -111,7 +113,7 @@ def _written(config: TrainConfig, modalities: ModalitySet, engine: Engine[Transf
     weights = engine.weights()
     if not engine.world.is_first:
         return None
-    model = rebuilt(config.model, config.start, modalities, weights)
+    model = rebuilt(config.shape, config.start, modalities, weights)
     model.save_pretrained(out / "model")
     if config.start is not None and (lora := config.start.lora) is not None and lora.keep:
         save_adapters(engine.model, weights, lora, config.start.model, out / "adapters")
@@ -121,12 +123,12 @@ def _written(config: TrainConfig, modalities: ModalitySet, engine: Engine[Transf
 def _new_model(config: TrainConfig, modalities: ModalitySet, world: World, out: Path) -> Transformer:
     """The model that a run begins with; only an outline of it where the weights come from the first process."""
     if splits(config.parallel, world) and not world.is_first:
-        outline = transformer_on_meta(config.model, modalities.layout)
+        outline = transformer_on_meta(config.shape, modalities.layout)
         if config.start is not None:
             set_trainable(outline, config.start)
         return outline
     torch.manual_seed(config.training.seed)
-    model = Transformer(config.model, modalities.layout)
+    model = Transformer(config.shape, modalities.layout)
     if config.start is not None:
         report = prepare(model, config.start, modalities.vocabulary)
         if world.is_first:
@@ -139,7 +141,7 @@ def fingerprint(config: TrainConfig, modalities: ModalitySet) -> dict[str, Any]:
     streams, vocabulary = modalities.layout.streams, modalities.vocabulary
     lora = config.start.lora if config.start else None
     return {
-        "model": attrs.asdict(config.model),
+        "model": attrs.asdict(config.shape),
         "lora": None if lora is None else attrs.asdict(lora),
         "streams": [stream.name for stream in streams],
         "spaces": {stream.name: attrs.asdict(stream.space) for stream in streams},

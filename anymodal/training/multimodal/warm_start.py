@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from anymodal.anymodel import AnyModel, load
+from anymodal.checkpoints.load import model_config
 from anymodal.checkpoints.state import parts
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, system_errors
 from anymodal.model import ModelConfig, Transformer
 from anymodal.nn.distributed import first_object
 from anymodal.outputs.fingerprint import hash_of
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
+from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.lora import add_adapters, merge_adapters
 from anymodal.training.multimodal.patterns import matching
+from anymodal.training.multimodal.shape import GivenShape
 from anymodal.training.multimodal.start import StartConfig
 
 TABLES = ("inputs", "queries", "outputs")
@@ -45,6 +48,28 @@ class StartReport:
         lines += [f"in part: {', '.join(partly)}"] if partly else []
         lines += [f"new: {', '.join(self.new)}"] if self.new else []
         return "; ".join(lines)
+
+
+def completed(config: TrainConfig) -> TrainConfig:
+    """The run with all numbers of its Transformer: those that it does not give are of the model it starts from.
+
+    Nothing is read of that one but its config, and not even that where width, depths and heads are given.
+
+    Raises:
+        CheckpointError: its config cannot be read, or what is given of the shape differs.
+        ConfigError: what is given and the rest of its shape make no model.
+    """
+    given, start = config.model or GivenShape(), config.start
+    if start is None or given.sized:
+        return attrs.evolve(config, model=config.shape)
+    with system_errors(CheckpointError, f"{start.model} cannot be read"):
+        theirs = model_config(start.model)
+    try:
+        shape = given.over(theirs)
+    except ConfigError as error:
+        raise ConfigError(f"model does not fit {start.model}, which the run starts from: {error}") from None
+    _check_blocks(theirs, shape, start.model)
+    return attrs.evolve(config, model=shape)
 
 
 def prepare(model: Transformer, config: StartConfig, vocabulary: Vocabulary | None = None) -> StartReport:
@@ -114,7 +139,7 @@ def _check_blocks(theirs: ModelConfig, ours: ModelConfig, source: str) -> None:
             key = "mlp_ratio" if name == "hidden" else name
             raise CheckpointError(
                 f"a run cannot start from {source}: its {name} is {have}, this model's is {want};"
-                f" set model.{key} to that of the model it starts from"
+                f" set model.{key} to that of the model it starts from, or model to null to take its shape"
             )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anymodal.checkpoints.formats.base import Options
     from anymodal.checkpoints.raw_config import RawConfig
     from anymodal.checkpoints.record import Bundle
+    from anymodal.model import ModelConfig
 
 PUBLISHED = {
     "4m-7-b": "EPFL-VILAB/4M-7_B_CC12M",
@@ -46,6 +47,11 @@ class FourM:
 
     def recognizes_tokenizer(self, config: Mapping[str, Any]) -> bool:
         return is_tokenizer(config)
+
+    def model_config(self, config: RawConfig) -> ModelConfig:
+        from anymodal.checkpoints.formats.fourm.config import parse_model_config
+
+        return parse_model_config(config.values, config.source)[0]
 
     def load(self, files: Files, config: RawConfig, options: Options) -> Bundle:
         from anymodal.checkpoints.formats.fourm.read import load_published_model

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anymodal.checkpoints.formats.base import Options
     from anymodal.checkpoints.raw_config import RawConfig
     from anymodal.checkpoints.record import Bundle
+    from anymodal.model import ModelConfig
 
 
 class Native:
@@ -31,6 +32,11 @@ class Native:
 
     def recognizes_tokenizer(self, config: Mapping[str, Any]) -> bool:
         return is_tokenizer(config)
+
+    def model_config(self, config: RawConfig) -> ModelConfig:
+        from anymodal.checkpoints.formats.native.read import parse_checkpoint_config
+
+        return parse_checkpoint_config(config).model
 
     def load(self, files: Files, config: RawConfig, options: Options) -> Bundle:
         from anymodal.checkpoints.formats.native.read import load
