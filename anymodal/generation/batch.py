@@ -116,7 +116,7 @@ def batches(
             value = modalities.accept(inputs[number])
             mine = partials_of(modalities, kept[number], inputs[number], value)
             known = modalities.condition({name: each for name, each in value.items() if name not in mine})
-            tell_cut(modalities.layout, [known])
+            tell_cut(modalities, value, known)
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
             mine |= beginnings_of(modalities, begun[number], inputs[number], parts)
             first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
@@ -136,7 +136,9 @@ def count_of(inputs: Sequence[Mapping[str, Any]]) -> int:
 @takes(samples=DICTS)
 def encoder_inputs(modalities: ModalitySet, samples: Sequence[Mapping[str, Any]]) -> Packed:
     """What the encoder reads of samples of plain values, in one batch. Raises as `ModalitySet.accept`."""
-    given = [modalities.condition(modalities.accept(sample)) for sample in samples]
-    tell_cut(modalities.layout, given)
+    values = [modalities.accept(sample) for sample in samples]
+    given = [modalities.condition(value) for value in values]
+    for value, tokens in zip(values, given, strict=True):
+        tell_cut(modalities, value, tokens)
     states = [SampleState(modalities.layout, each) for each in given]
     return collate([state.pack() for state in states], modalities.layout, input_tokens=1)

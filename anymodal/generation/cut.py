@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 
+from anymodal.families.embeddings import EmbeddingModality
 from anymodal.spaces import TokenSpace
-from anymodal.tokens import Layout
+from anymodal.tokens import ModalitySet
 
 log = logging.getLogger("anymodal")
 
 
-def tell_cut(layout: Layout, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """Log a warning for each sequence, once in a process, that does not fit its stream.
+def tell_cut(modalities: ModalitySet, values: Mapping[str, Any], tokens: Mapping[str, np.ndarray]) -> None:
+    """Log a warning for each sequence of a sample, once in a process, that does not fit its stream.
 
     Args:
-        layout: of the model.
-        samples: ids (n,) of what is given, by stream; those that were cut lack the end mark.
+        modalities: of the model.
+        values: accepted ones, by modality; rows of embeddings that are cut are more than are read.
+        tokens: what is read of them by stream; ids (n,) that were cut lack the end mark.
     """
-    for tokens in samples:
-        for name, ids in tokens.items():
-            space = layout[name].space
-            if isinstance(space, TokenSpace) and space.is_sequence and _is_cut(ids, space):
-                _tell(name, space.length)
-
-
-def _is_cut(ids: np.ndarray, space: TokenSpace) -> bool:
-    return len(ids) >= space.length and ids[-1] != space.end
+    for name, each in tokens.items():
+        stream = modalities.layout[name]
+        space, modality = stream.space, modalities[stream.modality]
+        if isinstance(space, TokenSpace):
+            cut = space.is_sequence and len(each) >= space.length and each[-1] != space.end
+        else:
+            cut = isinstance(modality, EmbeddingModality) and len(values[modality.name]) > space.length
+        if cut:
+            _tell(name, space.length)
 
 
 @cache

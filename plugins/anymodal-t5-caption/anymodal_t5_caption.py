@@ -1,6 +1,8 @@
 """What a picture shows, as vectors of a text encoder."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np
 
+log = logging.getLogger("anymodal")
+
 
 class T5Caption(EmbeddingModality):
     """Captions in the last layer of T5-XXL's encoder (Raffel et al. 2020): float32 arrays (tokens, 4096), one row a
@@ -19,6 +23,12 @@ class T5Caption(EmbeddingModality):
     """
 
     width, length = 4096, 77
+
+
+@cache
+def tell_cut() -> None:
+    """Log a warning, once in a process, that a caption has more tokens than get rows."""
+    log.warning("t5_caption: a caption has more than %d tokens; the rest is left out", T5Caption.length)
 
 
 class T5CaptionLabeler(Labeler):
@@ -41,6 +51,8 @@ class T5CaptionLabeler(Labeler):
         captions = self.values(samples, "caption")
         options = {"padding": True, "truncation": True, "max_length": T5Caption.length, "return_tensors": "pt"}
         inputs = self.tokenizer(captions, **options).to(self.device)
+        if any(each.overflowing for each in inputs.encodings or ()):
+            tell_cut()
         with torch.inference_mode():
             rows = self.model(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask).last_hidden_state
         return [row[kept.bool()].float().cpu().numpy() for row, kept in zip(rows, inputs.attention_mask, strict=True)]
@@ -85,6 +97,8 @@ class MiniLmLabeler(Labeler):
     def rows(self, caption: str) -> "np.ndarray":
         """One caption at a time, for int8 rows depend on what else is in a batch: float32 (tokens, width)."""
         pieces = self.tokenizer.encode(caption)
+        if pieces.overflowing:
+            tell_cut()
         given = {"input_ids": pieces.ids, "attention_mask": pieces.attention_mask, "token_type_ids": pieces.type_ids}
         batch = {name: np.asarray([ids], np.int64) for name, ids in given.items() if name in self.inputs}
         (rows,) = self.session.run(["last_hidden_state"], batch)

@@ -3,13 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from anymodal_t5_caption import MiniLmLabeler, T5Caption, T5CaptionLabeler
+from anymodal_t5_caption import MiniLmLabeler, T5Caption, T5CaptionLabeler, tell_cut
 
 from anymodal.errors import CheckpointError, PluginError
 from anymodal.spaces import DenseSpace
 from anymodal.testing import conformance
 
+CUT = "t5_caption: a caption has more than 77 tokens; the rest is left out"
+
 test_conformance = conformance("t5_caption")
+
+
+@pytest.fixture
+def said(caplog):
+    """What was logged so far, in a process that has not told of a cut caption before."""
+    tell_cut.cache_clear()
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "anymodal"]
 
 
 def test_the_space_is_that_of_published_models():
@@ -17,7 +26,7 @@ def test_the_space_is_that_of_published_models():
     assert stream.space == DenseSpace(4096, 77, "left-to-right", bias=True) and not stream.target
 
 
-def test_an_encoder_of_the_real_class_labels(tmp_path):
+def test_an_encoder_of_the_real_class_labels(tmp_path, said):
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -37,7 +46,8 @@ def test_an_encoder_of_the_real_class_labels(tmp_path):
     assert long.shape == (4, 16) and short.shape == (2, 16) and long.dtype == np.float32
     (alone,) = labeler.label([{"caption": "cup"}])
     assert np.allclose(alone, short, atol=1e-5)
-    assert T5Caption(width=16).accept(long).shape == (4, 16)
+    assert T5Caption(width=16).accept(long).shape == (4, 16) and said() == []
+    assert labeler.label([{"caption": "cup"}, {"caption": "cup " * 77}])[1].shape == (77, 16) and said() == [CUT]
     half = transformers.T5EncoderModel.from_pretrained(tmp_path).to(torch.bfloat16)
     half.save_pretrained(tmp_path)  # whatever weights are stored in, rows are computed in float32
     labeler = T5CaptionLabeler(tmp_path, device="cpu")
@@ -60,9 +70,12 @@ def test_captions_that_mean_the_same_have_similar_rows_of_minilm():
     assert T5Caption(width=384).accept(rows[0]).shape == rows[0].shape
 
 
-def test_minilm_cuts_long_captions_and_does_not_mind_what_else_is_labeled():
+def test_minilm_cuts_long_captions_and_does_not_mind_what_else_is_labeled(said):
     labeler = MiniLmLabeler()
-    long, empty, alone = labeler.label([{"caption": c} for c in ("word " * 100, "", "a red cup")])
+    labeler.label([{"caption": "word " * 75}])
+    assert said() == []
+    long, _, empty, alone = labeler.label([{"caption": c} for c in ("word " * 100, "word " * 76, "", "a red cup")])
+    assert said() == [CUT]
     assert long.shape == (77, 384) and empty.shape == (2, 384)
     assert np.array_equal(labeler.label([{"caption": "a red cup"}])[0], alone)
 

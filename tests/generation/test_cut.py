@@ -7,8 +7,10 @@ import time
 
 import numpy as np
 import pytest
+from anymodal_t5_caption import T5Caption
 from processor_time import slowness
 
+import anymodal as am
 from anymodal.generation import cut
 from anymodal.generation.batch import encoder_inputs
 from anymodal.text import Vocabulary
@@ -46,6 +48,17 @@ def test_what_fits_is_not_said_to_be_cut(small_model, said, picture):
 def test_features_say_it_too(small_model, said):
     encoder_inputs(small_model.modalities, [{"caption": "a dog"}, {"caption": LONG}])
     assert len(said()) == 1
+
+
+def test_rows_of_a_text_encoder_say_it_too(said):
+    rows = T5Caption(width=16, length=5)
+    modalities = am.ModalitySet([rows, am.registry().modality("metadata_image")(length=8)], None)
+    for count, told in ((5, 0), (6, 1), (7, 1)):
+        encoder_inputs(modalities, [{"t5_caption": np.ones((count, 16), np.float32)}])
+        assert len(said()) == told
+    assert said() == [
+        "t5_caption: what is given has more than the 5 tokens that this model reads; the rest is left out"
+    ]
 
 
 @pytest.mark.parametrize("text", [LONG * 20, "x" * 500_000, "😀" * 50_000, "\n" * 100_000 + "a", "á" * 100_000])
