@@ -28,6 +28,7 @@ from anymodal.text import Vocabulary
 from anymodal.tokenizers.diffusion import build
 from anymodal.tokens import ModalitySet
 from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.multimodal.estimate import plan
 from anymodal.training.multimodal.lora import with_adapters
 from anymodal.training.multimodal.run import train
 from anymodal.training.multimodal.shape import GivenShape
@@ -287,6 +288,30 @@ def test_what_is_printed_of_a_run_says_the_shape_in_use(dataset, tmp_path, capsy
 def test_all_numbers_of_a_model_may_be_given():
     given, whole = (get_type_hints(kind) for kind in (GivenShape, ModelConfig))
     assert given == {name: kind | None for name, kind in whole.items()}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (
+            {"depth": 0, "rgb": 0, "caption": 0},
+            "is 0 for all that is predicted, 'depth', 'rgb' and 'caption', so nothing",
+        ),
+        ({"dept": 1}, "stream_weights names 'dept', which is not in the set; did you mean 'depth'"),
+    ],
+)
+def test_weights_with_which_nothing_is_learned_are_refused(dataset, tmp_path, weights, message):
+    config = configured(dataset, SET, stream_weights=weights)
+    for begin in (lambda: plan(config), lambda: train(config, tmp_path)):
+        with pytest.raises(ConfigError, match=message):
+            begin()
+
+
+def test_what_is_not_predicted_may_have_no_weight(dataset):
+    masking = {"components": [{"inputs": {"*": 1}, "targets": {"depth": 1, "rgb": 0}}]}
+    plan(configured(dataset, SET, masking, stream_weights={"rgb": 0, "caption": 0}))
+    with pytest.raises(ConfigError, match="is 0 for all that is predicted, 'depth', so nothing would be learned"):
+        plan(configured(dataset, SET, masking, stream_weights={"depth": 0}))
 
 
 FINE = {"depth": {"larger": [32]}, "rgb": {"larger": [32]}, "caption": {"length": 12}}

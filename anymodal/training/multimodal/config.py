@@ -9,12 +9,13 @@ import attrs
 
 from anymodal.config.validators import at_least, weighed, whole
 from anymodal.data.config import DataConfig, as_datasets
-from anymodal.errors import ConfigError, nearest
+from anymodal.errors import ConfigError, listed, nearest
 from anymodal.masking import MaskingConfig
+from anymodal.masking.config import spelled_out
 from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
 from anymodal.text import Vocabulary
-from anymodal.tokens import ModalitySet
+from anymodal.tokens import Layout, ModalitySet
 from anymodal.training.multimodal.shape import GivenShape, as_given
 from anymodal.training.multimodal.start import StartConfig
 from anymodal.training.settings import WORKERS, ParallelConfig, SavingConfig, TrainingSettings
@@ -106,6 +107,21 @@ def check_tokenizers(folder: Path) -> None:
     """Raise ConfigError if there is no such folder of tokenizers."""
     if not folder.is_dir():
         raise ConfigError(f"tokenizers names {folder}, which is no folder; anymodal train-tokenizer writes one")
+
+
+def check_stream_weights(config: TrainConfig, layout: Layout) -> None:
+    """Raise ConfigError for weights of streams that there are not, and where no stream that is predicted has one."""
+    for name in config.stream_weights:
+        if name not in layout:
+            raise ConfigError(f"stream_weights names {name!r}, which is not in the set{nearest(name, layout.index)}")
+    maskings = [data.masking or config.masking for data in config.data]
+    components = [each for masking in maskings for each in spelled_out(masking, layout).components if each.weight]
+    predicted = [s.name for s in layout.targets if any(each.targets.get(s.name) for each in components)]
+    if predicted and not any(config.stream_weights.get(name, 1) for name in predicted):
+        raise ConfigError(
+            f"stream_weights is 0 for all that is predicted, {listed(predicted)}, so nothing would be learned; give one"
+            " of them more"
+        )
 
 
 def build_set(

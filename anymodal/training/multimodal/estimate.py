@@ -23,7 +23,7 @@ from anymodal.masking.config import MaskingConfig, spelled_out
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout
-from anymodal.training.multimodal.config import TrainConfig, build_set
+from anymodal.training.multimodal.config import TrainConfig, build_set, check_stream_weights
 from anymodal.training.multimodal.warm_start import completed, set_trainable
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
@@ -125,6 +125,7 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
     config = completed(config)
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     layout, settings = modalities.layout, config.training
+    check_stream_weights(config, layout)
     model = transformer_on_meta(config.shape, layout)
     counts = attrs.evolve(parameters(model), trained=0)
     if config.start is not None:

@@ -13,14 +13,14 @@ from anymodal.checkpoints.state import transformer_on_meta
 from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
-from anymodal.errors import ConfigError, DataError, system_errors
+from anymodal.errors import DataError, system_errors
 from anymodal.files import write_json
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
 from anymodal.tokens import ModalitySet
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine
-from anymodal.training.multimodal.config import TrainConfig, build_set, check_tokenizers
+from anymodal.training.multimodal.config import TrainConfig, build_set, check_stream_weights, check_tokenizers
 from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.lora import save_adapters
 from anymodal.training.multimodal.loss import MaskedLoss
@@ -71,9 +71,7 @@ def _train(config: TrainConfig, out: Path, world: World, resume: bool, verbose: 
     settings = config.training
     check_tokenizers(config.tokenizers)
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
-    for name in config.stream_weights:
-        if name not in modalities.layout:
-            raise ConfigError(f"stream_weights names {name!r}, which is not in the set")
+    check_stream_weights(config, modalities.layout)
     make = open_batches(config, modalities, Share(world.rank, world.size, settings.accumulate))
     evaluation = Evaluation(config, modalities, out, world) if config.evaluation else None
     transformer = _new_model(config, modalities, world, out)
