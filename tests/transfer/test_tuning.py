@@ -1,6 +1,7 @@
 """Fine-tuning for tasks: what is learned, what is left behind, and that it goes on where it stopped."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +14,7 @@ import yaml
 from anymodal_scenes import write
 from forked import Forked
 from processor_time import patience
+from safetensors.torch import load_file, save
 from small_runs import command
 
 import anymodal as am
@@ -320,12 +322,53 @@ class TestMistakes:
         run(world, tmp_path, "classes")
         path = tmp_path / "head" / "config.json"
         facts = json.loads(path.read_text())
-        for changed, message in (({"model": "other"}, "another model"), ({"facts": {}}, "names no classes")):
+        other = {**facts["config"], "inputs": ["depth9"]}
+        grid = {**facts["config"], "task": {"name": "dense", "to": "depth", "settings": {"sides": 3}}}
+        for changed, message in (
+            ({"model": "other"}, r"head belongs to another model than .*model: others are its transformer"),
+            ({"model": None}, r"head.config.json does not say which model the head belongs to"),
+            ({"facts": {}}, r"head.config.json: .* names no classes"),
+            ({"config": None}, r"head.config.json: .* must be given"),
+            ({"config": other}, r"head.config.json: modality 'depth9' is not in this set"),
+            ({"config": grid}, r"head.config.json: .*no setting 'sides'"),
+            ({"thinker": True}, r"head belongs to a model in .*thinker, which is no folder"),
+        ):
             path.write_text(json.dumps(facts | changed))
             with pytest.raises(CheckpointError, match=message):
                 am.load_transfer(tmp_path)
-        with pytest.raises(CheckpointError, match="no result"):
-            am.load_transfer(tmp_path / "nowhere")
+        path.write_text(json.dumps(facts)[:-9])
+        with pytest.raises(CheckpointError, match=r"head.config.json is not JSON"):
+            am.load_transfer(tmp_path)
+
+    def test_damaged_weights_of_a_head_are_refused(self, world, tmp_path):
+        run(world, tmp_path, "classes")
+        path = tmp_path / "head" / "model.safetensors"
+        whole, tensors = path.read_bytes(), load_file(path)
+        name = next(iter(tensors))
+        for changed, message in (
+            (whole[:-7], "is not a whole safetensors file"),
+            (b"", "is not a whole safetensors file"),
+            (save({key: tensor for key, tensor in tensors.items() if key != name}), f"head has no tensor '{name}'"),
+            (save(tensors | {name: torch.zeros(3, 5)}), rf"'{name}' in .*head has shape \(3, 5\)"),
+            (save(tensors | {"extra": torch.zeros(2)}), "head has a tensor 'extra' that its config does not explain"),
+        ):
+            path.write_bytes(changed)
+            with pytest.raises(CheckpointError, match=message):
+                am.load_transfer(tmp_path)
+
+    def test_a_folder_without_a_result_is_refused(self, world, tmp_path):
+        run(world, tmp_path / "out", "classes")
+        shutil.rmtree(tmp_path / "out" / "model")
+        with pytest.raises(CheckpointError, match=r"head belongs to a model in .*model, which is no folder"):
+            am.load_transfer(tmp_path / "out")
+        shutil.rmtree(tmp_path / "out" / "head")
+        (tmp_path / "out" / "head").write_text("a file")
+        (tmp_path / "file").write_text("another one")
+        for place in ("out", "file", "nowhere"):
+            with pytest.raises(CheckpointError, match="no result"):
+                am.load_transfer(tmp_path / place)
+        with pytest.raises(CheckpointError, match="cannot be read: File name too long"):
+            am.load_transfer("x" * 5000)
 
     def test_the_command_says_what_is_wrong(self, world, tmp_path, capsys):
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(world, "classes")))

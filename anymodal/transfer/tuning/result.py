@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import torch
@@ -22,7 +22,15 @@ from anymodal.checkpoints.weights import WEIGHTS, WeightFile, checked, fill, sav
 from anymodal.config import plain_config, structure
 from anymodal.config.arguments import PLACE, takes
 from anymodal.config.validators import real
-from anymodal.errors import CheckpointError, ConfigError, DataError, ValueProblem, brief
+from anymodal.errors import (
+    AnymodalError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ValueProblem,
+    brief,
+    system_errors,
+)
 from anymodal.files import read_object, write_json
 from anymodal.generation.rng import sample_seeds
 from anymodal.notebook import html_table
@@ -35,8 +43,9 @@ from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
 from anymodal.transfer.tuning.thinking import think, thinks_with
 
-MODEL, HEAD, THINKER = "model", "head", "thinker"
+MODEL, HEAD, THINKER, CONFIG, METRICS = "model", "head", "thinker", "config.json", "metrics.json"
 BATCH = 32
+T = TypeVar("T")
 
 
 class Transferred:
@@ -168,7 +177,7 @@ def save_transfer(result: Transferred, out: Path, metrics: Mapping[str, float] |
     }
     with replacing_folder(out / HEAD, lambda root: WEIGHT_FILES) as staging:
         save_weights(list(result.network.head_state().items()), staging)
-        write_json(facts, staging / "config.json")
+        write_json(facts, staging / CONFIG)
 
 
 def used_by(model: AnyModel, config: TransferConfig) -> Fingerprint:
@@ -183,14 +192,57 @@ def thoughts_by(thinker: AnyModel, config: TransferConfig) -> Fingerprint | None
 
 def _check_same(stated: Any, found: Fingerprint, place: Path, head: Path) -> None:
     """Raise CheckpointError unless a head belongs to the model in `place`."""
-    try:
-        known = structure(stated, Fingerprint, str(head / "config.json"))
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from None
-    if told := known.difference(found) if known.transformer else "transformer":
+    known = _structured(stated, Fingerprint, head)
+    if not known.transformer:
+        raise CheckpointError(f"{head / CONFIG} does not say which model the head belongs to; run the transfer again")
+    if told := known.difference(found):
         raise CheckpointError(
             f"{head} belongs to another model than {place}: others are its {told}; run the transfer again"
         )
+
+
+def _structured(stated: Any, kind: type[T], head: Path) -> T:
+    """A part of what config.json says. Raises CheckpointError."""
+    try:
+        return structure(stated, kind, str(head / CONFIG))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _model_beside(head: Path, place: Path) -> AnyModel:
+    """The model that a head was saved with. Raises CheckpointError."""
+    if not place.is_dir():
+        raise CheckpointError(f"{head} belongs to a model in {place}, which is no folder; run the transfer again")
+    return load(place, device="cpu")
+
+
+def _shaped(config: TransferConfig, model: AnyModel, stated: Any, head: Path) -> tuple[Solver, dict[str, Tensor]]:
+    """What a head says, and its weights as shapes on the meta device, by what config.json says.
+
+    Raises CheckpointError where that fits no head on the model.
+    """
+    try:
+        for name in config.reads:
+            model.modalities.owner(name)
+        truth = config.task.truth(model.modalities)
+        solver = config.task.restore(truth, stated if isinstance(stated, Mapping) else {})
+        grids = grids_of(model.modalities, config.reads)
+        with torch.device("meta"):
+            return solver, TransferNetwork(model.transformer, grids, solver, config.head, Frozen()).head_state()
+    except AnymodalError as error:
+        raise CheckpointError(f"{head / CONFIG}: {error}") from None
+
+
+def _weights(head: Path, shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a head. Raises CheckpointError, before they take room, for others than these shapes."""
+    with WeightFile.single(head / WEIGHTS) as file:
+        for name, view in shapes.items():
+            checked(name, view, file.rows, str(head))
+        if more := sorted(set(file.keys()) - set(shapes)):
+            raise CheckpointError(f"{head} has a tensor {more[0]!r} that its config does not explain")
+        weights = {name: torch.empty_like(tensor, device="cpu") for name, tensor in shapes.items()}
+        fill(weights.items(), file.rows, str(head))
+    return weights
 
 
 @takes(folder=PLACE)
@@ -205,31 +257,19 @@ def load_transfer(folder: str | Path, device: str | torch.device | None = None) 
         CheckpointError: the folder holds no result, is damaged, or its parts belong to different runs.
     """
     root = Path(folder)
-    if not (root / HEAD).is_dir():
-        raise CheckpointError(
-            f"{root} holds no result of a transfer; `anymodal transfer` writes one when it is finished"
-        )
-    head = whole_folder(root / HEAD)
-    facts = read_object(head / "config.json")
-    try:
-        config = structure(facts.get("config"), TransferConfig, str(head / "config.json"))
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from None
-    model = load(root / MODEL, device="cpu")
-    _check_same(facts.get("model"), used_by(model, config), root / MODEL, head)
-    thinker = load(root / THINKER, device="cpu") if facts.get("thinker") else None
-    if "thinks" in facts and (thinks := thoughts_by(thinker or model, config)):
-        _check_same(facts["thinks"], thinks, root / (THINKER if thinker else MODEL), head)
-    stated = facts.get("facts")
-    truth = config.task.truth(model.modalities)
-    solver = config.task.restore(truth, stated if isinstance(stated, Mapping) else {})
-    grids = grids_of(model.modalities, config.reads)
-    with torch.device("meta"):  # nothing takes room before the file was looked at
-        shapes = TransferNetwork(model.transformer, grids, solver, config.head, Frozen()).head_state()
-    with WeightFile.single(head / WEIGHTS) as file:
-        for name, view in shapes.items():
-            checked(name, view, file.rows, str(head))
-        weights = {name: torch.empty_like(tensor, device="cpu") for name, tensor in shapes.items()}
-        fill(weights.items(), file.rows, str(head))
-    result = Transferred(config, model, solver, weights, thinker)
+    with system_errors(CheckpointError, f"{brief(str(root), 400)} cannot be read"):
+        if not (root / HEAD).is_dir():
+            raise CheckpointError(
+                f"{root} holds no result of a transfer; `anymodal transfer` writes one when it is finished"
+            )
+        head = whole_folder(root / HEAD)
+        facts = read_object(head / CONFIG)
+        config = _structured(facts.get("config"), TransferConfig, head)
+        model = _model_beside(head, root / MODEL)
+        thinker = _model_beside(head, root / THINKER) if facts.get("thinker") else None
+        solver, shapes = _shaped(config, model, facts.get("facts"), head)
+        _check_same(facts.get("model"), used_by(model, config), root / MODEL, head)
+        if "thinks" in facts and (thinks := thoughts_by(thinker or model, config)):
+            _check_same(facts["thinks"], thinks, root / (THINKER if thinker else MODEL), head)
+        result = Transferred(config, model, solver, _weights(head, shapes), thinker)
     return result if device is None else result.to(device)
