@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from anymodal.durable import PREFIX, READABLE, is_scratch, make_folder, put, sync, temporary_file
-from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one_line
+from anymodal.errors import CheckpointError, DataError, ValueProblem, cause, one_line, system_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,6 +259,24 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path} must hold one JSON object")
     return raw
+
+
+def check_folder(out: Path) -> None:
+    """Raise DataError for a folder that cannot be written, before the work rather than after it."""
+    with system_errors(DataError, f"cannot write into {out}"):
+        existing = next(p for p in [out, *out.absolute().parents] if p.exists())
+        if not existing.is_dir():
+            raise DataError(f"cannot write into {out}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise DataError(f"cannot write into {out}: no permission to write in {existing}")
+
+
+def check_file(path: Path) -> None:
+    """As `check_folder`, for a file that is written at the end: raise DataError where a folder has its name, too."""
+    check_folder(path.parent)
+    with system_errors(DataError, f"cannot write {path}"):
+        if path.is_dir():
+            raise DataError(f"cannot write {path}: a folder has that name; move it away, or write elsewhere")
 
 
 @contextmanager

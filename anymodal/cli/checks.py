@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,8 @@ from anymodal.errors import (
     UnknownModality,
     ValueProblem,
     nearest,
-    system_errors,
 )
+from anymodal.files import check_folder
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.sampling import Sampling
@@ -213,13 +212,3 @@ def check_dataset_folder(out: Path) -> None:
 
     check_folder(out)
     check_empty_or_ours(out)
-
-
-def check_folder(out: Path) -> None:
-    """Raise DataError for a folder that cannot be written, before the work rather than after it."""
-    with system_errors(DataError, f"cannot write into {out}"):
-        existing = next(p for p in [out, *out.absolute().parents] if p.exists())
-        if not existing.is_dir():
-            raise DataError(f"cannot write into {out}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise DataError(f"cannot write into {out}: no permission to write in {existing}")

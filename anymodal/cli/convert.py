@@ -9,9 +9,9 @@ import click
 from anymodal.checkpoints.formats import FORMATS
 from anymodal.checkpoints.raw_config import read_raw_config
 from anymodal.checkpoints.repository import Folder
-from anymodal.cli.checks import check_folder
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import CheckpointError
+from anymodal.files import check_folder
 
 
 @click.command()

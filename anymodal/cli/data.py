@@ -11,6 +11,7 @@ from anymodal.cli.checks import check_data, check_modalities
 from anymodal.cli.options import PngPath, overrides_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
+from anymodal.files import check_file
 
 
 @click.group()
@@ -51,6 +52,8 @@ def check(
     from anymodal.data.check import check_dataset
 
     check_data(path)
+    if sheet is not None:
+        check_file(sheet)
     if overrides and config is None:
         raise ConfigError("--set is of a configuration: name one with --config")
     folders = dict(map(_pair, names))

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import Known, check_device, check_folder, check_sampling
+from anymodal.cli.checks import Known, check_device, check_sampling
 from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_options
 from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import yaml_pairs
 from anymodal.errors import ConfigError, DataError, GenerationError
+from anymodal.files import check_folder
 
 
 def list_tasks(output: Output) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import Known, check_folder
+from anymodal.cli.checks import Known
 from anymodal.cli.model_options import comma_separated, whole_model_options
 from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError
+from anymodal.files import check_folder
 
 
 @click.command()

@@ -17,7 +17,6 @@ from anymodal.cli.checks import (
     check_conditions,
     check_dataset_folder,
     check_device,
-    check_folder,
     check_sampling,
     check_starts,
     check_targets,
@@ -31,6 +30,7 @@ from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
 from anymodal.cli.watching import Animation, Explained, Watch, sentence, watch_options
 from anymodal.errors import ConfigError, one_line
+from anymodal.files import check_folder
 from anymodal.progress import shown
 
 if TYPE_CHECKING:

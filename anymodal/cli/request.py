@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from anymodal.cli.checks import check_folder
 from anymodal.cli.options import DRY_RUN_OPTIONS, TRAINING_OPTIONS, with_options
 from anymodal.cli.output import Output
 from anymodal.errors import ConfigError
+from anymodal.files import check_folder
 from anymodal.progress import is_quiet
 
 C = TypeVar("C")

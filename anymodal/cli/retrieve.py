@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anymodal.cli import completion
-from anymodal.cli.checks import Known, check_data, check_device, check_folder
+from anymodal.cli.checks import Known, check_data, check_device
 from anymodal.cli.jobs import say_made
 from anymodal.cli.model_options import comma_separated, load_options, numbers_by_name
 from anymodal.cli.options import PngPath, job_options, names_option, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
 from anymodal.errors import ConfigError
+from anymodal.files import check_file, check_folder
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -287,7 +288,7 @@ def _check_sheet(sheet: Path | None, data: str | None) -> None:
     if data is not None:
         check_data(data)
     if sheet is not None:
-        check_folder(sheet.parent)
+        check_file(sheet)
 
 
 def _draw_hits(output: Output, hits: Sequence[Hit], model: AnyModel, sheet: Path, data: str | None) -> None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from anymodal.cli.checks import check_folder
 from anymodal.cli.options import with_options
 from anymodal.errors import ConfigError, DataError, system_errors
-from anymodal.files import replacing
+from anymodal.files import check_file, replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +72,7 @@ def watch_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if animate is not None and animate.suffix.lower() not in ANIMATED:
             raise ConfigError(f"--animate {animate} is no name of moving pictures: end it in {' or '.join(ANIMATED)}")
         if animate is not None:
-            check_folder(animate.parent)
+            check_file(animate)
         return function(*arguments, watch=Watch(explain, live, animate), **options)
 
     return with_options(command, WATCH_OPTIONS)

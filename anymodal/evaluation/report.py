@@ -13,7 +13,7 @@ from anymodal.data.report import ProblemCounts
 from anymodal.files import write_json, write_text
 from anymodal.notebook import html_table
 
-REPORT, TABLE, SHEET, FIGURE = "report.json", "report.md", "sheet.png", "calibration.png"
+RESULTS = REPORT, TABLE, SHEET, FIGURE = "report.json", "report.md", "sheet.png", "calibration.png"
 MODEL, BOUND, CONSTANT, SHUFFLED = "model", "bound", "constant", "shuffled"
 MEANING = {
     MODEL: "what the model generates",

@@ -24,10 +24,10 @@ from anymodal.data.schema import read_book
 from anymodal.data.sheet import Values, draw_sheet, save_sheet
 from anymodal.errors import ConfigError, DataError, GenerationError, nearest, one_line, system_errors
 from anymodal.evaluation.layouts.base import Samples
-from anymodal.evaluation.report import SHEET, Evaluation
+from anymodal.evaluation.report import RESULTS, SHEET, Evaluation
 from anymodal.evaluation.scoring import Piece, Scorer, Vectors, Work
 from anymodal.evaluation.tasks import TASKS, Task
-from anymodal.files import only_writer, write_json
+from anymodal.files import check_file, only_writer, write_json
 from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.progress import task as progress
 from anymodal.retrieval.index import Index
@@ -79,6 +79,9 @@ def evaluate(
         raise ConfigError(f"batch is at least 2, got {batch}: truths are shuffled within it")
     if limit is not None and integer(limit) < 1:
         raise ConfigError(f"limit is at least 1, got {limit}")
+    if out is not None:
+        for name in RESULTS:
+            check_file(Path(out) / name)
     scorer, spread = _begin(chosen, str(data), model, limit, batch, seed, processes, sampling)
     run = Run(scorer, str(data), processes, spread)
     if out is None:

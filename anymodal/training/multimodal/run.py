@@ -14,7 +14,7 @@ from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.digest import digest
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import DataError, system_errors
-from anymodal.files import write_json
+from anymodal.files import check_folder, write_json
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
 from anymodal.tokens import ModalitySet
@@ -62,6 +62,8 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = False, verbose
         TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
     out = Path(out)
+    for part in ("model", "adapters"):
+        check_folder(out / part)
     with world() as processes, claimed(out, processes, resume):
         return _train(config, out, processes, resume, verbose)
 

@@ -16,6 +16,7 @@ from anymodal.config import plain_config
 from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import CheckpointError, ConfigError, DataError, nearest, system_errors
+from anymodal.files import check_folder
 from anymodal.modality import Modality
 from anymodal.nn.distributed import World, world
 from anymodal.plugins.registry import registry
@@ -68,6 +69,7 @@ def train_tokenizer(
     modality = registry().modality(config.modality)(**_settings(config))
     if config.vocabulary is not None:
         return train_vocabulary(config.vocabulary, source_of(config.data, modality), modality, out)
+    check_folder(out / "modalities" / modality.name)
     with world() as processes, claimed(out / "runs" / modality.name, processes, resume):
         return _train(config, modality, out, processes, resume, verbose)
 

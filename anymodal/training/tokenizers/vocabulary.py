@@ -9,7 +9,7 @@ from pathlib import Path
 from anymodal.data.files.values import ValueSource
 from anymodal.data.report import problem_line, too_many
 from anymodal.errors import DataError
-from anymodal.files import write_text
+from anymodal.files import check_file, write_text
 from anymodal.modality import Modality
 from anymodal.text import Vocabulary
 from anymodal.training.tokenizers.config import VocabularyConfig
@@ -32,6 +32,8 @@ def train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Mo
     Raises:
         DataError: there are no texts, or too many of them are unusable.
     """
+    path = out / "vocabulary.json"
+    check_file(path)
     problems: list[str] = []
     texts = list(_texts(source, modality, problems))
     if problems:
@@ -42,7 +44,6 @@ def train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Mo
         raise DataError(f"{len(problems)} of {len(source)} samples could not be used, {len(texts)} have a text{last}")
     bins = config.kinds or config.bins
     vocabulary = Vocabulary.train(texts, config.size, bins=bins, sentinels=config.sentinels, words=config.words)
-    path = out / "vocabulary.json"
     vocabulary.save(path)
     return path
 

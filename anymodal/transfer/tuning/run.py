@@ -14,7 +14,7 @@ from anymodal.anymodel import AnyModel, load
 from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.data.order import Share, step_batches
 from anymodal.errors import ConfigError, DataError, UnknownModality, ValueProblem, system_errors
-from anymodal.files import write_json
+from anymodal.files import check_file, check_folder, write_json
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World, world
 from anymodal.training.checkpoint import claimed
@@ -25,7 +25,7 @@ from anymodal.training.objective import Metrics, Objective
 from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.trackers import TrackingConfig, trackers
 from anymodal.transfer.tuning.network import TransferNetwork, grid_shape, grids_of
-from anymodal.transfer.tuning.result import Transferred, save_transfer, used_by
+from anymodal.transfer.tuning.result import HEAD, METRICS, MODEL, Transferred, save_transfer, used_by
 from anymodal.transfer.tuning.samples import LessonBatches, Lessons, Source, TokenReader, lessons, open_source, usable
 from anymodal.transfer.tuning.settings import Frozen, TransferConfig
 from anymodal.transfer.tuning.tasks import Solver
@@ -58,6 +58,9 @@ def train_transfer(
         TrainingDiverged: the loss was not finite, or exploded, for many steps in a row.
     """
     out = Path(out)
+    for part in (MODEL, HEAD):
+        check_folder(out / part)
+    check_file(out / METRICS)
     with world() as processes, claimed(out, processes, resume):
         return _Run(config, out, processes).carry_out(resume, verbose)
 
@@ -227,7 +230,7 @@ class _Run:
         result.to(self.world.device)
         metrics = {} if self.held_out is None else result.evaluate(self.held_out)
         save_transfer(result, self.out, metrics)
-        write_json(metrics, self.out / "metrics.json")
+        write_json(metrics, self.out / METRICS)
         return result
 
 
