@@ -1,6 +1,7 @@
-"""Several draws of a sequence as one: the draw that agrees best with the others, and how many lack each of its parts.
+"""Several draws of a sequence as one: the draw that agrees best with the others, or what enough of them have.
 
-The choice is that of minimum Bayes risk (Kumar and Byrne 2004) with the F1 of the parts as the gain.
+How many draws lack each part says how sure it is. A draw is chosen by minimum Bayes risk (Kumar and Byrne 2004) with
+the F1 of the parts as the gain.
 """
 
 from __future__ import annotations
@@ -56,3 +57,29 @@ def matched(overlaps: np.ndarray, least: float = 0.5) -> np.ndarray:
     for row, _ in match(np.where(overlaps >= least, overlaps, 0)):
         found[row] = True
     return found
+
+
+def grouped(draws: Sequence[Sequence[Any]], overlaps: Has, least: float = 0.5) -> list[list[Any]]:
+    """The parts of several draws in groups, each of one thing and with at most one part of a draw.
+
+    Args:
+        draws: the parts of each draw.
+        overlaps: of two lists of parts, float (n, m): how much each of the first overlaps each of the second.
+        least: how much a part overlaps those of its group at least, on average.
+
+    Returns:
+        The groups, what most draws have first; every part is in one.
+    """
+    from anymodal.families.boxes import match
+
+    groups: list[list[Any]] = []
+    for parts in draws:
+        means = [overlaps(parts, group).mean(1) for group in groups]
+        table = np.stack(means, 1) if means else np.zeros((len(parts), 0))
+        found = dict(match(np.where(table >= least, table, 0)))
+        for row, part in enumerate(parts):
+            if row in found:
+                groups[found[row]].append(part)
+            else:
+                groups.append([part])
+    return sorted(groups, key=len, reverse=True)

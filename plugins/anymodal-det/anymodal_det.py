@@ -8,7 +8,7 @@ import attrs
 
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import ConfigError, ValueProblem, brief, require
-from anymodal.families.agreement import matched
+from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.families.text import MOST_LEVELS
@@ -23,6 +23,7 @@ else:
 
 ORDERS = ("origin", "area", "score", "random")
 MOST_BOXES = 10_000  # of one picture
+LEAST_SHARE = 0.15  # of several draws that have a box
 MOST_DETECTIONS = 100  # of one picture that COCO's evaluation counts
 
 
@@ -174,9 +175,16 @@ class Det(StructuredModality):
 
     def parts_in(self, value: list[Box], other: list[Box]) -> "np.ndarray":
         """Which boxes another value has too: of the same class, with an overlap (IoU) of at least 0.5."""
-        overlaps = box_iou([b.corners for b in value], [b.corners for b in other])
-        same = [[class_of(one) == class_of(two) for two in other] for one in value]
-        return matched(overlaps * np.array(same, bool).reshape(overlaps.shape))
+        return matched(same_class_overlaps(value, other))
+
+    def merge(self, values: list[list[Box]]) -> list[Box]:
+        """The boxes that enough of the draws have, each the mean of theirs; its score is the share that has it."""
+        found = []
+        for group in grouped(values, same_class_overlaps):
+            corners, share = np.mean([box.corners for box in group], 0).tolist(), len(group) / len(values)
+            if share >= LEAST_SHARE:
+                found.append(Box(*corners, group[0].class_name, share))
+        return found
 
     def part_names(self, value: list[Box]) -> list[str]:
         return [b.class_name for b in value]
@@ -189,7 +197,7 @@ class Det(StructuredModality):
         return {"one": [Box(0.125, 0.25, 0.5, 0.75, "person")], "none": [], "three": boxes}
 
     def show(self, value: list[Box], size: int = 256, picture: "np.ndarray | None" = None) -> "Image":
-        """Named boxes, the large ones first, over the picture or on paper."""
+        """Named boxes, the large ones first, with scores under 1, over the picture or on paper."""
         from PIL import ImageDraw
 
         canvas, value = backdrop(size, picture), [b for b in value if not b.crowd]
@@ -200,11 +208,12 @@ class Det(StructuredModality):
             color = bright(box.class_name)
             x0, y0, x1, y1 = (v * (size - 1) for v in box.corners)
             draw.rectangle((x0, y0, x1, y1), outline=color, width=max(1, size // 100))
-            left, top, right, bottom = draw.textbbox((0, 0), box.class_name, font)
+            label = box.class_name if box.score == 1 else f"{box.class_name} {box.score:.0%}"
+            left, top, right, bottom = draw.textbbox((0, 0), label, font)
             x, y = (max(0.0, min(v, size - w - 6)) for v, w in ((x0, right - left), (y0, bottom - top)))
             draw.rectangle((x, y, x + right - left + 5, y + bottom - top + 5), fill=color)
             ink = (255, 255, 255) if color[1] < 160 else (30, 30, 34)
-            draw.text((x + 3 - left, y + 2 - top), box.class_name, ink, font)
+            draw.text((x + 3 - left, y + 2 - top), label, ink, font)
         return canvas
 
     def show_over(self, value: list[Box], picture: "np.ndarray", size: int = 256) -> "Image":
@@ -227,6 +236,13 @@ class Det(StructuredModality):
 def class_of(box: Box) -> tuple[str, ...]:
     """What class names are compared by: their words, as a model writes them."""
     return words_of(box.class_name)
+
+
+def same_class_overlaps(value: Sequence[Box], other: Sequence[Box]) -> "np.ndarray":
+    """The overlaps (IoU) (n, m) of the boxes of two values, 0 for other classes."""
+    overlaps = box_iou([b.corners for b in value], [b.corners for b in other])
+    same = [[class_of(one) == class_of(two) for two in other] for one in value]
+    return overlaps * np.array(same, bool).reshape(overlaps.shape)
 
 
 def average_precision(

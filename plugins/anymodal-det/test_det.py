@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import numpy as np
 import pytest
 from anymodal_det import Box, Det, DetLabeler
@@ -171,3 +172,13 @@ def test_boxes_given_with_a_wide_picture_are_cut_to_its_square():
     value = model.accept({"det": [Box(0.5, 0, 0.75, 1, "cup")], "rgb": np.zeros((20, 40, 3), np.uint8)})
     assert value["det"] == [Box(0.5, 0, 1, 1, "cup")]
     assert model.accept({"det": [CUP]})["det"] == [CUP]
+
+
+def test_boxes_of_several_draws_are_their_mean_with_the_share_that_has_them():
+    dog, moved, cat = (Box(x, 0.1, x + 0.5, 0.6, name) for x, name in ((0.1, "dog"), (0.2, "Dog"), (0.1, "cat")))
+    found = Det().merge([[dog], [moved, cat], [dog], [], *[[dog]] * 4])
+    assert [(box.class_name, box.score) for box in found] == [("dog", 7 / 8)]  # one cat in eight draws is none
+    assert found[0].corners == pytest.approx((0.8 / 7, 0.1, 4.3 / 7, 0.6))
+    assert [box.class_name for box in Det().merge([[cat], [dog], [dog]])] == ["dog", "cat"]
+    assert Det().merge([[dog, moved], []]) == [attrs.evolve(dog, score=0.5), attrs.evolve(moved, score=0.5)]
+    assert Det().merge([[], []]) == []

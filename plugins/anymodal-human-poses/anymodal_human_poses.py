@@ -1,7 +1,7 @@
 """How people stand, in the parameters of SMPL."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from anymodal_smpl import (
     Person,
     geodesic,
     in_picture,
+    mean_person,
     read_body,
     rotations,
     skeleton,
@@ -24,7 +25,7 @@ from anymodal_smpl import (
 
 from anymodal import CodedModality, Crop
 from anymodal.errors import ValueProblem, one_line, require
-from anymodal.families.agreement import matched
+from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
 from anymodal.families.text import MOST_LEVELS
@@ -41,6 +42,7 @@ MOST_PEOPLE = 1000  # of one picture
 MOST = 1e6  # of any number of a person; all are about 1 in size
 BLOCKS = ("pose", "global", "camera", "shape")
 NAMES_IN_FILES = {"codes": "pose_tokenized"}
+LEAST_SHARE = 0.25  # of several draws that have a person
 COUNTS = {"pose": CODES, "global": 9, "camera": 3, "shape": SHAPES}
 
 
@@ -110,7 +112,12 @@ class HumanPoses(CodedModality):
 
     def parts_in(self, value: list[Person], other: list[Person]) -> "np.ndarray":
         """Which people another value has too: with an overlap (IoU) of their boxes of at least 0.5."""
-        return matched(box_iou([p.box for p in value], [p.box for p in other]))
+        return matched(box_overlaps(value, other))
+
+    def merge(self, values: list[list[Person]]) -> list[Person]:
+        """The people that enough of the draws have, each the mean of those who stand in one place."""
+        groups = grouped(values, box_overlaps)
+        return [mean_person(group) for group in groups if len(group) >= LEAST_SHARE * len(values)]
 
     def examples(self, rng: "np.random.Generator") -> dict[str, list[Person]]:
         turns = rotations(rng.standard_normal((48, 3, 3))).reshape(2, 24, 3, 3)
@@ -357,3 +364,8 @@ class HumanPoses(CodedModality):
         if angles:
             scores |= {"rotation_error": float(np.mean(angles)), "mpjpe": float(1000 * np.mean(gaps))}
         return scores
+
+
+def box_overlaps(value: Sequence[Person], other: Sequence[Person]) -> "np.ndarray":
+    """The overlaps (IoU) (n, m) of the boxes of two values."""
+    return box_iou([p.box for p in value], [p.box for p in other])

@@ -1,6 +1,7 @@
 """People as SMPL says them (Loper et al. 2015): a pose of rotations, and where its joints are."""
 
 import zipfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,25 @@ def rotations(matrices: "np.ndarray") -> "np.ndarray":
     u, _, v = np.linalg.svd(np.nan_to_num(matrices))
     u[..., -1] *= np.sign(np.linalg.det(u @ v))[..., None]
     return u @ v
+
+
+def mean_person(people: Sequence[Person]) -> Person:
+    """The mean of several estimates of one person; rotations are those nearest to the mean of the matrices.
+
+    Moakher 2002 (Means and averaging in the group of rotations) has that mean. Of one estimate it is that one.
+    """
+    if len(people) == 1:
+        return people[0]
+    poses = [p.body_pose for p in people if p.body_pose is not None]
+    box, camera, betas = (np.mean([getattr(p, name) for p in people], 0) for name in ("box", "camera", "betas"))
+    return Person(
+        tuple(box.tolist()),
+        rotations(np.mean([p.global_orient for p in people], 0)[None])[0],
+        rotations(np.mean(poses, 0)) if poses else None,
+        betas,
+        camera,
+        codes=None if poses else people[0].codes,
+    )
 
 
 def geodesic(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":

@@ -225,3 +225,21 @@ def test_a_body_costs_as_much_as_it_covers(monkeypatch):
         before = large.tobytes()
         draw_body(large, joints + away)
         assert large.tobytes() == before
+
+
+def test_people_of_several_draws_are_the_mean_of_those_who_stand_in_one_place():
+    poses, rng = HumanPoses(), np.random.default_rng(0)
+    (person,) = poses.examples(rng)["one"]
+    turned = attrs.evolve(person, global_orient=about_y(0.4) @ person.global_orient, betas=person.betas + 1)
+    (found,) = poses.merge([[person], [turned], [person], [turned]])
+    assert np.allclose(found.global_orient, about_y(0.2) @ person.global_orient)
+    assert np.allclose(found.betas, person.betas + 0.5) and np.allclose(found.body_pose, person.body_pose)
+    assert found.codes is None
+    assert poses.accept([found])
+    assert poses.merge([[person], [], [], [], []]) == []  # one draw in five is not enough
+    assert poses.merge([[], []]) == []
+
+
+def about_y(angle):
+    """The rotation by an angle in radians about the y axis."""
+    return np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal_sam_outlines import Asked, Instance, area, clipped, contains, flat, inner_point, traced
+from anymodal_sam_outlines import Asked, Instance, area, clipped, contains, flat, inner_point, majority, traced
 
 from anymodal import CodedModality, Crop, Labeler, Sampling, hookimpl
 from anymodal.errors import ValueProblem, one_line, require
-from anymodal.families.agreement import lacking, matched
+from anymodal.families.agreement import grouped, lacking, matched
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, bright, crop_points, match
 from anymodal.families.drawing import note
@@ -27,6 +27,7 @@ else:
 SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it becomes
 MOST = 1000  # instances of a picture
 SMOOTH = 3  # times as fine as the picture that instances are drawn in
+LEAST_SHARE = 0.4  # of the draws that can be expected to ask for an instance
 SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
 
 
@@ -326,21 +327,22 @@ class SamInstance(CodedModality):
 
     def parts_in(self, value: list[Instance], other: list[Instance]) -> "np.ndarray":
         """Which instances another value has too: with an overlap (IoU) of at least 0.5. A draw shows some of them."""
-        one, two = flat(value), flat(other)
-        both = one @ two.T
-        return matched(both / np.maximum(one.sum(1)[:, None] + two.sum(1)[None] - both, 1))
+        return matched(mask_overlaps(value, other))
 
-    def merge(self, values: list[Any]) -> list[Instance]:
-        """The instances of all draws, largest first, without those that overlap a larger one by more than SAME."""
-        found = sorted((instance for value in values for instance in value), key=area, reverse=True)
-        masks = flat(found)
-        kept: list[int] = []
-        for number, mask in enumerate(masks):
-            both = masks[kept] @ mask
-            overlaps = both / np.maximum(masks[kept].sum(1) + mask.sum() - both, 1)
-            if mask.any() and not (overlaps > SAME).any():
-                kept.append(number)
-        return [found[number] for number in kept]
+    def merge(self, values: list[list[Instance]]) -> list[Instance]:
+        """The instances that enough of the draws show, largest first, of each what most of those draws believe.
+
+        A draw asks at a few points and shows what they hit, small instances rarely: enough are a share of the draws of
+        which points at random would hit it.
+        """
+        groups = grouped([[i for i in value if area(i)] for value in values], mask_overlaps, SAME)
+        found = []
+        for group in groups:
+            instance = majority(group)
+            asked = 0.0 if instance is None else 1 - (1 - min(area(instance), 1)) ** self.points
+            if instance is not None and len(group) >= LEAST_SHARE * asked * len(values):
+                found.append(instance)
+        return sorted(found, key=area, reverse=True)
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean overlap (IoU at 128 x 128 pixels) of the true instances with those matched to them, 0 without a match.
@@ -352,15 +354,20 @@ class SamInstance(CodedModality):
         found, wanted, given = [], 0, 0
         for predicted, true in zip(predictions, truths, strict=True):
             wanted, given = wanted + len(true), given + len(predicted)
-            p, t = flat(predicted), flat(true)
-            both = p @ t.T
-            overlaps = both / np.maximum(p.sum(1)[:, None] + t.sum(1)[None] - both, 1)
+            overlaps = mask_overlaps(predicted, true)
             found += [float(overlaps[pair]) for pair in match(overlaps)]
         matched = [overlap for overlap in found if overlap > 0.5]
         quality = 2 * sum(matched) / (wanted + given) if wanted + given else 1.0
         if not wanted:
             return {"miou": 1.0, "recall50": 1.0, "pq": quality}
         return {"miou": sum(found) / wanted, "recall50": sum(f >= 0.5 for f in found) / wanted, "pq": quality}
+
+
+def mask_overlaps(value: Sequence[Instance], other: Sequence[Instance]) -> "np.ndarray":
+    """The overlaps (IoU at 128 x 128 pixels) (n, m) of the instances of two values."""
+    one, two = flat(value), flat(other)
+    both: np.ndarray = one @ two.T
+    return both / np.maximum(one.sum(1)[:, None] + two.sum(1)[None] - both, 1)
 
 
 @hookimpl

@@ -111,6 +111,14 @@ def flat(instances: Sequence[Instance]) -> "np.ndarray":
     return np.array(rows, np.float32).reshape(len(rows), SCORED * SCORED)
 
 
+def majority(instances: Sequence[Instance]) -> Instance | None:
+    """What more than half of several instances hold, pixel by pixel; None if that is nothing, and one as it is."""
+    if len(instances) == 1:
+        return instances[0]
+    outlines = traced(flat(instances).mean(0).reshape(SCORED, SCORED) > 0.5)
+    return Instance(outlines) if outlines else None
+
+
 def area(instance: Instance) -> float:
     """Share of the picture that the outlines enclose."""
     return sum(map(polygon_area, instance.outlines))
