@@ -29,7 +29,7 @@ TOKENIZERS := $(filter-out $(MODEL) $(PICTURES),$(wildcard recipes/tiny/*.yaml))
 TEACHERS   := $(basename $(notdir $(wildcard recipes/tiny/teachers/*.yaml)))
 FEATURES   := clip dinov2 imagebind dinov2_global imagebind_global
 JOINED     := rgb normal depth
-FINER      := depth normal semseg
+FINER      := rgb depth normal semseg
 KEPT       := depth normal semseg instance det human_poses scene
 LARGE      := recipes/tiny128
 L          := out/tiny128
@@ -136,7 +136,7 @@ tiny128: tiny21
 	$(BIN)/anymodal tokenize $(L)/labeled --config $(LARGE)/model.yaml --out $(L)/tokens
 	$(BIN)/anymodal tokenize $(L)/photographs --config $(LARGE)/model.yaml --out $(L)/photograph_tokens
 	$(BIN)/anymodal train $(LARGE)/model.yaml --out $(L)/run --resume
-	set -e; for name in rgb $(FINER); do \
+	set -e; for name in $(FINER); do \
 	  $(BIN)/anymodal train-tokenizer $(LARGE)/decoders/$$name.yaml --out $(L)/decoders --resume; done
 	rm -rf $(L)/model $(PRESET)
 	cp -r $(L)/run/model $(L)/model

@@ -24,7 +24,7 @@ model.about = am.About(
     description="A small model for trying things out, trained on rendered scenes; of photographs it knows edges and"
     " colors.",
     training_data="Rendered scenes (`anymodal scenes --kinds basic`): 50,000 of 64 pixels for seven modalities, 24,000"
-    " of them for all 21, then 44,000 others of 128 pixels; and crops of 44 free photographs, of which only what"
+    " of them for all 21, then 60,000 others of 128 pixels; and crops of 44 free photographs, of which only what"
     " follows from their pixels was learned.",
     license="apache-2.0",
 )
