@@ -23,7 +23,7 @@ else:
 
 ORDERS = ("origin", "area", "score", "random")
 MOST_BOXES = 10_000  # of one picture
-LEAST_SHARE = 0.15  # of several draws that have a box
+LEAST_SHARE = 0.3  # of several draws that have a box
 MOST_DETECTIONS = 100  # of one picture that COCO's evaluation counts
 
 
