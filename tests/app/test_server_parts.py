@@ -78,6 +78,12 @@ def test_what_is_of_the_wrong_type_is_told_in_one_sentence(studio, request_, wor
     assert last["event"] == "error" and words in last["message"] and len(last["message"]) < 400
 
 
+def test_how_sure_a_value_is_takes_no_fewer_draws_than_the_value(store):
+    reader = Reader(am.load("tiny", modalities=["rgb", "caption", "det"]), store, Limits())
+    read = reader.request({"inputs": {"rgb": PHOTO}, "targets": ["caption", "det"], "uncertainty": True})
+    assert read.options == {"caption": {"samples": 4}, "det": {"samples": 16}}
+
+
 def test_a_search_is_checked_as_a_request_is(studio):
     for wanted, words in (
         (5, "a search is an object"),

@@ -193,13 +193,13 @@ class Reader:
     def _draw_several(
         self, targets: Sequence[str], options: dict[str, dict[str, Any]], keep: Mapping[str, Any], given: Any
     ) -> None:
-        """Ask for as many draws of targets as tell how sure they are, where one does not."""
+        """Ask for as many draws of targets as tell how sure they are, where fewer do not."""
         grounded = any(self.model.modalities[name].photographic for name in given if name not in keep)
         for name in targets:
             modality, own = self.model.modalities[name], options.setdefault(name, {})
-            scheme = own.get("scheme") or modality.tuned_sampling(grounded).scheme.name
-            if modality.averages and scheme != "mean":
-                own.setdefault("samples", DRAWS)
+            tuned = modality.tuned_sampling(grounded)
+            if modality.averages and (own.get("scheme") or tuned.scheme.name) != "mean":
+                own.setdefault("samples", max(tuned.samples, DRAWS))
 
 
 def _boxes(name: str, boxes: Sequence[Any]) -> list[LabeledBox]:
