@@ -16,6 +16,8 @@ from anymodal.data.jobs.model_source import ModelSource
 
 STORED = json.loads(Path(anymodal_presets()["tiny"].folder, "config.json").read_text())
 SIDE: int = STORED["modalities"]["rgb"]["settings"]["size"]  # pixels of the square that `tiny` sees
+PATCH: int = STORED["modalities"]["rgb"]["settings"]["patch"]  # pixels of a side of the squares that it reads
+CELLS = SIDE // PATCH  # of a side of its grid
 SHAPE, LEFT = (SIDE, SIDE * 5 // 4), SIDE // 8  # of pictures in whose middle that square lies, and what is beside it
 Predict = Callable[[str, int, Mapping[str, Any]], Any]  # of a target, the number of a sample and what is given
 

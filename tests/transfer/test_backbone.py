@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from anymodal_scenes import render
-from known_model import SIDE
+from known_model import CELLS, PATCH, SIDE
 from torch import nn
 
 import anymodal as am
@@ -57,7 +57,7 @@ class TestStates:
         backbone = am.backbone(tiny, ["rgb", "depth"], features_only=True, out_indices=1)
         tensors = backbone.preprocess({name: values[name] for name in ("rgb", "depth")})
         (both,), (alone,) = backbone(tensors), backbone({"rgb": tensors["rgb"]})
-        assert both.shape == alone.shape == (1, backbone.num_features, 8, 8)
+        assert both.shape == alone.shape == (1, backbone.num_features, CELLS, CELLS)
         assert (both - alone).abs().max() > 0.01
 
     def test_gradients_reach_blocks_and_pixels(self):
@@ -72,7 +72,7 @@ class TestShape:
         backbone = am.backbone(tiny, "rgb", features_only=True, out_indices=(0, -1))
         maps = backbone(torch.zeros(2, 3, SIDE, SIDE))
         assert [m.shape[1] for m in maps] == backbone.feature_info.channels() == [backbone.num_features] * 2
-        assert [SIDE // m.shape[2] for m in maps] == backbone.feature_info.reduction() == [SIDE // 8] * 2
+        assert [SIDE // m.shape[2] for m in maps] == backbone.feature_info.reduction() == [PATCH] * 2
 
     def test_another_size_reads_places_between_those_of_the_model(self):
         model = registered()
@@ -89,7 +89,7 @@ class TestShape:
         [
             ({"modalities": ["caption"]}, "'caption' is none"),
             ({"modalities": ["depth"], "size": 2 * SIDE}, "read as tokens"),
-            ({"modalities": ["rgb"], "size": SIDE - 4}, f"do not split into patches of {SIDE // 8}"),
+            ({"modalities": ["rgb"], "size": SIDE - PATCH // 2}, f"do not split into patches of {PATCH}"),
             ({"modalities": ["rgb", "rgb"]}, "each once"),
             ({"out_indices": [99]}, "from 0 to"),
         ],
@@ -101,8 +101,8 @@ class TestShape:
             am.backbone(model, **options)
 
     def test_tensors_of_another_size_are_refused(self, tiny):
-        with pytest.raises(am.ValueProblem, match="no grid of 8 x 8"):
-            am.backbone(tiny, "rgb")(torch.zeros(1, 3, SIDE + SIDE // 8, SIDE))
+        with pytest.raises(am.ValueProblem, match=f"no grid of {CELLS} x {CELLS}"):
+            am.backbone(tiny, "rgb")(torch.zeros(1, 3, SIDE + PATCH, SIDE))
         with pytest.raises(am.ConfigError, match=r"'rbg' is not read by this backbone.*rgb"):
             am.backbone(tiny, "rgb")({"rbg": torch.zeros(1, 3, SIDE, SIDE)})
 
@@ -140,11 +140,11 @@ def segmentation_accuracy(body: nn.Module, channels: int, reduction: int) -> flo
 def test_a_head_on_a_frozen_model_beats_the_same_on_pixels(tiny):
     class Pixels(nn.Module):
         def forward(self, x):
-            return [nn.functional.pixel_unshuffle(x, SIDE // 8)]
+            return [nn.functional.pixel_unshuffle(x, PATCH)]
 
     backbone = am.backbone(tiny, "rgb", features_only=True, out_indices=1)
     with one_thread():
         channels, reduction = backbone.feature_info.channels()[-1], backbone.feature_info.reduction()[-1]
         known = segmentation_accuracy(backbone, channels, reduction)
-        pixels = segmentation_accuracy(Pixels(), 3 * (SIDE // 8) ** 2, SIDE // 8)
+        pixels = segmentation_accuracy(Pixels(), 3 * PATCH**2, PATCH)
     assert known > pixels + 0.2
