@@ -36,7 +36,7 @@ LABELS = ["red", "blue"] * 12
 PICTURES = [{"rgb": colored(label, number)} for number, label in enumerate(LABELS)]
 
 
-QUICK = {"attentive": {"steps": 12, "lr": 0.01}, "linear": {"strengths": [0.1, 1.0]}}
+QUICK = {"attentive": {"steps": 24, "lr": 0.003}, "linear": {"strengths": [0.1, 1.0]}}
 
 
 @pytest.mark.parametrize("head", list(HEADS))
