@@ -181,9 +181,10 @@ class Det(StructuredModality):
         """The boxes that enough of the draws have, each the mean of theirs; its score is the share that has it."""
         found = []
         for group in grouped(values, same_class_overlaps):
-            corners, share = np.mean([box.corners for box in group], 0).tolist(), len(group) / len(values)
+            x0, y0, x1, y1 = np.mean([box.corners for box in group], 0).tolist()
+            share = len(group) / len(values)
             if share >= LEAST_SHARE:
-                found.append(Box(*corners, group[0].class_name, share))
+                found.append(Box(x0, y0, x1, y1, group[0].class_name, share))
         return found
 
     def part_names(self, value: list[Box]) -> list[str]:
