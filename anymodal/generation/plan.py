@@ -183,7 +183,10 @@ def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collect
 def _changed(
     start: Sampling, modality: Modality, name: str, common: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Sampling:
-    """Sampling with a user's changes; common ones that do not fit the target are left out."""
+    """Sampling with a user's changes; common ones that do not fit the target are left out.
+
+    A scheme that draws nothing makes one value, unless several are asked for: a model may draw several by default.
+    """
     for key in [*common, *own]:
         if key not in OPTIONS:
             raise ConfigError(
@@ -199,4 +202,7 @@ def _changed(
         fitting.pop("choose", None)
         if own.get("samples", 1) != 1:
             raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")
-    return attrs.evolve(start, **(fitting | dict(own)))
+    asked = fitting | dict(own)
+    changed = attrs.evolve(start, **asked)
+    alone = "scheme" in asked and "samples" not in asked and not changed.scheme.draws
+    return attrs.evolve(changed, samples=1) if alone else changed

@@ -11,6 +11,7 @@ import anymodal as am
 from anymodal.errors import GenerationError
 from anymodal.families.codec import decoded
 from anymodal.generation import GuidedModel, Pass, Sampler, SampleState, Target
+from anymodal.generation.plan import make_plan
 from anymodal.sampling import Sampling
 
 HOW = {"temperature": 1.5, "steps": 3}
@@ -124,3 +125,10 @@ def test_what_cannot_be_averaged_is_told(small_model):
     with pytest.raises(GenerationError, match="'color_palette' cannot merge several samples"):
         small_model.generate({"depth": np.ones((32, 32))}, "color_palette", options={"color_palette": {"samples": 2}})
     assert torch.is_grad_enabled()
+
+
+def test_a_scheme_that_draws_nothing_makes_one_value_of_a_model_that_draws_several():
+    modalities = am.load("tiny", modalities=["rgb", "det"]).modalities
+    asked = [{}, {"scheme": "beam:4"}, {"scheme": "beam:4", "samples": 3}, {"scheme": "autoregressive"}]
+    plans = [make_plan(modalities, ["det"], ["rgb"], None, None, common) for common in asked]
+    assert [target.sampling.samples for (target,) in plans] == [16, 1, 3, 16]
