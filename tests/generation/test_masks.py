@@ -72,4 +72,4 @@ def test_of_some_random_masks_what_is_kept_stays_and_no_seam_is_seen(model):
 def test_of_200_random_masks_what_is_kept_stays_and_no_seam_is_seen(model):
     found = [pair for start in range(0, 200, 20) for pair in painted(model, range(start, start + 20))]
     border, true = np.mean(found, 0)
-    assert len(found) == 200 and border <= 1.15 * true  # 1.14 with patches of 16 pixels
+    assert len(found) == 200 and border <= 1.15 * true
