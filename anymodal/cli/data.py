@@ -75,8 +75,7 @@ def check(
         output.note(f"a few samples with all their parts: {sheet}")
     output.data(report.as_json(path))
     output.line(f"{path}: {report.samples} samples ({report.kind}), {', '.join(report.notes) or 'all complete'}")
-    counts = report.counts.items()
-    output.table(["part", "samples", "range"], ([part, count, report.ranges.get(part, "")] for part, count in counts))
+    output.table(["part", "samples", "range"], ([p, n, report.ranges.get(p, "")] for p, n in report.counts.items()))
     if report.tokens:
         columns = ["ids", "usage", "perplexity", "shortest", "mean_length", "longest"]
         rows = ((name, statistics.summary()) for name, statistics in report.tokens.items())
