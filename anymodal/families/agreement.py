@@ -64,7 +64,8 @@ def grouped(draws: Sequence[Sequence[Any]], overlaps: Has, least: float = 0.5) -
 
     Args:
         draws: the parts of each draw.
-        overlaps: of two lists of parts, float (n, m): how much each of the first overlaps each of the second.
+        overlaps: of two lists of parts, float (n, m): how much each of the first overlaps each of the second. It is
+            called once, with the parts of all draws.
         least: how much a part overlaps those of its group at least, on average.
 
     Returns:
@@ -72,14 +73,16 @@ def grouped(draws: Sequence[Sequence[Any]], overlaps: Has, least: float = 0.5) -
     """
     from anymodal.families.boxes import match
 
-    groups: list[list[Any]] = []
-    for parts in draws:
-        means = [overlaps(parts, group).mean(1) for group in groups]
-        table = np.stack(means, 1) if means else np.zeros((len(parts), 0))
+    parts = [part for draw in draws for part in draw]
+    between, numbers = overlaps(parts, parts), iter(range(len(parts)))
+    groups: list[list[int]] = []
+    for draw in draws:
+        mine = [next(numbers) for _ in draw]
+        table = np.array([between[np.ix_(mine, group)].mean(1) for group in groups]).reshape(len(groups), len(mine)).T
         found = dict(match(np.where(table >= least, table, 0)))
-        for row, part in enumerate(parts):
+        for row, number in enumerate(mine):
             if row in found:
-                groups[found[row]].append(part)
+                groups[found[row]].append(number)
             else:
-                groups.append([part])
-    return sorted(groups, key=len, reverse=True)
+                groups.append([number])
+    return [[parts[number] for number in group] for group in sorted(groups, key=len, reverse=True)]

@@ -336,13 +336,13 @@ class SamInstance(CodedModality):
         which points at random would hit it.
         """
         groups = grouped([[i for i in value if area(i)] for value in values], mask_overlaps, SAME)
-        found = []
-        for group in groups:
-            instance = majority(group)
-            asked = 0.0 if instance is None else 1 - (1 - min(area(instance), 1)) ** self.points
-            if instance is not None and len(group) >= LEAST_SHARE * asked * len(values):
-                found.append(instance)
-        return sorted(found, key=area, reverse=True)
+        found = [(instance, len(group)) for group in groups if (instance := majority(group)) is not None]
+        enough = [each for each, draws in found if draws >= LEAST_SHARE * len(values) * self._hit(each)]
+        return sorted(enough, key=area, reverse=True)
+
+    def _hit(self, instance: Instance) -> float:
+        """How likely at least one of the points of a draw lies in an instance, if they are drawn at random."""
+        return 1 - (1 - min(area(instance), 1)) ** self.points
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Mean overlap (IoU at 128 x 128 pixels) of the true instances with those matched to them, 0 without a match.
