@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymodal_sam_outlines import Asked, Instance, area, clipped, contains, flat, inner_point, majority, traced
+from anymodal_sam_outlines import Asked, Instance, agreed, area, clipped, contains, flat, inner_point, traced
 
 from anymodal import CodedModality, Crop, Labeler, Sampling, hookimpl
 from anymodal.errors import ValueProblem, one_line, require
 from anymodal.families.agreement import grouped, lacking, matched
 from anymodal.families.arrays import as_array
-from anymodal.families.boxes import backdrop, bright, crop_points, match
+from anymodal.families.boxes import backdrop, box_iou, bright, crop_points, match
 from anymodal.families.drawing import note
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
@@ -28,7 +28,8 @@ SIDE, CODES = 64, 16  # of the tokenizer's mask, and of the codes that it become
 MOST = 1000  # instances of a picture
 SMOOTH = 3  # times as fine as the picture that instances are drawn in
 LEAST_SHARE = 0.4  # of the draws that can be expected to ask for an instance
-SAME = 0.5  # two draws with a larger overlap (IoU) show the same instance
+SAME = 0.5  # two draws whose boxes overlap more (IoU) show the same instance
+MANY = 8  # draws, of which one alone is not enough
 
 
 def _rows_of_numbers(value: Any) -> bool:
@@ -330,14 +331,15 @@ class SamInstance(CodedModality):
         return matched(mask_overlaps(value, other))
 
     def merge(self, values: list[list[Instance]]) -> list[Instance]:
-        """The instances that enough of the draws show, largest first, of each what most of those draws believe.
+        """The instances that enough of the draws show, largest first, of each what those draws agree on.
 
         A draw asks at a few points and shows what they hit, small instances rarely: enough are a share of the draws of
-        which points at random would hit it.
+        which points at random would hit it, and two of many draws.
         """
-        groups = grouped([[i for i in value if area(i)] for value in values], mask_overlaps, SAME)
-        found = [(instance, len(group)) for group in groups if (instance := majority(group)) is not None]
-        enough = [each for each, draws in found if draws >= LEAST_SHARE * len(values) * self._hit(each)]
+        groups = grouped([[i for i in value if area(i)] for value in values], _box_overlaps, SAME)
+        found = [(instance, len(group)) for group in groups if (instance := agreed(group)) is not None]
+        least = 2 if len(values) >= MANY else 1
+        enough = [each for each, draws in found if draws >= max(least, LEAST_SHARE * len(values) * self._hit(each))]
         return sorted(enough, key=area, reverse=True)
 
     def _hit(self, instance: Instance) -> float:
@@ -368,6 +370,10 @@ def mask_overlaps(value: Sequence[Instance], other: Sequence[Instance]) -> "np.n
     one, two = flat(value), flat(other)
     both: np.ndarray = one @ two.T
     return both / np.maximum(one.sum(1)[:, None] + two.sum(1)[None] - both, 1)
+
+
+def _box_overlaps(value: Sequence[Instance], other: Sequence[Instance]) -> "np.ndarray":
+    return box_iou([each.box for each in value], [each.box for each in other])
 
 
 @hookimpl

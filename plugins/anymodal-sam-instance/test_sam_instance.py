@@ -122,10 +122,10 @@ def test_other_values_are_refused(bad):
         SamInstance().accept(bad)
 
 
-def test_instances_are_what_most_of_the_draws_that_show_them_believe(sam):
+def test_instances_are_what_the_draws_that_show_them_agree_on(sam):
     left, right, inner = square(0, 0, 0.5, 1), square(0.5, 0, 1, 1), square(0.1, 0.1, 0.3, 0.3)
     merged = sam.merge([[left, inner], [square(0, 0, 0.52, 1), right], [right], [inner, square(0.4, 0.4, 0.4, 0.4)]])
-    assert sorted(map(area, merged)) == pytest.approx([0.04, 0.5, 0.5], abs=0.01)
+    assert sorted(map(area, merged)) == pytest.approx([0.04, 0.5, 0.52], abs=0.01)
     thirds = sam.merge([[square(0, 0, side, 1)] for side in (0.5, 0.625, 0.75)])
     assert [area(i) for i in thirds] == pytest.approx([0.625], abs=0.01)
     assert sam.merge([[], []]) == []
@@ -133,6 +133,21 @@ def test_instances_are_what_most_of_the_draws_that_show_them_believe(sam):
     assert sorted(map(area, seldom)) == pytest.approx([0.04, 0.5], abs=0.01)
     same = sam.merge([[right, left]] * 5)
     assert [i.box for i in same] == [pytest.approx(i.box, abs=0.01) for i in (right, left)]
+    fifths = sam.merge([[square(0, 0, side, 1)] for side in (0.6, 0.6, 0.6, 0.75, 0.75)])  # two of five are enough
+    assert [area(i) for i in fifths] == pytest.approx([0.75], abs=0.01)
+
+
+def test_what_one_of_many_draws_shows_is_left_out(sam):
+    left, inner = square(0, 0, 0.5, 1), square(0.1, 0.1, 0.3, 0.3)
+    assert len(sam.merge([[left, inner], *[[left]] * 6])) == 2
+    assert len(sam.merge([[left, inner], *[[left]] * 7])) == 1
+    assert len(sam.merge([[left, inner], [inner], *[[left]] * 6])) == 2
+
+
+def test_draws_of_one_instance_are_known_by_their_boxes(sam):
+    around = np.array([(0.1, 0.1), (0.9, 0.1), (0.9, 0.9)]), np.array([(0.9, 0.9), (0.1, 0.9), (0.1, 0.1)])
+    merged = sam.merge([[Instance((half,))] for half in around])  # their masks have nothing in common
+    assert [i.box for i in merged] == [pytest.approx((0.1, 0.1, 0.9, 0.9), abs=0.01)]
 
 
 def test_show(sam):
