@@ -84,6 +84,17 @@ def test_how_sure_a_value_is_takes_no_fewer_draws_than_the_value(store):
     assert read.options == {"caption": {"samples": 4}, "det": {"samples": 16}}
 
 
+@pytest.mark.parametrize(
+    ("scheme", "several"), [("beam", False), ("mean", False), ("autoregressive", True), (None, True)]
+)
+def test_a_scheme_that_draws_nothing_is_not_drawn_several_times(store, scheme, several):
+    reader = Reader(am.load("tiny", modalities=["rgb", "caption", "depth"]), store, Limits())
+    target = "depth" if scheme == "mean" else "caption"
+    options = {target: {"scheme": scheme}} if scheme else {}
+    asked = {"inputs": {"rgb": PHOTO}, "targets": [target], "options": options, "uncertainty": True}
+    assert ("samples" in reader.request(asked).options[target]) is several
+
+
 def test_a_search_is_checked_as_a_request_is(studio):
     for wanted, words in (
         (5, "a search is an object"),

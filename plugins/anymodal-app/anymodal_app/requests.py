@@ -198,7 +198,8 @@ class Reader:
         for name in targets:
             modality, own = self.model.modalities[name], options.setdefault(name, {})
             tuned = modality.tuned_sampling(grounded)
-            if modality.averages and (own.get("scheme") or tuned.scheme.name) != "mean":
+            scheme = Sampling(scheme=own["scheme"]).scheme if own.get("scheme") else tuned.scheme
+            if modality.averages and scheme.draws:
                 own.setdefault("samples", max(tuned.samples, DRAWS))
 
 
