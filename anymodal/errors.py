@@ -151,9 +151,9 @@ def system_errors(kind: type[AnymodalError], what: str = "") -> Iterator[None]:
         raise kind(f"{what}: {cause(error)}" if what else system_message(error)) from error
 
 
-def nearest(name: str, known: Iterable[object]) -> str:
+def nearest(name: object, known: Iterable[object]) -> str:
     """A hint such as ``; did you mean 'depth'?`` for the closest of `known`, or an empty string."""
     import difflib
 
-    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

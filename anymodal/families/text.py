@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError, GenerationError, PluginError
+from anymodal.errors import CheckpointError, GenerationError, PluginError, ValueProblem
 from anymodal.families.agreement import lacking, most_agreeing, words_in
 from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
@@ -90,7 +90,10 @@ class StructuredModality(Modality):
         raise NotImplementedError(f"{type(self).__name__}.from_boxes")
 
     def write(self, value: Any, path: Path) -> None:
-        write_json(self.plain(value), Path(path))
+        suffix = (path := Path(path)).suffix.lower()
+        if suffix != ".json" and suffix in self.suffixes:  # read as something else than what is written
+            raise ValueProblem(f"{path}: {self.name} is written as JSON; give a name that ends in .json")
+        write_json(self.plain(value), path)
 
     def parts_in(self, value: Any, other: Any) -> np.ndarray:
         """Which parts of a value, such as words or boxes, another one has too: bool (parts,), in their order.

@@ -234,3 +234,9 @@ def test_boxes_are_cut_as_pictures_are_and_cannot_be_inputs(sam):
     for wrong in ([], [(0, 0, 1)], [(0.5, 0, 0.2, 1)], [(0, 0, 1, float("nan"))], [("a", 0, 1, 1)], 5):
         with pytest.raises(ValueProblem, match="is asked by"):
             sam.accept({"boxes": wrong})
+
+
+def test_a_map_is_read_and_not_written(sam, tmp_path):
+    with pytest.raises(ValueProblem, match="written as JSON; give a name that ends in .json"):
+        sam.write([square(0, 0, 0.5, 0.5)], tmp_path / "value.png")
+    assert not list(tmp_path.iterdir())

@@ -134,3 +134,9 @@ def test_targets_past_the_length_of_a_longer_table_share_its_first_row():
     assert layout.target_rows("t", np.arange(10)).tolist() == [4, 5, 6, 7, 8, 9, 10, 11, 4, 4]
     plain = Layout([Stream("t", "t", text)])
     assert plain.target_rows("t", np.arange(10)).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["dept", 3, None, ("depth",)])
+def test_a_set_says_what_it_has_whatever_it_is_asked_for(name):
+    with pytest.raises(UnknownModality, match=r"is not in this set.*it has: depth"):
+        ModalitySet(["depth"])[name]
