@@ -237,6 +237,6 @@ def test_boxes_are_cut_as_pictures_are_and_cannot_be_inputs(sam):
 
 
 def test_a_map_is_read_and_not_written(sam, tmp_path):
-    with pytest.raises(ValueProblem, match="written as JSON; give a name that ends in .json"):
+    with pytest.raises(ValueProblem, match="written as JSON"):
         sam.write([square(0, 0, 0.5, 0.5)], tmp_path / "value.png")
     assert not list(tmp_path.iterdir())
