@@ -191,3 +191,22 @@ def test_a_tokenized_dataset_gives_the_features_of_its_values(tiny, tmp_path):
     am.tokenize_dataset(tmp_path / "scenes", lambda: two, tmp_path / "two", count=2)
     with pytest.raises(am.ConfigError, match="no tokens of 'depth'"):
         token_data(tiny, str(tmp_path / "two"), ["depth"], "semseg")
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_neighbors_are_the_nearest_by_cosine(numbers):
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    features = (rng.normal(size=(4, 24))[labels] + rng.normal(size=(400, 24))).astype(np.float32)
+    learned, tried = features[:300], features[300:]
+    head = HEADS["knn"](counts=(5,))
+    known = features @ rng.normal(size=24) if numbers else labels
+    predict = (head.numbers if numbers else head.classes)(learned, known[:300], np.arange(300), 0)
+
+    scaler = StandardScaler().fit(learned)
+    model = KNeighborsRegressor if numbers else KNeighborsClassifier
+    other = model(5, metric="cosine", weights="distance").fit(scaler.transform(learned), known[:300])
+    np.testing.assert_allclose(predict(tried), other.predict(scaler.transform(tried)), rtol=1e-4)
