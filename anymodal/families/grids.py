@@ -235,5 +235,9 @@ def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float],
         np.asarray(Image.fromarray(np.ascontiguousarray(planes[..., c], np.float32)).resize((size, size), method, box))
         for c in range(planes.shape[2])
     ]
-    result = np.stack(parts, -1).astype(value.dtype)
+    result = np.stack(parts, -1)
+    if value.dtype.kind in "ui":
+        limits = np.iinfo(value.dtype)
+        result = np.rint(result).clip(limits.min, limits.max)
+    result = result.astype(value.dtype)
     return result[..., 0] if value.ndim == 2 else result

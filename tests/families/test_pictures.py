@@ -148,6 +148,18 @@ def test_bytes_are_written_as_they_are(tmp_path):
     assert np.array_equal(shades.read(tmp_path / "value.png"), value)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_bytes_of_any_number_of_channels_are_resized_without_turning_black_to_white(channels):
+    """Bicubic weights overshoot at an edge; bytes beyond 0..255 would come out at the other end."""
+    planet = am.image("planet", channels=channels, low=0, high=255, dtype="uint8")(size=16, patch=8)
+    value = np.zeros((8, 8, channels), np.uint8)
+    value[:4] = 250
+    made = planet.crop(planet.accept(value), am.Crop()).reshape(16, 16, channels)
+    assert made[:7].min() >= 200 and made[9:].max() <= 50
+    true = np.asarray(Image.fromarray(value[..., 0]).resize((16, 16), Image.Resampling.BICUBIC), int)
+    assert np.abs(made - true[..., None]).max() <= 1
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"bins": 1, "high": 1}, {"bins": 10}, {"low": 5, "high": 5, "bins": 9}, {"edges": (2, 1), "high": 9}, {"step": 0}],
