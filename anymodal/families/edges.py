@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.families.codec import decoded
 from anymodal.families.image import ImageModality
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ class EdgeModality(ImageModality):
 
     def likely(self, draws: list[np.ndarray]) -> np.ndarray:
         """The probabilities (2, H, W) of no edge and of an edge: the mean of what the draws decode to."""
-        shape = (self.side, self.side)
-        tensors = decoded(self, draws, shape=shape, steps=self.denoising_steps)
-        edge = np.mean([(np.clip(each[0], -1, 1) + 1) / 2 for each in tensors], 0)
+        edge = np.mean([(np.clip(each[0], -1, 1) + 1) / 2 for each in self.tensors_of(draws)], 0)
         return np.stack([1 - edge, edge])
 
     def true_classes(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -192,12 +193,21 @@ class CroppedGrid(Modality):
         outputs = decoded(self, tokens, shape=(side, side), steps=self.denoising_steps)
         return [self.postprocess(o) for o in outputs]
 
+    def tensors_of(self, draws: list[np.ndarray]) -> list[np.ndarray]:
+        """What ids (length,) of any of the sizes decode to, before it is a natural value (C, H, W)."""
+        return decoded(self, draws, shape=self.shape_of(draws), steps=self.denoising_steps)
+
+    def shape_of(self, tokens: Sequence[np.ndarray]) -> tuple[int, int]:
+        """The squares (rows, columns) that so many tokens (length, ...) have: a finer stream has more of them."""
+        side = math.isqrt(len(tokens[0]) // self.codebooks) if tokens else self.side
+        return side, side
+
     def averaged(self, draws: list[np.ndarray]) -> tuple[Any, np.ndarray | None]:
         """The value of the mean of what the draws decode to, and their standard deviation (H, W).
 
         A picture of the scene is that of the likeliest draw: a mean of several shows none of them.
         """
-        tensors = decoded(self, draws, shape=(self.side, self.side), steps=self.denoising_steps)
+        tensors = self.tensors_of(draws)
         values = [self.postprocess(each) for each in tensors]
         spread = np.std([np.atleast_3d(value).astype(np.float32) for value in values], 0).mean(-1)
         value = values[0] if self.photographic else self.postprocess(np.mean(tensors, 0))
@@ -219,12 +229,15 @@ class CroppedGrid(Modality):
         return (seamless if self.smooth else pasted)(value, made, kept)
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
-        outputs = decoded_mean(self, probabilities, shape=(self.side, self.side))
+        outputs = decoded_mean(self, probabilities, shape=self.shape_of(probabilities))
         return [self.postprocess(o) for o in outputs]
 
 
 def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:
-    """Part `box` (left, top, right, bottom in pixels) of an array (H, W[, C]) at size x size; keeps the dtype."""
+    """Part `box` (left, top, right, bottom in pixels) of an array (H, W[, C]) at size x size; keeps the dtype.
+
+    Whole numbers are rounded and stay within what their type holds, for bicubic weights overshoot at edges.
+    """
     from PIL import Image
 
     method = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC

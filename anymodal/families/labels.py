@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
-from anymodal.families.codec import decoded
 from anymodal.families.descriptions import (
     Description,
     describe,
@@ -146,7 +145,7 @@ class LabelMapModality(CroppedGrid):
 
     def likely(self, draws: list[np.ndarray]) -> np.ndarray:
         """The mean of the probabilities (labels, H, W) of several draws, over the tokenizer's labels, 0 for none."""
-        logits = np.stack(decoded(self, draws, shape=(self.side, self.side), steps=self.denoising_steps))
+        logits = np.stack(self.tensors_of(draws))
         likely = np.exp(logits - logits.max(1, keepdims=True))
         return (likely / likely.sum(1, keepdims=True)).mean(0)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from anymodal.crops import Crop
 from anymodal.errors import GenerationError
-from anymodal.families.codec import decoded, decoded_mean
+from anymodal.families.codec import decoded_mean
 from anymodal.families.grids import CroppedGrid
 from anymodal.generation.logits import COLD
 from anymodal.generation.plan import Target
@@ -168,9 +168,8 @@ def _tensors(modality: CroppedGrid, tokens: Sequence[StreamTokens]) -> list[np.n
     """What the tokens of tiles decode to, before it is a natural value (C, h, w)."""
     estimated = [each.probabilities for each in tokens if each.probabilities is not None]
     if len(estimated) == len(tokens):
-        return decoded_mean(modality, estimated, shape=(modality.side, modality.side))
-    ids = [each.values for each in tokens]
-    return decoded(modality, ids, shape=(modality.side, modality.side), steps=modality.denoising_steps)
+        return decoded_mean(modality, estimated, shape=modality.shape_of(estimated))
+    return modality.tensors_of([each.values for each in tokens])
 
 
 def large_of(

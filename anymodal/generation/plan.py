@@ -197,7 +197,7 @@ def _changed(
         del fitting["scheme"]
     if "choose" in common and start.scheme.sequences:
         del fitting["choose"]
-    if not modality.averages or name != modality.name:
+    if not modality.averages:
         fitting.pop("samples", None)
         fitting.pop("choose", None)
         if own.get("samples", 1) != 1:

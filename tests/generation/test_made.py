@@ -89,6 +89,13 @@ def test_outputs_are_upscaled_by_their_tokens(many):
         many.upscale(many.generate({"planet": coarse["planet"]}, "words"))
 
 
+@pytest.mark.parametrize("how", [{"scheme": "mean"}, {"samples": 2}])
+def test_finer_values_are_means_or_made_of_several_draws_too(many, how):
+    coarse = many.generate({"words": "a red car"}, "planet", seed=2, temperature=1.0)
+    for out, name in ((many.upscale(coarse, **how), "planet"), (many.generate({}, "planet.64", **how), "planet.64")):
+        assert out[name].shape == (64, 64, 3) and out.uncertainty[name].shape == (64, 64)
+
+
 def published(domains: list[str], targets: list[str], larger: tuple[int, ...]) -> am.AnyModel:
     """A small random model with the streams of a published configuration."""
     torch.manual_seed(4)
