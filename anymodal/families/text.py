@@ -205,8 +205,15 @@ class StructuredModality(Modality):
     def united(
         self, kept: Any, pieces: Sequence[str | None], draws: Sequence[Sequence[str]]
     ) -> tuple[Any, np.ndarray | None]:
-        """As `averaged`, of kept parts and of what several draws wrote into the holes."""
-        return self.agreed([self.joined(kept, pieces, spans) for spans in draws])
+        """As `averaged`, of kept parts and of what several draws wrote into the holes.
+
+        Kept parts of a list stay as they were, and are sure.
+        """
+        if not isinstance(kept, list):
+            return self.agreed([self.joined(kept, pieces, spans) for spans in draws])
+        value, doubts = self.agreed([self.parse(" ".join(spans)) for spans in draws])
+        sure = None if doubts is None else np.concatenate([np.zeros(len(kept), np.float32), doubts])
+        return [*kept, *value], sure
 
     def joined(self, kept: Any, pieces: Sequence[str | None], spans: Sequence[str]) -> Any:
         """The value of kept parts, as they were, and of the texts that were written into the holes."""

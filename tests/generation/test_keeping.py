@@ -253,6 +253,21 @@ def test_kept_boxes_numbers_and_instances_are_unchanged():
         vocabulary_free.pieces(kept, "x")
 
 
+def test_kept_boxes_and_people_of_several_draws_are_as_they_were():
+    """Draws are put together of what they made: a mean of what was given would be another, with another score."""
+    from anymodal_det import Box, Det
+
+    kept, pieces = [Box(0.1, 0.2, 0.33333, 0.6, "car", 0.7), Box(0, 0, 1, 1, "dog")], ["", None]
+    made = "v0=0 v1=0 v2=500 v3=500 cup"
+    value, doubts = Det().united(kept, pieces, [[made], [made], [""], [made]])
+    assert value[:2] == kept and [(b.class_name, b.score) for b in value[2:]] == [("cup", 0.75)]
+    assert doubts.dtype == np.float32 and doubts.tolist() == [0, 0, 0.25]
+    people = am.registry().modality("human_poses")()
+    (person,) = people.accept(people.examples(np.random.default_rng(0))["one"])
+    (same,), doubts = people.united([person], pieces, [["none"], ["none"]])
+    assert same is person and doubts.tolist() == [0]
+
+
 def test_given_numbers_stay_and_the_rest_is_predicted():
     modality = am.registry().modality("metadata_image")()
     names = list(modality.fields)[:3]
