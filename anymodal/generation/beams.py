@@ -112,7 +112,7 @@ def _kept(steps: Steps, beams: Sequence[Sequence[_Candidate]]) -> tuple[list[lis
 
 
 def _step(run: TargetRun, sample: int, beam: Sequence[_Candidate], rank: int, length: int) -> GenerationStep:
-    written = _written(beam[:1], length)
+    written = _written(beam[: run.sampling.samples], length)
     done = rank + 1 == length or all(each.text.done for each in beam)
     return GenerationStep(run.stream.name, sample, rank + 1, length, done, np.array([rank]), lambda: written)
 

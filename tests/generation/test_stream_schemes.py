@@ -12,6 +12,7 @@ import torch
 
 from anymodal.generation.encodings import Encodings
 from anymodal.generation.state import SampleState, StreamTokens
+from anymodal.outputs.equality import same
 from anymodal.sampling import SCHEMES, GridScheme
 
 GIVEN = {"grid": {"caption": "a red car"}, "sequence": {"depth": np.ones((32, 32), np.float32)}}
@@ -36,6 +37,7 @@ def test_the_last_step_is_what_generate_returns(small_model, name, samples):
     target = request["targets"]
     assert np.array_equal(last.tokens, out.tokens[target])
     assert np.array_equal(last.partial, out[target]) and np.array_equal(last.preview, out[target])
+    assert same(last.made.uncertainty, out.uncertainty.get(target))
 
 
 @pytest.fixture
