@@ -111,7 +111,7 @@ class Usearch(Search):
         path = self.path(index)
         if path.exists():
             try:
-                return self._library().Index.restore(str(path), view=True)
+                return self._library().Index.restore(str(path), view=True, **self._effort)
             except Exception:  # cut short, or of another version of the library: it is made again
                 path.unlink(missing_ok=True)
         return self.build(index)
@@ -123,8 +123,7 @@ class Usearch(Search):
             metric="ip",
             dtype="f16",
             connectivity=self.connectivity,
-            expansion_add=self.expansion_add,
-            expansion_search=self.expansion_search,
+            **self._effort,
         )
         first = 0
         with task("making the graph", index.rows) as now:
@@ -141,10 +140,16 @@ class Usearch(Search):
             raise DataError(f"the graph of {index.folder} cannot be kept: {one_line(error)}") from None
         return made
 
+    @property
+    def _effort(self) -> dict[str, int]:
+        """How far is looked when rows are added and searched; files of the library do not say it."""
+        return {"expansion_add": self.expansion_add, "expansion_search": self.expansion_search}
+
     def path(self, index: Index) -> Path:
-        """Where the graph is kept: a name made of the files of the index and these settings."""
+        """Where the graph is kept: a name made of the files of the index and the settings that shape the graph."""
         files = " ".join(shard.record.sha256 for shard in index.shards)
-        digest = hashlib.sha256(f"{attrs.astuple(self)} {index.channels} {files}".encode()).hexdigest()[:32]
+        made = f"{self.name} {self.connectivity} {self.expansion_add} {index.channels} {files}"
+        digest = hashlib.sha256(made.encode()).hexdigest()[:32]
         return cache_folder() / "graphs" / f"{digest}.usearch"
 
     def check(self) -> None:

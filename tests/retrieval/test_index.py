@@ -315,6 +315,9 @@ def test_usearch_finds_the_same_or_says_what_is_missing(made, monkeypatch, tmp_p
     (graph,) = (tmp_path / "cache/graphs").iterdir()
     graph.write_bytes(graph.read_bytes()[:100])  # cut short: it is made again
     assert made.search(vectors(10)[0], 1, search="usearch")[0].row == 0
+    for effort in (300, 500):  # also of a graph that is read from its file, one for both
+        assert SEARCHES({"name": "usearch", "expansion_search": effort}).graph(made).expansion_search == effort
+    assert len(list((tmp_path / "cache/graphs").iterdir())) == 1
 
 
 def test_living_rows_are_bits(made):
