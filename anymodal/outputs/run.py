@@ -14,6 +14,7 @@ from anymodal.checkpoints.atomic import whole_folder
 from anymodal.errors import DataError, system_errors
 from anymodal.outputs.fingerprint import Fingerprint, fingerprint
 from anymodal.sampling import plain_options
+from anymodal.sampling.guidance import as_guidance
 
 if TYPE_CHECKING:
     from anymodal.generation.plan import Target, Weights
@@ -105,7 +106,8 @@ def run_of(
 
 
 def _plain(weight: float | str | Guidance) -> float | str:
-    return weight if isinstance(weight, (int, float, str)) else str(weight)
+    """What `as_guidance` makes the same one of."""
+    return weight if isinstance(weight, (int, float, str)) else str(as_guidance(weight))
 
 
 def _versions() -> dict[str, str]:

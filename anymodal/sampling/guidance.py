@@ -17,7 +17,7 @@ import attrs
 from anymodal.config.tables import SettingsTable
 from anymodal.config.validators import HEAVIEST, at_least, between, is_number, real, weighed
 from anymodal.errors import ConfigError
-from anymodal.sampling.spelling import parsed, spelled
+from anymodal.sampling.spelling import parsed, spelled, word
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class Constant(Guidance):
         return self.scale == 1
 
     def __str__(self) -> str:
-        return f"{self.scale:g}"
+        return word(self.scale)
 
 
 @GUIDANCES.add

@@ -17,11 +17,14 @@ def spelled(choice: Any) -> str:
     fields = [field for field in attrs.fields(type(choice)) if field.init]
     while fields and fields[-1].default == getattr(choice, fields[-1].name):
         fields.pop()
-    return ":".join([name, *(_word(getattr(choice, field.name)) for field in fields)])
+    return ":".join([name, *(word(getattr(choice, field.name)) for field in fields)])
 
 
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def word(value: float | str) -> str:
+    """A text as it is, or the short form of a number; all of its digits where those of the short form are another."""
+    if isinstance(value, str):
+        return value
+    return short if float(short := f"{value:g}") == value else repr(float(value))
 
 
 def parsed(value: object, table: SettingsTable[Any]) -> Any:

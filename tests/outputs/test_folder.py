@@ -23,6 +23,7 @@ from anymodal.config import structure
 from anymodal.model import ModelConfig
 from anymodal.outputs.equality import same
 from anymodal.outputs.fingerprint import Fingerprint, fingerprint, hash_of
+from anymodal.sampling.guidance import Interval, as_guidance
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
@@ -58,6 +59,16 @@ def test_what_is_loaded_is_what_was_saved(outputs, saved):
     assert back.run.options["depth"]["scheme"] == "mean" and back.run.versions["anymodal"]
     back.values_by_name["depth"] = back["depth"] + np.float32(1e-6)
     assert back != outputs
+
+
+def test_weights_are_kept_with_all_of_their_digits(small_model):
+    """Thirds that are cut to six digits lie on the other side of a share that is decided."""
+    third, block = Interval(2, 1 / 3, 2 / 3), {"name": "rising", "scale": 2.5, "power": 0.1}
+    inputs = {"depth": np.ones((32, 32), np.float32), "caption": "a car"}
+    run = small_model.generate(inputs, "rgb", weights={"depth": third, "caption": block}, steps=1).run
+    kept = [as_guidance(run.weights[name]) for name in inputs]
+    assert kept == [third, as_guidance(block)] and kept[0].scale_at(6 / 9) == third.scale_at(6 / 9) == 1
+    assert str(as_guidance(0.1)) == "0.1" and str(as_guidance(1.2345678)) == "1.2345678"
 
 
 def test_inputs_that_guided_are_loaded_with_their_weights(small_model, tmp_path):
