@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import shlex
 import shutil
 import time
@@ -263,6 +265,22 @@ def test_values_other_than_files_lie_in_the_square_of_the_picture(studio):
     values = studio.reader.values({"rgb": {"data": wide, "name": "a.png"}, "color_palette": [[255, 0, 0]]})
     side = studio.model.modalities["rgb"].size
     assert values["rgb"].shape == (side, side, 3) and np.asarray(values["color_palette"]).tolist() == [[255, 0, 0]]
+
+
+def test_files_of_boxes_are_cut_like_the_picture_and_what_was_made_here_is_not(store):
+    """The square of a picture 90 x 30 is its middle third: boxes of a file are of the whole picture."""
+    reader = Reader(am.load("tiny", modalities=["rgb", "det", "human_poses"]), store, Limits())
+    box, poses = {"boxes": [1 / 3, 0, 0.5, 0.5], "class_name": "car"}, reader.model.modalities["human_poses"]
+    content = base64.b64encode(json.dumps({"instances": [box]}).encode()).decode()
+    people, path = poses.examples(np.random.default_rng(0))["one"], store.new_folder() / "people.json"
+    poses.write(people, path)
+    key = store.keep(path, path.name, "human_poses", people)
+    photo = {"data": url_of(Image.new("RGB", (90, 30), (9, 9, 9))), "name": "a.png"}
+    file = {"data": f"data:application/json;base64,{content}", "name": "det.json"}
+    values = reader.values({"rgb": photo, "det": file, "human_poses": {"file": key}})
+    assert np.allclose(values["det"][0].corners, (0, 0, 0.5, 0.5)) and values["human_poses"][0].box == people[0].box
+    drawn = reader.values({"rgb": photo, "det": [{"label": "car", "box": [0, 0, 0.5, 0.5]}]})
+    assert drawn["det"][0].corners == (0, 0, 0.5, 0.5)
 
 
 def test_data_urls_hold_bytes():

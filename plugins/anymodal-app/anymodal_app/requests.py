@@ -97,8 +97,7 @@ class Reader:
         given = _mapping({} if inputs is None else inputs, "inputs")
         modalities = {name: self.model.modalities[str(name)] for name in given}
         read = {name: self._value(modality, given[name]) for name, modality in modalities.items()}
-        covering = {name: value for name, value in read.items() if kind_of(self.model, modalities[name]) != "boxes"}
-        return {**read, **self.model.accept(covering)}
+        return {**read, **self.model.accept({name: read[name] for name in read if _is_whole(given[name])})}
 
     def weights(self, raw: Mapping[str, Any]) -> dict[str, float]:
         """How much each input of a request counts. Raises AnymodalError."""
@@ -201,6 +200,11 @@ class Reader:
             scheme = Sampling(scheme=own["scheme"]).scheme if own.get("scheme") else tuned.scheme
             if modality.averages and scheme.draws:
                 own.setdefault("samples", max(tuned.samples, DRAWS))
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is of the picture before it was cut: a file is, what was drawn on a page or made here is not."""
+    return isinstance(value, str) or (isinstance(value, Mapping) and "data" in value)
 
 
 def _boxes(name: str, boxes: Sequence[Any]) -> list[LabeledBox]:
