@@ -58,7 +58,7 @@ class Large:
         self, transformer: Transformer, progress: Callable[[GenerationStep], None] | None
     ) -> tuple[dict[str, Made], dict[str, np.ndarray]]:
         """The value of every target, and the tokens of those that are made of the whole picture."""
-        known, found = dict(self.inputs), dict[str, Made]()
+        known, found, choices = dict(self.inputs), dict[str, Made](), SampleRng(self.seed)
         tokens: dict[str, np.ndarray] = {}
         count = len(self.tiles.corners)
         with task("generating", sum(count if self._tiled(each) else 1 for each in self.plan)) as now:
@@ -70,7 +70,7 @@ class Large:
                     progress(step)
 
             for target in self.plan:
-                modality, rng = self.modalities[target.stream], SampleRng(self.seed)
+                modality, rng = self.modalities[target.stream], choices if self.chain else choices.copy()
                 if self._tiled(target):
                     found[target.stream] = Made(self._in_tiles(transformer, target, known, rng, tell), "tiles")
                 else:

@@ -133,6 +133,22 @@ def test_conditions_are_cut_alike_and_neighbors_go_on_with_one_another(small_mod
     assert out.schemes == {"semseg": "tiles", "normal": "tiles"} and out.tokens == {}
 
 
+@pytest.mark.parametrize("chain", [True, False])
+def test_chained_targets_have_choices_of_their_own(small_model, picture, chain, monkeypatch):
+    """The same numbers for each would tie what is drawn of one to what was drawn of the other."""
+    numbers, original = {}, large.Large._run
+
+    def run(self, transformer, target, states, rngs, *more):
+        numbers.setdefault(target.stream, []).extend(rng.copy().uniform(1).item() for rng in rngs)
+        original(self, transformer, target, states, rngs, *more)
+
+    monkeypatch.setattr(large.Large, "_run", run)
+    how = {"size": "input", "steps": 1, "scheme": "roar", "temperature": 1.0, "chain": chain}
+    small_model.generate({"rgb": picture}, ["semseg", "normal"], **how)
+    tiles = len(numbers["semseg"])
+    assert tiles > 1 and len({*numbers["semseg"], *numbers["normal"]}) == (2 * tiles if chain else tiles)
+
+
 def test_what_has_no_place_is_made_of_the_whole_picture(small_model, picture):
     out = small_model.generate({"rgb": picture}, ["caption", "depth"], size="input")
     assert isinstance(out["caption"], str) and out["depth"].shape == (48, 64) and list(out.tokens) == ["caption"]
