@@ -76,5 +76,5 @@ class CodedModality(StructuredModality):
     def read_codes(self, values: Sequence[tuple[int, int] | None]) -> np.ndarray | None:
         """Ids from what `parse_value` found, or None if they are not `codes` whole ones."""
         half = self.codebook // 2
-        ids = [v if k == 0 else half + v for k, v in filter(None, values) if k < 2 and v < half]
+        ids = [v + k * half for k, v in filter(None, values) if k < 2 and v < (half, self.codebook - half)[k]]
         return np.array(ids, np.int64) if len(ids) == len(values) == self.codes else None

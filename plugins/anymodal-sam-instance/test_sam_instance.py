@@ -13,6 +13,7 @@ from PIL import Image
 from anymodal import Crop
 from anymodal.errors import CheckpointError, ValueProblem
 from anymodal.testing import conformance
+from anymodal.text import parse_value
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
 test_conformance = conformance("sam_instance")
@@ -34,6 +35,15 @@ def sam() -> SamInstance:
 
 def square(x0: float, y0: float, x1: float, y1: float) -> Instance:
     return Instance((np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]),))
+
+
+@pytest.mark.parametrize("codebook", [2, 7, 64])
+def test_every_code_is_read_as_it_is_spelled(codebook):
+    """Also the last one of an odd number of codes, whose second half is larger."""
+    one = SamInstance(codebook=codebook)
+    ids = np.arange(codebook - 16, codebook) % codebook
+    assert one.read_codes([parse_value(word) for word in one.spell_codes(ids)]).tolist() == ids.tolist()
+    assert one.read_codes([(0, codebook // 2)] * 16) is one.read_codes([(1, codebook - codebook // 2)] * 16) is None
 
 
 @given(texts)
