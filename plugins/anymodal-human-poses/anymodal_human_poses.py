@@ -154,7 +154,9 @@ class HumanPoses(CodedModality):
                 )
             scale = np.tile(np.broadcast_to(size, 2), 2)
             optional = {"body_pose": smpl, "joints": value, "joints_2d": value, "pose_tokenized": value}
-            extra = {key: where.get(key) or [None] * len(boxes) for key, where in optional.items()}
+            found = {key: where.get(key) for key, where in optional.items()}
+            lacks = [key for key, given in found.items() if given is None or not len(given)]
+            extra: dict[str, Any] = found | dict.fromkeys(lacks, [None] * len(boxes))
             return [
                 self._checked(
                     Person(

@@ -155,6 +155,13 @@ def test_other_values_are_refused(bad):
         HumanPoses().accept([attrs.evolve(random_person(0), body_pose=None)])
 
 
+def test_arrays_of_4d_humans_are_taken_as_its_files_are(poses):
+    written = poses.plain(poses.examples(np.random.default_rng(0))["two"])
+    arrays = {key: np.array(each) for key, each in written.items() if key != "pred_smpl_params"}
+    arrays["pred_smpl_params"] = {key: np.array(each) for key, each in written["pred_smpl_params"].items()}
+    assert poses.plain(poses.accept(arrays)) == poses.plain(poses.accept(written))
+
+
 def test_angles_by_hand():
     quarter = np.array([[[1, 0, 0], [0, 0, -1], [0, 1, 0]]], float)
     assert geodesic(quarter, np.eye(3)[None])[0] == pytest.approx(90)
