@@ -73,7 +73,7 @@ class GenerationStep:
     def made(self) -> Made:
         """`partial`, and how sure it is."""
         assert self._modalities is not None, "a sampler knows no modalities"
-        tokens = completed(self._modalities.layout[self.target], self.snapshot)
+        tokens = completed(self._modalities, self.target, self.snapshot)
         return values_of(self._modalities, self.target, [tokens], [self._given])[0]
 
     @property
@@ -96,7 +96,7 @@ class GenerationStep:
             return self.partial
         quick: Any = copy(modality)
         quick.denoising_steps = QUICK
-        tokens = completed(self._modalities.layout[self.target], self.snapshot)
+        tokens = completed(self._modalities, self.target, self.snapshot)
         with blame(modality, "detokenize", tokens.values):
             value = quick.detokenize_stream(self.target, [tokens.values])[0]
             return value if self._given is None else self._given.finish(value, tokens.values)

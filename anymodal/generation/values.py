@@ -11,7 +11,6 @@ import numpy as np
 from anymodal.generation.state import StreamTokens
 from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
-from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
 
 
@@ -77,7 +76,8 @@ def _decoded(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens])
         shape = modalities.layout[name].space.shape
         heat = [each.temperature for each in tokens]
         sure = [modality.calibrated(each, "ids", own) for each, own in zip(estimated, heat, strict=True)]
-        spread = [_entropy_map(each, shape, value) for each, value in zip(sure, values, strict=True)]
+        books = _books(modalities, name)
+        spread = [_entropy_map(each, shape, books, value) for each, value in zip(sure, values, strict=True)]
         return [Made(value, "mean", own) for value, own in zip(values, spread, strict=True)]
     if all(each.draws for each in tokens):
         with blame(modality, "averaged"):
@@ -90,21 +90,38 @@ def _decoded(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens])
     return [Made(value) for value in modalities.detokenize_stream(name, [each.values for each in tokens])]
 
 
-def _entropy_map(probabilities: np.ndarray, shape: tuple[int, int] | None, value: Any) -> np.ndarray | None:
-    """The entropy of tokens (length, size), in nats, at each pixel of a value; None of what is no picture."""
+def _entropy_map(probabilities: np.ndarray, shape: tuple[int, int] | None, books: int, value: Any) -> np.ndarray | None:
+    """The entropy of tokens (length, size), in nats, at each pixel of a value; None of what is no picture.
+
+    That of a square is the sum of those of its tokens, one for each of the `books`.
+    """
     sizes = np.shape(value)[:2]
-    if shape is None or len(sizes) < 2 or sizes[0] % shape[0] or sizes[1] % shape[1]:
+    if shape is None or len(sizes) < 2:
         return None
-    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(-1).reshape(shape)
-    return entropy.repeat(sizes[0] // shape[0], 0).repeat(sizes[1] // shape[1], 1).astype(np.float32)
+    rows, columns = shape[0], shape[1] // books
+    if sizes[0] % rows or sizes[1] % columns:
+        return None
+    each = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(-1)
+    entropy = each.reshape(rows, columns, books).sum(-1)
+    return entropy.repeat(sizes[0] // rows, 0).repeat(sizes[1] // columns, 1).astype(np.float32)
 
 
-def completed(stream: Stream, tokens: StreamTokens) -> StreamTokens:
-    """Tokens that can be decoded as a preview: every open position of a grid is like the nearest decided one."""
-    length = stream.space.length
+def completed(modalities: ModalitySet, name: str, tokens: StreamTokens) -> StreamTokens:
+    """Tokens that can be decoded as a preview: every open position of a grid is like the nearest decided one.
+
+    Of several codebooks it is the nearest of its own, if one is decided: ids of another mean something else.
+    """
+    stream = modalities.layout[name]
+    length, books = stream.space.length, _books(modalities, name)
     if stream.is_sequence or len(tokens.positions) in (0, length):
         return tokens
     columns = stream.space.shape[1] if stream.space.shape else length
-    cells = np.stack(np.divmod(np.arange(length), columns), 1)
+    rows, across = np.divmod(np.arange(length), columns)
+    cells = np.stack([rows, across // books, across % books * length], 1)
     distances = np.abs(cells[:, None] - cells[tokens.positions][None]).sum(-1)
     return attrs.evolve(tokens, values=tokens.values[distances.argmin(1)], positions=np.arange(length))
+
+
+def _books(modalities: ModalitySet, name: str) -> int:
+    """How many tokens side by side a square of a grid has."""
+    return getattr(modalities.owner(name), "codebooks", 1) if modalities.layout[name].space.shape else 1

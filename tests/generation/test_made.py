@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ import anymodal as am
 from anymodal.checkpoints.formats.fourm.config import parse_model_config
 from anymodal.errors import GenerationError
 from anymodal.families import VectorModality
+from anymodal.generation.state import StreamTokens
+from anymodal.generation.values import completed, values_of
 from anymodal.model import ModelConfig, Transformer
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
@@ -69,6 +72,21 @@ def test_inputs_are_encoded_once_for_all_draws(many, monkeypatch):
     monkeypatch.setattr(type(many.transformer), "encode", lambda self, x: rows.append(len(x.ids)) or encode(self, x))
     many.generate({"planet": np.zeros((32, 32, 3))}, "words", samples=5, guidance=1.0)
     assert rows == [1]
+
+
+# Squares with a token of each of several codebooks.
+
+
+def test_tokens_of_several_codebooks_are_told_apart_in_previews_and_doubts():
+    two = am.image("two", channels=3, size=16, patch=8, codebook=4, codebooks=2, latent=8)()
+    two.tokenizer = VQTokenizer(two.tokenizer_config(SMALL, SMALL)).eval()
+    members = am.ModalitySet([two])
+    known = StreamTokens(np.array([1, 2, 3]), np.array([0, 1, 6]))  # both tokens of a square, and one of the last
+    assert completed(members, "two", known).values.tolist() == [1, 2, 1, 2, 1, 2, 3, 2]
+    sure = np.eye(4, dtype=np.float32)[[0] * 8]
+    sure[[2, 3, 7]] = 0.25
+    (made,) = values_of(members, "two", [attrs.evolve(known, probabilities=sure)])
+    assert np.allclose(made.uncertainty[::8, ::8], [[0, 2 * np.log(4)], [0, np.log(4)]])
 
 
 # Finer streams.
