@@ -43,12 +43,13 @@ def chosen_targets(modalities: ModalitySet, requested: str | Sequence[str] | Non
     """
     possible, layout = modalities.targets, modalities.layout
     open_targets = [name for name in possible if name not in given]
-    if requested is None:
-        return open_targets
-    asked = [requested] if isinstance(requested, str) else requested
+    asked = ["all"] if requested is None else [requested] if isinstance(requested, str) else requested
     if not isinstance(asked, (list, tuple)) or not all(isinstance(name, str) for name in asked):
         raise GenerationError(f"targets are a name or a list of names, got {brief(requested)}")
     names = _without_left_out(asked, open_targets)
+    if not names:
+        why = "all that the model can make is given" if asked else f"name a target: {', '.join(possible)}"
+        raise GenerationError(f"there is nothing to generate: {why}")
     for name in names:
         modality = modalities.owner(name)
         if name not in possible and not (name in layout and layout[name].target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from anymodal.generation.state import StreamTokens
 from anymodal.generation.values import completed, values_of
 from anymodal.model import ModelConfig, Transformer
 from anymodal.tokenizers.tokenizer import VQTokenizer
+from anymodal.training.multimodal.validation import Evaluation
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
@@ -72,6 +74,20 @@ def test_inputs_are_encoded_once_for_all_draws(many, monkeypatch):
     monkeypatch.setattr(type(many.transformer), "encode", lambda self, x: rows.append(len(x.ids)) or encode(self, x))
     many.generate({"planet": np.zeros((32, 32, 3))}, "words", samples=5, guidance=1.0)
     assert rows == [1]
+
+
+# Pictures of held-out samples, while a model is trained.
+
+
+def test_a_model_of_one_modality_shows_what_it_makes_of_nothing(vocabulary):
+    """Of its one modality given nothing would be left to generate."""
+    torch.manual_seed(0)
+    words = am.ModalitySet([Words()], vocabulary)
+    model = am.AnyModel(words, ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2))
+    watching = object.__new__(Evaluation)
+    watching.modalities, watching.plan = words, SimpleNamespace(given=None)
+    watching.batches = SimpleNamespace(sample=lambda index: model.tokenize({"words": "a red car"}))
+    assert watching._sheet(model, 0).height > watching._sheet(model, 0).width  # what was made above the truth
 
 
 # Squares with a token of each of several codebooks.

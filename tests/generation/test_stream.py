@@ -14,6 +14,7 @@ import torch
 from anymodal.config.tables import Table
 from anymodal.errors import ConfigError, GenerationError, UnknownModality
 from anymodal.generation import Sampler, SampleState, Target
+from anymodal.generation.plan import chosen_targets
 from anymodal.sampling import ANNEALS, SCHEMES, TOKEN_SCHEDULES, Anneal, Ordered, Sampling, TokenSchedule
 
 CAR = {"caption": "a red car"}
@@ -128,6 +129,10 @@ def test_wrong_requests_are_refused_before_the_first_step(small_model):
         small_model.stream(CAR, "dpeth")
     with pytest.raises(ConfigError, match="did you mean 'steps'"):
         small_model.stream(CAR, "depth", stesp=3)
+    with pytest.raises(GenerationError, match=r"nothing to generate: name a target: .*depth"):
+        small_model.stream(CAR, [])
+    with pytest.raises(GenerationError, match="nothing to generate: all that the model can make is given"):
+        chosen_targets(small_model.modalities, None, small_model.modalities.targets)
 
 
 # Tables that third parties add to.

@@ -117,4 +117,5 @@ class Evaluation:
         given = self.plan.given or next(iter(photographs or truth), "")
         if given not in truth:
             return None
-        return model.generate({given: truth[given]}, seed=index).show(truth, tile=128)
+        alone = set(self.modalities.targets) <= {given}  # then nothing would be left to make
+        return model.generate({} if alone else {given: truth[given]}, seed=index).show(truth, tile=128)
