@@ -17,6 +17,7 @@ from anymodal.generation.keeping import for_each
 from anymodal.generation.large import large_of
 from anymodal.generation.plan import FINER, Weights, chosen_targets, finer_streams, make_plan
 from anymodal.generation.rng import sample_seeds
+from anymodal.generation.values import Made
 from anymodal.model import Transformer
 from anymodal.outputs.generated import Outputs
 from anymodal.outputs.run import Origin, Run, run_of
@@ -61,12 +62,24 @@ def _outputs(
     seeds = dict(zip(batch.numbers, batch.seeds, strict=True))
     results: dict[int, Outputs] = {}
     for number, made, inputs, ids in made_of_each:
-        values = {name: each.value for name, each in made.items()}
-        schemes = {name: each.how for name, each in made.items() if each.how}
-        spread = {name: each.uncertainty for name, each in made.items() if each.uncertainty is not None}
         mine = attrs.evolve(run, seed=seeds[number])
-        results[number] = Outputs(batch.modalities, values, inputs, ids, schemes, mine, source, spread)
+        results[number] = _outputs_of(batch.modalities, made, inputs, ids, mine, source)
     return results
+
+
+def _outputs_of(
+    modalities: ModalitySet,
+    made: Mapping[str, Made],
+    inputs: Mapping[str, Any],
+    tokens: Mapping[str, np.ndarray],
+    run: Run,
+    source: Mapping[str, np.ndarray] | None = None,
+) -> Outputs:
+    """The outputs of one sample."""
+    values = {name: each.value for name, each in made.items()}
+    schemes = {name: each.how for name, each in made.items() if each.how}
+    spread = {name: each.uncertainty for name, each in made.items() if each.uncertainty is not None}
+    return Outputs(modalities, values, inputs, tokens, schemes, run, source, spread)
 
 
 class Generation(Iterator[GenerationStep]):
@@ -154,6 +167,4 @@ def in_tiles(
         size=(large.tiles.width, large.tiles.height),
         overlap=float(overlap),
     )
-    values = {name: each.value for name, each in made.items()}
-    schemes = {name: each.how for name, each in made.items() if each.how}
-    return Outputs(modalities, values, large.inputs, tokens, schemes, run)
+    return _outputs_of(modalities, made, large.inputs, tokens, run)

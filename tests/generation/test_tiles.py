@@ -152,6 +152,9 @@ def test_chained_targets_have_choices_of_their_own(small_model, picture, chain, 
 def test_what_has_no_place_is_made_of_the_whole_picture(small_model, picture):
     out = small_model.generate({"rgb": picture}, ["caption", "depth"], size="input")
     assert isinstance(out["caption"], str) and out["depth"].shape == (48, 64) and list(out.tokens) == ["caption"]
+    several = {"caption": {"samples": 3}}
+    drawn = small_model.generate({"rgb": picture}, ["caption", "depth"], size="input", options=several)
+    assert drawn.uncertainty["caption"].shape == (len(drawn["caption"].split()),)
     squeezed = np.asarray(small_model.modalities["rgb"].crop(picture, Crop()))
     assert small_model.generate({"rgb": squeezed}, "caption")["caption"] == out["caption"]
 
