@@ -266,9 +266,14 @@ class TextModality(StructuredModality):
         return value, pieces
 
     def joined(self, kept: str, pieces: Sequence[str | None], spans: Sequence[str]) -> str:
-        left = iter(spans)
-        texts = [next(left) if piece is None else piece for piece in pieces]
-        return " ".join(text for text in texts if text).replace(" ##", "")  # a word may go on where a piece ends
+        left, texts = iter(spans), list[str]()
+        for piece in pieces:
+            text = next(left) if piece is None else piece
+            if piece is None and texts and text.startswith(CONTINUED):  # a word may go on where a piece ends
+                texts[-1] += text.removeprefix(CONTINUED)
+            elif text:
+                texts.append(text)
+        return " ".join(texts)
 
     def read(self, path: Path) -> str:
         """The text of a file; a .json file holds a string, a list of strings (the first counts) or {"caption": ...}."""

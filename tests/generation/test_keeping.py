@@ -172,6 +172,13 @@ def test_every_kept_word_is_in_the_answer_in_order(small_model, seed, temperatur
     assert all(word in left for word in words if word != "___") and "_" not in out["caption"]
 
 
+def test_kept_words_stay_whatever_they_are():
+    """Two hash signs at the start of a word that is written say that it goes on; in kept words they are themselves."""
+    text = am.TextModality()
+    assert text.joined("", ["a re", None], ["##d ## car"]) == "a red ## car"
+    assert text.joined("", ["see ## here", None, "## and"], ["now"]) == "see ## here now ## and"
+
+
 def test_no_blank_stays_empty(small_model):
     for seed in range(6):
         how = {"keep": {"caption": True}, "temperature": 3.0, "seed": seed}
