@@ -167,6 +167,15 @@ def test_numbers_that_a_picture_cannot_hold_are_refused_when_written(tmp_path, e
     assert of("semseg")(size=8, patch=4).read(path).tolist() == [[0, 7, 255]]
 
 
+def test_class_maps_that_are_floats_are_to_be_rounded():
+    zones = am.registry().modality("semseg")(size=8, patch=4)
+    scaled = np.array([[0, 0.99999998, 2.00000004]])
+    with pytest.raises(ValueProblem) as refused:
+        zones.accept(scaled)
+    told = str(refused.value).split("; pass value")[1]
+    assert told == ".round().astype('uint8')" and scaled.round().astype("uint8").tolist() == [[0, 1, 2]]
+
+
 def test_many_channels_are_written_as_an_array(tmp_path):
     planet = am.image("planet", channels=12, low=0, high=1)()
     value = np.random.default_rng(0).random((20, 30, 12), np.float32)

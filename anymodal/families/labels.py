@@ -107,7 +107,8 @@ class LabelMapModality(CroppedGrid):
         if array.ndim == 3:
             array = channels_last(array, 1)
         if array.ndim != 2 or array.dtype.kind not in "bui" or 0 in array.shape:
-            hint = "value.astype('uint8')" if array.ndim == 2 and array.dtype.kind == "f" else repair(array, 1, False)
+            floats = array.ndim == 2 and array.dtype.kind == "f"
+            hint = "value.round().astype('uint8')" if floats else repair(array, 1, False)
             raise self.problem(value, f"class ids of shape (H, W), 0..{count - 1} or {NONE} for none", hint)
         if array.dtype == bool:
             return array.astype(np.uint8)
