@@ -60,7 +60,7 @@ class Gammas:
             self._rows = iter(self.rng.standard_gamma(alpha, (ROWS, len(alpha))).tolist())
             row = next(self._rows)
         column = self.alphas.column
-        every = len(streams) == len(row) and streams[0] in column  # all that are positive, which are in order
+        every = list(streams) == self.alphas.positive
         found = list(row) if every else [row[column[i]] if i in column else 0.0 for i in streams]
         if not any(found):  # as it is in the limit
             found[int(self.rng.choice(len(found), p=self.alphas.weights(streams)))] = 1.0

@@ -277,6 +277,17 @@ def test_published_budgets_lose_what_does_not_fit():
     assert published_budgets(gammas, 0, range(3), most).sum() == 0
 
 
+def test_published_budgets_are_for_the_streams_that_the_component_names():
+    """Also in a sample that lacks one of them and has as many others."""
+    gammas = Gammas(Alphas(np.array([1.0, 0.0, 1.0])), np.random.default_rng(0))
+    assert published_budgets(gammas, 100, [0, 1], np.array([100, 100, 100])).tolist() == [100, 0, 0]
+    part = Component({"a": 1.0, "t": 1.0}, {"a": 1.0, "t": 1.0})
+    sample = wide_sample(0)
+    del sample["t"], sample["v"]
+    packed = Masker(WIDE, MaskingConfig(30, 30, (part,), "fourm"))(sample, np.random.default_rng(0))
+    assert counts(packed, "inputs") == counts(packed, "targets") == [30, 0, 0, 0]
+
+
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32))
 def test_the_published_scheme_never_exceeds_its_budgets(inputs, targets, seed):
     part = Component(dict.fromkeys("abtv", 0.3), dict.fromkeys("abtv", 0.3), keep={"t": "binary", "v": "all"})
