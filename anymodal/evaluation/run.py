@@ -206,9 +206,8 @@ class Run:
             for kind, metric in self.metrics.items():
                 metric.merge(known["metrics"][kind])
             for each in known["problems"]:
-                for example in each["examples"]:
-                    self.problems.add(each["part"], each["kind"], example, 0)
-                self.problems.add(each["part"], each["kind"], "", each["count"])
+                for k, example in enumerate(each["examples"]):
+                    self.problems.add(each["part"], each["kind"], example, 0 if k else each["count"])
             if self.reliability is not None:
                 self.reliability.merge(known["reliability"])
             self.each = [(int(number), float(score)) for number, score in known["each"]]

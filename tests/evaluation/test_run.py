@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -103,6 +104,8 @@ def test_imagenet_is_scored_as_votes_by_hand(tmp_path):
 
 
 def test_an_interrupted_evaluation_goes_on_to_the_same_report(data, small_model, tmp_path, monkeypatch):
+    data = shutil.copytree(data, tmp_path / "data")
+    (data / "rgb/0.png").write_bytes(b"nothing")
     whole, part = tmp_path / "whole", tmp_path / "part"
     am.evaluate("semseg", data, small_model, out=whole, batch=2, **HOW)
     kept, calls = scoring.Scorer.generated, []
@@ -143,8 +146,6 @@ def test_damaged_progress_is_refused(data, small_model, tmp_path, damage):
 
 
 def test_bad_samples_are_counted_and_named_and_never_scored(data, small_model, tmp_path):
-    import shutil
-
     bad = Path(shutil.copytree(data, tmp_path / "bad"))
     (bad / "depth/1.npy").write_bytes(b"nothing")
     (bad / "rgb/0.png").unlink()
