@@ -22,7 +22,7 @@ from anymodal.data.jobs.inputs import Inputs, address, inputs_of
 from anymodal.data.jobs.manifest import MANIFEST, Plan, versions
 from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.jobs.model_work import ModelWork
-from anymodal.data.jobs.problems import Problem
+from anymodal.data.jobs.problems import Problem, told_apart
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.data.schema import MAX_SAMPLES, check_book, read_book
 from anymodal.data.store.arrays import Spec, map_arrays, shard_name
@@ -288,12 +288,13 @@ class ShardIndexer:
         names: list[str] = []
         texts: dict[str, list[str]] = {name: [] for name in work.keep}
         rows = list(work.rows(job.shard))
+        told = told_apart(work.values, rows)
         with one_thread(work.alone):
             for start in range(0, len(rows), work.batch):
-                seen = dict(self._seen(rows[start : start + work.batch], problems))
+                seen = dict(self._seen(rows[start : start + work.batch], told, problems))
                 for row, found in self._vectors(list(seen), seen):
                     if isinstance(found, AnymodalError):
-                        problems.append(Problem(work.values.names[row], work.by, one_line(found)))
+                        problems.append(Problem(told[row], work.by, one_line(found)))
                         continue
                     vectors.append(found)
                     names.append(work.values.names[row])
@@ -304,7 +305,9 @@ class ShardIndexer:
         write_shard(work.out / work.by / shard_name(job.shard), stacked, names, texts)
         yield work.by, problems
 
-    def _seen(self, rows: Sequence[int], problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _seen(
+        self, rows: Sequence[int], told: Mapping[int, str], problems: list[Problem]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """What samples hold of the inputs, and the texts that are kept; those that lack an input are left out."""
         work = self.work
         for row in rows:
@@ -316,7 +319,7 @@ class ShardIndexer:
                 wanted = {*work.inputs_used, *work.keep}
                 yield row, {name: value for name, value in values.items() if name in wanted}
             except AnymodalError as error:
-                problems.append(Problem(work.values.names[row], work.by, one_line(error)))
+                problems.append(Problem(told[row], work.by, one_line(error)))
 
     def _vectors(
         self, rows: Sequence[int], seen: Mapping[int, Mapping[str, Any]]

@@ -219,6 +219,6 @@ def test_a_problem_is_counted_once_whatever_modality_it_is_of(tmp_path):
         manifest = Manifest(tmp_path, plan, lambda shard, part: {})
         manifest.begin()
         write_record(tmp_path, lambda shard, part: {}, 0, "rgb", [problem], {})
-        assert manifest.write_problems() == [problem]
+        assert manifest.write_problems() == {0: [problem]}
     manifest.finish(None)
     assert read_json(tmp_path / "manifest.json")["problems"] == 1

@@ -79,6 +79,19 @@ def test_names_that_are_not_utf8_are_the_same_text_wherever_they_lie(tmp_path, v
     assert not check_dataset(tmp_path / "out").problems
 
 
+@pytest.mark.parametrize("size", [3, 6])
+def test_bad_samples_of_the_same_name_in_several_tars_each_count(tmp_path, vocabulary, size):
+    for k in range(2):
+        tar(tmp_path / f"data/caption/{k}.tar", {"0.txt": b"\xff", "1.txt": b"\xff", "2.txt": b"a cup"})
+    make = partial(am.ModalitySet, ["caption"], vocabulary)
+    with pytest.raises(am.DataError, match="4 of 6 samples have problems"):
+        tokenize_dataset(tmp_path / "data", make, tmp_path / "out", shard_size=size, max_bad=0.6)
+    assert tokenize_dataset(tmp_path / "data", make, tmp_path / "out", shard_size=size, max_bad=0.7).problems == 4
+    told = [json.loads(line) for line in (tmp_path / "out/problems.jsonl").read_text().splitlines()]
+    assert len({(each["shard"], each["sample"]) for each in told}) == 4
+    assert all(" in 1 of " in each["sample"] for each in told[2:]) == (size == 6)
+
+
 def test_files_on_the_command_line_are_named_like_those_of_datasets(tmp_path):
     (tmp_path / "caf\udce9.png").write_bytes(png())
     assert list(samples_of([files_of_word(str(tmp_path / "caf\udce9.png"), (".png",))])) == ["caf%E9"]

@@ -198,7 +198,7 @@ class Manifest:
             "versions": _merged(self.known.get("versions", {}), plan.versions),
             "settings": plan.settings,
             "modalities": _merged(self.known.get("modalities", {}), plan.modalities),
-            "problems": len(problems),
+            "problems": sum(map(len, problems.values())),
             "files": _merged(files, {}),
             "inputs": {"data": plan.data, "shards": inputs},
             "shards": [{"samples": count} for count in plan.counts],
@@ -220,20 +220,22 @@ class Manifest:
                 if (record := read_record(self.folder, shard, part)) is not None:
                     yield shard, part, record
 
-    def write_problems(self) -> list[Problem]:
-        """Write `problems.jsonl`: what is known of what is made so far. Raises DataError."""
+    def write_problems(self) -> dict[int, list[Problem]]:
+        """Write `problems.jsonl`: what is known of what is made so far, also returned by shard. Raises DataError."""
         path = self.folder / PROBLEMS
         lines: dict[tuple[int, str], list[Problem]] = {}
         for shard, part, problem in earlier_problems(path):
             lines.setdefault((shard, part), []).append(problem)
         for shard, part, record in self._records():
             lines[shard, part] = record.problems
+        found: dict[int, list[Problem]] = {}
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for (shard, part), problems in sorted(lines.items()):
+                found.setdefault(shard, []).extend(problems)
                 for each in problems:
                     line = {"shard": shard, "part": part, **attrs.asdict(each)}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        return [each for _, problems in sorted(lines.items()) for each in problems]
+        return found
 
 
 def earlier_problems(path: Path) -> Iterator[tuple[int, str, Problem]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -12,6 +14,9 @@ from anymodal.data.report import too_many
 from anymodal.errors import AnymodalError, ConfigError, DataError, one_line
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
+
+if TYPE_CHECKING:
+    from anymodal.data.files.values import ValueSource
 
 
 @attrs.frozen
@@ -23,15 +28,22 @@ class Problem:
     problem: str
 
 
+def told_apart(source: ValueSource, rows: Iterable[int]) -> dict[int, str]:
+    """The names of samples of a shard, for problems; with the tar they lie in where several have the same."""
+    names = {row: source.names[row] for row in rows}
+    times = Counter(names.values())
+    return {row: source.describe(row) if times[name] > 1 else name for row, name in names.items()}
+
+
 class Problems:
-    """What was left out of one part of a shard, at most one problem a sample."""
+    """What was left out of one part of a shard, at most one problem a sample; `names` are those of its rows."""
 
-    def __init__(self, modality: str) -> None:
-        self.modality = modality
-        self._found: dict[str, Problem] = {}
+    def __init__(self, modality: str, names: Mapping[int, str]) -> None:
+        self.modality, self.names = modality, names
+        self._found: dict[int, Problem] = {}
 
-    def add(self, sample: str, error: AnymodalError) -> None:
-        self._found.setdefault(sample, Problem(sample, self.modality, one_line(error)))
+    def add(self, row: int, error: AnymodalError) -> None:
+        self._found.setdefault(row, Problem(self.names[row], self.modality, one_line(error)))
 
     @property
     def all(self) -> list[Problem]:
@@ -39,14 +51,14 @@ class Problems:
 
 
 @contextmanager
-def noted(problems: Mapping[str, Problems], modality: Modality, sample: str, stage: str) -> Iterator[None]:
+def noted(problems: Mapping[str, Problems], modality: Modality, row: int, stage: str) -> Iterator[None]:
     """Make an error of the body a problem of the sample; of a modality that is not made now, it was one earlier."""
     try:
         with blame(modality, stage):
             yield
     except AnymodalError as error:
         if modality.name in problems:
-            problems[modality.name].add(sample, error)
+            problems[modality.name].add(row, error)
 
 
 class BadShare:
@@ -60,18 +72,25 @@ class BadShare:
 
     def add(self, samples: int, problems: Sequence[Problem]) -> None:
         self.seen += samples
-        self.bad += len({p.sample for p in problems})
-        if problems and not self.first:
-            self.first = f"{problems[0].sample}: {problems[0].problem}"
+        self._count(problems)
         if too_many(self.bad, self.seen, self.most):
             raise self._error()
 
-    def finish(self, samples: int, problems: Sequence[Problem]) -> None:
-        """Count anew, over the whole dataset, however small it is."""
-        self.seen = self.bad = 0
-        self.add(samples, problems)
+    def finish(self, samples: int, problems: Mapping[int, Sequence[Problem]]) -> None:
+        """Count anew what there is by shard, over the whole dataset, however small it is.
+
+        Samples of different shards may have the same name.
+        """
+        self.seen, self.bad = samples, 0
+        for found in problems.values():
+            self._count(found)
         if self.bad > self.most * samples:
             raise self._error()
+
+    def _count(self, problems: Sequence[Problem]) -> None:
+        self.bad += len({p.sample for p in problems})
+        if problems and not self.first:
+            self.first = f"{problems[0].sample}: {problems[0].problem}"
 
     def _error(self) -> DataError:
         return DataError(

@@ -14,7 +14,7 @@ from anymodal.crops import Crop, center_crops
 from anymodal.data.files.alignment import misaligned
 from anymodal.data.files.values import open_values
 from anymodal.data.jobs.inputs import Inputs
-from anymodal.data.jobs.problems import Problem, Problems, noted
+from anymodal.data.jobs.problems import Problem, Problems, noted, told_apart
 from anymodal.data.jobs.runner import Job
 from anymodal.data.store.arrays import map_arrays, shard_name, write_arrays
 from anymodal.data.store.reader import INFO, info_specs
@@ -35,6 +35,7 @@ Tokens = dict[str, list[np.ndarray]]
 class Views:
     """The crops of a sample, and the values of each of them by modality."""
 
+    number: int
     name: str
     crops: list[Crop]
     values: list[dict[str, Any]]
@@ -58,7 +59,8 @@ class ShardTokenizer:
         start = job.shard * self.work.shard_size
         names = self.source.names[start : start + job.samples]
         wanted = [m for m in self.set if m.name in job.parts]
-        problems = {part: Problems(part) for part in job.parts}
+        told = told_apart(self.source, range(start, start + job.samples))
+        problems = {part: Problems(part, told) for part in job.parts}
         reading = self._needed(wanted) if INFO not in job.parts else list(self.set)
         stored = None if INFO in job.parts else self._stored_crops(job)
         drawn: list[list[Crop]] = []
@@ -105,13 +107,13 @@ class ShardTokenizer:
         whole: dict[str, Any] = {}
         for modality in reading:
             if self.source.files.holds(modality.name, number):
-                with noted(problems, modality, name, "read"):
+                with noted(problems, modality, number, "read"):
                     whole[modality.name] = self.source.read_file(modality.name, number)
         extents = {each: self.set[each].extent(value) for each, value in whole.items()}
         while found := misaligned(
             extents, self.set.modalities
         ):  # left out, for its square would be another than that of the picture
-            with noted(problems, self.set[found[0]], name, "crop"):
+            with noted(problems, self.set[found[0]], number, "crop"):
                 raise ValueProblem(found[1])
             del extents[found[0]], whole[found[0]]
         if crops is None:
@@ -121,15 +123,15 @@ class ShardTokenizer:
         for k, crop in enumerate(crops):
             values: dict[str, Any] = {}
             for each, value in whole.items():
-                with noted(problems, self.set[each], name, "crop"):
+                with noted(problems, self.set[each], number, "crop"):
                     values[each] = self.set[each].crop(value, crop if k else centers[each])
             for modality in reading:
                 sources = modality.derived_from
                 if modality.name not in whole and sources and all(source in values for source in sources):
-                    with noted(problems, modality, name, "derive"):
+                    with noted(problems, modality, number, "derive"):
                         values[modality.name] = modality.derive({source: values[source] for source in sources})
             views.append(values)
-        return Views(name, crops, views)
+        return Views(number, name, crops, views)
 
     def _tokenize(self, modality: Modality, views: Sequence[Views], problems: Problems) -> list[Tokens | None]:
         """Per sample the arrays of each crop by stream, or None where it has no good value of the modality."""
@@ -145,7 +147,7 @@ class ShardTokenizer:
                 try:
                     (found[k],) = self._ids(modality, [views[k]])
                 except AnymodalError as error:
-                    problems.add(views[k].name, error)
+                    problems.add(views[k].number, error)
         return found
 
     def _ids(self, modality: Modality, views: Sequence[Views]) -> list[Tokens]:
