@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -47,6 +48,18 @@ def test_a_changed_file_is_labeled_again_with_its_shard_alone(photos, tmp_path):
     again = label(photos, out, shard_size=1)
     assert (again.jobs, again.changed) == (1, 1) and brightness(out, "b") == 250
     assert label(photos, out, shard_size=1).jobs == 0
+
+
+def test_a_pipe_among_the_files_is_left_out_and_never_opened(photos, tmp_path):
+    pipe = photos / "d.png"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.open("wb").close(), daemon=True)  # waits until somebody reads
+    writer.start()
+    assert label(photos, tmp_path / "out").problems == 1
+    waits = writer.is_alive()
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
+    assert waits and "d.png is a pipe or a device" in (tmp_path / "out/problems.jsonl").read_text()
 
 
 def test_a_file_that_becomes_unreadable_leaves_nothing_behind_and_comes_back(photos, tmp_path):

@@ -7,6 +7,7 @@ work for whole files.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def stamp(place: str) -> tuple[int, str]:
     """
     with _clear_errors(place):
         if not is_remote(place):
-            status = Path(place).stat()
+            status = _file(place)
             numbers = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
             return status.st_size, " ".join(map(str, numbers))
         system, path = _system(place)
@@ -93,8 +94,17 @@ def read(place: str, start: int = 0, length: int | None = None) -> bytes:
     return data
 
 
+def _file(place: str) -> os.stat_result:
+    """What the system says of a local file. Raises DataError for a pipe or a device, of which a read may never end."""
+    status = Path(place).stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{place} is a pipe or a device, a file is needed")
+    return status
+
+
 def _read_local(place: str, start: int, length: int | None) -> bytes:
     if length is None:
+        _file(place)
         return Path(place).read_bytes()
     handle = os.open(place, os.O_RDONLY)
     try:
