@@ -13,6 +13,7 @@ from PIL import Image
 
 import anymodal as am
 from anymodal.data.check import check_dataset
+from anymodal.data.jobs import runner
 from anymodal.data.jobs.inputs import address
 from anymodal.data.jobs.label import label_dataset
 from anymodal.data.jobs.manifest import Manifest, Plan
@@ -216,6 +217,15 @@ def test_folders_are_named_in_any_way(photos, tmp_path, monkeypatch):
     for number, (name, at) in enumerate({".": photos, "../photos/.": photos, "..": photos / "sub"}.items()):
         monkeypatch.chdir(at)
         assert label(name, tmp_path / f"out{number}").samples == 3
+
+
+def test_shards_that_other_processes_finished_are_counted(photos, tmp_path, monkeypatch):
+    whole = runner.results
+    monkeypatch.setattr(runner, "results", lambda *args: list(whole(*args))[:1])  # what the first process hears
+    for name in "bc":
+        (photos / f"{name}.png").write_bytes(b"nothing")
+    with pytest.raises(am.DataError, match=r"2 of 3 samples have problems.* 3 of 3 shards are finished"):
+        label_dataset(photos, {"metadata_image": None}, tmp_path / "out", shard_size=1, max_bad=0.5)
 
 
 def test_what_is_passed_over_is_said(photos, tmp_path, caplog):

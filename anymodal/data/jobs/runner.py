@@ -169,6 +169,7 @@ def make_dataset(
             group.wait()
             if not group.leads:
                 return None
+            finished = shards  # also by the other processes
             (manifest,) = manifests
             if jobs or not manifest.is_complete:
                 bad.finish(samples, manifest.write_problems())
