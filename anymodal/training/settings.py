@@ -8,6 +8,7 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from anymodal.config.validators import at_least, at_most, between, count, one_of, positive, whole
+from anymodal.data.order import Share
 from anymodal.errors import ConfigError
 from anymodal.training.optim import OPTIMIZERS, AdamWConfig, OptimizerConfig
 from anymodal.training.schedules import SCHEDULES, CosineSchedule, Schedule
@@ -67,6 +68,11 @@ class TrainingSettings:
                 f"optimizer.in_backward moves weights before all gradients are known, and {other[0]} is"
                 f" {getattr(self, other[0])}; set {', '.join(f'{name}: {needed[name]}' for name in other)}"
             )
+
+    def check(self, processes: int) -> None:
+        """Raise ConfigError where that many processes cannot share the run."""
+        Share(world=processes, parts=self.accumulate).check(self.batch_size)
+        self.optimizer.check(processes)
 
 
 @frozen(kw_only=True)

@@ -66,6 +66,18 @@ def test_published_tokenizers_can_be_planned(name, tokens):
     assert made.tokens == tokens and made.memory.activations > 0 and made.flops_per_step > 1e11
 
 
+def test_more_processes_than_can_share_a_run_are_not_planned_for():
+    change = ["training.batch_size=24", "training.accumulate=2"]
+    model = load_config(FOURM / "4m-21-b.yaml", TrainConfig, change)
+    with pytest.raises(ConfigError, match="a batch of 24 samples cannot be shared by 13 processes in 2 parts"):
+        plan(model, 13)
+    tokenizer = load_config(FOURM / "tokenizers/clip.yaml", TokenizerRun, change)
+    with pytest.raises(ConfigError, match="a batch of 24 samples cannot be shared by 13 processes in 2 parts"):
+        plan_tokenizer(tokenizer, 13)
+    with pytest.raises(ConfigError, match="works with one process, and these are 2"):
+        plan(load_config(FOURM / "4m-21-b.yaml", TrainConfig, ["training.optimizer={tables: rows}"]), 2)
+
+
 def test_a_dry_run_prints_numbers_and_needs_no_data(capsys, tmp_path):
     arguments = ["--dry-run", "--world", "4", "--set", "parallel.strategy=fsdp", "--set", f"tokenizers={tmp_path}"]
     for flag in ([], ["--json"]):

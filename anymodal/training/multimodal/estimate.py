@@ -120,12 +120,13 @@ def plan(config: TrainConfig, world: int = 1) -> Plan:
         world: GPUs that it has.
 
     Raises:
-        ConfigError: the configuration cannot be trained.
+        ConfigError: the configuration cannot be trained, or not by so many processes.
     """
     config = completed(config)
     modalities = build_set(config.modalities, config.tokenizers, config.sampling)
     layout, settings = modalities.layout, config.training
     check_stream_weights(config, layout)
+    settings.check(world)
     model = transformer_on_meta(config.shape, layout)
     counts = attrs.evolve(parameters(model), trained=0)
     if config.start is not None:

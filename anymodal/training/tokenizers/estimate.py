@@ -67,11 +67,12 @@ def plan_tokenizer(config: TokenizerRun, world: int = 1) -> TokenizerPlan:
         world: GPUs that it has.
 
     Raises:
-        ConfigError: the configuration cannot be trained.
+        ConfigError: the configuration cannot be trained, or not by so many processes.
     """
     settings = config.training
     if settings is None:
         raise ConfigError("a dry run needs training; a vocabulary is learned without")
+    settings.check(world)
     modality = registry().modality(config.modality)(**config.settings)
     made = _described(config, modality)
     size = max(config.sizes or modality.sizes[:1]) if modality.sizes else None
