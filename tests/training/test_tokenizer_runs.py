@@ -327,6 +327,7 @@ def test_what_does_not_fit_together_is_refused(scenes: Path, tmp_path: Path) -> 
             "encoder, .* have the unknown key 'dimm'; did you mean 'dim'",
         ),
         ({**rgb, "options": {"refined": True}}, ConfigError, "the unknown key 'refined'; did you mean 'refine'"),
+        ({**rgb, "encoder": {**VIT, "patch": 8}}, ConfigError, "encoder, .* name 'patch', which the modality and its"),
         ({**rgb, "encoder": {"dim": 16}}, ConfigError, "encoder, .* cannot be used: .*missing.*'depth' and 'heads'"),
         ({**rgb, "training": {**STEPS, "batch_size": 1, "accumulate": 2}}, ConfigError, "cannot be shared"),
     ]

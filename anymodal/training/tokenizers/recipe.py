@@ -189,6 +189,8 @@ def described(config: TokenizerRun, modality: Modality) -> TokenizerConfig:
 
 def _unfit_keys(error: TypeError) -> str:
     """What the keys of a part are said to lack or to have, from the error of its class."""
+    if twice := re.search(r"got multiple values for (?:keyword )?argument '(\w+)'", str(error)):
+        return f"name {twice[1]!r}, which the modality and its settings say; leave it out"
     parts = {part.__name__: part for part in (ViTConfig, MLPConfig, TokenizerConfig)}
     found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if found is None or found[1] not in parts:
