@@ -96,6 +96,13 @@ def tasks(context: click.Context, parameter: click.Parameter, typed: str) -> lis
     return _names(TASKS, typed)
 
 
+def executors(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of executors of jobs."""
+    from anymodal.data.jobs.executors import EXECUTORS
+
+    return _names(EXECUTORS, typed)
+
+
 def plugins(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Names of modalities, and folders."""
     return _names(registry().modalities(), typed) or files(context, parameter, typed)

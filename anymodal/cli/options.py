@@ -38,13 +38,23 @@ class PngPath(click.Path):
         return path
 
 
+def _executor(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    """The name of an executor. Raises ConfigError for one that there is not."""
+    if name != "local":
+        from anymodal.data.jobs.executors import EXECUTORS
+
+        EXECUTORS[name]
+    return name
+
+
 JOB_OPTIONS = (
     click.option(
         "--executor",
-        type=click.Choice(["local", "ray", "torchrun"]),
         default="local",
         show_default=True,
-        help="Processes of this machine, a Ray cluster, or the processes of torchrun.",
+        callback=_executor,
+        shell_complete=completion.executors,
+        help="local: processes of this machine; ray: a Ray cluster; torchrun: the processes that it started.",
     ),
     click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each GPU, or else core]"),
     click.option(

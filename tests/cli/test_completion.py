@@ -62,6 +62,7 @@ def test_names(tmp_path):
     assert completions(tmp_path, "generate", "--model", "./x") == [("file", "./x")]
     assert values(tmp_path, "modalities", "semse") == ["semseg"]
     assert values(tmp_path, "label", "photos", "--with", "cann") == ["canny_edge"]
+    assert values(tmp_path, "label", "photos", "--executor", "to") == ["torchrun"]
     assert values(tmp_path, "recipes", "copy", "ti") == [name for name in recipes() if name.startswith("ti")]
     assert "image" in values(tmp_path, "plugin", "new", "x", "--family", "im")
     assert completions(tmp_path, "train", "rec") == [("file", "rec")]

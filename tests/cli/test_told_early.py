@@ -78,6 +78,7 @@ CASES = [
     (["label", "pictures", "--with", "canny_edge", "--out", "pictures"], "holds other things (rgb)"),
     (["label", "pictures", "--with", "canny_edge", "--with", "canny_edge", "--out", "out"], "twice"),
     (["label", "empty", "--with", "canny_edge", "--out", "out"], "has no pictures"),
+    (["label", "pictures", "--with", "canny_edge", "--executor", "locl", "--out", "out"], "did you mean 'local'"),
     (["label", "pictures", "--with", "canny_edge", "--set", "depth.high=2", "--out", "out"], "is not made"),
     (["data", "check", "nosuch"], "no such folder: nosuch"),
     (["data", "check", "pictures", "--config", "misspelled.yaml"], "did you mean 'steps'"),

@@ -93,6 +93,24 @@ class Added(Shape):
         shapes["torus"]
 
 
+@pytest.mark.parametrize(
+    ("what", "group"),
+    [
+        ("shape", "shapes"), ("family", "families"), ("progress display", "progress_displays"), ("search", "searches"),
+        ("kind of terminal pictures", "kind_of_terminal_pictures"),
+        ("learning-rate schedule", "learning_rate_schedules"),
+    ],
+)  # fmt: skip
+def test_a_group_of_entry_points_is_the_plural_of_what_is_in_it(what: str, group: str) -> None:
+    class Base:
+        pass
+
+    try:
+        assert SettingsTable(Base, what).group == f"anymodal.{group}"
+    finally:
+        del _TABLES[Base]
+
+
 def test_a_class_without_a_name_and_a_name_that_is_taken_are_refused(shapes: SettingsTable[Shape]) -> None:
     @attrs.frozen(kw_only=True)
     class Nameless(Shape):

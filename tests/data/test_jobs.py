@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 from datasets_made import FEW, contents, write_config, write_pictures
 from forked import Forked
@@ -20,7 +21,7 @@ from worker_parts import dies, doubles, raises
 
 from anymodal.data.digest import differences
 from anymodal.data.jobs import executors
-from anymodal.data.jobs.executors import Local, find_executor, results
+from anymodal.data.jobs.executors import EXECUTORS, Local, find_executor, results
 from anymodal.data.jobs.manifest import locked
 from anymodal.data.store.reader import TokenStore
 from anymodal.errors import ConfigError, DataError, PluginError
@@ -162,6 +163,26 @@ def test_executors_that_cannot_be_used_say_so(monkeypatch):
     monkeypatch.setattr(executors, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match=r"pip install 'anymodal\[ray\]'"):
         find_executor("ray")
+
+
+def test_an_executor_that_was_added_is_chosen_on_the_command_line(tmp_path):
+    asked = []
+
+    @EXECUTORS.add
+    @attrs.frozen
+    class Alone(Local):
+        name: str = attrs.field(init=False, default="alone")
+
+        def results(self, make, jobs, workers):
+            asked.append(len(jobs))
+            return super().results(make, jobs, 1)
+
+    write_pictures(tmp_path / "data", 2, modalities=("rgb",))
+    words = ("label", tmp_path / "data", "--with", "canny_edge", "--out", tmp_path / "out", "--executor", "alone")
+    try:
+        assert command(*words) == 0 and asked == [1]
+    finally:
+        EXECUTORS.remove("alone")
 
 
 def test_differences_are_told_by_place():
