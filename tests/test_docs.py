@@ -21,13 +21,15 @@ from PIL import Image
 import anymodal
 from anymodal import errors
 from anymodal.cli.main import Commands
-from anymodal.config import structure
+from anymodal.config import load_config
 from anymodal.errors import AnymodalError
 from anymodal.hookspecs import Hooks
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.tokenizers.config import TokenizerRun
+from anymodal.transfer import TransferConfig
 
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+BESIDE = sorted([*ROOT.glob("recipes/*/*.md"), *ROOT.glob("examples/*/README.md"), ROOT / "SECURITY.md"])  # on no site
 
 
 def install(project: str, folder: Path, site: Path) -> None:
@@ -82,7 +84,7 @@ def test_commands_are_blocks_of_bash(page):
 
 def shell_lines(page: Path) -> list[str]:
     """The command lines of a page, continuations joined, prompts and environment variables cut off."""
-    shells = [b.code for b in blocks(page) if b.language == "bash" and not b.title]
+    shells = [b.code for b in blocks(page) if b.language in ("bash", "") and not b.title]
     lines = "\n".join(shells).replace("\\\n", " ").splitlines()
     return [re.sub(r"^\s*(\$ )?([A-Z_]+=\S+ )*", "", line) for line in lines]
 
@@ -97,7 +99,7 @@ def parse(command: click.Command, name: str, words: list[str]) -> None:
             parse(inner, str(found), rest)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(shell_lines(p))], ids=label)
+@pytest.mark.parametrize("page", [p for p in [*PAGES, *BESIDE] if any(shell_lines(p))], ids=label)
 def test_commands_parse(page):
     for line in shell_lines(page):
         words = shlex.split(line, comments=True)
@@ -111,14 +113,38 @@ def test_commands_parse(page):
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.language == "yaml" for b in blocks(p))], ids=label)
-def test_configurations_fit_their_schema(page):
+CONFIGURED = [p for p in PAGES if any(b.language == "yaml" and not b.code.startswith("--8<--") for b in blocks(p))]
+STEPS = {"steps": 10, "batch_size": 2, "lr": 0.001}
+WHOLE_RUNS = {
+    TokenizerRun: {"modality": "rgb", "data": "data", "training": STEPS},
+    TransferConfig: {"model": "tiny", "inputs": ["rgb"], "task": {"name": "dense", "to": "depth"}, "data": "data"}
+    | {"training": STEPS},
+    TrainConfig: {
+        "modalities": {"rgb": {}},
+        "tokenizers": "tokenizers",
+        "data": "tokens",
+        "model": {"dim": 64, "encoder_depth": 1, "decoder_depth": 1, "heads": 2},
+        "masking": {"components": [{"inputs": {"rgb.pixels": 1}, "targets": {"rgb": 1}}]},
+        "training": STEPS,
+        "evaluation": {"data": "held-out"},
+    },
+}
+
+
+@pytest.mark.parametrize("page", CONFIGURED, ids=label)
+def test_configurations_fit_their_schema(page, tmp_path):
+    """One with a title is a file and has to be whole; others are parts, which are put over a whole one."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     for block in blocks(page):
-        if block.language == "yaml" and block.title:
-            content = yaml.safe_load(block.code)
-            if "base" in content:  # whole only with the file it is built on: `test_docs_run.py` uses both
-                continue
-            structure(content, TokenizerRun if "modality" in content else TrainConfig, block.title)
+        if block.language != "yaml" or block.code.startswith("--8<--"):
+            continue
+        content, written = yaml.safe_load(block.code), tmp_path / (block.title or f"line-{block.line}.yaml")
+        kinds = (TokenizerRun, "modality"), (TransferConfig, "task"), (TransferConfig, "think")
+        schema = next((schema for schema, key in kinds if key in content), TrainConfig)
+        if not block.title:
+            (tmp_path / "whole.yaml").write_text(yaml.safe_dump(WHOLE_RUNS[schema]))
+        written.write_text(block.code if block.title else f"base: whole.yaml\n{block.code}")
+        load_config(written, schema)
 
 
 # Links.
@@ -136,7 +162,7 @@ PLANNED = ROOT / "docs" / "reference" / "recipes.md"  # plans all published toke
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(p, marks=pytest.mark.slow) if p == PLANNED else p for p in PAGES], ids=label
+    "page", [pytest.param(p, marks=pytest.mark.slow) if p == PLANNED else p for p in [*PAGES, *BESIDE]], ids=label
 )
 def test_relative_links_lead_somewhere(page):
     for match in LINK.finditer(filled(page.read_text())):
