@@ -63,7 +63,9 @@ def _folder(name: str | Path) -> Folder:
     if folder.find(CONFIG):
         return folder
     if folder.root.is_dir():
-        raise CheckpointError(f"{folder} is a folder without {CONFIG}, so it is no checkpoint")
+        inside = folder.root / "model"
+        hint = f"; the model of a run is {inside}" if Folder(inside).find(CONFIG) else ""
+        raise CheckpointError(f"{folder} is a folder without {CONFIG}, so it is no checkpoint{hint}")
     try:
         preset = registry().preset(str(name))
     except UnknownModality:

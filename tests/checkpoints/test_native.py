@@ -101,6 +101,13 @@ def test_damage_is_named(copy, damage, words):
         am.load(copy)
 
 
+def test_the_folder_of_a_run_says_where_its_model_is(copy, tmp_path):
+    (tmp_path / "run").mkdir()
+    copy.rename(tmp_path / "run" / "model")
+    with pytest.raises(CheckpointError, match=r"run is a folder without .*; the model of a run is .*run/model$"):
+        am.load(tmp_path / "run")
+
+
 def test_a_missing_plugin_is_named_unless_it_is_not_asked_for(copy):
     def add(config):
         record = {"distribution": "anymodal-sonar", "version": "1", "settings": {}, "streams": []}

@@ -78,7 +78,7 @@ def app(
 
     \b
     anymodal app
-    anymodal app --model out/run --port 8000 --no-open
+    anymodal app --model out/run/model --port 8000 --no-open
     anymodal app --index photos-index --host 0.0.0.0 --name workstation.lan
     """
     settings = Settings(model=model, host=host, port=port, index=index, names=names, limits=limits)
