@@ -39,8 +39,9 @@ class TrainingSettings:
         (`anymodal.training.optim`).
     clip: largest norm of the gradient, 0 for no limit. explosion: an update whose gradient is this many times as long
         as usual is skipped, 0 for none. ema: decay of the averaged weights, 0 for none.
-    precision: of the forward pass; weights and optimizer state are always float32. "auto" is bfloat16 where the device
-        that a run begins on is fast in it (`anymodal.nn.device.fast_precision`), else float32; a resumed run keeps it.
+    precision: of the forward pass; weights are always float32, and so is what the optimizer keeps, but for its
+        `moments`. "auto" is bfloat16 where the device that a run begins on is fast in it
+        (`anymodal.nn.device.fast_precision`), else float32; a resumed run keeps it.
     log_every, save_every: steps. max_minutes: wall time after which a run saves and returns, to be resumed.
     max_bad: share of samples that may be unusable (of the first 1000 or of all so far) before a run stops.
     """
