@@ -201,7 +201,7 @@ def test_an_installed_distribution_adds_a_layout(tmp_path, monkeypatch, caplog):
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zips\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[anymodal.file_layouts]\nzip = zips:Zip\nbroken = nothing:Here\n")
     path = zipped(tmp_path / "data.zip", write_pictures(tmp_path / "folder", 2, modalities=("rgb",)))
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match=r"data.zip is a file and no tar; rows of tables are for `anymodal train`"):
         layout_of_files(str(path))
     monkeypatch.syspath_prepend(site)
     try:

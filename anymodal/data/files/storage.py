@@ -146,6 +146,10 @@ def _clear_errors(place: str, kind: str = "file or folder") -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"no such {kind}: {place}") from None
     except NotADirectoryError:
+        if Path(place).is_file():
+            raise DataError(
+                f"{place} is a file and no tar; rows of tables are for `anymodal train` and `data check`"
+            ) from None
         raise DataError(f"no such folder: {place}") from None
     except OSError as error:
         raise DataError(f"{place} cannot be read: {cause(error)}") from None
