@@ -39,7 +39,7 @@ def sample(name: str) -> Image:
     """
     known = samples()
     if not isinstance(name, str) or name not in known:
-        raise DataError(f"no sample picture {name!r:.80}{nearest(str(name), known)} There are: {', '.join(known)}")
+        raise DataError(f"no sample picture {name!r:.80}{nearest(str(name), known)} (there are: {', '.join(known)})")
     from PIL import Image, ImageOps
 
     with Image.open(known[name]) as picture:  # a file of ours, stored sideways or not

@@ -56,8 +56,10 @@ def test_unknown_names_are_answered_with_the_known_ones():
         ConfigError, match=r"did you mean 'tiny'\? \(there are: fourm, tiny, tiny128, tiny21, transfer\)"
     ):
         copy_recipes("tinny", Path())
-    with pytest.raises(DataError, match=r"did you mean 'coffee'\? There are: astronaut, chelsea, coffee, rocket"):
+    with pytest.raises(DataError, match=r"did you mean 'coffee'\? \(there are: astronaut, chelsea, coffee, rocket\)"):
         am.sample("cofee")
+    with pytest.raises(DataError, match=r"no sample picture 'xyz' \(there are: astronaut"):
+        am.sample("xyz")
 
 
 def test_a_recipe_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
