@@ -9,12 +9,16 @@ import os
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
+import attrs
 import click
 import pytest
 import yaml
 from generate import APP, MARK, PARTS, filled, written
+from generated.reference import CONFIGURATIONS
 from pages import PAGES, ROOT, blocks, label, run_steps, steps_of
 from PIL import Image
 
@@ -22,9 +26,12 @@ import anymodal
 from anymodal import errors
 from anymodal.cli.main import Commands
 from anymodal.config import load_config
+from anymodal.config.tables import table_of
 from anymodal.errors import AnymodalError
 from anymodal.hookspecs import Hooks
 from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.shape import GivenShape
+from anymodal.training.teachers.config import TeacherRun
 from anymodal.training.tokenizers.config import TokenizerRun
 from anymodal.transfer import TransferConfig
 
@@ -231,6 +238,24 @@ def test_every_command_is_documented():
     group = Commands("anymodal")
     for name in group.list_commands(click.Context(group)):
         assert f"## anymodal {name}" in reference("cli")
+
+
+def classes_in(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from classes_in(argument)
+
+
+def test_every_block_of_a_configuration_is_documented():
+    found: list[type] = [TrainConfig, TokenizerRun, TeacherRun, TransferConfig]
+    for cls in found:
+        fields = attrs.fields(attrs.resolve_types(cls)) if attrs.has(cls) else ()
+        parts = [each for field in fields for each in classes_in(field.type) if attrs.has(each)]
+        parts += [table[name] for table in [table_of(cls)] if table for name in table]
+        found += [each for each in dict.fromkeys(parts) if each not in found]
+    shapes = [cls for cls in found if table_of(cls) is None and cls is not GivenShape]  # which `ModelConfig` tells
+    assert [cls for cls in shapes if cls not in CONFIGURATIONS] == []
 
 
 def test_every_modality_is_documented():

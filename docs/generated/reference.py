@@ -20,21 +20,40 @@ from anymodal.cli.main import Commands
 from anymodal.cli.modalities import stream_facts
 from anymodal.config import load_config
 from anymodal.data.config import CropConfig, DataConfig
+from anymodal.masking import SCHEMES as MASKINGS
 from anymodal.masking import Component, MaskingConfig
 from anymodal.model import ModelConfig
 from anymodal.plugins.public import PUBLIC_MODULES
+from anymodal.teachers.config import TowerConfig
 from anymodal.testing.definition import TOPICS, Rule
 from anymodal.testing.rules import RULES
-from anymodal.tokenizers.config import ViTConfig
+from anymodal.tokenizers.config import MLPConfig, NoiseConfig, OverlapConfig, UNetConfig, UViTConfig, ViTConfig
 from anymodal.tokenizers.quantizers.config import QUANTIZERS
-from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.moments import MOMENTS
+from anymodal.training.multimodal.config import EvaluationConfig, TrainConfig
 from anymodal.training.multimodal.estimate import plan, short
 from anymodal.training.multimodal.start import LoraConfig, StartConfig
 from anymodal.training.optim import OPTIMIZERS
 from anymodal.training.schedules import SCHEDULES
-from anymodal.training.settings import SavingConfig, TrainingSettings
-from anymodal.training.tokenizers.config import TokenizerRun, VocabularyConfig
+from anymodal.training.settings import ParallelConfig, SavingConfig, TrainingSettings
+from anymodal.training.teachers.config import TeacherRun
+from anymodal.training.tokenizers.config import (
+    AdversarialConfig,
+    ExpectedConfig,
+    PerceptualConfig,
+    TokenizerRun,
+    VocabularyConfig,
+)
 from anymodal.training.tokenizers.estimate import plan_tokenizer
+from anymodal.training.trackers import TrackingConfig
+from anymodal.transfer.tuning.settings import (
+    MAP_HEADS,
+    TASKS,
+    TUNINGS,
+    HeldOutConfig,
+    ThinkConfig,
+    TransferConfig,
+)
 from generated.tables import table
 
 CONFIGURATIONS = (
@@ -46,14 +65,29 @@ CONFIGURATIONS = (
     Component,
     DataConfig,
     CropConfig,
+    EvaluationConfig,
     TrainingSettings,
+    ParallelConfig,
+    SavingConfig,
+    TrackingConfig,
     TokenizerRun,
     ViTConfig,
+    MLPConfig,
+    OverlapConfig,
+    UNetConfig,
+    UViTConfig,
+    NoiseConfig,
+    ExpectedConfig,
+    PerceptualConfig,
+    AdversarialConfig,
     VocabularyConfig,
-    SavingConfig,
-    *(OPTIMIZERS[name] for name in OPTIMIZERS),
-    *(SCHEDULES[name] for name in SCHEDULES),
-    *(QUANTIZERS[name] for name in QUANTIZERS),
+    TeacherRun,
+    TowerConfig,
+    TransferConfig,
+    HeldOutConfig,
+    ThinkConfig,
+    *(each[name] for each in (TASKS, TUNINGS, MAP_HEADS, MASKINGS) for name in each),
+    *(each[name] for each in (OPTIMIZERS, MOMENTS, SCHEDULES, QUANTIZERS) for name in each),
 )
 
 ROOT = Path(__file__).parent.parent.parent
@@ -217,7 +251,12 @@ def _kind(annotation: Any) -> str:
 def _default(field: attrs.Attribute) -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    return "empty" if isinstance(field.default, attrs.Factory) else f"`{field.default!r}`"  # type: ignore[arg-type]
+    if not isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+        return f"`{field.default!r}`"
+    if field.default.takes_self:
+        return "from the others"
+    made = field.default.factory()
+    return "empty" if not attrs.has(type(made)) else f"`{type(made).__name__}`"
 
 
 def _rule(rule: Rule) -> str:
