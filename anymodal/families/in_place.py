@@ -239,7 +239,7 @@ class SignalKind(Kind):
 @KINDS.add
 @attrs.frozen(kw_only=True)
 class TextKind(Kind):
-    """Text, of which `keep` says how much stays visible in training; see `TextModality`."""
+    """Text; `keep` is advice for recipes, how much of it stays visible in training; see `TextModality`."""
 
     base = TextModality
     family: str = field(init=False, default="text")

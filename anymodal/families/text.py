@@ -37,8 +37,9 @@ AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff"  # whi
 class StructuredModality(Modality):
     """A value that is spelled as text: override `spell` and `parse`, and the file format.
 
-    `length` bounds the sequence with its end mark; `keep` says how much of it stays visible in training ('random',
-    'all' or 'binary'). `shared` sequences use one table of embeddings.
+    `length` bounds the sequence with its end mark. `keep` is advice for who writes a recipe, how much of it should stay
+    visible in training ('random', 'all' or 'binary'): what counts is `keep` of the recipe's masking, without which it
+    is 'random'. `shared` sequences use one table of embeddings.
 
     A value may have several right spellings, such as its parts in any order. Without `rng` there is one, always the
     same; with it, `spell` draws by `rng.permutation(n)` and `rng.integers(low, high)`, so that training sees them all.
