@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import cache
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -15,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anymodal.errors import DataError, ValueProblem, brief, cause, one_line
-from anymodal.files import is_address
+from anymodal.files import FROM_A_FILE, is_address
 
 PREFIX = "anymodal-link-"
 MOST_BYTES = 256 * 1024**2  # of what is at an address, or in an open file
@@ -27,17 +26,6 @@ MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"RIFF": ".wav", b"{": ".json"
 
 _FOLDERS: dict[int, Path] = {}
 _NUMBERS = count()
-_FROM_A_FILE: ContextVar[bool] = ContextVar("anymodal_from_a_file", default=False)
-
-
-@contextmanager
-def without_other_files() -> Iterator[None]:
-    """Values in the body come from a file, so none of them may stand for another file or an address."""
-    token = _FROM_A_FILE.set(True)
-    try:
-        yield
-    finally:
-        _FROM_A_FILE.reset(token)
 
 
 def is_file(value: object) -> bool:
@@ -60,7 +48,7 @@ def path_of(value: Any, suffixes: tuple[str, ...]) -> Iterator[Path]:
     Raises:
         ValueProblem: nothing can be read there, or more than 256 MiB; and of the body, with a name instead of the path.
     """
-    if isinstance(value, (str, os.PathLike)) and _FROM_A_FILE.get():
+    if isinstance(value, (str, os.PathLike)) and FROM_A_FILE.get():
         raise ValueProblem(f"a file holds values, not what stands for a file, such as {brief(value)}")
     if isinstance(value, os.PathLike) or (isinstance(value, str) and not is_address(value)):
         yield Path(value)

@@ -14,6 +14,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -34,6 +35,7 @@ MAX_TEXT_BYTES = 16 * 1024**2
 MAX_DEPTH = 64  # of JSON
 VIEW = ".view.png"  # the ending of pictures of values for people, which are no data
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+FROM_A_FILE: ContextVar[bool] = ContextVar("anymodal_from_a_file", default=False)  # in `without_other_files`
 
 
 def cache_folder() -> Path:
@@ -52,10 +54,24 @@ def is_address(value: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Make a ValueProblem in the body name the file that the value comes from, where it does not yet."""
+def without_other_files() -> Iterator[None]:
+    """Values in the body come from a file, so none of them may stand for another file or an address."""
+    token = FROM_A_FILE.set(True)
     try:
         yield
+    finally:
+        FROM_A_FILE.reset(token)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make a ValueProblem in the body name the file that the value comes from, where it does not yet.
+
+    As that value comes from a file, no part of it may stand for another one.
+    """
+    try:
+        with without_other_files():
+            yield
     except ValueProblem as error:
         if str(path) in str(error):
             raise

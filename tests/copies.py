@@ -41,8 +41,8 @@ class Tally(am.Modality):
         return am.Sampling(scheme="autoregressive", temperature=0.1, top_p=0.8)
 
     def accept(self, value: Any) -> dict[str, int]:
-        if isinstance(value, (str, Path)):
-            return self.read(Path(value))
+        if self.is_file(value):
+            return self.from_file(value)
         if not isinstance(value, dict) or not all(len(k) == 1 and isinstance(v, int) for k, v in value.items()):
             raise self.problem(value, "counts by letter")
         return dict(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import zipfile
@@ -145,3 +146,19 @@ def test_details_that_are_damaged_are_no_warning(tmp_path):
     path = tmp_path / "a.jpg"
     Image.new("RGB", (6, 4)).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\xff\x01")
     assert read_picture(path).size == (6, 4)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if ".json" in registry().modality(name).suffixes])
+def test_a_file_never_stands_for_another_one(name, tmp_path):
+    modality = registry().modality(name)()
+    other, path = tmp_path / "other.json", tmp_path / "path.json"
+    other.write_text('{"instances": []}')
+    for content in (str(other), str(path), "memory://nowhere/other.json"):
+        path.write_text(json.dumps(content))
+        for way in (modality.read, modality.accept):
+            if modality.is_text:
+                assert way(path) == content
+                continue
+            with pytest.raises(ValueProblem) as caught:
+                way(path)
+            assert str(path) in str(caught.value) and "nothing can be read" not in str(caught.value)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.content import without_other_files
 from anymodal.crops import Crop
 from anymodal.errors import PluginError, ValueProblem, brief, nearest
 from anymodal.families.text import StructuredModality
@@ -56,7 +55,7 @@ class SharedModality(StructuredModality):
         path = Path(path)
         raw = read_json(path)
         if isinstance(raw, dict) and raw and raw.keys() <= self.members.keys():
-            with naming(path), without_other_files():
+            with naming(path):
                 return self.accept(raw)
         return {member.name: member.read(path) for member in self.members.values()}
 

@@ -72,7 +72,10 @@ def commutes(subject: Subject) -> None:
         within = 1e-4
         if subject.is_grid:
             within = 2.0 if example.value.dtype == np.uint8 else 1e-3 * (float(np.abs(example.value).max()) or 1)
-        close = same(cut_flipped, flipped_cut, within) or (m.family == "label map")
+        if label_maps(subject):  # of two classes just as near to a cell, mirroring changes which one it takes
+            close = float(np.mean(cut_flipped == flipped_cut)) > 0.9
+        else:
+            close = same(cut_flipped, flipped_cut, within)
         expect(close, f"the left part of {example}, mirrored, is not the right part of the mirrored one")
         moved += not same(m.crop(example.value, FLIP), example.value)
     expect(moved, "no example changes when it is flipped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import re
 import tempfile
@@ -77,11 +78,13 @@ def _traps() -> tuple[bytes, bytes]:
 @rule(
     "AM112",
     "Damaged files are refused",
-    fix="read through anymodal.files, whose functions refuse what they cannot read",
+    fix="read through anymodal.files, whose functions refuse what they cannot read; accept what they give in `naming`",
     applies=with_files,
 )
 def damaged(subject: Subject) -> None:
-    """Files come from anywhere: cut short, of another kind, or made to hurt. Pickles are never opened."""
+    """Files come from anywhere: cut short, of another kind, or made to hurt. Pickles are never opened, and what a file
+    holds never stands for another file.
+    """
     contents = (
         *_traps(),
         b"",
@@ -109,3 +112,20 @@ def damaged(subject: Subject) -> None:
             expect(not SPRUNG, RUNS_CODE)
             if content is None or not plain_text:
                 raise Broken(f"read takes a file of the {len(content or b'')} bytes {content!r}")
+        _stays_inside(subject, Path(folder))
+
+
+def _stays_inside(subject: Subject, folder: Path) -> None:
+    """A file of JSON that holds the path of another one is no value, and the other one is not read for it."""
+    m, suffix = subject.tokenizing, subject.cls.suffixes[0]
+    if suffix != ".json":
+        return
+    for example in subject.examples:
+        other, path = (folder / f"{name}{suffix}" for name in ("other", "path"))
+        m.write(example.value, other)
+        path.write_text(json.dumps(str(other)))
+        try:
+            m.read(path)
+        except ValueError:
+            continue
+        raise Broken(f"read of a file that holds the path of another one reads that other one, {example}")
