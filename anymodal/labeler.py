@@ -22,6 +22,7 @@ else:
     from anymodal.lazy import np, torch
 
 EXTRA = "anymodal[label]"
+SPARE = 0.1  # of the weights of a network, which a checkpoint may lack: of some, published ones lack what is unused
 
 
 class Labeler:
@@ -78,6 +79,23 @@ class Labeler:
     def load(self) -> None:
         """Load the model named by `self.checkpoint` onto `self.device`; exact labelers have none."""
 
+    def network(self, architecture: str) -> Any:
+        """A network of the transformers library with the weights of the checkpoint, float32, to be used alone.
+
+        Raises CheckpointError for weights of another network, in place of which the library would draw random ones.
+        """
+        import transformers
+
+        load = getattr(transformers, architecture).from_pretrained
+        model, found = load(self.checkpoint, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
+        missing, count = sorted(found["missing_keys"]), len(model.state_dict())
+        if len(missing) > SPARE * count:
+            raise CheckpointError(
+                f"{self.checkpoint!r} cannot label {self.modality!r}: it lacks {len(missing)} of the {count} weights of"
+                f" {architecture}, such as {missing[0]}; give a checkpoint of that network"
+            )
+        return model.eval().requires_grad_(False).to(self.device)
+
     def label(self, samples: Sequence[Mapping[str, Any]]) -> list[Any]:
         """One natural value of `modality` a sample, each sample a mapping from `sources` to natural values."""
         raise NotImplementedError(f"{type(self).__name__}.label")
@@ -127,11 +145,7 @@ class PictureLabeler(Labeler):
 
     def load_model(self) -> None:
         """Load the weights alone, for a labeler that prepares pictures itself."""
-        import transformers
-
-        cls = getattr(transformers, self.architecture)
-        model = cls.from_pretrained(self.checkpoint, use_safetensors=True, dtype=torch.float32)
-        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.model = self.network(self.architecture)
 
     def label(self, samples: Sequence[Mapping[str, Any]]) -> list[Any]:
         """One value a sample; pictures of one size go through the network together."""

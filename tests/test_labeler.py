@@ -89,6 +89,17 @@ def test_weights_that_could_hold_code_are_refused(tmp_path):
         am.registry().labeler("dinov2")(tmp_path, device="cpu")
 
 
+def test_weights_of_another_network_are_refused(tmp_path):
+    """The library would put random numbers in their place."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    config = CLIPVisionConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    CLIPVisionModelWithProjection(config).save_pretrained(tmp_path)
+    assert am.registry().labeler("clip")(tmp_path, device="cpu").model
+    with pytest.raises(am.CheckpointError, match=r"cannot label 'dinov2': .* weights of Dinov2Model, such as emb"):
+        am.registry().labeler("dinov2")(tmp_path, device="cpu")
+
+
 def test_pictures_of_several_sizes_keep_their_order():
     rng = np.random.default_rng(0)
     shapes = [(32, 32, 3), (32, 64, 3), (64, 32, 3), (32, 64, 3)]

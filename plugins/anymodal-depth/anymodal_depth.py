@@ -170,13 +170,14 @@ def errors_of(p: "np.ndarray", t: "np.ndarray") -> dict[str, float]:
 class DepthLabeler(PictureLabeler):
     """A network for depth from one photograph: ZoeDepth, Depth Anything, DepthPro, DPT and others of transformers.
 
-    Networks of metric depth give meters. The others give inverse depth without a scale (Ranftl et al. 2020, section 5);
-    its reciprocal is taken, at most 50 times the nearest depth, and the farthest point gets 1.
+    Networks of metric depth give meters, GLPN and DPT over DINOv2 among them. The others give inverse depth without a
+    scale (Ranftl et al. 2020, section 5); its reciprocal is taken, at most 50 times the nearest depth, and the farthest
+    point gets 1.
     """
 
     modality, checkpoint = "depth", "Intel/zoedepth-nyu-kitti"
     architecture = "AutoModelForDepthEstimation"
-    metric = frozenset({"zoedepth", "depth_pro"})
+    metric = frozenset({"zoedepth", "depth_pro", "glpn", "tipsv2_dpt"})
 
     def predict(self, pictures: "list[np.ndarray]") -> "list[np.ndarray]":
         import inspect
@@ -188,10 +189,13 @@ class DepthLabeler(PictureLabeler):
         maps = [
             found["predicted_depth"].float().cpu().numpy() for found in finish(output, target_sizes=sizes, **padded)
         ]
-        config = self.model.config
-        if config.model_type in self.metric or getattr(config, "depth_estimation_type", "relative") == "metric":
-            return maps
-        return [from_inverse(values) for values in maps]
+        return maps if self.is_metric(self.model.config) else [from_inverse(values) for values in maps]
+
+    def is_metric(self, config: Any) -> bool:
+        """Whether the network of that configuration gives depth in meters; of DPT, those over DINOv2 do."""
+        backbone = getattr(getattr(config, "backbone_config", None), "model_type", "")
+        states = getattr(config, "depth_estimation_type", "relative") == "metric"
+        return states or config.model_type in self.metric or (config.model_type, backbone) == ("dpt", "dinov2")
 
 
 def from_inverse(inverse: "np.ndarray") -> "np.ndarray":

@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+import torch
 from anymodal_depth import Depth
 
 import anymodal as am
@@ -62,6 +63,41 @@ def test_metric_networks_give_meters(tmp_path):
     labeler = am.registry().labeler("depth")(depth_anything(tmp_path, "metric"), device="cpu")
     (depth, _) = labeler.label(pictures())
     assert depth.shape == (40, 60) and 0 < depth.mean() < 20 and depth.max() != 1
+
+
+def glpn(folder):
+    from transformers import GLPNConfig, GLPNForDepthEstimation, GLPNImageProcessorPil
+
+    small = {"depths": [1] * 4, "hidden_sizes": [8] * 4, "num_attention_heads": [1] * 4, "mlp_ratios": [1] * 4}
+    GLPNForDepthEstimation(GLPNConfig(**small, decoder_hidden_size=8, max_depth=10)).save_pretrained(folder)
+    GLPNImageProcessorPil().save_pretrained(folder)
+    return folder
+
+
+def dpt_over_dinov2(folder):
+    from transformers import Dinov2Config, DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
+
+    backbone = Dinov2Config(
+        hidden_size=8, mlp_ratio=1, num_hidden_layers=4, num_attention_heads=1, image_size=28, patch_size=14,
+        out_indices=[1, 2, 3, 4], reshape_hidden_states=False,
+    )  # fmt: skip
+    config = DPTConfig(backbone_config=backbone, neck_hidden_sizes=[8] * 4, fusion_hidden_size=8, add_projection=False)
+    network = DPTForDepthEstimation(config)
+    torch.nn.init.constant_(network.head.head[-2].bias, 3.0)  # random ones are around 0, where nothing is left of ReLU
+    network.save_pretrained(folder)
+    DPTImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("make", [glpn, dpt_over_dinov2])
+def test_depth_in_meters_stays_as_it_is(tmp_path, make):
+    """Its reciprocal, as of networks that give inverse depth, would be near where the scene is far."""
+    labeler = am.registry().labeler("depth")(make(tmp_path), device="cpu")
+    (sample, _) = pictures()
+    with torch.inference_mode():
+        found = labeler.model(**labeler.prepared([sample["rgb"]])).predicted_depth
+    (depth,) = labeler.label([sample])
+    assert depth.shape == (40, 60) and depth.mean() == pytest.approx(float(found.mean()), rel=0.05) and depth.max() > 2
 
 
 def test_inverse_depth_becomes_depth():

@@ -38,12 +38,10 @@ class T5CaptionLabeler(Labeler):
     checkpoint = "google/t5-v1_1-xxl"
 
     def load(self) -> None:
-        import torch
-        from transformers import AutoTokenizer, T5EncoderModel
+        from transformers import AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(self.checkpoint)
-        model = T5EncoderModel.from_pretrained(self.checkpoint, use_safetensors=True, dtype=torch.float32)
-        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.model = self.network("T5EncoderModel")
 
     def label(self, samples: Sequence[Mapping[str, Any]]) -> list[Any]:
         import torch
