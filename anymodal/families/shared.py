@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +24,8 @@ class SharedModality(StructuredModality):
 
     Values are dicts by member name; members may be absent. The text is the members' chunks one after the other, or
     mixed with `rng`. Reading it back, every member sees the whole text and takes the chunks it knows, so members need
-    words or codes of their own. Files: JSON, either one flat object that all members read, or what `write` wrote.
+    words or codes of their own. Files: JSON, either one flat object that all members read, or what `write` wrote, in
+    which other members are passed over.
     """
 
     family: ClassVar[str] = "shared sequence"
@@ -54,9 +55,9 @@ class SharedModality(StructuredModality):
     def read(self, path: Path) -> dict[str, Any]:
         path = Path(path)
         raw = read_json(path)
-        if isinstance(raw, dict) and raw and raw.keys() <= self.members.keys():
+        if isinstance(raw, dict) and (mine := {name: part for name, part in raw.items() if name in self.members}):
             with naming(path):
-                return self.accept(raw)
+                return self.accept(mine)
         return {member.name: member.read(path) for member in self.members.values()}
 
     def plain(self, value: Any) -> dict[str, Any]:
@@ -74,6 +75,14 @@ class SharedModality(StructuredModality):
 
     def parse(self, text: str) -> dict[str, Any]:
         return {name: member.parse(text) for name, member in self.members.items()}
+
+    def joined(self, kept: Any, pieces: Sequence[str | None], spans: Sequence[str]) -> dict[str, Any]:
+        """The values of the members; one with parts, such as numbers, may have kept ones and written ones."""
+        values = self.parse(" ".join(spans)) | kept
+        for name, part in kept.items():
+            if isinstance(part, (Mapping, list)):
+                values[name] = self.members[name].joined(part, pieces, spans)
+        return values
 
     def show(self, value: Any, size: int = 256) -> Image:
         """The members' pictures side by side in a square."""

@@ -120,6 +120,14 @@ def test_files_are_shared_or_told_apart(tmp_path):
     path.write_text(json.dumps({"cloud": 1, "people": 2, "unknown": 3}))
     both = SharedModality("facts", [Weather(), Crowd()])
     assert both.read(path) == {"weather": {"cloud": 1}, "crowd": {"people": 2}}
+    modality.write(VALUE, path)
+    assert both.read(path) == {name: VALUE[name] for name in ("weather", "crowd")}  # and passes over the mood
+
+
+def test_what_is_written_beside_kept_numbers_is_not_lost():
+    modality, kept = joined(), {"weather": {"cloud": 0.5}, "mood": "glad"}
+    whole = modality.joined(kept, [modality.spell(kept), None], ["v1=2 v0=20 v1=0 v0=3 v1=5 v0=3 mood sad"])
+    assert whole == {"weather": {"cloud": 0.5, "height": 640}, "crowd": {"people": 3}, "mood": "glad"}
 
 
 def test_scores_crops_and_pictures_come_from_the_members():
