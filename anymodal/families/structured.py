@@ -32,7 +32,7 @@ class Number:
     """One named number: `code` is its own, `low` to `high` its range.
 
     Written in `bins` equal bins of the range, or by the count of `edges` at or below it, or else in whole steps of
-    `step` (counts and sizes). Raises ConfigError for numbers that do not go together.
+    `step` from 0 (counts and sizes). Raises ConfigError for numbers that do not go together.
     """
 
     code: int
@@ -47,6 +47,8 @@ class Number:
             raise ConfigError(f"bins need a low below a finite high, and two of them; got {self}")
         if list(self.edges) != sorted(self.edges) or (self.edges and not self.low < self.high < math.inf):
             raise ConfigError(f"edges ascend, between a low and a finite high; got {self}")
+        if self.low < 0 and not self.bins and not self.edges:
+            raise ConfigError(f"whole steps are counted from 0, and numbers below it need bins or edges; got {self}")
         if self.code < 0 or self.step < 1:
             raise ConfigError(f"a code is at least 0, and a step at least 1; got {self}")
 

@@ -162,7 +162,14 @@ def test_bytes_of_any_number_of_channels_are_resized_without_turning_black_to_wh
 
 @pytest.mark.parametrize(
     "settings",
-    [{"bins": 1, "high": 1}, {"bins": 10}, {"low": 5, "high": 5, "bins": 9}, {"edges": (2, 1), "high": 9}, {"step": 0}],
+    [
+        {"bins": 1, "high": 1},
+        {"bins": 10},
+        {"low": 5, "high": 5, "bins": 9},
+        {"edges": (2, 1), "high": 9},
+        {"step": 0},
+        {"low": -40, "high": 50},
+    ],
 )
 def test_numbers_that_do_not_go_together(settings):
     with pytest.raises(ConfigError, match="got Number"):
