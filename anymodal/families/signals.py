@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.errors import ConfigError, ValueProblem
-from anymodal.families.arrays import ArrayModality
+from anymodal.families.arrays import ArrayModality, as_array
 from anymodal.families.codec import decoded, decoded_mean, encoded
 from anymodal.families.plots import heat_map, line_plot
 from anymodal.families.wav import is_wav, read_wav
@@ -41,6 +41,7 @@ class SignalModality(ArrayModality):
     family: ClassVar[str] = "signal"
     settings: ClassVar[tuple[str, ...]] = ("shape", "cell", "codebook", "latent", "rate", "low", "high")
     suffixes: ClassVar[tuple[str, ...]] = SOUND
+    only_read: ClassVar[tuple[str, ...]] = (".wav",)
     loss: ClassVar[str] = "smooth_l1"
     unit: ClassVar[str] = ""
     silence: ClassVar[float] = 0.0
@@ -121,6 +122,21 @@ class SignalModality(ArrayModality):
         time = len(self.shape) - 1
         wanted = (*self.shape[:time], *((self.channels,) if self.channels > 1 else ()))
         return len(shape) == len(wanted) + 1 and shape[time] > 0 and shape[:time] + shape[time + 1 :] == wanted
+
+    def _checked(self, value: Any) -> np.ndarray:
+        """As the base says; ValueProblem too for whole numbers that can only be samples of sound as files have them."""
+        array = as_array(value)
+        if (
+            array.dtype.kind in "iu"
+            and array.size
+            and not self.low <= int(array.min()) <= int(array.max()) <= self.high
+        ):
+            raise ValueProblem(
+                f"{self.name} takes numbers from {self.low:g} to {self.high:g}, got whole numbers from"
+                f" {int(array.min())} to {int(array.max())}; if they are samples of sound divide them, as"
+                " value / 32768 for 16 bits, if they are natural values pass value.astype('float32')"
+            )
+        return super()._checked(value)
 
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)

@@ -105,6 +105,16 @@ def test_files_hold_natural_numbers(tmp_path):
     assert np.array_equal(SOUND().read(tmp_path / "a.npy"), value)
 
 
+def test_samples_of_sound_as_files_have_them_are_no_natural_values():
+    samples = np.array([0, 20000, -32768], np.int16)
+    with pytest.raises(
+        ValueProblem, match=r"from -1 to 1, got whole numbers from -32768 to 20000; .* value / 32768 for"
+    ):
+        SOUND().accept(samples)
+    assert SOUND().accept(samples / 32768)[2] == -1 and SOUND().accept(np.array([0, 1, -1])).dtype == np.float32
+    assert BANDS().accept(np.full((6, 20), -80)).min() == -80
+
+
 def test_scores_are_over_the_time_that_both_have():
     value = np.zeros(100, np.float32)
     longer = np.concatenate([value + 0.5, np.full(30, 9, np.float32)])
