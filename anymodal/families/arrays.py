@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.content import path_of
 from anymodal.errors import ValueProblem
@@ -24,6 +24,7 @@ class ArrayModality(Modality):
     """
 
     legible: bool = False
+    only_read: ClassVar[tuple[str, ...]] = ()  # endings of files that are read and never written
 
     @property
     def expected(self) -> str:
@@ -42,7 +43,9 @@ class ArrayModality(Modality):
             return self._checked(array) if self.fits(array.shape) else reader._checked(array)
 
     def write(self, value: Any, path: Path) -> None:
-        write_described(np.asarray(value, np.float32), Path(path), describe(self))
+        if (path := Path(path)).suffix.lower() in self.only_read:
+            raise ValueProblem(f"{path}: {self.name} is written as an array; give a name that ends in .npy")
+        write_described(np.asarray(value, np.float32), path, describe(self))
 
     def accept(self, value: Any) -> np.ndarray:
         if not self.is_file(value):

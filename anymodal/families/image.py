@@ -28,6 +28,7 @@ else:
 
 
 PICTURED = (1, 3)  # the numbers of channels that picture files hold
+SHALLOW = (".jpg", ".jpeg", ".webp", ".bmp")  # endings of picture files of 8 bits
 
 
 class ImageModality(CroppedGrid):
@@ -156,16 +157,19 @@ class ImageModality(CroppedGrid):
             return
         if self.channels not in PICTURED:
             raise ValueProblem(f"{path}: pictures hold 1 or 3 channels, {self.name} has {self.channels}; write .npy")
+        deep = self.channels == 1 and self.dtype != "uint8"
+        if deep and path.suffix.lower() in SHALLOW:
+            raise ValueProblem(f"{path}: {self.name} is written in 16 bits, which such files lack; write .png or .tif")
         low, high = self.file_range
         options = save_options(path, describe(self, range=(low, high)))
         with replacing(path) as temporary:
             if self.dtype == "uint8":
                 Image.fromarray(array.astype(np.uint8)).save(temporary, **options)
                 return
-            top = 65535 if self.channels == 1 else 255
+            top = 65535 if deep else 255
             unit = (np.nan_to_num(array.astype(np.float64), nan=low) - low) / (high - low)
             scaled = np.round(unit.clip(0, 1) * top)
-            Image.fromarray(scaled.astype(np.uint16 if top == 65535 else np.uint8)).save(temporary, **options)
+            Image.fromarray(scaled.astype(np.uint16 if deep else np.uint8)).save(temporary, **options)
 
     def preprocess(self, value: Any) -> np.ndarray:
         array = np.nan_to_num(np.asarray(value, np.float32), nan=self.low, posinf=self.high, neginf=self.low)

@@ -127,6 +127,8 @@ class LabelMapModality(CroppedGrid):
         from PIL import Image
 
         array, path = self._checked(value), Path(path)
+        if path.suffix.lower() not in self.suffixes:
+            raise ValueProblem(f"{path}: {self.name} is written to files that end in {' or '.join(self.suffixes)}")
         if is_npy(path):
             write_described(array, path, self._describe(array))
             return

@@ -289,7 +289,10 @@ class TextModality(StructuredModality):
             return self.accept(value)
 
     def write(self, value: str, path: Path) -> None:
-        write_text(value + "\n", Path(path))
+        if (path := Path(path)).suffix.lower() == ".json":
+            write_json(value, path)
+        else:
+            write_text(value + "\n", path)
 
     def accept(self, value: Any) -> str:
         if self.is_file(value):

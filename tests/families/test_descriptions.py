@@ -166,3 +166,37 @@ def test_any_description_is_taken_or_refused(value, field, name):
         as_described(modality(name), parse_description(json.dumps({"modality": name, field: value})))
     except am.ValueProblem as error:
         assert "\n" not in str(error)
+
+
+SOUND = am.signal("sound", shape=(8,), cell=(8,))
+ROWS = am.embedding("rows", width=4)
+HEAT = am.image("heat", channels=1)
+GROUND = am.label_map("ground", classes=("sea", "sand"))
+WRITTEN = [
+    (SOUND, np.zeros(8, np.float32)),
+    (ROWS, np.ones((2, 4), np.float32)),
+    (HEAT, np.ones((2, 2), np.float32) / 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "value"), [*WRITTEN, (am.plain_text("note"), "a cup"), (GROUND, np.ones((2, 2), np.uint8))]
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".wav", ".png", ".tif", ".jpg", ".webp", ".bmp", ".txt", ".json"])
+def test_what_is_written_is_read_again_whatever_the_ending(cls, value, suffix, tmp_path):
+    """Or it is refused in one sentence, and no file is left."""
+    modality, path = cls(), tmp_path / f"value{suffix}"
+    if suffix not in modality.suffixes:
+        return
+    try:
+        modality.write(value, path)
+    except am.ValueProblem as error:
+        assert str(path) in str(error) and not path.exists()
+    else:
+        back = modality.read(path)
+        assert back == value if modality.is_text else np.allclose(back, value, atol=1e-4)
+
+
+def test_maps_are_not_written_where_nothing_reads_them(tmp_path):
+    with pytest.raises(am.ValueProblem, match=r"a.jpg: ground is written to files that end in .png or .npy"):
+        GROUND().write(np.ones((2, 2), np.uint8), tmp_path / "a.jpg")
