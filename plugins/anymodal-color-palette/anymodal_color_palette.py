@@ -25,9 +25,10 @@ GOLDEN = 0.6180339887498949
 class ColorPalette(StructuredModality):
     """Palettes: uint8 arrays (N, 3) of sRGB colors, N from 1 to 7 (0 where a model wrote none), frequent ones first.
 
-    Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b], or 4M's list
-    whose first entry maps "1".."7" to palettes: then the value is a dict of them, of which training draws one, and the
-    one of `colors` counts otherwise. Computed from rgb by k-means in CIELAB; crops do not change it.
+    Spelled `v1=N` and 3N values `v0=0..255` (4M, arXiv 2312.06647). Files: JSON, a list of [r, g, b], or an object that
+    maps "1".."7" to palettes, alone or as the first entry of 4M's list: then the value is a dict of them, of which
+    training draws one, and the one of `colors` counts otherwise. Computed from rgb by k-means in CIELAB; crops do not
+    change it.
     """
 
     settings = (*StructuredModality.settings, "colors")
@@ -58,12 +59,16 @@ class ColorPalette(StructuredModality):
         path = Path(path)
         value = read_json(path)
         with naming(path):
-            if isinstance(value, list):
-                return self.accept(value[0] if value and isinstance(value[0], dict) else value)
-            raise self.problem(value, "a list of colors [r, g, b], or 4M's list of a dict of them")
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                return self.accept(value[0])
+            if isinstance(value, (list, dict)):
+                return self.accept(value)
+            raise self.problem(value, "a list of colors [r, g, b], or a dict of such lists by their length")
 
-    def plain(self, value: Any) -> list[Any]:
-        return self.chosen(value).tolist()
+    def plain(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(count): np.asarray(palette).tolist() for count, palette in value.items()}
+        return np.asarray(value).tolist()
 
     def chosen(self, value: Any, rng: "np.random.Generator | None" = None) -> "np.ndarray":
         """The palette itself, or one of several: drawn, or the one whose length is nearest to `colors`."""
