@@ -26,8 +26,8 @@ class SamEdge(EdgeModality):
     denoising_steps = 10
 
     def derive(self, values: dict[str, Any]) -> "np.ndarray":
-        """Drawn at the size of the model; a map of instances (H, W), 0 for nothing, keeps its own."""
-        return drawn(values["sam_instance"], self.size, self.size)
+        """Drawn at the largest size of the model; a map of instances (H, W), 0 for nothing, keeps its own."""
+        return drawn(values["sam_instance"], self.cells, self.cells)
 
 
 def drawn(instances: Any, height: int, width: int) -> "np.ndarray":

@@ -68,6 +68,8 @@ class Square:
 def test_instances_are_drawn_at_the_size_of_the_model_or_of_the_photograph():
     edges = SamEdge(size=32, patch=8).derive({"sam_instance": [Square()]})
     assert edges.shape == (32, 32) and np.argwhere(edges).max() == 15 and (edges[15, :16] == 255).all()
+    finer = SamEdge(size=32, patch=8, larger=(64,)).derive({"sam_instance": [Square()]})
+    assert finer.shape == (64, 64) and np.argwhere(finer).max() == 31  # one pixel wide, not drawn small and enlarged
     labeler = am.registry().labeler("sam_edge")()
     (edges,) = labeler.label([{"sam_instance": [Square()], "rgb": np.zeros((20, 40, 3), np.uint8)}])
     assert edges.shape == (20, 40) and np.argwhere(edges).max(0).tolist() == [9, 19]
