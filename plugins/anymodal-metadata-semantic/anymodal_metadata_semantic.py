@@ -19,10 +19,11 @@ platform playingfield stairs bridge"""
 class MetadataSemantic(NumbersModality):
     """Counts and shares, computed from caption, det and semseg (codes and bins as in 4M-21, arXiv 2406.09406).
 
-    `caption_n_chars`, `caption_n_words`, `caption_n_sentences`; `n_humans`: people in human_poses, or else in det;
-    `n_sam_instances`: of sam_instance, where there is one; `n_coco_instances`: boxes of det with a score of 0.6 or
-    more, `coco_instance_diversity`: their different classes; of semseg, `walkability`: the share of pixels of ground
-    one can walk on, `objectness`: of things that can be counted, `semantic_diversity`: how many classes there are.
+    `caption_n_chars`, `caption_n_words`, `caption_n_sentences`; `n_humans`: people in det; `n_coco_instances`: boxes of
+    det with a score of 0.6 or more, `coco_instance_diversity`: their different classes; of semseg, `walkability`: the
+    share of pixels of ground one can walk on, `objectness`: of things that can be counted, `semantic_diversity`: how
+    many classes there are. `n_sam_instances` comes from files, or is counted where `derive` is given sam_instance too,
+    as `n_humans` is where it is given human_poses; datasets and the labeler give neither.
     """
 
     fields = {
