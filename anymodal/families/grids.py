@@ -226,7 +226,12 @@ class CroppedGrid(Modality):
 
     def joined(self, value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """A made value in which `kept` places (H, W) are those of another; smooth values join without a seam."""
-        return (seamless if self.smooth else pasted)(value, made, kept)
+        return seamless(value, made, kept, self.both_say(value, made)) if self.smooth else pasted(value, made, kept)
+
+    def both_say(self, value: np.ndarray, made: np.ndarray) -> np.ndarray:
+        """Where two values are `measured`, bool (H, W)."""
+        masks = [np.ones(each.shape[:2], bool) if (m := self.measured(each)) is None else m for each in (value, made)]
+        return np.logical_and(*masks)
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
         outputs = decoded_mean(self, probabilities, shape=self.shape_of(probabilities))

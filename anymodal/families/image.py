@@ -18,6 +18,7 @@ from anymodal.families.grids import CroppedGrid
 from anymodal.families.layouts import as_colors, as_samples, channels_last, repair
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import colors_of, is_picture, samples_of
+from anymodal.families.seams import pasted
 from anymodal.files import is_npy, naming, replacing
 
 if TYPE_CHECKING:
@@ -184,6 +185,13 @@ class ImageModality(CroppedGrid):
             value = np.round(value)
         value = value.astype(self.dtype)
         return value[..., 0] if self.channels == 1 else value
+
+    def joined(self, value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """As the base says; numbers stay between `low` and `high` where those that were made are."""
+        whole = super().joined(value, made, kept)
+        if self.dtype == "uint8" or not (self.low <= made.min() <= made.max() <= self.high):
+            return whole
+        return pasted(value, whole.clip(self.low, self.high), kept)
 
     def show(self, value: Any, size: int = 256) -> Image:
         from PIL import Image

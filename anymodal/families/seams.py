@@ -18,10 +18,14 @@ SWEEPS = 24  # of smoothing at each scale
 NEAR = 3  # pixels beside the border that are no longer what was generated alone
 
 
-def seamless(value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """`value` (H, W[, C]) where it is `kept` (H, W), exactly, and elsewhere `made`, changed so that it joins."""
+def seamless(value: np.ndarray, made: np.ndarray, kept: np.ndarray, says: np.ndarray | None = None) -> np.ndarray:
+    """`value` (H, W[, C]) where it is `kept` (H, W), exactly, and elsewhere `made`, changed so that it joins.
+
+    What joins is what `says` something (H, W), everything by default, and is finite.
+    """
     planes = np.atleast_3d(value).astype(np.float64), np.atleast_3d(made).astype(np.float64)
     known = kept & np.isfinite(planes[0]).all(-1) & np.isfinite(planes[1]).all(-1)
+    known &= True if says is None else says
     if not known.any():
         joined = planes[1]
     else:

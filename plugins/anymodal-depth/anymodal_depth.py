@@ -9,6 +9,7 @@ from anymodal.errors import ConfigError
 from anymodal.families.drawing import font_of
 from anymodal.families.holes import filled_holes
 from anymodal.families.image import enlarge
+from anymodal.families.seams import pasted, seamless
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +85,14 @@ class Depth(ImageModality):
             unit = (np.clip(tensor[0], -1, 1) + 1) / 2
             return (self.low * (self.high / self.low) ** unit).astype(np.float32)
         return tensor[0].astype(np.float32)
+
+    def joined(self, value: "np.ndarray", made: "np.ndarray", kept: "np.ndarray") -> "np.ndarray":
+        """As the base says; metric depth joins by its logarithm, and so stays above 0."""
+        if self.scaling != "log":
+            return super().joined(value, made, kept)
+        given, new = (np.where(self.measured(each), each, self.low).clip(self.low, self.high) for each in (value, made))
+        whole = np.exp(seamless(np.log(given), np.log(new), kept, self.both_say(value, made)))
+        return pasted(value, whole.clip(self.low, self.high).astype(np.float32), kept)
 
     def show(self, value: Any, size: int = 256) -> "Image":
         """Warm and bright is near, black is far or unknown; the scale below is stretched to the picture."""

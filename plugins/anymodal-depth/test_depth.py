@@ -114,3 +114,21 @@ def test_large_pictures_have_their_scale_drawn_in():
         small, large = (np.asarray(modality.show(near, size), int) for size in (100, 200))
         assert (small[-8:] == small[-8:, :1]).all() and (large[-12:] != large[-12:, -1:]).any()
     assert (np.asarray(metric.show(near, 200)) != np.asarray(metric.show(near * 2, 200))).any()  # other numbers
+
+
+KEPT = np.arange(32)[None] < np.full((32, 1), 16)  # the left half
+
+
+@pytest.mark.parametrize("settings", [{}, {"scaling": "log", "low": 0.4, "high": 80.0}])
+def test_made_depth_joins_what_was_measured(settings):
+    depth, value, made = Depth(size=32, patch=8, **settings), np.full((32, 32), 0.5, np.float32), np.full((32, 32), 0.7)
+    value[:, 13:16] = 0  # not measured, beside the border
+    joined = depth.joined(value, made.astype(np.float32), KEPT)
+    assert np.array_equal(joined[:, :16], value[:, :16]) and np.allclose(joined[:, 16:], 0.5, atol=0.01)
+
+
+def test_metric_depth_stays_above_0_where_it_joins():
+    value, made = np.full((32, 32), 1.0, np.float32), np.full((32, 32), 6.0, np.float32)
+    made[:, 24:] = 3
+    joined = Depth(size=32, patch=8, scaling="log", low=0.4, high=80.0).joined(value, made, KEPT)
+    assert np.allclose(joined[:, :24], 1, atol=0.01) and np.allclose(joined[:, 24:], 0.5, atol=0.01)

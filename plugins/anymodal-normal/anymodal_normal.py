@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
+from anymodal.families.seams import pasted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,13 @@ class Normal(ImageModality):
 
     def mirror(self, value: "np.ndarray") -> "np.ndarray":
         return super().mirror(value) * np.array([-1, 1, 1], np.float32)
+
+    def joined(self, value: "np.ndarray", made: "np.ndarray", kept: "np.ndarray") -> "np.ndarray":
+        """As the base says; what was made keeps its length, that of unit vectors or none."""
+        whole = super().joined(value, made, kept)
+        length = np.linalg.norm(whole, axis=-1, keepdims=True)
+        units = np.where(length > 0.5, whole / np.maximum(length, 1e-6), made)
+        return pasted(value, np.where(self.measured(made)[..., None], units, made).astype(np.float32), kept)
 
     def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
         """Vectors longer than one half become unit vectors, shorter ones mean "no surface"."""

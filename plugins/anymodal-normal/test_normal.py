@@ -62,3 +62,15 @@ def test_the_labeler_makes_unit_vectors_and_always_the_same(checkpoint):
         assert np.allclose(np.linalg.norm(value, axis=-1), 1, atol=1e-4)
         assert np.array_equal(Normal().accept(value), value)
     assert np.array_equal(labeler.label(pictures[1:])[0], values[1])
+
+
+def test_made_normals_stay_unit_vectors_where_they_join():
+    """The difference at the border, added, would make (0, 1, 0) (-1, 1, 1), which is no surface."""
+    x, y, z = np.eye(3, dtype=np.float32)
+    value, made, kept = np.tile(z, (32, 32, 1)), np.tile(x, (32, 32, 1)), np.zeros((32, 32), bool)
+    made[:, 24:], made[:4, 24:], value[:, 13:16], kept[:, :16] = y, 0, 0, True
+    normal = Normal(size=32, patch=8)
+    joined = normal.joined(value, made, kept)
+    assert np.array_equal(joined[kept], value[kept]) and not joined[:4, 24:].any() and joined.dtype == np.float32
+    assert np.allclose(np.linalg.norm(joined[4:, 16:], axis=-1), 1, atol=1e-5)
+    assert np.array_equal(normal.accept(joined), joined) and np.allclose(joined[5, 17], z, atol=1e-5)

@@ -130,6 +130,14 @@ def test_a_membrane_is_flat_between_equal_borders_and_a_ramp_between_others():
     assert np.allclose(ramp, np.linspace(1, 3, 17), atol=0.25) and (np.diff(ramp) > -1e-6).all()
 
 
+def test_numbers_stay_between_low_and_high_where_they_join():
+    heat, kept = am.image("heat", channels=1, size=32, patch=8)(), np.arange(32)[None] < np.full((32, 1), 16)
+    value, made = np.full((32, 32), 0.9, np.float32), np.full((32, 32), 0.2, np.float32)
+    made[:, 24:] = 0.8
+    joined = heat.joined(value, made, kept)
+    assert np.allclose(joined[:, :24], 0.9, atol=0.01) and (joined[:, 24:] == 1).all()
+
+
 def test_values_without_a_number_spread_nothing():
     value, kept = np.full((8, 8), np.nan, np.float32), np.ones((8, 8), bool)
     kept[4:] = False
