@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -138,25 +138,21 @@ def file_in_memory(data: bytes, suffix: str) -> Iterator[Path]:
     is the process's: to make and remove one for each file takes longer than to read most files.
     """
     _remove_leftovers_once()
-    try:
-        path = _folder(os.getpid()) / f"{next(_NUMBERS)}-value{suffix}"
+    with ExitStack() as undone:
         try:
+            path = _folder(os.getpid()) / f"{next(_NUMBERS)}-value{suffix}"
+            undone.callback(path.unlink, missing_ok=True)
             if hasattr(os, "memfd_create"):
                 handle = os.memfd_create("anymodal", os.MFD_CLOEXEC)
-                try:
-                    with open(handle, "wb", closefd=False) as file:
-                        file.write(data)
-                    path.symlink_to(f"/proc/{os.getpid()}/fd/{handle}")
-                    yield path
-                finally:
-                    os.close(handle)
+                undone.callback(os.close, handle)
+                with open(handle, "wb", closefd=False) as file:
+                    file.write(data)
+                path.symlink_to(f"/proc/{os.getpid()}/fd/{handle}")
             else:
                 path.write_bytes(data)
-                yield path
-        finally:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"no temporary file can be made: {cause(error)}") from None
+        except OSError as error:
+            raise DataError(f"no temporary file can be made: {cause(error)}") from None
+        yield path
 
 
 def _folder(process: int) -> Path:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from worker_parts import reads
 
 from anymodal.content import PREFIX, file_in_memory
@@ -96,3 +97,9 @@ def test_the_folders_of_workers_that_load_data_go_with_them(monkeypatch, tmp_pat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert list(step_batches(reads(0), 4, workers=2)(0)) == ["0", "1", "2", "3"]
     assert not folders(tmp_path)
+
+
+def test_what_a_reader_raises_is_not_taken_for_a_lack_of_room():
+    with pytest.raises(OSError, match="^the reader's own$"), file_in_memory(b"abc", ".png") as path:
+        raise OSError("the reader's own")
+    assert not path.is_symlink()
