@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from anymodal import Labeler, LabelMapModality, PictureLabeler, hookimpl
+from anymodal.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,14 @@ class SemsegLabeler(PictureLabeler):
 
     modality, checkpoint = "semseg", "facebook/mask2former-swin-base-coco-panoptic"
     architecture = "AutoModelForUniversalSegmentation"
+
+    def load(self) -> None:
+        super().load()
+        if not set(self.model.config.id2label.values()) & set(Semseg.classes):
+            named = ", ".join(map(str, list(self.model.config.id2label.values())[:3]))
+            raise CheckpointError(
+                f"{self.checkpoint!r} names no class of semseg ({named}, ...); name them in its id2label"
+            )
 
     def predict(self, pictures: "list[np.ndarray]") -> "list[np.ndarray]":
         sizes = [picture.shape[:2] for picture in pictures]

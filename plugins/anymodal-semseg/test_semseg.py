@@ -44,3 +44,15 @@ def test_classes_are_matched_by_name(checkpoint):
     known = {Semseg.classes.index("sky-other-merged"), Semseg.classes.index("person"), 255}
     assert value.shape == (50, 70) and value.dtype == np.uint8 and set(np.unique(value)) <= known
     assert np.array_equal(Semseg().accept(value), value)
+
+
+def test_a_network_without_names_of_classes_is_refused(checkpoint, tmp_path):
+    import json
+    import shutil
+
+    shutil.copytree(checkpoint, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"], config["label2id"] = {str(k): f"LABEL_{k}" for k in range(3)}, {}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(am.CheckpointError, match=r"names no class of semseg \(LABEL_0, LABEL_1, LABEL_2, ...\)"):
+        am.registry().labeler("semseg")(tmp_path, device="cpu")
