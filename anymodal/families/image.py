@@ -207,7 +207,8 @@ class ImageModality(CroppedGrid):
     def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
         known = np.asarray(value, np.float32)
         where = self.measured(value)
-        known = known[np.isfinite(known) if where is None else np.isfinite(known) & where]
+        known = known if where is None else known[where]
+        known = known[np.isfinite(known)]
         return [(None, f"{known.min():.4g} to {known.max():.4g} {self.unit}".rstrip())] if known.size else []
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:

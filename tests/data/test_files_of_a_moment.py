@@ -100,6 +100,6 @@ def test_the_folders_of_workers_that_load_data_go_with_them(monkeypatch, tmp_pat
 
 
 def test_what_a_reader_raises_is_not_taken_for_a_lack_of_room():
-    with pytest.raises(OSError, match="^the reader's own$"), file_in_memory(b"abc", ".png") as path:
+    with pytest.raises(OSError, match=r"^the reader's own$"), file_in_memory(b"abc", ".png") as path:
         raise OSError("the reader's own")
     assert not path.is_symlink()

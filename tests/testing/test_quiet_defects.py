@@ -43,9 +43,34 @@ class Negative(Thermal):
         return np.float32(self.low + self.high) - taken if is_picture(value) else taken
 
 
+class Flow(am.ImageModality):
+    """Motion in pixels, -20 to 20 to the right and down; (0, 0) where it was not measured."""
+
+    channels, low, high = 2, -20.0, 20.0
+
+    def measured(self, value: Any) -> np.ndarray:
+        return np.abs(value).sum(-1) > 0
+
+
+class Everywhere(Flow):
+    """Motion in pixels, -20 to 20; says of each number whether it was measured."""
+
+    def measured(self, value: Any) -> np.ndarray:
+        return np.asarray(value) != 0
+
+
+class Words(Thermal):
+    """Kelvin; a legend without colors."""
+
+    def legend(self, value: Any) -> Any:
+        return ["cold", "warm"]
+
+
 CASES = {
     "AM112": (Following, "reads that other one, example 'empty'"),
     "AM403": (Ground, "mirrored, is not the right part"),
+    "AM405": (Everywhere, "has shape (1, 1, 2) and dtype bool, not (1, 1) and bool"),
+    "AM601": (Words, "has 'cold', not (a color or None, words)"),
     "AM108": (Negative, "a PIL picture of example 'noise' of seed 0, shape (32, 32) gives another value than read"),
 }
 
@@ -55,3 +80,10 @@ def test_a_quiet_defect_is_caught(number):
     cls, words = CASES[number]
     bad = [result for result in check(cls) if result.status in ("failed", "warned")]
     assert [result.rule.number for result in bad] == [number] and words in bad[0].detail, bad
+
+
+def test_values_of_several_channels_that_are_not_measured_everywhere():
+    assert not [str(result) for result in check(Flow) if result.status in ("failed", "warned")]
+    value = np.zeros((4, 4, 2), np.float32)
+    value[0, 0], value[1, 1] = (3, -2), (np.inf, 5)
+    assert Flow().legend(value) == [(None, "-2 to 5")] and Flow().legend(np.zeros_like(value)) == []

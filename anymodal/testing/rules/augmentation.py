@@ -97,7 +97,7 @@ def classes(subject: Subject) -> None:
 @rule(
     "AM405",
     "Crops have the model's size, and values say theirs",
-    fix="return (width, height) from extent, and arrays of cells x cells from crop",
+    fix="return (width, height) from extent, arrays of cells x cells from crop, and None or bool (H, W) from measured",
     applies=cut_as_pictures,
 )
 def sized(subject: Subject) -> None:
@@ -113,6 +113,10 @@ def sized(subject: Subject) -> None:
         cells = subject.cells
         expect(cut.shape[:2] == (cells, cells), f"a crop of {example} has shape {cut.shape}, not {cells} a side")
         expect(cut.dtype == example.value.dtype, f"a crop of {example} has dtype {cut.dtype}")
+        known = m.measured(example.value)
+        right = known is None or (getattr(known, "shape", None) == (height, width) and known.dtype == bool)
+        shape, dtype = getattr(known, "shape", None), getattr(known, "dtype", type(known).__name__)
+        expect(right, f"measured of {example} has shape {shape} and dtype {dtype}, not ({height}, {width}) and bool")
 
 
 @rule(

@@ -16,7 +16,8 @@ from anymodal.testing.subject import Subject
 @rule(
     "AM601",
     "show makes an RGB picture of any value",
-    fix="return a PIL image of mode RGB, about `size` a side; where nothing varies, divide by no range",
+    fix="return a PIL image of mode RGB, about `size` a side; where nothing varies, divide by no range; return"
+    " colors and words from legend",
 )
 def shows(subject: Subject) -> None:
     """Pictures of all modalities are put side by side; an empty value has one too."""
@@ -33,6 +34,10 @@ def shows(subject: Subject) -> None:
         expect(max(picture.size) <= 4 * 64, f"show of {example} is {picture.size}, asked for about 64")
         over = subject.tokenizing.show_over(example.value, np.zeros((64, 64, 3), np.uint8), 64)
         expect(getattr(over, "mode", None) == "RGB", f"show_over of {example} has no mode RGB")
+        for entry in subject.tokenizing.legend(example.value):
+            color, words = entry if isinstance(entry, tuple) and len(entry) == 2 else ((), entry)
+            right = isinstance(words, str) and (color is None or len(color) == 3)
+            expect(right, f"legend of {example} has {entry!r:.60}, not (a color or None, words)")
     expect(len(seen) > 1 or len(subject.examples) < 2, "show gives the same picture for all examples")
 
 
