@@ -122,7 +122,10 @@ def _stays_inside(subject: Subject, folder: Path) -> None:
         return
     for example in subject.examples:
         other, path = (folder / f"{name}{suffix}" for name in ("other", "path"))
-        m.write(example.value, other)
+        try:
+            m.write(example.value, other)
+        except Exception:  # which is for AM111 to tell
+            return
         path.write_text(json.dumps(str(other)))
         try:
             m.read(path)
