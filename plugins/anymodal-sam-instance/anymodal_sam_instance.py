@@ -30,6 +30,7 @@ SMOOTH = 3  # times as fine as the picture that instances are drawn in
 LEAST_SHARE = 0.4  # of the draws that can be expected to ask for an instance
 SAME = 0.5  # two draws whose boxes overlap more (IoU) show the same instance
 MANY = 8  # draws, of which one alone is not enough
+SELDOM, INSIDE = 0.25, 0.4  # what fewer draws show, and lies by more in what others show, is a piece of that
 
 
 def _rows_of_numbers(value: Any) -> bool:
@@ -334,13 +335,13 @@ class SamInstance(CodedModality):
         """The instances that enough of the draws show, largest first, of each what those draws agree on.
 
         A draw asks at a few points and shows what they hit, small instances rarely: enough are a share of the draws of
-        which points at random would hit it, and two of many draws.
+        which points at random would hit it, and two of many draws. What few show of what more show is left out.
         """
         groups = grouped([[i for i in value if area(i)] for value in values], _box_overlaps, SAME)
         found = [(instance, len(group)) for group in groups if (instance := agreed(group)) is not None]
         least = 2 if len(values) >= MANY else 1
-        enough = [each for each, draws in found if draws >= max(least, LEAST_SHARE * len(values) * self._hit(each))]
-        return sorted(enough, key=area, reverse=True)
+        enough = [each for each in found if each[1] >= max(least, LEAST_SHARE * len(values) * self._hit(each[0]))]
+        return sorted(_without_pieces(enough, SELDOM * len(values)), key=area, reverse=True)
 
     def _hit(self, instance: Instance) -> float:
         """How likely at least one of the points of a draw lies in an instance, if they are drawn at random."""
@@ -370,6 +371,16 @@ def mask_overlaps(value: Sequence[Instance], other: Sequence[Instance]) -> "np.n
     one, two = flat(value), flat(other)
     both: np.ndarray = one @ two.T
     return both / np.maximum(one.sum(1)[:, None] + two.sum(1)[None] - both, 1)
+
+
+def _without_pieces(found: Sequence[tuple[Instance, int]], seldom: float) -> list[Instance]:
+    """Instances and in how many draws they are, the most frequent first, without pieces of the more frequent ones."""
+    masks, kept = flat([instance for instance, _ in found]), list[Instance]()
+    for number, (instance, draws) in enumerate(found):
+        others = masks[[k for k, (_, more) in enumerate(found) if more > draws]].any(0)
+        if draws >= seldom or masks[number] @ others <= INSIDE * masks[number].sum():
+            kept.append(instance)
+    return kept
 
 
 def _box_overlaps(value: Sequence[Instance], other: Sequence[Instance]) -> "np.ndarray":

@@ -148,10 +148,17 @@ def test_instances_are_what_the_draws_that_show_them_agree_on(sam):
 
 
 def test_what_one_of_many_draws_shows_is_left_out(sam):
-    left, inner = square(0, 0, 0.5, 1), square(0.1, 0.1, 0.3, 0.3)
-    assert len(sam.merge([[left, inner], *[[left]] * 6])) == 2
-    assert len(sam.merge([[left, inner], *[[left]] * 7])) == 1
-    assert len(sam.merge([[left, inner], [inner], *[[left]] * 6])) == 2
+    left, small = square(0, 0, 0.5, 1), square(0.6, 0.1, 0.8, 0.3)
+    assert len(sam.merge([[left, small], *[[left]] * 6])) == 2
+    assert len(sam.merge([[left, small], *[[left]] * 7])) == 1
+    assert len(sam.merge([[left, small], [small], *[[left]] * 6])) == 2
+
+
+def test_a_piece_that_few_draws_show_of_what_more_show_is_left_out(sam):
+    left, piece, beside = square(0, 0, 0.5, 1), square(0.3, 0.2, 0.6, 0.4), square(0.6, 0.2, 0.9, 0.4)
+    few, more = [[left, piece, beside]] * 2, [[left, piece, beside]] * 3
+    assert len(sam.merge([*few, *[[left]] * 10])) == 2  # two thirds of the piece lie in what twelve show
+    assert len(sam.merge([*more, *[[left]] * 9])) == 3
 
 
 def test_draws_of_one_instance_are_known_by_their_boxes(sam):
