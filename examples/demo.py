@@ -39,7 +39,7 @@ CAPTIONS = (
     "a red bus on a road in the city",
 )
 CHAINED = "an orange tent on the snow"
-WANTED = "a purple couch in a room"
+WANTED = "a pink couch in a room"
 SEEDS = range(4)
 
 
@@ -128,7 +128,7 @@ def in_painting(model: am.AnyModel, panel: Panel, data: Path, out: Path) -> None
     made = model.generate_batch([{"rgb": picture}] * 2, "rgb", seed=seeds, keep={"rgb": kept.astype(bool)})
     whole = np.asarray(Image.open(picture))
     cut = np.where(kept[..., None] > 0, whole, 232).astype(np.uint8)
-    panel.heading("In-painting", "what is cut out is made anew: the person and the plant go")
+    panel.heading("In-painting", "what is cut out is made anew: the person and a light go")
     panel.tiles([shown(model, "rgb", value) for value in (whole, cut, *(each["rgb"] for each in made))])
 
 
