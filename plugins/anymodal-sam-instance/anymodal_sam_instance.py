@@ -377,9 +377,11 @@ def _without_pieces(found: Sequence[tuple[Instance, int]], seldom: float) -> lis
     """Instances and in how many draws they are, the most frequent first, without pieces of the more frequent ones."""
     masks, kept = flat([instance for instance, _ in found]), list[Instance]()
     for number, (instance, draws) in enumerate(found):
-        others = masks[[k for k, (_, more) in enumerate(found) if more > draws]].any(0)
-        if draws >= seldom or masks[number] @ others <= INSIDE * masks[number].sum():
-            kept.append(instance)
+        if draws < seldom:
+            others = masks[[more > draws for _, more in found]].any(0)
+            if masks[number] @ others > INSIDE * masks[number].sum():
+                continue
+        kept.append(instance)
     return kept
 
 
