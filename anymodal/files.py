@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
@@ -275,6 +275,18 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path} must hold one JSON object")
     return raw
+
+
+def written_as(path: str | os.PathLike[str], what: str, ending: str, known: Collection[str]) -> Path:
+    """The path of a file that is written in the format of an ending, whatever its own.
+
+    Raises ValueProblem, which says `what` is written as, for another ending among the `known` ones: files of that would
+    be read in a format that they do not have.
+    """
+    suffix = (path := Path(path)).suffix.lower()
+    if suffix != ending and suffix in known:
+        raise ValueProblem(f"{path}: {what}; give a name that ends in {ending}")
+    return path
 
 
 def check_folder(out: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from anymodal.content import path_of
 from anymodal.errors import ValueProblem
 from anymodal.families.descriptions import as_described, describe, read_described, write_described
-from anymodal.files import naming
+from anymodal.files import naming, written_as
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ class ArrayModality(Modality):
     """
 
     legible: bool = False
-    only_read: ClassVar[tuple[str, ...]] = ()  # endings of files that are read and never written
 
     @property
     def expected(self) -> str:
@@ -43,8 +42,7 @@ class ArrayModality(Modality):
             return self._checked(array) if self.fits(array.shape) else reader._checked(array)
 
     def write(self, value: Any, path: Path) -> None:
-        if (path := Path(path)).suffix.lower() in self.only_read:
-            raise ValueProblem(f"{path}: {self.name} is written as an array; give a name that ends in .npy")
+        path = written_as(path, f"{self.name} is written as an array", ".npy", self.suffixes)
         write_described(np.asarray(value, np.float32), path, describe(self))
 
     def accept(self, value: Any) -> np.ndarray:

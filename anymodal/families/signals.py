@@ -41,7 +41,6 @@ class SignalModality(ArrayModality):
     family: ClassVar[str] = "signal"
     settings: ClassVar[tuple[str, ...]] = ("shape", "cell", "codebook", "latent", "rate", "low", "high")
     suffixes: ClassVar[tuple[str, ...]] = SOUND
-    only_read: ClassVar[tuple[str, ...]] = (".wav",)
     loss: ClassVar[str] = "smooth_l1"
     unit: ClassVar[str] = ""
     silence: ClassVar[float] = 0.0

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError, GenerationError, PluginError, ValueProblem
+from anymodal.errors import CheckpointError, GenerationError, PluginError
 from anymodal.families.agreement import lacking, most_agreeing, words_in
 from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
 from anymodal.families.starts import template, written_beside
-from anymodal.files import naming, read_json, read_text, write_json, write_text
+from anymodal.files import naming, read_json, read_text, write_json, write_text, written_as
 from anymodal.modality import Modality
 from anymodal.partial import Partial
 from anymodal.sampling import Sampling
@@ -91,9 +91,7 @@ class StructuredModality(Modality):
         raise NotImplementedError(f"{type(self).__name__}.from_boxes")
 
     def write(self, value: Any, path: Path) -> None:
-        suffix = (path := Path(path)).suffix.lower()
-        if suffix != ".json" and suffix in self.suffixes:  # read as something else than what is written
-            raise ValueProblem(f"{path}: {self.name} is written as JSON; give a name that ends in .json")
+        path = written_as(path, f"{self.name} is written as JSON", ".json", self.suffixes)
         write_json(self.plain(value), path)
 
     def parts_in(self, value: Any, other: Any) -> np.ndarray:
