@@ -2,8 +2,8 @@
 
 Pictures of 64 pixels become pictures of 128. Patches keep their 8 pixels, those that are read as those with one token,
 so that grids of 8 x 8 become grids of 16 x 16: of rgb, depth, normals and classes, from the tokenizers in TOKENIZERS.
-Positions, which are learned, begin where these cells lie in the grid of 8 x 8. Edges stay at 64 pixels. Blocks that are
-added to the encoder pass on what they get until they have learned.
+Positions, which are learned, begin where these cells lie in the grid of 8 x 8. Edges stay at 64 pixels. The width and
+the blocks stay: a run that starts from the result makes it wider and deeper (`start.grow`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,13 @@ import anymodal as am
 from anymodal.nn.sincos import sincos_2d, sincos_2d_at
 
 FINER = ("rgb", "depth", "normal", "semseg")
-ADDED = 4  # blocks of the encoder
-LAST = (".attn.proj.weight", ".mlp.fc2.weight")  # without which a block adds nothing
 
 
 def grow_record(record: dict[str, Any]) -> dict[str, int]:
-    """Change the record of a checkpoint: settings, spaces, and the depth of the encoder.
+    """Change the record of a checkpoint: settings and spaces.
 
     Returns the cells along each finer grid, by stream.
     """
-    record["model"]["encoder_depth"] += ADDED
     sides = {}
     for name in FINER:
         entry = record["modalities"][name]
@@ -41,22 +38,6 @@ def grow_record(record: dict[str, Any]) -> dict[str, int]:
             stream["space"] |= {"shape": [rows, columns], "length": rows * columns, "learned": True}
             sides[stream["name"]] = rows
     return sides
-
-
-def deeper_encoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with new blocks between those of the encoder, each like the one before but without output."""
-    grown = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.")}
-    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("encoder."))
-    sources = sorted([*range(depth), *range(ADDED)])
-    for number, source in enumerate(sources):
-        added = number and sources[number - 1] == source
-        for name, tensor in weights.items():
-            start, rest = f"encoder.{source}", name.removeprefix(f"encoder.{source}")
-            if name.startswith(f"{start}."):
-                grown[f"encoder.{number}{rest}"] = (
-                    torch.zeros_like(tensor) if added and rest in LAST else tensor.clone()
-                )
-    return grown
 
 
 def finer_positions(sides: dict[str, int], dim: int) -> dict[str, Tensor]:
@@ -85,7 +66,7 @@ def main() -> None:
         shutil.rmtree(destination / "modalities" / name)
         shutil.copytree(tokenizers / "modalities" / name, destination / "modalities" / name)
     weights = load_file(destination / "model.safetensors")
-    weights = deeper_encoder(weights) | finer_positions(sides, len(weights["query"]))
+    weights |= finer_positions(sides, len(weights["query"]))
     (destination / "config.json").write_text(json.dumps(record, indent=2) + "\n")
     save_file(weights, destination / "model.safetensors", {"format": "pt"})
 

@@ -126,6 +126,7 @@ def test_frozen_weights_need_no_gradient_and_waiting_ones_are_idle(old):
         ({"lora": {"rank": 0}}, "LoraConfig.rank must be from 1 to 4096, got 0"),
         ({"lora": {}, "freeze": ["encoder.*"]}, "leave out freeze"),
         ({"freeze_steps": 3}, "freeze beside it"),
+        ({"grow": True, "lora": {}}, "leave out grow, or lora"),
     ],
 )
 def test_impossible_starts_are_refused(old, keys, message):
@@ -256,10 +257,21 @@ def test_a_run_has_the_shape_of_the_model_that_it_starts_from(dataset, tmp_path,
     assert train(configured(dataset, SET, **keys, training={"steps": 3}), tmp_path, resume=True) is not None
 
 
+def test_a_run_may_be_larger_than_the_model_that_it_starts_from(dataset, tmp_path):
+    keys = {"model": {"dim": 64, "decoder_depth": 3}, "start": {"model": str(dataset / "old"), "grow": True}}
+    model = train(configured(dataset, SET, **keys, training={"steps": 2}), tmp_path)
+    larger = attrs.evolve(SIZE, dim=64, heads=4, decoder_depth=3)
+    assert model is not None and model.transformer.config == larger
+    report = json.loads((tmp_path / "start.json").read_text())
+    assert "outputs.rgb" in report["taken"] and "outputs.text" in report["new"]
+    assert train(configured(dataset, SET, **keys, training={"steps": 3}), tmp_path, resume=True) is not None
+    assert plan(configured(dataset, SET, **keys)).model == larger
+
+
 def test_a_shape_that_is_given_must_be_that_of_the_model(dataset, tmp_path):
     start = {"model": str(dataset / "old")}
     for given, message in (
-        ({"encoder_depth": 3}, r"encoder_depth is 1, this model's is 3; set model.encoder_depth .* or model to null"),
+        ({"encoder_depth": 3}, r"encoder_depth is 1, this model's is 3; .* model to null .* or start.grow to true"),
         ({"dim": 36, "heads": 3}, "its dim is 32, this model's is 36"),
         ({"heads": 3}, "model does not fit .*old, which the run starts from: dim 32 is not a multiple of 3 heads"),
     ):

@@ -32,15 +32,19 @@ class StartConfig:
     """What a run starts from: a `model`, as `anymodal.load` takes it, and what of it may change.
 
     `freeze` are patterns of names of weights that stay as they are, such as "encoder.*", for all of the run or its
-    first `freeze_steps`. With `lora` only adapters are trained.
+    first `freeze_steps`. With `lora` only adapters are trained. With `grow` the new model may be larger, and begins
+    with what the smaller one computes.
     """
 
     model: str
+    grow: bool = False
     freeze: tuple[str, ...] = ()
     freeze_steps: int | None = None
     lora: LoraConfig | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.lora is not None and self.grow:
+            raise ConfigError("start: adapters of lora fit a model as large as the one before; leave out grow, or lora")
         if self.lora is not None and self.freeze:
             raise ConfigError("start: lora freezes all that it does not train; leave out freeze")
         if self.freeze_steps is not None and (self.freeze_steps < 1 or not self.freeze):

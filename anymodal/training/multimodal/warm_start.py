@@ -23,6 +23,7 @@ from anymodal.outputs.fingerprint import hash_of
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 from anymodal.training.multimodal.config import TrainConfig
+from anymodal.training.multimodal.growth import MAY_GROW, check_growth, grown
 from anymodal.training.multimodal.lora import add_adapters, merge_adapters
 from anymodal.training.multimodal.patterns import matching
 from anymodal.training.multimodal.shape import GivenShape
@@ -64,11 +65,13 @@ def completed(config: TrainConfig) -> TrainConfig:
         return attrs.evolve(config, model=config.shape)
     with system_errors(CheckpointError, f"{start.model} cannot be read"):
         theirs = model_config(start.model)
+    if start.grow and given.dim is not None and given.heads is None:
+        given = attrs.evolve(given, heads=given.dim * theirs.heads // theirs.dim)
     try:
         shape = given.over(theirs)
     except ConfigError as error:
         raise ConfigError(f"model does not fit {start.model}, which the run starts from: {error}") from None
-    _check_blocks(theirs, shape, start.model)
+    _check_blocks(theirs, shape, start)
     return attrs.evolve(config, model=shape)
 
 
@@ -85,11 +88,14 @@ def prepare(model: Transformer, config: StartConfig, vocabulary: Vocabulary | No
 
     Raises:
         CheckpointError: the two do not have the same blocks.
-        ConfigError: patterns of names fit no weight, or nothing is left to train.
+        ConfigError: patterns of names fit no weight, nothing is left to train, or a model does not grow so.
     """
     source = load(config.model, device="cpu")
-    _check_blocks(source.transformer.config, model.config, config.model)
-    report = take_over(model, vocabulary, source, config.model)
+    theirs = source.transformer
+    _check_blocks(theirs.config, model.config, config)
+    if config.grow:
+        theirs = grown(theirs, model.config)
+    report = take_over(model, vocabulary, theirs, source.modalities.vocabulary, config.model)
     set_trainable(model, config)
     return report
 
@@ -132,41 +138,47 @@ def unused_parameters(model: Transformer, config: StartConfig | None) -> Callabl
     return lambda step: [model.get_parameter(name) for name in names] if step < until else ()
 
 
-def _check_blocks(theirs: ModelConfig, ours: ModelConfig, source: str) -> None:
+def _check_blocks(theirs: ModelConfig, ours: ModelConfig, start: StartConfig) -> None:
+    if start.grow:
+        check_growth(theirs, ours, start.model)
     for name in (*SHAPES, *BIASES):
         have, want = getattr(theirs, name), getattr(ours, name)
-        if have != want:
+        if have != want and not (start.grow and name in MAY_GROW):
             key = "mlp_ratio" if name == "hidden" else name
+            grow = ", or start.grow to true" if name in MAY_GROW else ""
             raise CheckpointError(
-                f"a run cannot start from {source}: its {name} is {have}, this model's is {want};"
-                f" set model.{key} to that of the model it starts from, or model to null to take its shape"
+                f"a run cannot start from {start.model}: its {name} is {have}, this model's is {want};"
+                f" set model.{key} to that of the model it starts from, or model to null to take its shape{grow}"
             )
 
 
 # Weights by stream.
 
 
-def take_over(model: Transformer, vocabulary: Vocabulary | None, source: AnyModel, name: str) -> StartReport:
+def take_over(
+    model: Transformer, vocabulary: Vocabulary | None, source: Transformer, known: Vocabulary | None, name: str
+) -> StartReport:
     """Copy what a model has of another one's weights; see the module's docstring.
 
     Args:
         model: filled in place.
         vocabulary: its vocabulary.
         source: the model that weights are taken from.
+        known: the vocabulary of that one.
         name: of the source, for the report.
 
     Returns:
         Which weights were taken.
     """
-    theirs = {part.name: part.tensor for part in parts(source.transformer)}
-    words = _equal_words(vocabulary, source.modalities.vocabulary)
+    theirs = {part.name: part.tensor for part in parts(source)}
+    words = _equal_words(vocabulary, known)
     taken: list[str] = []
     partly: dict[str, tuple[int, int]] = {}
     new: list[str] = []
     for part, view in parts(model):
         table, _, key = part.partition(".")
         if table in TABLES:
-            part_of_text, found = _their_block(model.layout, source.transformer.layout, table, key)
+            part_of_text, found = _their_block(model.layout, source.layout, table, key)
             rows = _equal_rows(view, theirs.get(found), words if part_of_text else None)
             other = theirs.get(found)
         else:
