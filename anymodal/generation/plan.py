@@ -142,7 +142,7 @@ def make_plan(
         modality = modalities.owner(name)
         with blame(modality, "sampling"):
             start = default or (modality.tuned_sampling(grounded) if name == modality.name else FINER)
-        how = _changed(start, modality, name, common, (options or {}).get(name, {}))
+        how = _changed(start, modality, name, common, (options or {}).get(name, {}), given)
         _check_choice(modalities, name, how, given)
         plan.append(Target(name, how, by_stream))
     return plan
@@ -182,11 +182,17 @@ def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collect
 
 
 def _changed(
-    start: Sampling, modality: Modality, name: str, common: Mapping[str, Any], own: Mapping[str, Any]
+    start: Sampling,
+    modality: Modality,
+    name: str,
+    common: Mapping[str, Any],
+    own: Mapping[str, Any],
+    given: Collection[str],
 ) -> Sampling:
     """Sampling with a user's changes; common ones that do not fit the target are left out.
 
-    A scheme that draws nothing makes one value, unless several are asked for: a model may draw several by default.
+    A model may draw several by default. A scheme that draws nothing makes one value all the same, unless several are
+    asked for; and where an input chooses among them by default, which is not given, there is one to choose.
     """
     for key in [*common, *own]:
         if key not in OPTIONS:
@@ -205,5 +211,7 @@ def _changed(
             raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")
     asked = fitting | dict(own)
     changed = attrs.evolve(start, **asked)
-    alone = "scheme" in asked and "samples" not in asked and not changed.scheme.draws
+    alone = "samples" not in asked and "scheme" in asked and not changed.scheme.draws
+    if start.choose and "choose" not in asked and (alone or "samples" in asked or start.choose not in given):
+        changed = attrs.evolve(changed, choose="", samples=asked.get("samples", 1))
     return attrs.evolve(changed, samples=1) if alone else changed

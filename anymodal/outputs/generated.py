@@ -120,6 +120,11 @@ class Outputs(Mapping[str, Any]):
             picture = modality.show(value, tile) if scene is None else modality.show_over(value, scene, tile)
         return _picture(modality, picture)
 
+    def _by_itself(self, name: str) -> bool:
+        """Whether an uncertainty comes unasked for beside a value: of a mean, or of draws to choose from."""
+        options = self.run.options if self.run else {}
+        return self.schemes.get(name) == "mean" or bool(options.get(name, {}).get("choose"))
+
     def _doubts(self, name: str, uncertainty: np.ndarray, tile: int) -> Image:
         if uncertainty.ndim > 1:
             return gray_map(uncertainty, tile)
@@ -143,7 +148,7 @@ class Outputs(Mapping[str, Any]):
         scene = self._scene(tile)
         given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
         made = [(n, self._shown(n, v, scene, tile)) for n, v in self.values_by_name.items()]
-        asked = {n: v for n, v in self.uncertainty.items() if self.schemes.get(n) != "mean"}  # that comes by itself
+        asked = {n: v for n, v in self.uncertainty.items() if not self._by_itself(n)}
         titles = {n: f"{n}: {'uncertainty' if v.ndim > 1 else 'draws that agree'}" for n, v in asked.items()}
         unsure = [(titles[n], self._doubts(n, v, tile)) for n, v in asked.items()]
         rows: list[list[tuple[str, Image] | None]] = [[*given, *made, *unsure]]

@@ -98,6 +98,25 @@ def test_an_input_chooses_the_draw_that_makes_it_likeliest(small_model):
     assert np.array_equal(both[0].tokens["depth"], out.tokens["depth"])
 
 
+def test_an_input_that_chooses_by_default_does_so_where_it_is_given(small_model, monkeypatch):
+    """A checkpoint may say that of several draws of a picture the caption's stays."""
+    own = {"samples": 3, "choose": "caption", "steps": 2, "temperature": 1.0}
+    monkeypatch.setattr(small_model.modalities["depth"], "tuned", {"free": own})
+
+    def draws(inputs, **how):
+        (*_, last) = small_model.stream(inputs, "depth", seed=3, **how)
+        return last.snapshot.draws
+
+    chosen = small_model.generate(CAR, "depth", seed=3)
+    said = small_model.generate(CAR, "depth", seed=3, samples=3, choose="caption")
+    assert np.array_equal(chosen.tokens["depth"], said.tokens["depth"]) and len(draws(CAR)) == 3
+    colors = np.eye(3, dtype=np.uint8)
+    assert not draws({"color_palette": colors}) and not draws(CAR, samples=1) and not draws(CAR, scheme="mean")
+    assert len(draws(CAR, samples=2)) == 2  # an average, as whoever says how many gets it
+    averaged = small_model.generate(CAR, "depth", seed=3, samples=2, choose="")
+    assert np.array_equal(small_model.generate(CAR, "depth", seed=3, samples=2)["depth"], averaged["depth"])
+
+
 def test_how_likely_a_text_is_is_the_sum_over_its_words(small_model):
     """What training would call its loss."""
     layout, transformer = small_model.modalities.layout, small_model.transformer
