@@ -139,7 +139,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int = 0,
-        chain: bool = True,
+        chain: bool | None = None,
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | None = None,
@@ -149,13 +149,13 @@ class AnyModel:
         progress: Progress | None = None,
         **common: Unpack[SamplingOptions],
     ) -> Outputs:
-        """Generate targets, each from the inputs and the targets before it.
+        """Generate targets, each from the inputs and, in a chain, from the targets before it.
 
         Args:
             inputs: plain values by modality name: a file (path, address, bytes), picture, array or text.
             targets: modalities, or finer streams of one (``rgb.448``); by default all that are not given.
             seed: the same one gives the same result.
-            chain: False for each target from the inputs alone, as if it were the only one; that is faster.
+            chain: False for each target from the inputs alone, which is faster; None as the checkpoint says, else True.
             weights: guide by several inputs at once: ``{"rgb": 1.0, "caption": 2.5}``.
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
             keep: what stays of targets that are inputs too: a mask of a picture, True for all that is given of a text
@@ -186,7 +186,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] = 0,
-        chain: bool = True,
+        chain: bool | None = None,
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | None = None,
@@ -206,7 +206,7 @@ class AnyModel:
         """
         seeds = sample_seeds(seed, max(1, len(seed)) if isinstance(seed, Sequence) else 1)
         samples = [inputs] * len(seeds)
-        (batch,) = batches(self.modalities, samples, targets, seeds, chain, weights, options, common, keep, start)
+        (batch,) = batches(self.bundle, samples, targets, seeds, chain, weights, options, common, keep, start)
         return Generation(batch, self.transformer, self.origin, weights)
 
     def generate_batch(
@@ -215,7 +215,7 @@ class AnyModel:
         targets: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] = 0,
-        chain: bool = True,
+        chain: bool | None = None,
         weights: Weights | None = None,
         options: TargetOptions | None = None,
         keep: Keep | Sequence[Keep] | None = None,
@@ -235,7 +235,7 @@ class AnyModel:
         """
         seeds = sample_seeds(seed, count_of(inputs))
         results: dict[int, Outputs] = {}
-        for batch in batches(self.modalities, inputs, targets, seeds, chain, weights, options, common, keep, start):
+        for batch in batches(self.bundle, inputs, targets, seeds, chain, weights, options, common, keep, start):
             results |= finished(batch, self.transformer, self.origin, progress, weights)
         return [results[number] for number in range(len(inputs))]
 
@@ -395,6 +395,6 @@ def load(
     where = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with task(f"loading {name}"), system_errors(CheckpointError, f"{brief(name, 400)} cannot be read"):
         bundle = load_bundle(name, options, revision)
-        model = AnyModel(bundle.modalities, bundle.transformer, bundle.about).to(where)
-        model.origin = Origin(model=str(name), revision=revision, commit=bundle.commit)
+        model = AnyModel(bundle.modalities, bundle.transformer).to(where)
+        model.bundle, model.origin = bundle, Origin(model=str(name), revision=revision, commit=bundle.commit)
         return model

@@ -45,7 +45,7 @@ def load_exported(files: Files, raw: RawConfig, options: Options) -> Bundle:
             modality.pending = deferred(files.path, manifest.tokenizers[modality.name])
     transformer = SessionTransformer(config.model, modalities.layout, files.path, manifest)
     about = About(description=config.description, training_data=config.training_data, license=config.license)
-    return Bundle(modalities, transformer, about)
+    return Bundle(modalities, transformer, about, chain=config.chain)
 
 
 def _check_rows(manifest: Manifest, layout: Layout, source: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ import attrs
 from anymodal.config.validators import a
 from anymodal.errors import ConfigError
 from anymodal.model import ModelConfig, Transformer
+from anymodal.sampling.options import check_situations
 from anymodal.tokens import ModalitySet
 
 
@@ -29,13 +31,15 @@ class About:
 class Bundle:
     """A model as it is loaded and saved: the modalities with their tokenizers, the Transformer over them, and words.
 
-    `commit` is that of the repository on the Hub that it was loaded from.
+    `commit` is that of the repository on the Hub that it was loaded from. `chain` says by default whether targets are
+    made one from another, 'grounded' (with a photographic input) and 'free'; they are where it says nothing.
     """
 
     modalities: ModalitySet
     transformer: Transformer
     about: About = attrs.field(factory=About, validator=a(About, "an anymodal.About"))
     commit: str | None = None
+    chain: Mapping[str, bool] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +67,7 @@ class ModalityRecord:
 
 @attrs.frozen(kw_only=True)
 class CheckpointConfig:
-    """The content of the config.json of a checkpoint of our own."""
+    """The content of the config.json of a checkpoint of our own; `chain` is as in `Bundle`."""
 
     format: str
     format_version: int
@@ -72,3 +76,7 @@ class CheckpointConfig:
     description: str = ""
     training_data: str = ""
     license: str = ""
+    chain: dict[str, bool] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        check_situations("chain", self.chain)

@@ -59,7 +59,7 @@ GENERATION_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
     ),
-    click.option("--chain/--no-chain", default=True, help="Each target from those before it too, or not."),
+    click.option("--chain/--no-chain", default=None, help="Each target from those before it too, or not."),
     click.option("--weights", metavar="NAME=NUMBER,..", help="Guide by several inputs: rgb=1,caption=2.5."),
     click.option(
         "--set",
@@ -141,7 +141,7 @@ def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(
-        *arguments: Any, seed: int, chain: bool, weights: str | None, settings: tuple[str, ...], **options: Any
+        *arguments: Any, seed: int, chain: bool | None, weights: str | None, settings: tuple[str, ...], **options: Any
     ) -> Any:
         given = {field.name: options.pop(field.name) for field in fields}
         how = {

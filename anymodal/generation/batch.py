@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -21,7 +21,7 @@ from anymodal.generation.keeping import (
     partials_of,
     tokens_of,
 )
-from anymodal.generation.plan import Target, Weights, chosen_targets, make_plan
+from anymodal.generation.plan import Target, Weights, chained, chosen_targets, make_plan
 from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState
@@ -30,6 +30,9 @@ from anymodal.model import Transformer
 from anymodal.partial import Partial
 from anymodal.progress import task
 from anymodal.tokens import ModalitySet, Packed, collate
+
+if TYPE_CHECKING:
+    from anymodal.checkpoints.record import Bundle
 
 Result = tuple[int, dict[str, Made], Mapping[str, Any], dict[str, np.ndarray]]
 
@@ -87,18 +90,19 @@ class Batch:
 
 
 def batches(
-    modalities: ModalitySet,
+    bundle: Bundle,
     inputs: Sequence[Mapping[str, Any]],
     targets: str | Sequence[str] | None,
     seeds: Sequence[int],
-    chain: bool,
+    chain: bool | None,
     weights: Weights | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     common: Mapping[str, Any],
     keep: Keep | Sequence[Keep] | None = None,
     start: Start | Sequence[Start] | None = None,
 ) -> Iterator[Batch]:
-    """The batches of a request, whose arguments are those of `AnyModel.generate_batch`. Raises as it does."""
+    """The batches of a request; arguments and errors are those of `AnyModel.generate_batch`."""
+    modalities = bundle.modalities
     for sample in inputs:
         if not isinstance(sample, Mapping) or not all(isinstance(name, str) for name in sample):
             raise GenerationError(f"inputs are a dict of values by modality, got {brief(sample)}")
@@ -124,7 +128,8 @@ def batches(
             values.append(value)
             partials.append(mine)
         own = [seeds[number] for number in numbers]
-        yield Batch(modalities, numbers, plan, values, states, own, chain, partials)
+        together = chained(chain, bundle.chain, modalities, given - parts)
+        yield Batch(modalities, numbers, plan, values, states, own, together, partials)
 
 
 @takes(inputs=LIST)

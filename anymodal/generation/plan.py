@@ -129,7 +129,7 @@ def make_plan(
     for what, each, example in (("weights", weights, "{'rgb': 2}"), ("options", options, "{'depth': {'steps': 8}}")):
         if each is not None and not isinstance(each, Mapping):
             raise GenerationError(f"{what} are a dict such as {example}, got {brief(each)}")
-    grounded = any(modalities.owner(name).photographic for name in given)
+    grounded = is_grounded(modalities, given)
     for name, own in (options or {}).items():
         if not isinstance(own, Mapping):
             raise GenerationError(f"the options of {name!r} are a dict such as {{'steps': 8}}, got {brief(own)}")
@@ -146,6 +146,17 @@ def make_plan(
         _check_choice(modalities, name, how, given)
         plan.append(Target(name, how, by_stream))
     return plan
+
+
+def is_grounded(modalities: ModalitySet, given: Collection[str]) -> bool:
+    """Whether a photographic modality is among the inputs."""
+    return any(modalities.owner(name).photographic for name in given)
+
+
+def chained(asked: bool | None, usual: Mapping[str, bool], modalities: ModalitySet, given: Collection[str]) -> bool:
+    """Whether targets are made one from another: as is asked for, or as is `usual` of the checkpoint."""
+    situation = "grounded" if is_grounded(modalities, given) else "free"
+    return usual.get(situation, True) if asked is None else asked
 
 
 def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Collection[str]) -> None:

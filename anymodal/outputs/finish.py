@@ -15,7 +15,7 @@ from anymodal.generation import GenerationStep, SampleState
 from anymodal.generation.batch import Batch, Result
 from anymodal.generation.keeping import for_each
 from anymodal.generation.large import large_of
-from anymodal.generation.plan import FINER, Weights, chosen_targets, finer_streams, make_plan
+from anymodal.generation.plan import FINER, Weights, chained, chosen_targets, finer_streams, make_plan
 from anymodal.generation.rng import sample_seeds
 from anymodal.generation.values import Made
 from anymodal.model import Transformer
@@ -148,7 +148,7 @@ def in_tiles(
     common: Mapping[str, Any],
     parts: Mapping[str, Mapping[str, Any] | None],
     *,
-    chain: bool,
+    chain: bool | None,
     weights: Weights | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     progress: Callable[[GenerationStep], None] | None,
@@ -159,10 +159,11 @@ def in_tiles(
     modalities, (own,) = model.modalities, sample_seeds(seed, 1)
     names = chosen_targets(modalities, targets, inputs)
     plan = make_plan(modalities, names, list(inputs), weights, options, common)
-    large = large_of(modalities, inputs, plan, size, overlap, own, chain)
+    together = chained(chain, model.bundle.chain, modalities, list(inputs))
+    large = large_of(modalities, inputs, plan, size, overlap, own, together)
     made, tokens = large.made(model.transformer, progress)
     run = attrs.evolve(
-        run_of(model.origin, model.transformer, modalities, inputs, plan, chain, weights),
+        run_of(model.origin, model.transformer, modalities, inputs, plan, together, weights),
         seed=own,
         size=(large.tiles.width, large.tiles.height),
         overlap=float(overlap),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypedDict
 
 import attrs
 
 from anymodal.config.validators import at_least, at_most, integer, real
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, nearest
 from anymodal.sampling.anneals import ANNEALS, HIGHEST, Anneal, ConstantAnneal
 from anymodal.sampling.guidance import Constant, Guidance, as_guidance
 from anymodal.sampling.schedules import TOKEN_SCHEDULES, LinearSchedule, TokenSchedule
@@ -15,6 +16,7 @@ from anymodal.sampling.schemes.base import SCHEMES, Scheme, Step
 from anymodal.sampling.schemes.roar import Roar
 from anymodal.sampling.spelling import parsed, plain
 
+SITUATIONS = ("grounded", "free")  # with a photographic input and without: what a checkpoint's own settings tell apart
 MOST_STEPS, MOST_SAMPLES = 10_000, 1000  # far beyond what helps; more would only take time and memory
 
 
@@ -114,3 +116,10 @@ class SamplingOptions(TypedDict, total=False):
     refresh: int
     samples: int
     choose: str
+
+
+def check_situations(what: str, names: Iterable[str]) -> None:
+    """Raise ConfigError for what is no situation, in which a checkpoint has settings of its own."""
+    for name in names:
+        if name not in SITUATIONS:
+            raise ConfigError(f"{what} has {name!r}{nearest(name, SITUATIONS)}; known: {', '.join(SITUATIONS)}")

@@ -29,7 +29,7 @@ from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.durable import scratch
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
 from anymodal.generation.keeping import Keep, Start, check_keep, cut_mask, kept_for_each
-from anymodal.generation.plan import Weights, chosen_targets, make_plan
+from anymodal.generation.plan import Weights, chained, chosen_targets, make_plan
 from anymodal.nn.device import one_thread
 from anymodal.plugins.guard import blame
 from anymodal.sampling import SamplingOptions
@@ -46,8 +46,8 @@ class Request:
     """What is generated of every sample, and how; see `AnyModel.generate`.
 
     `targets` are names of modalities, or "all", without those named after a minus; `common` and `options` are sampling
-    options of all of them and of single ones. Sample number i uses the seed `seed` + i. Without `chain` each target is
-    made from the inputs alone. `keep` is what stays of targets that are inputs too, and `start` what sequences begin
+    options of all of them and of single ones. Sample number i uses the seed `seed` + i. `chain` is as for
+    `AnyModel.generate`. `keep` is what stays of targets that are inputs too, and `start` what sequences begin
     with, the same of every sample.
     """
 
@@ -56,7 +56,7 @@ class Request:
     weights: Weights | None = None
     options: Mapping[str, SamplingOptions] = attrs.field(factory=dict)
     common: SamplingOptions = attrs.field(factory=SamplingOptions)
-    chain: bool = True
+    chain: bool | None = None
     keep: Keep = attrs.field(factory=dict)
     start: Start = attrs.field(factory=dict)
 
@@ -151,6 +151,11 @@ class Generating(ModelWork):
             raise GenerationError(f"a dataset holds whole modalities; name {finer[0].split('.')[0]!r} as the target")
         return names
 
+    @property
+    def chained(self) -> bool:
+        """Whether each target is made from those before it too."""
+        return chained(self.request.chain, self.model.bundle.chain, self.model.modalities, self.shown)
+
     def names(self, shard: int) -> list[str]:
         return [self.files.key(row) for row in self.rows(shard)]
 
@@ -211,7 +216,7 @@ class Generating(ModelWork):
                 "settings": self.modality(name).config(),
                 **common,
                 "after": {
-                    before: _text(request.options.get(before, {})) for before in self.targets[: k * request.chain]
+                    before: _text(request.options.get(before, {})) for before in self.targets[: k * self.chained]
                 },
                 "own": _text(request.options.get(name, {})),
             }

@@ -14,14 +14,13 @@ from anymodal.masking import MaskingConfig
 from anymodal.masking.config import spelled_out
 from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
+from anymodal.sampling.options import check_situations
 from anymodal.text import Vocabulary
 from anymodal.tokens import Layout, ModalitySet
 from anymodal.training.multimodal.shape import GivenShape, as_given
 from anymodal.training.multimodal.start import StartConfig
 from anymodal.training.settings import WORKERS, ParallelConfig, SavingConfig, TrainingSettings
 from anymodal.training.trackers import TrackingConfig
-
-SITUATIONS = ("grounded", "free")
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +47,8 @@ class TrainConfig:
     there hold where none are given. `data` is a dataset, or several that are mixed. `model` is a `ModelConfig`; a run
     with a `start` has the shape of that model where `model` leaves out width, depths or heads. `stream_weights` scales
     single streams in the loss, which is otherwise the mean over the streams present in a batch. `sampling` holds
-    sampling options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation.
+    sampling options by modality that the checkpoint will use by default, for 'grounded' and 'free' generation, and
+    `chain` whether targets are made one from another by default there: true unless it says false.
     `workers` processes prepare batches, for each process that trains.
     """
 
@@ -60,6 +60,7 @@ class TrainConfig:
     training: TrainingSettings
     stream_weights: dict[str, float] = attrs.field(factory=dict)
     sampling: dict[str, dict[str, dict[str, Any]]] = attrs.field(factory=dict)
+    chain: dict[str, bool] = attrs.field(factory=dict)
     workers: int = attrs.field(default=0, validator=WORKERS)
     parallel: ParallelConfig = attrs.field(factory=ParallelConfig)
     checkpoints: SavingConfig = attrs.field(factory=SavingConfig)
@@ -79,14 +80,12 @@ class TrainConfig:
                 raise ConfigError(f"masking.target_tokens must be at least 1, got {masking.target_tokens}")
         for name, weight in self.stream_weights.items():
             weighed(weight, f"stream_weights.{name}")
+        check_situations("chain", self.chain)
         for name, situations in self.sampling.items():
             if name not in self.modalities:
                 raise ConfigError(f"sampling names {name!r}, which is not in the set{nearest(name, self.modalities)}")
+            check_situations(f"sampling.{name}", situations)
             for situation, options in situations.items():
-                if situation not in SITUATIONS:
-                    raise ConfigError(
-                        f"sampling.{name} has {situation!r}{nearest(situation, SITUATIONS)}; known: grounded, free"
-                    )
                 for option in options:
                     if option not in (known := [field.name for field in attrs.fields(Sampling)]):
                         raise ConfigError(

@@ -113,7 +113,7 @@ def _written(config: TrainConfig, modalities: ModalitySet, engine: Engine[Transf
     weights = engine.weights()
     if not engine.world.is_first:
         return None
-    model = rebuilt(config.shape, config.start, modalities, weights)
+    model = rebuilt(config, modalities, weights)
     model.save_pretrained(out / "model")
     if config.start is not None and (lora := config.start.lora) is not None and lora.keep:
         save_adapters(engine.model, weights, lora, config.start.model, out / "adapters")

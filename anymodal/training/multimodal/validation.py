@@ -96,7 +96,7 @@ class Evaluation:
         weights = engine.weights()
         if not self.world.is_first:
             return
-        model = rebuilt(self.config.shape, self.config.start, self.modalities, weights)
+        model = rebuilt(self.config, self.modalities, weights)
         sheets = [self._sheet(model, index) for index in range(self.plan.pictures)]
         picture = stacked([sheet for sheet in sheets if sheet is not None])
         with replacing(self.out / "samples" / f"step-{engine.step:08d}.png") as path:

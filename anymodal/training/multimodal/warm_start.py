@@ -226,21 +226,20 @@ def _equal_words(ours: Vocabulary | None, theirs: Vocabulary | None) -> tuple[Te
     return columns[:, 0], columns[:, 1]
 
 
-def rebuilt(
-    model: ModelConfig, config: StartConfig | None, modalities: ModalitySet, weights: Mapping[str, Tensor]
-) -> AnyModel:
+def rebuilt(config: TrainConfig, modalities: ModalitySet, weights: Mapping[str, Tensor]) -> AnyModel:
     """The model of a run from its weights, adapters merged.
 
     Args:
-        model: the transformer's configuration.
-        config: what the run started from, if it did.
+        config: of the run.
         modalities: of the model.
         weights: by name, as `Engine.weights` gives them.
     """
-    transformer = Transformer(model, modalities.layout)
-    if config is not None:
-        set_trainable(transformer, config)
+    transformer, start = Transformer(config.shape, modalities.layout), config.start
+    if start is not None:
+        set_trainable(transformer, start)
     transformer.load_state_dict(weights)
-    if config is not None and config.lora is not None:
+    if start is not None and start.lora is not None:
         merge_adapters(transformer)
-    return AnyModel(modalities, transformer.requires_grad_(True))
+    model = AnyModel(modalities, transformer.requires_grad_(True))
+    model.bundle = attrs.evolve(model.bundle, chain=config.chain)
+    return model

@@ -50,7 +50,7 @@ class Request:
     weights: of inputs that guide.
     keep: what stays of inputs that are targets, too: masks bool (H, W), True, or parts.
     seeds: one for each variant.
-    chain: whether each target is made from those before it.
+    chain: whether each target is made from those before it; None for what the checkpoint says.
     """
 
     inputs: dict[str, Any]
@@ -59,7 +59,7 @@ class Request:
     weights: dict[str, float] = attrs.field(factory=dict)
     keep: dict[str, Any] = attrs.field(factory=dict)
     seeds: list[int] = attrs.field(factory=lambda: [0])
-    chain: bool = True
+    chain: bool | None = None
 
 
 class Reader:
@@ -86,7 +86,7 @@ class Reader:
             weights=weights,
             keep=keep,
             seeds=[seed + k for k in range(variants)],
-            chain=_flag(raw.get("chain", True), "chain"),
+            chain=_flag(raw["chain"], "chain") if "chain" in raw else None,
         )
 
     def values(self, inputs: object) -> dict[str, Any]:

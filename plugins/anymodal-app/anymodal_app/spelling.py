@@ -79,7 +79,7 @@ def as_python(name: str, load: Mapping[str, Any], request: Request, words: Mappi
     lines += [
         f"{key} = {_lines(value)}" for key, value in {"inputs": words, "targets": request.targets, **given}.items()
     ]
-    how = "".join(f", {key}={key}" for key in given) + ("" if request.chain else ", chain=False")
+    how = "".join(f", {key}={key}" for key in given) + ("" if request.chain is None else f", chain={request.chain}")
     if len(request.seeds) == 1:
         lines += [f"out = model.generate(inputs, targets, seed={request.seeds[0]}{how})", f'out.save("{AGAIN}")']
     else:
@@ -115,8 +115,8 @@ def as_command(name: str, load: Mapping[str, Any], request: Request, words: Mapp
     parts += ["--to", ",".join(request.targets), "--model", name]
     for key, value in load.items():
         parts += [f"--{key}", ",".join(value) if isinstance(value, (list, tuple)) else str(value)]
-    if not request.chain:
-        parts.append("--no-chain")
+    if request.chain is not None:
+        parts.append("--chain" if request.chain else "--no-chain")
     if request.weights:
         parts += ["--weights", ",".join(f"{key}={value!r}" for key, value in request.weights.items())]
     for target, options in request.options.items():

@@ -59,7 +59,7 @@ def load(files: Files, raw: RawConfig, options: Options) -> Bundle:
         transformer = allocated(transformer, dtype)
         fill_state(transformer, file.rows, file.source)
     about = About(description=config.description, training_data=config.training_data, license=config.license)
-    return Bundle(modalities, transformer, about)
+    return Bundle(modalities, transformer, about, chain=config.chain)
 
 
 def modalities_of(config: CheckpointConfig, files: Files, options: Options) -> ModalitySet:

@@ -109,5 +109,6 @@ def config_of(bundle: Bundle, records: dict[str, ModalityRecord]) -> CheckpointC
         format_version=FORMAT_VERSION,
         model=bundle.transformer.config,
         modalities=records,
+        chain=dict(bundle.chain),
         **attrs.asdict(bundle.about),
     )
