@@ -7,7 +7,7 @@ Each row is a way of sampling one target from one input: its score, averaged ove
 (Student's t), and what it cost in processor time beside the first row of its target. caption -> rgb is judged as
 `quality` does it: F1 of the (color, kind) pairs that the model's own rgb -> caption reads in the picture, and the
 share of named kinds that its rgb -> semseg finds. What was measured is kept in `results/samplers.json`: the same
-command goes on where it stopped.
+command goes on where it stopped. That of another model, of other scenes or of `--quick` is kept in `out/samplers.json`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from anymodal.outputs.fingerprint import fingerprint
 from benchmarks.harness.base import BENCHMARKS, Figures
 from benchmarks.quality import BATCH, HELD_OUT_SEED, kinds_found, pair_scores, surface
 
-RESULTS = Path(__file__).parent / "results" / "samplers.json"
+RESULTS = Path(__file__).parent / "results" / "samplers.json"  # of the model and the scenes that are the default
+OTHER = Path("out/samplers.json")
 
 Options = Mapping[str, Any]
 SHOWN = {
@@ -137,15 +138,15 @@ class Samplers(Figures):
     seeds: int = 3
     only: str = ""
     ways: str = ""
-    results: str = str(RESULTS)
+    results: str = ""  # a file to keep them in
 
     def run(self, quick: bool) -> dict[str, Any]:
         model = am.load(self.model)
         count, seeds = (2, 1) if quick else (self.count, self.seeds)
         scenes = [render(HELD_OUT_SEED, i, model.modalities["rgb"].size, BASIC) for i in range(count)]
         own = fingerprint(model.transformer, model.modalities, ["rgb", "caption"], [*CASES, "caption"])
-        asked = f"{digest(attrs.asdict(own))}, {count} scenes"
-        kept = self._kept(asked)
+        asked, path = f"{digest(attrs.asdict(own))}, {count} scenes", self._file(quick)
+        kept = self._kept(asked, path)
         for target, cases in CASES.items():
             for label, how in cases.items():
                 if not self._wanted(target, label):
@@ -159,19 +160,25 @@ class Samplers(Figures):
                     values = made(model, inputs, target, how, seed)
                     cost = time.process_time() - began
                     row["seeds"].append({"cpu": cost, "scores": scores(model, scenes, target, values)})
-                    self._keep(asked, kept, count)
+                    self._keep(asked, kept, count, path)
         return {key: row["seeds"] for key, row in kept.items()}
 
     def _wanted(self, target: str, label: str) -> bool:
         return target in (self.only or target).split(",") and label in (self.ways or label).split(";")
 
-    def _kept(self, asked: str) -> dict[str, Any]:
+    def _file(self, quick: bool) -> Path:
+        """Where results are kept: those of other models and scenes would take the place of the table on the page."""
+        if self.results:
+            return Path(self.results)
+        usual = Samplers()
+        return RESULTS if (self.model, self.count) == (usual.model, usual.count) and not quick else OTHER
+
+    def _kept(self, asked: str, path: Path) -> dict[str, Any]:
         """What was measured before of the same model and scenes."""
-        path = Path(self.results)
         found = json.loads(path.read_text()) if path.is_file() else {}
         return found["rows"] if found.get("of") == asked else {}
 
-    def _keep(self, asked: str, kept: Mapping[str, Any], count: int) -> None:
-        path = Path(self.results)
+    def _keep(self, asked: str, kept: Mapping[str, Any], count: int, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"of": asked, "rows": kept}, indent=1) + "\n")
         path.with_suffix(".md").write_text(table(kept, count))

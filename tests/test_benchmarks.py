@@ -273,3 +273,17 @@ def test_defaults_of_the_embedded_model_are_the_winners_of_the_table_and_lie_in_
         stored, code = modality.tuned_sampling(True), modality.sampling(True)
         assert stored.scheme.name == "mean" and code.scheme.name != "mean"
         assert modality.tuned["grounded"]["temperature"] == stored.temperature
+def test_other_sizes_leave_the_table_of_samplers_as_it_is(tmp_path, monkeypatch):
+    from benchmarks import samplers
+
+    table = tmp_path / "samplers.json"
+    table.write_text('{"of": "hours of work", "rows": {}}')
+    monkeypatch.setattr(samplers, "RESULTS", table)
+    monkeypatch.chdir(tmp_path)
+    asked = samplers.Samplers(only="depth", ways="one step, likeliest")
+    assert asked.run(quick=True)
+    assert json.loads(table.read_text())["of"] == "hours of work" and not table.with_suffix(".md").exists()
+    assert "2 held-out scenes" in (tmp_path / "out/samplers.md").read_text()
+    assert asked._file(quick=False) == table and attrs.evolve(asked, count=8)._file(quick=False) != table
+
+
