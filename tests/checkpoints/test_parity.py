@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from parity.command import verify
+from parity.masking.statistics import _mean_error
+from parity.results import worst
 from recordings import FULL, SMALL, needs_full_sets
 from safetensors.numpy import load_file, save_file
 
@@ -94,6 +96,12 @@ def test_the_recordings_are_copies_of_the_full_sets() -> None:
 
 
 # Other numbers are noticed.
+
+
+def test_what_is_no_number_is_out_of_tolerance_wherever_it_stands() -> None:
+    for errors in ({"one": 0.0, "two": float("nan")}, {"one": float("nan"), "two": 0.0}):
+        assert worst("case", errors, 1.0).failed
+    assert np.isnan(_mean_error(np.array([np.nan]), 1.0, 1.0, 9)) and _mean_error(np.ones(9), 1.0, 0.0, 9) == 0
 
 
 def copied(folder: Path, *patterns: str) -> Path:

@@ -11,6 +11,7 @@ import time
 import warnings
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,9 +26,16 @@ from fuzz import report, worker
 from fuzz.damage import BY_ENDING, damaged
 from fuzz.plain import NotPlain, read_png
 from fuzz.rewrite import rewritten
-from fuzz.subjects import Subject
+from fuzz.subjects import Subject, digest
 
 ROOT = Path(__file__).parents[2]
+
+
+@attrs.frozen(eq=False)
+class Held:
+    """A value with an array, as instances and people are."""
+
+    numbers: np.ndarray
 
 
 @pytest.mark.slow
@@ -89,6 +97,20 @@ class TestFaultsAreSeen:
                 raise am.DataError("cannot be read") from error
 
         assert "memory" in self.kinds(swallowed, count=1)
+
+
+def test_what_is_compared_tells_values_apart():
+    long = np.arange(3000.0)
+    other = np.where(long == 1500, 0, long)
+    for left, right in (
+        ([1, 23], [12, 3]),
+        (["a", "b"], ["a'b"]),
+        ({"a": {"b": 1}, "c": 2}, {"a": {}, "b": 1, "c": 2}),
+        ({"a": []}, {"a": ()[:0], "b": []}),
+        (Held(long), Held(other)),
+    ):
+        assert digest(left) != digest(right)
+    assert digest({"a": [1, (2,), Held(long)]}) == digest({"a": (1, [2], Held(long.copy()))})
 
 
 def test_inputs_are_a_function_of_seed_and_number():

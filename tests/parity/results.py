@@ -42,8 +42,8 @@ def skip(case: str, reason: str) -> Result:
 
 
 def worst(case: str, errors: Mapping[str, float], tolerance: float, note: str = "") -> Result:
-    """A case with the largest of several errors by place."""
-    place = max(errors, key=lambda name: errors[name])
+    """A case with the largest of several errors by place; one that is no number is larger than all."""
+    place = max(errors, key=lambda name: np.nan_to_num(errors[name], nan=np.inf))
     return Result(case, errors[place], tolerance, f"{note}largest in {place}")
 
 

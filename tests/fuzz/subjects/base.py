@@ -78,18 +78,28 @@ def _add(total: Any, value: Any) -> None:
         value = value.detach().float().numpy()
     if isinstance(value, np.ndarray):
         value = np.ascontiguousarray(value)
-        total.update(f"{value.dtype.newbyteorder('=')}{value.shape}".encode())
+        _word(total, f"{value.dtype.newbyteorder('=')}{value.shape}")
         total.update(value.astype(value.dtype.newbyteorder("="), copy=False).tobytes())
     elif isinstance(value, Mapping):
+        _word(total, f"{len(value)} by name")
         for key in value:
-            total.update(f"<{key}>".encode("utf-8", "surrogatepass"))
+            _word(total, str(key))
             _add(total, value[key])
     elif isinstance(value, (list, tuple)):
-        total.update(f"[{len(value)}".encode())
+        _word(total, f"{len(value)} in a row")
         for each in value:
             _add(total, each)
+    elif attrs.has(type(value)):  # whose `repr` leaves numbers of large arrays out
+        _word(total, type(value).__name__)
+        _add(total, attrs.asdict(value, recurse=False, filter=lambda field, _: bool(field.repr)))
     else:
-        total.update(repr(value).encode("utf-8", "surrogatepass"))
+        _word(total, repr(value))
+
+
+def _word(total: Any, text: str) -> None:
+    """A text with its length before it, so that two of them are not another two."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    total.update(f"{len(encoded)}:".encode() + encoded)
 
 
 def small(name: str) -> am.Modality:

@@ -137,14 +137,14 @@ def _distribution_errors(name: str, mine: np.ndarray, theirs: Mapping[str, float
 def _mean_error(mine: np.ndarray, mean: float, deviation: float, count: int) -> float:
     """The difference of two means in standard errors; means that are stored rounded may differ by that."""
     spread = np.sqrt(float(mine.var()) / len(mine) + deviation**2 / count)
-    return max(0.0, abs(float(mine.mean()) - mean) - 1e-3) / max(spread, 1e-9)
+    return max(abs(float(mine.mean()) - mean) - 1e-3, 0.0) / max(spread, 1e-9)
 
 
 def _share_error(mine: np.ndarray, share: float, count: int) -> float:
     """The difference of two shares of draws in standard errors of the pooled share."""
     pooled = (mine.sum() + share * count) / (len(mine) + count)
     spread = np.sqrt(pooled * (1 - pooled) * (1 / len(mine) + 1 / count))
-    return max(0.0, abs(float(mine.mean()) - share) - 1e-4) / max(float(spread), 1e-9)
+    return max(abs(float(mine.mean()) - share) - 1e-4, 0.0) / max(float(spread), 1e-9)
 
 
 def _compared(case: str, errors: Mapping[str, float]) -> Result:
