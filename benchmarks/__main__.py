@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from anymodal.config import parse_yaml
-from anymodal.errors import AnymodalError, ConfigError
+from anymodal.errors import AnymodalError, ConfigError, nearest
 from benchmarks.harness import report
 from benchmarks.harness.base import Case, Figures, Timed, load, names, title
 from benchmarks.harness.revisions import ROOT, checkout, folders
@@ -53,23 +53,26 @@ def wanted(case: Case, only: str) -> bool:
     return all(str(case.get(key)) == value for key, value in pairs)
 
 
-def by_name(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Settings NAME.SETTING=VALUE by benchmark. Raises ConfigError for another form."""
+def by_name(settings: Sequence[str], run: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Settings NAME.SETTING=VALUE by name. Raises ConfigError for another form, and for what is not among those run."""
     found: dict[str, dict[str, Any]] = {}
     for each in settings:
         place, equals, value = each.partition("=")
         name, dot, key = place.partition(".")
         if not (equals and dot and key):
             raise ConfigError(f"--set {each!r:.80} is not of the form NAME.SETTING=VALUE, such as quality.count=20")
+        if name not in run:
+            raise ConfigError(f"--set {each!r:.80} is of {name!r:.80}, which is not run{nearest(name, run)}; name it")
         if key in found.setdefault(name, {}):
             raise ConfigError(f"{place} is given twice; give each setting once")
         found[name][key] = parse_yaml(value)
     return found
 
 
-def rows(options: argparse.Namespace, there: Sequence[Path] | None) -> Iterator[dict[str, Any]]:
+def rows(
+    options: argparse.Namespace, settings: Mapping[str, Mapping[str, Any]], there: Sequence[Path] | None
+) -> Iterator[dict[str, Any]]:
     """The rows of all that measure time, one by one."""
-    settings = by_name(options.set)
     chosen = {name: load(name, settings.get(name)) for name in options.names or names()}
     limits = QUICK if options.quick else Limits()
     if options.rounds:
@@ -90,9 +93,9 @@ def rows(options: argparse.Namespace, there: Sequence[Path] | None) -> Iterator[
                 yield row
 
 
-def figures(options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
+def figures(options: argparse.Namespace, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """What the named benchmarks that measure no time say."""
-    chosen = {name: load(name, by_name(options.set).get(name)) for name in options.names}
+    chosen = {name: load(name, settings.get(name)) for name in options.names}
     return {name: each.run(options.quick) for name, each in chosen.items() if isinstance(each, Figures)}
 
 
@@ -112,14 +115,17 @@ def main() -> None:
         print("\n".join(f"{name:12} {(type(load(name)).__doc__ or '').splitlines()[0]}" for name in names()))
         print(f"\n{report.aims()}")
         return
+    settings = by_name(options.set, options.names or [name for name in names() if isinstance(load(name), Timed)])
     earlier = Path(options.against) if options.against else None
     before = json.loads(earlier.read_text())["rows"] if earlier and earlier.is_file() else None
     with checkout(options.against) if options.against and before is None else nullcontext() as there:
         found: list[dict[str, Any]] = []
-        for row in rows(options, there):
+        for row in rows(options, settings, there):
             found.append(row if before is None else report.beside(row, {report.key(old): old for old in before}))
             write(options, found, {})
-    said = figures(options)
+    said = figures(options, settings)
+    if not found and not said:
+        raise ConfigError("nothing was measured: no row fits --only, or there is none for --quick")
     write(options, found, said)
     if found:
         print(report.compared(found) if options.against else report.table(found))

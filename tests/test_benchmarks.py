@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from anymodal.errors import ConfigError
 from anymodal.model import ModelConfig
 from anymodal.sampling import Sampling
 from benchmarks import speedrun
-from benchmarks.__main__ import by_name, wanted
+from benchmarks.__main__ import by_name, main, wanted
 from benchmarks.harness import models, parts, report, revisions, rounds, twins, worker
 from benchmarks.harness.base import BENCHMARKS, Figures, Part, Sample, Timed, Work, load, names
 from benchmarks.quality import block_ratio
@@ -109,14 +110,32 @@ def test_what_is_asked_for_wrongly_is_said():
     with pytest.raises(ConfigError, match="caption"):
         load("captoin")
     with pytest.raises(ConfigError, match=r"NAME\.SETTING=VALUE"):
-        by_name(["quality=20"])
-    assert by_name(["quality.count=20", "data.data=x"]) == {"quality": {"count": 20}, "data": {"data": "x"}}
+        by_name(["quality=20"], ["quality"])
+    named = ["quality", "data"]
+    assert by_name(["quality.count=20", "data.data=x"], named) == {"quality": {"count": 20}, "data": {"data": "x"}}
+    with pytest.raises(ConfigError, match="is of 'qualty', which is not run; did you mean 'quality'"):
+        by_name(["qualty.count=20"], named)
     with pytest.raises(ConfigError, match="no revision"), revisions.checkout("no-such-revision"):
         pass
 
 
 def test_cases_are_chosen_by_what_tells_them_apart():
     assert wanted({"size": "s", "batch": 8}, "size=s,batch=8") and wanted({"size": "s"}, "")
+def test_what_fits_no_row_is_said(monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # what would end this process
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "draw", "--only", "filter=top-p"])
+    with pytest.raises(ConfigError, match="nothing was measured: no row fits --only"):
+        main()
+
+
+def test_memory_is_told_in_gigabytes(tmp_path):
+    from benchmarks.retrieval import own_memory
+
+    status = tmp_path / "status"
+    status.write_text("VmRSS:\t 9 kB\nRssAnon:\t 1000000 kB\n")  # the kilobytes of Linux have 1024 bytes
+    assert own_memory(status) == pytest.approx(1.024)
+
+
     assert not wanted({"size": "s", "batch": 8}, "batch=1")
 
 

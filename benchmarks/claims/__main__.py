@@ -36,8 +36,9 @@ def main() -> int:
     made.add_argument("--page", action="store_true", help="measure nothing, write the table alone")
     options = made.parse_args()
     try:
-        changed = by_name(options.set)
-        for name in () if options.page else options.names or rows():
+        named = options.names or rows()
+        changed = by_name(options.set, named)
+        for name in () if options.page else named:
             folder = OTHER if changed.get(name) else RESULTS
             done = work_off(name, load_claim(name, changed.get(name)), say, folder)
             say(f"{name}: {load_claim(name, changed.get(name)).verdict(done.pieces).measured}")
