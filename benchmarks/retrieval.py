@@ -37,11 +37,11 @@ def grouped(count: int, channels: int, seed: int, spread: float = 1.0) -> np.nda
     return middles[rng.integers(0, 1024, count)] + spread * rng.standard_normal((count, channels), dtype=np.float32)
 
 
-def own_memory() -> float:
+def own_memory(status: Path = Path("/proc/self/status")) -> float:
     """Gigabytes of the process beyond files mapped into it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in status.read_text().splitlines():
         if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1e6
+            return int(line.split()[1]) * 1024 / 1e9
     return float("nan")
 
 

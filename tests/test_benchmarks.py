@@ -43,6 +43,8 @@ def test_the_page_has_the_aims_that_the_benchmarks_state():
     written = Path(benchmarks.__file__).parent / "results/aims.md"
     assert written.read_text() == f"{report.aims()}\n", "python -m benchmarks --list prints the table anew"
     assert all(load(name).target for name in names() if isinstance(load(name), Timed))
+    page = (Path(benchmarks.__file__).parents[1] / "docs/reference/benchmarks.md").read_text()
+    assert [name for name in names() if isinstance(load(name), Figures) and f"`{name}`" not in page] == []
     assert "1.35 times" in report.table([{"benchmark": "start", "model": "tiny", "threads": 1, "error": "none"}])
 
 
@@ -119,8 +121,6 @@ def test_what_is_asked_for_wrongly_is_said():
         pass
 
 
-def test_cases_are_chosen_by_what_tells_them_apart():
-    assert wanted({"size": "s", "batch": 8}, "size=s,batch=8") and wanted({"size": "s"}, "")
 def test_what_fits_no_row_is_said(monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # what would end this process
     monkeypatch.setattr(sys, "argv", ["benchmarks", "draw", "--only", "filter=top-p"])
@@ -136,6 +136,8 @@ def test_memory_is_told_in_gigabytes(tmp_path):
     assert own_memory(status) == pytest.approx(1.024)
 
 
+def test_cases_are_chosen_by_what_tells_them_apart():
+    assert wanted({"size": "s", "batch": 8}, "size=s,batch=8") and wanted({"size": "s"}, "")
     assert not wanted({"size": "s", "batch": 8}, "batch=1")
 
 
@@ -161,6 +163,14 @@ class TestRounds:
         values = list(range(1, 16))  # of 15, the 4th and the 12th (Conover, Practical Nonparametric Statistics)
         assert rounds.interval(values) == (4, 12)
         assert rounds.interval([1, 2, 3]) == (1, 3)
+
+    def test_few_rounds_are_told_as_less_sure(self):
+        """The least and the largest of n leave the median out where all n lie on one side of it: twice 2 to the -n."""
+        assert [rounds.sureness(count) for count in (1, 3, 5, 6)] == [0, 0.75, 0.9375, 0.95]
+        ratio = {"faster": 3.0, "low": 2.0, "high": 4.0}
+        row = {"benchmark": "draw", "threads": 1, "wall": 2.0, "against": {"wall": ratio, "cpu": ratio, "seconds": 6.0}}
+        told = [report.compared([row | {"rounds": count}]).splitlines()[-1] for count in (3, 6)]
+        assert told[0].count("2.00 to 4.00 (75 %)") == 2 and told[1].count("2.00 to 4.00 |") == 2
 
     def test_revisions_are_asked_in_turn_and_compared_pair_by_pair(self):
         asked = []
@@ -221,7 +231,7 @@ def test_a_table_of_losses_pairs_seeds_with_the_plain_way():
 
 def test_a_page_has_what_its_file_of_results_has():
     row = {"benchmark": "draw", "filter": "plain", "threads": 1, "items": 1, "unit": "run", "wall": 2.0, "cpu": 2.0}
-    row |= {"spread": [2.0, 2.0], "rounds": 1, "peak_mb": None}
+    row |= {"spread": [2.0, 2.0], "rounds": 6, "peak_mb": None}
     alone = report.page({"machine": MACHINE, "against": None, "rows": [row], "figures": {}})
     assert (
         "| draw | filter plain | 1 | 2 s (" not in alone and "| draw | filter plain | 1 | 2 s | 2 s to 2 s |" in alone
@@ -268,6 +278,20 @@ def test_a_table_of_samplers_has_means_over_seeds_and_ratios_of_cost():
     assert interval([1.0, 1.0]) == (1.0, 0.0) and interval([2.0])[1] == float("inf")
 
 
+def test_other_sizes_leave_the_table_of_samplers_as_it_is(tmp_path, monkeypatch):
+    from benchmarks import samplers
+
+    table = tmp_path / "samplers.json"
+    table.write_text('{"of": "hours of work", "rows": {}}')
+    monkeypatch.setattr(samplers, "RESULTS", table)
+    monkeypatch.chdir(tmp_path)
+    asked = samplers.Samplers(only="depth", ways="one step, likeliest")
+    assert asked.run(quick=True)
+    assert json.loads(table.read_text())["of"] == "hours of work" and not table.with_suffix(".md").exists()
+    assert "2 held-out scenes" in (tmp_path / "out/samplers.md").read_text()
+    assert asked._file(quick=False) == table and attrs.evolve(asked, count=8)._file(quick=False) != table
+
+
 def test_defaults_of_the_embedded_model_are_the_winners_of_the_table_and_lie_in_its_checkpoint():
     """No way of sampling at about the cost of the default is better by more than both intervals."""
     import anymodal as am
@@ -292,17 +316,3 @@ def test_defaults_of_the_embedded_model_are_the_winners_of_the_table_and_lie_in_
         stored, code = modality.tuned_sampling(True), modality.sampling(True)
         assert stored.scheme.name == "mean" and code.scheme.name != "mean"
         assert modality.tuned["grounded"]["temperature"] == stored.temperature
-def test_other_sizes_leave_the_table_of_samplers_as_it_is(tmp_path, monkeypatch):
-    from benchmarks import samplers
-
-    table = tmp_path / "samplers.json"
-    table.write_text('{"of": "hours of work", "rows": {}}')
-    monkeypatch.setattr(samplers, "RESULTS", table)
-    monkeypatch.chdir(tmp_path)
-    asked = samplers.Samplers(only="depth", ways="one step, likeliest")
-    assert asked.run(quick=True)
-    assert json.loads(table.read_text())["of"] == "hours of work" and not table.with_suffix(".md").exists()
-    assert "2 held-out scenes" in (tmp_path / "out/samplers.md").read_text()
-    assert asked._file(quick=False) == table and attrs.evolve(asked, count=8)._file(quick=False) != table
-
-

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.harness.base import Figures, Timed, load, names
 from benchmarks.harness.revisions import revision
+from benchmarks.harness.rounds import CONFIDENCE, sureness
 
 OWN = ("benchmark", "threads")  # what a row has beside what tells its case
 MEASURED = {
@@ -142,14 +143,22 @@ def compared(rows: Iterable[Mapping[str, Any]]) -> str:
         if "error" in found:
             cells = [*start, found["error"]]
         else:
-            ratios = [c for k in ("wall", "cpu") for c in _ratio(found[k])]
+            ratios = [c for k in ("wall", "cpu") for c in _ratio(found[k], row.get("rounds"))]
             cells = [*start, seconds(found["seconds"]), seconds(row["wall"]), *ratios]
         lines.append(cells)
     return markdown(head, lines)
 
 
-def _ratio(found: Mapping[str, float]) -> list[str]:
-    return [f"{found['faster']:.2f} x", f"{found['low']:.2f} to {found['high']:.2f}" if "low" in found else ""]
+def _ratio(found: Mapping[str, float], rounds: int | None) -> list[str]:
+    """A ratio and its interval, with how sure that is where there were too few rounds for 95 %."""
+    ratio = f"{found['faster']:.2f} x"
+    if "low" not in found:
+        return [ratio, ""]
+    sure = CONFIDENCE if rounds is None else sureness(rounds)
+    return [
+        ratio,
+        f"{found['low']:.2f} to {found['high']:.2f}" + (f" ({100 * sure:.0f} %)" if sure < CONFIDENCE else ""),
+    ]
 
 
 def beside(row: Mapping[str, Any], before: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:

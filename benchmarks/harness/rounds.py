@@ -169,10 +169,15 @@ def _spent(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
+def sureness(count: int) -> float:
+    """How surely `interval` of so many values holds the median: all of them lie on one side of it by chance."""
+    return min(CONFIDENCE, 1 - 2 / 2**count)
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Two of the values between which the median of their distribution lies with 95 %, by the sign test.
 
-    With fewer than six values, the least and the largest, which hold it less surely.
+    With fewer than six values, the least and the largest, which hold it less surely (`sureness`).
     """
     ordered, n = sorted(values), len(values)
     outside, below = (1 - CONFIDENCE) / 2, 0.0
