@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import attrs
@@ -170,6 +171,31 @@ def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps():
     config, layout = small()
     counted = kept_bytes(Transformer(config.shape, layout), one_sample(layout))
     assert activations(config, sample_load(config.masking, layout)) == pytest.approx(counted, rel=0.05)
+
+
+@pytest.mark.parametrize(("gated", "k"), [(True, 4), (False, 2)])
+def test_the_page_says_what_is_counted_as_kept(gated, k):
+    page = (RECIPES.parent / "docs/reference/recipes.md").read_text()
+    told = page.partition("- **Activations**")[2].partition("\n- **")[0]
+    assert "k = 4 for gated MLPs, else 2" in told
+    config, layout = small()
+    model = attrs.evolve(config.shape, gated=gated)
+    values = {"D": model.dim, "H": model.hidden, "e": 4, "k": k}
+    products = [re.sub(r"(?<=[\w)]) (?=[\w(])", "*", each) for each in re.findall("`([^`]+)`", told)[:3]]
+    encoder, decoder, read = (eval(each, values) for each in products)
+    kept = 2 * 9 * encoder + 3 * (6 * decoder + 9 * read) + 4 * 6 * model.dim + 4 * 6**2
+    assert activations(attrs.evolve(config, model=model), sample_load(config.masking, layout)) == kept
+
+
+def test_the_page_says_what_is_counted_as_held():
+    """Several processes of DDP hold no second copy of gradients (`gradient_as_bucket_view`)."""
+    page = " ".join((RECIPES.parent / "docs/reference/recipes.md").read_text().split())
+    assert "4 bytes a weight, and 4 for its gradient (that of the largest alone with `in_backward`)" in page
+    config, layout = small()
+    config = attrs.evolve(config, training=attrs.evolve(config.training, batch_size=2))
+    model = transformer_on_meta(config.shape, layout)
+    held = memory(config, model, sample_load(config.masking, layout), 2)
+    assert held.weights == held.gradients == 4 * sum(p.numel() for p in model.parameters())
 
 
 def test_recomputing_keeps_less():
