@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
 import torch
+from processor_time import patience
 
 import benchmarks
 from anymodal.errors import ConfigError
@@ -187,6 +189,22 @@ class TestRounds:
         row = rounds._against(Fake("here", 1.0), Fake("there", 3.0), rounds.Limits(4, 4))
         assert asked[:4] in (["here", "there", "there", "here"], ["there", "here", "here", "there"])
         assert row["against"]["wall"] == {"faster": 3.0, "low": 3.0, "high": 3.0}
+
+    def test_a_worker_may_say_more_than_a_pipe_holds(self, tmp_path):
+        package = tmp_path / "benchmarks" / "harness"
+        package.mkdir(parents=True)
+        for folder in (package, package.parent):
+            (folder / "__init__.py").touch()
+        chatty = "sys.stderr.write('much ' * 2**16 + '\\nwhat went wrong\\n'); sys.stderr.flush()"
+        answer = "sys.exit(3) if line == 'end\\n' else print(1, flush=True)"
+        (package / "worker.py").write_text(f"import sys\nfor line in sys.stdin:\n    {chatty}\n    {answer}\n")
+        with rounds.Process(rounds.Job("x", {}, {}, 1), [tmp_path]) as process:
+            stopped = threading.Timer(patience(20), process.process.kill)
+            stopped.start()
+            assert process.ask("run") == process.ask("run") == 1
+            with pytest.raises(rounds.WorkerError, match=r"^what went wrong$"):
+                process.ask("end")
+            stopped.cancel()
 
     @pytest.mark.slow
     def test_a_worker_that_fails_says_why(self):

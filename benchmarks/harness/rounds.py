@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,7 +58,8 @@ class Process:
             "MKL_NUM_THREADS": str(job.threads),
         }
         command = [sys.executable, "-m", "benchmarks.harness.worker", *job.arguments]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe would stop it where nobody reads along
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.said}
         self.process = subprocess.Popen(command, text=True, env=environment, cwd=folders[0], **pipes)  # type: ignore[call-overload]
 
     def ask(self, what: str) -> Any:
@@ -69,7 +71,9 @@ class Process:
         except BrokenPipeError:
             line = ""
         if not line:
-            said = self.process.communicate()[1].strip().splitlines()
+            self.process.communicate()
+            self.said.seek(0)
+            said = self.said.read().strip().splitlines()
             raise WorkerError(said[-1] if said else f"a worker ended with code {self.process.returncode}")
         return json.loads(line)
 
@@ -79,6 +83,7 @@ class Process:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.process.kill()
         self.process.communicate()
+        self.said.close()
 
 
 @attrs.frozen
