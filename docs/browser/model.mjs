@@ -13,15 +13,18 @@ export class Model {
    * @param read async (file) => Uint8Array of a file in the folder that `anymodal export` wrote
    */
   static async load(ort, read, progress = () => {}) {
-    const manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
+    const json = async (file) => JSON.parse(new TextDecoder().decode(await read(file)));
+    const manifest = await json("manifest.json");
     if (manifest.format !== "anymodal-onnx" || manifest.format_version !== 1) {
       throw new Error(`the manifest is of version ${manifest.format_version}, this program reads 1`);
     }
-    return new Model(ort, read, progress, manifest);
+    const { chain = {} } = await json("config.json");
+    return new Model(ort, read, progress, manifest, chain);
   }
 
-  constructor(ort, read, progress, manifest) {
-    Object.assign(this, { ort, read, progress, manifest });
+  /** @param chain whether targets are made one from another, `grounded` and `free`; they are where it says nothing */
+  constructor(ort, read, progress, manifest, chain = {}) {
+    Object.assign(this, { ort, read, progress, manifest, chain });
     this.sessions = new Map();
     this.streams = new Map(manifest.streams.map((stream) => [stream.name, stream]));
   }
@@ -144,18 +147,23 @@ export class Model {
   }
 
   /**
-   * Generate targets, each from what is known and the targets before it.
-   * @param known by stream `{values, positions}`; what is generated is added
+   * Generate targets, each from what is known and, in a chain, from the targets before it.
+   * @param known by stream `{values, positions}`; what is generated in a chain is added
+   * @param chain whether they are one; by default as the checkpoint says. Others are made as in a call of their own
    * @param options by target, sampling options instead of the manifest's
    * @yields {{target, step, total, done, tokens}} after every step
    */
-  async *generate(known, targets, { seed = 0, grounded = true, options = {} } = {}) {
-    const random = typeof seed === "number" ? new TorchRandom(seed) : seed;
+  async *generate(known, targets, { seed = 0, grounded = true, options = {}, chain } = {}) {
+    const situation = grounded ? "grounded" : "free";
+    const together = chain ?? this.chain[situation] ?? true;
+    const begin = () => (typeof seed === "number" ? new TorchRandom(seed) : seed);
+    const shared = begin();
     for (const target of targets) {
+      const [seen, random] = together ? [known, shared] : [{ ...known }, begin()];
       const stream = this.streams.get(target);
-      const how = { ...this.manifest.sampling[target][grounded ? "grounded" : "free"], ...options[target] };
+      const how = { ...this.manifest.sampling[target][situation], ...options[target] };
       if (typeof how.guidance !== "number") throw new Error("guidance that is no number is not ported");
-      const steps = stream.kind === "sequence" ? this.text(known, stream, how, random) : this.grid(known, stream, how, random);
+      const steps = stream.kind === "sequence" ? this.text(seen, stream, how, random) : this.grid(seen, stream, how, random);
       for await (const tokens of steps) {
         yield { target, ...tokens };
       }

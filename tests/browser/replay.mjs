@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 
 const [place, file] = process.argv.slice(2);
 const port = await import(pathToFileURL(`${place}/sampling.mjs`));
+const { Model } = await import(pathToFileURL(`${place}/model.mjs`));
 const { TorchRandom } = await import(pathToFileURL(`${place}/random.mjs`));
 const cases = JSON.parse(readFileSync(file));
 const rows = (values) => values.map((row) => Float32Array.from(row));
@@ -24,6 +25,7 @@ const found = {
   }),
   grids: [],
   texts: [],
+  chains: [],
 };
 for (const { how, length, seed, steps } of cases.grids) {
   let step = 0;
@@ -43,5 +45,20 @@ for (const { how, stream, seed, logits } of cases.texts) {
   const scores = async (id, rank) => Float32Array.from(logits[rank]);
   for await (const ids of port.decodeSequence(how, stream, new TorchRandom(seed), scores)) told.push(ids);
   found.texts.push(told);
+}
+class Replayed extends Model {
+  /** Scores that were recorded, for the same positions where the same is known. */
+  async gridScores(known, stream, positions) {
+    const { logits, ...wanted } = this.recorded[stream.name].shift();
+    const asked = { positions, known: Object.keys(known).filter((name) => name !== stream.name).sort() };
+    if (JSON.stringify(asked) !== JSON.stringify(wanted)) throw new Error(`${stream.name}: ${JSON.stringify(asked)}`);
+    return rows(logits);
+  }
+}
+for (const { manifest, chain, known, targets, seed, recorded } of cases.chains) {
+  const model = Object.assign(new Replayed(null, null, null, manifest, chain), { recorded });
+  const told = {};
+  for await (const { target, tokens } of model.generate(known, targets, { seed })) told[target] = tokens.values;
+  found.chains.push(told);
 }
 process.stdout.write(JSON.stringify(found));

@@ -71,6 +71,38 @@ def grids(model) -> list[dict]:
     return found
 
 
+def chains(model) -> list[dict]:
+    """Two maps of a picture, one from the other or each from the picture alone, as the checkpoint says."""
+    found, original, targets = [], GuidedModel.grid_logits, ["depth", "semseg"]
+    picture = np.random.default_rng(7).integers(0, 255, (32, 32, 3), np.uint8)
+    how: dict = {"scheme": "roar", "steps": 3, "guidance": 1.0}
+    for chain in ({}, {"grounded": True}, {"grounded": False, "free": True}):
+        recorded: dict[str, list] = {name: [] for name in targets}
+
+        def grid_logits(self, states, stream, requested, *rest, _recorded=recorded):
+            logits = original(self, states, stream, requested, *rest)
+            known = sorted(name for name in states[0].streams if name != stream.name)
+            asked = {"positions": requested[0].tolist(), "known": known, "logits": logits[0].tolist()}
+            _recorded[stream.name].append(asked)
+            return logits
+
+        model.bundle = attrs.evolve(model.bundle, chain=chain)
+        GuidedModel.grid_logits = grid_logits
+        try:
+            out = model.generate({"rgb": picture}, targets, seed=3, **how)
+        finally:
+            GuidedModel.grid_logits = original
+        usual = {name: model.modalities[name].tuned_sampling(True) for name in targets}
+        options = {name: plain_options(attrs.evolve(each, **how)) for name, each in usual.items()}
+        manifest = {
+            "streams": [{"name": name, "kind": "grid", "length": 16} for name in targets],
+            "sampling": {name: {"grounded": each, "free": each} for name, each in options.items()},
+        }
+        found.append({"manifest": manifest, "chain": chain, "targets": targets, "seed": 3, "recorded": recorded})
+        found[-1] |= {"known": {"rgb.pixels": {}}, "told": {name: out.tokens[name].tolist() for name in targets}}
+    return found
+
+
 def texts(model) -> list[dict]:
     found = []
     for seed, how in enumerate([{"temperature": 0.0}, {"temperature": 1.0, "top_p": 0.9}, {"temperature": 0.5}]):
@@ -107,6 +139,7 @@ def cases():
         "random": [{"seed": seed, "calls": calls} for seed in seeds],
         "grids": grids(model),
         "texts": texts(model),
+        "chains": chains(tiny_model(["rgb", "depth", "semseg"])),
     }
 
 
@@ -157,3 +190,10 @@ def test_every_step_of_a_grid_decides_the_same(cases, ported):
 def test_every_token_of_a_text_is_the_same(cases, ported):
     for case, found in zip(cases["texts"], ported["texts"], strict=True):
         assert case["told"] == found, case["how"]
+
+
+def test_targets_are_made_one_from_another_or_apart_as_the_checkpoint_says(cases, ported):
+    told = [case["told"] for case in cases["chains"]]
+    assert told == ported["chains"]
+    chained, same, apart = told
+    assert chained == same and chained["depth"] == apart["depth"] and chained["semseg"] != apart["semseg"]
