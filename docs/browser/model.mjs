@@ -163,6 +163,7 @@ export class Model {
       const stream = this.streams.get(target);
       const how = { ...this.manifest.sampling[target][situation], ...options[target] };
       if (typeof how.guidance !== "number") throw new Error("guidance that is no number is not ported");
+      if (how.samples > 1 && how.scheme !== "mean") throw new Error(`several draws of ${target} are not ported`);
       const steps = stream.kind === "sequence" ? this.text(seen, stream, how, random) : this.grid(seen, stream, how, random);
       for await (const tokens of steps) {
         yield { target, ...tokens };

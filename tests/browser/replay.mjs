@@ -61,4 +61,7 @@ for (const { manifest, chain, known, targets, seed, recorded } of cases.chains) 
   for await (const { target, tokens } of model.generate(known, targets, { seed })) told[target] = tokens.values;
   found.chains.push(told);
 }
+const { manifest } = cases.chains[0];
+const drawing = new Replayed(null, null, null, manifest).generate({}, ["depth"], { options: { depth: { samples: 4 } } });
+found.refused = await drawing.next().then(() => "", (error) => error.message);
 process.stdout.write(JSON.stringify(found));

@@ -197,3 +197,7 @@ def test_targets_are_made_one_from_another_or_apart_as_the_checkpoint_says(cases
     assert told == ported["chains"]
     chained, same, apart = told
     assert chained == same and chained["depth"] == apart["depth"] and chained["semseg"] != apart["semseg"]
+
+
+def test_several_draws_are_refused_and_not_made_as_one(ported):
+    assert ported["refused"] == "several draws of depth are not ported"
