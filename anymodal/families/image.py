@@ -73,6 +73,10 @@ class ImageModality(CroppedGrid):
         """The values that the lowest and the highest integer of a picture file stand for."""
         return self.low, self.high
 
+    def written_range(self, value: np.ndarray, path: Path) -> tuple[float, float]:
+        """As `file_range`, of the file that is written for a value."""
+        return self.file_range
+
     def read(self, path: Path) -> Any:
         path = Path(path)
         with naming(path):
@@ -158,10 +162,12 @@ class ImageModality(CroppedGrid):
             return
         if self.channels not in PICTURED:
             raise ValueProblem(f"{path}: pictures hold 1 or 3 channels, {self.name} has {self.channels}; write .npy")
+        if path.suffix.lower() not in self.suffixes:
+            raise ValueProblem(f"{path}: {self.name} is written to files that end in {', '.join(self.suffixes)}")
         deep = self.channels == 1 and self.dtype != "uint8"
         if deep and path.suffix.lower() in SHALLOW:
             raise ValueProblem(f"{path}: {self.name} is written in 16 bits, which such files lack; write .png or .tif")
-        low, high = self.file_range
+        low, high = self.written_range(array, path)
         options = save_options(path, describe(self, range=(low, high)))
         with replacing(path) as temporary:
             if self.dtype == "uint8":

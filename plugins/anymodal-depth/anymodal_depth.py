@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError
+from anymodal.families.arrays import as_array
 from anymodal.families.drawing import font_of
 from anymodal.families.holes import filled_holes
 from anymodal.families.image import enlarge
 from anymodal.families.seams import pasted, seamless
+from anymodal.files import is_npy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +30,10 @@ class Depth(ImageModality):
     """Depth along the optical axis: float32 arrays (H, W), up to `high` (meters where a checkpoint is metric).
 
     0 means "not measured", and so does what is not finite; such places are left out of scores, and networks see them as
-    deep as their neighbors. Files: gray PNG of 8 or 16 bits, whose highest number stands for `high`, or .npy in natural
-    units. With `scaling` 'log' the logarithm between `low` and `high` is tokenized and depth is metric; with
-    'standardize' it is freed of scale and shift by the mean and variance of its 10..90 % values (4M, arXiv 2312.06647),
-    and what comes back is relative.
+    deep as their neighbors. Files: gray PNG of 8 or 16 bits, whose highest number stands for `high` unless the file
+    states another range, or .npy in natural units. With `scaling` 'log' the logarithm between `low` and `high` is
+    tokenized and depth is metric; with 'standardize' it is freed of scale and shift by the mean and variance of its
+    10..90 % values (4M, arXiv 2312.06647), and what comes back is relative: about 0, unless a part of it was kept.
     """
 
     settings = (*ImageModality.settings, "scaling")
@@ -58,6 +61,20 @@ class Depth(ImageModality):
         """Where a depth map (H, W) holds a depth, bool (H, W); relative depth may be below 0."""
         return np.isfinite(depth) & ((depth > 0) if self.scaling == "log" else (depth != 0))
 
+    def write(self, value: Any, path: Path) -> None:
+        """As the base says; in pictures, what is not finite is 0 as all that was not measured."""
+        depth = as_array(value)
+        if depth.dtype.kind == "f" and not is_npy(Path(path)):
+            depth = np.where(np.isfinite(depth), depth, 0)
+        super().write(depth, path)
+
+    def written_range(self, value: "np.ndarray", path: Path) -> tuple[float, float]:
+        """As the base says; relative depth reaches beyond it, as a model writes it, and a PNG states how far."""
+        low, high = self.file_range
+        if self.scaling == "log" or path.suffix.lower() != ".png":
+            return low, high
+        return min(low, float(value.min())), max(high, float(value.max()))
+
     def _as_in_files(self, depth: "np.ndarray") -> "np.ndarray":
         """Depth rounded as files round it, so that holes are filled alike before and after a map was written.
 
@@ -68,17 +85,17 @@ class Depth(ImageModality):
         return np.where(near == depth, steps / 65535 * np.float32(self.high), depth)
 
     def preprocess(self, value: Any) -> "np.ndarray":
-        depth = np.asarray(value, np.float32)
-        known = self.measured(depth)
-        filled = filled_holes(depth, known, (self.low + self.high) / 2)
-        depth = np.where(known, depth, self._as_in_files(filled))
+        depth = self._without_holes(np.asarray(value, np.float32))
         if self.scaling == "log":
             unit = np.log(depth.clip(self.low, self.high) / self.low) / np.log(self.high / self.low)
             return (2 * unit - 1)[None].astype(np.float32)
-        ordered = np.sort(depth, axis=None)
-        middle = ordered[int(0.1 * ordered.size) : int(0.9 * ordered.size)].astype(np.float64)
-        standard = (depth - middle.mean()) / np.sqrt(middle.var(ddof=1) + 1e-6)
-        return standard.clip(-LARGEST, LARGEST)[None].astype(np.float32)
+        middle, spread = standard_of(depth)
+        return ((depth - middle) / spread).clip(-LARGEST, LARGEST)[None].astype(np.float32)
+
+    def _without_holes(self, depth: "np.ndarray") -> "np.ndarray":
+        known = self.measured(depth)
+        filled = filled_holes(depth, known, (self.low + self.high) / 2)
+        return np.where(known, depth, self._as_in_files(filled))
 
     def postprocess(self, tensor: "np.ndarray") -> "np.ndarray":
         if self.scaling == "log":
@@ -87,8 +104,14 @@ class Depth(ImageModality):
         return tensor[0].astype(np.float32)
 
     def joined(self, value: "np.ndarray", made: "np.ndarray", kept: "np.ndarray") -> "np.ndarray":
-        """As the base says; metric depth joins by its logarithm, and so stays above 0."""
+        """As the base says; metric depth joins by its logarithm, and so stays above 0.
+
+        Relative depth is made with the scale and shift of what is kept.
+        """
         if self.scaling != "log":
+            if kept.any():
+                middle, spread = standard_of(self._without_holes(value))
+                made = (made * spread + middle).astype(np.float32)
             return super().joined(value, made, kept)
         given, new = (np.where(self.measured(each), each, self.low).clip(self.low, self.high) for each in (value, made))
         whole = np.exp(seamless(np.log(given), np.log(new), kept, self.both_say(value, made)))
@@ -133,6 +156,13 @@ class Depth(ImageModality):
             return {key + name: number for name in ALIGNMENTS for key, number in best.items()}
         means = {key: float(np.mean(numbers)) for key, numbers in found.items()}
         return {key: float(np.sqrt(mean)) if key.startswith("rmse") else mean for key, mean in means.items()}
+
+
+def standard_of(depth: "np.ndarray") -> tuple[float, float]:
+    """Mean and standard deviation of the 10..90 % values of a depth map (H, W)."""
+    ordered = np.sort(depth, axis=None)
+    middle = ordered[int(0.1 * ordered.size) : int(0.9 * ordered.size)].astype(np.float64)
+    return middle.mean(), np.sqrt(middle.var(ddof=1) + 1e-6)
 
 
 def draw_scale(picture: "Image", near: str, far: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from anymodal_depth import Depth
+from PIL import Image
 
 import anymodal as am
 from anymodal.testing import conformance
@@ -132,3 +133,29 @@ def test_metric_depth_stays_above_0_where_it_joins():
     made[:, 24:] = 3
     joined = Depth(size=32, patch=8, scaling="log", low=0.4, high=80.0).joined(value, made, KEPT)
     assert np.allclose(joined[:, :24], 1, atol=0.01) and np.allclose(joined[:, 24:], 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize("settings", [{}, {"scaling": "log", "low": 0.1, "high": 80.0}])
+def test_what_is_not_finite_is_not_measured_in_files_either(tmp_path, settings):
+    depth, value = Depth(size=32, patch=8, **settings), np.full((4, 5), 0.5, np.float32)
+    value[0, :3] = np.inf, -np.inf, np.nan
+    depth.write(value, tmp_path / "depth.png")
+    assert np.array_equal(depth.measured(depth.read(tmp_path / "depth.png")), depth.measured(value))
+
+
+def test_relative_depth_of_a_model_is_whole_in_its_file(tmp_path):
+    made = np.linspace(-2, 3, 64, dtype=np.float32).reshape(8, 8)
+    Depth().write(made, tmp_path / "depth.png")
+    assert np.allclose(Depth().read(tmp_path / "depth.png"), made, atol=1e-4)
+    Depth().write(made.clip(0.1, 0.9), tmp_path / "inside.png")
+    with Image.open(tmp_path / "inside.png") as picture:  # the highest number stands for `high`, as documented
+        assert np.allclose(np.asarray(picture) / 65535, made.clip(0.1, 0.9), atol=1e-4)
+
+
+def test_relative_depth_is_made_with_the_scale_of_what_is_kept():
+    """A network that finds the depth exactly, as it reads and writes it: free of scale and shift."""
+    y, x = np.mgrid[:32, :32] / 32
+    depth, truth = Depth(size=32, patch=8), (0.3 + 0.2 * x + 0.1 * np.sin(6 * y)).astype(np.float32)
+    made = depth.postprocess(depth.preprocess(truth))
+    assert np.allclose(depth.joined(truth, made, KEPT)[:, 20:], truth[:, 20:], atol=1e-5)  # beyond the seam
+    assert np.array_equal(depth.joined(truth, made, np.zeros_like(KEPT)), made)

@@ -118,6 +118,13 @@ def test_classes_are_found_by_name(tmp_path):
             Renamed().read(tmp_path / f"b{suffix}")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_classes_are_found_by_name_beyond_the_own_ones(suffix, tmp_path):
+    of_three, of_two = am.label_map("ground", classes=("sea", "sand", "rock")), am.label_map("ground", classes=["rock"])
+    of_three().write(np.full((2, 2), 2, np.uint8), tmp_path / f"a{suffix}")
+    assert (of_two().read(tmp_path / f"a{suffix}") == 0).all()
+
+
 HOSTILE = [
     "", "[]", "{", "null", '{"modality": "depth", "range": [1, 0]}', '{"modality": "depth", "range": [0, NaN]}',
     '{"modality": "depth", "range": [0]}', '{"modality": "depth", "range": "wide"}', '{"modality": 5}',
@@ -195,6 +202,17 @@ def test_what_is_written_is_read_again_whatever_the_ending(cls, value, suffix, t
     else:
         back = modality.read(path)
         assert back == value if modality.is_text else np.allclose(back, value, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".avif", ".tga", ".pdf", ".ico", ""])
+@pytest.mark.parametrize("name", ["depth", "rgb", "canny_edge"])
+def test_pictures_are_not_written_under_endings_that_are_not_theirs(name, suffix, tmp_path):
+    """Some are unreadable, and others cut depth to 8 bits: all of it was far."""
+    one = modality(name)
+    value = np.full((4, 4, 3), 7, np.uint8) if name == "rgb" else np.full((4, 4), 0.5, np.float32)
+    with pytest.raises(am.ValueProblem, match=rf"value{suffix}: {name} is written to files that end in .png, .npy, "):
+        one.write(one.accept(value), tmp_path / f"value{suffix}")
+    assert not any(tmp_path.iterdir())
 
 
 def test_maps_are_not_written_where_nothing_reads_them(tmp_path):
