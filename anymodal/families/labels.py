@@ -85,7 +85,8 @@ class LabelMapModality(CroppedGrid):
     def _renumbered(self, array: np.ndarray, description: Description | None) -> np.ndarray:
         """Ids in this class's numbering, by the names that a file states for those that occur in it."""
         stated = {} if description is None else description.classes
-        if not any(str(i) in stated and name != stated[str(i)] for i, name in enumerate(self.classes)):
+        mine = {str(i): name for i, name in enumerate(self.classes)}
+        if all(mine.get(i) == name for i, name in stated.items()):
             return self._checked(array)
         table = np.arange(NONE + 1)
         for i, name in stated.items():
