@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anymodal import DerivedLabeler, Labeler, Number, NumbersModality, hookimpl, registry
+from anymodal.text import words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +21,10 @@ class MetadataSemantic(NumbersModality):
     """Counts and shares, computed from caption, det and semseg (codes and bins as in 4M-21, arXiv 2406.09406).
 
     `caption_n_chars`, `caption_n_words`, `caption_n_sentences`; `n_humans`: people in det; `n_coco_instances`: boxes of
-    det with a score of 0.6 or more, `coco_instance_diversity`: their different classes; of semseg, `walkability`: the
-    share of pixels of ground one can walk on, `objectness`: of things that can be counted, `semantic_diversity`: how
-    many classes there are. `n_sam_instances` comes from files, or is counted where `derive` is given sam_instance too,
-    as `n_humans` is where it is given human_poses; datasets and the labeler give neither.
+    det with a score of 0.6 or more, crowds left out, `coco_instance_diversity`: their different classes; of semseg,
+    `walkability`: the share of pixels of ground one can walk on, `objectness`: of things that can be counted,
+    `semantic_diversity`: how many classes there are. `n_sam_instances` comes from files, or is counted where `derive`
+    is given sam_instance too, as `n_humans` is where it is given human_poses; datasets and the labeler give neither.
     """
 
     fields = {
@@ -43,10 +44,10 @@ class MetadataSemantic(NumbersModality):
 
     def derive(self, values: dict[str, Any]) -> dict[str, float]:
         caption, labels = values["caption"], np.asarray(values["semseg"])
-        boxes = [box for box in values["det"] if box.score >= SURE]
+        boxes = [words_of(box.class_name) for box in values["det"] if box.score >= SURE and not box.crowd]
         semseg: Any = registry().modality("semseg")
         ground = [k for k, name in enumerate(semseg.classes) if name in GROUND.split()]
-        people = values.get("human_poses", [box for box in boxes if box.class_name == "person"])
+        people = values.get("human_poses", [name for name in boxes if name == ("person",)])
         counted = {"n_sam_instances": len(values["sam_instance"])} if "sam_instance" in values else {}
         return {
             "caption_n_chars": len(caption),
@@ -55,7 +56,7 @@ class MetadataSemantic(NumbersModality):
             "n_humans": len(people),
             **counted,
             "n_coco_instances": len(boxes),
-            "coco_instance_diversity": len({box.class_name for box in boxes}),
+            "coco_instance_diversity": len(set(boxes)),
             "walkability": float(np.isin(labels, ground).mean()),
             "objectness": float((labels < THINGS).mean()),
             "semantic_diversity": len(np.setdiff1d(labels, [NO_CLASS])),

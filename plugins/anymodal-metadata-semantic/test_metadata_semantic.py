@@ -12,8 +12,8 @@ from anymodal.testing import conformance
 test_conformance = conformance("metadata_semantic")
 
 
-def box(name: str, score: float = 1.0) -> SimpleNamespace:
-    return SimpleNamespace(class_name=name, score=score)
+def box(name: str, score: float = 1.0, crowd: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(class_name=name, score=score, crowd=crowd)
 
 
 def test_counts_by_hand():
@@ -33,6 +33,12 @@ def test_counts_by_hand():
     more = MetadataSemantic().derive(value | {"human_poses": [], "sam_instance": [1, 2, 3]})
     assert more["n_humans"] == 0 and more["n_sam_instances"] == 3
     assert MetadataSemantic().accept(more) == more
+
+
+def test_crowds_are_no_objects_and_case_makes_no_class():
+    boxes = [box("Person"), box("person"), box("person", crowd=True), box("Traffic  light"), box("traffic light")]
+    found = MetadataSemantic().derive({"caption": "", "det": boxes, "semseg": np.zeros((2, 2), np.uint8)})
+    assert (found["n_humans"], found["n_coco_instances"], found["coco_instance_diversity"]) == (2, 4, 2)
 
 
 @pytest.mark.parametrize("name", GROUND.split())
