@@ -110,9 +110,9 @@ class NumbersModality(StructuredModality):
             if name not in self.fields:
                 near = nearest(f"{name!s:.80}", self.fields)
                 raise ValueProblem(f"{self.name} takes a dict of {', '.join(self.fields)}, not {brief(name)}{near}")
-            if not _is_number(number):
+            if number is not None and not _is_number(number):
                 raise ValueProblem(f"{self.name} takes a finite number for {name!r}, not {brief(number)}")
-        return {name: _plain(number) for name, number in value.items()}
+        return {name: _plain(number) for name, number in value.items() if number is not None}  # null is absent
 
     def read(self, path: Path) -> dict[str, float]:
         path = Path(path)

@@ -32,6 +32,7 @@ class ColorPalette(StructuredModality):
     """
 
     settings = (*StructuredModality.settings, "colors")
+    limits = {"colors": len(COUNTS)}
     derived_from = ("rgb",)
     keep = "binary"
     length = 23
@@ -41,6 +42,7 @@ class ColorPalette(StructuredModality):
         if self.is_file(value):
             return self.from_file(value)
         if isinstance(value, Mapping):
+            value = {count: palette for count, palette in value.items() if palette is not None}  # null is absent
             if not value or not all(str(count) in COUNTS for count in value):
                 raise self.problem(value, "a dict of palettes by their number of colors, 1 to 7")
             return {int(count): self._palette(value[count]) for count in sorted(value, key=int)}

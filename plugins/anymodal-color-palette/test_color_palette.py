@@ -8,7 +8,7 @@ from anymodal_color_palette import ColorPalette, ColorPaletteLabeler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymodal.errors import ValueProblem
+from anymodal.errors import ConfigError, ValueProblem
 from anymodal.outputs.equality import same
 from anymodal.testing import conformance
 
@@ -42,6 +42,16 @@ def test_damaged_files_are_refused(tmp_path, bad):
     (tmp_path / "a.json").write_text(json.dumps(bad))
     with pytest.raises(ValueProblem):
         ColorPalette().read(tmp_path / "a.json")
+
+
+def test_lengths_that_a_file_lacks_may_be_null(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{"1": [[1, 2, 3]], "2": None}]))
+    assert same(ColorPalette().read(tmp_path / "a.json"), {1: np.array([[1, 2, 3]], np.uint8)})
+
+
+def test_no_more_colors_are_looked_for_than_a_palette_has():
+    with pytest.raises(ConfigError, match="'colors' of 'color_palette': expected at most 7, got 8"):
+        ColorPalette(colors=8)
 
 
 def test_the_labeler_is_exact():

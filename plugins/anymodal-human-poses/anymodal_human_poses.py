@@ -24,7 +24,7 @@ from anymodal_smpl import (
 )
 
 from anymodal import CodedModality, Crop
-from anymodal.errors import ValueProblem, one_line, require
+from anymodal.errors import ConfigError, ValueProblem, one_line, require
 from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import note
@@ -64,6 +64,11 @@ class HumanPoses(CodedModality):
     length = 275
     bins = 1000
     picture = 0
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.bins < 2:
+            raise ConfigError(f"{self.name} has two bins or more, got {self.bins}")
 
     # Values.
 
@@ -146,7 +151,8 @@ class HumanPoses(CodedModality):
         boxes, smpl = value["bbox_xyxy"], value["pred_smpl_params"]
         require(smpl, ("global_orient", "betas"), f"'pred_smpl_params' of {layout}")
         try:
-            size = np.asarray(value.get("img_size", self.picture), np.float64).reshape(-1)[:2]
+            stated = value.get("img_size")  # null is absent
+            size = np.asarray(self.picture if stated is None else stated, np.float64).reshape(-1)[:2]
             if not (size > 0).all():
                 raise ValueProblem(
                     f"{self.name}: boxes in pixels need 'img_size' [width, height] in the file,"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymodal import Crop
-from anymodal.errors import CheckpointError, ValueProblem
+from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.testing import conformance
 from anymodal.tokenizers.tokenizer import VQTokenizer
 
@@ -143,6 +143,13 @@ def test_boxes_in_pixels_need_the_size_of_the_picture(tmp_path):
     with pytest.raises(ValueProblem, match="img_size"):
         HumanPoses().read(path)
     assert np.allclose(HumanPoses(picture=2).read(path)[0].box, (0.1, 0.05, 0.3, 0.45))
+    path.write_text(json.dumps(value | {"img_size": None}))
+    assert np.allclose(HumanPoses(picture=2).read(path)[0].box, (0.1, 0.05, 0.3, 0.45))
+
+
+def test_one_level_says_nothing():
+    with pytest.raises(ConfigError, match="human_poses has two bins or more, got 1"):
+        HumanPoses(bins=1)
 
 
 @pytest.mark.parametrize("bad", [3, [1], {"a": 1}, {"bbox_xyxy": 1, "pred_smpl_params": []}])

@@ -151,6 +151,13 @@ def test_other_values_are_refused(bad):
         joined().accept({"weather": bad})
 
 
+def test_numbers_that_a_file_lacks_may_be_null(tmp_path):
+    (tmp_path / "a.json").write_text('{"cloud": null, "wind": 3, "other": null}')
+    assert Weather().read(tmp_path / "a.json") == Weather().accept({"wind": 3, "cloud": None}) == {"wind": 3}
+    with pytest.raises(ValueProblem, match="cloudy"):
+        Weather().accept({"cloudy": None})
+
+
 def test_a_wrong_name_and_no_member():
     with pytest.raises(ValueProblem, match="did you mean 'weather'"):
         joined().accept({"wether": {}})
