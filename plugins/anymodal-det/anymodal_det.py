@@ -1,5 +1,6 @@
 """What is where: boxes with class names."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
-from anymodal.errors import ConfigError, ValueProblem, brief, require
+from anymodal.errors import CheckpointError, ConfigError, ValueProblem, brief, require
 from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
@@ -25,6 +26,7 @@ ORDERS = ("origin", "area", "score", "random")
 MOST_BOXES = 10_000  # of one picture
 LEAST_SHARE = 0.3  # of several draws that have a box
 MOST_DETECTIONS = 100  # of one picture that COCO's evaluation counts
+NO_NAME = re.compile(r"LABEL_[0-9]+")  # what the transformers library calls a class without a name
 
 
 @attrs.frozen
@@ -72,6 +74,8 @@ class Det(StructuredModality):
         super().__init__(**settings)
         if self.order not in ORDERS:
             raise ConfigError(f"the order of {self.name} is one of {', '.join(ORDERS)}, got {self.order!r}")
+        if self.bins < 2:
+            raise ConfigError(f"{self.name} has two bins or more, got {self.bins}")
 
     def sampling(self, grounded: bool) -> Sampling:
         return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)
@@ -153,6 +157,15 @@ class Det(StructuredModality):
         keys = {"origin": lambda b: b.xmin**2 + b.ymin**2, "area": lambda b: -b.area, "score": lambda b: -b.score}
         return sorted(kept, key=keys[self.order])
 
+    def pieces(self, value: list[Box], keep: Any) -> tuple[list[Box], list[str | None]]:
+        """As the base says; what is kept is told however sure it is."""
+        kept, _ = super().pieces(value, keep)
+        return kept, super().pieces(sure(kept), True)[1]
+
+    def started(self, value: list[Box]) -> tuple[list[Box], list[str | int]]:
+        """As the base says; what is given is told however sure it is."""
+        return value, super().started(sure(value))[1]
+
     def _spelled(self, box: Box) -> str:
         levels = [f"v{k}={round(v * (self.bins - 1))}" for k, v in enumerate(box.corners)]
         return " ".join([*levels, box.class_name])
@@ -232,6 +245,11 @@ class Det(StructuredModality):
         table = [average_precision(predictions, truths, name, steps) for name in classes] or [np.zeros(10)]
         mean = np.mean(table, 0)
         return {"ap": float(mean.mean()), "ap50": float(mean[0]), "ap75": float(mean[5])}
+
+
+def sure(boxes: Sequence[Box]) -> list[Box]:
+    """The boxes with a score of 1."""
+    return [attrs.evolve(box, score=1.0) for box in boxes]
 
 
 def class_of(box: Box) -> tuple[str, ...]:
@@ -321,8 +339,8 @@ def from_coco(value: Mapping[str, Any], crowds: bool = False) -> list[dict[str, 
         width, height = float(picture["width"]), float(picture["height"])
         found = []
         for a in value["annotations"]:
-            crowd = bool(a.get("iscrowd"))
-            if (crowd and not crowds) or a.get("image_id", picture.get("id")) != picture.get("id"):
+            crowd, ids = bool(a.get("iscrowd")), (a.get("image_id"), picture.get("id"))
+            if (crowd and not crowds) or (None not in ids and ids[0] != ids[1]):
                 continue
             x, y, w, h = map(float, a["bbox"])
             corners = clip_box([x / width, y / height, (x + w) / width, (y + h) / height])
@@ -341,6 +359,13 @@ class DetLabeler(PictureLabeler):
     modality, checkpoint = "det", "PekingU/rtdetr_r50vd"
     architecture = "AutoModelForObjectDetection"
     threshold = 0.3
+
+    def load(self) -> None:
+        super().load()
+        names = list(map(str, self.model.config.id2label.values()))
+        if all(NO_NAME.fullmatch(name) for name in names):
+            named = ", ".join(names[:3])
+            raise CheckpointError(f"{self.checkpoint!r} names no class ({named}, ...); name them in its id2label")
 
     def predict(self, pictures: "list[np.ndarray]") -> list[Any]:
         output = self.model(**self.prepared(pictures))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymodal import AnyModel, Crop, ModalitySet, PixelModality, registry
-from anymodal.errors import ValueProblem
+from anymodal.errors import CheckpointError, ConfigError, ValueProblem
 from anymodal.families.boxes import LabeledBox
 from anymodal.model import ModelConfig
 from anymodal.outputs import Outputs
@@ -99,6 +99,8 @@ def test_files_of_4m_and_of_coco(tmp_path):
     }
     path.write_text(json.dumps(coco))
     assert det.read(path)[0].corners == pytest.approx(CUP.corners)
+    coco["annotations"][0]["image_id"] = 3  # of a picture that has no number of its own
+    assert det.accept(coco)[0].corners == pytest.approx(CUP.corners)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +127,18 @@ def test_average_precision_by_hand():
     assert Det().score([[]], truth) == {"ap": 0, "ap50": 0, "ap75": 0}
 
 
+def test_one_level_says_nothing():
+    with pytest.raises(ConfigError, match="det has two bins or more, got 1"):
+        Det(bins=1)
+
+
 @pytest.mark.parametrize("picture", [None, np.zeros((20, 30, 3), np.uint8)])
 def test_show(picture):
     assert Det().show([CUP, Box(0, 0.97, 1, 1, "dog")], 96, picture).size == (96, 96)
     assert Det().show([], 96, picture).mode == "RGB"
 
 
-def test_a_detector_of_the_real_class_labels(tmp_path):
+def detector(folder, **names):
     transformers = pytest.importorskip("transformers")
     backbone = transformers.RTDetrResNetConfig(
         embedding_size=8,
@@ -143,11 +150,20 @@ def test_a_detector_of_the_real_class_labels(tmp_path):
     config = transformers.RTDetrConfig(
         backbone_config=backbone, encoder_hidden_dim=16, encoder_in_channels=[8, 8, 8], encoder_ffn_dim=16, d_model=16,
         decoder_in_channels=[16, 16, 16], decoder_ffn_dim=16, decoder_layers=1, decoder_attention_heads=2,
-        encoder_attention_heads=2, num_queries=10, num_denoising=0, id2label={0: "cup", 1: "dog"},
+        encoder_attention_heads=2, num_queries=10, num_denoising=0, **names,
     )  # fmt: skip
-    transformers.RTDetrForObjectDetection(config).save_pretrained(tmp_path)
-    transformers.RTDetrImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
-    labeler = DetLabeler(tmp_path, device="cpu")
+    transformers.RTDetrForObjectDetection(config).save_pretrained(folder)
+    transformers.RTDetrImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+def test_a_detector_whose_classes_have_no_names_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"names no class \(LABEL_0, LABEL_1, \.\.\.\); name them"):
+        DetLabeler(detector(tmp_path, num_labels=2), device="cpu")
+
+
+def test_a_detector_of_the_real_class_labels(tmp_path):
+    labeler = DetLabeler(detector(tmp_path, id2label={0: "cup", 1: "dog"}), device="cpu")
     labeler.threshold = 0.0
     (found,) = labeler.label([{"rgb": np.zeros((48, 64, 3), np.uint8)}])
     assert found and Det().accept(found) == found and {b.class_name for b in found} <= {"cup", "dog"}
