@@ -192,7 +192,8 @@ class StructuredModality(Modality):
     def pieces(self, value: Any, keep: Any) -> tuple[Any, list[str | None]]:
         """The kept part of a value, and its text in pieces, with None for each hole. Raises GenerationError."""
         kept = kept_parts(value, keep, self.name)
-        return kept, [*(chunk for chunk in self.chunks(kept) if chunk), None]
+        nothing = isinstance(kept, (list, Mapping)) and not kept  # which is not to say that there is none
+        return kept, [*(chunk for chunk in ([] if nothing else self.chunks(kept)) if chunk), None]
 
     def started(self, value: Any) -> tuple[Any, list[str | int]]:
         """The part of a value that stays as it is, and the text that is written first, in pieces.

@@ -19,6 +19,7 @@ from anymodal.generation.keeping import (
     for_each,
     kept_for_each,
     partials_of,
+    read_once,
     tokens_of,
 )
 from anymodal.generation.plan import Target, Weights, chained, chosen_targets, make_plan
@@ -117,12 +118,15 @@ def batches(
         plan = make_plan(modalities, names, given - parts, weights, options, common)
         values, partials, states = [], [], []
         for number in numbers:
-            value = modalities.accept(inputs[number])
-            mine = partials_of(modalities, kept[number], inputs[number], value)
+            sample = inputs[number]
+            if kept[number] or begun[number]:
+                sample = read_once(modalities, sample)
+            value = modalities.accept(sample)
+            mine = partials_of(modalities, kept[number], sample, value)
             known = modalities.condition({name: each for name, each in value.items() if name not in mine})
             tell_cut(modalities, value, known)
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
-            mine |= beginnings_of(modalities, begun[number], inputs[number], parts)
+            mine |= beginnings_of(modalities, begun[number], sample, parts)
             first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
             states.append(SampleState(modalities.layout, {**known, **tokens}, first))
             values.append(value)

@@ -10,6 +10,7 @@ import numpy as np
 from anymodal.content import is_file, path_of
 from anymodal.crops import Crop
 from anymodal.errors import GenerationError, ValueProblem, brief, nearest
+from anymodal.families.blanks import kept_parts
 from anymodal.families.grids import resize
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import is_picture, samples_of
@@ -59,19 +60,32 @@ def beginnings_of(
     return found
 
 
+def read_once(modalities: ModalitySet, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Natural values of inputs, not cut: what is given may be an open file, which can be read once only.
+
+    Raises PluginError where a modality failed.
+    """
+    values = {}
+    for name, value in inputs.items():
+        modality = modalities[name]
+        with blame(modality, "accept", value):
+            values[name] = modality.accept(value)
+    return values
+
+
 def partials_of(
-    modalities: ModalitySet, keep: Keep, raw: Mapping[str, Any], values: Mapping[str, Any]
+    modalities: ModalitySet, keep: Keep, whole: Mapping[str, Any], values: Mapping[str, Any]
 ) -> dict[str, Partial]:
     """The kept part of each target that has one.
 
     Args:
         modalities: those of the model.
         keep: what is kept, by name.
-        raw: the inputs as they were given.
-        values: the accepted ones.
+        whole: natural values of the inputs, not cut.
+        values: the same, cut to what is seen.
 
     Raises:
-        GenerationError: a modality has no parts, or a mask does not fit its picture.
+        GenerationError: a modality has no parts, a mask does not fit its picture, or a part is not seen.
         PluginError: a modality failed.
     """
     partials = {}
@@ -79,9 +93,24 @@ def partials_of(
         modality, space = modalities[name], modalities.layout[name].space
         with blame(modality, "partial", kept):
             if space.shape is not None and modality.aligned:
-                kept = cut_mask(name, kept, modality.extent(modality.accept(raw[name])))
-            partials[name] = modality.partial(values.get(name), kept)
+                kept = cut_mask(name, kept, modality.extent(whole[name]))
+            value = values.get(name)
+            if isinstance(kept, (list, tuple)) and isinstance(value, list) and len(value) < len(whole[name]):
+                value, kept = _seen_parts(modalities, name, kept, whole), True
+            partials[name] = modality.partial(value, kept)
     return partials
+
+
+def _seen_parts(modalities: ModalitySet, name: str, kept: Sequence[int], whole: Mapping[str, Any]) -> list[Any]:
+    """The parts of a list with those numbers, cut to what is seen, of a value of which the cut leaves some out."""
+    chosen = kept_parts(whole[name], kept, name)
+    seen: list[Any] = modalities.accept({**whole, name: chosen})[name]
+    if lost := len(chosen) - len(seen):
+        raise GenerationError(
+            f"{lost} of the {len(chosen)} parts of {name!r} that are kept lie outside of the square that is seen: leave"
+            " them out"
+        )
+    return seen
 
 
 def tokens_of(partial: Partial) -> StreamTokens:

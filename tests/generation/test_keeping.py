@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_values_without_a_number_spread_nothing():
     assert np.isnan(joined[:4]).all() and np.array_equal(joined[4:], made[4:])
 
 
+def test_open_files_are_read_once(small_model):
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(buffer, "PNG")
+    for target, how in (("rgb", {"keep": {"rgb": np.eye(32, 48)}}), ("caption", {"start": {"caption": "a red"}})):
+        buffer.seek(0)
+        out = small_model.generate({"rgb": buffer}, target, seed=1, **how, **(HOW if target == "rgb" else {}))
+        assert not out.inputs["rgb"].any()
+
+
 # Words.
 
 
@@ -281,6 +291,34 @@ def test_kept_boxes_and_people_of_several_draws_are_as_they_were():
     (person,) = people.accept(people.examples(np.random.default_rng(0))["one"])
     (same,), doubts = people.united([person], pieces, [["none"], ["none"]])
     assert same is person and doubts.tolist() == [0]
+
+
+def test_parts_are_numbered_as_they_are_given():
+    """Beside a wide picture, of which the middle is seen; a box that lies outside of it is the first of three."""
+    from anymodal_det import Box
+
+    from anymodal.testing.tiny import tiny_model
+
+    boxes = [Box(0, 0, 0.2, 1, "cup"), Box(0.3, 0.2, 0.5, 0.6, "car", 0.4), Box(0.5, 0.2, 0.7, 0.6, "dog")]
+    model, given = tiny_model(["rgb", "det"]), {"rgb": np.zeros((32, 64, 3), np.uint8), "det": boxes}
+    first = model.generate(given, "det", keep={"det": [1]}, seed=0)["det"][0]
+    assert first.class_name == "car" and np.allclose(first.corners, (0.1, 0.2, 0.5, 0.6))
+    with pytest.raises(GenerationError, match="1 of the 2 parts of 'det' that are kept lie outside of the square"):
+        model.generate(given, "det", keep={"det": [0, 2]}, seed=0)
+
+
+@pytest.mark.parametrize("name", ["det", "human_poses", "sam_instance"])
+def test_that_nothing_is_kept_is_not_told_as_if_there_were_none(name):
+    one = am.registry().modality(name)()
+    assert one.pieces([], True) == one.pieces(one.examples(np.random.default_rng(0))["one"], []) == ([], [None])
+
+
+def test_boxes_that_are_kept_are_told_however_sure_they_are():
+    from anymodal_det import Box, Det
+
+    unsure = Box(0, 0, 1, 1, "dog", 0.4)
+    assert Det().pieces([unsure], True) == ([unsure], ["v0=0 v1=0 v2=999 v3=999 dog", None])
+    assert Det().started([unsure]) == ([unsure], ["v0=0 v1=0 v2=999 v3=999 dog"])
 
 
 def test_given_numbers_stay_and_the_rest_is_predicted():
