@@ -108,7 +108,9 @@ class ImageModality(CroppedGrid):
                 return self._from_picture(Image.fromarray(array, "RGBA"))
         if self.dtype != "uint8" and array.dtype.kind in "bui" and array.size:
             low, high = int(array.min()), int(array.max())
-            if low < self.low or high > self.high:
+            # What says that nothing is known, such as a depth of 0, counts too; of bools it would be another value.
+            least, most = self.file_range if array.dtype.kind != "b" else (self.low, self.high)
+            if low < least or high > most:
                 raise ValueProblem(
                     f"{self.name} takes values from {self.low:g} to {self.high:g}, got whole numbers from {low} to"
                     f" {high}; if they are samples of a picture pass PIL.Image.fromarray(value), if they are natural"

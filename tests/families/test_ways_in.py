@@ -101,6 +101,9 @@ class TestSampleDepth:
             depth.accept(array)
         assert np.allclose(depth.accept(Image.fromarray(array)), 1500 / 65535 * 80)
         assert np.array_equal(depth.accept(np.full((4, 4), 3)), np.full((4, 4), 3.0))
+        assert np.array_equal(depth.accept(np.array([[0, 3]])), [[0.0, 3.0]])  # 0 is not measured
+        with pytest.raises(am.ValueProblem, match="from 0 to 1"):
+            depth.accept(np.eye(4, dtype=bool))
 
     @pytest.mark.parametrize("name", ["rgb", "normal"])
     def test_floats_are_no_colors(self, name, tmp_path):
