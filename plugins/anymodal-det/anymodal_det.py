@@ -100,6 +100,7 @@ class Det(StructuredModality):
         if isinstance(item, Mapping):
             require(item, ("boxes", "class_name"), f"{self.name}: each box of a list")
             corners = item["boxes"]
+            corners = corners.tolist() if hasattr(corners, "tolist") else corners  # of an array, as detectors give it
             if not isinstance(corners, (list, tuple)) or len(corners) != 4:
                 raise ValueProblem(f"{self.name} takes {expected}, got {brief(corners)}")
             x0, y0, x1, y1 = corners

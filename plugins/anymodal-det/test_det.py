@@ -103,11 +103,17 @@ def test_files_of_4m_and_of_coco(tmp_path):
     assert det.accept(coco)[0].corners == pytest.approx(CUP.corners)
 
 
+def test_corners_in_arrays_are_those_in_lists():
+    corners = np.array([0.125, 0.25, 0.5, 0.75], np.float32)
+    one, same = ({"boxes": each, "class_name": "cup", "score": corners[2]} for each in (corners, corners.tolist()))
+    assert Det().accept([one]) == Det().accept([same]) == [Box(0.125, 0.25, 0.5, 0.75, "cup", 0.5)]
+
+
 @pytest.mark.parametrize(
     "bad",
     [3, {"instances": 1}, [1], [{"boxes": [0, 0, 1]}], [Box(0.5, 0, 0.1, 1, "cup")], [Box(0, 0, 2, 1, "cup")],
      [Box(0, 0, 1, 1, "")], [Box(0, 0, 1, 1, "v0=1")], [Box(0, 0, float("nan"), 1, "cup")], {"annotations": []},
-     [{"boxes": ["a", 0, 1, 1], "class_name": "cup"}]],
+     [{"boxes": ["a", 0, 1, 1], "class_name": "cup"}], [{"boxes": np.ones((4, 4)), "class_name": "cup"}]],
 )  # fmt: skip
 def test_other_values_are_refused(bad):
     with pytest.raises(ValueProblem):
