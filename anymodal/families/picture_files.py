@@ -25,6 +25,8 @@ PNG_MARK = b"\x89PNG\r\n\x1a\n"
 PICTURES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")  # EPS runs programs
 # What reads those that Pillow does not at first; all of its drivers take a tenth of a second to import.
 DRIVERS = ("TiffImagePlugin", "WebPImagePlugin", "Jpeg2KImagePlugin", "AvifImagePlugin")
+CODESTREAM, SAMPLES = b"\xff\x4f\xff\x51", 42  # of JPEG 2000: how it begins, and where it says bits and sign of samples
+LARGEST_HEAD = 4 * 1024**2  # bytes before the codestream that are looked at
 SOURCE = "anymodal:source"  # the key of `info` of pictures from `upright`
 SCALED = ("L", "LA", "RGB", "RGBA", "I")  # modes whose numbers may be others than those of the file
 BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, PLANES, SIGN = 258, 259, 262, 274, 284, 339  # tags of TIFF
@@ -146,7 +148,39 @@ def _source(picture: Image) -> Source:
     scale: float | None = 1
     if picture.format in ("PNG", "PPM") and picture.mode in SCALED:
         scale = _scale(picture) if getattr(picture, "tile", None) else _scale_in_file(picture)
-    return Source(picture.format, scale, several=_has_several(picture))
+    top = _jpeg2000_top(picture) if picture.format == "JPEG2000" else None
+    return Source(picture.format, scale, top, several=_has_several(picture))
+
+
+def _jpeg2000_top(picture: Image) -> int | None:
+    """The number that is white among those of a JPEG 2000, which Pillow moves up to 8 or 16 bits; None for all of them.
+
+    Raises ValueProblem for samples with a sign, and for those of fewer than 8 bits, whose white Pillow makes gray.
+    """
+    head = _head(picture)
+    start = head.find(CODESTREAM)
+    if start < 0 or start + SAMPLES >= len(head):
+        return None
+    signed, bits = divmod(head[start + SAMPLES], 128)
+    if signed:
+        raise ValueProblem("its signed samples are decoded as others; save it as 16-bit PNG, or as .npy")
+    if bits + 1 < 8:
+        raise ValueProblem(f"its samples of {bits + 1} bits are decoded darker than they are; save it as PNG")
+    return (2 ** (bits + 1) - 1) << (15 - bits) if 8 < bits + 1 < 16 else None
+
+
+def _head(picture: Any) -> bytes:
+    """How the file of a picture begins; nothing where the picture has none any more."""
+    file = getattr(picture, "fp", None)
+    if file is None or getattr(file, "closed", False):
+        with suppress(OSError), Path(getattr(picture, "filename", "")).open("rb") as again:
+            return again.read(LARGEST_HEAD)
+        return b""
+    place = file.tell()
+    file.seek(0)
+    head: bytes = file.read(LARGEST_HEAD)
+    file.seek(place)
+    return head
 
 
 def _tiff_source(picture: Any) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 
@@ -52,6 +53,15 @@ class Zones(am.LabelMapModality):
 
 FAMILIES = {each.name: each for each in (Heat, Planet, Shades, Zones)}
 PICTURES = ["rgb", "depth", "normal", "semseg", "canny_edge", "sam_edge", "sam_instance", *FAMILIES]
+
+
+# Pictures of 2 rows and 4 columns, by OpenJPEG without loss: 0, 1000, 2000, 4095; 0, 5, 7, 15; -1000, 0, 5, 2000.
+SIZE = "/0//UQApAAAAAAAEAAAAAgAAAAAAAAAAAAAABAAAAAIAAAAAAAAAAAAB"
+JPEG_2000 = {
+    "12": SIZE + "CwEB/1IADAAAAAEAAAQEAAH/XAAEQGD/kAAKAAAAAAAeAAH/k9/gNAkZ6CoInLtsTvCYo3v/2Q==",
+    "4": SIZE + "AwEB/1IADAAAAAEAAAQEAAH/XAAEQCD/kAAKAAAAAAAXAAH/k98gYAlESmPCz//Z",
+    "signed": SIZE + "iwEB/1IADAAAAAEAAAQEAAH/XAAEQGD/kAAKAAAAAAAbAAH/k8/kKBV4TqpABYUWxn//2Q==",
+}
 
 
 def made(name: str):
@@ -309,6 +319,32 @@ def test_integers_whose_white_nobody_states_are_no_samples():
         assert isinstance(agree(a_few_ways(modality("depth"), content, ".tif")), Refused)
     assert np.array_equal(agree(a_few_ways(modality("semseg"), tiff(RAMP % 99, 32), ".tif")), RAMP % 99)
     assert agree(a_few_ways(modality("depth"), tiff(RAMP * 0 + 4095, 12), ".tif")).min() == 1
+
+
+def opened_content(path: Path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def decoded(path: Path) -> Image.Image:
+    with Image.open(path) as opened_file:
+        opened_file.load()
+    return opened_file
+
+
+@pytest.mark.parametrize(
+    "opens", [Path, Path.read_bytes, opened_content, decoded], ids=["path", "bytes", "opened", "decoded"]
+)
+def test_jpeg_2000_has_the_levels_of_its_file(opens, tmp_path):
+    """Pillow moves 12 bits up to 16, 4 to 8, and samples with a sign up by half (findings/pillow_jpeg2000_bits.sh)."""
+    paths = {name: tmp_path / f"{name}.j2k" for name in JPEG_2000}
+    for name, text in JPEG_2000.items():
+        paths[name].write_bytes(base64.b64decode(text))
+    found = np.squeeze(Heat().accept(opens(paths["12"])))
+    assert np.allclose(found, [10 + 10 * level / 4095 for level in (0, 1000, 2000, 4095)], atol=1e-5)
+    with pytest.raises(am.ValueProblem, match="its samples of 4 bits are decoded darker than they are; save it as PNG"):
+        Heat().accept(opens(paths["4"]))
+    with pytest.raises(am.ValueProblem, match="its signed samples are decoded as others; save it as 16-bit PNG"):
+        Heat().accept(opens(paths["signed"]))
 
 
 def test_photographs_are_srgb_by_profile_and_by_gamma(tmp_path):
