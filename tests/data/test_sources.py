@@ -183,6 +183,13 @@ def test_neighbors_in_a_remote_tar_are_read_at_once(tmp_path, small, monkeypatch
     assert len(reads) == 2  # one for each of the two shards
 
 
+def test_a_remote_member_longer_than_what_is_read_ahead_is_read_from_its_start(tmp_path, small, monkeypatch):
+    monkeypatch.setattr("anymodal.data.files.tars.AHEAD", 2048)  # of 5 kB and more
+    fsspec.filesystem("memory").put(str(as_tars(tmp_path, samples(6))), "/sources-long", recursive=True)
+    here, found = (open_values(place, [small["depth"]]).files for place in (tmp_path, "memory://sources-long"))
+    assert [found.read("depth", k) for k in range(6)] == [here.read("depth", k) for k in range(6)]
+
+
 def test_workers_read_from_a_server(tmp_path, small):
     """Connections that were opened before processes fork do not survive it."""
     as_tars(tmp_path, {"caption": samples(10)["caption"]})

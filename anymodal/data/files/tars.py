@@ -229,7 +229,7 @@ class TarIndex(FileIndex):
         if not begin <= start <= start + size <= begin + len(data):
             same = [each for each in rows.columns.values() if each.tar == column.tar]
             offsets, sizes = (np.stack([getattr(c, field)[row : row + RUN] for c in same]) for field in FIELDS)
-            begin = max(int(offsets[:, 0][sizes[:, 0] >= 0].min()), start + size - AHEAD)
+            begin = max(int(offsets[:, 0][sizes[:, 0] >= 0].min()), min(start, start + size - AHEAD))
             ends = (offsets + sizes)[sizes >= 0]
             end = max(start + size, int(ends[ends <= begin + AHEAD].max(initial=0)))
             data = storage.read(column.tar, begin, end - begin)
