@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
+from aligned_layouts import as_folder, grids
+from conftest import build_set
 from PIL import Image
 
 from anymodal.crops import Crop
+from anymodal.data.check import check_dataset
+from anymodal.data.config import DataConfig
 from anymodal.data.files.index import Wanted
 from anymodal.data.files.open import open_files
 from anymodal.data.files.values import open_values
+from anymodal.data.sources.open import open_source
 from anymodal.errors import DataError
 from anymodal.plugins.registry import registry
 
@@ -47,6 +53,28 @@ def test_what_is_computed_from_a_picture_has_its_own_size(tmp_path):
     assert value["rgb"].shape == (96, 96, 3) and value["canny_edge"].shape == (48, 48)
     assert np.array_equal(value["canny_edge"], edges.at(edges.derive({"rgb": value["rgb"]}), 48))
     assert (value["canny_edge"] > 127).any()
+
+
+@pytest.mark.parametrize("order", [["rgb", "depth"], ["depth", "rgb"]], ids="+".join)
+def test_stored_crops_are_in_pixels_of_the_photograph_whichever_part_comes_first(tmp_path, vocabulary, order):
+    files = grids(2)
+    files["depth"] = {name.replace("npy", "png"): shallow() for name in files.pop("tok_depth@224")}
+    root, members = as_folder(tmp_path, files), build_set(order, vocabulary)
+    source = open_source(DataConfig(path=str(root), names={"rgb": "rgb@224"}), members)
+    crops = [Crop(0.1, 0, 0.8, 1), Crop(0, 0, 0.5, 1, flip=True), Crop(0.2, 0.25, 0.4, 0.5)]
+    whole = members["depth"].accept(root / "depth/0001.png")
+    for seed in range(3):
+        crop = crops[np.random.default_rng(seed).integers(3)]
+        (expected,) = members["depth"].tokenize([members["depth"].crop(whole, crop)])["depth"]
+        assert np.array_equal(source.sample(1, np.random.default_rng(seed))["depth"], expected)
+    assert not check_dataset(root, members.modalities, {"rgb": "rgb@224"}).problems
+
+
+def shallow() -> bytes:
+    """Depth of half the resolution of the pictures, as a PNG of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(np.linspace(0, 40000, 320).reshape(16, 20).astype(np.uint16)).save(file, "png")
+    return file.getvalue()
 
 
 def test_pictures_without_a_folder_of_their_own_are_told_where_they_belong(tmp_path):

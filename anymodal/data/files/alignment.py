@@ -9,6 +9,12 @@ from anymodal.modality import Modality
 Extent = tuple[float, float]
 
 
+def shape_of_picture(extents: Mapping[str, Extent | None], modalities: Mapping[str, Modality]) -> Extent | None:
+    """(width, height) of the photograph among the parts of a sample, else of the first part that has one."""
+    ordered = sorted(extents, key=lambda name: not modalities[name].photographic)
+    return next((extent for name in ordered if (extent := extents[name])), None)
+
+
 def misaligned(extents: Mapping[str, Extent | None], modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
     """The first part whose shape is not that of the photograph, and what is wrong with it; None if all fit.
 

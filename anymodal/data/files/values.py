@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from anymodal.crops import Crop, center_crops
-from anymodal.data.files.alignment import misaligned
+from anymodal.data.files.alignment import misaligned, shape_of_picture
 from anymodal.data.files.index import FileIndex, Shard, Wanted
 from anymodal.data.files.open import open_files
 from anymodal.errors import DataError, PluginError, ValueProblem, one_line, system_errors
@@ -57,8 +57,9 @@ class ValueSource:
     def read(self, index: int, crop: Crop | DrawCrop | None = None) -> dict[str, Any]:
         """Natural values of one sample by modality, cut to `crop` and resized.
 
-        `crop` may be a function of the picture's extent (width, height), None where none of the values has one. The
-        default is the centered square; a value that does not know the picture's shape takes that of another one.
+        `crop` may be a function of the picture's extent (width, height): that of the photograph, else of the first
+        value that has one, None where none has. The default is the centered square; a value that does not know the
+        picture's shape takes that of another one.
         Raises ValueProblem or DataError, naming the file, if one of them cannot be read or holds NaN or infinity, and
         for values that do not show the same picture.
         """
@@ -75,7 +76,7 @@ class ValueSource:
         if found := misaligned(extents, self.modalities):
             raise ValueProblem(found[1])
         if callable(crop):
-            crop = crop(next((extent for extent in extents.values() if extent), None))
+            crop = crop(shape_of_picture(extents, self.modalities))
         centers = center_crops(extents)
         return {name: self.modalities[name].crop(value, crop or centers[name]) for name, value in values.items()}
 

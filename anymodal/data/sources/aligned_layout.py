@@ -13,6 +13,7 @@ import numpy as np
 from anymodal.data.config import DataConfig
 from anymodal.data.crops import stored_crop
 from anymodal.data.files import storage
+from anymodal.data.files.alignment import shape_of_picture
 from anymodal.data.files.open import layout_of_files, names_of_parts
 from anymodal.data.files.values import ValueSource
 from anymodal.data.jobs.verify import report_damaged, stated_settings
@@ -84,7 +85,7 @@ class AlignedFiles(DataLayout):
 
 def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, looking: Looking, index: int) -> None:
     """Read everything that a sample has."""
-    settings, extent = np.empty((0, 5)), None
+    settings = np.empty((0, 5))
     if dataset.has_settings:
         try:
             settings = dataset.crop_settings(index)
@@ -101,11 +102,12 @@ def _check_sample(report: Report, dataset: AlignedDataset, values: ValueSource, 
         try:
             modality, value = part.modality, values.read_file(part.modality.name, index, name)
             seen[name] = modality, modality.accept(value)
-            extent = extent or modality.extent(value)
         except AnymodalError as error:
             kind = "not finite" if "NaN or infinite" in str(error) else "not readable"
             report.problems.add(name, kind, str(error))
     looking.add(dataset.files.describe(index), seen)
+    extents = {name: modality.extent(value) for name, (modality, value) in seen.items()}
+    extent = shape_of_picture(extents, {name: modality for name, (modality, _) in seen.items()})
     try:
         for row in range(len(settings)):
             stored_crop(settings, row, extent)
