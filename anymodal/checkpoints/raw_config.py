@@ -46,5 +46,5 @@ def parse_header_value(text: str) -> Any:
         return text
     try:
         return yaml.safe_load(text.replace("None", "null"))
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except Exception:  # a tag such as !!bool before what is none raises all kinds of errors
         return text

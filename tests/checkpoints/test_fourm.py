@@ -204,8 +204,9 @@ def test_configs_survive_both_directions():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("768", 768), ("False", False), ("None", None), ("['a', 'b@224']", ["a", "b@224"]), ("SiLU", "SiLU"), ("[", "[")],
-)
+    [("768", 768), ("False", False), ("None", None), ("['a', 'b@224']", ["a", "b@224"]), ("SiLU", "SiLU"), ("[", "["),
+     ("!!bool maybe", "!!bool maybe"), ("!!int ''", "!!int ''"), ("!!timestamp x", "!!timestamp x")],
+)  # fmt: skip
 def test_header_values(text: str, value: object):
     assert parse_header_value(text) == value
 
