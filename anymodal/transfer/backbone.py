@@ -41,8 +41,8 @@ class Backbone(nn.Module):
 
     A call takes the tensors that `preprocess` gives: of one modality (B, C, H, W), for class ids (B, H, W), or a dict
     of them by name, which may leave modalities out. Tokens come in the order of `modalities`, registers before them.
-    Maps are those of the first modality, which read all others by attention. The blocks are those of the model, not
-    copies; ids of tokenizers are looked up and pass no gradient.
+    Maps are those of the first modality that a call has, which read all others by attention. The blocks are those of
+    the model, not copies; ids of tokenizers are looked up and pass no gradient.
 
     num_features: the width D of all states.
     num_prefix_tokens: the registers R.
@@ -155,7 +155,7 @@ class Backbone(nn.Module):
             return_prefix_tokens: give (states, registers) for each.
             norm: apply the last norm to each.
             stop_early: run no block after the last one that is asked for.
-            output_fmt: "NCHW" for the maps (B, D, h, w) of the first modality, "NLC" for all tokens (B, N, D).
+            output_fmt: "NCHW" for the maps (B, D, h, w) of the first modality of `x`, "NLC" for all tokens (B, N, D).
             intermediates_only: leave out the final states.
 
         Returns:
@@ -170,7 +170,7 @@ class Backbone(nn.Module):
         *found, last = self._states(x, numbers, numbers[-1] + 1 if stop_early and intermediates_only else None)
         normed = [self.norm(states) if norm else states for states in found]
         parts = [(each[:, self.num_prefix_tokens :], each[:, : self.num_prefix_tokens]) for each in normed]
-        shaped = [(self._map(tokens) if output_fmt == "NCHW" else tokens, prefix) for tokens, prefix in parts]
+        shaped = [(self._map(tokens, x) if output_fmt == "NCHW" else tokens, prefix) for tokens, prefix in parts]
         intermediates = shaped if return_prefix_tokens else [tokens for tokens, _ in shaped]
         return intermediates if intermediates_only else (self.norm(last), intermediates)
 
@@ -208,9 +208,10 @@ class Backbone(nn.Module):
                 after.append(states)
         return [*after, states]
 
-    def _map(self, tokens: Tensor) -> Tensor:
-        """The map (B, D, h, w) of the first modality, whose tokens come first among (B, N, D)."""
-        rows, columns = self._first.grid
+    def _map(self, tokens: Tensor, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """The map (B, D, h, w) of the first modality of a call, whose tokens come first among (B, N, D)."""
+        names = self.modalities[:1] if isinstance(x, Tensor) else [name for name in self.modalities if name in x]
+        rows, columns = self._entry(names[0]).grid
         return tokens[:, : rows * columns].mT.unflatten(2, (rows, columns))
 
 

@@ -60,6 +60,16 @@ class TestStates:
         assert both.shape == alone.shape == (1, backbone.num_features, CELLS, CELLS)
         assert (both - alone).abs().max() > 0.01
 
+    @pytest.mark.parametrize("names", [["near", "far"], ["far", "near"]], ids="+".join)
+    def test_maps_are_those_of_the_first_modality_that_is_given(self, names):
+        near, far = am.photograph("near", size=32, patch=8)(), am.photograph("far", size=64, patch=8)()
+        config = ModelConfig(dim=32, encoder_depth=2, decoder_depth=1, heads=2, registers=2)
+        model, sides = am.AnyModel(am.ModalitySet([near, far]), config), {"near": 32, "far": 64}
+        given = {names[1]: torch.rand(2, 3, sides[names[1]], sides[names[1]])}
+        (expected,) = am.backbone(model, names[1], features_only=True, out_indices=1)(given)
+        (found,) = am.backbone(model, names, features_only=True, out_indices=1)(given)
+        torch.testing.assert_close(found, expected)
+
     def test_gradients_reach_blocks_and_pixels(self):
         backbone, x = am.backbone(registered()), torch.rand(1, 3, 32, 32, requires_grad=True)
         backbone(x).square().sum().backward()
