@@ -1,12 +1,17 @@
 """Boxes in space: their overlap by other ways, and the average precision of lists whose score is known."""
 
+import json
+
 import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from anymodal.transfer.tuning.boxes3d import SolidScene, SolidSolver
+import anymodal as am
+from anymodal.transfer.tuning.boxes3d import Boxes3d, SolidBoxes, SolidScene, SolidSolver
+from anymodal.transfer.tuning.samples import open_source
 from anymodal.transfer.tuning.solids import Solid, average_precision, overlap, shared_volume
 
 
@@ -79,3 +84,17 @@ def test_what_is_beside_the_camera_is_not_learned():
     near = [Solid(np.array([x, 0.0, 0.01]), np.ones(3), np.eye(3), "car") for x in (0.0, 0.01, 5.0)]
     targets = solver.targets(SolidScene(tuple(near), 1.0), (8, 8))
     assert (targets["cell"] >= 0).sum() == 2 and np.abs(targets["numbers"][:, :2]).max() <= 16
+
+
+def test_the_usual_focal_length_is_that_of_the_square_that_is_read(tmp_path):
+    box = {"class_name": "car", "center": [0.0, 0.0, 4.0], "size": [1.0, 1.0, 1.0], "rotation": np.eye(3).tolist()}
+    for name in ("rgb", "boxes3d"):
+        (tmp_path / name).mkdir()
+    for number, width in enumerate((48, 48, 32)):
+        Image.new("RGB", (width, 32)).save(tmp_path / f"rgb/{number}.png")
+        (tmp_path / f"boxes3d/{number}.json").write_text(json.dumps({"focal": 1.0, "boxes": [box]}))
+    task, reader = Boxes3d(), am.registry().modality("rgb")(size=32)
+    source = open_source(str(tmp_path), [reader], task.truth(am.ModalitySet([reader])), None)
+    solver = task.learn(SolidBoxes(), source.truths(task.cut))
+    assert solver.facts["focal"] == pytest.approx((1.5 + 1.5 + 1.0) / 3)
+    assert solver.facts["depth"][0] == pytest.approx(np.mean(np.log([4 / 1.5, 4 / 1.5, 4])))

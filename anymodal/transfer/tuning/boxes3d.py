@@ -198,6 +198,7 @@ class Boxes3d(Task):
     name: str = attrs.field(init=False, default="boxes3d")
     labels: str = SolidBoxes.name
     description: ClassVar[str] = "boxes in space with classes"
+    cut: ClassVar[bool] = True  # focal lengths are in widths of the square
 
     def truth(self, modalities: ModalitySet) -> Modality:
         made = SolidBoxes()

@@ -142,7 +142,7 @@ class _Run:
         self.truth = config.task.truth(self.base.modalities)
         self.readers = [self.base.modalities[name] for name in config.inputs]
         source = open_source(config.data, self.readers, self.truth, config.count)
-        self.solver = config.task.learn(self.truth, source.truths())
+        self.solver = config.task.learn(self.truth, source.truths(config.task.cut))
         self.grids = grids_of(self.base.modalities, config.reads)
         grid = grid_shape(self.grids) if self.solver.cells else (0, 0)
         self.shape = (grid[0] * self.solver.cells, grid[1] * self.solver.cells)

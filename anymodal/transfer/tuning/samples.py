@@ -43,7 +43,9 @@ class Source(Protocol):
     def read(self, index: int, flip: bool) -> tuple[dict[str, Any], Any] | None:
         """The inputs that a sample has, and its truth; None where it has none of one of them."""
 
-    def truths(self) -> Iterator[Any]: ...
+    def truths(self, cut: bool = False) -> Iterator[Any]:
+        """The truths as they are, or those that `read` gives, which takes the time of reading the inputs too."""
+        ...
 
     def stamps(self) -> str:
         """A digest of where the samples lie, and of what changes when their files do."""
@@ -86,13 +88,15 @@ class AlignedSource:
         truth = values.pop(self.truth)
         return values, truth
 
-    def truths(self) -> Iterator[Any]:
-        for index in range(len(self._truths)):
-            if self.truth in self._truths.held(index):
-                try:
+    def truths(self, cut: bool = False) -> Iterator[Any]:
+        for index in range(len(self._values if cut else self._truths)):
+            try:
+                if not cut and self.truth in self._truths.held(index):
                     yield self._truths.read(index)[self.truth]
-                except AnymodalError:  # counted when it is trained on
-                    continue
+                elif cut and (found := self.read(index, False)) is not None:
+                    yield found[1]
+            except AnymodalError:  # counted when it is trained on
+                continue
 
     def stamps(self) -> str:
         files, whole = self._values.files, hashlib.sha256()
@@ -126,7 +130,7 @@ class ClassFolderSource:
         crop = Crop() if extent is None else Crop.center(*extent)
         return {self.reader.name: self.reader.crop(value, attrs.evolve(crop, flip=flip))}, self.found.labels[row]
 
-    def truths(self) -> Iterator[Any]:
+    def truths(self, cut: bool = False) -> Iterator[Any]:
         return (self.found.labels[row] for row in self.rows)
 
     def stamps(self) -> str:

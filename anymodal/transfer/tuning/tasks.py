@@ -62,10 +62,14 @@ class Solver(ABC):
 
 @attrs.frozen
 class Task(ABC):
-    """What a model is fine-tuned for. Add your own: a frozen attrs class under ``@TASKS.add``."""
+    """What a model is fine-tuned for. Add your own: a frozen attrs class under ``@TASKS.add``.
+
+    `cut`: whether what it learns of truths depends on how they are cut with their picture.
+    """
 
     name: str = attrs.field(init=False)
     description: ClassVar[str] = ""
+    cut: ClassVar[bool] = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
