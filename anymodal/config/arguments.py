@@ -23,10 +23,14 @@ PLAIN = (str, int, float, type(None))  # what is shown as it is
 
 @attrs.frozen
 class Kind:
-    """What an argument is, in words, and whether a value is such a one. The default of an argument always is."""
+    """What an argument is, in words, and whether a value is such a one. The default of an argument always is.
+
+    `made` gives the value that the function gets, such as the int of a whole float.
+    """
 
     words: str
     fits: Callable[[Any], bool]
+    made: Callable[[Any], Any] = lambda value: value
 
 
 def _are_names(value: Any) -> bool:
@@ -53,7 +57,8 @@ def _are_dicts(value: Any) -> bool:
 
 TEXT = Kind("text", lambda value: isinstance(value, str))
 PLACE = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)))
-WHOLE = Kind("a whole number", _is_whole)
+WHOLE = Kind("a whole number", _is_whole, int)
+COUNT = Kind("a whole number of at least 1", lambda value: _is_whole(value) and value >= 1, int)
 FLAG = Kind("True or False", lambda value: isinstance(value, bool))
 FUNCTION = Kind("a function", callable)
 NAMES = Kind("a list of names", _are_names)
@@ -64,7 +69,11 @@ LIST = Kind("a list", _are_several)
 
 def optional(kind: Kind) -> Kind:
     """None too, where that is no default."""
-    return Kind(kind.words, lambda value: value is None or kind.fits(value))
+    return Kind(
+        kind.words,
+        lambda value: value is None or kind.fits(value),
+        lambda value: None if value is None else kind.made(value),
+    )
 
 
 def read_by_load(kind: type) -> Kind:
@@ -78,21 +87,27 @@ def instance(words: str, *types: type) -> Kind:
 
 
 def takes(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function raise ConfigError for arguments of other kinds."""
+    """Make a function raise ConfigError for arguments of other kinds; it gets the others as `Kind.made` has them."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = inspect.signature(function).parameters
         defaults = {name: parameters[name].default for name in kinds}
         order = list(parameters)
 
+        def made(name: str, value: Any) -> Any:
+            kind = kinds.get(name)
+            if kind is None or value is defaults[name]:
+                return value
+            if not kind.fits(value):
+                got = brief(value) if isinstance(value, PLAIN) else sort_of(value)
+                raise ConfigError(f"{name} is {kind.words}, got {got}")
+            return kind.made(value)
+
         @functools.wraps(function)
         def checked(*arguments: P.args, **named: P.kwargs) -> R:
-            for name, value in (*zip(order, arguments, strict=False), *named.items()):
-                kind = kinds.get(name)
-                if kind is not None and value is not defaults[name] and not kind.fits(value):
-                    got = brief(value) if isinstance(value, PLAIN) else sort_of(value)
-                    raise ConfigError(f"{name} is {kind.words}, got {got}")
-            return function(*arguments, **named)
+            first = [made(name, value) for name, value in zip(order, arguments, strict=False)]
+            rest = {name: made(name, value) for name, value in named.items()}
+            return function(*first, *arguments[len(first) :], **rest)  # type: ignore[arg-type]
 
         return checked
 

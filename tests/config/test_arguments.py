@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import anymodal as am
-from anymodal.config.arguments import DICTS, FLAG, FUNCTION, LIST, NAMES, PLACE, TEXT, WHOLE, optional, takes
+from anymodal.config.arguments import COUNT, DICTS, FLAG, FUNCTION, LIST, NAMES, PLACE, TEXT, WHOLE, optional, takes
 from anymodal.errors import ConfigError
 
 TEXTS = {"caption": "a dog"}
@@ -40,6 +40,14 @@ CALLS = {
     "limit of evaluate": (lambda m: am.evaluate("semseg", "data", m, limit="9"), "limit is a whole number, got '9'"),
     "path of check_dataset": (lambda m: am.check_dataset(None), "path is a path, got None"),
     "names of check_dataset": (lambda m: am.check_dataset("data", names=["rgb"]), "names is a dict by name, got list"),
+    "count of label_dataset": (
+        lambda m: am.label_dataset("data", {"depth": None}, "out", count=-1),
+        "at least 1, got -1",
+    ),
+    "shards of tokenize_dataset": (
+        lambda m: am.tokenize_dataset("data", lambda: m.modalities, "out", shard_size=0),
+        "shard_size is a whole number of at least 1, got 0",
+    ),
     "labelers": (lambda m: am.label_dataset("data", ["depth"], "out"), "labelers is a dict by name, got list"),
     "make_set": (lambda m: am.tokenize_dataset("data", m.modalities, "out"), "make_set is a function, got ModalitySet"),
     "modalities of fit": (lambda m: am.fit(["rgb"], []), "modalities is a ModalitySet, got list"),
@@ -80,6 +88,7 @@ def test_an_argument_of_the_wrong_kind_is_named(case, checkpoint, tmp_path, monk
     ("kind", "good", "bad"),
     [
         (WHOLE, (3, 3.0, np.int64(3)), (True, 3.5, "3", float("nan"), float("inf"))),
+        (COUNT, (1, 2.0, np.int64(3)), (True, 0, -1, 1.5, "3", None)),
         (NAMES, (["a"], ("a",), {"a"}, {"a": 1}.keys()), ("a", [1], {"a": 1}, 5)),
         (DICTS, ([{}], ({},), []), ({}, [1], "a", b"a", 5, Path("a"), iter([{}]))),
         (LIST, ([1], np.zeros(2)), ({}, "a", 5, iter([1]))),
@@ -96,6 +105,13 @@ def test_what_is_of_a_kind(kind, good, bad):
     assert not any(kind.fits(value) for value in bad)
 
 
+def test_whole_floats_are_numbers_of_samples(tmp_path):
+    (tmp_path / "caption").mkdir()
+    for number in range(3):
+        (tmp_path / f"caption/{number}.txt").write_text("a dog")
+    assert am.check_dataset(tmp_path, count=2.0).samples == 2
+
+
 def test_defaults_are_taken_and_the_rest_is_told_by_python():
     @takes(count=WHOLE)
     def measured(data, *, count=None):
@@ -103,6 +119,7 @@ def test_defaults_are_taken_and_the_rest_is_told_by_python():
         return data, count
 
     assert measured(1) == measured(1, count=None) == (1, None)
+    assert [type(measured(1, count=each)[1]) for each in (3, 3.0, np.int64(3))] == [int, int, int]
     assert measured.__doc__ == "Of the data."
     with pytest.raises(ConfigError, match=r"^count is a whole number, got a dict with 'a'$"):
         measured(1, count={"a": 1})

@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 
 from anymodal import __version__
-from anymodal.config.arguments import DICT, PLACE, WHOLE, takes
+from anymodal.config.arguments import COUNT, DICT, PLACE, takes
 from anymodal.data.digest import digest
 from anymodal.data.files import storage
 from anymodal.data.files.names import refusal
@@ -63,7 +63,7 @@ FORMAT = 1
 KIND = "values"
 
 
-@takes(data=PLACE, out=PLACE, count=WHOLE, batch=WHOLE, labelers=DICT, settings=DICT)
+@takes(data=PLACE, out=PLACE, count=COUNT, batch=COUNT, shard_size=COUNT, labelers=DICT, settings=DICT)
 @system_errors(DataError)
 def label_dataset(
     data: str | Path,

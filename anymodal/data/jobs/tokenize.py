@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from anymodal.config.arguments import FUNCTION, PLACE, WHOLE, takes
+from anymodal.config.arguments import COUNT, FUNCTION, PLACE, takes
 from anymodal.data.crops import Crops
 from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
@@ -28,7 +28,7 @@ MakeSet = Callable[[], ModalitySet]
 CENTER = Crops()
 
 
-@takes(data=PLACE, out=PLACE, count=WHOLE, batch=WHOLE, make_set=FUNCTION)
+@takes(data=PLACE, out=PLACE, count=COUNT, batch=COUNT, shard_size=COUNT, make_set=FUNCTION)
 @system_errors(DataError)
 def tokenize_dataset(
     data: str | Path,
