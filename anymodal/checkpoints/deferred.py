@@ -82,7 +82,12 @@ def defer(modality: Modality, place: str | None, access: Access, load: Loader) -
 
 
 def place_of(
-    name: str, repository: str | None, given: Mapping[str, str | Path] | str | Path | None, beside: Path | None = None
+    name: str,
+    repository: str | None,
+    given: Mapping[str, str | Path] | str | Path | None,
+    beside: Path | None = None,
+    *,
+    held: bool = False,
 ) -> str | None:
     """Where the tokenizer of a modality is: as `given` says, in the folder `beside` a model, or on the Hub.
 
@@ -92,6 +97,7 @@ def place_of(
         given: a folder, file or repository by the name of the modality; or a folder with one folder each, named like
             the modality or like the repository. The environment variable ANYMODAL_TOKENIZERS names such a folder too.
         beside: such a folder as well, of the model itself.
+        held: whether the model has a tokenizer of its own, in whose place only a given one is taken.
 
     Returns:
         A path or the name of a repository, or None if there is neither.
@@ -100,7 +106,7 @@ def place_of(
         if name in given:
             return str(given[name])
         given = None
-    folders = [Path(folder) for folder in (given, beside, os.environ.get(PLACES)) if folder]
+    folders = [Path(folder) for folder in (given, beside, None if held else os.environ.get(PLACES)) if folder]
     for folder in folders:
         for part in filter(None, (name, (repository or "").rpartition("/")[2])):
             if Folder(folder).find(f"{part}/{CONFIG}"):

@@ -108,6 +108,15 @@ def test_the_folder_of_a_run_says_where_its_model_is(copy, tmp_path):
         am.load(tmp_path / "run")
 
 
+def test_only_a_given_tokenizer_takes_the_place_of_one_in_the_checkpoint(checkpoint, tmp_path, monkeypatch):
+    shutil.copytree(checkpoint / "modalities/rgb", tmp_path / "depth")
+    monkeypatch.setenv("ANYMODAL_TOKENIZERS", str(tmp_path))
+    for given in (None, {"rgb": checkpoint / "modalities/rgb"}):
+        assert am.load(checkpoint, modalities=["rgb", "depth"], tokenizers=given).modalities["depth"].pending is None
+    pending = am.load(checkpoint, modalities=["rgb", "depth"], tokenizers=tmp_path).modalities["depth"].pending
+    assert pending.place == str(tmp_path / "depth")
+
+
 def test_a_missing_plugin_is_named_unless_it_is_not_asked_for(copy):
     def add(config):
         record = {"distribution": "anymodal-sonar", "version": "1", "settings": {}, "streams": []}

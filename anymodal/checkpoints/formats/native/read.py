@@ -79,8 +79,9 @@ def modalities_of(config: CheckpointConfig, files: Files, options: Options) -> M
 def _member(name: str, record: ModalityRecord, files: Files, options: Options) -> Modality:
     """A modality with its tokenizer: one that is given, that of the checkpoint, or one that is loaded when needed."""
     modality = load_modality(name, record, files)
-    place = place_of(name, record.tokenizer, options.tokenizers)
-    if modality.tokenizer is None or place != record.tokenizer:
+    held = modality.tokenizer is not None
+    place = place_of(name, record.tokenizer, options.tokenizers, held=held)
+    if not held or place != record.tokenizer:
         defer(modality, place, options.access, options.load_tokenizer)
     return modality
 
