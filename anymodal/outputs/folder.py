@@ -39,7 +39,8 @@ else:
 
 FORMAT = 1
 TOKENS, EXACT, INPUTS = "tokens.safetensors", "values.safetensors", "inputs"
-SOURCE = "source.safetensors"
+SOURCE, GRID = "source.safetensors", "grid.png"
+OF_ALL = (EXACT, SOURCE, GRID)  # not all outputs have them, so those of others must not stay beside new ones
 FILE = re.compile(r"(inputs/)?[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 

@@ -16,7 +16,7 @@ from anymodal.errors import GenerationError, PluginError, UnknownModality, neare
 from anymodal.families.in_place import facts_of
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
-from anymodal.outputs.folder import Contents, read_contents, write_contents, write_views
+from anymodal.outputs.folder import GRID, OF_ALL, Contents, read_contents, write_contents, write_views
 from anymodal.outputs.run import RUN, Run
 from anymodal.outputs.sheet import TILE, contact_sheet, gray_map
 from anymodal.plugins.guard import blame, describe, provenance
@@ -188,11 +188,11 @@ class Outputs(Mapping[str, Any]):
             PluginError: a modality failed; where it was in showing a value, all the rest is saved.
         """
         folder = Path(folder)
-        problem, shown = None, ["grid.png"]
-        with replacing_folder(folder, lambda root: (), last=RUN) as staging:
+        problem, shown = None, [GRID]
+        with replacing_folder(folder, lambda root: OF_ALL, last=RUN) as staging:
             names = write_contents(self._contents, staging, folder)
             try:
-                self.show(truth).save(staging / "grid.png")
+                self.show(truth).save(staging / GRID)
                 shown += write_views(self._contents, staging)
             except PluginError as error:  # which is no reason to lose what was generated
                 problem = error

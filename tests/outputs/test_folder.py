@@ -95,6 +95,16 @@ def test_loaded_outputs_are_shown_and_saved_as_before(saved, tmp_path):
             assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
 
 
+def test_outputs_that_take_the_place_of_others_are_read_without_what_those_had(small_model, tmp_path):
+    """A text of several draws, and then one of a single draw, which is another length."""
+    before = small_model.generate({}, "caption", samples=3, temperature=1.0)
+    before.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out") == before and "caption" in before.uncertainty
+    after = small_model.generate({}, "caption", samples=1, seed=1, start={"caption": "a red car"})
+    after.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out") == after and not after.uncertainty
+
+
 def test_a_value_that_is_not_its_tokens_says_so_and_both_can_be_had(outputs, saved):
     assert outputs.schemes["depth"] == "mean" and "normal" not in outputs.schemes and "depth (mean)" in repr(outputs)
     assert not same(outputs.decoded("depth"), outputs["depth"])
