@@ -199,7 +199,8 @@ def _generate_one(
     output.data(
         {
             "values": {name: brief(result[name]) for name in result},
-            "files": {p.stem: str(p) for p in paths},
+            # What was made comes last, so that it has its name where it was given in part, too.
+            "files": {p.stem: str(p) for p in sorted(paths, key=lambda path: path.parent == out)},
             **({"plan": told} if watch.explain else {}),
             "seconds": {"load": round(ready - began, 3), "generate": round(done - ready, 3)},
         }

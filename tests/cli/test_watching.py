@@ -70,6 +70,11 @@ def test_a_mask_on_the_command_line(run, checkpoint, files):
     assert code == 0, said
     made, given = (np.asarray(Image.open(p)) for p in (files / "out/rgb.png", files / "out/inputs/rgb.png"))
     assert np.array_equal(made[:, :16], given[:, :16]) and not np.array_equal(made, given)
+    code, said = run(
+        *("generate", f"rgb={files / 'photo.png'}", "--model", checkpoint, "--to", "rgb", "--out", files / "out"),
+        *("--keep", f"rgb={files / 'mask.png'}", "--steps", 2, "--json"),
+    )
+    assert code == 0 and json.loads(said)["files"]["rgb"] == str(files / "out/rgb.png")
     code, said = run("repeat", files / "out")
     assert code == 2 and "parts of rgb were given" in said
 
