@@ -234,7 +234,7 @@ class CroppedGrid(Modality):
         return np.logical_and(*masks)
 
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
-        outputs = decoded_mean(self, probabilities, shape=self.shape_of(probabilities))
+        outputs = decoded_mean(self, probabilities, shape=self.shape_of(probabilities), steps=self.denoising_steps)
         return [self.postprocess(o) for o in outputs]
 
 

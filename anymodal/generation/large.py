@@ -168,7 +168,7 @@ def _tensors(modality: CroppedGrid, tokens: Sequence[StreamTokens]) -> list[np.n
     """What the tokens of tiles decode to, before it is a natural value (C, h, w)."""
     estimated = [each.probabilities for each in tokens if each.probabilities is not None]
     if len(estimated) == len(tokens):
-        return decoded_mean(modality, estimated, shape=modality.shape_of(estimated))
+        return decoded_mean(modality, estimated, shape=modality.shape_of(estimated), steps=modality.denoising_steps)
     return modality.tensors_of([each.values for each in tokens])
 
 

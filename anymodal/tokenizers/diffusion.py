@@ -78,6 +78,12 @@ class DiffusionTokenizer(Tokenizer):
         options = Denoising(**given, solver=solver, spacing=spacing, eta=eta)
         return self._decode(ids_BN, shape, seed=seed, denoising=options)
 
+    def decode_mean(
+        self, shares_BNK: Tensor, shape: tuple[int, int] | None = None, *, steps: int | None = None
+    ) -> Tensor:
+        """As the base says, in so many `steps`."""
+        return self._decode_mean(shares_BNK, shape, denoising=Denoising() if steps is None else Denoising(steps=steps))
+
     def denoise(self, codes_BLhw: Tensor, noise_BCHW: Tensor, denoising: Denoising, draw: Draw) -> Tensor:
         """From noise to pictures (B, C, H, W), float32; `draw` gives the fresh noise that some solvers add."""
         solver = Solver(self.noise, denoising)

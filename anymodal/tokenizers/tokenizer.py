@@ -117,14 +117,20 @@ class Tokenizer(nn.Module, ABC):
             codes = self.quantize.lookup(ids_BN.unflatten(1, (-1, codebooks)) if codebooks > 1 else ids_BN)
             return self._reconstruct(codes, grid, **options).float()
 
-    def decode_mean(self, shares_BNK: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
-        """The outputs, float32, of the mean codes under probabilities (B, N, K) of the ids; `shape` as in `decode`."""
+    def decode_mean(
+        self, shares_BNK: Tensor, shape: tuple[int, int] | None = None, *, steps: int | None = None
+    ) -> Tensor:
+        """The outputs, float32, of the mean codes under probabilities (B, N, K) of the ids; else as `decode`."""
+        return self._decode_mean(shares_BNK, shape)
+
+    def _decode_mean(self, shares_BNK: Tensor, shape: tuple[int, int] | None, **options: Any) -> Tensor:
         size = self.config.quantizer.size
         if shares_BNK.ndim != 3 or shares_BNK.shape[-1] != size:
             raise SpaceError(f"probabilities of shape {tuple(shares_BNK.shape)} are not (batch, tokens, {size} ids)")
         grid = self._grid_for(shares_BNK[..., 0], shape)
         with self._frozen():
-            return self._reconstruct(self.quantize.mean(shares_BNK.to(self.quant_proj.weight.device)), grid).float()
+            codes = self.quantize.mean(shares_BNK.to(self.quant_proj.weight.device))
+            return self._reconstruct(codes, grid, **options).float()
 
     def latents(self, x: Tensor) -> Tensor:
         """What the codebook is searched for: (B, h * w, L), or (B, 1, L) for vectors."""
