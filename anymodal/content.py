@@ -76,21 +76,25 @@ def likely_ending(content: bytes, known: tuple[str, ...]) -> str:
 
 
 def _read(file: Any) -> bytes:
-    """What is left in an open file. Raises ValueProblem."""
+    """What is left in an open file, which stays where it is, so that it can be read again. Raises ValueProblem."""
+    place = _place_in(file)
     try:
         content = file.read(MOST_BYTES + 1)
     except Exception as error:  # of an object that says that it can be read
         raise ValueProblem(f"{brief(file)} cannot be read: {one_line(error, 200)}") from None
     if not isinstance(content, bytes):
         raise ValueProblem(f"{brief(file)} gives {type(content).__name__}, not bytes; open it as open(path, 'rb')")
-    if not content and _place_in(file) > 0:
+    if not content and place:
         raise ValueProblem(f"{brief(file)} has nothing left to read; go to its beginning with seek(0)")
+    if place is not None:
+        with suppress(Exception):  # of a stream that cannot go back
+            file.seek(place)
     return _bounded(content, brief(file))
 
 
-def _place_in(file: Any) -> int:
-    """How many bytes of an open file were read before; 0 where it does not say."""
-    place = 0
+def _place_in(file: Any) -> int | None:
+    """How many bytes of an open file were read before; None where it does not say."""
+    place = None
     with suppress(Exception):
         place = int(file.tell())
     return place

@@ -153,6 +153,15 @@ def test_content_is_taken(wrap):
     assert modality("caption").accept(wrap(b"a red car\n")) == "a red car"
 
 
+def test_an_open_file_is_read_as_often_as_it_is_asked_for():
+    """From where it is; others go on from there too."""
+    file = io.BytesIO(b"head" + png())
+    file.seek(4)
+    for _ in range(2):
+        assert np.array_equal(modality("rgb").accept(file), COLORS)
+    assert file.tell() == 4
+
+
 def test_content_that_cannot_be_read_is_named(monkeypatch):
     with pytest.raises(am.ValueProblem, match=r"the content of 5 bytes is not a picture"):
         modality("rgb").accept(b"bytes")

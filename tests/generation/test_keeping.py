@@ -226,6 +226,16 @@ def test_what_was_written_into_holes_is_found_again(pieces, seed):
         assert sum(map(len, spans)) + len(flat) == len(ids) - 1 and len(spans) == sum(p is None for p in known)
 
 
+def test_pictures_in_open_files_are_kept_in_part_as_others_are(small_model, picture):
+    """They are read for the mask too, and for every sample of a batch."""
+    buffer, mask = io.BytesIO(), np.arange(64) < np.full((48, 1), 32)
+    Image.fromarray(picture).save(buffer, "png")
+    buffer.seek(0)
+    wanted = small_model.generate({"rgb": picture}, "rgb", keep={"rgb": mask}, seed=1, steps=1)
+    made = small_model.generate_batch([{"rgb": buffer}] * 2, "rgb", keep={"rgb": mask}, seed=[1, 1], steps=1)
+    assert all(np.array_equal(each["rgb"], wanted["rgb"]) for each in made)
+
+
 # Boxes, numbers, colors.
 
 
