@@ -100,6 +100,9 @@ class Generation(Iterator[GenerationStep]):
         except StopIteration:
             self._over = not self._closed
             raise
+        except BaseException:  # also an interrupt: there are no further steps, and what was made is not whole
+            self._closed = True
+            raise
 
     def close(self) -> None:
         """End the generation where it is."""

@@ -64,6 +64,24 @@ def test_outputs_come_after_the_last_step(small_model):
         small_model.stream(CAR, "depth", seed=[])
 
 
+def test_a_step_that_failed_leaves_no_outputs(small_model, monkeypatch):
+    """An interrupt in the middle of a step, after which a loop over the rest ends at once."""
+    stream, logits, calls = small_model.stream(CAR, ["depth", "normal"], steps=3), small_model.transformer.logits, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return logits(*arguments)
+
+    monkeypatch.setattr(small_model.transformer, "logits", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(stream)
+    assert not list(stream)
+    with pytest.raises(GenerationError, match="take the rest"):
+        stream.outputs  # noqa: B018
+
+
 def test_a_step_says_how_sure_its_value_is(small_model):
     *_, last = (stream := small_model.stream(CAR, "depth", scheme="mean"))
     assert last.made.how == "mean" and np.array_equal(last.made.uncertainty, stream.outputs[0].uncertainty["depth"])
