@@ -204,7 +204,7 @@ class AnyModel:
 
         Returns the steps, with `outputs` of each seed after the last of them. Raises as `generate`, at once.
         """
-        seeds = sample_seeds(seed, max(1, len(seed)) if isinstance(seed, Sequence) else 1)
+        seeds = sample_seeds(seed)
         samples = [inputs] * len(seeds)
         (batch,) = batches(self.bundle, samples, targets, seeds, chain, weights, options, common, keep, start)
         return Generation(batch, self.transformer, self.origin, weights)

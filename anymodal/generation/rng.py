@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from collections.abc import Sequence
 from copy import copy
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -15,18 +17,27 @@ from anymodal.errors import ConfigError, GenerationError, brief
 TORCH_BITS = 32  # of a seed that PyTorch's generator on the CPU looks at
 
 
-def sample_seeds(seed: object, count: int) -> list[int]:
-    """The seed of each of `count` samples: `seed` + i, or the i-th of a list.
+def sample_seeds(seed: object, count: int | None = None) -> list[int]:
+    """The seed of each of `count` samples: `seed` + i, or the i-th of a sequence; without a count as many as are given.
 
     Raises:
         ConfigError: a seed is no whole number.
         GenerationError: there are not as many seeds as samples.
     """
-    if not isinstance(seed, (list, tuple, np.ndarray)):
-        return [_whole(seed) + i for i in range(count)]
-    if len(seed) != count:
-        raise GenerationError(f"{len(seed)} seeds for {count} samples; give one each, or a single number")
+    if not _several(seed):
+        return [_whole(seed) + i for i in range(1 if count is None else count)]
+    if len(seed) != (max(1, len(seed)) if count is None else count):
+        raise GenerationError(
+            f"{len(seed)} seeds for {1 if count is None else count} samples; give one each, or a single number"
+        )
     return [_whole(each) for each in seed]
+
+
+def _several(seed: object) -> TypeGuard[Sequence[object]]:
+    """Whether seeds are given one by one: in a list, a range or an array (n,)."""
+    if isinstance(seed, np.ndarray):
+        return seed.ndim == 1
+    return isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
 
 
 def _whole(seed: object) -> int:

@@ -82,6 +82,19 @@ def test_a_step_that_failed_leaves_no_outputs(small_model, monkeypatch):
         stream.outputs  # noqa: B018
 
 
+def test_seeds_are_any_sequence_of_numbers(small_model):
+    wanted = [out.tokens["depth"].tolist() for out in small_model.generate_batch([CAR] * 2, "depth", seed=[3, 4])]
+    for seeds in (range(3, 5), np.array([3, 4])):
+        stream = small_model.stream(CAR, "depth", seed=seeds)
+        assert len(list(stream)) == 2 * len(list(small_model.stream(CAR, "depth")))
+        for made in (stream.outputs, small_model.generate_batch([CAR] * 2, "depth", seed=seeds)):
+            assert [out.tokens["depth"].tolist() for out in made] == wanted
+    assert small_model.generate(CAR, "depth", seed=np.array(3)).tokens["depth"].tolist() == wanted[0]
+    for wrong in ("34", [[3], [4, 5]], np.ones((2, 2), int)):
+        with pytest.raises(ConfigError, match="a seed is a whole number"):
+            small_model.generate_batch([CAR] * 2, "depth", seed=wrong)
+
+
 def test_a_step_says_how_sure_its_value_is(small_model):
     *_, last = (stream := small_model.stream(CAR, "depth", scheme="mean"))
     assert last.made.how == "mean" and np.array_equal(last.made.uncertainty, stream.outputs[0].uncertainty["depth"])
