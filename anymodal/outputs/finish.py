@@ -130,7 +130,8 @@ def finer_batch(
     if outputs.run is not None and outputs.run.size:
         raise GenerationError("what was made with a size has no tokens of one picture and cannot be upscaled")
     finer = finer_streams(modalities, list(outputs), targets)
-    values = modalities.accept({n: v for n, v in outputs.inputs.items() if n in modalities})
+    read = {name: value for name, value in outputs.inputs.items() if name in modalities and name not in outputs}
+    values = modalities.accept(read)  # without what was given of a target, of which its tokens are another now
     tokens = modalities.condition(values) | outputs.tokens_for(modalities.layout)
     plan = [
         attrs.evolve(target, stream=finer[target.stream])

@@ -124,6 +124,22 @@ def test_outputs_are_upscaled_by_their_tokens(many):
 
 
 @pytest.mark.parametrize("how", [{"scheme": "mean"}, {"samples": 2}])
+def test_what_was_given_of_an_edited_picture_does_not_come_back_when_it_is_upscaled():
+    """Pixels that a model reads besides tokens would show it what was to be made anew."""
+    torch.manual_seed(3)
+    scene = am.photograph("scene", size=32, patch=8, codebook=32, latent=8, larger=(64,))()
+    scene.tokenizer = VQTokenizer(scene.tokenizer_config(SMALL, SMALL)).eval()
+    model = am.AnyModel(am.ModalitySet([scene]), ModelConfig(dim=32, encoder_depth=1, decoder_depth=1, heads=2))
+    with torch.no_grad():
+        for parameter in model.transformer.parameters():  # so that what is made depends on what is read
+            parameter.normal_(0, 0.3)
+    given = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    edited = model.generate({"scene": given}, "scene", keep={"scene": np.eye(32) * 0}, seed=2, temperature=1.0)
+    alone = am.Outputs(model.modalities, dict(edited), {}, edited.tokens)
+    finer = model.upscale(edited, temperature=1.0)
+    assert np.array_equal(finer.tokens["scene.64"], model.upscale(alone, temperature=1.0).tokens["scene.64"])
+
+
 def test_finer_values_are_means_or_made_of_several_draws_too(many, how):
     coarse = many.generate({"words": "a red car"}, "planet", seed=2, temperature=1.0)
     for out, name in ((many.upscale(coarse, **how), "planet"), (many.generate({}, "planet.64", **how), "planet.64")):
