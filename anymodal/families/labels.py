@@ -112,7 +112,7 @@ class LabelMapModality(CroppedGrid):
             hint = "value.round().astype('uint8')" if floats else repair(array, 1, False)
             raise self.problem(value, f"class ids of shape (H, W), 0..{count - 1} or {NONE} for none", hint)
         if array.dtype == bool:
-            return array.astype(np.uint8)
+            array = array.astype(np.uint8)
         strange = array[(array < 0) | ((array >= count) & (array != NONE))]
         if strange.size:
             raise ValueProblem(

@@ -88,6 +88,11 @@ class TestSampleDepth:
         semseg = modality("semseg")
         assert np.array_equal(semseg.read(tmp_path / "a.png"), mask.astype(int))
         assert np.array_equal(semseg.accept(mask), mask.astype(int))
+        alone = am.label_map("road", classes=["road"])()
+        for value in (mask, Image.fromarray(mask), mask.astype(int)):
+            with pytest.raises(am.ValueProblem, match=r"road has class ids 0\.\.0 and 255 for none, got 1"):
+                alone.accept(value)
+        assert alone.accept(np.zeros((2, 2), bool)).tolist() == [[0, 0], [0, 0]]
 
     def test_sixteen_bits_beside_alpha_are_refused(self, tmp_path):
         path = tmp_path / "a.png"
