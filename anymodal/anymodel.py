@@ -299,7 +299,7 @@ class AnyModel:
         """`embed` for several samples in one batch: (samples, channels). All use the same seed."""
         how = retrieval_options(self.modalities, to, options)
         outputs = self.generate_batch(inputs, to, seed=[seed] * count_of(inputs), **how)
-        return stacked_vectors([out[to] for out in outputs], to, normalize)
+        return stacked_vectors([out[to] for out in outputs], self.modalities[to], normalize)
 
     # Checkpoints.
 

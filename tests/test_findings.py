@@ -22,6 +22,7 @@ from anymodal.data.sources.huggingface import RowSource, load_rows
 from anymodal.data.store.arrays import write_arrays
 from anymodal.errors import DataError, ValueProblem
 from anymodal.evaluation.scores.classes import ClassOverlap
+from anymodal.families import VectorModality
 from anymodal.generation.retrieval import stacked_vectors
 from anymodal.model import ModelConfig, Transformer
 from anymodal.spaces import Stream, TokenSpace
@@ -101,7 +102,7 @@ def test_latents_in_half_precision_have_an_id_and_vectors_a_length():
     quantized = quantizer(torch.tensor([[[0.0] * 4, [40_000.0] * 4]]).half())
     assert torch.isfinite(quantized.codes).all() and torch.isfinite(quantized.loss)
     assert torch.equal(quantized.ids[0, 1], (quantizer.codes.sum(1)).argmax())
-    vectors = stacked_vectors([np.zeros(4, np.float16), np.full(4, 4e4, np.float16)], "a", normalize=True)
+    vectors = stacked_vectors([np.zeros(4, np.float16), np.full(4, 4e4, np.float16)], VectorModality(), normalize=True)
     assert np.allclose(vectors, [[0] * 4, [0.5] * 4])
 
 

@@ -190,7 +190,7 @@ class Scorer:
         if not usable:
             return Vectors(None, [], problems)
         made = self.generated([number for number, _ in usable], [sample for _, sample in usable])
-        return Vectors(stacked_vectors(made, self.task.target, False), [s.truth for _, s in usable], problems)
+        return Vectors(stacked_vectors(made, self.target, False), [s.truth for _, s in usable], problems)
 
     def score(self, numbers: Sequence[int]) -> Piece:
         """The scores of samples."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from anymodal.errors import GenerationError, brief
 from anymodal.modality import Modality
-from anymodal.sampling import SamplingOptions
+from anymodal.sampling import SCHEMES, SamplingOptions
+from anymodal.sampling.spelling import parsed
 from anymodal.tokens import ModalitySet
 
 EXPECTED: SamplingOptions = {"scheme": "mean", "temperature": 1.0, "top_k": 0, "top_p": 0.0, "guidance": 1.0}
@@ -25,22 +26,25 @@ def retrieval_options(modalities: ModalitySet, to: str, options: SamplingOptions
     """How vectors of a modality are predicted, with options of the caller's own on top.
 
     The expected vector, unless the modality has no mean of codes, or a scheme or steps are asked for, or several draws.
-    Raises GenerationError where `to` is no name, UnknownModality where there is none of that name.
+    Raises GenerationError where `to` is no name, UnknownModality where there is none of that name, ConfigError for a
+    scheme that there is not.
     """
     if not isinstance(to, str):
         raise GenerationError(f"embed predicts one modality, by its name, got {brief(to)}")
     expects = type(modalities[to]).expect is not Modality.expect
-    draws = "steps" in options or options.get("scheme", "mean") != "mean" or options.get("samples", 1) != 1
+    scheme = parsed(options.get("scheme", "mean"), SCHEMES)
+    draws = "steps" in options or scheme.name != "mean" or options.get("samples", 1) != 1
     return (EXPECTED if expects and not draws else DRAWN) | options
 
 
-def stacked_vectors(values: Sequence[Any], name: str, normalize: bool) -> np.ndarray:
-    """Values of the modality `name` as (samples, channels) float32, scaled to length 1 if asked.
+def stacked_vectors(values: Sequence[Any], modality: Modality, normalize: bool) -> np.ndarray:
+    """Values of a modality as (samples, channels) float32, scaled to length 1 if asked.
 
     Raises GenerationError where they are not vectors.
     """
     vectors = [np.asarray(value) for value in values]
     if any(v.ndim != 1 or v.dtype.kind != "f" for v in vectors):
-        raise GenerationError(f"{name!r} is not a vector: embed predicts modalities such as dinov2_global")
-    stacked = np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
+        raise GenerationError(f"{modality.name!r} is not a vector: embed predicts modalities such as dinov2_global")
+    none = np.zeros((0, getattr(modality, "channels", 0)), np.float32)
+    stacked = np.stack(vectors).astype(np.float32) if vectors else none
     return stacked / np.maximum(np.linalg.norm(stacked, axis=-1, keepdims=True), 1e-12) if normalize else stacked

@@ -96,7 +96,8 @@ def query_vectors(
         check_weights(each, weights, draws, by)
         if set(each) != set(names):
             raise ConfigError(f"queries in one batch have the same modalities, got {list(names)} and {list(each)}")
-    groups = [((name,), (weights or {}).get(name, 1.0)) for name in names] if weights is not None else [(names, 1.0)]
+    apart = weights is not None and bool(names)
+    groups = [((name,), (weights or {}).get(name, 1.0)) for name in names] if apart else [(names, 1.0)]
     whole = np.zeros(())
     for group, weight in groups:
         parts = [{name: each[name] for name in group} for each in inputs]

@@ -19,6 +19,7 @@ from anymodal.families import VectorModality
 from anymodal.generation.state import StreamTokens
 from anymodal.generation.values import completed, values_of
 from anymodal.model import ModelConfig, Transformer
+from anymodal.sampling import Mean
 from anymodal.tokenizers.tokenizer import VQTokenizer
 from anymodal.training.multimodal.validation import Evaluation
 
@@ -123,7 +124,6 @@ def test_outputs_are_upscaled_by_their_tokens(many):
         many.upscale(many.generate({"planet": coarse["planet"]}, "words"))
 
 
-@pytest.mark.parametrize("how", [{"scheme": "mean"}, {"samples": 2}])
 def test_what_was_given_of_an_edited_picture_does_not_come_back_when_it_is_upscaled():
     """Pixels that a model reads besides tokens would show it what was to be made anew."""
     torch.manual_seed(3)
@@ -140,6 +140,7 @@ def test_what_was_given_of_an_edited_picture_does_not_come_back_when_it_is_upsca
     assert np.array_equal(finer.tokens["scene.64"], model.upscale(alone, temperature=1.0).tokens["scene.64"])
 
 
+@pytest.mark.parametrize("how", [{"scheme": "mean"}, {"samples": 2}])
 def test_finer_values_are_means_or_made_of_several_draws_too(many, how):
     coarse = many.generate({"words": "a red car"}, "planet", seed=2, temperature=1.0)
     for out, name in ((many.upscale(coarse, **how), "planet"), (many.generate({}, "planet.64", **how), "planet.64")):
@@ -196,6 +197,9 @@ def test_any_input_becomes_a_vector(many):
     assert batch.shape == (3, 6) and np.allclose(batch[0], vector, atol=1e-5)
     for query, row in zip(queries, batch, strict=True):
         assert np.allclose(many.embed(query, to="vector_modality"), row, atol=1e-5)
+    assert many.embed_batch([], to="vector_modality").shape == (0, 6)
+    for same in ("mean", Mean(), {"name": "mean"}):
+        assert np.array_equal(vector, many.embed({"words": "a dog"}, to="vector_modality", scheme=same))
     how = {"to": "vector_modality", "scheme": "roar", "temperature": 1}
     drawn = [many.embed({"words": "a dog"}, **how) for _ in range(2)]
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], vector)

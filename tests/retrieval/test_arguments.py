@@ -74,6 +74,12 @@ ASKED = {
 }
 
 
+@pytest.mark.parametrize("weights", [None, {}])
+def test_no_queries_have_no_vectors(weights, made, model):
+    vectors = made.query_vectors(model, [], weights=weights)
+    assert vectors.shape == (0, 64) and made.nearest(vectors, 3)[0].shape == (0, 3)
+
+
 @pytest.mark.parametrize("case", ASKED)
 def test_what_an_index_cannot_be_given_is_named(case, made, model):
     ask, said = ASKED[case]
