@@ -10,6 +10,7 @@ import click
 
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import CheckpointError, DataError
+from anymodal.files import check_folder
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -34,6 +35,8 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     """
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}")
+    if out is not None:
+        check_folder(out)
     from anymodal.outputs.run import run_file
 
     run_file(folder)  # what is no such folder is told before torch is imported

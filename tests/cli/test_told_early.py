@@ -119,6 +119,7 @@ CASES = [
     (["calibrate", "tiny", "pictures", "--out", "text.jpg"], "is not a folder"),
     (["repeat", "nosuch"], "nosuch"),
     (["repeat", "pictures"], "holds no run.json"),
+    (["repeat", "pictures", "--out", "good.png/out"], "good.png is not a folder"),
     (["retrieve", "index", "pictures", "--by", "depth", "--out", "out"], "'depth' is not a vector"),
     (["retrieve", "index", "pictures", "--by", "dinov2_global", "--out", "pictures"], "holds other things (rgb)"),
     (["retrieve", "index", "nosuch", "--by", "dinov2_global", "--out", "out"], "no such folder: nosuch"),
