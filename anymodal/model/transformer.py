@@ -175,6 +175,13 @@ class Transformer(nn.Module):
         Raises:
             ConfigError: there is no such block, or `layers` is empty.
         """
+        states, _, _ = self._encoded(inputs, self._blocks_of(layers))
+        if layers is None:
+            return self.encoder_norm(states[-1])
+        return torch.stack([self.encoder_norm(state) for state in states[:-1]])
+
+    def _blocks_of(self, layers: Sequence[int] | None) -> list[int]:
+        """The numbers, from 0, of the blocks that `layers` names; none of None. Raises ConfigError as `features`."""
         depth = len(self.encoder)
         if layers is not None and not layers:
             raise ConfigError("layers names no block; leave it out for the last one")
@@ -183,10 +190,7 @@ class Transformer(nn.Module):
                 raise ConfigError(
                     f"the encoder has {depth} blocks, from 0 to {depth - 1}; there is no block {layer!r:.40}"
                 )
-        states, _, _ = self._encoded(inputs, [layer % depth for layer in layers or ()])
-        if layers is None:
-            return self.encoder_norm(states[-1])
-        return torch.stack([self.encoder_norm(state) for state in states[:-1]])
+        return [layer % depth for layer in layers or ()]
 
     # Decoder.
 

@@ -65,9 +65,7 @@ class SessionTransformer(Transformer):
 
     def features(self, inputs: Inputs, layers: Sequence[int] | None = None) -> Tensor:
         """See `Transformer.features`; there is the last block alone."""
-        if layers is not None and [layer % self.config.encoder_depth for layer in layers] != [
-            self.config.encoder_depth - 1
-        ]:
+        if layers is not None and self._blocks_of(layers) != [self.config.encoder_depth - 1]:
             raise ConfigError("a model of ONNX graphs has the states of its last block alone: leave out layers")
         states, _, _ = self._encode(inputs)
         return states if layers is None else states[None]

@@ -105,6 +105,8 @@ class TestModel:
             graphs.generate({"rgb": PICTURE}, "semseg", refresh=2)
         with pytest.raises(ConfigError, match="leave out layers"):
             graphs.features({"rgb": PICTURE}, layers=[0])
+        with pytest.raises(ConfigError, match="there is no block 9"):
+            graphs.features({"rgb": PICTURE}, layers=[9])
         with pytest.raises(CheckpointError, match="has no weights to save"):
             export_onnx(graphs, tmp_path / "again")
 
