@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from anymodal.errors import GenerationError, brief
@@ -26,7 +27,8 @@ def kept_parts(value: Any, keep: object, name: str) -> Any:
     named = isinstance(value, Mapping)
     if isinstance(value, (list, Mapping)) and isinstance(keep, (list, tuple)):
         known: Collection[Any] = value if named else range(len(value))
-        wrong = [part for part in keep if isinstance(part, bool) or part not in known]
+        kind: type = str if named else Integral
+        wrong = [part for part in keep if isinstance(part, bool) or not isinstance(part, kind) or part not in known]
         if not wrong:
             return {part: value[part] for part in keep} if named else [value[part] for part in keep]
         what = ", ".join(map(str, known)) if named else f"0 to {len(value) - 1}"

@@ -284,6 +284,10 @@ def test_kept_boxes_numbers_and_instances_are_unchanged():
     assert made[0] == kept[0] and [b.class_name for b in made] == ["dog", "cup"]
     with pytest.raises(GenerationError, match="'det' has no part 2 that could be kept; it has 0 to 1"):
         vocabulary_free.pieces([*kept, *kept], [2])
+    assert vocabulary_free.pieces([*kept, *kept], [np.int64(1)])[0] == kept
+    for strange in (0.0, np.float32(1), True, "0", [0]):
+        with pytest.raises(GenerationError, match=r"'det' has no part .* that could be kept; it has 0 to 1"):
+            vocabulary_free.pieces([*kept, *kept], [strange])
     with pytest.raises(GenerationError, match="a list of numbers of its parts, got 'x'"):
         vocabulary_free.pieces(kept, "x")
 
