@@ -47,6 +47,21 @@ def test_diode_normals_have_signs(diode):
         DiodeNormal(diode, (1, 2, 1))
 
 
+def test_truths_that_are_others_now_are_told(tmp_path):
+    """An evaluation that was interrupted would go on with others than it began with."""
+    diode, ade = make_diode(tmp_path / "diode"), make_ade(tmp_path / "ade")
+    for samples, truths in (
+        (DiodeDepth(diode), sorted(diode.rglob("*_depth_mask.npy"))),
+        (DiodeNormal(diode), sorted(diode.rglob("*_normal.npy"))),
+        (Ade20k(ade, CLASSES), [*sorted(ade.glob("annotations/validation/*.png")), ade / "objectInfo150.txt"]),
+    ):
+        for truth in truths:
+            before, one = samples.state(len(samples)), samples.state(1)
+            truth.write_bytes(truth.read_bytes() + b"\n")
+            assert samples.state(len(samples)) != before
+            assert (samples.state(1) != one) == (truth in samples.parts(0) or truth.suffix == ".txt")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -152,6 +152,15 @@ def test_imagenet_has_classes_in_each_of_its_layouts(tmp_path, layout):
     assert learned.read(0).inputs["rgb"].shape == (8, 10, 3) and len(training_pictures(root, 1)) == 2
 
 
+def test_classes_of_imagenet_that_are_others_now_are_told(tmp_path):
+    """By the kit's list, which lies beside the pictures."""
+    root = make_imagenet(tmp_path, "kit")
+    before, one = (validation_pictures(root).state(count) for count in (3, 1))
+    (truths,) = root.rglob("ILSVRC2012_validation_ground_truth.txt")
+    truths.write_text("1\n1\n1\n")
+    assert validation_pictures(root).state(3) != before and validation_pictures(root).state(1) == one
+
+
 def test_imagenet_without_what_says_its_classes_is_refused(tmp_path):
     root = make_imagenet(tmp_path, "kit")
     kit = root / "ILSVRC2012_devkit_t12/data"

@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from anymodal.errors import DataError, ValueProblem
-from anymodal.evaluation.layouts.base import NONE, FileSamples, Sample, class_table, listed, lost_note, photograph
+from anymodal.evaluation.layouts.base import (
+    NONE,
+    FileSamples,
+    Sample,
+    class_table,
+    listed,
+    lost_note,
+    photograph,
+    stamps,
+)
 from anymodal.families.picture_files import read_picture
 from anymodal.families.pictures import ids_of
 from anymodal.files import naming, read_text
@@ -37,10 +46,16 @@ class Ade20k(FileSamples):
         for number, own in found.items():
             self.table[number] = own
 
+    def parts(self, number: int) -> list[Path]:
+        picture = self.root / self.files[number]
+        return [picture, self.root / "annotations/validation" / f"{picture.stem}.png"]
+
+    def state(self, count: int) -> object:
+        return [super().state(count), stamps([self.root / INFO])]
+
     def read(self, number: int) -> Sample:
-        name = self.files[number]
-        picture = photograph(self.root / name)
-        path = self.root / "annotations/validation" / f"{Path(name).stem}.png"
+        place, path = self.parts(number)
+        picture = photograph(place)
         with naming(path):
             ids = ids_of(read_picture(path))
         if ids.shape != picture.shape[:2]:

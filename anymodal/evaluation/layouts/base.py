@@ -50,7 +50,7 @@ class Samples(ABC):
 
 
 class FileSamples(Samples):
-    """Samples that are files below a root, one picture each."""
+    """Samples that are files below a root: one picture each, with what is beside it."""
 
     layout: ClassVar[str] = ""
 
@@ -65,8 +65,12 @@ class FileSamples(Samples):
     def name(self, number: int) -> str:
         return self.files[number]
 
+    def parts(self, number: int) -> list[Path]:
+        """The files that a sample is read from, its picture first."""
+        return [self.root / self.files[number]]
+
     def state(self, count: int) -> object:
-        return stamps(self.root / name for name in self.files[:count])
+        return stamps(path for number in range(min(count, len(self.files))) for path in self.parts(number))
 
 
 def stamps(paths: Iterable[Path]) -> str:

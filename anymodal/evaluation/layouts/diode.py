@@ -24,11 +24,14 @@ class DiodeDepth(FileSamples):
     def __init__(self, root: Path) -> None:
         super().__init__(root, pictures(root))
 
+    def parts(self, number: int) -> list[Path]:
+        return beside(self.root / self.files[number], "depth", "depth_mask")
+
     def read(self, number: int) -> Sample:
-        path = self.root / self.files[number]
+        path, depths, masks = self.parts(number)
         picture = photograph(path)
-        depth = single(array(path.with_name(f"{path.stem}_depth.npy"), picture.shape[:2], "f"))
-        mask = array(path.with_name(f"{path.stem}_depth_mask.npy"), picture.shape[:2])
+        depth = single(array(depths, picture.shape[:2], "f"))
+        mask = array(masks, picture.shape[:2])
         valid = (mask > 0) & np.isfinite(depth) & (depth > 0)
         if not valid.any():
             raise ValueProblem(f"{path.stem}_depth.npy has no valid depth")
@@ -47,12 +50,20 @@ class DiodeNormal(FileSamples):
         self.axes = axes
         self.notes = [f"normals are read with the signs {list(axes)} of x, y and z"]
 
+    def parts(self, number: int) -> list[Path]:
+        return beside(self.root / self.files[number], "normal")
+
     def read(self, number: int) -> Sample:
-        path = self.root / self.files[number]
+        path, normals = self.parts(number)
         picture = photograph(path)
-        normal = single(array(path.with_name(f"{path.stem}_normal.npy"), (*picture.shape[:2], 3), "f"))
+        normal = single(array(normals, (*picture.shape[:2], 3), "f"))
         known = np.isfinite(normal).all(-1, keepdims=True)
         return Sample({"rgb": picture}, np.where(known, normal * np.array(self.axes, np.float32), np.float32(0)))
+
+
+def beside(picture: Path, *kinds: str) -> list[Path]:
+    """A picture, and its arrays of these kinds."""
+    return [picture, *(picture.with_name(f"{picture.stem}_{kind}.npy") for kind in kinds)]
 
 
 def pictures(root: Path) -> list[str]:

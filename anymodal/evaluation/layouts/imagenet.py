@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from anymodal.data.digest import digest
 from anymodal.errors import DataError, PluginError, ValueProblem, cause, one_line
 from anymodal.evaluation.layouts.base import FileSamples, Sample, listed, photograph
 from anymodal.files import read_text
@@ -31,6 +32,10 @@ class ImagenetPictures(FileSamples):
     def __init__(self, root: Path, synsets: Mapping[str, str]) -> None:
         super().__init__(root, list(synsets))
         self.synsets = synsets
+
+    def state(self, count: int) -> object:
+        """As the base says, with the truths, which other files may state."""
+        return [super().state(count), digest([self.synsets[name] for name in self.files[:count]])]
 
     def read(self, number: int) -> Sample:
         name = self.files[number]
