@@ -161,9 +161,9 @@ export class Model {
     for (const target of targets) {
       const [seen, random] = together ? [known, shared] : [{ ...known }, begin()];
       const stream = this.streams.get(target);
-      const how = { ...this.manifest.sampling[target][situation], ...options[target] };
+      const how = settings(this.manifest.sampling[target][situation], options[target] ?? {}, seen);
       if (typeof how.guidance !== "number") throw new Error("guidance that is no number is not ported");
-      if (how.samples > 1 && how.scheme !== "mean") throw new Error(`several draws of ${target} are not ported`);
+      if (how.samples > 1 && how.scheme !== "mean") throw new Error(`several draws of ${target} are not ported: ask for samples: 1`);
       const steps = stream.kind === "sequence" ? this.text(seen, stream, how, random) : this.grid(seen, stream, how, random);
       for await (const tokens of steps) {
         yield { target, ...tokens };
@@ -223,6 +223,12 @@ export class Model {
     const { values } = await this.run(graphs.decode[size], { codes: [codes.data, codes.dims] });
     return values;
   }
+}
+
+/** The checkpoint's sampling options with those that are asked for; where no input is there to choose, there is one draw. */
+function settings(own, asked, known) {
+  const alone = own.choose && !("choose" in asked) && ("samples" in asked || !(own.choose in known));
+  return { ...own, ...(alone ? { choose: "", samples: 1 } : {}), ...asked };
 }
 
 /** The ids of a whole grid, of which every open position is like the nearest decided one. */

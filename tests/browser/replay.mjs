@@ -62,6 +62,22 @@ for (const { manifest, chain, known, targets, seed, recorded } of cases.chains) 
   found.chains.push(told);
 }
 const { manifest } = cases.chains[0];
-const drawing = new Replayed(null, null, null, manifest).generate({}, ["depth"], { options: { depth: { samples: 4 } } });
-found.refused = await drawing.next().then(() => "", (error) => error.message);
+const choosing = structuredClone(manifest);
+Object.assign(choosing.sampling.depth.free, { scheme: "roar", samples: 4, choose: "caption" });
+class Beginning extends Model {
+  async gridScores() {
+    throw new Error("one draw begins");
+  }
+}
+const firstError = async (known, options) => {
+  const steps = new Beginning(null, null, null, choosing).generate(known, ["depth"], { grounded: false, options });
+  return steps.next().then(() => "", (error) => error.message);
+};
+const caption = { values: [], positions: [] };
+found.refused = [
+  await firstError({ caption }, {}),
+  await firstError({}, { depth: { samples: 2 } }),
+  await firstError({}, { depth: { choose: "caption" } }),
+];
+found.single = [await firstError({}, {}), await firstError({ caption }, { depth: { samples: 1 } })];
 process.stdout.write(JSON.stringify(found));

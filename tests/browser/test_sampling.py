@@ -200,4 +200,8 @@ def test_targets_are_made_one_from_another_or_apart_as_the_checkpoint_says(cases
 
 
 def test_several_draws_are_refused_and_not_made_as_one(ported):
-    assert ported["refused"] == "several draws of depth are not ported"
+    assert ported["refused"] == ["several draws of depth are not ported: ask for samples: 1"] * 3
+
+
+def test_where_no_input_is_there_to_choose_there_is_one_draw(ported):
+    assert ported["single"] == ["one draw begins"] * 2
