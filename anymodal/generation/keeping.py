@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anymodal.content import is_file, path_of
-from anymodal.crops import Crop
+from anymodal.crops import Crop, center_crops
 from anymodal.errors import GenerationError, ValueProblem, brief, nearest
 from anymodal.families.blanks import kept_parts
 from anymodal.families.grids import resize
@@ -96,21 +96,31 @@ def partials_of(
                 kept = cut_mask(name, kept, modality.extent(whole[name]))
             value = values.get(name)
             if isinstance(kept, (list, tuple)) and isinstance(value, list) and len(value) < len(whole[name]):
-                value, kept = _seen_parts(modalities, name, kept, whole), True
+                value, kept = seen_parts(modalities, name, kept, whole), True
             partials[name] = modality.partial(value, kept)
     return partials
 
 
-def _seen_parts(modalities: ModalitySet, name: str, kept: Sequence[int], whole: Mapping[str, Any]) -> list[Any]:
-    """The parts of a list with those numbers, cut to what is seen, of a value of which the cut leaves some out."""
+def seen_parts(modalities: ModalitySet, name: str, kept: object, whole: Mapping[str, Any]) -> list[Any]:
+    """The parts of a list that `kept` numbers as they are given, cut to what is seen.
+
+    `whole` are natural values of the sample, not cut. Raises GenerationError for one that is not seen.
+    """
     chosen = kept_parts(whole[name], kept, name)
-    seen: list[Any] = modalities.accept({**whole, name: chosen})[name]
+    seen: list[Any] = cut_beside(modalities, name, chosen, whole)
     if lost := len(chosen) - len(seen):
         raise GenerationError(
             f"{lost} of the {len(chosen)} parts of {name!r} that are kept lie outside of the square that is seen: leave"
             " them out"
         )
     return seen
+
+
+def cut_beside(modalities: ModalitySet, name: str, value: Any, whole: Mapping[str, Any]) -> Any:
+    """A natural value of the modality `name`, cut as the others of its sample are. Raises PluginError."""
+    extents = {each: modalities[each].extent(own) for each, own in {**whole, name: value}.items()}
+    with blame(modalities[name], "crop", value):
+        return modalities[name].crop(value, center_crops(extents)[name])
 
 
 def tokens_of(partial: Partial) -> StreamTokens:

@@ -25,8 +25,10 @@ from small_runs import ALONE, command
 import anymodal as am
 from anymodal.cli.generate import generate
 from anymodal.data.files.values import open_values
+from anymodal.outputs.equality import same
 from anymodal.plugins.registry import registry
 from anymodal.sampling import Sampling
+from anymodal.testing.tiny import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +281,28 @@ def test_texts_of_many_begin_alike(photos, checkpoint, tmp_path, capsys):
     capsys.readouterr()
     assert command(*generating(checkpoint, out, photos, "--to", "caption", "--start", "caption=a dog")) == 2
     assert "a dog" in capsys.readouterr().err
+
+
+def test_boxes_of_many_are_kept_and_begun_with_as_those_of_one(tmp_path):
+    """Of wide pictures the middle is seen: numbers count boxes beside it too, and what begins is cut alike."""
+    model, det, files = tiny_model(["rgb", "det"]), registry().modality("det")(), tmp_path / "files"
+    corners = {"cup": [0, 0, 0.2, 1], "car": [0.3, 0.2, 0.5, 0.6], "dog": [0.5, 0.2, 0.7, 0.6]}
+    boxes = det.accept([{"boxes": each, "class_name": name} for name, each in corners.items()])
+    model.modalities["rgb"].write(np.zeros((32, 64, 3), np.uint8), files / "rgb/a.png")
+    det.write(boxes, files / "det/a.json")
+    det.write(boxes[1:2], tmp_path / "begin.json")
+    checkpoint, given = model.save_pretrained(tmp_path / "model"), {"rgb": files / "rgb/a.png"}
+    kept = model.generate(given | {"det": boxes}, "det", keep={"det": [1]})["det"]
+    begun = model.generate(given, "det", start={"det": boxes[1:2]})["det"]
+    assert kept[0] == begun[0] and kept[0].class_name == "car"
+    for words, wanted in (
+        ((f"det={files}/det", "--keep", "det=1"), kept),
+        (("--start", f"det={tmp_path}/begin.json"), begun),
+    ):
+        out = tmp_path / words[-2].strip("-")
+        assert command(*generating(checkpoint, out, f"rgb={files}/rgb", "--to", "det", *words)) == 0
+        assert same(det.read(out / "det/a.json"), wanted, 1e-6)
+    out = tmp_path / "beside"
+    asked = generating(checkpoint, out, f"rgb={files}/rgb", f"det={files}/det", "--to", "det", "--keep", "det=0,2")
+    assert command(*asked) == 2
+    assert "1 of the 2 parts of 'det' that are kept lie outside" in str(problems(out))

@@ -28,7 +28,16 @@ from anymodal.data.jobs.receipts import RECORDS
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.durable import scratch
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
-from anymodal.generation.keeping import Keep, Start, check_keep, cut_mask, kept_for_each
+from anymodal.generation.keeping import (
+    Keep,
+    Start,
+    check_keep,
+    cut_beside,
+    cut_mask,
+    kept_for_each,
+    read_once,
+    seen_parts,
+)
 from anymodal.generation.plan import Weights, chained, chosen_targets, make_plan
 from anymodal.nn.device import one_thread
 from anymodal.plugins.guard import blame
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
 
 LAYOUT = "folder"
 MASKS = ".keep"  # after the name of a modality: the part that holds its masks
+BEGUN = ".start"  # and what its values begin with
 
 
 @attrs.frozen
@@ -268,7 +278,7 @@ class ShardGenerator:
     def _seen(self, shard: int, problems: Mapping[str, list[Problem]]) -> dict[int, dict[str, Any]]:
         """By sample what the model sees of its inputs; samples that lack one, or have a bad one, are left out.
 
-        So are masks, whose names end in `MASKS`.
+        So are masks, whose names end in `MASKS`, and what values begin with, in `BEGUN`.
         """
         work, seen = self.work, {}
         for row in work.rows(shard):
@@ -282,11 +292,21 @@ class ShardGenerator:
                     with blame(work.modality(of), "read"):
                         values[name] = self._mask(of, row, values[of]) if mask else work.values.read_file(name, row)
                 masks = {name: value for name, value in values.items() if name.endswith(MASKS)}
-                seen[row] = work.model.accept({name: values[name] for name in work.given}) | masks
+                seen[row] = self._cut({name: values[name] for name in work.given}) | masks
             except AnymodalError as error:
                 name = name.removesuffix(MASKS)
                 problems[name].append(Problem(work.files.key(row), name, one_line(error)))
         return seen
+
+    def _cut(self, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """What is seen of the values of a sample; of a list of which numbered parts are kept, these alone."""
+        modalities, request = self.work.model.modalities, self.work.request
+        seen = modalities.accept(whole)
+        for name, kept in request.keep.items():
+            if kept is not True and isinstance(seen[name], list):
+                seen[name] = seen_parts(modalities, name, kept, whole)
+        begun = read_once(modalities, request.start)
+        return seen | {name + BEGUN: cut_beside(modalities, name, value, whole) for name, value in begun.items()}
 
     def _mask(self, name: str, row: int, value: Any) -> np.ndarray:
         """The mask of a picture, cut as it is."""
@@ -321,7 +341,7 @@ class ShardGenerator:
                 weights=request.weights,
                 options=request.options,
                 keep=[self._kept(seen[row]) for row in rows],
-                start=request.start,
+                start=[{name: seen[row][name + BEGUN] for name in request.start} for row in rows],
                 **request.common,
             )
             return list(zip(rows, outputs, strict=True))
@@ -332,7 +352,8 @@ class ShardGenerator:
 
     def _kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What is kept of a sample."""
-        return {name: self.work.request.keep.get(name, values.get(name + MASKS)) for name in self.work.kept}
+        keep = {name: isinstance(values[name], list) or kept for name, kept in self.work.request.keep.items()}
+        return {name: keep.get(name, values.get(name + MASKS)) for name in self.work.kept}
 
     def _files(self, name: str, values: Mapping[int, Any], folder: Path, problems: list[Problem]) -> Iterator[File]:
         """The files of a modality, as it writes them in `folder`."""
