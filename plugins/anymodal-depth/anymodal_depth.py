@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
 from anymodal.families.drawing import font_of
 from anymodal.families.holes import filled_holes
@@ -24,6 +24,7 @@ else:
 COLORS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
 SCALED = 128  # pixels from which a picture has its scale drawn in
 LARGEST = 3.4e38  # of what float32 can hold
+LEVELS = 65535  # of files of 16 bits, above 0
 
 
 class Depth(ImageModality):
@@ -69,11 +70,24 @@ class Depth(ImageModality):
         super().write(depth, path)
 
     def written_range(self, value: "np.ndarray", path: Path) -> tuple[float, float]:
-        """As the base says; relative depth reaches beyond it, as a model writes it, and a PNG states how far."""
+        """As the base says; relative depth reaches beyond it, as a model writes it, and a PNG states how far.
+
+        Its levels are a power of two apart, so that one of them is 0, which is not measured. Raises ValueProblem where
+        a file states no range.
+        """
         low, high = self.file_range
-        if self.scaling == "log" or path.suffix.lower() != ".png":
+        least, most = float(value.min()), float(value.max())
+        if self.scaling == "log" or low <= least <= most <= high:
             return low, high
-        return min(low, float(value.min())), max(high, float(value.max()))
+        if path.suffix.lower() != ".png":
+            raise ValueProblem(
+                f"{path}: {self.name} from {least:g} to {most:g} reaches beyond {low:g} to {high:g}, which such files"
+                " do not state; write .png or .npy"
+            )
+        least, most = min(low, least), max(high, most)
+        step = 2.0 ** math.ceil(math.log2((most - least) / (LEVELS - 1)))
+        least = step * math.floor(least / step)
+        return least, least + step * LEVELS
 
     def _as_in_files(self, depth: "np.ndarray") -> "np.ndarray":
         """Depth rounded as files round it, so that holes are filled alike before and after a map was written.
@@ -81,8 +95,8 @@ class Depth(ImageModality):
         What is far beyond their range stays as it is.
         """
         near = np.where(np.abs(depth) < 1e6 * self.high, depth, 0)
-        steps = np.rint(near / self.high * 65535).astype(np.float32)
-        return np.where(near == depth, steps / 65535 * np.float32(self.high), depth)
+        steps = np.rint(near / self.high * LEVELS).astype(np.float32)
+        return np.where(near == depth, steps / LEVELS * np.float32(self.high), depth)
 
     def preprocess(self, value: Any) -> "np.ndarray":
         depth = self._without_holes(np.asarray(value, np.float32))

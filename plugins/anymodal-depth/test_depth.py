@@ -152,6 +152,24 @@ def test_relative_depth_of_a_model_is_whole_in_its_file(tmp_path):
         assert np.allclose(np.asarray(picture) / 65535, made.clip(0.1, 0.9), atol=1e-4)
 
 
+def test_what_is_not_measured_stays_so_in_the_file_of_relative_depth(tmp_path):
+    rng, depth = np.random.default_rng(0), Depth()
+    for reach in (0.7, 3, 40, 6e4):
+        value = (reach * rng.normal(size=(16, 16))).astype(np.float32)
+        value[0, :4] = np.nan, np.inf, 0, -np.inf
+        depth.write(value, tmp_path / "depth.png")
+        back = depth.read(tmp_path / "depth.png")
+        assert not back[0, :4].any() and np.allclose(back[1:], value[1:], atol=np.ptp(value[1:]) / 65534)
+
+
+def test_relative_depth_that_a_file_would_cut_is_refused(tmp_path):
+    """A TIFF does not state its range, so that what is beyond the usual one would be cut off."""
+    with pytest.raises(am.ValueProblem, match=r"depth.tif: depth from -2 to 3 reaches beyond 0 to 1, .* write .png"):
+        Depth().write(np.linspace(-2, 3, 64, dtype=np.float32).reshape(8, 8), tmp_path / "depth.tif")
+    Depth().write(np.full((8, 8), 0.5, np.float32), tmp_path / "depth.tif")
+    assert np.allclose(Depth().read(tmp_path / "depth.tif"), 0.5, atol=1e-4)
+
+
 def test_relative_depth_is_made_with_the_scale_of_what_is_kept():
     """A network that finds the depth exactly, as it reads and writes it: free of scale and shift."""
     y, x = np.mgrid[:32, :32] / 32
