@@ -152,8 +152,7 @@ def make_dataset(
         ConfigError: the executor is unknown or not usable here, `max_bad` is no share, or `workers` no number.
     """
     chosen = find_executor(executor)
-    workers = None if workers is None else integer(workers)
-    if workers is not None and workers < 0:
+    if workers is not None and (workers := integer(workers)) < 0:
         raise ConfigError(f"workers is a number of processes, got {workers}")
     make = partial(make_worker, work, [type(layout) for layout in reversed(list(usable(FILE_LAYOUTS)))])
     out, bad = work.out, BadShare(max_bad, work.out)
