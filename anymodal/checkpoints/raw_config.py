@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import yaml
 
 from anymodal.checkpoints.repository import CONFIG, Files, SingleFile
-from anymodal.errors import CheckpointError
+from anymodal.config import parse_yaml
+from anymodal.errors import CheckpointError, ConfigError
 from anymodal.files import read_object
 
 LONGEST_VALUE = 10_000
@@ -45,6 +45,6 @@ def parse_header_value(text: str) -> Any:
     if len(text) > LONGEST_VALUE:
         return text
     try:
-        return yaml.safe_load(text.replace("None", "null"))
-    except Exception:  # a tag such as !!bool before what is none raises all kinds of errors
+        return parse_yaml(text.replace("None", "null"))
+    except ConfigError:
         return text

@@ -50,7 +50,7 @@ class SharedModality(StructuredModality):
     def accept(self, value: Any) -> dict[str, Any]:
         if self.is_file(value):
             return self.from_file(value)
-        return {member.name: member.accept(part) for member, part in self._each(value)}
+        return {member.name: member.accept(part) for member, part in self._each(value) if part is not None}
 
     def read(self, path: Path) -> dict[str, Any]:
         path = Path(path)

@@ -205,10 +205,15 @@ def test_configs_survive_both_directions():
 @pytest.mark.parametrize(
     ("text", "value"),
     [("768", 768), ("False", False), ("None", None), ("['a', 'b@224']", ["a", "b@224"]), ("SiLU", "SiLU"), ("[", "["),
-     ("!!bool maybe", "!!bool maybe"), ("!!int ''", "!!int ''"), ("!!timestamp x", "!!timestamp x")],
+     ("!!bool maybe", "!!bool maybe"), ("!!int ''", "!!int ''"), ("!!timestamp x", "!!timestamp x"), ("1e-5", 1e-5)],
 )  # fmt: skip
 def test_header_values(text: str, value: object):
     assert parse_header_value(text) == value
+
+
+def test_header_values_that_unfold_without_end_stay_text() -> None:
+    text = f"[&a0 [1, 1], {', '.join(f'&a{k} [*a{k - 1}, *a{k - 1}]' for k in range(1, 40))}]"
+    assert parse_header_value(text) == text
 
 
 # Strictness.

@@ -156,6 +156,9 @@ def test_numbers_that_a_file_lacks_may_be_null(tmp_path):
     assert Weather().read(tmp_path / "a.json") == Weather().accept({"wind": 3, "cloud": None}) == {"wind": 3}
     with pytest.raises(ValueProblem, match="cloudy"):
         Weather().accept({"cloudy": None})
+    (tmp_path / "a.json").write_text('{"weather": null, "crowd": {"people": 3}, "mood": null}')
+    assert joined().read(tmp_path / "a.json") == joined().accept({"crowd": {"people": 3}, "mood": None})
+    assert joined().read(tmp_path / "a.json") == {"crowd": {"people": 3}}
 
 
 def test_a_wrong_name_and_no_member():
