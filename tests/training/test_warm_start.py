@@ -268,6 +268,12 @@ def test_a_run_may_be_larger_than_the_model_that_it_starts_from(dataset, tmp_pat
     assert plan(configured(dataset, SET, **keys)).model == larger
 
 
+def test_a_model_that_grows_is_no_narrower_than_one_head(dataset):
+    keys = {"model": {"dim": 4}, "start": {"model": str(dataset / "old"), "grow": True}}
+    with pytest.raises(ConfigError, match=r"grows and does not shrink: dim of .* is 32, and model.dim makes it 4"):
+        completed(configured(dataset, SET, **keys))
+
+
 def test_a_shape_that_is_given_must_be_that_of_the_model(dataset, tmp_path):
     start = {"model": str(dataset / "old")}
     for given, message in (

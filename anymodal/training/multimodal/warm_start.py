@@ -66,7 +66,7 @@ def completed(config: TrainConfig) -> TrainConfig:
     with system_errors(CheckpointError, f"{start.model} cannot be read"):
         theirs = model_config(start.model)
     if start.grow and given.dim is not None and given.heads is None:
-        given = attrs.evolve(given, heads=given.dim * theirs.heads // theirs.dim)
+        given = attrs.evolve(given, heads=max(given.dim * theirs.heads // theirs.dim, 1))
     try:
         shape = given.over(theirs)
     except ConfigError as error:
