@@ -26,10 +26,9 @@ def sample_seeds(seed: object, count: int | None = None) -> list[int]:
     """
     if not _several(seed):
         return [_whole(seed) + i for i in range(1 if count is None else count)]
-    if len(seed) != (max(1, len(seed)) if count is None else count):
-        raise GenerationError(
-            f"{len(seed)} seeds for {1 if count is None else count} samples; give one each, or a single number"
-        )
+    wanted = max(len(seed), 1) if count is None else count
+    if len(seed) != wanted:
+        raise GenerationError(f"{len(seed)} seeds for {wanted} samples; give one each, or a single number")
     return [_whole(each) for each in seed]
 
 

@@ -11,8 +11,8 @@ Extent = tuple[float, float]
 
 def shape_of_picture(extents: Mapping[str, Extent | None], modalities: Mapping[str, Modality]) -> Extent | None:
     """(width, height) of the photograph among the parts of a sample, else of the first part that has one."""
-    ordered = sorted(extents, key=lambda name: not modalities[name].photographic)
-    return next((extent for name in ordered if (extent := extents[name])), None)
+    known = _photograph_first(extents, modalities)
+    return known[0][1] if known else None
 
 
 def misaligned(extents: Mapping[str, Extent | None], modalities: Mapping[str, Modality]) -> tuple[str, str] | None:
@@ -22,8 +22,7 @@ def misaligned(extents: Mapping[str, Extent | None], modalities: Mapping[str, Mo
     may have another resolution. Of the ratios of sides, only what rounding to whole pixels of the smaller one does not
     explain is a difference.
     """
-    known = [(name, extent) for name, extent in extents.items() if extent]
-    known.sort(key=lambda each: not modalities[each[0]].photographic)
+    known = _photograph_first(extents, modalities)
     for name, extent in known[1:]:
         first, (width, height) = known[0][0], known[0][1]
         if not _same_ratio((width, height), extent):
@@ -31,6 +30,14 @@ def misaligned(extents: Mapping[str, Extent | None], modalities: Mapping[str, Mo
             words = f"{extent[0]:g} x {extent[1]:g} beside {width:g} x {height:g} of {first!r}{turned}"
             return name, f"{name!r} is {words}: they do not show the same picture"
     return None
+
+
+def _photograph_first(
+    extents: Mapping[str, Extent | None], modalities: Mapping[str, Modality]
+) -> list[tuple[str, Extent]]:
+    """The parts that have an extent, with it."""
+    known = [(name, extent) for name, extent in extents.items() if extent]
+    return sorted(known, key=lambda each: not modalities[each[0]].photographic)
 
 
 def _same_ratio(one: Extent, other: Extent) -> bool:
