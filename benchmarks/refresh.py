@@ -23,7 +23,7 @@ from benchmarks.quality import HELD_OUT_SEED, color_share, kinds_found, pair_sco
 
 EVERY = (1, 2, 4, 8)
 GRID: dict[str, Any] = {"steps": 8, "scheme": "maskgit", "temperature": 1.0}
-PICTURE: dict[str, Any] = {"steps": 16}
+PICTURE: dict[str, Any] = {"steps": 16, "samples": 1}
 SHOWN = {
     "depth abs_rel": "depth, abs. rel. error",
     "normal mean_angle": "normal, mean angle",

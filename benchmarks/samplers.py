@@ -43,7 +43,7 @@ SHOWN = {
 }
 
 CHOSEN: dict[str, Any] = {"scheme": "halton", "steps": 16, "guidance": 4.0, "temperature": 0.7, "choose": "caption"}
-PICTURES: dict[str, Options] = {
+WAYS: dict[str, Options] = {
     "default": {},
     "maskgit, cosine": {"scheme": "maskgit", "schedule": "cosine", "steps": 16, "guidance": 4.0},
     "halton": {"scheme": "halton", "steps": 16, "guidance": 4.0},
@@ -61,6 +61,9 @@ PICTURES: dict[str, Options] = {
     "halton, temperature 0.7, the best of 4 for the caption": CHOSEN | {"samples": 4},
     "halton, temperature 0.7, the best of 8 for the caption": CHOSEN | {"samples": 8},
 }
+PICTURES: dict[str, Options] = {
+    label: {"samples": 1, **how} for label, how in WAYS.items()
+}  # of one draw where they say no more: the checkpoint has four
 LABELS: dict[str, Options] = {
     "default": {},
     "one step, likeliest": {"scheme": "roar", "steps": 1, "temperature": 0.0, "guidance": 1.0},

@@ -310,6 +310,20 @@ def test_other_sizes_leave_the_table_of_samplers_as_it_is(tmp_path, monkeypatch)
     assert asked._file(quick=False) == table and attrs.evolve(asked, count=8)._file(quick=False) != table
 
 
+def test_ways_of_sampling_pictures_draw_as_many_as_they_say():
+    """The checkpoint draws several of its own accord."""
+    import anymodal as am
+    from anymodal.generation.plan import make_plan
+    from benchmarks import refresh, samplers
+
+    modalities = am.load("tiny", modalities=["rgb", "caption"]).modalities
+    for label, how in {**samplers.PICTURES, "refresh": refresh.PICTURE}.items():
+        (target,) = make_plan(modalities, ["rgb"], ["caption"], None, None, how)
+        said = re.search(r"best of (\d)", label)
+        assert target.sampling.samples == (int(said[1]) if said else 1), label
+        assert target.sampling.choose == ("caption" if "for the caption" in label else ""), label
+
+
 def test_defaults_of_the_embedded_model_are_the_winners_of_the_table_and_lie_in_its_checkpoint():
     """No way of sampling at about the cost of the default is better by more than both intervals."""
     import anymodal as am
