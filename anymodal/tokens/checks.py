@@ -18,7 +18,7 @@ else:
 
 
 def checked_tokens(modality: Modality, layout: Layout, verb: str, tokens: Any) -> dict[str, np.ndarray]:
-    """The tokens of one value by stream, of what `verb` returned: a list of arrays by stream.
+    """The tokens of one value by stream, of what `verb` returned: ids int64, or rows float32, of streams in the layout.
 
     Raises PluginError, which names the plugin and what is wrong; streams that are not in the layout pass.
     """
@@ -33,8 +33,10 @@ def checked_tokens(modality: Modality, layout: Layout, verb: str, tokens: Any) -
         if not isinstance(arrays, (list, tuple)) or len(arrays) != 1 or not isinstance(arrays[0], np.ndarray):
             raise refuse(f"{describe(arrays)} for the stream {name!r}, not a list of one array for each value,")
         found[name] = arrays[0]
-        if name in layout and (wanted := unfit_tokens(layout, name, arrays[0])):
-            raise refuse(f"{describe(arrays[0])} for the stream {name!r}, which takes {wanted},")
+        if name in layout:
+            if wanted := unfit_tokens(layout, name, arrays[0]):
+                raise refuse(f"{describe(arrays[0])} for the stream {name!r}, which takes {wanted},")
+            found[name] = arrays[0].astype(np.float32 if layout[name].is_dense else np.int64, copy=False)
     return found
 
 

@@ -137,8 +137,8 @@ class Packer:
             self._inputs, self._input_streams, strict=True
         ):
             end = start + count
-            np.add(part, first_id, out=ids[start:end])
-            np.add(where, first_position, out=positions[start:end])
+            np.add(part, first_id, out=ids[start:end], dtype=np.int64)
+            np.add(where, first_position, out=positions[start:end], dtype=np.int64)
             streams[start:end] = stream
             start = end
         return Inputs(ids, positions, streams, self._dense)
@@ -157,8 +157,8 @@ class Packer:
                 ids[start:end] = 0
                 reach[start:end] = end
             else:
-                np.add(fed, first_id, out=ids[start:end])
-            np.add(where, first_position, out=positions[start:end])
+                np.add(fed, first_id, out=ids[start:end], dtype=np.int64)
+            np.add(where, first_position, out=positions[start:end], dtype=np.int64)
             streams[start:end] = stream
             labels[start:end] = wanted
             start = end

@@ -84,6 +84,18 @@ def test_what_is_no_tokens_is_caught_before_the_model(model, monkeypatch, return
     assert model.tokenize({"healthy": ROOM})
 
 
+def test_ids_of_a_small_type_are_read_as_what_they_are(model, monkeypatch):
+    """A plugin may return bytes, such as the pixels of a map of classes."""
+    ids = np.array([9, 15, 0, 3])
+    made = []
+    for kind in (np.int64, np.uint8):
+        monkeypatch.setattr(Odd, "tokenize", lambda self, values, kind=kind: {"odd": [ids.astype(kind)]})
+        monkeypatch.setattr(Odd, "condition", lambda self, values, streams, kind=kind: self.tokenize(values))
+        assert model.tokenize({"odd": ROOM})["odd"].dtype == np.int64
+        made.append(model.features({"odd": ROOM}).states.numpy(force=True))
+    assert np.array_equal(*made)
+
+
 @pytest.mark.parametrize("rows", [np.zeros((4, 3), np.float32), np.full((4, 192), np.nan), np.zeros((4, 192), int)])
 def test_rows_of_dense_streams(rows):
     rgb = am.registry().modality("rgb")(size=16, patch=8)

@@ -112,6 +112,21 @@ def test_packing_keeps_every_chosen_token_once(samples):
             assert torch.equal(dense.values[row, : len(slots), 0], torch.tensor(parts["pixels"], dtype=torch.float32))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.uint64])
+def test_ids_of_any_whole_type_are_those_rows(kind):
+    """Offsets were added in the type of the ids, in which they did not fit: 90 became another token."""
+    grids = [Stream(name, name, TokenSpace.grid(100, 2, 2)) for name in ("a", "b", "c", "d")]
+    layout = Layout([*grids, Stream("t", "t", TokenSpace.sequence(100, 4, sentinels=(4, 6), end=3))])
+    packer, ids = Packer(layout), np.array([1, 90, 99, 0])
+    for name in ("b", "d"):
+        packer.add_input(name, ids.astype(kind), np.arange(4, dtype=kind))
+    packer.add_sequence_target("t", ids.astype(kind))
+    packed = packer.pack()
+    assert packed.inputs.ids.tolist() == [*(ids + layout.inputs["b"].start), *(ids + layout.inputs["d"].start)]
+    assert packed.targets.ids.tolist() == [*(ids[:3] + layout.queries["t"].start)]
+    assert packed.targets.labels.tolist() == ids[1:].tolist()
+
+
 @given(chosen())
 def test_reach_lets_grids_see_all_and_sequences_the_past(parts):
     packer = Packer(LAYOUT)
