@@ -111,11 +111,12 @@ class GuidedModel:
         passes = passes if self.reuse is not None else needed_passes(passes, shares)
         first, most = self.layout.positions[stream.name].start, max(map(len, requested))
         positions = np.zeros((len(requested), most), np.int64)
-        streams = np.full((len(requested), most), -1, np.int64)
+        streams, reach = np.full((len(requested), most), -1, np.int64), np.zeros((len(requested), most), np.int64)
         for row, each in enumerate(requested):
             positions[row, : len(each)] = each + first
             streams[row, : len(each)] = self.layout.index[stream.name]
-        targets = self._targets(np.zeros_like(positions), positions, streams, len(passes))
+            reach[row, : len(each)] = len(each)  # all of its own, and no padding
+        targets = self._targets(positions, streams, reach, len(passes))
         with products(self.transformer):
             if self.reuse is None:
                 decoded = self.transformer.decode(targets, *self.encode(states, passes, stream))
@@ -124,12 +125,11 @@ class GuidedModel:
                 decoded = decode(self.transformer, targets, self.reuse.read(states, unseen))
             return self._guided(decoded, stream, passes, shares)
 
-    def _targets(self, ids: np.ndarray, positions: np.ndarray, streams: np.ndarray, passes: int) -> Targets:
-        """Targets (G * B, M) that see all others of their stream; the same for every pass."""
+    def _targets(self, positions: np.ndarray, streams: np.ndarray, reach: np.ndarray, passes: int) -> Targets:
+        """Queries of a grid (G * B, M), the same for every pass."""
         device = self.transformer.input_table.device
-        fed, where, which = (torch.from_numpy(a).to(device).repeat(passes, 1) for a in (ids, positions, streams))
-        reach = torch.full_like(fed, ids.shape[1])
-        return Targets(fed, where, which, reach, torch.full_like(fed, NO_LABEL))
+        where, which, seen = (torch.from_numpy(a).to(device).repeat(passes, 1) for a in (positions, streams, reach))
+        return Targets(torch.zeros_like(where), where, which, seen, torch.full_like(where, NO_LABEL))
 
     def _guided(self, decoded: Tensor, stream: Stream, passes: Sequence[Pass], shares: Sequence[float]) -> Tensor:
         """Logits (B, M, V) of decoder states (G * B, M, D)."""

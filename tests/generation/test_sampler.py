@@ -26,6 +26,7 @@ from anymodal.generation import (
 from anymodal.generation.encodings import alike
 from anymodal.generation.infill import Text
 from anymodal.generation.logits import draw
+from anymodal.model import ModelConfig, Transformer
 from anymodal.sampling import Sampling, TokenSchedule
 
 GREEDY = Sampling(scheme="maskgit", steps=3, temperature=0.0)
@@ -164,6 +165,20 @@ def test_a_sample_without_inputs_reads_nothing_from_its_neighbors(small_model):
         beside = guided_model.grid_logits([empty, full], layout["depth"], [np.arange(16)] * 2, [Pass()])
     assert torch.allclose(alone[0], beside[0], atol=1e-5)
     assert not torch.allclose(beside[0], beside[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_a_sample_with_fewer_open_places_sees_no_padding_of_its_neighbors(seven, separate):
+    """Also where targets see those of other streams: what fills up a batch is none."""
+    torch.manual_seed(1)
+    config = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2, separate_targets=separate)
+    layout, model = seven.layout, GuidedModel(Transformer(config, seven.layout).eval())
+    few, many = np.array([1, 5, 6]), np.arange(16)
+    states = [SampleState(layout, {"normal": np.arange(16) % 30}) for _ in range(2)]
+    with torch.inference_mode():
+        together = model.grid_logits(states, layout["depth"], [few, many], [Pass()])
+        alone = model.grid_logits(states[:1], layout["depth"], [few], [Pass()])
+    assert torch.allclose(together[0, :3], alone[0], atol=1e-5)
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=9))
