@@ -22,6 +22,7 @@ from anymodal.nn.sincos import sincos_2d
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer, collate
 from anymodal.training.multimodal.growth import check_growth, grown
+from anymodal.training.multimodal.warm_start import take_over
 
 LAYOUT = Layout(
     [
@@ -82,6 +83,19 @@ def test_a_grown_model_gives_what_the_small_one_gives(shape: dict[str, Any], fla
     net, batch = filled(small), samples()
     check_growth(small, large, "the small one")
     assert torch.allclose(scores(grown(net, large).eval(), batch), scores(net, batch), atol=2e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_embeddings_of_streams_are_tied_as_they_were(tied: bool) -> None:
+    """A run takes them over by stream, whether its own are tied or not."""
+    small, batch = attrs.evolve(SMALL, tied_streams=tied), samples()
+    net, large = filled(small), attrs.evolve(SMALL, dim=32, heads=4, tied_streams=not tied)
+    check_growth(small, large, "the small one")
+    assert torch.allclose(scores(grown(net, large).eval(), batch), scores(net, batch), atol=2e-4)
+    if tied:  # what the run has of them then is the same
+        run = Transformer(large, LAYOUT).eval()
+        take_over(run, None, grown(net, large), None, "the small one")
+        assert torch.allclose(scores(run, batch), scores(net, batch), atol=2e-4)
 
 
 def test_all_that_is_new_learns() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import attrs
 import torch
 from torch import Tensor, nn
 
@@ -57,13 +58,14 @@ def check_growth(small: ModelConfig, large: ModelConfig, source: str) -> None:
 def grown(model: Transformer, config: ModelConfig) -> Transformer:
     """A larger model over the same layout.
 
-    Its outputs are those of `model`, but for what differs in the codes of positions that are not learned.
+    Its outputs are those of `model`, but for what differs in the codes of positions that are not learned. Embeddings of
+    streams are tied where those of `model` are, whatever `config` says.
 
     Args:
         model: the smaller one, on the CPU; it stays as it is.
         config: the larger shape, which `check_growth` takes.
     """
-    larger = Transformer(config, model.layout)
+    larger = Transformer(attrs.evolve(config, tied_streams=model.config.tied_streams), model.layout)
     if config.dim == model.config.dim:
         turn: Turn = SameWidth()
     else:
