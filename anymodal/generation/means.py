@@ -27,7 +27,9 @@ class MeanCode(GenerationScheme):
         for row, (state, positions) in enumerate(zip(run.states, unknown, strict=True)):
             likely = probabilities(logits[row, : len(positions)], how.temperature, how.top_k, how.top_p, how.min_p)
             state.extend(name, likely.argmax(-1).cpu().numpy(), positions)
-            every = np.eye(space.size, dtype=np.float32)[state.streams[name].values]
+            known = state.streams[name].values
+            every = np.zeros((len(known), space.size), np.float32)
+            every[np.arange(len(known)), known] = 1  # of what was given
             every[positions] = likely.cpu().numpy()
             state.put(name, attrs.evolve(state.streams[name], probabilities=every, temperature=how.temperature))
         for b, positions in enumerate(unknown):

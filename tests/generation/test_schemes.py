@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -378,3 +379,22 @@ def test_beams_are_the_same_alone_as_in_a_batch(small_model):
     assert [o["caption"] for o in together] == [o["caption"] for o in alone]
     steps = list(small_model.stream(inputs[0], "caption", scheme="beam:3"))
     assert steps[-1].done and steps[-1].partial == alone[0]["caption"]
+
+
+def test_a_mean_takes_memory_for_its_tokens_and_not_for_pairs_of_ids():
+    """A table of 16384 x 16384 numbers for each sample took a gigabyte."""
+    size, layout = 4096, Layout([Stream("map", "map", TokenSpace.grid(4096, 2, 2))])
+
+    class Even(GuidedModel):
+        def grid_logits(self, states: Any, stream: Stream, requested: Any, passes: Any, shares: Any = ()) -> Tensor:
+            return torch.zeros(len(states), max(map(len, requested)), size)
+
+    states = [SampleState(layout, {"map": StreamTokens(np.array([7]), np.array([2]))})]
+    how = Target("map", Sampling(scheme="mean"))
+    run = TargetRun(Even.__new__(Even), states, how, layout["map"], [Pass()], [SampleRng(0)])
+    tracemalloc.start()
+    assert len(list(how.sampling.scheme.load()().run(run))) == 1
+    assert tracemalloc.get_traced_memory()[1] < 100 * 4 * size
+    tracemalloc.stop()
+    found = states[0].streams["map"].probabilities
+    assert found is not None and found[2].argmax() == 7 and np.allclose(found.sum(1), 1) and found[2].max() == 1
