@@ -16,7 +16,7 @@ from anymodal.checkpoints.tokenizer import load_tokenizer, save_tokenizer
 from anymodal.config import structure
 from anymodal.errors import ConfigError
 from anymodal.training.tokenizers.config import ExpectedConfig, TokenizerRun
-from anymodal.training.tokenizers.expected import Sample, expected_codes
+from anymodal.training.tokenizers.expected import ExpectedCodes, Sample, expected_codes
 from anymodal.training.tokenizers.recipe import train_tokenizer
 
 UNET = {"patch": 8, "channels": 32, "multipliers": [1], "blocks": 1}
@@ -60,6 +60,23 @@ def test_they_are_what_is_decoded_when_the_model_generates(tiny: am.AnyModel) ->
     for values, sample in zip(read, samples, strict=True):
         made = depth.preprocess(tiny.generate(sample, ["depth"])["depth"])
         assert np.abs(values.detach().numpy().clip(-1, 1) - made).max() < 2e-3
+
+
+def test_a_mean_is_that_which_the_model_is_set_to(tiny: am.AnyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tiny` makes maps of normals and classes at temperatures below 1."""
+    depth, scene = tiny.modalities["depth"], render(5, 0, 128, BASIC)
+
+    def plain(tuned: dict[str, Any]) -> ExpectedCodes:
+        expected = expected_codes(ExpectedConfig(model="tiny"), depth)
+        monkeypatch.setattr(expected.model.modalities["depth"], "tuned", {"grounded": tuned})
+        return ExpectedCodes(expected.model, "depth", expected.config)
+
+    sample, rows = [Sample({"rgb": scene.rgb}, 0)], rows_of(depth, [scene])
+    cold = {"scheme": "mean", "temperature": 0.1, "guidance": 1.0}
+    sharp, drawn = plain(cold)(sample, rows), plain({"scheme": "roar", "temperature": 0.1})(sample, rows)
+    known = depth.tokenizer.quantize.lookup(torch.arange(depth.codebook))
+    distances = [torch.cdist(codes, known[None]).amin(2).mean() for codes in (sharp, drawn)]
+    assert distances[0] < 0.5 * distances[1]  # nearer to single codes; where none is set, at temperature 1
 
 
 def test_a_decoder_learns_to_make_of_them_what_is_true(tiny: am.AnyModel, folder: Path, tmp_path: Path) -> None:

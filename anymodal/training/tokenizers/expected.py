@@ -99,7 +99,7 @@ def _plan(model: AnyModel, name: str, config: ExpectedConfig) -> list[Target]:
     if config.drawn:
         return plan(ONE_DRAW)
     usual = plan(None)
-    return usual if usual[0].sampling.scheme == EXPECTED["scheme"] else plan(dict(EXPECTED))
+    return usual if usual[0].sampling.scheme.name == EXPECTED["scheme"] else plan(dict(EXPECTED))
 
 
 def expected_codes(config: ExpectedConfig, modality: Modality) -> ExpectedCodes:
