@@ -129,7 +129,8 @@ class Tokenizer(nn.Module, ABC):
             raise SpaceError(f"probabilities of shape {tuple(shares_BNK.shape)} are not (batch, tokens, {size} ids)")
         grid = self._grid_for(shares_BNK[..., 0], shape)
         with self._frozen():
-            codes = self.quantize.mean(shares_BNK.to(self.quant_proj.weight.device))
+            with torch.autocast(self.quant_proj.weight.device.type, enabled=False):  # a sum over all ids is not rounded
+                codes = self.quantize.mean(shares_BNK.to(self.quant_proj.weight.device))
             return self._reconstruct(codes, grid, **options).float()
 
     def latents(self, x: Tensor) -> Tensor:

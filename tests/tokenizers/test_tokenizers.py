@@ -115,6 +115,15 @@ class TestEveryKind:
         output = tokenizer.decode(tokenizer.encode(x), GRIDS[name])
         assert output.dtype == torch.float32 and output.isfinite().all()
 
+    def test_mean_codes_are_exact_whatever_products_are(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Codes are float32 also where the networks multiply in bfloat16; a decoder that denoises reads all of it."""
+        tokenizer = build(name)
+        monkeypatch.setattr(tokenizer, "_reconstruct", lambda codes, grid: codes)
+        shares = torch.rand(2, 4 if name == "vector" else 15, 32).softmax(-1)
+        wanted = tokenizer.decode_mean(shares, GRIDS[name])
+        tokenizer.precision = "bfloat16"
+        assert torch.equal(tokenizer.decode_mean(shares, GRIDS[name]), wanted)
+
     def test_a_model_on_the_meta_device_takes_weights(self, name: str) -> None:
         with torch.device("meta"):
             hollow = VQTokenizer(CONFIGS[name]).eval()
