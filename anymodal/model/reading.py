@@ -44,6 +44,9 @@ class Reading:
         """Forget tokens of a sample: those of a stream (by index) at rows of the position table."""
         streams, where = self._where[:, row]
         self.attended[row] &= ~((streams == stream) & torch.isin(where, positions))
+        if not bool(self.attended[row].any()):  # a row of attention that is blocked is a mean of all
+            for _, v in cast("list[Pair]", self._decoder):
+                v[row] = 0
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some samples alone."""

@@ -46,3 +46,21 @@ def test_one_part_is_what_encoding_at_once_gives_and_more_of_nothing_changes_not
     reading.keep(torch.tensor([2, 1]))
     targets = inputs(0, 0).targets
     assert torch.allclose(decode(net, targets, [reading]), after[[2, 1]], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_sample_of_which_all_is_forgotten_reads_nothing():
+    """As one without inputs does, and not the mean of what is hidden; its neighbor goes on."""
+    torch.manual_seed(0)
+    config, batch = ModelConfig(dim=32, encoder_depth=1, decoder_depth=2, heads=2), inputs(4, 2)
+    net = Transformer(config, LAYOUT).eval()
+    reading, whole = Reading(net, batch.inputs), net.decode(batch.targets, net.encode(batch.inputs))
+    reading.hide(0, LAYOUT.index["a"], torch.arange(4))
+    nothing = inputs(0)
+    after = decode(net, batch.targets, [reading])
+    assert torch.allclose(after[:1], net.decode(nothing.targets, net.encode(nothing.inputs)), atol=1e-5)
+    assert torch.allclose(after[1], whole[1], atol=1e-5)
+    reading.add(inputs(2, 0, start=4).inputs)
+    alone = inputs(2, start=4)
+    again = decode(net, batch.targets, [reading])
+    assert torch.allclose(again[:1], net.decode(alone.targets, net.encode(alone.inputs)), atol=1e-5)
