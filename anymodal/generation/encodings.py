@@ -41,9 +41,11 @@ class Encodings:
         """
         keys: list[Seen] = [tuple(sample.items()) for sample in samples]
         rows = {key: self._known.pop(key) for key in dict.fromkeys(keys) if key in self._known}
-        rows |= self._encoded([key for key in dict.fromkeys(keys) if key not in rows])
+        self._known |= rows
+        new = self._encoded([key for key in dict.fromkeys(keys) if key not in rows])
+        rows |= new
         if remember:
-            self._known |= rows
+            self._known |= new
             self._forget()
         return _padded([rows[key] for key in keys])
 

@@ -28,6 +28,8 @@ from anymodal.generation.infill import Text
 from anymodal.generation.logits import draw
 from anymodal.model import ModelConfig, Transformer
 from anymodal.sampling import Sampling, TokenSchedule
+from anymodal.spaces import Stream, TokenSpace
+from anymodal.tokens import Layout
 
 GREEDY = Sampling(scheme="maskgit", steps=3, temperature=0.0)
 WRITE = Sampling(scheme="autoregressive", temperature=1.0)
@@ -203,6 +205,17 @@ def test_no_pass_and_no_sample_is_padded_to_a_much_longer_one(small_model, monke
         for row, state in enumerate([short, long, other]):
             alone = GuidedModel(net).grid_logits([state], depth, [np.arange(16)], passes)
             assert torch.allclose(together[row], alone[0], atol=1e-4)
+
+
+def test_a_grid_that_is_no_input_is_made_from_what_was_encoded_once(monkeypatch):
+    """No step changes what such a target is made from."""
+    grids = [Stream("a", "a", TokenSpace.grid(16, 2, 3)), Stream("b", "b", TokenSpace.grid(16, 2, 3), input=False)]
+    layout, counts = Layout(grids), []
+    net = Transformer(ModelConfig(dim=16, encoder_depth=1, decoder_depth=1, heads=2), layout).eval()
+    monkeypatch.setattr(Transformer, "encode", lambda self, x, own=net.encode: counts.append(len(x.ids)) or own(x))
+    state = SampleState(layout, {"a": np.arange(6)})
+    list(Sampler(net).run([state], [Target("b", Sampling(steps=6))], [1]))
+    assert counts == [1] and len(state.streams["b"].values) == 6
 
 
 # Texts.
