@@ -168,6 +168,10 @@ def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Coll
         raise GenerationError(f"choose names {chooser!r}, which is not an input{nearest(chooser, given)}")
     if how.samples == 1:
         raise GenerationError(f"{chooser!r} cannot choose among one draw of {name!r}: set samples")
+    if not how.scheme.draws:
+        raise GenerationError(
+            f"{chooser!r} cannot choose among draws of {name!r}: the scheme {how.scheme} draws nothing, set another"
+        )
     layout = modalities.layout
     if chooser not in modalities.input_streams(chooser) or not layout[chooser].target:
         raise GenerationError(f"{chooser!r} cannot choose among draws of {name!r}: the model does not generate it")

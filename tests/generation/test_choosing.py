@@ -137,6 +137,7 @@ def test_how_likely_a_text_is_is_the_sum_over_its_words(small_model):
         ({"choose": "captions", "samples": 2}, "which is not an input; did you mean 'caption'"),
         ({"choose": "caption"}, "set samples"),
         ({"choose": 3, "samples": 2}, "choose is the name of an input"),
+        ({"choose": "caption", "samples": 2, "scheme": "mean"}, "the scheme mean draws nothing, set another"),
     ],
 )
 def test_choices_that_cannot_be_are_told(small_model, options, says):
