@@ -164,6 +164,12 @@ class Tokenizer(nn.Module, ABC):
                     f"the encoder to take over has {name} {getattr(theirs, name)!r}, this tokenizer"
                     f" {getattr(mine, name)!r}; give both the same numbers."
                 )
+        size, other_size = (config.encoder_size or config.image_size for config in (mine, theirs))
+        if self._has_grid and size != other_size:
+            raise ConfigError(
+                f"the encoder to take over lays out positions for {other_size} pixels a side, this tokenizer for"
+                f" {size}, which gives other ids; give both the same image_size."
+            )
         for name in self.code_parts:
             part = getattr(self, name)
             part.load_state_dict(getattr(other, name).state_dict())

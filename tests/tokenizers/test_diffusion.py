@@ -272,6 +272,8 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
     with pytest.raises(ConfigError, match="has quantizer"):
         other = attrs.evolve(CONFIG, decoder=VIT, noise=None, quantizer=CosineConfig(size=16, latent=8))
         make().adopt(VQTokenizer(other))
+    with pytest.raises(ConfigError, match="positions for 64 pixels a side, this tokenizer for 32"):
+        make().adopt(VQTokenizer(attrs.evolve(CONFIG, decoder=VIT, noise=None, image_size=64)))
     assert issubclass(SpaceError, AnymodalError)
 
 
