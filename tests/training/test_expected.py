@@ -134,6 +134,8 @@ def test_a_run_resumes_bit_for_bit_and_without_a_share_is_the_ordinary_one(folde
         ({"expected": {"model": "tiny", "given": ["depth"]}}, "given names 'depth' itself"),
         ({"expected": {"model": "tiny", "given": ["rbg"]}}, "tiny has no 'rbg'; did you mean 'rgb'"),
         ({"expected": {"model": "tiny", "share": 1.5}}, "share"),
+        ({"sizes": [64, 128]}, "tiny makes 'depth' of 128 pixels a side, .* from 64: leave out sizes"),
+        ({"settings": {"size": 64}}, "is to learn from 64: leave out sizes, or give settings.size 128"),
         ({"start": None, "unet": UNET}, "one that denoises reads no mean of codes"),
     ],
 )

@@ -102,11 +102,17 @@ def _plan(model: AnyModel, name: str, config: ExpectedConfig) -> list[Target]:
     return usual if usual[0].sampling.scheme.name == EXPECTED["scheme"] else plan(dict(EXPECTED))
 
 
-def expected_codes(config: ExpectedConfig, modality: Modality) -> ExpectedCodes:
+def expected_codes(config: ExpectedConfig, modality: Modality, sizes: Sequence[int] = ()) -> ExpectedCodes:
     """What the model of a configuration expects of a modality, whose tokenizer is the one to be trained.
 
+    Args:
+        config: of the model.
+        modality: with the tokenizer.
+        sizes: those in pixels at which it is trained, where that is not the modality's own.
+
     Raises:
-        ConfigError: the model does not know the modalities or these ids, or the decoder to be trained denoises.
+        ConfigError: the model does not know the modalities or these ids, it makes them at another size, or the decoder
+            to be trained denoises.
         CheckpointError: the model cannot be read.
     """
     name, tokenizer = modality.name, modality.tokenizer
@@ -125,5 +131,11 @@ def expected_codes(config: ExpectedConfig, modality: Modality) -> ExpectedCodes:
         raise ConfigError(
             f"expected: the ids of {name!r} in {config.model} are those of another tokenizer than codes names; give the"
             " folder of the tokenizer in that model as codes"
+        )
+    made = model.modalities[name].sizes[:1]
+    if made and (other := [size for size in sizes or modality.sizes[:1] if size not in made]):
+        raise ConfigError(
+            f"expected: {config.model} makes {name!r} of {made[0]} pixels a side, and the decoder is to learn from"
+            f" {other[0]}: leave out sizes, or give settings.size {made[0]}"
         )
     return ExpectedCodes(model, name, config)

@@ -83,7 +83,7 @@ def _train(
     torch.manual_seed(settings.seed)
     modality.tokenizer = _untrained(config, modality)
     share = Share(world.rank, world.size, settings.accumulate)
-    expected = None if config.expected is None else expected_codes(config.expected, modality)
+    expected = None if config.expected is None else expected_codes(config.expected, modality, config.sizes)
     values = _values(config, modality, expected)
     make = PreparedBatches(values, settings.batch_size, settings.seed, config.flip, share, expected)
     modality.tokenizer = fit_tokenizer(
