@@ -103,7 +103,7 @@ class Explained:
 
     def table(self, run: Run, inputs: list[str]) -> list[dict[str, Any]]:
         """One row a target: how it was made, from what, and what it took."""
-        rows, seen = [], list(inputs)
+        rows, seen = [], list(run.weights or inputs)  # what has no weight beside what has one is not read
         for name in run.targets:
             how, cost = run.options[name], self.costs.get(name, TargetCost())
             scheme = how["scheme"]["name"] if isinstance(how["scheme"], dict) else how["scheme"]
@@ -122,7 +122,7 @@ class Explained:
                     "seconds": round(cost.seconds, 3),
                 }
             )
-            if run.chain and name not in seen:
+            if run.chain and not run.weights and name not in seen:
                 seen.append(name)
         return rows
 

@@ -47,6 +47,23 @@ def test_plan_and_pictures_of_a_generation(run, checkpoint, files):
     assert code == 0 and "depth: from caption; roar, " in said and "up to 1 pass a step" in said
 
 
+def test_what_is_read_beside_weights_is_what_has_one(run, checkpoint, files, small_model):
+    """Neither the other inputs nor targets made before, which the plan named."""
+    given = ("caption=a red car", f"normal={files / 'photo.png'}")
+    command = ("generate", *given, "--model", checkpoint, "--to", "depth,rgb", "--steps", 1, "--explain", "--json")
+    code, said = run(*command, "--weights", "caption=2")
+    assert code == 0, said
+    assert [row["from"] for row in json.loads(said)["plan"]] == [["caption"], ["caption"]]
+    made = [
+        small_model.generate(inputs, targets, steps=1, weights={"caption": 2}, seed=0).tokens["rgb"]
+        for inputs, targets in (
+            ({"caption": "a red car", "depth": np.ones((32, 32), np.float32)}, "rgb"),
+            ({"caption": "a red car"}, "rgb"),
+        )
+    ]
+    assert np.array_equal(*made)
+
+
 def test_of_many_steps_few_pictures_are_kept(run, checkpoint, files, monkeypatch):
     monkeypatch.setattr(watching, "MOST_FRAMES", 3)
     command = ("generate", "caption=a car", "--model", checkpoint, "--to", "depth,rgb", "--steps", 16)
