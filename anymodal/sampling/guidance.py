@@ -72,6 +72,12 @@ class Interval(Guidance):
     low: float = attrs.field(default=0.25, converter=real, validator=between(0, 1))
     high: float = attrs.field(default=1.0, converter=real, validator=between(0, 1))
 
+    def __attrs_post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(
+                f"an interval of guidance is from LOW to a HIGH above it, got {word(self.low)} and {word(self.high)}"
+            )
+
     def scale_at(self, share: float) -> float:
         return self.scale if self.low <= share < self.high else 1.0
 
