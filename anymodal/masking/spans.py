@@ -67,12 +67,13 @@ def merge_spans(read: np.ndarray, said: np.ndarray, space: TokenSpace) -> np.nda
 
 
 def chunk_sizes(ids: np.ndarray, size: int, space: TokenSpace) -> np.ndarray:
-    """Numbers of tokens (chunks,) that are hidden together: `size` each, and the end mark alone.
+    """Numbers of tokens (chunks,) that are hidden together: `size` each, fewer before the end mark, and that alone.
 
-    They may sum to less than the ids: a chunk that was cut off is left out.
+    They may sum to less than the ids: a chunk that was cut off, where there is no end mark, is left out.
     """
     closed = bool(len(ids)) and int(ids[-1]) == space.end
-    return np.array([size] * ((len(ids) - closed) // size) + [1] * closed, np.int64)
+    count, rest = divmod(len(ids) - closed, size)
+    return np.array([size] * count + [rest] * (closed and rest > 0) + [1] * closed, np.int64)
 
 
 def whole_chunks(sizes: np.ndarray, length: int) -> np.ndarray:

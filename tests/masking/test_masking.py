@@ -318,6 +318,16 @@ def test_chunks_are_hidden_as_a_whole(pairs, closed, inputs, seed, data):
         assert merge_spans(read, said, TEXT).tolist() == ids.tolist()
 
 
+@given(st.integers(0, 9), st.integers(1, 4), st.integers(0, 2**32))
+def test_a_sequence_that_is_no_multiple_of_its_chunks_keeps_its_end(count, size, seed):
+    """Of three words in pairs the third one stood for the end, which no model could learn."""
+    ids = np.array([*range(20, 20 + count), 3], np.int64)
+    sizes = chunk_sizes(ids, size, TEXT)
+    assert sizes.sum() == len(ids) and sizes[-1] == 1 and (sizes[:-1] <= size).all()
+    read, said = select_sequence(ids, 12, None, "random", TEXT, np.random.default_rng(seed), sizes)
+    assert merge_spans(read, said, TEXT).tolist() == ids.tolist()
+
+
 @given(st.integers(0, 15), st.integers(0, 20), st.sampled_from(["random", "all", "none", "binary"]), st.integers(0, 99))
 def test_hidden_runs_of_vectors_become_single_zeros(length, inputs, keep, seed):
     rows = np.random.default_rng(seed).random((length, 3)) + 1
