@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 TURNED, PACKED = 3, 32  # rows of the input, at most
 MOST = 2**31  # bytes of copies a model may have
@@ -60,7 +61,8 @@ class WeightCopies:
         if not all(_plain(weight) for weight in weights):
             return None
         most = TURNED if rows <= TURNED else PACKED
-        state = [(weight.data_ptr(), weight._version, weight.shape) for weight in weights]
+        # An address alone may be that of other weights, which came to lie where these were.
+        state = [(StorageWeakRef(w.untyped_storage()), w.data_ptr(), w._version, w.shape) for w in weights]
         known = self._copies.pop((name, most), None)
         if known is None or known[0] != state:
             size = sum(weight.nbytes for weight in weights)

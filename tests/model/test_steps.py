@@ -120,6 +120,16 @@ class TestWeightCopies:
         moved = weight.clone()
         assert made.get("w", [moved, moved], 1) is not again and made.nbytes == again.nbytes
 
+    def test_a_copy_is_made_again_of_weights_that_lie_where_others_were(self):
+        """Weights that are swapped for others, as averages are, often come to lie at an address from before."""
+        place, made, x = np.zeros((4, 3), np.float32), WeightCopies(), torch.eye(3)
+        for number in range(1, 4):
+            place[:] = number
+            weight = torch.from_numpy(place)
+            copy = made.get("w", [weight], 1)
+            assert torch.equal(copy.product(x), weight.t()) and made.get("w", [weight], 1) is copy
+            del weight
+
     def test_texts_of_a_model_that_was_trained_on_are_those_of_its_new_weights(self, monkeypatch):
         monkeypatch.setattr(copies, "PATIENCE", 0)
         net = model()
