@@ -41,12 +41,12 @@ class WeightCopies:
 
     def __init__(self) -> None:
         self.waited = 0
-        self._copies: dict[tuple[str, int], tuple[object, Copy]] = {}
+        self._copies: dict[tuple[str, int], tuple[object, Tensor, Copy]] = {}
 
     @property
     def nbytes(self) -> int:
         """What the copies take."""
-        return sum(copy.nbytes for _, copy in self._copies.values())
+        return sum(copy.nbytes for *_, copy in self._copies.values())
 
     def wait(self, rows: int) -> bool:
         """Whether copies pay by now, after one more product of so many rows by each of the weights."""
@@ -61,21 +61,30 @@ class WeightCopies:
         if not all(_plain(weight) for weight in weights):
             return None
         most = TURNED if rows <= TURNED else PACKED
-        # An address alone may be that of other weights, which came to lie where these were.
-        state = [(StorageWeakRef(w.untyped_storage()), w.data_ptr(), w._version, w.shape) for w in weights]
+        state, numbers = [_state(weight) for weight in weights], torch.cat([_spread(weight) for weight in weights])
         known = self._copies.pop((name, most), None)
-        if known is None or known[0] != state:
+        if known is None or known[0] != state or not torch.equal(known[1], numbers):
             size = sum(weight.nbytes for weight in weights)
             product = (_turned if most == TURNED else _packed)(weights) if self.nbytes + size <= MOST else None
             if product is None:
                 return None
-            known = state, Copy(product, most, size)
+            known = state, numbers, Copy(product, most, size)
         self._copies[name, most] = known
-        return known[1]
+        return known[2]
 
 
 def _plain(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_inference()
+
+
+def _state(weight: Tensor) -> tuple[object, ...]:
+    """Where weights lie and how often they changed; an address alone may be that of others, which came to lie there."""
+    return StorageWeakRef(weight.untyped_storage()), weight.data_ptr(), weight._version, weight.shape
+
+
+def _spread(weight: Tensor) -> Tensor:
+    """About one number of each row, the next one of the next: of what is written through `.data` no counter tells."""
+    return weight.detach().reshape(-1)[:: weight.shape[1] + 1].clone()
 
 
 def _turned(weights: Sequence[Tensor]) -> RowsProduct:

@@ -130,13 +130,14 @@ class TestWeightCopies:
             assert torch.equal(copy.product(x), weight.t()) and made.get("w", [weight], 1) is copy
             del weight
 
-    def test_texts_of_a_model_that_was_trained_on_are_those_of_its_new_weights(self, monkeypatch):
+    @pytest.mark.parametrize("through_data", [False, True], ids=["in place", "through .data"])
+    def test_texts_of_a_model_that_was_trained_on_are_those_of_its_new_weights(self, monkeypatch, through_data):
         monkeypatch.setattr(copies, "PATIENCE", 0)
         net = model()
         scores = lambda: Steps(net, [Texts(contexts(net, 3), "t")]).step([[20]])[0]  # noqa: E731
         before = scores()
         for parameter in net.parameters():
-            parameter.mul_(1.5)
+            (parameter.data if through_data else parameter).mul_(1.5)
         assert not torch.allclose(before, scores(), atol=1e-3)
         assert torch.allclose(scores()[0], at_once(net, contexts(net, 3)[0], [20]), atol=1e-4)
 
