@@ -73,7 +73,8 @@ class Usearch(Search):
     """A graph of neighbors (HNSW, Malkov and Yashunin 2018) of the library usearch: fast, and not always exact.
 
     The graph is made when it is first needed, and kept in the cache folder: native code reads it, so that an index from
-    elsewhere brings none. Where few rows are allowed, all of them are looked at instead.
+    elsewhere brings none. All rows are looked at instead where few are allowed, and for a query that finds too few of
+    those in the graph.
     """
 
     name: str = attrs.field(init=False, default="usearch")
@@ -104,6 +105,10 @@ class Usearch(Search):
             products = picked(shards, candidates).astype(np.float64) @ queries[query].astype(np.float64)
             order = np.lexsort((candidates, -products))[:top]
             rows[query, : len(order)], scores[query, : len(order)] = candidates[order], products[order]
+        there = index.rows if allowed is None else int(allowed.sum())
+        lacking = (rows >= 0).sum(1) < min(top, there)  # all that is near may be what is not allowed
+        if lacking.any():
+            rows[lacking], scores[lacking] = Exact().nearest(index, queries[lacking], top, allowed)
         return rows, scores
 
     def graph(self, index: Index) -> Any:

@@ -320,6 +320,23 @@ def test_usearch_finds_the_same_or_says_what_is_missing(made, monkeypatch, tmp_p
     assert len(list((tmp_path / "cache/graphs").iterdir())) == 1
 
 
+def test_usearch_finds_what_is_allowed_also_where_nothing_near_is(tmp_path, monkeypatch):
+    pytest.importorskip("usearch")
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
+    dogs, cats = np.eye(CHANNELS)[:2]
+    many = np.concatenate([np.tile(dogs, (40, 1)), np.tile(cats, (60, 1))]) + 0.1 * vectors(100)
+    made = am.Index.create(tmp_path / "index", CHANNELS)
+    made.add(many, list(map(str, range(100))), {"kind": ["dog"] * 40 + ["cat"] * 60})
+
+    def same(where: dict[str, str] | None) -> None:
+        mine, exact = (made.nearest(np.stack([dogs, cats]), 5, where=where, search=s) for s in ("usearch", "exact"))
+        assert np.array_equal(mine[0], exact[0]) and (mine[0] >= 40).all() and np.allclose(mine[1], exact[1])
+
+    same({"kind": "cat"})  # all of a dog's neighbors are dogs
+    made.remove(list(map(str, range(40))))
+    same(None)
+
+
 def test_living_rows_are_bits(made):
     record = ShardRecord("a", 11, 0, "")
     living = np.arange(11) % 3 > 0
