@@ -205,7 +205,7 @@ class Scorer:
             if reliability is not None:
                 values = [value for truth in truths for value in self.task.values(truth)]
                 for belief, value in zip(sure, values, strict=True):
-                    add_value(reliability, self.target, *belief, value)
+                    add_value(reliability, self.target, *belief, self.task.as_made(self.target, value))
             own = metrics[MODEL].update_all(made, truths)
             known = [k for k, score in enumerate(own) if score is not None]
             for k, score in enumerate(own):

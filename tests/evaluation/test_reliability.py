@@ -12,6 +12,7 @@ from anymodal_semseg import Semseg
 from PIL import Image
 
 import anymodal as am
+from anymodal.evaluation import TASKS
 from anymodal.evaluation.reliability import BINS, LEVELS, Reliability, add_value, listening
 
 
@@ -54,6 +55,26 @@ def test_places_where_all_draws_agree_are_the_surest():
     found = Reliability("intervals")
     add_value(found, depth, np.full((64, 64), 5.0), unsure, None, np.full((64, 64), 5.1, np.float32))
     assert found.places[0] == 64 * 64 and found.right[-1] == 32 * 64  # agreed on, and wrong
+
+
+def test_relative_depth_is_compared_in_the_scale_in_which_it_is_made(small_model, tmp_path):
+    rng, found = np.random.default_rng(0), []
+    depth = small_model.modalities["depth"]
+    near = rng.uniform(0.2, 0.9, (3, 40, 40)).astype(np.float32)
+    near[:, :9] = 0
+    for scale, shift in ((1, 0), (40, 7)):
+        for name in ("rgb", "depth"):
+            (tmp_path / f"{scale}/{name}").mkdir(parents=True)
+        for k, truth in enumerate(near):
+            Image.fromarray(np.full((40, 40, 3), 70 * k, np.uint8)).save(tmp_path / f"{scale}/rgb/{k}.png")
+            np.save(tmp_path / f"{scale}/depth/{k}.npy", np.where(truth > 0, scale * truth + shift, 0))
+        how = {"scheme": "roar", "steps": 1, "temperature": 1.0, "samples": 3, "batch": 2}
+        found.append(am.evaluate("depth", tmp_path / str(scale), small_model, **how).reliability)
+    assert found[0]["error"] == pytest.approx(found[1]["error"], abs=1e-3)
+    task, truth = TASKS("depth"), near[0]
+    made = task.as_made(depth, truth)
+    assert np.isnan(made[:9]).all() and abs(made[9:].mean()) < 0.5 < made[9:].std()
+    assert task.as_made(Depth(scaling="log", low=0.1, high=9.0), truth) is truth
 
 
 def test_several_draws_bring_a_figure(small_model, tmp_path):

@@ -76,6 +76,10 @@ class Task(ABC):
         """The value of the target that a truth is, one for each request; only of `bounded` tasks."""
         return [truth]
 
+    def as_made(self, modality: Modality, value: Any) -> Any:
+        """A true value as the model would make it exactly, beside which its spread of several draws is looked at."""
+        return value
+
     def joined(self, values: Sequence[Any]) -> Any:
         """One prediction of the values of all requests of a sample."""
         return values[0]

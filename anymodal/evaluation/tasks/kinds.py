@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from anymodal.evaluation.tasks.base import Task
+from anymodal.plugins.guard import blame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,15 @@ class DepthTask(Task):
         from anymodal.evaluation.scores.depth import ALIGNMENTS, FREE, DepthErrors
 
         return DepthErrors(ALIGNMENTS if getattr(modality, "unit", "") else FREE)
+
+    def as_made(self, modality: Modality, value: Any) -> Any:
+        """Relative depth in the scale and with the shift in which it is made; NaN where nothing is measured."""
+        if getattr(modality, "unit", ""):
+            return value
+        known = modality.measured(value)
+        with blame(modality, "preprocess"):
+            made = modality.postprocess(modality.preprocess(value))
+        return made if known is None else np.where(known, made, np.float32(np.nan))
 
     def constant(self, truths: Sequence[Any]) -> Any:
         """The median depth of each pixel."""
