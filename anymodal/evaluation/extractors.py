@@ -39,6 +39,10 @@ class FeatureExtractor(ABC):
     def build(self) -> Extractor:
         """What turns pictures (H, W, 3) uint8 into features (pictures, channels). Raises AnymodalError."""
 
+    def state(self) -> object:
+        """What tells that it computes other features now, such as by another file of its name, as JSON can hold it."""
+        return None
+
 
 EXTRACTORS = SettingsTable(FeatureExtractor, "feature extractor")  # type: ignore[type-abstract]
 
@@ -71,6 +75,11 @@ class ModelFeatures(FeatureExtractor):
             return np.concatenate(found)
 
         return features
+
+    def state(self) -> object:
+        from anymodal.data.jobs.model_source import ModelSource
+
+        return ModelSource(self.model).describe()
 
 
 @EXTRACTORS.add
@@ -111,6 +120,11 @@ class OnnxFeatures(FeatureExtractor):
             return np.concatenate(found)
 
         return features
+
+    def state(self) -> object:
+        from anymodal.data.jobs.receipts import checksum
+
+        return attrs.asdict(checksum([Path(self.path)]))
 
     def _prepared(self, picture: np.ndarray) -> np.ndarray:
         from PIL import Image

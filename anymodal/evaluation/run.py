@@ -156,6 +156,7 @@ class Run:
             "model": attrs.asdict(_fingerprint(scorer.task, scorer.model)),
             "files": digest(samples.state(count)),
             **({} if reference is None else {"reference": digest(_identity(reference))}),
+            **({} if (beside := scorer.task.state()) is None else {"beside": digest(beside)}),
             "samples": count,
             "batch": scorer.batch,
             "seed": scorer.seed,

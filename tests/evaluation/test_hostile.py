@@ -17,7 +17,7 @@ from scipy.io import savemat
 
 import anymodal as am
 from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem
-from anymodal.evaluation import scoring
+from anymodal.evaluation import TASKS, scoring
 from anymodal.evaluation.layouts.ade20k import Ade20k
 from anymodal.evaluation.layouts.base import photograph
 from anymodal.evaluation.layouts.coco import CocoCaptions, CocoPanoptic
@@ -247,6 +247,32 @@ def test_an_evaluation_does_not_go_on_with_another_decoder(begun, small_model):
         am.evaluate("semseg", data, small_model, out=out, batch=2, steps=1)
     with other_weights(small_model.modalities["rgb"].tokenizer.encoder):  # pixels need none
         assert am.evaluate("semseg", data, small_model, out=out, batch=2, steps=1).samples == 4
+
+
+def test_what_scores_depend_on_beside_data_and_model_is_told(tmp_path):
+    """An evaluation that was interrupted would go on with other features, or another body, than it began with."""
+    network, body, model = tmp_path / "inception.onnx", tmp_path / "body.npz", tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    for task, file in (
+        ({"name": "generation", "extractor": {"name": "onnx", "path": str(network)}}, network),
+        ({"name": "generation", "extractor": {"name": "model", "model": str(model)}}, model / "model.safetensors"),
+        ({"name": "pose", "body": str(body)}, body),
+    ):
+        states = []
+        for content in (b"1", b"2"):
+            file.write_bytes(content)
+            states.append(TASKS(task).state())
+        json.dumps(states)
+        assert states[0] != states[1] is not None
+    assert TASKS("depth").state() is TASKS("pose").state() is None
+
+
+def test_an_evaluation_does_not_go_on_with_another_file_beside_it(begun, small_model, monkeypatch):
+    data, out = begun
+    monkeypatch.setattr(type(TASKS("semseg")), "state", lambda self: "another body")
+    with pytest.raises(DataError, match="other settings: beside"):
+        am.evaluate("semseg", data, small_model, out=out, batch=2, steps=1)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,10 @@ class Task(ABC):
     def metric(self, modality: Modality) -> Metric:
         """What accumulates the scores of the target of a model."""
 
+    def state(self) -> object:
+        """What tells that files beside the data and the model, which scores depend on, are others now, for JSON."""
+        return None
+
     def constant(self, truths: Sequence[Any]) -> Any:
         """One prediction for all samples, fitted to some truths; None where that means nothing."""
         return None

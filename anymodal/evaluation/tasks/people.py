@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -30,6 +31,11 @@ class PoseTask(Task):
 
         people: Any = modality
         return PoseErrors(partial(people.joints, body=people.body(self.body)) if self.body else people.joints)
+
+    def state(self) -> object:
+        from anymodal.data.jobs.receipts import checksum
+
+        return attrs.asdict(checksum([Path(self.body)])) if self.body else None
 
     def constant(self, truths: Sequence[Any]) -> Any:
         """Nobody."""

@@ -44,6 +44,9 @@ class PictureTask(Task):
 
         return PictureQuality(_built(self.extractor))
 
+    def state(self) -> object:
+        return self.extractor.state()
+
     def judged(self, model: AnyModel, samples: Sequence[Sample], made: Sequence[Any]) -> list[Any]:
         """Pictures with the cosine of what the model says CLIP sees, in them and in what was asked for.
 
