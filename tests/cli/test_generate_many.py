@@ -306,3 +306,17 @@ def test_boxes_of_many_are_kept_and_begun_with_as_those_of_one(tmp_path):
     asked = generating(checkpoint, out, f"rgb={files}/rgb", f"det={files}/det", "--to", "det", "--keep", "det=0,2")
     assert command(*asked) == 2
     assert "1 of the 2 parts of 'det' that are kept lie outside" in str(problems(out))
+
+
+def test_what_texts_begin_with_counts_by_what_its_file_holds(photos, checkpoint, tmp_path, capsys):
+    first, second, out = tmp_path / "first.txt", tmp_path / "second.txt", tmp_path / "out"
+    first.write_text("a red car")
+    asked = generating(checkpoint, out, photos, "--to", "caption", "--start", f"caption={first}")
+    assert command(*asked) == 0
+    before = contents(out)
+    second.write_text("a red car")
+    assert command(*generating(checkpoint, out, photos, "--to", "caption", "--start", f"caption={second}")) == 0
+    assert contents(out) == before
+    first.write_text("a dog")
+    capsys.readouterr()
+    assert command(*asked) == 2 and "other settings: caption.start.caption" in capsys.readouterr().err

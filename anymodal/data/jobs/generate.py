@@ -24,7 +24,7 @@ from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.jobs.model_work import ModelWork
 from anymodal.data.jobs.outputs import File, file_of, noting, paths, remove_earlier, write_files
 from anymodal.data.jobs.problems import Problem
-from anymodal.data.jobs.receipts import RECORDS
+from anymodal.data.jobs.receipts import RECORDS, checksum
 from anymodal.data.jobs.runner import Job, Summary, make_dataset
 from anymodal.durable import scratch
 from anymodal.errors import AnymodalError, GenerationError, ValueProblem, one_line
@@ -246,7 +246,11 @@ class Generating(ModelWork):
 
 
 def _text(options: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in options.items()}
+    """Options as they are written down: of a file what it holds, wherever it lies."""
+    return {
+        name: f"file {checksum([value]).sha256}" if isinstance(value, Path) else str(value)
+        for name, value in options.items()
+    }
 
 
 class ShardGenerator:
