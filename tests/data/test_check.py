@@ -18,6 +18,7 @@ from anymodal.data.config import DataConfig
 from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.report import TokenStatistics
 from anymodal.data.sources.open import open_source
+from anymodal.errors import ValueProblem
 
 
 def check(capsys, *arguments: object) -> tuple[int, str]:
@@ -164,6 +165,20 @@ def test_rows_are_checked_too(tmp_path, capsys, vocabulary):
     assert report["tokens"]["caption"]["shortest"] == 3 and report["tokens"]["caption"]["longest"] == 7
     code, out = check(capsys, path, "--name", "depth=url")
     assert code == 1 and "depth is text in row 0 of" in out
+
+
+def test_rows_whose_values_show_another_picture_are_not_learned(tmp_path, vocabulary):
+    """As files are: `data check` names them."""
+    datasets = pytest.importorskip("datasets")
+    picture, turned = np.full((40, 60, 3), 9, np.uint8), np.ones((60, 40), np.uint8)
+    columns = {"rgb": [Image.fromarray(picture)] * 2, "semseg": [Image.fromarray(each) for each in (turned.T, turned)]}
+    datasets.Dataset.from_dict(columns).save_to_disk(tmp_path / "saved")
+    source = open_source(DataConfig(path=str(tmp_path / "saved")), build_set(["rgb", "semseg"], vocabulary))
+    assert "semseg" in source.sample(0, np.random.default_rng(0))
+    with pytest.raises(ValueProblem, match="'semseg' is 40 x 60 beside 60 x 40 of 'rgb', which fits if it is turned"):
+        source.sample(1, np.random.default_rng(0))
+    (problem,) = check_dataset(str(tmp_path / "saved")).problems
+    assert (problem.part, problem.kind, problem.count) == ("semseg", "turned", 1)
 
 
 def test_pictures_in_rows_are_cut_to_the_square(tmp_path, vocabulary):

@@ -15,6 +15,7 @@ from anymodal.content import file_in_memory, likely_ending
 from anymodal.crops import center_crops
 from anymodal.data.config import DataConfig
 from anymodal.data.files import storage
+from anymodal.data.files.alignment import misaligned
 from anymodal.data.files.values import unfinite
 from anymodal.data.looking import Looking
 from anymodal.data.report import Report, problem_line
@@ -173,8 +174,14 @@ class RowSource(Source):
         return self.tokens(self.values(index), rng)
 
     def tokens(self, values: Mapping[str, Any], rng: np.random.Generator) -> Tokens:
-        """The tokens of natural values, of pictures the centered square."""
-        crops = center_crops({name: self.modalities[name].extent(value) for name, value in values.items()})
+        """The tokens of natural values, of pictures the centered square.
+
+        Raises ValueProblem for values that do not show the same picture.
+        """
+        extents = {name: self.modalities[name].extent(value) for name, value in values.items()}
+        if found := misaligned(extents, self.modalities):
+            raise ValueProblem(found[1])
+        crops = center_crops(extents)
         tokens: Tokens = {}
         for name, value in values.items():
             modality = self.modalities[name]
