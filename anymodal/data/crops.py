@@ -10,9 +10,11 @@ import numpy as np
 
 from anymodal.crops import Crop
 from anymodal.data.config import CropConfig
+from anymodal.data.files.alignment import same_ratio
 from anymodal.errors import ConfigError, ValueProblem
 
 TRIES = 10
+ROUNDED = 2  # pixels by which the centered crop may be off
 
 
 def random_crop(config: CropConfig, width: float, height: float, rng: np.random.Generator) -> Crop:
@@ -38,13 +40,14 @@ def random_crop(config: CropConfig, width: float, height: float, rng: np.random.
 def stored_crop(settings: np.ndarray, row: int, extent: tuple[float, float] | None) -> Crop:
     """Row `row` of crop settings (crops, 5), each (top, left, height, width, flip) in pixels of the picture.
 
-    `extent` is the picture's (width, height); without it, it follows from row 0, which is the centered crop.
-    Raises ValueProblem for a crop that is not within the picture.
+    `extent` is the (width, height) of what shows the picture, which may have fewer pixels than that, or more: the
+    picture's own follows from row 0 where that is its centered square, as it is in published data. Raises ValueProblem
+    for a crop that is not within the picture.
     """
     top, left, height, width, flip = (float(number) for number in settings[row])
-    if extent is None:
-        first = settings[0].astype(np.float64)
-        extent = float(first[3] + 2 * first[1]), float(first[2] + 2 * first[0])
+    stated = _extent_of(settings[0].astype(np.float64))
+    if extent is None or _is_other_size(settings, stated, extent):
+        extent = stated
     inside = min(top, left) >= 0 and min(width, height) > 0
     if not inside or left + width > extent[0] + 1 or top + height > extent[1] + 1:
         raise ValueProblem(
@@ -52,6 +55,21 @@ def stored_crop(settings: np.ndarray, row: int, extent: tuple[float, float] | No
             f" {extent[0]:g} x {extent[1]:g} pixels"
         )
     return Crop(left / extent[0], top / extent[1], width / extent[0], height / extent[1], flip > 0.5)
+
+
+def _extent_of(crop: np.ndarray) -> tuple[float, float]:
+    """The (width, height) of the picture in whose middle a crop (5,) lies."""
+    top, left, height, width = map(float, crop[:4])
+    return width + 2 * left, height + 2 * top
+
+
+def _is_other_size(settings: np.ndarray, stated: tuple[float, float], extent: tuple[float, float]) -> bool:
+    """Whether crops are of a picture as row 0 states it, the largest square in its middle, and `extent` is another size
+    of that."""
+    top, left, height, width = settings[0, :4]
+    fit = (settings[:, :2] + settings[:, 2:4] <= np.array(stated[::-1]) + 1).all()
+    square = min(top, left) < 1 and abs(height - width) < 1
+    return bool(fit and square and same_ratio(stated, extent) and abs(max(stated) - max(extent)) > ROUNDED)
 
 
 @attrs.frozen

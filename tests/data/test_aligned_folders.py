@@ -14,6 +14,7 @@ from PIL import Image
 from anymodal.crops import Crop
 from anymodal.data.check import check_dataset
 from anymodal.data.config import DataConfig
+from anymodal.data.crops import stored_crop
 from anymodal.data.files.index import Wanted
 from anymodal.data.files.open import open_files
 from anymodal.data.files.values import open_values
@@ -68,6 +69,30 @@ def test_stored_crops_are_in_pixels_of_the_photograph_whichever_part_comes_first
         (expected,) = members["depth"].tokenize([members["depth"].crop(whole, crop)])["depth"]
         assert np.array_equal(source.sample(1, np.random.default_rng(seed))["depth"], expected)
     assert not check_dataset(root, members.modalities, {"rgb": "rgb@224"}).problems
+
+
+def test_stored_crops_fit_what_shows_the_picture_in_another_size(tmp_path, vocabulary):
+    """Depth of half the resolution, beside tokens alone: nothing else says how large the picture was."""
+    files = grids(2)
+    del files["rgb@224"], files["caption"]
+    tokens = files.pop("tok_depth@224")
+    files["tok_rgb@224"], files["depth"] = tokens, {name.replace("npy", "png"): shallow() for name in tokens}
+    root, members = as_folder(tmp_path, files), build_set(["rgb", "depth"], vocabulary)
+    source = open_source(DataConfig(path=str(root), names={"rgb": "tok_rgb@224"}), members)
+    crops = [Crop(0.1, 0, 0.8, 1), Crop(0, 0, 0.5, 1, flip=True), Crop(0.2, 0.25, 0.4, 0.5)]
+    whole = members["depth"].accept(root / "depth/0001.png")
+    for seed in range(6):
+        sample, number = source.sample(1, np.random.default_rng(seed)), np.random.default_rng(seed).integers(3)
+        (expected,) = members["depth"].tokenize([members["depth"].crop(whole, crops[number])])["depth"]
+        assert np.array_equal(sample["depth"], expected) and (sample["rgb"] == 1 + number).all()
+    assert not check_dataset(root, members.modalities, {"rgb": "tok_rgb@224"}).problems
+
+
+def test_stored_crops_without_the_centered_square_are_of_what_shows_the_picture():
+    settings = np.array([[20.0, 10, 40, 60, 0], [0, 0, 50, 50, 1]])
+    assert stored_crop(settings, 0, (160, 160)) == Crop(10 / 160, 20 / 160, 60 / 160, 40 / 160)
+    assert stored_crop(np.array([[10.0, 10, 60, 60, 0]]), 0, (160, 160)) == Crop(1 / 16, 1 / 16, 3 / 8, 3 / 8)
+    assert stored_crop(np.array([[0.0, 20, 80, 80, 0]]), 0, (60, 40)) == Crop(1 / 6, 0, 2 / 3, 1)
 
 
 def shallow() -> bytes:

@@ -25,8 +25,8 @@ def misaligned(extents: Mapping[str, Extent | None], modalities: Mapping[str, Mo
     known = _photograph_first(extents, modalities)
     for name, extent in known[1:]:
         first, (width, height) = known[0][0], known[0][1]
-        if not _same_ratio((width, height), extent):
-            turned = ", which fits if it is turned by 90 degrees" if _same_ratio((height, width), extent) else ""
+        if not same_ratio((width, height), extent):
+            turned = ", which fits if it is turned by 90 degrees" if same_ratio((height, width), extent) else ""
             words = f"{extent[0]:g} x {extent[1]:g} beside {width:g} x {height:g} of {first!r}{turned}"
             return name, f"{name!r} is {words}: they do not show the same picture"
     return None
@@ -40,5 +40,6 @@ def _photograph_first(
     return sorted(known, key=lambda each: not modalities[each[0]].photographic)
 
 
-def _same_ratio(one: Extent, other: Extent) -> bool:
+def same_ratio(one: Extent, other: Extent) -> bool:
+    """Whether two (width, height) are of one shape, but for rounding to whole pixels."""
     return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
