@@ -6,12 +6,14 @@ The middle columns of COCO's pictures are the square that `tiny` sees.
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
+from aligned_layouts import as_folder, as_tars, samples
 from anymodal_human_poses import HumanPoses
 from known_model import LEFT, SHAPE, SIDE
 from layouts_made import coco_images, make_3dpw, make_imagenet, save, write
@@ -21,6 +23,7 @@ from scipy.spatial.transform import Rotation
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from anymodal.evaluation.extractors import EXTRACTORS, FeatureExtractor
+from anymodal.evaluation.layouts.aligned import FoundSamples, NamedSamples
 from anymodal.evaluation.layouts.array_pickles import read_array_pickle
 from anymodal.evaluation.layouts.three_dpw import ThreeDpw
 
@@ -171,6 +174,39 @@ def test_searches(scored, tmp_path, task):
     found = scored(task, tmp_path, lambda target, number, given: vector(given).astype(np.float32))["scores"]["model"]
     assert found == pytest.approx({f"recall{n}": np.mean(places < n) for n in (1, 5, 10)})
     assert 0 < found["recall1"] < 1
+
+
+def test_a_search_looks_through_pictures_that_no_text_is_of(scored, tmp_path):
+    """Only every other one has a caption, so that there are more of them than questions."""
+    images = coco_images(tmp_path, 6, SHAPE)
+    (tmp_path / "val2017").rename(tmp_path / "rgb")
+    (tmp_path / "caption").mkdir()
+    for k in (1, 3, 5):
+        (tmp_path / f"caption/{images[k]['id']:012d}.txt").write_text(f"the color {k}")
+    found = scored("retrieval", tmp_path, lambda target, number, given: vector(given).astype(np.float32))
+    assert found["samples"] == 3 and found["scores"]["model"] == {"recall1": 1, "recall5": 1, "recall10": 1}
+
+
+def test_what_is_found_is_told_apart_by_its_place(tmp_path, embedded):
+    files = samples(6)
+    del files["depth"], files["caption"]["0002.txt"], files["caption"]["0004.txt"]
+    known = embedded.modalities
+    for layout in (as_folder, as_tars):
+        root = layout(tmp_path / layout.__name__, files)
+        asked = NamedSamples(root, ("caption",), ("rgb",), known)
+        whole, few = (FoundSamples(root, ("rgb",), ("caption",), known, count) for count in (4, 3))
+        assert [asked.name(k) for k in range(len(asked))] == ["0000", "0001", "0003", "0005"]
+        names = [whole.name(k) for k in range(len(whole))]
+        assert len(names) == 6 and whole.read(names.index("0003")).truth == asked.read(2).truth
+        assert set(asked.read(0).inputs) == {"caption"} and set(whole.read(0).inputs) == {"rgb"}
+        first = {few.name(k) for k in range(len(few))}
+        assert {"0000", "0001", "0003"} <= first and "0005" not in first
+    for folder in ("rgb", "caption"):
+        (tmp_path / "twice" / folder).mkdir(parents=True)
+        for shard in "ab":
+            shutil.copy(tmp_path / f"as_tars/{folder}/shard-00000.tar", tmp_path / f"twice/{folder}/{shard}.tar")
+    twice = NamedSamples(tmp_path / "twice", ("caption",), ("rgb",), known)
+    assert twice.name(0) == twice.name(3) and twice.read(0).truth != twice.read(3).truth
 
 
 # Pictures.

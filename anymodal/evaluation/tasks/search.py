@@ -45,12 +45,12 @@ class AlignedSearchTask(SearchTask):
     def open(self, data: Path, modalities: ModalitySet) -> Samples:
         from anymodal.evaluation.layouts.aligned import NamedSamples
 
-        return NamedSamples(data, self.inputs, modalities)
+        return NamedSamples(data, self.inputs, self.found_by, modalities)
 
     def reference(self, data: Path, modalities: ModalitySet, count: int) -> Samples | None:
-        from anymodal.evaluation.layouts.aligned import NamedSamples
+        from anymodal.evaluation.layouts.aligned import FoundSamples
 
-        return NamedSamples(data, self.found_by, modalities, count)
+        return FoundSamples(data, self.found_by, self.inputs, modalities, count)
 
 
 @TASKS.add
