@@ -49,8 +49,8 @@ def write_hits(
         )
     if sheet is None:
         raise DataError(
-            f"none of the {len(hits)} hits can be drawn: their data is not where it was;"
-            " draw from where it is now by --sheet-data"
+            f"none of the {len(hits)} hits can be drawn: their data is not where it was, or has several samples of a"
+            " name; draw from where it is now by --sheet-data"
         )
     save_sheet(sheet, out)
     return len(drawn)

@@ -23,7 +23,8 @@ def hit_values(hits: Sequence[Hit], modalities: Sequence[Modality], *, remote: b
         remote: whether addresses are opened too. What an index says of its data was written by whoever made it.
 
     Returns:
-        For each hit its values with their modalities: ``{"rgb": (modality, value)}``; {} where its data is gone.
+        For each hit its values with their modalities: ``{"rgb": (modality, value)}``; {} where its data is gone, or has
+        several samples of its name, as tars may have in different shards.
     """
     sources: dict[str, Opened | None] = {}
     for data in {hit.data for hit in hits}:
@@ -34,14 +35,16 @@ def hit_values(hits: Sequence[Hit], modalities: Sequence[Modality], *, remote: b
 
 
 def _opened(data: str, modalities: Sequence[Modality], wanted: Collection[str]) -> Opened | None:
-    """The dataset, and where in it the wanted samples are; None where there is none any more."""
+    """The dataset, and where in it the wanted samples are that alone have their names; None where there is none."""
     try:
         source = open_values(data, modalities)
     except AnymodalError:
         return None
-    if source is None:
-        return None
-    return source, {name: row for row, name in enumerate(source.names) if name in wanted}
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(source.names):
+        if name in wanted:
+            rows.setdefault(name, []).append(row)
+    return source, {name: found[0] for name, found in rows.items() if len(found) == 1}
 
 
 def _values(hit: Hit, opened: Opened | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from aligned_layouts import as_tars, samples
 from conftest import build_set
 from PIL import Image
 from small_runs import ALONE, command
@@ -293,3 +294,12 @@ def test_numbers_of_an_index_that_cannot_be_are_refused(data, models, tmp_path, 
 def test_a_request_says_names_and_numbers(asked_for):
     with pytest.raises(ConfigError):
         Request(**{"by": BY, **asked_for})
+
+
+def test_a_hit_whose_name_several_samples_have_is_not_shown_as_another(tmp_path):
+    root = as_tars(tmp_path, {"rgb": samples(2)["rgb"]}, shard=1)
+    (root / "rgb/shard-00002.tar").write_bytes((root / "rgb/shard-00001.tar").read_bytes())
+    alone, twice = hit_values(
+        [Hit(name, 1.0, 0, str(root)) for name in ("0000", "0001")], [registry().modality("rgb")()]
+    )
+    assert list(alone) == ["rgb"] and twice == {}
