@@ -33,6 +33,11 @@ def load_exported(files: Files, raw: RawConfig, options: Options) -> Bundle:
         )
     if options.precision == "bfloat16":
         raise ConfigError("ONNX graphs compute in float32, got precision bfloat16; leave it out, or load the weights")
+    if options.tokenizers is not None:
+        raise ConfigError(
+            f"{files} holds the graphs of its tokenizers, and others are not taken: leave out tokenizers, or load the"
+            " model with them and export that"
+        )
     check_installed()
     values: dict[str, Any] = {**raw.values, "format": FORMAT, "format_version": FORMAT_VERSION}
     config = parse_checkpoint_config(RawConfig(values, raw.source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -13,8 +14,9 @@ from anymodal.checkpoints.presets import resolve
 from anymodal.checkpoints.raw_config import RawConfig, read_raw_config
 from anymodal.checkpoints.record import Bundle
 from anymodal.checkpoints.repository import Files, Folder, Repository
-from anymodal.errors import CheckpointError, ConfigError
+from anymodal.errors import CheckpointError, ConfigError, brief, nearest
 from anymodal.model import ModelConfig
+from anymodal.plugins.registry import registry
 from anymodal.sessions import FORMAT as EXPORTED
 
 
@@ -37,10 +39,19 @@ def load(name: str | Path, options: Options, revision: str | None = None) -> Bun
     if isinstance(files, Folder) and files.modalities is not None:
         options = attrs.evolve(options, modalities=chosen_modalities(options.modalities, files.modalities, str(name)))
     bundle = load_files(files, read_raw_config(files), options)
+    _check_tokenizers(options.tokenizers, bundle)
     bundle.transformer.precision = options.precision
     for modality in bundle.modalities:
         compute_in(options.precision, modality)
     return attrs.evolve(bundle, commit=files.commit) if isinstance(files, Repository) else bundle
+
+
+def _check_tokenizers(given: object, bundle: Bundle) -> None:
+    """Raise ConfigError for places of tokenizers by a name of no modality, whether or not it is loaded now."""
+    known = {**bundle.modalities.modalities, **dict.fromkeys(registry().modalities())}
+    for name in given if isinstance(given, Mapping) else ():
+        if name not in known:
+            raise ConfigError(f"tokenizers names {brief(name)}, which is no modality{nearest(str(name), known)}")
 
 
 def model_config(name: str) -> ModelConfig:

@@ -97,6 +97,8 @@ def test_tokenizers_of_another_format_load_and_convert(nested, seven, checkpoint
     assert "tokenizer" in json.loads((tmp_path / "back" / "config.json").read_text())
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     shutil.rmtree(Path(copy) / "modalities" / "depth")
+    with pytest.raises(ConfigError, match="tokenizers names 'detph', which is no modality; did you mean 'depth'"):
+        am.load(copy, modalities=["rgb"], tokenizers={"semseg": tmp_path, "detph": tmp_path / "there"})
     model = am.load(copy, tokenizers={"depth": tmp_path / "there"})
     assert model.modalities["depth"].pending is not None and model.modalities["depth"].tokenizer.config == wanted
 

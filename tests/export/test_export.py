@@ -177,6 +177,8 @@ class TestFolder:
             am.load(folder, dtype="float16")
         with pytest.raises(ConfigError, match="float32, got precision bfloat16; leave it out"):
             am.load(folder, precision="bfloat16")
+        with pytest.raises(ConfigError, match="graphs of its tokenizers"):
+            am.load(folder, tokenizers={"rgb": folder})
         with pytest.raises(AnymodalError, match="has no modality 'depth'"):
             am.load(folder, modalities=["depth"])
 
