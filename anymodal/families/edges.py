@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.families.grids import strongest
 from anymodal.families.image import ImageModality
 
 if TYPE_CHECKING:
@@ -27,10 +28,7 @@ class EdgeModality(ImageModality):
 
     def resized(self, value: np.ndarray, cells: int, box: tuple[float, float, float, float]) -> np.ndarray:
         """As the base says; a cell is as strong as its strongest pixel, so that thin edges survive."""
-        left, top, right, bottom = box
-        rows, columns = _spans(top, bottom, cells, value.shape[0]), _spans(left, right, cells, value.shape[1])
-        tall = np.stack([value[first:last].max(0) for first, last in rows])
-        return np.ascontiguousarray(np.stack([tall[:, first:last].max(1) for first, last in columns], 1))
+        return strongest(value, cells, box)
 
     def show(self, value: Any, size: int = 256) -> Image:
         """White where there is an edge; what is far from counting as one is black, and what is near it gray."""
@@ -64,17 +62,6 @@ class EdgeModality(ImageModality):
             return {"edge_f1": 1.0}
         precision, recall = hits[0] / max(hits[1], 1), hits[2] / max(hits[3], 1)
         return {"edge_f1": float(2 * precision * recall / max(precision + recall, 1e-9))}
-
-
-def _spans(start: float, stop: float, cells: int, size: int) -> list[tuple[int, int]]:
-    """The pixels [first, last) whose centers lie in each of `cells` equal parts of start..stop, or the nearest."""
-    borders = np.linspace(start, stop, cells + 1)
-    first = np.ceil(borders[:-1] - 0.5).astype(int).clip(0, size - 1)
-    last = np.ceil(borders[1:] - 0.5).astype(int).clip(0, size)
-    middle = ((borders[:-1] + borders[1:]) / 2).astype(int).clip(0, size - 1)
-    empty = last <= first
-    first, last = np.where(empty, middle, first), np.where(empty, middle + 1, last)
-    return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
 def widened(edges: np.ndarray) -> np.ndarray:

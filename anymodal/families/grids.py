@@ -214,9 +214,12 @@ class CroppedGrid(Modality):
         return value, spread.astype(np.float32)
 
     def partial(self, value: np.ndarray, keep: np.ndarray) -> Partial:
-        """`keep` is a mask, bool (H, W) over the cropped picture; a token is kept where all of its square is."""
+        """`keep` is a mask, bool (H, W) over the cropped picture; a token is kept where all of its square is.
+
+        So is a place of the value: of a finer mask, all that lies in it.
+        """
         cells = self.cells_at(self.size)
-        mask = resize(np.asarray(keep, np.uint8), cells, (0, 0, keep.shape[1], keep.shape[0]), nearest=True) > 0
+        mask = ~strongest(~np.asarray(keep, bool), cells, (0, 0, keep.shape[1], keep.shape[0]))
         rows = np.linspace(0, cells, self.side + 1).round().astype(int)
         squares = [[mask[a:b, c:d].all() for c, d in pairwise(rows)] for a, b in pairwise(rows)]
         positions = np.flatnonzero(np.repeat(squares, self.codebooks, 1))
@@ -259,3 +262,22 @@ def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float],
         result = np.rint(result).clip(limits.min, limits.max)
     result = result.astype(value.dtype)
     return result[..., 0] if value.ndim == 2 else result
+
+
+def strongest(value: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    """Part `box` (left, top, right, bottom in pixels) of an array (H, W) at size x size; the largest of each cell."""
+    left, top, right, bottom = box
+    rows, columns = _spans(top, bottom, size, value.shape[0]), _spans(left, right, size, value.shape[1])
+    tall = np.stack([value[first:last].max(0) for first, last in rows])
+    return np.ascontiguousarray(np.stack([tall[:, first:last].max(1) for first, last in columns], 1))
+
+
+def _spans(start: float, stop: float, cells: int, size: int) -> list[tuple[int, int]]:
+    """The pixels [first, last) whose centers lie in each of `cells` equal parts of start..stop, or the nearest."""
+    borders = np.linspace(start, stop, cells + 1)
+    first = np.ceil(borders[:-1] - 0.5).astype(int).clip(0, size - 1)
+    last = np.ceil(borders[1:] - 0.5).astype(int).clip(0, size)
+    middle = ((borders[:-1] + borders[1:]) / 2).astype(int).clip(0, size - 1)
+    empty = last <= first
+    first, last = np.where(empty, middle, first), np.where(empty, middle + 1, last)
+    return list(zip(first.tolist(), last.tolist(), strict=True))

@@ -76,6 +76,21 @@ def test_masks_are_cut_like_their_pictures(small_model, tmp_path):
         small_model.generate({"rgb": wide}, "rgb", keep={"rgb": np.ones((64, 64))})
 
 
+@pytest.mark.parametrize("cls", [am.feature_map("notes", channels=1), am.edge_map("outline")])
+def test_of_a_finer_mask_all_of_a_place_has_to_be_kept(cls, monkeypatch):
+    """A place is not known by the pixel in its middle alone."""
+    modality = cls(size=32, patch=8)
+    monkeypatch.setattr(cls, "ids_at", lambda self, values, size: [np.arange(16)])
+    mask = np.ones((96, 96), bool)
+    mask[0, 0] = mask[95, 30:50] = False
+    value = np.zeros((modality.cells, modality.cells, 1)[: 3 if modality.cells == 4 else 2], np.float32)
+    partial = modality.partial(value, mask)
+    assert partial.positions.tolist() == [k for k in range(16) if k not in (0, 13, 14)]
+    fine = 96 // modality.cells
+    kept = mask.reshape(modality.cells, fine, modality.cells, fine).all((1, 3))
+    assert np.array_equal(np.atleast_3d(partial.finish(value + 1, np.arange(16)))[..., 0], ~kept)
+
+
 @pytest.mark.parametrize("how", [{"scheme": "roar"}, {"scheme": "mean"}, {"scheme": "maskgit", "samples": 2}])
 def test_masks_of_everything_and_of_nothing(small_model, picture, how):
     original = small_model.accept({"depth": np.full((48, 64), 0.7)})["depth"]
