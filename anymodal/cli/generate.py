@@ -168,6 +168,7 @@ def _generate_one(
     """Generate from the values of one sample, say what came out, and save it."""
     from anymodal.anymodel import load as load_model
     from anymodal.generation.plan import chosen_targets
+    from anymodal.outputs.folder import TAKEN
 
     began = time.perf_counter()
     loaded = load_model(model, **load)
@@ -200,7 +201,7 @@ def _generate_one(
         {
             "values": {name: brief(result[name]) for name in result},
             # What was made comes last, so that it has its name where it was given in part, too.
-            "files": {p.stem: str(p) for p in sorted(paths, key=lambda path: path.parent == out)},
+            "files": {p.stem.removesuffix(TAKEN): str(p) for p in sorted(paths, key=lambda path: path.parent == out)},
             **({"plan": told} if watch.explain else {}),
             "seconds": {"load": round(ready - began, 3), "generate": round(done - ready, 3)},
         }

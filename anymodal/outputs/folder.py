@@ -41,6 +41,7 @@ FORMAT = 1
 TOKENS, EXACT, INPUTS = "tokens.safetensors", "values.safetensors", "inputs"
 SOURCE, GRID = "source.safetensors", "grid.png"
 OF_ALL = (EXACT, SOURCE, GRID)  # not all outputs have them, so those of others must not stay beside new ones
+TAKEN = ".value"  # stands before the ending of a value whose file would have a name of these
 FILE = re.compile(r"(inputs/)?[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 
@@ -102,7 +103,7 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
         for name, value in values.items():
             modality, scheme = _owner(contents.modalities, name), contents.schemes.get(name, "")
             with blame(modality, "write", value), made_by(scheme if part == "values" else ""):
-                file = f"{f'{INPUTS}/' if part == 'inputs' else ''}{name}{modality.suffixes[0]}"
+                file = f"{INPUTS}/{name}{modality.suffixes[0]}" if part == "inputs" else file_of(modality, name)
                 modality.write(value, staging / file)
             with blame(modality, "read", value):
                 back = modality.read(staging / file)
@@ -119,6 +120,12 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
     whole = SavedOutputs(format=FORMAT, modalities=records, run=contents.run, **saved)
     write_json(plain(plain_config(whole)), staging / RUN)
     return [*names, RUN]
+
+
+def file_of(modality: Modality, name: str) -> str:
+    """The name of the file of a value, which is that of the value but for names that are taken."""
+    usual = f"{name}{modality.suffixes[0]}"
+    return usual if usual not in (GRID, RUN) else f"{name}{TAKEN}{modality.suffixes[0]}"
 
 
 def write_views(contents: Contents, staging: Path) -> list[str]:

@@ -124,6 +124,21 @@ def test_files_that_look_black_have_a_picture_beside_them(saved):
         assert np.asarray(view).std() > 10 and view.height > view.width == 512  # with its legend below
 
 
+@pytest.mark.parametrize("name", ["grid", "run"])
+def test_values_named_as_files_of_the_folder_are_saved_too(name, tmp_path):
+    """Such as `grid`, whose file the sheet of all values replaced."""
+    picture = am.image("grid", dtype="uint8", high=255.0, size=16, patch=8)
+    cls, value = {
+        "grid": (picture, np.full((16, 16, 3), 7, np.uint8)),
+        "run": (am.numbers("run", fields={"rain": am.Number(0)}), {"rain": 3}),
+    }[name]
+    made = am.Outputs(am.ModalitySet([cls()]), {name: value}, {name: value}, {})
+    files = made.save(tmp_path)
+    assert len(set(files)) == len(files) and am.Outputs.load(tmp_path) == made
+    with Image.open(tmp_path / "grid.png") as sheet:
+        assert sheet.width > 16
+
+
 def test_outputs_without_a_run_are_saved_too(tmp_path):
     depth = am.registry().modality("depth")()
     outputs = am.Outputs(am.ModalitySet([depth]), {"depth": np.ones((4, 4), np.float32)}, {}, {})
