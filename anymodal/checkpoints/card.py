@@ -54,7 +54,7 @@ def usage(bundle: Bundle, name: str) -> str:
     modalities = bundle.modalities
     readable = [m for m in modalities if any(s.input for s in modalities.streams(m.name))]
     picture = next((m.name for m in readable if m.photographic), None)
-    text = next((m.name for m in readable if m.family == "text"), None)
+    text = next((m.name for m in readable if m.is_text), None)
     given = picture or text
     value = {picture: "photo.jpg", text: "a red car on a road"}.get(given)
     inputs = f'{{"{given}": "{value}"}}' if given else "{}"

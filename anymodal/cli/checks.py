@@ -76,7 +76,7 @@ class Known:
 
     def is_text(self, name: str) -> bool:
         found = self._kind(name)
-        return found is not None and found.family == "text"
+        return found is not None and found.is_text
 
     def is_photograph(self, name: str) -> bool:
         found = self._kind(name)

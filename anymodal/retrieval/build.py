@@ -216,7 +216,7 @@ class Indexing(ModelWork):
             if name not in known:
                 raise ConfigError(f"{self.source.name} has no modality {name!r}{nearest(name, known)}")
         for name in self.keep:
-            if known[name].family != "text":
+            if not known[name].is_text:
                 raise ConfigError(f"{name!r} is not text: hits carry texts along, such as captions")
         asked = self.request.inputs or (self.by, *(name for name, each in known.items() if each.photographic))
         wanted = {*asked, *self.keep}

@@ -15,7 +15,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 from small_runs import command
 
+import anymodal as am
 from anymodal import anymodel
+from anymodal.cli.checks import Known
+from anymodal.cli.inputs import parse_inputs
+from anymodal.plugins.registry import Registry, use
 
 
 @pytest.fixture
@@ -100,6 +104,15 @@ def test_text_is_text_and_a_text_file_is_read(capsys, checkpoint, tmp_path):
     ]
     assert all(code == 0 for code, _, _ in outputs)
     assert (tmp_path / "a" / "color_palette.json").read_text() == (tmp_path / "b" / "color_palette.json").read_text()
+
+
+def test_a_class_of_its_own_that_says_it_is_text_is_given_as_text():
+    """By `is_text`, of whatever family it calls itself."""
+    cls = type("Verse", (am.TextModality,), {"name": "verse", "family": "poems"})
+    with use(Registry()) as plugins:
+        plugins.add(cls)
+        known = Known("tiny", ["verse"], False)
+        assert parse_inputs(["verse=a red car"], known, folder_wanted=False).values == {"verse": "a red car"}
 
 
 def wrong(tmp_path: Path, photo: Path) -> dict[str, tuple[list[str], str]]:
