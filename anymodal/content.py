@@ -22,7 +22,7 @@ PIECE = 1024**2
 SECONDS = 120  # that a download by http may take
 # The first bytes of files of a kind.
 MARKS = {b"\x93NUMPY": ".npy", b"PK\3\4": ".npz", b"RIFF": ".wav", b"{": ".json", b"[": ".json"}
-
+BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"  # the mark of byte order, and white space
 
 _FOLDERS: dict[int, Path] = {}
 _NUMBERS = count()
@@ -70,7 +70,8 @@ def path_of(value: Any, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 def likely_ending(content: bytes, known: tuple[str, ...]) -> str:
     """The ending of a file without a name, by its first bytes; readers of pictures look at the content themselves."""
-    likely = next((ending for mark, ending in MARKS.items() if content.startswith(mark)), ".png")
+    start = content[:64].lstrip(BEFORE_JSON)
+    likely = next((ending for mark, ending in MARKS.items() if start.startswith(mark)), ".png")
     texts = ".txt" in known  # which begin with anything
     return likely if likely in known and not texts else known[0]
 

