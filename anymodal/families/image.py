@@ -14,6 +14,7 @@ from anymodal.families.descriptions import (
     save_options,
     write_described,
 )
+from anymodal.families.drawing import note
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.layouts import as_colors, as_samples, channels_last, repair
 from anymodal.families.picture_files import read_picture, upright
@@ -29,6 +30,7 @@ else:
 
 
 PICTURED = (1, 3)  # the numbers of channels that picture files hold
+NOTHING = "nothing measured"  # what a picture says that shows none of its numbers
 SHALLOW = (".jpg", ".jpeg", ".webp", ".bmp")  # endings of picture files of 8 bits
 
 
@@ -209,8 +211,9 @@ class ImageModality(CroppedGrid):
         if unit.ndim == 3 and unit.shape[2] not in (1, 3):
             unit = unit[..., :3] if unit.shape[2] > 3 else unit.mean(2)
         unit = unit[..., 0] if unit.ndim == 3 and unit.shape[2] == 1 else unit
-        picture = Image.fromarray((unit * 255).round().astype(np.uint8))
-        return enlarge(picture.convert("RGB"), size)
+        picture = enlarge(Image.fromarray((unit * 255).round().astype(np.uint8)).convert("RGB"), size)
+        known = self.measured(value)
+        return picture if known is None or known.any() else note(picture, NOTHING)
 
     def legend(self, value: Any) -> list[tuple[tuple[int, int, int] | None, str]]:
         known = np.asarray(value, np.float32)

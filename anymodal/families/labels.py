@@ -15,7 +15,7 @@ from anymodal.families.descriptions import (
     save_options,
     write_described,
 )
-from anymodal.families.drawing import font_of, note
+from anymodal.families.drawing import font_of, note, shortened
 from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
 from anymodal.families.layouts import channels_last, repair
@@ -193,13 +193,14 @@ class LabelMapModality(CroppedGrid):
         scale = picture.width / array.shape[1]
         for i, count in sorted(zip(ids.tolist(), counts.tolist(), strict=True), key=lambda x: -x[1])[:6]:
             if i < len(self.classes) and count >= 0.03 * array.size:
-                text = self.classes[i].removesuffix("-merged").removesuffix("-other")
+                name = self.classes[i].removesuffix("-merged").removesuffix("-other")
+                text = shortened(name, 0.95 * picture.width, font)
                 x0, y0, x1, y1 = draw.textbbox((0, 0), text, font, "mm", stroke_width=2)
                 row, column = _roomiest(array == i, int(2 * (y1 - y0) / scale), int(1.5 * (x1 - x0) / scale))
                 x = min(max((column + 0.5) * scale, -x0), picture.width - x1)
                 y = min(max((row + 0.5) * scale, -y0), picture.height - y1)
                 box = (x + x0, y + y0, x + x1, y + y1)
-                if x1 - x0 <= picture.width and not any(_touch(box, other) for other in taken):
+                if text and not any(_touch(box, other) for other in taken):
                     taken.append(box)
                     draw.text((x, y), text, (255, 255, 255), font, "mm", stroke_width=2, stroke_fill=(0, 0, 0))
         return picture

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
-from anymodal.families.drawing import font_of
+from anymodal.families.drawing import font_of, note
 from anymodal.families.holes import filled_holes
-from anymodal.families.image import enlarge
+from anymodal.families.image import NOTHING, enlarge
 from anymodal.families.seams import pasted, seamless
 from anymodal.files import is_npy
 
@@ -145,7 +145,9 @@ class Depth(ImageModality):
         stops = np.linspace(0, 1, len(COLORS))
         picture = np.stack([np.interp(unit, stops, [c[k] for c in COLORS]) for k in range(3)], -1)
         shown = enlarge(Image.fromarray(picture.astype(np.uint8)), size)
-        if min(shown.size) >= SCALED and known.size:
+        if not known.size:
+            return note(shown, NOTHING)
+        if min(shown.size) >= SCALED:
             ends = [f"{math.exp(end):.2g} m" for end in (low, high)] if self.scaling == "log" else ["near", "far"]
             draw_scale(shown, *ends)
         return shown

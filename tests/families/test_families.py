@@ -162,6 +162,19 @@ def test_everything_can_be_shown_and_scores_itself_perfectly(name):
     assert any(scores[key] == pytest.approx(ideal, abs=1e-6) for key, ideal in best.items() if key in scores)
 
 
+@pytest.mark.parametrize(("name", "shape"), [("depth", (16, 16)), ("normal", (16, 16, 3)), ("semseg", (16, 16))])
+def test_a_picture_of_nothing_says_so(name, shape):
+    nothing = np.full(shape, 255 if name == "semseg" else 0, np.uint8 if name == "semseg" else np.float32)
+    colors = registry().modality(name)().show(nothing, 128).getcolors(10_000)
+    assert len(colors) > 10 and max(colors)[0] > 64 * 128  # letters on one color
+
+
+def test_names_too_long_for_a_picture_are_shortened():
+    cls = am.label_map("cover", classes=["land that is covered by trees for more than half of a year"])
+    named = cls().show(np.zeros((16, 16), np.uint8), 128)
+    assert len(named.getcolors(10_000)) > 10
+
+
 def test_depth_and_normal_metrics_are_the_textbook_ones():
     truth = np.full((4, 4), 2.0)
     assert Depth().score([truth * 1.5], [truth])["abs_rel"] == pytest.approx(0.5)
