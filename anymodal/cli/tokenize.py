@@ -40,13 +40,18 @@ class Range(click.ParamType):
 @click.option(
     "--scale",
     type=Range(),
-    default="0.2,1",
     metavar="A,B",
-    show_default=True,
-    help="Shares of the picture that crops but the first cover.",
+    help="Shares of the picture that crops but the first cover.  [default: 0.2,1]",
+)
+@click.option(
+    "--ratio",
+    type=Range(),
+    metavar="A,B",
+    help="Width by height, in pixels, of crops but the first.  [default: 0.75,1.3333]",
 )
 @click.option("--flip", is_flag=True, help="Mirror half of the crops but the first.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What crops are drawn from.")
+@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Values encoded together.")
 @job_options(shard_size=1000)
 @with_output
 def tokenize(
@@ -57,10 +62,10 @@ def tokenize(
     overrides: tuple[str, ...],
     count: int | None,
     crops: int,
-    scale: tuple[float, float],
-    flip: bool,
     seed: int,
+    batch: int,
     run: dict[str, Any],
+    **given: Any,
 ) -> None:
     """Tokenize the dataset DATA with the modalities and tokenizers of a training configuration.
 
@@ -72,8 +77,9 @@ def tokenize(
     """
     from functools import partial
 
-    if flip and crops == 1:
-        raise ConfigError("--flip mirrors crops but the first, and there is one: say how many with --crops")
+    drawn = {name: value for name, value in given.items() if value}
+    if drawn and crops == 1:
+        raise ConfigError(f"--{next(iter(drawn))} is of crops but the first, and there is one: say how many by --crops")
     from anymodal.config import load_config
     from anymodal.data.crops import Crops
     from anymodal.data.jobs.tokenize import tokenize_dataset
@@ -88,8 +94,9 @@ def tokenize(
         data,
         partial(build_set, settings.modalities, settings.tokenizers),
         out,
-        crops=Crops(crops, scale, flip=flip, seed=seed),
+        crops=Crops(crops, seed=seed, **drawn),
         count=count,
+        batch=batch,
         **run,
     )
     say_made(output, summary, out)

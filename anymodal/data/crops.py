@@ -87,10 +87,11 @@ class Crops:
     seed: int = 0
 
     def __attrs_post_init__(self) -> None:
-        low, high = self.scale
-        if self.count < 1 or not 0 < low <= high <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
+        (least, most), (narrow, wide) = self.scale, self.ratio
+        if self.count < 1 or not 0 < least <= most <= 1 or not 0 < narrow <= wide < math.inf:
             raise ConfigError(
-                f"crops need a count of at least 1 and a scale 0 < a <= b <= 1, got {self.count}, {low}, {high}"
+                "crops need a count of at least 1, a scale 0 < a <= b <= 1 and a ratio 0 < a <= b, got"
+                f" {self.count}, {least:g},{most:g} and {narrow:g},{wide:g}"
             )
 
     def rng(self, name: str, number: int) -> np.random.Generator:

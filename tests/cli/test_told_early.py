@@ -71,6 +71,8 @@ CASES = [
     (["tokenize", "pictures", "--config", "nosuch.yaml", "--out", "out"], "no such file: nosuch.yaml"),
     (["tokenize", "pictures", "--config", "good.yaml", "--out", "pictures"], "holds other things (rgb)"),
     (["tokenize", "pictures", "--config", "good.yaml", "--out", "out", "--flip"], "--crops"),
+    (["tokenize", "pictures", "--config", "good.yaml", "--out", "out", "--ratio", "1,1"], "--ratio is of crops but"),
+    (["tokenize", "pictures", "--config", "good.yaml", "--out", "out", "--crops", "2", "--ratio", "2,1"], "and 2,1"),
     (["label", "nosuch", "--with", "canny_edge", "--out", "out"], "no such folder: nosuch"),
     (["label", "pictures", "--with", "cany_edge", "--out", "out"], "did you mean 'canny_edge'"),
     (["label", "pictures", "--with", "tniy:depth", "--out", "out"], "did you mean 'tiny'"),
