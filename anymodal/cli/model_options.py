@@ -54,7 +54,8 @@ LOAD_OPTIONS = {
         "--backend", type=click.Choice(["torch", "onnx"]), help="What runs it; by default what its files are for."
     ),
 }
-OF_WHOLE_MODELS = ("revision", "dtype", "device", "cache_dir", "local_files_only", "token", "tokenizers", "vocabulary")
+PLACES = ("device", "cache_dir", "local_files_only", "token", "tokenizers", "vocabulary")  # where its parts are
+OF_WHOLE_MODELS = ("revision", "dtype", *PLACES)
 GENERATION_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
@@ -117,6 +118,11 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def whole_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`load_options` of a command that has an argument for the model, and writes all of its modalities."""
     return _loading(function, OF_WHOLE_MODELS)
+
+
+def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`load_options` of a command that knows the model, and not where its parts are."""
+    return _loading(function, PLACES)
 
 
 def _loading(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anymodal.cli.checks import check_device
+from anymodal.cli.model_options import place_options
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import CheckpointError, DataError
 from anymodal.files import check_folder
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: FOLDER, if all is the same]")
 @click.option("--model", help="Where the model is now; it must be the same one.")
+@place_options
 @with_output
-def repeat(output: Output, folder: Path, out: Path | None, model: str | None) -> None:
+def repeat(output: Output, folder: Path, out: Path | None, model: str | None, load: dict[str, Any]) -> None:
     """Make the values in FOLDER again, from its inputs and run.json, and say whether their files are the same.
 
     \b
     anymodal repeat out/
-    anymodal repeat out/ --out again/
+    anymodal repeat out/ --out again/ --device cpu
 
     The exit code is 1 where a file differs, as it may with other versions, or on another device.
     """
@@ -37,6 +40,7 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
         raise DataError(f"no such folder: {folder}")
     if out is not None:
         check_folder(out)
+    check_device(load.get("device"))
     from anymodal.outputs.run import run_file
 
     run_file(folder)  # what is no such folder is told before torch is imported
@@ -51,13 +55,13 @@ def repeat(output: Output, folder: Path, out: Path | None, model: str | None) ->
     if not (name := model or run.origin.model):
         raise DataError(f"{folder} cannot be repeated: its model had not been loaded; say where it is with --model")
 
-    from anymodal.anymodel import load
+    from anymodal.anymodel import load as load_model
     from anymodal.outputs.fingerprint import fingerprint
 
     revision = (run.origin.commit or run.origin.revision) if model is None else None
     names = list(request.modalities.modalities)
     numbers: Any = {"dtype": run.dtype, "precision": run.precision or "float32"}
-    loaded = load(name, revision=revision, modalities=names, **numbers)
+    loaded = load_model(name, revision=revision, modalities=names, **numbers, **load)
     read = () if run.finer else request.inputs
     found = fingerprint(loaded.transformer, loaded.modalities, read, run.targets)
     if told := run.fingerprint.difference(found):

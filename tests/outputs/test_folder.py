@@ -20,6 +20,7 @@ from small_runs import command
 
 import anymodal as am
 from anymodal.config import structure
+from anymodal.errors import CheckpointError
 from anymodal.model import ModelConfig
 from anymodal.outputs.equality import same
 from anymodal.outputs.fingerprint import Fingerprint, fingerprint, hash_of
@@ -219,6 +220,20 @@ def test_a_run_repeats_itself(outputs, saved, tmp_path, capsys):
     assert command("repeat", folder, "--json") == 0
     assert json.loads(capsys.readouterr().out)["same"] is True
     assert am.Outputs.load(folder) == outputs
+
+
+def test_what_repeats_looks_for_the_parts_of_the_model_where_it_is_told(saved, capsys, monkeypatch):
+    asked = {}
+
+    def stopped(name, **options):
+        asked.update(options, name=name)
+        raise CheckpointError("stopped")
+
+    monkeypatch.setattr(am.anymodel, "load", stopped)
+    words = ["--device", "cpu", "--tokenizers", "rgb=there", "--local-files-only", "--cache-dir", "cache"]
+    assert command("repeat", saved, *words) == 2 and capsys.readouterr().err == "error: stopped\n"
+    told = {"device": "cpu", "tokenizers": {"rgb": "there"}, "local_files_only": True, "cache_dir": Path("cache")}
+    assert asked.items() >= {"name": "tiny", "dtype": "float32", **told}.items()
 
 
 def test_what_was_upscaled_repeats_itself(tmp_path, capsys):
