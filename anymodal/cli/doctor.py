@@ -6,13 +6,13 @@ import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
 import anymodal
+from anymodal.cli.models import status
 from anymodal.cli.output import Output, with_output
 from anymodal.modality import API
 from anymodal.plugins.isolated import probed
@@ -41,7 +41,7 @@ def doctor(context: click.Context, output: Output, timeout: float) -> None:
     found = [problem for finding in findings for problem in finding.problems]
     problems = [*plugins.catalog.problems, *(p for p in found if p.stage not in ("metadata", "conflict"))]
     presets = [
-        {"preset": candidate.provides, "where": finding.place, "status": preset_status(finding.place)}
+        {"preset": candidate.provides, "where": finding.place, "status": status(finding.place)}
         for candidate, finding in zip(candidates, findings, strict=True)
         if finding.place
     ]
@@ -100,10 +100,3 @@ def device() -> str:
     if torch.cuda.is_available():
         return f"cuda ({torch.cuda.get_device_name()})"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def preset_status(place: str) -> str:
-    """Whether the folder of a preset is there; what is no whole path is on the Hub."""
-    if not Path(place).is_absolute():
-        return "on the Hub"
-    return "found" if Path(place).is_dir() else "missing"

@@ -223,7 +223,6 @@ def own_options(settings: tuple[str, ...]) -> dict[str, SamplingOptions]:
 
 def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
     """What is kept, of words NAME (all that is given), NAME=MASK, NAME=MASKS or NAME=PART,PART. Raises ConfigError."""
-    from anymodal.config import parse_yaml
     from anymodal.data.files.words import is_many
 
     kept: dict[str, Any] = {}
@@ -235,8 +234,18 @@ def kept_by_name(words: tuple[str, ...]) -> dict[str, Any]:
             kept[name] = True
         else:
             is_place = FILE.search(value) or is_many(value) or "/" in value
-            kept[name] = Path(value) if is_place else parse_yaml(f"[{value}]")
+            kept[name] = Path(value) if is_place else _parts(word, value)
     return kept
+
+
+def _parts(word: str, value: str) -> Any:
+    """What is kept, of PART,PART. Raises ConfigError that names the word."""
+    from anymodal.config import parse_yaml
+
+    try:
+        return parse_yaml(f"[{value}]")
+    except ConfigError as error:
+        raise ConfigError(f"the parts of --keep {word!r} cannot be read: {error}") from None
 
 
 def comma_separated(text: str) -> list[str]:

@@ -269,6 +269,9 @@ def test_doctor_finds_problems(shelf):
     status = {plugin["name"]: plugin["status"] for plugin in facts["plugins"]}
     assert (status["crash"], status["loud"], status["depth"]) == ("problem", "problem", "ok")
     assert {problem["plugin"] for problem in facts["problems"]} == {"crash", "loud"}
+    listed = one_object(run("models", "--json", PYTHONPATH=str(shelf)))["models"]
+    presets = {(preset["preset"], preset["status"]) for preset in facts["presets"]}
+    assert presets and presets <= {(each["name"], each["status"]) for each in listed}
 
 
 def test_an_empty_installation_is_healthy():
