@@ -195,19 +195,22 @@ def said(error: Exception) -> str:
     return one_line(error, 120) or type(error).__name__
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The numeric arrays of an .npz file by name. Raises ValueProblem; pickled objects and zip bombs are refused."""
+def read_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The numeric arrays of an .npz file by name, or those of some names that it has.
+
+    Raises ValueProblem; pickled objects and zip bombs are refused where they would be read.
+    """
     import zipfile
 
     try:
         with zipfile.ZipFile(plain_file(path, MAX_BYTES)) as archive:
-            entries = archive.infolist()
-            if (size := sum(entry.file_size for entry in entries)) > MAX_UNPACKED:
+            named = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            entries = {name: entry for name, entry in named.items() if only is None or name in only}
+            if (size := sum(entry.file_size for entry in entries.values())) > MAX_UNPACKED:
                 raise ValueProblem(f"{path} unpacks to {size} bytes, more than the limit of {MAX_UNPACKED}")
             arrays = {}
-            for entry in entries:
+            for name, entry in entries.items():
                 with archive.open(entry) as file:
-                    name = entry.filename.removesuffix(".npy")
                     arrays[name] = _array(file, entry.file_size, f"{path}: {name}")
             return arrays
     except ValueProblem:

@@ -1,6 +1,5 @@
 """People as SMPL says them (Loper et al. 2015): a pose of rotations, and where its joints are."""
 
-import zipfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from anymodal.errors import ValueProblem, one_line
-from anymodal.files import plain_file
+from anymodal.errors import ValueProblem
+from anymodal.files import read_arrays
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +16,7 @@ else:
     from anymodal.lazy import np
 
 JOINTS, POSE, SHAPES, CODES = 24, 207, 10, 8
-MOST_BYTES = 2**28  # of the file of a body model
+PARTS = ("v_template", "shapedirs", "J_regressor")  # of the file of a body model
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 MIRROR = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)
 # A standing body of average shape in meters from the pelvis, x to its left, y up, z to its front; from the Anny body
@@ -105,16 +104,17 @@ def read_body(path: Path) -> Body:
     The model of smpl.is.tue.mpg.de is a pickle, which is not opened: convert it, with the regressor as a full matrix.
     Raises ValueProblem.
     """
-    try:
-        with np.load(plain_file(path, MOST_BYTES), allow_pickle=False) as parts:
-            points, regressor = (np.asarray(parts[name], np.float64) for name in ("v_template", "J_regressor"))
-            shapes = np.asarray(parts["shapedirs"][..., :SHAPES], np.float64)
-        if points.ndim != 2 or points.shape[1] != 3 or shapes.shape != (*points.shape, SHAPES):
-            raise ValueError(f"v_template of shape {points.shape} and shapedirs of {shapes.shape}")
-        if regressor.shape != (JOINTS, len(points)):
-            raise ValueError(f"J_regressor of shape {regressor.shape} for {len(points)} points")
-    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
-        raise ValueProblem(f"{path} is no .npz file of SMPL with full arrays: {one_line(error, 150)}") from None
+    parts = read_arrays(path, PARTS)
+    if lacking := [name for name in PARTS if name not in parts]:
+        raise ValueProblem(f"{path} is no .npz file of SMPL with full arrays: it has no {', '.join(lacking)}")
+    points, directions, regressor = (parts[name].astype(np.float64) for name in PARTS)
+    shapes = directions[..., :SHAPES] if directions.ndim == 3 else directions
+    if points.ndim != 2 or points.shape[1] != 3 or shapes.shape != (*points.shape, SHAPES):
+        said = f"v_template has the shape {points.shape} and shapedirs {directions.shape}"
+        raise ValueProblem(f"{path} is no .npz file of SMPL with full arrays: {said}")
+    if regressor.shape != (JOINTS, len(points)):
+        said = f"J_regressor has the shape {regressor.shape} for {len(points)} points"
+        raise ValueProblem(f"{path} is no .npz file of SMPL with full arrays: {said}")
     return Body(regressor @ points, np.einsum("jv,vcs->jcs", regressor, shapes))
 
 

@@ -216,6 +216,27 @@ def test_a_body_of_ones_own_moves_the_joints(tmp_path):
         people.body(tmp_path / "smpl.npz")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shapedirs": np.zeros((30, 3, 200))}, "unpacks to 1.* bytes, more than the limit of 100000"),
+        ({"shapedirs": np.float64(1)}, r"v_template has the shape \(30, 3\) and shapedirs \(\)"),
+        ({"v_template": None}, "smpl.npz: v_template is not a numeric .npy array"),
+        ({"J_regressor": np.zeros((24, 29))}, r"J_regressor has the shape \(24, 29\) for 30 points"),
+    ],
+)
+def test_a_body_that_is_none_is_told_and_never_unpacked_without_end(tmp_path, monkeypatch, change, said):
+    """What else the file holds counts for nothing, such as a pickle or a large array."""
+    monkeypatch.setattr("anymodal.files.MAX_UNPACKED", 100_000)
+    parts = {"v_template": np.zeros((30, 3)), "shapedirs": np.zeros((30, 3, 12)), "J_regressor": np.zeros((24, 30))}
+    others = {"posedirs": np.zeros((30, 3, 207)), "about": np.array([None])}
+    np.savez_compressed(tmp_path / "smpl.npz", **parts, **others)
+    assert HumanPoses().body(tmp_path / "smpl.npz").shapes.shape == (24, 3, 10)
+    np.savez_compressed(tmp_path / "smpl.npz", **{**parts, **others, **change})
+    with pytest.raises(ValueProblem, match=said):
+        HumanPoses().body(tmp_path / "smpl.npz")
+
+
 # Pickles of arrays.
 
 
