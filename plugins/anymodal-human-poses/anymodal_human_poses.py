@@ -162,6 +162,10 @@ class HumanPoses(CodedModality):
             optional = {"body_pose": smpl, "joints": value, "joints_2d": value, "pose_tokenized": value}
             found = {key: where.get(key) for key, where in optional.items()}
             lacks = [key for key, given in found.items() if given is None or not len(given)]
+            named = {"global_orient": smpl["global_orient"], "betas": smpl["betas"], "pred_cam": value["pred_cam"]}
+            for key, rows in (named | {key: rows for key, rows in found.items() if key not in lacks}).items():
+                if len(rows) != len(boxes):
+                    raise ValueProblem(f"{layout} has {len(boxes)} boxes and {len(rows)} {key}; give one a person")
             extra: dict[str, Any] = found | dict.fromkeys(lacks, [None] * len(boxes))
             return [
                 self._checked(

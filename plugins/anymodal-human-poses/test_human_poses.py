@@ -162,6 +162,16 @@ def test_other_values_are_refused(bad):
         HumanPoses().accept([attrs.evolve(random_person(0), body_pose=None)])
 
 
+@pytest.mark.parametrize("key", ["bbox_xyxy", "pred_cam", "joints_2d"])
+@pytest.mark.parametrize("more", [True, False])
+def test_files_of_people_have_one_of_everything_for_each(key, more):
+    joints = np.zeros((24, 2))
+    value = HumanPoses().plain([attrs.evolve(random_person(k), joints_2d=joints) for k in range(2)])
+    value[key] = [*value[key], value[key][0]] if more else value[key][:1]
+    with pytest.raises(ValueProblem, match=r"human_poses: the dict of 4D-Humans has \d boxes and \d .*; give one"):
+        HumanPoses().accept(value)
+
+
 def test_arrays_of_4d_humans_are_taken_as_its_files_are(poses):
     written = poses.plain(poses.examples(np.random.default_rng(0))["two"])
     arrays = {key: np.array(each) for key, each in written.items() if key != "pred_smpl_params"}
