@@ -118,7 +118,7 @@ def check_targets(
     """Raise an error for targets and their options that no model can have, or that this one has not."""
     if not targets:
         raise GenerationError("--to names no modality; give names with commas between, or all")
-    named = [name for name in targets if name != "all" and not name.startswith("-")]
+    named = _named(targets)
     for name in targets:
         if name != "all":
             known.check(name.removeprefix("-").partition(".")[0])
@@ -133,11 +133,29 @@ def check_targets(
         check_sampling(own)
 
 
+def check_truths(truths: Collection[str], targets: Sequence[str], given: Collection[str]) -> None:
+    """Raise GenerationError for a truth of what is neither an input nor a target, beside which it would be shown."""
+    for name in truths:
+        if name not in given and not _is_asked(name, targets):
+            near = nearest(name, [*given, *_named(targets)])
+            raise GenerationError(f"--truth names {name!r}, which is neither an input nor a target{near}")
+
+
+def _named(targets: Sequence[str]) -> list[str]:
+    """The names among the words of --to."""
+    return [name for name in targets if name != "all" and not name.startswith("-")]
+
+
+def _is_asked(name: str, targets: Collection[str]) -> bool:
+    """Whether --to names a target, or all of them without leaving out this one."""
+    return f"-{name}" not in targets and ("all" in targets or name in targets)
+
+
 def check_starts(start: Collection[str], targets: Sequence[str], keep: Collection[str], sized: bool) -> None:
     """Raise GenerationError for what is no target and cannot begin with something, or is kept or made in tiles."""
     for name in start:
-        if f"-{name}" in targets or ("all" not in targets and name not in targets):
-            raise GenerationError(f"--start names {name!r}, which is not a target{nearest(name, targets)}")
+        if not _is_asked(name, targets):
+            raise GenerationError(f"--start names {name!r}, which is not a target{nearest(name, _named(targets))}")
         if name in keep:
             raise GenerationError(
                 f"{name!r} is kept in part and cannot begin with something too: leave out one of them"

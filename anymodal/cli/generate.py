@@ -20,6 +20,7 @@ from anymodal.cli.checks import (
     check_sampling,
     check_starts,
     check_targets,
+    check_truths,
     needed,
 )
 from anymodal.cli.jobs import say_made
@@ -97,7 +98,7 @@ def generate(
     anymodal generate photos/ --to rgb --keep rgb=masks/ --out out/
     find photos -name '*.jpg' | anymodal generate - --to all,-clip --batch 64 --out out/
     """
-    from anymodal.cli.inputs import parse_inputs, starts_of, value_of
+    from anymodal.cli.inputs import parse_inputs, starts_of
 
     check_device(load.get("device"))
     known = Known.of(model, load.get("revision"), load.get("modalities"))
@@ -114,7 +115,7 @@ def generate(
     if out is not None:
         (check_dataset_folder if given.files else check_folder)(out)
     if not given.files:
-        true = {name: value_of(name, text, known) for name, text in pairs(truth, "a truth").items()}
+        true = _truths(truth, names, given, known)
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}
         _generate_one(output, given, true, names, model, load | only, out, how | parts, watch)
         return
@@ -124,6 +125,15 @@ def generate(
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
     _generate_many(output, given, names, model, load, out, how | {"common": common}, parts, batch, run)
+
+
+def _truths(words: tuple[str, ...], names: list[str], given: Given, known: Known) -> dict[str, Any]:
+    """True values by name, of words NAME=VALUE. Raises AnymodalError."""
+    from anymodal.cli.inputs import value_of
+
+    told = pairs(words, "a truth")
+    check_truths(told, names, given.names)
+    return {name: value_of(name, text, known) for name, text in told.items()}
 
 
 def _generate_many(

@@ -137,13 +137,17 @@ class Outputs(Mapping[str, Any]):
         """One picture of the inputs and then every output, at most eight in a line.
 
         Args:
-            truth: true values by name, shown below each.
+            truth: true values by name, shown below each; others may be there too, as of a whole sample.
             tile: width and height of each picture in pixels.
 
         Raises:
+            UnknownModality: a truth is of no modality that the model has.
             PluginError: a modality failed.
         """
         truths = truth or {}
+        for name in truths:
+            if name not in self:
+                self._modality(str(name))
         columns = [*self.inputs, *self.values_by_name]
         scene = self._scene(tile)
         given = [(f"{n} (input)", self._shown(n, v, scene, tile)) for n, v in self.inputs.items()]
@@ -185,6 +189,7 @@ class Outputs(Mapping[str, Any]):
 
         Raises:
             DataError: the folder cannot be written, or another process is writing to it.
+            UnknownModality: as for `show`.
             PluginError: a modality failed; where it was in showing a value, all the rest is saved.
         """
         folder = Path(folder)

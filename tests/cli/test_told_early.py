@@ -120,6 +120,8 @@ CASES = [
     (["calibrate", "tiny", "pictures", "--out", "out", "--to", "rgb"], "both an input and a target"),
     (["calibrate", "tiny", "pictures", "--out", "text.jpg"], "is not a folder"),
     (["generate", "rgb=good.png", "--to", "rgb", "--keep", "rgb=0,{"], "the parts of --keep 'rgb=0,{' cannot be read"),
+    (["generate", "rgb=good.png", "--to", "caption", "--truth", "depth=good.png"], "neither an input nor a target"),
+    (["generate", "rgb=good.png", "--to", "all,-depth", "--truth", "depth=good.png"], "neither an input nor a target"),
     (["repeat", "nosuch"], "nosuch"),
     (["repeat", "pictures"], "holds no run.json"),
     (["repeat", "pictures", "--out", "good.png/out"], "good.png is not a folder"),

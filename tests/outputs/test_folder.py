@@ -20,7 +20,7 @@ from small_runs import command
 
 import anymodal as am
 from anymodal.config import structure
-from anymodal.errors import CheckpointError
+from anymodal.errors import CheckpointError, UnknownModality
 from anymodal.model import ModelConfig
 from anymodal.outputs.equality import same
 from anymodal.outputs.fingerprint import Fingerprint, fingerprint, hash_of
@@ -123,6 +123,17 @@ def test_files_that_look_black_have_a_picture_beside_them(saved):
     assert views == {"depth.view.png", "semseg.view.png", "clip.view.png"}
     with Image.open(saved / "depth.view.png") as view:
         assert np.asarray(view).std() > 10 and view.height > view.width == 512  # with its legend below
+
+
+def test_a_truth_of_nothing_that_there_is_is_told(tmp_path):
+    """Of a whole sample, more may be given than was made."""
+    members = am.ModalitySet([am.plain_text("title")(), am.plain_text("story")()])
+    made = am.Outputs(members, {"title": "a car"}, {}, {})
+    taller = made.show({"title": "a bus", "story": "of a bus"}).height - made.show({"story": "of a bus"}).height
+    assert taller > 256
+    for show in (made.show, lambda truth: made.save(tmp_path / "out", truth)):
+        with pytest.raises(UnknownModality, match="did you mean 'title'"):
+            show({"titel": "a bus"})
 
 
 @pytest.mark.parametrize("name", ["grid", "run"])
