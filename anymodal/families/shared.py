@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,8 +16,6 @@ from anymodal.modality import Modality
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-else:
-    from anymodal.lazy import np
 
 
 class SharedModality(StructuredModality):
@@ -86,19 +85,26 @@ class SharedModality(StructuredModality):
 
     def show(self, value: Any, size: int = 256) -> Image:
         """The members' pictures side by side in a square."""
+        return self._tiled(value, size, lambda member, part, tile: member.show(part, tile))
+
+    def show_over(self, value: Any, picture: np.ndarray, size: int = 256) -> Image:
+        """As `show`, of members that are drawn over the picture where that says more."""
+        return self._tiled(value, size, lambda member, part, tile: member.show_over(part, picture, tile))
+
+    def _tiled(self, value: Any, size: int, shown: Callable[[Any, Any, int], Image]) -> Image:
         from PIL import Image
 
         parts = self._each(value)
         picture = Image.new("RGB", (size, size), (255, 255, 255))
-        columns = max(1, int(np.ceil(np.sqrt(len(parts)))))
+        columns = max(1, math.ceil(math.sqrt(len(parts))))
         tile = size // columns
         for k, (member, part) in enumerate(parts):
-            small = member.show(part, tile).resize((tile, tile))
+            small = shown(member, part, tile).resize((tile, tile))
             picture.paste(small, (k % columns * tile, k // columns * tile))
         return picture
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
-        """The members' scores, named MEMBER.SCORE, over the samples whose truth has the member."""
+        """The members' scores, named MEMBER.SCORE, over the samples of which both sides have the member."""
         scores: dict[str, float] = {}
         for name, member in self.members.items():
             pairs = [(p[name], t[name]) for p, t in zip(predictions, truths, strict=True) if name in t and name in p]

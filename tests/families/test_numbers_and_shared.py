@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from anymodal import Crop, ModalitySet, Number, NumbersModality, SharedModality, StructuredModality
 from anymodal.errors import PluginError, ValueProblem
+from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 
 
@@ -139,6 +140,13 @@ def test_scores_crops_and_pictures_come_from_the_members():
     assert modality.score([part], [VALUE])["mood.right"] == 0
     assert modality.crop(VALUE, Crop(flip=True)) == VALUE
     assert SharedModality("facts", [Weather(), Crowd()]).show({"weather": {"cloud": 0.5}}, 64).size == (64, 64)
+
+
+def test_members_are_drawn_over_the_scene_as_they_are_alone():
+    det = registry().modality("det")()
+    boxes, scene = det.examples(np.random.default_rng(0))["one"], np.full((64, 64, 3), 90, np.uint8)
+    shown = SharedModality("facts", [det]).show_over({"det": boxes}, scene, 64)
+    assert np.array_equal(np.asarray(shown), np.asarray(det.show_over(boxes, scene, 64)))
 
 
 @pytest.mark.parametrize(
