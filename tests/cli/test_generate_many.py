@@ -67,7 +67,7 @@ def test_the_values_are_those_of_generate_and_the_folder_is_an_aligned_dataset(p
         alone = model.generate({"rgb": photos / f"{NAMES[index]}.png"}, ["depth", "caption"], seed=5 + index)
         assert made.read_file("caption", index) == alone["caption"].strip()
         assert np.array_equal(made.read_file("rgb", index), alone.inputs["rgb"])
-        assert np.allclose(made.read_file("depth", index), np.clip(alone["depth"], 0, 1), atol=1e-3)
+        assert np.allclose(made.read_file("depth", index), alone["depth"], atol=1e-3)
     assert command("data", "check", whole) == 0 and "no problems" in capsys.readouterr().out
 
 
