@@ -154,7 +154,12 @@ def is_grounded(modalities: ModalitySet, given: Collection[str]) -> bool:
 
 
 def chained(asked: bool | None, usual: Mapping[str, bool], modalities: ModalitySet, given: Collection[str]) -> bool:
-    """Whether targets are made one from another: as is asked for, or as is `usual` of the checkpoint."""
+    """Whether targets are made one from another: as is asked for, or as is `usual` of the checkpoint.
+
+    Raises ConfigError for what is no flag: any text would count as True.
+    """
+    if asked is not None and not isinstance(asked, bool):
+        raise ConfigError(f"chain is True, False or None, got {brief(asked)}")
     situation = "grounded" if is_grounded(modalities, given) else "free"
     return usual.get(situation, True) if asked is None else asked
 
@@ -165,7 +170,8 @@ def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Coll
     if not chooser:
         return
     if chooser not in given:
-        raise GenerationError(f"choose names {chooser!r}, which is not an input{nearest(chooser, given)}")
+        hint = nearest(chooser, given) or f"; inputs are {', '.join(sorted(given)) or 'none'}"
+        raise GenerationError(f"choose names {chooser!r}, which is not an input{hint}")
     if how.samples == 1:
         raise GenerationError(f"{chooser!r} cannot choose among one draw of {name!r}: set samples")
     if not how.scheme.draws:
@@ -174,7 +180,10 @@ def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Coll
         )
     layout = modalities.layout
     if chooser not in modalities.input_streams(chooser) or not layout[chooser].target:
-        raise GenerationError(f"{chooser!r} cannot choose among draws of {name!r}: the model does not generate it")
+        raise GenerationError(
+            f"{chooser!r} cannot choose among draws of {name!r}: the model does not generate what it reads of it;"
+            " name another input, or leave out choose"
+        )
     if not layout[name].input or layout[name].is_sequence:
         raise GenerationError(f"{name!r} is no grid that the model reads, so that {chooser!r} cannot choose one")
 
@@ -207,7 +216,8 @@ def _changed(
     """Sampling with a user's changes; common ones that do not fit the target are left out.
 
     A model may draw several by default. A scheme that draws nothing makes one value all the same, unless several are
-    asked for; and where an input chooses among them by default, which is not given, there is one to choose.
+    asked for. An input that chooses by default does so among as many as are asked for; where it is not given there is
+    one draw, unless several are asked for.
     """
     for key in [*common, *own]:
         if key not in OPTIONS:
@@ -227,6 +237,7 @@ def _changed(
     asked = fitting | dict(own)
     changed = attrs.evolve(start, **asked)
     alone = "samples" not in asked and "scheme" in asked and not changed.scheme.draws
-    if start.choose and "choose" not in asked and (alone or "samples" in asked or start.choose not in given):
+    idle = changed.samples == 1 or not changed.scheme.draws or start.choose not in given
+    if start.choose and "choose" not in asked and idle:
         changed = attrs.evolve(changed, choose="", samples=asked.get("samples", 1))
     return attrs.evolve(changed, samples=1) if alone else changed
