@@ -59,11 +59,14 @@ def save_sheet(sheet: Image, out: Path) -> None:
         raise DataError(f"cannot write {out}: {cause(error)}") from None
 
 
-def draw_sheet(samples: Iterable[tuple[str, Values]]) -> Image | None:
-    """The picture of samples, each by its name and its values by part; None for none."""
+def draw_sheet(samples: Iterable[tuple[str, Values]], *, laid: bool = True) -> Image | None:
+    """The picture of samples, each by its name and its values by part; None for none.
+
+    `laid` lays maps half transparent over the photograph, which shows whether they fit it, and hides their own colors.
+    """
     from PIL import Image
 
-    lines = [list(_line(name, values)) for name, values in samples]
+    lines = [list(_line(name, values, laid)) for name, values in samples]
     lines = [line for line in lines if line]
     if not lines:
         return None
@@ -76,27 +79,27 @@ def draw_sheet(samples: Iterable[tuple[str, Values]]) -> Image | None:
     return sheet
 
 
-def _line(name: str, values: Values) -> Iterable[Image]:
+def _line(name: str, values: Values, laid: bool) -> Iterable[Image]:
     """A titled picture of each part of a sample, the photograph first."""
     ordered = sorted(values.items(), key=lambda item: not item[1][0].photographic)
     scene = next((value for _, (m, value) in ordered if m.photographic and _is_photograph(value)), None)
     for part, (modality, value) in ordered:
         with blame(modality, "show", value):
-            yield _titled(_picture(modality, value, scene), part if part != ordered[0][0] else f"{part} {name}")
+            yield _titled(_picture(modality, value, scene, laid), part if part != ordered[0][0] else f"{part} {name}")
 
 
 def _is_photograph(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[2] == 3 and value.dtype == np.uint8
 
 
-def _picture(modality: Modality, value: Any, scene: np.ndarray | None) -> Image:
-    """A value for people, over the scene: half transparent, and in its own shape, so that other shapes stand out."""
+def _picture(modality: Modality, value: Any, scene: np.ndarray | None, laid: bool) -> Image:
+    """A value for people; `laid` over the scene it is half transparent, in its own shape, so that others stand out."""
     from PIL import Image
 
     if scene is None or modality.photographic:
         return _fitted(modality.show(value, TILE).convert("RGB"))
     shown = modality.show_over(value, scene, TILE).convert("RGB")
-    if not modality.aligned or type(modality).show_over is not Modality.show_over:
+    if not laid or not modality.aligned or type(modality).show_over is not Modality.show_over:
         return _fitted(shown)
     below = _fitted(Image.fromarray(scene))
     extent = modality.extent(value)

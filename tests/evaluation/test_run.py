@@ -15,6 +15,7 @@ from PIL import Image
 from small_runs import command
 
 import anymodal as am
+from anymodal.data.sheet import GAP, TILE, TITLE
 from anymodal.errors import ConfigError, DataError, GenerationError
 from anymodal.evaluation import TASKS, Sample, SampleMean, Samples, Task, scoring
 from anymodal.progress import shown
@@ -206,6 +207,19 @@ def test_a_task_of_ones_own_is_one_more_entry(small_model):
         assert "* made up" in found.markdown()
     finally:
         TASKS.remove("edges")
+
+
+def test_the_sheet_shows_maps_in_their_own_colors(small_model, tmp_path):
+    """A photograph that shines through makes any map look as if it fitted."""
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    for name, value in (("rgb", noise), ("semseg", np.full((32, 32), 3, np.uint8))):
+        (tmp_path / name).mkdir()
+        Image.fromarray(value).save(tmp_path / name / "0.png")
+    am.evaluate("semseg", tmp_path, small_model, out=tmp_path / "out", **HOW)
+    sheet = Image.open(tmp_path / "out/sheet.png").convert("RGB")
+    truth = sheet.crop((sheet.width - GAP - TILE, GAP + TITLE, sheet.width - GAP, GAP + TITLE + TILE))
+    most, _ = max(truth.getcolors(TILE**2))
+    assert most > 0.8 * TILE**2
 
 
 def test_the_command_says_all_of_it(data, checkpoint, tmp_path, capsys):
