@@ -1,14 +1,19 @@
-"""Words on paper: what pictures of texts, tables and empty values are drawn with."""
+"""Words on paper and beside scales: what pictures of texts, tables, empty values and numbers are drawn with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
+else:
+    from anymodal.lazy import np
 
 PAPER, INK, FAINT = (250, 249, 246), (45, 45, 50), (165, 162, 154)
 SMALLEST = 5  # points; smaller letters have no shape
+SCALED = 128  # pixels from which a picture has its scale drawn in
 
 
 def paper(size: int) -> Image:
@@ -81,3 +86,34 @@ def shortened(text: str, room: float, font: Any) -> str:
     while text and font.getlength(f"{text}…") > room:
         text = text[:-1]
     return f"{text.rstrip()}…" if text else ""
+
+
+def marked(picture: Image, places: Sequence[tuple[float, float]], words: Sequence[str]) -> Image:
+    """The picture itself, with words at places (x, y) in fractions of it, light with dark edges."""
+    from PIL import ImageDraw
+
+    draw, font = ImageDraw.Draw(picture), font_of(picture.width / 14)
+    for (x, y), text in zip(places, words, strict=True):
+        half, high = draw.textlength(text, font) / 2 + 2, picture.width / 28 + 2
+        across = min(max(x * picture.width, half), picture.width - half)
+        down = min(max(y * picture.height, high), picture.height - high)
+        draw.text((across, down), text, (255, 255, 255), font, "mm", stroke_width=2, stroke_fill=(0, 0, 0))
+    return picture
+
+
+def draw_scale(picture: Image, colors: Sequence[tuple[int, int, int]], first: str, last: str) -> None:
+    """Draw a scale of colors, with words at its ends, into the lower left of a picture."""
+    from PIL import ImageDraw
+
+    draw, font = ImageDraw.Draw(picture), font_of(max(9, picture.width / 18))
+    edge, height = picture.width / 32, max(4, picture.width / 40)
+    x, y = edge, picture.height - edge - height
+    x += draw.textlength(first, font) + edge / 2
+    right = x + picture.width * 0.3
+    stops, steps = np.linspace(0, 1, len(colors)), round(right - x)
+    for k in range(steps):
+        color = [round(float(np.interp(k / steps, stops, [c[channel] for c in colors]))) for channel in range(3)]
+        draw.line((x + k, y, x + k, y + height), tuple(color))
+    draw.rectangle((x - 1, y - 1, x + steps, y + height + 1), outline=(255, 255, 255))
+    for place, words, anchor in ((edge, first, "lm"), (right + edge / 2, last, "lm")):
+        draw.text((place, y + height / 2), words, (255, 255, 255), font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))

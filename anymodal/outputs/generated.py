@@ -126,9 +126,9 @@ class Outputs(Mapping[str, Any]):
         return self.schemes.get(name) == "mean" or bool(options.get(name, {}).get("choose"))
 
     def _doubts(self, name: str, uncertainty: np.ndarray, tile: int) -> Image:
-        if uncertainty.ndim > 1:
-            return gray_map(uncertainty, tile)
         modality: Any = self._modality(name)
+        if uncertainty.ndim > 1:
+            return gray_map(uncertainty, tile, modality.unit)
         with blame(modality, "show_doubts", self[name]):
             return _picture(modality, modality.show_doubts(self[name], uncertainty, tile))
 

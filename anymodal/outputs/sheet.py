@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anymodal.families.drawing import SCALED, draw_scale
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
@@ -32,13 +34,17 @@ def contact_sheet(rows: list[list[tuple[str, Image] | None]], tile: int = TILE) 
     return sheet
 
 
-def gray_map(values: np.ndarray, size: int) -> Image:
-    """Numbers (H, W) from 0 up as a gray picture, the largest white."""
+def gray_map(values: np.ndarray, size: int, unit: str = "") -> Image:
+    """Numbers (H, W) from 0 up, in a unit, as a gray picture with its scale: the largest is white."""
     from PIL import Image
 
-    unit = np.nan_to_num(values) / max(float(np.nanmax(values, initial=0.0)), 1e-12)
-    picture = Image.fromarray((unit * 255).clip(0, 255).astype(np.uint8))
-    return picture.resize((size, size), Image.Resampling.NEAREST)
+    largest = float(np.nanmax(values, initial=0.0))
+    shares = np.nan_to_num(values) / max(largest, 1e-12)
+    gray = Image.fromarray((shares * 255).clip(0, 255).astype(np.uint8))
+    picture = gray.resize((size, size), Image.Resampling.NEAREST).convert("RGB")
+    if size >= SCALED:
+        draw_scale(picture, ((0, 0, 0), (255, 255, 255)), "0", f"{largest:.2g} {unit}".rstrip())
+    return picture
 
 
 def stacked(pictures: Sequence[Image]) -> Image:

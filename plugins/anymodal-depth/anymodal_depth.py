@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
-from anymodal.families.drawing import font_of, note
+from anymodal.families.drawing import SCALED, draw_scale, note
 from anymodal.families.holes import filled_holes
 from anymodal.families.image import NOTHING, enlarge
 from anymodal.families.seams import pasted, seamless
@@ -22,7 +22,6 @@ else:
 
 # Near to far: the order of a heat map, dark at the far end.
 COLORS = ((252, 253, 191), (254, 176, 120), (241, 96, 93), (183, 55, 121), (114, 31, 129), (45, 17, 96), (8, 6, 25))
-SCALED = 128  # pixels from which a picture has its scale drawn in
 LARGEST = 3.4e38  # of what float32 can hold
 LEVELS = 65535  # of files of 16 bits, above 0
 
@@ -149,7 +148,7 @@ class Depth(ImageModality):
             return note(shown, NOTHING)
         if min(shown.size) >= SCALED:
             ends = [f"{math.exp(end):.2g} m" for end in (low, high)] if self.scaling == "log" else ["near", "far"]
-            draw_scale(shown, *ends)
+            draw_scale(shown, COLORS, *ends)
         return shown
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
@@ -179,24 +178,6 @@ def standard_of(depth: "np.ndarray") -> tuple[float, float]:
     ordered = np.sort(depth, axis=None)
     middle = ordered[int(0.1 * ordered.size) : int(0.9 * ordered.size)].astype(np.float64)
     return middle.mean(), np.sqrt(middle.var(ddof=1) + 1e-6)
-
-
-def draw_scale(picture: "Image", near: str, far: str) -> None:
-    """Draw the scale of colors, with words at its ends, into the lower left of a picture."""
-    from PIL import ImageDraw
-
-    draw, font = ImageDraw.Draw(picture), font_of(max(9, picture.width / 18))
-    edge, height = picture.width / 32, max(4, picture.width / 40)
-    x, y = edge, picture.height - edge - height
-    x += draw.textlength(near, font) + edge / 2
-    right = x + picture.width * 0.3
-    stops, steps = np.linspace(0, 1, len(COLORS)), round(right - x)
-    for k in range(steps):
-        color = [round(float(np.interp(k / steps, stops, [c[channel] for c in COLORS]))) for channel in range(3)]
-        draw.line((x + k, y, x + k, y + height), tuple(color))
-    draw.rectangle((x - 1, y - 1, x + steps, y + height + 1), outline=(255, 255, 255))
-    for place, words, anchor in ((edge, near, "lm"), (right + edge / 2, far, "lm")):
-        draw.text((place, y + height / 2), words, (255, 255, 255), font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
 
 
 def by_median(p: "np.ndarray", t: "np.ndarray") -> "np.ndarray":

@@ -27,7 +27,7 @@ from anymodal import CodedModality, Crop
 from anymodal.errors import ConfigError, ValueProblem, one_line, require
 from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
-from anymodal.families.drawing import note
+from anymodal.families.drawing import marked, note
 from anymodal.families.text import MOST_LEVELS
 from anymodal.files import naming, read_json
 from anymodal.text import parse_value
@@ -354,6 +354,10 @@ class HumanPoses(CodedModality):
 
     def show_over(self, value: list[Person], picture: "np.ndarray", size: int = 256) -> "Image":
         return self.show(value, size, picture)
+
+    def show_doubts(self, value: list[Person], uncertainty: "np.ndarray", size: int = 256) -> "Image":
+        places = [((p.box[0] + p.box[2]) / 2, (p.box[1] + p.box[3]) / 2) for p in value]
+        return marked(self.show(value, size), places, [f"{1 - doubt:.0%}" for doubt in uncertainty.tolist()])
 
     def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
         """Over people matched by their boxes: mean angle between the 24 rotations in degrees, and `mpjpe`.

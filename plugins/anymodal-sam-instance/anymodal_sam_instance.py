@@ -11,7 +11,7 @@ from anymodal.errors import ValueProblem, one_line, require
 from anymodal.families.agreement import grouped, lacking, matched
 from anymodal.families.arrays import as_array
 from anymodal.families.boxes import backdrop, box_iou, bright, crop_points, match
-from anymodal.families.drawing import note
+from anymodal.families.drawing import marked, note
 from anymodal.families.picture_files import read_picture, upright
 from anymodal.families.pictures import ids_of, is_picture
 from anymodal.families.text import MOST_LEVELS
@@ -326,6 +326,10 @@ class SamInstance(CodedModality):
 
     def show_over(self, value: list[Instance], picture: "np.ndarray", size: int = 256) -> "Image":
         return self.show(value, size, picture)
+
+    def show_doubts(self, value: list[Instance], uncertainty: "np.ndarray", size: int = 256) -> "Image":
+        places = [tuple(v / size for v in inner_point(instance, size)) for instance in value]
+        return marked(self.show(value, size), places, [f"{1 - doubt:.0%}" for doubt in uncertainty.tolist()])
 
     def parts_in(self, value: list[Instance], other: list[Instance]) -> "np.ndarray":
         """Which instances another value has too: with an overlap (IoU) of at least 0.5. A draw shows some of them."""

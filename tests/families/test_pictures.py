@@ -11,8 +11,8 @@ from processor_time import slowness
 
 import anymodal as am
 from anymodal.errors import ConfigError, ValueProblem
-from anymodal.families.drawing import font_of, shortened, text_page, wrapped
-from anymodal.outputs.sheet import GAP, TITLE, contact_sheet
+from anymodal.families.drawing import font_of, marked, paper, shortened, text_page, wrapped
+from anymodal.outputs.sheet import GAP, TITLE, contact_sheet, gray_map
 
 VOID = np.full((8, 8), 255, np.uint8)
 EMPTY = {
@@ -200,3 +200,32 @@ def test_a_page_of_a_long_text_is_drawn_at_once(text):
 def test_what_does_not_count_as_an_edge_is_black():
     shown = np.asarray(modality("canny_edge").show(np.array([[0, 60], [127, 255]], np.uint8), 2))[..., 0]
     assert shown[0, 0] == shown[0, 1] == 0 and 100 < shown[1, 0] < 150 and shown[1, 1] == 255
+
+
+def test_a_gray_map_says_what_its_white_is():
+    """Maps of uncertainty are stretched, so that without a scale a sure one and an unsure one look alike."""
+    values = np.linspace(0, 1, 64).reshape(8, 8)
+    pictures = [np.asarray(gray_map(values * most, 256, "m")) for most in (0.3, 0.3, 80.0)]
+    assert np.array_equal(pictures[0], pictures[1]) and pictures[0].shape == (256, 256, 3)
+    changed = (pictures[0] != pictures[2]).any(-1)
+    assert changed[200:].any() and not changed[:200].any()
+    assert len(np.unique(np.asarray(gray_map(values, 64)))) == 64  # too small for words
+    assert gray_map(np.full((8, 8), np.nan), 256).size == (256, 256)
+
+
+def test_words_at_places_stay_in_the_picture():
+    places = [(0.0, 0.0), (1.0, 1.0), (0.5, 0.5)]
+    written = ink(marked(paper(256), places, ["67%", "100%", "5%"]))
+    assert not written[:, 0].any() and not written[0].any() and not written[:, -1].any() and not written[-1].any()
+    assert written[:40, :60].any() and written[-40:, -60:].any() and written[110:150, 110:150].any()
+
+
+def test_how_many_draws_have_an_instance_stands_on_it():
+    from anymodal_sam_instance import Instance
+
+    sam = modality("sam_instance")
+    corner = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], np.float32) * 0.3
+    value = [Instance((corner,)), Instance((corner + 0.6,))]
+    plain, told = (np.asarray(p) for p in (sam.show(value), sam.show_doubts(value, np.array([0.33, 0.5]))))
+    changed = (plain != told).any(-1)
+    assert changed[:90, :90].any() and changed[150:, 150:].any() and not changed[100:140].any()
