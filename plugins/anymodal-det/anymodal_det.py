@@ -201,6 +201,11 @@ class Det(StructuredModality):
                 found.append(Box(x0, y0, x1, y1, group[0].class_name, share))
         return found
 
+    def agreed(self, values: list[list[Box]]) -> "tuple[list[Box], np.ndarray]":
+        """As the base says: the draws that lack a box are those whose boxes it is no mean of, as its score has it."""
+        found = self.merge(values)
+        return found, np.array([1 - box.score for box in found], np.float32)
+
     def part_names(self, value: list[Box]) -> list[str]:
         return [b.class_name for b in value]
 

@@ -204,3 +204,13 @@ def test_boxes_of_several_draws_are_their_mean_with_the_share_that_has_them():
     assert [box.class_name for box in Det().merge([[cat], [dog], [dog]])] == ["dog", "cat"]
     assert Det().merge([[dog, moved], []]) == [attrs.evolve(dog, score=0.5), attrs.evolve(moved, score=0.5)]
     assert Det().merge([[], []]) == []
+
+
+def test_score_and_doubt_of_a_box_are_of_the_same_draws():
+    """A picture and the list beside it would say two shares of one box."""
+    rng, det = np.random.default_rng(0), Det()
+    for _ in range(50):
+        near = rng.uniform(0, 0.4, (6, 3, 2))
+        draws = [[Box(x, y, x + 0.5, y + 0.5, "dog") for x, y in each.tolist()] for each in near]
+        found, doubts = det.agreed(draws)
+        assert found and np.allclose(1 - doubts, [box.score for box in found])
