@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from functools import partial
@@ -28,7 +29,7 @@ from anymodal.cli.live import Live, drawing_for
 from anymodal.cli.model_options import comma_separated, generation_options, load_options, part_options
 from anymodal.cli.options import job_options
 from anymodal.cli.output import Output, with_output
-from anymodal.cli.pairs import pairs
+from anymodal.cli.pairs import PAIR, pairs
 from anymodal.cli.watching import Animation, Explained, Watch, sentence, watch_options
 from anymodal.errors import ConfigError, one_line
 from anymodal.files import check_folder
@@ -121,7 +122,7 @@ def generate(
         return
     for option, value in {"truth": truth, **watch.asked, "size": "size" in parts}.items():
         if value:
-            raise ConfigError(f"--{option} is for one sample; leave it out for many")
+            raise ConfigError(f"--{option} is for one sample; {_way_to_one(inputs, known)}")
     if out is None:
         raise ConfigError("many inputs make a folder: say which with --out")
     _generate_many(output, given, names, model, load, out, how | {"common": common}, parts, batch, run)
@@ -134,6 +135,16 @@ def _truths(words: tuple[str, ...], names: list[str], given: Given, known: Known
     told = pairs(words, "a truth")
     check_truths(told, names, given.names)
     return {name: value_of(name, text, known) for name, text in told.items()}
+
+
+def _way_to_one(words: tuple[str, ...], known: Known) -> str:
+    """What to do where inputs are those of many samples, as a file without a name is, and one is wanted."""
+    from anymodal.data.files.words import is_many
+
+    if len(words) == 1 and not is_many(words[0]) and not PAIR.fullmatch(words[0]):
+        named = shlex.quote(f"{known.pictures}={words[0]}")
+        return f"a file without a name makes a folder for many: write {named}"
+    return "leave it out for many"
 
 
 def _generate_many(

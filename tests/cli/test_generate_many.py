@@ -213,7 +213,11 @@ def test_every_argument_of_load_and_every_sampling_option_is_an_option():
         (["@{out}.txt", "--to", "depth", "--out", "{out}"], "no such file"),
         (["{photos}", "rgb={photos}", "--to", "depth", "--out", "{out}"], "rgb is given twice"),
         (["{photos}", "--to", "depth", "--out", "{out}", "--truth", "depth=x.png"], "--truth is for one sample"),
-        (["{photos}", "--to", "depth", "--out", "{out}", "--live"], "--live is for one sample"),
+        (["{photos}", "--to", "depth", "--out", "{out}", "--live"], "--live is for one sample; leave it out for many"),
+        (
+            ["{photos}/0000.png", "--to", "depth", "--out", "{out}", "--size", "64x64"],
+            "--size is for one sample; a file without a name makes a folder for many: write rgb={photos}/0000.png",
+        ),
         (["{photos}", "--to", "rgb", "--out", "{out}", "--keep", "rgb={out}/none/"], "no such file"),
         (["-", "-", "--to", "depth", "--out", "{out}"], "can be read once"),
         (["{photos}/0000.png", "{photos}/0000.jpg", "--to", "depth", "--out", "{out}"], "is no file here"),
@@ -226,7 +230,7 @@ def test_mistakes_are_one_line_and_leave_nothing(photos, checkpoint, tmp_path, c
     out = tmp_path / "out"
     filled = [word.format(photos=photos, out=out) for word in words]
     assert command("generate", *filled, "--model", checkpoint) == 2
-    said = capsys.readouterr().err
+    said, complaint = capsys.readouterr().err, complaint.format(photos=photos)
     assert said.startswith("error: ") and said.count("\n") == 1 and complaint in said and not out.exists()
 
 
