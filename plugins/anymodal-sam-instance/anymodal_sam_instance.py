@@ -328,7 +328,7 @@ class SamInstance(CodedModality):
         return self.show(value, size, picture)
 
     def show_doubts(self, value: list[Instance], uncertainty: "np.ndarray", size: int = 256) -> "Image":
-        places = [tuple(v / size for v in inner_point(instance, size)) for instance in value]
+        places = [(x / size, y / size) for x, y in (inner_point(instance, size) for instance in value)]
         return marked(self.show(value, size), places, [f"{1 - doubt:.0%}" for doubt in uncertainty.tolist()])
 
     def parts_in(self, value: list[Instance], other: list[Instance]) -> "np.ndarray":
