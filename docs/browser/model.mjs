@@ -227,8 +227,8 @@ export class Model {
 
 /** The checkpoint's sampling options with those that are asked for; where no input is there to choose, there is one draw. */
 function settings(own, asked, known) {
-  const alone = own.choose && !("choose" in asked) && ("samples" in asked || !(own.choose in known));
-  return { ...own, ...(alone ? { choose: "", samples: 1 } : {}), ...asked };
+  const idle = own.choose && !("choose" in asked) && !(own.choose in known);
+  return { ...own, ...(idle ? { choose: "", samples: 1 } : {}), ...asked };
 }
 
 /** The ids of a whole grid, of which every open position is like the nearest decided one. */
