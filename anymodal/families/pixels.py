@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anymodal.errors import PluginError
 from anymodal.families.image import ImageModality
 from anymodal.spaces import DenseSpace, Stream
 
@@ -18,13 +20,34 @@ else:
 class PixelModality(ImageModality):
     """An image with a second, dense stream `NAME.pixels`: its patches, standardized by `mean` and `std` (unit range).
 
-    A patch is a row of patch * patch * channels numbers in the order row, column, channel.
+    A patch is a row of patch * patch * channels numbers in the order row, column, channel. `mean` and `std` are a
+    number a channel; without any they are 0.5 each.
     """
 
     family: ClassVar[str] = "pixels"
     photographic: ClassVar[bool] = True
     mean: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
     std: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for key in ("mean", "std"):
+            if "channels" in vars(cls) and getattr(cls, key) is getattr(PixelModality, key):
+                setattr(cls, key, (0.5,) * cls.channels)
+
+    @classmethod
+    def validate(cls) -> None:
+        """As the base says; `mean` and `std` have a number a channel, those of `std` above 0."""
+        super().validate()
+        for key, above in (("mean", -math.inf), ("std", 0.0)):
+            numbers = getattr(cls, key)
+            counted = isinstance(numbers, (tuple, list)) and len(numbers) == cls.channels
+            if not counted or not all(isinstance(n, (int, float)) and above < n < math.inf for n in numbers):
+                least = " above 0" if key == "std" else ""
+                raise PluginError(
+                    f"{key} of modality {cls.name!r} is a finite number{least} for each of its {cls.channels} channels,"
+                    f" not {numbers!r:.80}"
+                )
 
     @property
     def pixels(self) -> str:

@@ -352,3 +352,32 @@ def test_tokens_stay_what_they_are_where_the_model_learns_their_places():
     assert {s.name: s.space.learned for s in pictures.streams()} == {"rgb.pixels": True, "rgb": True}
     assert learned.other_tokens(fixed.config()) == fixed.other_tokens(learned.config()) == ""
     assert learned.other_tokens({**fixed.config(), "patch": 8}) == "patch 8 of 'depth', not 16"
+
+
+class Bands(am.PixelModality):
+    """Reflectance in 12 bands, 0 to 1."""
+
+    channels = 12
+
+
+@pytest.mark.parametrize("channels", [1, 12])
+def test_pixels_have_any_number_of_channels(channels):
+    shape = (32, 32) if channels == 1 else (32, 32, channels)
+    pixels = type("Bands", (am.PixelModality,), {"__doc__": "Reflectance, 0 to 1.", "channels": channels})(**SIZE)
+    (rows,) = pixels.tokenize([np.full(shape, 0.75, np.float32)])["bands.pixels"]
+    assert rows.shape == (16, 64 * channels) and np.allclose(rows, 0.5)
+    stated = type("Bands", (Bands,), {"mean": (0.75,) * 12})(**SIZE)
+    assert np.allclose(stated.patches(np.full((32, 32, 12), 0.75, np.float32)), 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "numbers", "words"),
+    [
+        ("mean", (0.1, 0.2, 0.3), r"mean of modality 'bands' is a finite number for each of its 12 channels"),
+        ("std", (0.0,) * 12, r"std of modality 'bands' is a finite number above 0 for each of its 12 channels"),
+        ("mean", 0.5, r"not 0\.5"),
+    ],
+)
+def test_numbers_of_pixels_that_do_not_fit_their_channels_are_named(key, numbers, words):
+    with pytest.raises(PluginError, match=words):
+        type("Bands", (Bands,), {key: numbers}).validate()
