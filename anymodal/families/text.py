@@ -35,7 +35,7 @@ AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff"  # whi
 
 
 class StructuredModality(Modality):
-    """A value that is spelled as text: override `spell` and `parse`, and the file format.
+    """A value that is spelled as text: override `accept`, `spell` and `parse`; files are JSON, of what `plain` gives.
 
     `length` bounds the sequence with its end mark. `keep` is advice for who writes a recipe, how much of it should stay
     visible in training ('random', 'all' or 'binary'): what counts is `keep` of the recipe's masking, without which it
@@ -89,6 +89,12 @@ class StructuredModality(Modality):
     def from_boxes(self, boxes: Sequence[LabeledBox]) -> Any:
         """The value of boxes. Raises ValueProblem for those that it cannot hold."""
         raise NotImplementedError(f"{type(self).__name__}.from_boxes")
+
+    def read(self, path: Path) -> Any:
+        """The value in a JSON file, as `accept` takes it. Raises ValueProblem."""
+        path = Path(path)
+        with naming(path):
+            return self.accept(read_json(path))
 
     def write(self, value: Any, path: Path) -> None:
         path = written_as(path, f"{self.name} is written as JSON", ".json", self.suffixes)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +12,6 @@ from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.families.text import MOST_LEVELS
-from anymodal.files import naming, read_json
 from anymodal.text import is_text, parse_value, words_of
 
 if TYPE_CHECKING:
@@ -120,11 +118,6 @@ class Det(StructuredModality):
         if not (-1e-4 <= x0 <= x1 <= 1 + 1e-4 and -1e-4 <= y0 <= y1 <= 1 + 1e-4 and 0 <= score <= 1):
             raise ValueProblem(f"{self.name} takes {expected}, got {item}")
         return Box(*clip_box(numbers[:4]), name, score, bool(item.crowd))
-
-    def read(self, path: Path) -> list[Box]:
-        path = Path(path)
-        with naming(path):
-            return self.accept(read_json(path))
 
     def plain(self, value: list[Box]) -> dict[str, Any]:
         shared = [{"boxes": list(b.corners), "class_name": b.class_name, "score": b.score} for b in value]
