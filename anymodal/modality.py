@@ -63,7 +63,8 @@ class Modality:
     modalities from which `derive` computes exact values; `repository` the published tokenizer; `folders` further names
     of the folder that holds its files in a dataset; `exceptions` the rules of conformance that the modality breaks for
     a good reason, by number, each with that reason; `unit` is that of its numbers, such as "m", which saved files
-    state; `legible` says that people see in a saved file what it holds, as in photographs and text.
+    state; `legible` says that people see in a saved file what it holds, as in photographs and text; `nan_is_missing`
+    that NaN in a value says that nothing is known there, so that datasets may hold it and `preprocess` takes it.
 
     What the library asks of a class, so that any class may say yes: `spelled`: its tokens are words of the shared
     vocabulary, and it has `spell`, `parse` and `chunks`; `is_text`: its values are str; `is_picture`: its tensors are
@@ -83,6 +84,7 @@ class Modality:
     folders: ClassVar[tuple[str, ...]] = ()
     exceptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     unit: ClassVar[str] = ""
+    nan_is_missing: ClassVar[bool] = False
     legible: bool = True
     repository: ClassVar[str | None] = None
     spelled: ClassVar[bool] = False

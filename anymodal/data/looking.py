@@ -33,6 +33,8 @@ class Looking:
             self.report.problems.add(part, kind, f"{place}: {what}")
         for part, (modality, value) in values.items():
             known = modality.measured(value)
+            if known is None and modality.nan_is_missing and isinstance(value, np.ndarray):
+                known = ~np.isnan(value)
             if known is not None:
                 self._unknown.setdefault(part, []).append(1 - float(np.mean(known)))
             if modality.aligned and isinstance(value, np.ndarray) and value.size > 1 and _is_constant(value):

@@ -66,11 +66,50 @@ class Words(Thermal):
         return ["cold", "warm"]
 
 
+class Buoy(am.SignalModality):
+    """Height of waves, 0 to 9 meters; NaN where nothing was measured."""
+
+    shape, cell, codebook = (64,), (8,), 16
+    low, high = 0.0, 9.0
+    nan_is_missing = True
+
+
+class Unsaid(Buoy):
+    """Height of waves, 0 to 9 meters; examples have gaps, and the class does not say so."""
+
+    nan_is_missing = False
+
+    def examples(self, rng: np.random.Generator) -> dict[str, Any]:
+        gap = np.linspace(0, 9, self.shape[0], dtype=np.float32)
+        gap[3] = np.nan
+        return {"gap": gap, "calm": np.zeros(self.shape[0], np.float32)}
+
+
+class Refusing(Buoy):
+    """Height of waves, 0 to 9 meters; refuses the gaps that it says it takes."""
+
+    def accept(self, value: Any) -> np.ndarray:
+        array = super().accept(value)
+        if np.isnan(array).any():
+            raise self.problem(value, "heights without gaps")
+        return array
+
+
+class Unscored(Buoy):
+    """Height of waves, 0 to 9 meters; a gap makes the score one."""
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        return {"mae": float(np.abs(np.subtract(predictions, truths)).mean())}
+
+
 CASES = {
     "AM112": (Following, "reads that other one, example 'empty'"),
     "AM403": (Ground, "mirrored, is not the right part"),
     "AM405": (Everywhere, "has shape (1, 1, 2) and dtype bool, not (1, 1) and bool"),
     "AM601": (Words, "has 'cold', not (a color or None, words)"),
+    "AM011": (Unsaid, "example 'gap' of seed 0, shape (48,) holds NaN, and nan_is_missing is false"),
+    "AM107": (Refusing, "nan_is_missing is true, and example 'silence' of seed 0, shape (48,) with one NaN is refused"),
+    "AM107 score": (Unscored, "mae of example 'silence' of seed 0, shape (48,) against itself with one NaN"),
     "AM108": (Negative, "a PIL picture of example 'noise' of seed 0, shape (32, 32) gives another value than read"),
 }
 
@@ -79,7 +118,11 @@ CASES = {
 def test_a_quiet_defect_is_caught(number):
     cls, words = CASES[number]
     bad = [result for result in check(cls) if result.status in ("failed", "warned")]
-    assert [result.rule.number for result in bad] == [number] and words in bad[0].detail, bad
+    assert [result.rule.number for result in bad] == [number.partition(" ")[0]] and words in bad[0].detail, bad
+
+
+def test_signals_with_gaps_are_good():
+    assert not [str(result) for result in check(Buoy) if result.status in ("failed", "warned")]
 
 
 def test_values_of_several_channels_that_are_not_measured_everywhere():

@@ -102,7 +102,7 @@ class ValueSource:
                 raise
             except (Exception, SystemExit) as error:  # of a plugin that meets a damaged file
                 raise ValueProblem(f"{place} cannot be read: {type(error).__name__}: {one_line(error, 300)}") from None
-        if wrong := unfinite(value):
+        if wrong := unfinite(value, nan=not self.modalities[name].nan_is_missing):
             raise ValueProblem(f"{place} holds {wrong}, which no model can learn from; repair it or leave it out")
         return value
 
@@ -158,15 +158,16 @@ class _Names(Sequence[str]):
         return self._files.key(range(len(self))[index])
 
 
-def unfinite(value: Any) -> str:
-    """What is not finite in a natural value, in words, or an empty string."""
+def unfinite(value: Any, nan: bool = True) -> str:
+    """What is not finite in a natural value, in words, or an empty string; without `nan`, what is infinite."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind != "f":
             return ""
-        bad = value.size - int(np.isfinite(value).sum())
-        return f"{bad} of {value.size} numbers that are NaN or infinite" if bad else ""
+        bad = value.size - int(np.isfinite(value).sum()) if nan else int(np.isinf(value).sum())
+        kind = "NaN or infinite" if nan else "infinite"
+        return f"{bad} of {value.size} numbers that are {kind}" if bad else ""
     if isinstance(value, float):
-        return "" if np.isfinite(value) else str(value)
+        return "" if np.isfinite(value) or (np.isnan(value) and not nan) else str(value)
     parts: Iterable[Any] = ()
     if isinstance(value, Mapping):
         parts = value.values()
@@ -174,4 +175,4 @@ def unfinite(value: Any) -> str:
         parts = value
     elif attrs.has(type(value)):
         parts = (getattr(value, field.name) for field in attrs.fields(type(value)))
-    return next((wrong for part in parts if (wrong := unfinite(part))), "")
+    return next((wrong for part in parts if (wrong := unfinite(part, nan))), "")

@@ -365,7 +365,7 @@ class ShardGenerator:
         for row, value in values.items():
             sample = work.files.key(row)
             try:
-                if wrong := unfinite(value):
+                if wrong := unfinite(value, nan=not modality.nan_is_missing):
                     raise ValueProblem(f"the value holds {wrong}")
                 with blame(modality, "write", value):
                     suffix, content = file_of(modality, value, folder)

@@ -375,12 +375,13 @@ class ShardLabeler:
 
     def _check(self, modality: Modality, value: Any) -> None:
         """Raise ValueProblem for a value that cannot be used, ConfigError for settings that files would cut off."""
-        if wrong := unfinite(value):
+        if wrong := unfinite(value, nan=not modality.nan_is_missing):
             raise ValueProblem(f"the label holds {wrong}")
         given = self.work.given(modality.name)
         if modality.file_range is None or "high" in given:
             return
         (low, high), array = modality.file_range, np.asarray(value)
+        array = array[np.isfinite(array)] if array.dtype.kind == "f" else array
         slack = 0.01 * (high - low)
         if array.dtype.kind == "f" and array.size and not low - slack <= array.min() <= array.max() <= high + slack:
             reach = f"reach from {array.min():.3g} to {array.max():.3g}, and its files hold {low:g} to {high:g}"

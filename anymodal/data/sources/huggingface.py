@@ -166,7 +166,7 @@ class RowSource(Source):
             value = modality.accept(raw) if content is None else read_content(modality, content, ending_of(raw))
         except ValueProblem as error:
             raise ValueProblem(f"{self.describe(index)}: {error}") from None
-        if wrong := unfinite(value):
+        if wrong := unfinite(value, nan=not modality.nan_is_missing):
             raise ValueProblem(f"{name} holds {wrong} in {self.describe(index)}")
         return value
 

@@ -15,13 +15,16 @@ from anymodal.testing.definition import RULES, rule
 from anymodal.testing.outcome import Broken, expect
 from anymodal.testing.subject import Subject
 
-FLAGS = ("spelled", "is_text", "is_picture", "has_tokenizer", "draws", "aligned", "photographic")
+FLAGS = (
+    *("spelled", "is_text", "is_picture", "has_tokenizer", "draws", "aligned", "photographic"),
+    *("averages", "nan_is_missing"),
+)
 
 
 @rule(
     "AM011",
     "What the class says of itself agrees with what it defines",
-    fix="declare `spelled`, `is_text`, `is_picture`, `sizes`, `file_range` and `members` as the class is",
+    fix="declare `spelled`, `is_text`, `is_picture`, `sizes`, `file_range`, `members` and `nan_is_missing` truly",
 )
 def truthful(subject: Subject) -> None:
     """The library asks these attributes and never for a family, so that a class of its own base is second to none."""
@@ -30,7 +33,8 @@ def truthful(subject: Subject) -> None:
         expect(isinstance(getattr(cls, flag), bool), f"{flag} is {getattr(cls, flag)!r:.40}, neither true nor false")
     for number in cls.exceptions:
         expect(number in RULES, f"exceptions names {number!r}, which is no rule")
-    for check in (_spelled, _drawn, _tokenizing, _tensors, _pictured, _sized, _ranged, _shared, _tokens_of_itself):
+    pictures = (_tensors, _pictured, _sized, _ranged)
+    for check in (_spelled, _drawn, _tokenizing, *pictures, _known, _shared, _tokens_of_itself):
         check(subject)
 
 
@@ -128,9 +132,19 @@ def _ranged(subject: Subject) -> None:
     expect(right, f"file_range is {span!r}, not two finite numbers, the lower first")
     for example in subject.examples:
         value = np.asarray(example.value, float)
+        value = value[~np.isnan(value)]
         slack = 0.01 * (span[1] - span[0])
         inside = not value.size or (value.min() >= span[0] - slack and value.max() <= span[1] + slack)
         expect(inside, f"file_range is {span}, and {example} reaches from {value.min():g} to {value.max():g}")
+
+
+def _known(subject: Subject) -> None:
+    """Examples hold NaN only where it says that nothing is known."""
+    if not subject.cls.nan_is_missing:
+        for example in subject.examples:
+            holes = isinstance(example.value, np.ndarray) and example.value.dtype.kind == "f"
+            holes = holes and bool(np.isnan(example.value).any())
+            expect(not holes, f"{example} holds NaN, and nan_is_missing is false: datasets that do are refused")
 
 
 def _shared(subject: Subject) -> None:

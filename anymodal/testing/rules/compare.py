@@ -16,6 +16,11 @@ def float_images(subject: Subject) -> bool:
     return subject.is_image and getattr(subject.cls, "dtype", "float32") == "float32"
 
 
+def may_have_holes(subject: Subject) -> bool:
+    """Modalities whose tensors are pictures and whose values are floats, and those that say `nan_is_missing`."""
+    return float_images(subject) or (subject.cls.nan_is_missing and arrays(subject))
+
+
 def grids(subject: Subject) -> bool:
     """Modalities whose values have `sizes`, in pixels a side: images, label maps, feature maps."""
     return subject.is_grid

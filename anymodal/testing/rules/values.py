@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from anymodal.crops import Crop
-from anymodal.errors import AnymodalError
+from anymodal.errors import AnymodalError, sort_of
 from anymodal.families import (
     EmbeddingModality,
     FeatureMapModality,
@@ -25,7 +25,7 @@ from anymodal.outputs.equality import same
 from anymodal.plugins.registry import registry
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
-from anymodal.testing.rules.compare import arrays, float_images, images, over_picture
+from anymodal.testing.rules.compare import arrays, images, may_have_holes, over_picture
 from anymodal.testing.subject import Subject
 from anymodal.testing.tiny import shrunk
 from anymodal.testing.values import examples
@@ -34,6 +34,21 @@ UNITS = re.compile(
     r"\d|meter|meter|kelvin|celsius|degree|pixel|second|unit|range|hertz|share|fraction|probabilit|logit|0\.\.|between",
     re.IGNORECASE,
 )
+
+
+@rule(
+    "AM100",
+    "There are example values, and they differ",
+    fix="return a few natural values by kind, such as {'one': VALUE, 'many': VALUE}, from examples(self, rng)",
+)
+def exemplary(subject: Subject) -> None:
+    """All other rules look at example values: those of the class, or else such as its family and its space say."""
+    expect(subject.examples, "it has no `examples`, and accept takes nothing that it reads in random value tokens")
+    if len(subject.examples) > 1:
+        first, *others = (example.value for example in subject.examples)
+        without = subject.cls.examples is Modality.examples
+        which = "it has no `examples`, and what it reads in random value tokens is" if without else "all examples are"
+        expect(any(not same(first, other) for other in others), f"{which} one value, {sort_of(first)}")
 
 
 @rule(
@@ -192,7 +207,7 @@ def random_state(subject: Subject) -> None:
     "AM107",
     "NaN, infinity and numbers out of range survive or are refused",
     fix="replace or clip them in preprocess, or raise self.problem(value, expected) in accept",
-    applies=float_images,
+    applies=may_have_holes,
     after=("AM101",),
 )
 def not_finite(subject: Subject) -> None:
@@ -201,11 +216,18 @@ def not_finite(subject: Subject) -> None:
     for bad in (np.nan, np.inf, -np.inf, 10 * (m.file_range or (0, 1))[1] + 1):
         value = subject.examples[0].value.copy()
         value.flat[0] = bad
+        missing = m.nan_is_missing and np.isnan(bad)
         try:
-            tensor = m.preprocess(m.accept(value))
-        except ValueError:
+            taken = m.accept(value)
+            tensor = m.preprocess(taken)
+        except ValueError as error:
+            expect(not missing, f"nan_is_missing is true, and {subject.examples[0]} with one NaN is refused: {error}")
             continue
         expect(np.isfinite(tensor).all(), f"{subject.examples[0]} with one {bad} gives a tensor that is not finite")
+        if missing:
+            scores = m.score([subject.examples[0].value], [taken])
+            wrong = next((name for name, score in scores.items() if not np.isfinite(score)), "")
+            expect(not wrong, f"{wrong} of {subject.examples[0]} against itself with one NaN is not finite")
 
 
 def with_pictures(subject: Subject) -> bool:
