@@ -19,7 +19,7 @@ from anymodal.testing.rules import RULES
 from anymodal.testing.subject import Subject
 
 PASSED, FAILED, WARNED, SKIPPED, EXPECTED = "passed", "failed", "warned", "skipped", "failed as expected"
-FIRST = "AM000"
+FIRST, SECOND = "AM000", "AM100"  # that it loads comes before all rules, that it has examples before all of values
 EXAMPLE = re.compile(r"(the )?example '[^']*' of seed \d+(, shape \([\d, ]*\))?")
 
 
@@ -79,8 +79,8 @@ class Inspection:
 
     def _judge(self, rule: Rule) -> Result:
         name = self.subject.target.name
-        before = rule.after if rule.number == FIRST else (FIRST, *rule.after)
-        for number in before:
+        first = () if rule.number == FIRST else (FIRST,) if rule.number <= SECOND else (FIRST, SECOND)
+        for number in (*first, *rule.after):
             if self.judge(number).status in (FAILED, EXPECTED):
                 return Result(rule, name, SKIPPED, f"{number} comes first")
         reason = self._reason(rule)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from anymodal.errors import AnymodalError
+from anymodal.errors import AnymodalError, PluginError, sort_of
 from anymodal.families import LabelMapModality, NumbersModality
 from anymodal.modality import Modality
 
@@ -45,6 +46,10 @@ def examples(modality: Modality, seed: int = 0) -> list[Example]:
     """
     rng = np.random.default_rng(seed)
     own = modality.examples(rng)
+    if not isinstance(own, Mapping):
+        raise PluginError(
+            f"examples of modality {modality.name!r} returns a dict of natural values by kind, not {sort_of(own)}"
+        )
     if not own:
         own = _by_family(modality, rng)
     return [Example(kind, seed, value) for kind, value in own.items()]
@@ -125,13 +130,20 @@ def _numbers(modality: NumbersModality, rng: np.random.Generator) -> dict[str, A
 
 
 def _parsed(modality: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """What the modality reads in texts of random value tokens, as far as it takes it."""
-    found = {}
-    for count in (4, 16, 40):
-        words = zip(rng.integers(0, 4, count), rng.integers(0, 200, count), strict=True)
-        try:
-            value = modality.accept(modality.parse(" ".join(f"v{int(k)}={int(v)}" for k, v in words)))
-        except AnymodalError:
-            continue
-        found[f"{count} value tokens"] = value
+    """What the modality reads in texts of random value tokens, as far as it takes it.
+
+    Their names are random too; where nothing is read in such texts, they follow one another, as v0 v1 v2 v0 v1 v2.
+    """
+    found: dict[str, Any] = {}
+    for cycle in (0, 4, 3, 2):
+        for count in (4, 16, 40) if cycle != 3 else (3, 15, 39):
+            names = np.arange(count) % cycle if cycle else rng.integers(0, 4, count)
+            words = zip(names, rng.integers(0, 200, count), strict=True)
+            try:
+                value = modality.accept(modality.parse(" ".join(f"v{int(k)}={int(v)}" for k, v in words)))
+            except AnymodalError:
+                continue
+            found[f"{count} value tokens{f' by {cycle}' if cycle else ''}"] = value
+        if any(modality.spell(value) for value in found.values()):
+            return found
     return found
