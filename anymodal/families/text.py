@@ -147,7 +147,7 @@ class StructuredModality(Modality):
 
     def _ready(self) -> Any:
         if self.vocabulary is None:
-            raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint or train one first")
+            raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint that has one, or train one first")
         return self.vocabulary
 
     def partial(self, value: Any, keep: Any) -> Partial:

@@ -28,7 +28,7 @@ from anymodal.data.jobs.tokenize import tokenize_dataset
 from anymodal.data.sources.open import open_source
 from anymodal.data.store.arrays import Spec, map_arrays, write_arrays
 from anymodal.data.store.reader import TokenStore
-from anymodal.errors import AnymodalError, ConfigError, DataError
+from anymodal.errors import AnymodalError, CheckpointError, ConfigError, DataError
 from anymodal.plugins.registry import registry
 from anymodal.text import Vocabulary
 from anymodal.training.multimodal.config import TrainConfig, build_set
@@ -332,3 +332,19 @@ def test_tokens_that_do_not_fit_are_problems(tmp_path, monkeypatch):
     monkeypatch.setattr(cls, "tokenize", lambda self, values: 1 / 0)
     with pytest.raises(AnymodalError, match=r"3 of 3 samples .*failed in tokenize.*ZeroDivisionError"):
         tokenize_dataset(tmp_path / "data", lambda: am.ModalitySet([modality]), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"), [("caption", "caption has no vocabulary"), ("depth", "depth has no tokenizer")]
+)
+def test_what_tokens_are_made_with_is_missed_before_a_folder_is_begun(made, tmp_path, lacking, words):
+    """The command goes on with a folder only with the same tokenizers: one begun without would have to be removed."""
+    data, out, config = made / "data", tmp_path / "out", load_config(made / f"{'-'.join(FEW)}.yaml", TrainConfig)
+    chosen = {name: config.modalities[name] for name in ("rgb", lacking)}
+    with pytest.raises(CheckpointError, match=words):
+        tokenize_dataset(data, partial(build_set, chosen, tmp_path), out)
+    assert not out.exists()
+    tokenize_dataset(data, partial(build_set, chosen, config.tokenizers), out, count=2)
+    pixels = {"rgb": config.modalities["rgb"]}
+    tokenize_dataset(data, partial(build_set, pixels, tmp_path), tmp_path / "pixels", count=2)
+    assert set(TokenStore(tmp_path / "pixels").sample(0, 0)) == {"rgb.pixels"}

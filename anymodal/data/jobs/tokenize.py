@@ -19,7 +19,7 @@ from anymodal.data.jobs.runner import Summary, make_dataset
 from anymodal.data.jobs.shard_tokenizer import ShardTokenizer
 from anymodal.data.store.arrays import map_arrays, shard_name
 from anymodal.data.store.reader import FORMAT, INFO, KIND, read_stream, stream_specs
-from anymodal.errors import DataError, system_errors
+from anymodal.errors import CheckpointError, DataError, system_errors
 from anymodal.modality import Modality
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
@@ -61,6 +61,7 @@ def tokenize_dataset(
         How the run ended; None in processes of torchrun that do not lead.
 
     Raises:
+        CheckpointError: a modality that the data has lacks its tokenizer or vocabulary.
         DataError: `out` was made with other settings (it names which), the disk is full, the data cannot be read, or
             more samples than `max_bad` have problems. What is finished stays, and the same call goes on from there.
     """
@@ -93,6 +94,8 @@ class Tokenizing:
 
     def plan(self, modalities: ModalitySet) -> Plan:
         source = open_values(self.data, modalities, count=self.count)
+        for name in source.found:
+            expect_ready(modalities[name])
         names = source.names
         settings = {
             "samples": len(names),
@@ -154,3 +157,18 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
         "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
         "streams": [attrs.asdict(stream) for stream in streams],
     }
+
+
+def expect_ready(modality: Modality) -> None:
+    """Raise CheckpointError for a modality that lacks what all of its tokens are made with."""
+    for each in (modality, *modality.members.values()):
+        if each.spelled and each.vocabulary is None:
+            raise CheckpointError(
+                f"{each.name} has no vocabulary; `anymodal train-tokenizer` makes one, of a configuration with"
+                " `vocabulary: {size: 5000}`, in the folder that `tokenizers` names"
+            )
+        if each.has_tokenizer and each.tokenizer is None and not any(stream.is_dense for stream in each.streams()):
+            raise CheckpointError(
+                f"{each.name} has no tokenizer; train one with `anymodal train-tokenizer` in the folder that"
+                " `tokenizers` names, or give a checkpoint that has one"
+            )
