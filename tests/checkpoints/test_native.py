@@ -128,6 +128,19 @@ def test_a_missing_plugin_is_named_unless_it_is_not_asked_for(copy):
     assert "depth" in am.load(copy, modalities=["depth"]).modalities
 
 
+def test_all_missing_plugins_are_named_at_once_and_what_loads_without_them(copy):
+    def add(config):
+        for name in ("sonar", "radar"):
+            record = {"distribution": f"anymodal-{name}", "version": "1", "settings": {}, "streams": []}
+            config["modalities"][name] = record
+
+    edit(copy, add)
+    with pytest.raises(UnknownModality, match="needs the modality 'sonar'") as error:
+        am.load(copy)
+    assert "'radar' is missing too, of 'anymodal-radar'; modalities=['depth'," in str(error.value)
+    assert str(error.value).endswith("] loads it without")
+
+
 def test_a_missing_tiny_says_how_to_get_it():
     with use(Registry(entries=[])), pytest.raises(CheckpointError, match=r"pip install 'anymodal\[tiny\]'$"):
         am.load("tiny")

@@ -102,7 +102,61 @@ class Unscored(Buoy):
         return {"mae": float(np.abs(np.subtract(predictions, truths)).mean())}
 
 
+class Halving(Thermal):
+    """Kelvin; scores halve what they are given."""
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        scores = super().score(predictions, truths)
+        predictions[0] *= 0.5
+        return scores
+
+
+class Emptying(Thermal):
+    """Kelvin; files are written of a value that is 0 afterwards."""
+
+    def write(self, value: Any, path: Path) -> None:
+        super().write(value, path)
+        value *= 0
+
+
+class Eating(Thermal):
+    """Kelvin; decodes tokens, which are 0 afterwards."""
+
+    def detokenize_stream(self, stream: str, tokens: list[np.ndarray]) -> list[Any]:
+        values = super().detokenize_stream(stream, [ids.copy() for ids in tokens])
+        for ids in tokens:
+            ids *= 0
+        return values
+
+
+class Trailing(Thermal):
+    """Kelvin; a trace of the picture before is left in the tensor of the next."""
+
+    last = 0.0
+
+    def preprocess(self, value: Any) -> np.ndarray:
+        tensor = super().preprocess(value)
+        tensor[0, 0, 0] += 1e-3 * self.last
+        self.last = float(tensor.mean())
+        return tensor
+
+
+class Keyed(Thermal):
+    """Kelvin; a setting that JSON cannot hold as it is."""
+
+    settings = (*Thermal.settings, "bands")
+    bands = {1: "near", 2: "far"}
+
+
 CASES = {
+    "AM104 score": (Halving, "score changes its argument, example 'constant' of seed 0, shape (32, 32)"),
+    "AM104 write": (Emptying, "write changes its argument, example 'constant' of seed 0, shape (32, 32)"),
+    "AM104 tokens": (Eating, "detokenize changes the tokens of example 'constant' of seed 0, shape (32, 32)"),
+    "AM105": (Trailing, "preprocess of example 'noise' of seed 0, shape (32, 32) differs the second time"),
+    "AM208": (
+        Keyed,
+        "the setting 'bands' is {1: 'near', 2: 'far'}, and {'1': 'near', '2': 'far'} once JSON has held it",
+    ),
     "AM112": (Following, "reads that other one, example 'empty'"),
     "AM403": (Ground, "mirrored, is not the right part"),
     "AM405": (Everywhere, "has shape (1, 1, 2) and dtype bool, not (1, 1) and bool"),
@@ -118,7 +172,9 @@ CASES = {
 def test_a_quiet_defect_is_caught(number):
     cls, words = CASES[number]
     bad = [result for result in check(cls) if result.status in ("failed", "warned")]
-    assert [result.rule.number for result in bad] == [number.partition(" ")[0]] and words in bad[0].detail, bad
+    (found,) = [result for result in bad if result.rule.number == number.partition(" ")[0]]
+    assert words in found.detail, found
+    assert len(bad) == 1 or cls in (Trailing, Eating, Emptying), bad
 
 
 def test_signals_with_gaps_are_good():

@@ -153,4 +153,8 @@ def numbered(subject: Subject) -> None:
         expect(hasattr(subject.cls, name), f"the setting {name!r} has no default on the class")
     m = subject.modality
     settings = json.loads(json.dumps(m.config()))
-    expect(type(m)(**settings).streams() == m.streams(), "an instance made of its own settings has other streams")
+    again = type(m)(**settings)
+    expect(again.streams() == m.streams(), "an instance made of its own settings has other streams")
+    for name, value in m.config().items():
+        read = again.config()[name]
+        expect(read == value, f"the setting {name!r} is {value!r:.60}, and {read!r:.60} once JSON has held it")

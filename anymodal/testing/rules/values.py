@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import random
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,22 +149,37 @@ def comes_back(subject: Subject) -> None:
 @rule(
     "AM104",
     "Values given are not changed",
-    fix="work on a copy in preprocess, crop, show, score and spell",
-    after=("AM601",),
+    fix="work on a copy in the method that is named",
 )
 def untouched(subject: Subject) -> None:
     """The same array may be shown, cropped and tokenized by others at the same time."""
     m = subject.tokenizing
-    for example in subject.examples:
-        before = copy.deepcopy(example.value)
-        m.accept(example.value)
-        m.crop(example.value, Crop(0.1, 0.1, 0.8, 0.8, flip=True))
-        m.show(example.value, 32)
-        if subject.is_sequence:
-            m.spell(example.value)
-        else:
-            m.preprocess(example.value)
-        expect(same(before, example.value), f"accept, crop, show, preprocess or spell changes its argument, {example}")
+    with tempfile.TemporaryDirectory() as folder:
+        uses: dict[str, Callable[[Any], Any]] = {
+            "accept": m.accept,
+            "crop": lambda value: m.crop(value, Crop(0.1, 0.1, 0.8, 0.8, flip=True)),
+            "show": lambda value: m.show(value, 32),
+            **({"spell": m.spell} if subject.is_sequence else {"preprocess": m.preprocess}),
+            "tokenize": lambda value: m.tokenize([value]),
+            **({"score": lambda value: m.score([value], [value])} if subject.is_target else {}),
+            **({"write": lambda value: m.write(value, Path(folder) / f"v{m.suffixes[0]}")} if m.suffixes else {}),
+        }
+        for example in examples(subject.modality):  # made anew: those of the subject may be changed by now
+            for name, use in uses.items():
+                expect(not _changes(use, example.value), f"{name} changes its argument, {example}")
+            if subject.is_target:
+                tokens: Any = []
+                with contextlib.suppress(Exception):
+                    tokens = m.tokenize([copy.deepcopy(example.value)])[m.name]
+                expect(not _changes(m.detokenize, tokens), f"detokenize changes the tokens of {example}")
+
+
+def _changes(use: Callable[[Any], Any], value: Any) -> bool:
+    """Whether a copy of the value is another one after its use, whose errors are told by other rules."""
+    given = copy.deepcopy(value)
+    with contextlib.suppress(Exception):
+        use(given)
+    return not same(given, value)
 
 
 @rule(
@@ -174,12 +191,15 @@ def deterministic(subject: Subject) -> None:
     """Data is tokenized once and used many times: a second run must find the same."""
     m = subject.tokenizing
     make = m.spell if subject.is_sequence else m.preprocess
-    for example in subject.examples:
-        expect(same(make(example.value), make(example.value)), f"{make.__name__} of {example} differs the second time")
+    name = "spell" if subject.is_sequence else "preprocess"
     made = [make(example.value) for example in subject.examples]
+    for example, first in reversed([*zip(subject.examples, made, strict=True)]):  # whatever was seen before
+        expect(same(make(example.value), first), f"{name} of {example} differs the second time")
+        new = first if subject.is_sequence else shrunk(subject.cls).preprocess(example.value)
+        expect(same(new, first), f"{name} of {example} differs in an instance that has seen no other value")
     if len(made) > 1 and not same(subject.examples[0].value, subject.examples[-1].value):
         alike = all(same(made[0], other) for other in made)
-        expect(not alike, f"{make.__name__} gives the same for all examples, such as {subject.examples[-1]}")
+        expect(not alike, f"{name} gives the same for all examples, such as {subject.examples[-1]}")
 
 
 @rule(

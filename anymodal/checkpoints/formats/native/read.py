@@ -19,7 +19,7 @@ from anymodal.checkpoints.repository import CONFIG, Files, SingleFile
 from anymodal.checkpoints.state import allocated, check_explained, check_state, fill_state, outline
 from anymodal.checkpoints.weights import dtype_of, open_weights
 from anymodal.config import structure
-from anymodal.errors import CheckpointError, ConfigError, SpaceError, UnknownModality, brief
+from anymodal.errors import CheckpointError, ConfigError, SpaceError, UnknownModality, brief, listed
 from anymodal.families.in_place import remade
 from anymodal.families.shared import SharedModality
 from anymodal.modality import CALIBRATED, NAME, Modality
@@ -68,12 +68,35 @@ def modalities_of(config: CheckpointConfig, files: Files, options: Options) -> M
     path = files.find(VOCABULARY)
     vocabulary = Vocabulary.load(path) if path else None
     records = {name: record for name, record in config.modalities.items() if name in wanted}
-    members = [_member(name, record, files, options) for name, record in records.items()]
+    members = _members(records, files, options)
     for member in members:
         member.vocabulary = vocabulary
     streams = [stream for m in members for stream in streams_of(m, records[m.name], str(files))]
     rows = {stream: count for record in records.values() for stream, count in record.position_rows.items()}
     return ModalitySet(members, vocabulary, Layout(streams, rows))
+
+
+def _members(records: Mapping[str, ModalityRecord], files: Files, options: Options) -> list[Modality]:
+    """The modalities of records. Raises UnknownModality, which names all that are missing, and what loads without."""
+    members: list[Modality] = []
+    missing: dict[str, UnknownModality] = {}
+    for name, record in records.items():
+        try:
+            members.append(_member(name, record, files, options))
+        except UnknownModality as error:
+            missing[name] = error
+    if not missing:
+        return members
+    first, *others = missing
+    text = f"{missing[first]}"
+    if others:
+        packages = dict.fromkeys(str(records[name].distribution) for name in others if records[name].distribution)
+        text += f"; {listed(others)} {'is' if len(others) == 1 else 'are'} missing too" + (
+            f", of {listed(packages)}" if packages else ""
+        )
+    if members:
+        text += f"; modalities={[member.name for member in members]} loads it without"
+    raise UnknownModality(text)
 
 
 def _member(name: str, record: ModalityRecord, files: Files, options: Options) -> Modality:
