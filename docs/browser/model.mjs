@@ -163,6 +163,7 @@ export class Model {
       const stream = this.streams.get(target);
       const how = settings(this.manifest.sampling[target][situation], options[target] ?? {}, seen);
       if (typeof how.guidance !== "number") throw new Error("guidance that is no number is not ported");
+      if (how.refresh > 1) throw new Error(`${target} with refresh is not ported: ask for refresh: 1`);
       if (how.samples > 1 && how.scheme !== "mean") throw new Error(`several draws of ${target} are not ported: ask for samples: 1`);
       const steps = stream.kind === "sequence" ? this.text(seen, stream, how, random) : this.grid(seen, stream, how, random);
       for await (const tokens of steps) {

@@ -78,6 +78,7 @@ found.refused = [
   await firstError({ caption }, {}),
   await firstError({}, { depth: { samples: 2 } }),
   await firstError({}, { depth: { choose: "caption" } }),
+  await firstError({}, { depth: { refresh: 4 } }),
 ];
 found.single = [await firstError({}, {}), await firstError({ caption }, { depth: { samples: 1 } })];
 process.stdout.write(JSON.stringify(found));

@@ -199,8 +199,9 @@ def test_targets_are_made_one_from_another_or_apart_as_the_checkpoint_says(cases
     assert chained == same and chained["depth"] == apart["depth"] and chained["semseg"] != apart["semseg"]
 
 
-def test_several_draws_are_refused_and_not_made_as_one(ported):
-    assert ported["refused"] == ["several draws of depth are not ported: ask for samples: 1"] * 3
+def test_what_is_not_ported_is_refused_and_not_left_out(ported):
+    several = "several draws of depth are not ported: ask for samples: 1"
+    assert ported["refused"] == [several] * 3 + ["depth with refresh is not ported: ask for refresh: 1"]
 
 
 def test_where_no_input_is_there_to_choose_there_is_one_draw(ported):
