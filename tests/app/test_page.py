@@ -30,7 +30,8 @@ def test_an_own_picture_is_what_python_reads(opened, model):
     wanted = model.generate({"rgb": PHOTO}, ["caption", "semseg"], seed=0)
     expect(opened.locator("[data-target=caption] .said")).to_have_text(wanted["caption"])
     legend = opened.locator("[data-target=semseg] .legend li").all_inner_texts()
-    assert legend == [words for _, words in model.modalities["semseg"].legend(wanted["semseg"])][:12]
+    told = [words for _, words in model.modalities["semseg"].legend(wanted["semseg"])]
+    assert legend == told[:12] + [f"and {len(told) - 12} more"] * (len(told) > 12)
     assert events[-1]["event"] == "done"
 
 
