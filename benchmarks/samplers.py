@@ -62,8 +62,8 @@ WAYS: dict[str, Options] = {
     "halton, temperature 0.7, the best of 8 for the caption": CHOSEN | {"samples": 8},
 }
 PICTURES: dict[str, Options] = {
-    label: {"samples": 1, "refresh": 1, **how} for label, how in WAYS.items()
-}  # of one draw, all encoded in every step, where they say no more: the checkpoint has four, and every other step
+    label: {"samples": 1, "choose": "", "refresh": 1, **how} for label, how in WAYS.items()
+}  # where they say no more, one draw that is encoded in every step; the checkpoint says other
 LABELS: dict[str, Options] = {
     "default": {},
     "one step, likeliest": {"scheme": "roar", "steps": 1, "temperature": 0.0, "guidance": 1.0},
