@@ -9,6 +9,7 @@ import attrs
 from anymodal import Crop, Labeler, PictureLabeler, Sampling, StructuredModality, hookimpl
 from anymodal.errors import CheckpointError, ConfigError, ValueProblem, brief, require
 from anymodal.families.agreement import grouped, matched
+from anymodal.families.blanks import kept_parts
 from anymodal.families.boxes import LabeledBox, backdrop, box_iou, bright, clip_box, crop_box
 from anymodal.families.drawing import font_of, note
 from anymodal.families.text import MOST_LEVELS
@@ -153,7 +154,7 @@ class Det(StructuredModality):
 
     def pieces(self, value: list[Box], keep: Any) -> tuple[list[Box], list[str | None]]:
         """As the base says; what is kept is told however sure it is."""
-        kept, _ = super().pieces(value, keep)
+        kept = kept_parts(value, keep, self.name)
         return kept, super().pieces(sure(kept), True)[1]
 
     def started(self, value: list[Box]) -> tuple[list[Box], list[str | int]]:

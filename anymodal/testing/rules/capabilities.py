@@ -140,11 +140,12 @@ def _ranged(subject: Subject) -> None:
 
 def _known(subject: Subject) -> None:
     """Examples hold NaN only where it says that nothing is known."""
-    if not subject.cls.nan_is_missing:
-        for example in subject.examples:
-            holes = isinstance(example.value, np.ndarray) and example.value.dtype.kind == "f"
-            holes = holes and bool(np.isnan(example.value).any())
-            expect(not holes, f"{example} holds NaN, and nan_is_missing is false: datasets that do are refused")
+    if subject.cls.nan_is_missing:
+        return
+    for example in subject.examples:
+        value = example.value
+        holes = isinstance(value, np.ndarray) and value.dtype.kind == "f" and bool(np.isnan(value).any())
+        expect(not holes, f"{example} holds NaN, and nan_is_missing is false: datasets that do are refused")
 
 
 def _shared(subject: Subject) -> None:
