@@ -101,6 +101,21 @@ def published_copy(seven_published: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(seven_published, tmp_path / "copy"))
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_registered() -> Iterator[None]:
+    """Tests of a process share what is registered, so none may leave a class behind."""
+    before = dict(registry()._added)
+    yield
+    assert registry()._added == before, "the test registers classes: take the fixture `notebook` or `registry`"
+
+
+@pytest.fixture
+def notebook() -> Iterator[Registry]:
+    """What is installed, as in a new notebook: classes added to it are gone after the test."""
+    with use(Registry()) as found:
+        yield found
+
+
 @pytest.fixture
 def without_depth() -> Iterator[None]:
     """As if there were no plugin for depth."""

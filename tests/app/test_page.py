@@ -281,6 +281,22 @@ def test_options_of_a_target_are_sent_when_they_are_not_its_own(opened):
     assert (request["options"], request["weights"]) == ({}, {})
 
 
+def test_settings_stay_open_when_something_changes_at_once(opened):
+    choose(opened, "depth")
+    opened.evaluate(
+        """() => {
+            document.querySelector("[data-key=settings]").click();
+            const select = document.querySelector("[data-key=scheme]");
+            select.value = "roar";
+            select.dispatchEvent(new Event("change"));
+        }"""
+    )
+    expect(opened.locator("[data-option=steps]")).to_be_visible()
+    opened.click("[data-key=settings]")
+    choose(opened, "semseg")
+    expect(opened.locator("[data-option=steps]")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_light_or_dark_as_the_system_or_as_people_say(opened, scheme):
     def is_dark() -> bool:

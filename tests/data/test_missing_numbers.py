@@ -63,11 +63,11 @@ class Watching(am.Labeler):
         return [np.where(np.arange(8) < 2 * (mean < 0.1), np.nan, mean * 9).astype(np.float32) for mean in means]
 
 
-def test_a_labeler_may_leave_gaps(tmp_path, monkeypatch):
-    am.registry().add(Buoy)
+def test_a_labeler_may_leave_gaps(tmp_path, monkeypatch, notebook):
+    notebook.add(Buoy)
     monkeypatch.setattr(labeling, "load_labeler", lambda chosen, device: Watching())
     monkeypatch.setattr(labeling, "find_labeler", lambda name, c=None: Chosen(name, c, name, ("rgb",)))
-    rgb = am.registry().modality("rgb")()
+    rgb = notebook.modality("rgb")()
     for name, level in (("a", 0), ("b", 200)):
         rgb.write(np.full((16, 16, 3), level, np.uint8), tmp_path / "photos" / f"{name}.png")
     am.label_dataset(tmp_path / "photos", {"buoy": None}, tmp_path / "out", layout="folder")

@@ -31,9 +31,8 @@ def samples(count: int = 8) -> list[dict[str, object]]:
     return found
 
 
-def test_a_set_by_name_trains_and_generates(monkeypatch):
-    monkeypatch.setattr(am.registry(), "_added", {})
-    am.registry().add(am.image("thermal", channels=1, low=233, high=393))
+def test_a_set_by_name_trains_and_generates(notebook):
+    notebook.add(am.image("thermal", channels=1, low=233, high=393))
     together = am.ModalitySet(["rgb", "thermal", "caption"])
     assert repr(together) == "ModalitySet(rgb, thermal, caption)"
     model = fit(together, samples(2), steps=2, tokenizer_steps=1, dim=32, batch_size=2)

@@ -15,22 +15,21 @@ const STEPS = 64; // most steps of the slider
 export class Choices {
   /** @param change takes the changed part of the state, and all is shown anew; `note` takes what is shown already. */
   constructor(chips, place, about, change, note) {
-    Object.assign(this, { chips, place, about, change, open: false, chosen: null });
+    Object.assign(this, { chips, place, about, change, chosen: null });
     this.seed = make("input", { type: "number", min: "0", max: 2 ** 32 - 1, value: "0", inputmode: "numeric", id: "seed" });
     this.seed.addEventListener("input", () => note({ seed: seedOf(this.seed.value) }));
     this.seedField = make("div", { class: "field" }, make("label", { for: "seed" }, "Seed"), this.seed);
     this.fields = make("div", { class: "fields" });
+    this.summary = make("summary", { "data-key": "settings" }, "Settings");
+    this.settings = make("details", { class: "settings" }); // one for good, so that it stays as people left it
   }
 
   show(state) {
     this.showTargets(state);
     const made = targets(this.about, state);
     if (!made.includes(this.chosen)) this.chosen = made[0] ?? null;
-    const settings = make("details", { class: "settings" }, make("summary", { "data-key": "settings" }, "Settings"),
-      this.chosen && this.sampler(state, made), this.weights(state));
-    settings.open = this.open;
-    settings.addEventListener("toggle", () => (this.open = settings.open));
-    replace(this.place, this.line(state), settings);
+    replace(this.settings, this.summary, this.chosen && this.sampler(state, made), this.weights(state));
+    replace(this.place, this.line(state), this.settings);
   }
 
   showTargets(state) {
