@@ -17,6 +17,12 @@ class Crop:
     height: float = 1.0
     flip: bool = False
 
+    @property
+    def back(self) -> Crop:
+        """The crop of a part, as if it were a picture of its own, that shows the whole picture again."""
+        left = (self.left + self.width - 1) / self.width if self.flip else -self.left / self.width
+        return Crop(left, -self.top / self.height, 1 / self.width, 1 / self.height, self.flip)
+
     @classmethod
     def center(cls, width: float, height: float) -> Crop:
         """The largest centered square of a picture of that size in pixels."""

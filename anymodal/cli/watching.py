@@ -116,6 +116,7 @@ class Explained:
                     "steps": cost.steps,
                     "passes": weighed,
                     "tokens": cost.tokens,
+                    "views": how["views"],
                     "draws": how["samples"],
                     "chosen_by": how["choose"],
                     "temperature": how["temperature"],
@@ -131,10 +132,11 @@ def sentence(row: dict[str, Any]) -> str:
     """A row of `Explained.table` as one line."""
     chosen = f" (the one that fits {row['chosen_by']} best)" if row["chosen_by"] else ""
     draws = f", {row['draws']} draws{chosen}" if row["draws"] > 1 else ""
+    views = f", {row['views']} views" if row["views"] > 1 else ""
     passes = f"{row['passes']} pass{'es' if row['passes'] > 1 else ''} a step"
     seen = ", ".join(row["from"]) or "nothing"
     return (
-        f"{row['target']}: from {seen}; {row['scheme']}, {row['steps']} steps, up to {passes},"
+        f"{row['target']}: from {seen}; {row['scheme']}, {row['steps']} steps, up to {passes}{views},"
         f" {row['tokens']} tokens at temperature {row['temperature']:g}{draws}; {row['seconds']:.2f} s"
     )
 

@@ -138,14 +138,9 @@ class CroppedGrid(Modality):
         return float(value.shape[1]), float(value.shape[0])
 
     def crop(self, value: Any, crop: Crop) -> np.ndarray:
-        """The part of the value, resized to cells x cells, mirrored last."""
+        """The part of the value, resized to cells x cells, mirrored last; beyond its borders lies what is inside."""
+        value, box = within(value, crop)
         height, width = value.shape[:2]
-        box = (
-            crop.left * width,
-            crop.top * height,
-            min((crop.left + crop.width) * width, width),
-            min((crop.top + crop.height) * height, height),
-        )
         if box != (0, 0, width, height) or (height, width) != (self.cells, self.cells):
             value = self.resized(value, self.cells, box)
         return self.mirror(value) if crop.flip else value
@@ -210,7 +205,7 @@ class CroppedGrid(Modality):
         tensors = self.tensors_of(draws)
         values = [self.postprocess(each) for each in tensors]
         spread = np.std([np.atleast_3d(value).astype(np.float32) for value in values], 0).mean(-1)
-        value = values[0] if self.photographic else self.postprocess(np.mean(tensors, 0))
+        value = values[0] if self.photographic else self.postprocess(self.mean_tensor(tensors))
         return value, spread.astype(np.float32)
 
     def partial(self, value: np.ndarray, keep: np.ndarray) -> Partial:
@@ -239,6 +234,68 @@ class CroppedGrid(Modality):
     def expect(self, probabilities: list[np.ndarray]) -> list[Any]:
         outputs = decoded_mean(self, probabilities, shape=self.shape_of(probabilities), steps=self.denoising_steps)
         return [self.postprocess(o) for o in outputs]
+
+    def expect_views(
+        self, probabilities: list[np.ndarray], views: Sequence[Sequence[tuple[Crop, np.ndarray]]]
+    ) -> list[Any]:
+        """Natural values of the mean of what several views of the inputs say.
+
+        Args:
+            probabilities: as for `expect`, of the inputs as they are.
+            views: of each sample the others: how each lies in the picture, with its probabilities (length, size).
+        """
+        every = [each for own, more in zip(probabilities, views, strict=True) for each in (own, *(p for _, p in more))]
+        outputs = iter(decoded_mean(self, every, shape=self.shape_of(every), steps=self.denoising_steps))
+        found = []
+        for more in views:
+            put = [self.put_back(next(outputs), crop) for crop in (Crop(), *(crop for crop, _ in more))]
+            tensors, shown = zip(*put, strict=True)
+            found.append(self.postprocess(self.mean_tensor(tensors, shown)))
+        return found
+
+    def put_back(self, tensor: np.ndarray, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+        """The tensor (C, H, W) of a view in the places of the picture, and which of them, bool (H, W), the view shows.
+
+        The view is as large as the picture, and moved by whole numbers of the tensor.
+        """
+        tensor = self.mirror_tensor(tensor) if crop.flip else tensor
+        height, width = tensor.shape[1:]
+        rows, columns = np.arange(height) - round(crop.top * height), np.arange(width) - round(crop.left * width)
+        shown = np.logical_and.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+        return tensor[:, rows.clip(0, height - 1)][:, :, columns.clip(0, width - 1)], shown
+
+    def mirror_tensor(self, tensor: np.ndarray) -> np.ndarray:
+        """The tensor (C, H, W) of the picture mirrored left to right, as `mirror` does it to a value."""
+        if type(self).mirror is CroppedGrid.mirror:
+            return np.ascontiguousarray(tensor[:, :, ::-1])
+        return self.preprocess(self.mirror(self.postprocess(tensor)))
+
+    def mean_tensor(self, tensors: Sequence[np.ndarray], shown: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """The mean (C, H, W) of tensors of one value; of each where it is `shown`, bool (H, W), else everywhere."""
+        return np.mean(tensors, 0) if shown is None else mean_shown(np.stack(tensors), shown)
+
+
+def within(value: np.ndarray, crop: Crop) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """A value (H, W[, C]) and the box (left, top, right, bottom in pixels) of a crop that does not reach out of it.
+
+    As far as it reaches out, the value is continued by its own mirror image.
+    """
+    (height, width), beyond = value.shape[:2], 1e-6  # of a pixel, by which fractions are inexact
+    left, top = crop.left * width, crop.top * height
+    right, bottom = (crop.left + crop.width) * width, (crop.top + crop.height) * height
+    over = [(-top, bottom - height), (-left, right - width)]
+    pads = [tuple(max(math.ceil(each - beyond), 0) for each in pair) for pair in over]
+    if any(map(any, pads)):
+        value = np.pad(value, [*pads, *[(0, 0)] * (value.ndim - 2)], mode="symmetric")
+    (above, _), (before, _) = pads
+    height, width = value.shape[:2]
+    return value, (left + before, top + above, min(right + before, width), min(bottom + above, height))
+
+
+def mean_shown(tensors: np.ndarray, shown: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean (C, H, W) of tensors (V, C, H, W), of each where it is shown, bool (H, W)."""
+    shares = np.stack(shown).astype(np.float32)[:, None]
+    return (tensors * shares).sum(0) / shares.sum(0)
 
 
 def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:

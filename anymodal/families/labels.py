@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +17,7 @@ from anymodal.families.descriptions import (
     write_described,
 )
 from anymodal.families.drawing import font_of, note, shortened
-from anymodal.families.grids import CroppedGrid
+from anymodal.families.grids import CroppedGrid, mean_shown
 from anymodal.families.image import enlarge
 from anymodal.families.layouts import channels_last, repair
 from anymodal.families.picture_files import read_picture, upright
@@ -149,9 +150,14 @@ class LabelMapModality(CroppedGrid):
 
     def likely(self, draws: list[np.ndarray]) -> np.ndarray:
         """The mean of the probabilities (labels, H, W) of several draws, over the tokenizer's labels, 0 for none."""
-        logits = np.stack(self.tensors_of(draws))
+        return self.mean_tensor(self.tensors_of(draws))
+
+    def mean_tensor(self, tensors: Sequence[np.ndarray], shown: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """As the base says: the mean of the probabilities of logits."""
+        logits = np.stack(tensors)
         likely = np.exp(logits - logits.max(1, keepdims=True))
-        return (likely / likely.sum(1, keepdims=True)).mean(0)
+        likely /= likely.sum(1, keepdims=True)
+        return likely.mean(0) if shown is None else mean_shown(likely, shown)
 
     def true_classes(self, value: Any) -> tuple[np.ndarray, np.ndarray]:
         """The tokenizer's labels (H, W) that a value has at the model's size, and where it has any."""

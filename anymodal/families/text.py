@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
+    from anymodal.crops import Crop
     from anymodal.families.boxes import LabeledBox
 else:
     from anymodal.lazy import np
@@ -115,6 +116,11 @@ class StructuredModality(Modality):
         """What `merge` makes of the draws, or else the one that agrees best with the others; and for each part of it
         the share of the draws that lack it, float32 (parts,)."""
         return self.agreed(self.detokenize(draws))
+
+    def averaged_views(self, draws: list[np.ndarray], crops: Sequence[Crop]) -> tuple[Any, np.ndarray | None]:
+        """As `averaged`, of draws each of which read another part of the picture."""
+        values = self.detokenize(draws)
+        return self.agreed([self.crop(value, crop.back) for value, crop in zip(values, crops, strict=True)])
 
     def agreed(self, values: list[Any]) -> tuple[Any, np.ndarray | None]:
         """As `averaged`, of the values of the draws."""

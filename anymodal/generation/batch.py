@@ -27,6 +27,7 @@ from anymodal.generation.run import GenerationStep
 from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState
 from anymodal.generation.values import Made, values_of
+from anymodal.generation.views import Views
 from anymodal.model import Transformer
 from anymodal.partial import Partial
 from anymodal.progress import task
@@ -128,7 +129,8 @@ def batches(
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
             mine |= beginnings_of(modalities, begun[number], sample, parts)
             first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
-            states.append(SampleState(modalities.layout, {**known, **tokens}, first))
+            views = Views(modalities, value) if not mine else None
+            states.append(SampleState(modalities.layout, {**known, **tokens}, first, views))
             values.append(value)
             partials.append(mine)
         own = [seeds[number] for number in numbers]

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from anymodal.errors import GenerationError
-from anymodal.generation.guidance import guided
 from anymodal.generation.infill import Text, room_beside, without_ends
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
-from anymodal.model.steps import Steps, Texts, steps_of
+from anymodal.model.steps import Steps, steps_of
 from anymodal.sampling import Beam
 from anymodal.spaces import TokenSpace
 
@@ -44,8 +43,7 @@ class BeamSearch(GenerationScheme):
         assert isinstance(scheme, Beam) and isinstance(space, TokenSpace)
         width = max(scheme.width, run.sampling.samples)
         known = [(state.open(run.stream), state.starts.get(run.stream.name)) for state in run.states]
-        contexts = run.model.encode(run.states, run.passes, run.stream)
-        steps = steps_of(run.model.transformer, [Texts(contexts, run.stream.name, width)])
+        steps = steps_of(run.model.transformer, [run.texts()._replace(times=width)])
         beams = [
             [_Candidate(Text(prompt, space, room_beside(prompt, space), start), 0.0, b * width)]
             for b, (prompt, start) in enumerate(known)
@@ -56,7 +54,7 @@ class BeamSearch(GenerationScheme):
             for candidate in (each for beam in beams for each in beam if not each.text.done):
                 texts[candidate.row] = candidate.text
             last = [space.sentinel(1) if text is None else text.last for text in texts]
-            scores = guided(steps.step([last])[0], run.passes, [k / space.length] * rows).float()
+            scores = run.believed(steps.step([last])[0], [k / space.length] * rows).float()
             if not torch.isfinite(scores).all():
                 raise GenerationError("the model's scores are not finite: its weights are damaged")
             best = without_ends(scores, texts).log_softmax(-1).topk(min(width, scores.shape[-1]), -1)

@@ -25,6 +25,7 @@ from anymodal.generation.sampler import Sampler
 from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.generation.tiles import Tiles, cut_to_shape, rounded, tiles_of
 from anymodal.generation.values import Made, values_of
+from anymodal.generation.views import has_place
 from anymodal.modality import Modality
 from anymodal.model import Transformer
 from anymodal.plugins.guard import blame
@@ -33,11 +34,6 @@ from anymodal.tokens import ModalitySet
 
 TOGETHER = 16  # tiles that go through the model in one batch
 OPEN = -1  # of a token that is not decided
-
-
-def has_place(modality: Modality) -> bool:
-    """Whether a part of a value is that of a part of the picture."""
-    return modality.aligned or type(modality).crop is not Modality.crop
 
 
 @attrs.frozen(eq=False)

@@ -8,10 +8,14 @@ from typing import Any
 import attrs
 
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, brief, nearest
+from anymodal.families.grids import CroppedGrid
+from anymodal.families.text import StructuredModality
+from anymodal.generation.views import has_place
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.sampling import SCHEMES, Sampling
 from anymodal.sampling.guidance import Guidance, as_guidance
+from anymodal.sampling.schemes.mean import Mean
 from anymodal.sampling.spelling import parsed
 from anymodal.tokens import ModalitySet
 
@@ -123,8 +127,8 @@ def make_plan(
     Raises:
         ConfigError: an option does not exist or cannot have its value.
         UnknownModality: a name is not in the set, or options name what is no target.
-        GenerationError: weights name what is not given, a target cannot merge several samples, or weights or options
-            are no dict.
+        GenerationError: weights name what is not given, a target cannot merge several samples or be made of several
+            views, or weights or options are no dict.
     """
     for what, each, example in (("weights", weights, "{'rgb': 2}"), ("options", options, "{'depth': {'steps': 8}}")):
         if each is not None and not isinstance(each, Mapping):
@@ -142,8 +146,13 @@ def make_plan(
         modality = modalities.owner(name)
         with blame(modality, "sampling"):
             start = default or (modality.tuned_sampling(grounded) if name == modality.name else FINER)
-        how = _changed(start, modality, name, common, (options or {}).get(name, {}), given)
+        own = (options or {}).get(name, {})
+        how = _changed(start, modality, name, common, own, given)
         _check_choice(modalities, name, how, given)
+        why = _one_view(modalities, modality, how, given)
+        if why and own.get("views", 1) != 1:
+            raise GenerationError(f"{name!r} cannot be made of several views: {why}; leave 'views' at 1")
+        how = attrs.evolve(how, views=1 if why else _shared(modality, how))
         plan.append(Target(name, how, by_stream))
     return plan
 
@@ -186,6 +195,31 @@ def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Coll
         )
     if not layout[name].input or layout[name].is_sequence:
         raise GenerationError(f"{name!r} is no grid that the model reads, so that {chooser!r} cannot choose one")
+
+
+def _one_view(modalities: ModalitySet, modality: Modality, how: Sampling, given: Collection[str]) -> str:
+    """Why a target is made of one view of what is given; "" where it can be made of several."""
+    if not how.scheme.sequences and not isinstance(how.scheme, Mean):
+        return f"the scheme {how.scheme} takes no mean"
+    if not how.scheme.sequences and not isinstance(modality, CroppedGrid):
+        return "it does not lie in the picture"
+    if how.scheme.sequences and has_place(modality):
+        if how.samples == 1 or not how.scheme.draws:
+            return "each draw sees one of them, and there is one draw"
+        if not isinstance(modality, StructuredModality):
+            return "its draws cannot be put back into the picture"
+    givers = [modalities.owner(name) for name in sorted(given)]
+    fixed = [each.name for each in givers if not has_place(each)]
+    if fixed:
+        return f"{fixed[0]!r} cannot be seen in another way"
+    return "" if any(isinstance(each, CroppedGrid) for each in givers) else "no picture is given"
+
+
+def _shared(modality: Modality, how: Sampling) -> int:
+    """How many views there are: of boxes and the like two, the mirrored one too, if these share the draws evenly."""
+    if not how.scheme.sequences or not has_place(modality):
+        return how.views
+    return min(how.views, 2 - how.samples % 2)
 
 
 def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collection[str]) -> dict[str, Guidance]:

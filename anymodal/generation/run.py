@@ -10,14 +10,17 @@ from typing import Any
 
 import attrs
 import numpy as np
+import torch
 from torch import Tensor
 
-from anymodal.generation.guidance import GuidedModel, Pass
+from anymodal.crops import Crop
+from anymodal.generation.guidance import GuidedModel, Pass, guided
 from anymodal.generation.logits import draw
 from anymodal.generation.plan import Target
 from anymodal.generation.rng import SampleRng
 from anymodal.generation.state import SampleState, StreamTokens
 from anymodal.generation.values import Made, completed, values_of
+from anymodal.model.steps import Texts
 from anymodal.partial import Partial
 from anymodal.plugins.guard import blame
 from anymodal.sampling import Sampling
@@ -124,6 +127,43 @@ class TargetRun:
     @property
     def sampling(self) -> Sampling:
         return self.target.sampling
+
+    @cached_property
+    def views(self) -> list[dict[Crop, SampleState]]:
+        """The other views of each sample that are read, by how they lie in the picture; none where there are none."""
+        count = self.sampling.views
+        seen = [state.views.of(self.stream, count) if state.views and count > 1 else {} for state in self.states]
+        return seen if all(seen) else [{} for _ in self.states]
+
+    @property
+    def shares_views(self) -> bool:
+        """Whether each draw of a sequence reads one view, for it says where things lie; else each reads all of them."""
+        return bool(self.views[0]) and any(s.views is not None and s.views.placed(self.stream) for s in self.states)
+
+    def texts(self) -> Texts:
+        """What the sequences of the target are written from."""
+        name, times = self.stream.name, self.sampling.samples
+        views = [[self._asked(view) for view in each.values()] for each in self.views]
+        if self.shares_views:
+            states = [seen for state, each in zip(self.states, views, strict=True) for seen in (state, *each)]
+            contexts = self.model.encode(states, self.passes, self.stream)
+            return Texts(contexts, name, times * len(self.states) // len(states))
+        seen = [self.states, *zip(*views, strict=True)]
+        return Texts([c for each in seen for c in self.model.encode(each, self.passes, self.stream)], name, times)
+
+    def _asked(self, view: SampleState) -> SampleState:
+        """A view of which a sequence is asked for."""
+        asked = view.copy()
+        asked.open(self.stream)
+        return asked
+
+    def believed(self, scores: Tensor, shares: Sequence[float]) -> Tensor:
+        """Logits (rows, V) of scores (views * passes, rows, V), of rows of which these shares are written.
+
+        They are guided, and of several views the mean of the log probabilities.
+        """
+        each = [guided(part, self.passes, shares) for part in scores.split(len(self.passes))]
+        return each[0] if len(each) == 1 else torch.stack([own.float().log_softmax(-1) for own in each]).mean(0)
 
 
 class GenerationScheme(ABC):

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anymodal.generation.guidance import guided
+from anymodal.crops import Crop
 from anymodal.generation.infill import Text, room_beside, without_ends
 from anymodal.generation.run import GenerationScheme, GenerationStep, TargetRun
 from anymodal.generation.state import StreamTokens
-from anymodal.model.steps import Texts, steps_of
+from anymodal.model.steps import steps_of
 from anymodal.nn.copies import PACKED
 from anymodal.spaces import TokenSpace
 
@@ -45,8 +45,7 @@ class Autoregressive(GenerationScheme):
 
     def _together(self, runs: Sequence[TargetRun]) -> Iterator[GenerationStep]:
         writing = [_Writing(self, run) for run in runs]
-        rows = [Texts(r.model.encode(r.states, r.passes, r.stream), r.stream.name, r.sampling.samples) for r in runs]
-        steps = steps_of(runs[0].model.transformer, rows)
+        steps = steps_of(runs[0].model.transformer, [run.texts() for run in runs])
         while writing:
             scores = steps.step([each.last for each in writing])
             for each, found in zip(writing, scores, strict=True):
@@ -65,6 +64,7 @@ def _narrow(runs: Sequence[TargetRun]) -> list[list[TargetRun]]:
     groups, room = list[list[TargetRun]](), 0
     for run in runs:
         rows = len(run.states) * run.sampling.samples * len(run.passes)
+        rows *= 1 if run.shares_views else 1 + len(run.views[0])
         if rows > room:
             groups.append([])
             room = PACKED
@@ -94,9 +94,9 @@ class _Writing:
         return [i for i, r in enumerate(self.rows) if self.rank < self.length and not self.texts[r].done]
 
     def add(self, scores: Tensor) -> Iterator[GenerationStep]:
-        """Write the next token of each row, from scores (passes, rows, V)."""
+        """Write the next token of each row, from scores (views * passes, rows, V)."""
         texts, how = self.texts, self.run.sampling
-        logits = guided(scores, self.run.passes, [self.rank / self.length] * len(self.rows))
+        logits = self.run.believed(scores, [self.rank / self.length] * len(self.rows))
         logits = without_ends(logits, [texts[r] for r in self.rows])
         uniform = [torch.zeros(()) if texts[r].done else self.rngs[r].uniform(1)[0] for r in self.rows]
         samples = sorted({r // self.times for r in self.rows if not texts[r].done})
@@ -107,23 +107,29 @@ class _Writing:
         if not self.active():
             for number, state in enumerate(self.run.states):
                 mine = self._of(number)
-                state.put(self.run.stream.name, _written(mine, [len(text.written) for text in mine], self.length))
+                counts = [len(text.written) for text in mine]
+                state.put(self.run.stream.name, _written(mine, counts, self.length, self._seen(number)))
         for number in samples:
             yield self._step(number)
 
     def _of(self, sample: int) -> list[Text]:
         return self.texts[sample * self.times : (sample + 1) * self.times]
 
+    def _seen(self, sample: int) -> list[Crop]:
+        """Of each draw how the view lies that it read, where each reads one."""
+        crops = [Crop(), *self.run.views[sample]] if self.run.shares_views else []
+        return [crop for crop in crops for _ in range(self.times // len(crops))]
+
     def _step(self, sample: int) -> GenerationStep:
         texts = self._of(sample)
-        take = partial(_written, texts, [len(text.written) for text in texts], self.length)
+        take = partial(_written, texts, [len(text.written) for text in texts], self.length, self._seen(sample))
         done = self.rank == self.length or all(text.done for text in texts)
         return GenerationStep(
             self.run.stream.name, sample, self.rank, self.length, done, np.array([self.rank - 1]), take
         )
 
 
-def _written(texts: Sequence[Text], counts: Sequence[int], length: int) -> StreamTokens:
-    """What the first `counts` tokens of the texts of a sample say."""
+def _written(texts: Sequence[Text], counts: Sequence[int], length: int, seen: Sequence[Crop]) -> StreamTokens:
+    """What the first `counts` tokens of the texts of a sample say, each of the view that was `seen`."""
     values = [text.value(length, count) for text, count in zip(texts, counts, strict=True)]
-    return StreamTokens.whole(values[0], values if len(values) > 1 else ())
+    return StreamTokens.whole(values[0], values if len(values) > 1 else (), seen=seen)

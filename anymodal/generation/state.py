@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
+from anymodal.crops import Crop
 from anymodal.errors import SpaceError
 from anymodal.spaces import Stream, TokenSpace
 from anymodal.tokens import Layout, Packed, Packer
+
+if TYPE_CHECKING:
+    from anymodal.generation.views import Views
 
 
 @attrs.frozen(eq=False)
@@ -21,6 +26,8 @@ class StreamTokens:
     positions: (n,), where they are in the stream, ascending.
     probabilities: (length, size) over all ids, where a grid was estimated as a mean.
     temperature: that of the probabilities.
+    views: how each view lies in the picture, and the probabilities of what it shows, beside those of the picture.
+    seen: of each draw how the view lies in the picture that it read; () where all read the picture.
     draws: all the sequences, where several were drawn; `values` are the first of them.
     chosen: whether the first draw is the value, and the others say only how sure it is.
     """
@@ -31,17 +38,26 @@ class StreamTokens:
     draws: Sequence[np.ndarray] = ()
     temperature: float = 1.0
     chosen: bool = False
+    views: Sequence[tuple[Crop, np.ndarray]] = ()
+    seen: Sequence[Crop] = ()
 
     @classmethod
-    def whole(cls, values: np.ndarray, draws: Sequence[np.ndarray] = (), chosen: bool = False) -> StreamTokens:
+    def whole(
+        cls,
+        values: np.ndarray,
+        draws: Sequence[np.ndarray] = (),
+        chosen: bool = False,
+        seen: Sequence[Crop] = (),
+    ) -> StreamTokens:
         """Tokens from the first position on."""
-        return cls(values, np.arange(len(values)), draws=draws, chosen=chosen)
+        return cls(values, np.arange(len(values)), draws=draws, chosen=chosen, seen=seen)
 
 
 class SampleState:
     """The known tokens of one sample, by stream name in `streams`. Raises SpaceError for tokens outside their space.
 
-    `starts` has what sequences begin with that are not written yet, as `Partial` does.
+    `starts` has what sequences begin with that are not written yet, as `Partial` does. `views` has other views of the
+    values behind the tokens, where these can be seen otherwise.
     """
 
     def __init__(
@@ -49,8 +65,9 @@ class SampleState:
         layout: Layout,
         tokens: Mapping[str, np.ndarray | StreamTokens],
         starts: Mapping[str, np.ndarray] | None = None,
+        views: Views | None = None,
     ) -> None:
-        self.layout, self.starts = layout, dict(starts or {})
+        self.layout, self.starts, self.views = layout, dict(starts or {}), views
         self.streams: dict[str, StreamTokens] = {}
         for name, value in tokens.items():
             self.put(name, value if isinstance(value, StreamTokens) else StreamTokens.whole(np.asarray(value)))
@@ -88,7 +105,7 @@ class SampleState:
 
     def copy(self) -> SampleState:
         """The same tokens; what is generated into the copy does not change this one."""
-        return SampleState(self.layout, self.streams, self.starts)
+        return SampleState(self.layout, self.streams, self.starts, self.views)
 
     def open(self, stream: Stream) -> np.ndarray:
         """The ids (n,) around the holes of a sequence about to be written: one [S_1] if nothing with holes is known."""

@@ -72,7 +72,7 @@ def _decoded(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens])
     estimated = [each.probabilities for each in tokens if each.probabilities is not None]
     if len(estimated) == len(tokens):
         with blame(modality, "expect"):
-            values = modality.expect(estimated)
+            values = _expected(modality, tokens, estimated)
         shape = modalities.layout[name].space.shape
         heat = [each.temperature for each in tokens]
         sure = [modality.calibrated(each, "ids", own) for each, own in zip(estimated, heat, strict=True)]
@@ -81,13 +81,27 @@ def _decoded(modalities: ModalitySet, name: str, tokens: Sequence[StreamTokens])
         return [Made(value, "mean", own) for value, own in zip(values, spread, strict=True)]
     if all(each.draws for each in tokens):
         with blame(modality, "averaged"):
-            several = [modality.averaged(list(each.draws)) for each in tokens]
+            several = [_averaged(modality, each) for each in tokens]
         if all(each.chosen for each in tokens):
             values = modalities.detokenize_stream(name, [each.values for each in tokens])
             return [Made(value, "", own) for value, (_, own) in zip(values, several, strict=True)]
         how = "" if modality.photographic else "merge"
         return [Made(value, how, own) for value, own in several]
     return [Made(value) for value in modalities.detokenize_stream(name, [each.values for each in tokens])]
+
+
+def _averaged(modality: Any, tokens: StreamTokens) -> tuple[Any, np.ndarray | None]:
+    """The value of several draws, each put back to where the picture was that it read, and how much they differ."""
+    if not tokens.seen:
+        return modality.averaged(list(tokens.draws))
+    return modality.averaged_views(list(tokens.draws), tokens.seen)
+
+
+def _expected(modality: Any, tokens: Sequence[StreamTokens], estimated: list[np.ndarray]) -> list[Any]:
+    """The values of the mean codes under the probabilities of the picture and of its views, if there are any."""
+    if not any(each.views for each in tokens):
+        return modality.expect(estimated)
+    return modality.expect_views(estimated, [each.views for each in tokens])
 
 
 def _entropy_map(probabilities: np.ndarray, shape: tuple[int, int] | None, books: int, value: Any) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from anymodal.sampling.schemes.roar import Roar
 from anymodal.sampling.spelling import parsed, plain
 
 SITUATIONS = ("grounded", "free")  # with a photographic input and without: what a checkpoint's own settings tell apart
-MOST_STEPS, MOST_SAMPLES = 10_000, 1000  # far beyond what helps; more would only take time and memory
+MOST_STEPS, MOST_SAMPLES, MOST_VIEWS = 10_000, 1000, 64  # far beyond what helps; more would only take time and memory
 
 
 def _scheme(value: Scheme | str) -> Scheme:
@@ -54,8 +54,9 @@ class Sampling:
     'down:MINIMUM'. `top_k`, `top_p` and `min_p` 0 mean off; `guidance` is a number, of which 1 means none, 'interval',
     'rising' or 'normalized'. What a grid is made from is encoded anew in every `refresh`-th step; in between only what
     was decided is (ReCAP, arXiv 2505.19089). Of `samples` draws one value is made: merged, averaged or chosen, as the
-    modality can; `choose` names an input instead, and the draw stays that makes it most likely. Raises ConfigError for
-    values that cannot be.
+    modality can; `choose` names an input instead, and the draw stays that makes it most likely. With several `views`
+    what is given is seen mirrored and moved, too: of 'mean' the value is the mean over them, of texts each word is what
+    is believed of all of them, and of boxes and the like each draw is of one. Raises ConfigError for what cannot be.
     """
 
     scheme: Scheme = attrs.field(default=Roar(), converter=_scheme)
@@ -68,6 +69,7 @@ class Sampling:
     min_p: float = attrs.field(default=0.0, converter=real, validator=[at_least(0), at_most(1)])
     guidance: Guidance = attrs.field(default=Constant(1.0), converter=_guidance)
     refresh: int = attrs.field(default=1, converter=integer, validator=at_least(1))
+    views: int = attrs.field(default=1, converter=integer, validator=[at_least(1), at_most(MOST_VIEWS)])
     samples: int = attrs.field(default=1, converter=integer, validator=[at_least(1), at_most(MOST_SAMPLES)])
     choose: str = attrs.field(default="", validator=name_or_nothing)
 
@@ -114,6 +116,7 @@ class SamplingOptions(TypedDict, total=False):
     min_p: float
     guidance: float | str | Guidance
     refresh: int
+    views: int
     samples: int
     choose: str
 

@@ -46,6 +46,10 @@ class Normal(ImageModality):
     def mirror(self, value: "np.ndarray") -> "np.ndarray":
         return super().mirror(value) * np.array([-1, 1, 1], np.float32)
 
+    def mirror_tensor(self, tensor: "np.ndarray") -> "np.ndarray":
+        """As the base says; lengths stay, which say how sure a direction is."""
+        return tensor[:, :, ::-1] * np.array([-1, 1, 1], np.float32)[:, None, None]
+
     def joined(self, value: "np.ndarray", made: "np.ndarray", kept: "np.ndarray") -> "np.ndarray":
         """As the base says; what was made keeps its length, that of unit vectors or none."""
         whole = super().joined(value, made, kept)
