@@ -164,6 +164,7 @@ export class Model {
       const how = settings(this.manifest.sampling[target][situation], options[target] ?? {}, seen);
       if (typeof how.guidance !== "number") throw new Error("guidance that is no number is not ported");
       if (how.refresh > 1) throw new Error(`${target} with refresh is not ported: ask for refresh: 1`);
+      if (how.views > 1) throw new Error(`several views for ${target} are not ported: ask for views: 1`);
       if (how.samples > 1 && how.scheme !== "mean") throw new Error(`several draws of ${target} are not ported: ask for samples: 1`);
       const steps = stream.kind === "sequence" ? this.text(seen, stream, how, random) : this.grid(seen, stream, how, random);
       for await (const tokens of steps) {
@@ -226,10 +227,16 @@ export class Model {
   }
 }
 
+/** What is taken here instead of a checkpoint's options: one view, and for beams the likeliest word each time. */
+export function ported(own) {
+  const beams = (own.scheme.name ?? own.scheme) === "beam";
+  return { ...(own.views > 1 ? { views: 1 } : {}), ...(beams ? { scheme: "autoregressive", temperature: 0 } : {}) };
+}
+
 /** The checkpoint's sampling options with those that are asked for; where no input is there to choose, there is one draw. */
 function settings(own, asked, known) {
   const idle = own.choose && !("choose" in asked) && !(own.choose in known);
-  return { ...own, ...(idle ? { choose: "", samples: 1 } : {}), ...asked };
+  return { ...own, ...ported(own), ...(idle ? { choose: "", samples: 1 } : {}), ...asked };
 }
 
 /** The ids of a whole grid, of which every open position is like the nearest decided one. */

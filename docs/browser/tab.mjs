@@ -1,7 +1,7 @@
 // The backend of the page in a browser tab: `tiny` as graphs of ONNX, run here. It takes the place of backend.mjs.
 
 import * as ort from "./ort/ort.wasm.min.mjs";
-import { Model } from "./model.mjs";
+import { Model, ported } from "./model.mjs";
 import { Words, classPicture, classes, depthLegend, depthPicture, legend, meters, patches } from "./values.mjs";
 
 const LARGE = 256; // pixels of the pictures that people see
@@ -52,7 +52,15 @@ class Tab {
       await this.variant(request, picture, variant, onEvent, signal);
     }
     const seconds = (performance.now() - started) / 1000;
-    onEvent({ event: "done", seconds, python: python(request), command: command(request) });
+    const stated = { ...request, options: this.options(request, Boolean(picture)) };
+    onEvent({ event: "done", seconds, python: python(stated), command: command(stated) });
+  }
+
+  /** The options by target with which Python makes the same: those of the request, and what is taken here by default. */
+  options({ targets, options }, grounded) {
+    const { sampling } = this.model.manifest;
+    const each = targets.map((name) => [name, { ...ported(sampling[name][grounded ? "grounded" : "free"]), ...options[name] }]);
+    return Object.fromEntries(each.filter(([, own]) => Object.keys(own).length));
   }
 
   async variant({ targets, options, seed: first }, picture, variant, onEvent, signal) {

@@ -281,6 +281,13 @@ def test_options_of_a_target_are_sent_when_they_are_not_its_own(opened):
     assert (request["options"], request["weights"]) == ({}, {})
 
 
+def test_variants_of_a_text_are_drawn_where_it_is_written_by_beams(opened):
+    choose(opened, "caption")
+    assert asked(opened)["options"] == {}
+    opened.click("[data-key='Decide-drawn']")
+    assert asked(opened)["options"] == {"caption": {"scheme": "autoregressive", "temperature": 0.7}}
+
+
 def test_settings_stay_open_when_something_changes_at_once(opened):
     choose(opened, "depth")
     opened.evaluate(

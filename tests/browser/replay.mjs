@@ -63,7 +63,7 @@ for (const { manifest, chain, known, targets, seed, recorded } of cases.chains) 
 }
 const { manifest } = cases.chains[0];
 const choosing = structuredClone(manifest);
-Object.assign(choosing.sampling.depth.free, { scheme: "roar", samples: 4, choose: "caption" });
+Object.assign(choosing.sampling.depth.free, { scheme: "roar", samples: 4, choose: "caption", views: 4 });
 class Beginning extends Model {
   async gridScores() {
     throw new Error("one draw begins");
@@ -79,6 +79,7 @@ found.refused = [
   await firstError({}, { depth: { samples: 2 } }),
   await firstError({}, { depth: { choose: "caption" } }),
   await firstError({}, { depth: { refresh: 4 } }),
+  await firstError({}, { depth: { views: 2 } }),
 ];
 found.single = [await firstError({}, {}), await firstError({ caption }, { depth: { samples: 1 } })];
 process.stdout.write(JSON.stringify(found));

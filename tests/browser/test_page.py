@@ -86,9 +86,10 @@ def generated(page) -> dict:
 
 def test_it_gives_the_ids_of_python_for_the_same_seed(page, site):
     model, picture = am.load(site / "model", backend="onnx"), site / "model" / "scene-0.png"
+    word = {"scheme": "autoregressive", "views": 1}
     for how, options, seed in (
-        ("default", {}, 0),
-        ("drawn", {"depth": DRAWN, "semseg": DRAWN, "caption": {"temperature": 0.7}}, 5),
+        ("default", {"depth": {"views": 1}, "semseg": {"views": 1}, "caption": word | {"temperature": 0.0}}, 0),
+        ("drawn", {"depth": DRAWN, "semseg": DRAWN, "caption": word | {"temperature": 0.7}}, 5),
     ):
         page.click(f"[data-key='Decide-{how}']")
         page.fill("#seed", str(seed))

@@ -201,7 +201,9 @@ def test_targets_are_made_one_from_another_or_apart_as_the_checkpoint_says(cases
 
 def test_what_is_not_ported_is_refused_and_not_left_out(ported):
     several = "several draws of depth are not ported: ask for samples: 1"
-    assert ported["refused"] == [several] * 3 + ["depth with refresh is not ported: ask for refresh: 1"]
+    others = ["depth with refresh is not ported: ask for refresh: 1"]
+    others.append("several views for depth are not ported: ask for views: 1")
+    assert ported["refused"] == [several] * 3 + others
 
 
 def test_where_no_input_is_there_to_choose_there_is_one_draw(ported):

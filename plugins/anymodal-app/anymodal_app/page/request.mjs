@@ -61,7 +61,10 @@ export function defaults(about, state, name) {
 
 /** The options that make a target appear step by step, where its defaults decide all at once. */
 export function drawn(each, usual) {
-  if (sequential(each)) return usual.temperature < 0.5 ? { temperature: 0.7 } : {};
+  if (sequential(each)) {
+    const word = usual.scheme === "beam" ? { scheme: "autoregressive" } : {}; // of beams nothing is drawn
+    return usual.temperature < 0.5 ? { ...word, temperature: 0.7 } : word;
+  }
   if (usual.scheme !== "mean" && usual.steps > 1) return {};
   return each.schemes.includes("roar") ? { scheme: "roar", steps: 8, temperature: 0.7, top_p: 0.8 } : {};
 }
