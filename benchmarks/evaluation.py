@@ -74,8 +74,8 @@ class EvaluationOfScenes(Figures):
                 made = ["scenes", "--count", str(count), "--seed", str(seed), "--size", side, "--out", data, "--quiet"]
                 subprocess.run([sys.executable, "-m", "anymodal", *made], check=True, capture_output=True)
                 for task, runs in found.items():
-                    limit = min(count, self.pictures) if task == "generation" else count
-                    runs.append(am.evaluate(task, data, model, limit=limit))
+                    most = min(count, self.pictures) if task == "generation" else count
+                    runs.append(am.evaluate(task, data, model, count=most))
                 for task, (one, several) in both.items():
                     one.append(am.evaluate(task, data, model, **DRAWS))
                     several.append(am.evaluate(task, data, model, **DRAWS, samples=self.draws))

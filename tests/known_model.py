@@ -46,7 +46,7 @@ class Scored:
         with self.patch.context() as patched:
             patched.setattr(ModelSource, "load", lambda *given: self.model)
             patched.setattr(am.AnyModel, "generate_batch", generate)
-            code = command("eval", task, "--data", data, "--model", "tiny", "--batch", 2, "--json", *options)
+            code = command("eval", task, data, "--model", "tiny", "--batch", 2, "--json", *options)
         said = self.capsys.readouterr()
         assert code == 0, said.err
         return json.loads(said.out)

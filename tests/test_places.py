@@ -67,7 +67,7 @@ def test_a_sheet_of_hits_is_told_of_before_the_search(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("eval", "semseg", "--data", "DIR", "--model", "tiny", "--out", "OUT"),
+        ("eval", "semseg", "DIR", "--model", "tiny", "--out", "OUT"),
         ("data", "check", "DIR", "--sheet", "OUT/sheet.png"),
         ("generate", "caption=a dog", "--to", "rgb", "--animate", "OUT/grows.webp"),
     ],

@@ -50,12 +50,12 @@ def _sampling(samples: int | None, settings: tuple[str, ...]) -> Any:
 
 @click.command("eval")
 @click.argument("task", required=False, shell_complete=completion.tasks)
+@click.argument("data", required=False, type=click.Path(path_type=Path), shell_complete=completion.files)
 @click.option("--list", "lists", is_flag=True, help="List the tasks.")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder of the data set, as it was published.")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for report.json, report.md and sheet.png.")
 @names_option("--from", "inputs", help="Generate from these modalities.  [default: those of the task]")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the task, such as axes.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first samples.")
+@click.option("--count", type=click.IntRange(min=1), help="Only the first samples.")
 @click.option("--batch", type=click.IntRange(min=2), default=16, show_default=True, help="Samples generated together.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same result."
@@ -87,19 +87,19 @@ def evaluate(
 ) -> None:
     """Score a model at TASK, beside what its tokenizer alone reaches, a constant, and shuffled truths.
 
-    The same command goes on with an interrupted run. Samples that cannot be used are counted and named.
+    DATA is a folder as published; bad samples of it are counted and named. The same command goes on after a stop.
 
     \b
     anymodal eval --list
-    anymodal eval diode_depth --data diode --model EPFL-VILAB/4M-21_B --out diode-depth
-    anymodal eval semseg --data scenes --model tiny --limit 100 --samples 10
-    anymodal eval nyu_semseg --data nyu --option classes=13 --processes 4 --out nyu
+    anymodal eval diode_depth diode --model EPFL-VILAB/4M-21_B --out diode-depth
+    anymodal eval semseg scenes --model tiny --count 100 --samples 10
+    anymodal eval nyu_semseg nyu --option classes=13 --processes 4 --out nyu
     """
     if lists:
         list_tasks(output)
         return
     if task is None or data is None:
-        raise click.UsageError("give a task and --data; --list lists the tasks", click.get_current_context())
+        raise click.UsageError("give a task and its data; --list lists the tasks", click.get_current_context())
     from anymodal.evaluation.tasks import TASKS
 
     check_device(load.get("device"))

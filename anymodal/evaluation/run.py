@@ -39,14 +39,14 @@ ROWS = 4096  # vectors of the reference that are written at once
 
 
 @system_errors(DataError)
-@takes(data=PLACE, out=PLACE, limit=WHOLE, batch=WHOLE, seed=WHOLE, processes=WHOLE)
+@takes(data=PLACE, out=PLACE, count=WHOLE, batch=WHOLE, seed=WHOLE, processes=WHOLE)
 def evaluate(
     task: str | Task | Mapping[str, Any],
     data: str | Path,
     model: AnyModel | str | Path | ModelSource = "tiny",
     *,
     out: str | Path | None = None,
-    limit: int | None = None,
+    count: int | None = None,
     batch: int = 16,
     seed: int = 0,
     processes: int = 1,
@@ -59,7 +59,7 @@ def evaluate(
         data: the folder of the data set, in the layout that it was published in.
         model: the model, or its name; for several processes the name, or how it is loaded.
         out: a folder for `report.json`, `report.md` and `sheet.png`; the same call goes on with an interrupted one.
-        limit: only the first samples.
+        count: only the first samples.
         batch: samples that are generated together; each gets what it would get alone.
         seed: sample number i uses `seed` + i.
         processes: that share the samples, each with one thread; the scores are those of one process with one thread.
@@ -77,12 +77,12 @@ def evaluate(
     batch, seed, processes = integer(batch), integer(seed), integer(processes)
     if batch < 2:
         raise ConfigError(f"batch is at least 2, got {batch}: truths are shuffled within it")
-    if limit is not None and integer(limit) < 1:
-        raise ConfigError(f"limit is at least 1, got {limit}")
+    if count is not None and integer(count) < 1:
+        raise ConfigError(f"count is at least 1, got {count}")
     if out is not None:
         for name in RESULTS:
             check_file(Path(out) / name)
-    scorer, spread = _begin(chosen, str(data), model, limit, batch, seed, processes, sampling)
+    scorer, spread = _begin(chosen, str(data), model, count, batch, seed, processes, sampling)
     run = Run(scorer, str(data), processes, spread)
     if out is None:
         with tempfile.TemporaryDirectory() as temporary:
@@ -102,7 +102,7 @@ def _begin(
     task: Task,
     data: str,
     model: AnyModel | str | Path | ModelSource,
-    limit: int | None,
+    count: int | None,
     batch: int,
     seed: int,
     processes: int,
@@ -114,7 +114,7 @@ def _begin(
         raise ConfigError(f"{processes} processes each load the model: give at least 1, and the name of the model")
     loaded = source if isinstance(source, AnyModel) else load(source.name, **source.options)
     check_model(task, loaded)
-    scorer = Scorer(task, data, loaded, None if limit is None else integer(limit), batch, seed, sampling)
+    scorer = Scorer(task, data, loaded, None if count is None else integer(count), batch, seed, sampling)
     if isinstance(source, AnyModel) or processes == 1:
         return scorer, None
     return scorer, Work(task, data, source, scorer.count, batch, seed, dict(sampling))

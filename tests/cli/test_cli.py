@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from command_tree import leaves
 from processor_time import patience, slowness
 from rich.console import Console
 
@@ -87,6 +88,15 @@ def test_nothing_is_looked_through_for_garbage_at_the_end():
     code = last + "from anymodal.cli import main; main(['--version'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[1:] == ["True"] and done.returncode == 0
+
+
+def test_commands_call_the_same_thing_alike():
+    """Data is an argument of all that read it, and how much of it is read is `--count`."""
+    options = [(words, each) for words, command in leaves([], cli) for each in command.params]
+    counted = {" ".join(words) for words, each in options if "Only the first" in (getattr(each, "help", None) or "")}
+    assert counted == {"calibrate", "data check", "eval", "label", "retrieve index", "tokenize"}
+    assert counted <= {" ".join(words) for words, each in options if "--count" in each.opts}
+    assert all(isinstance(each, click.Argument) for _, each in options if each.name == "data")
 
 
 @pytest.mark.parametrize("words", [("data", "check", "x"), ("retrieve", "query", "x", "caption=y")])

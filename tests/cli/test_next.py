@@ -55,7 +55,7 @@ def test_the_same_command_with_more_words(suggested):
     def same() -> None:
         Output().again("--out", "a b")
 
-    CliRunner().invoke(same, [], obj=("eval", "depth", "--data", "my data"))
-    assert suggested == ["anymodal eval depth --data 'my data' --out 'a b'"]
+    CliRunner().invoke(same, [], obj=("eval", "depth", "my data"))
+    assert suggested == ["anymodal eval depth 'my data' --out 'a b'"]
     CliRunner().invoke(same, [])
     assert len(suggested) == 1

@@ -37,7 +37,7 @@ CALLS = {
     "inputs of calibrate": (lambda m: am.calibrate(m, "data", inputs="rgb"), "inputs is a list of names, got 'rgb'"),
     "batch of calibrate": (lambda m: am.calibrate(m, "data", batch="x"), "batch is a whole number, got 'x'"),
     "data of evaluate": (lambda m: am.evaluate("semseg", None, m), "data is a path, got None"),
-    "limit of evaluate": (lambda m: am.evaluate("semseg", "data", m, limit="9"), "limit is a whole number, got '9'"),
+    "count of evaluate": (lambda m: am.evaluate("semseg", "data", m, count="9"), "count is a whole number, got '9'"),
     "path of check_dataset": (lambda m: am.check_dataset(None), "path is a path, got None"),
     "names of check_dataset": (lambda m: am.check_dataset("data", names=["rgb"]), "names is a dict by name, got list"),
     "count of label_dataset": (

@@ -202,7 +202,7 @@ def test_a_task_of_ones_own_is_one_more_entry(small_model):
             return SampleMean(modality)
 
     try:
-        found = am.evaluate("edges", "anywhere", small_model, limit=3, batch=2, **HOW)
+        found = am.evaluate("edges", "anywhere", small_model, count=3, batch=2, **HOW)
         assert found.samples == 3 and "model" in found.scores and "constant" not in found.scores
         assert "* made up" in found.markdown()
     finally:
@@ -223,7 +223,7 @@ def test_the_sheet_shows_maps_in_their_own_colors(small_model, tmp_path):
 
 
 def test_the_command_says_all_of_it(data, checkpoint, tmp_path, capsys):
-    words = ["eval", "semseg", "--data", data, "--model", checkpoint, "--set", "steps=2", "--limit", 4, "--batch", 2]
+    words = ["eval", "semseg", data, "--model", checkpoint, "--set", "steps=2", "--count", 4, "--batch", 2]
     assert command(*words, "--out", tmp_path / "out", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["samples"] == 4 and set(said["scores"]) == {"model", "bound", "constant", "shuffled"}
