@@ -156,7 +156,7 @@ class AnyModel:
             targets: modalities, or finer streams of one (``rgb.448``); by default all that are not given.
             seed: the same one gives the same result.
             chain: False for each target from the inputs alone, which is faster; None as the checkpoint says, else True.
-            weights: guide by these inputs, each apart, and by nothing else: ``{"rgb": 1.0, "caption": 2.5}``.
+            weights: guide by these inputs alone, each apart, not by guidance: ``{"rgb": 1.0, "caption": 2.5}``.
             options: sampling options of single targets: ``{"depth": {"steps": 8}}``.
             keep: what stays of targets that are inputs too: a mask of a picture, True for all that is given of a text
                 with blanks (``"a ___ car"``), boxes or numbers, or a list of which of them.

@@ -34,6 +34,7 @@ from anymodal.cli.watching import Animation, Explained, Watch, sentence, watch_o
 from anymodal.errors import ConfigError, one_line
 from anymodal.files import check_folder
 from anymodal.progress import shown
+from anymodal.sampling.guidance import check_guides
 
 if TYPE_CHECKING:
     from anymodal.cli.inputs import Given
@@ -113,6 +114,7 @@ def generate(
     check_starts(parts["start"], names, kept, "size" in parts)
     parts["start"] = starts_of(parts["start"], known)
     check_sampling(common)
+    check_guides(how["weights"], common, how["options"])
     if out is not None:
         (check_dataset_folder if given.files else check_folder)(out)
     if not given.files:

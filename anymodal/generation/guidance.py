@@ -43,7 +43,8 @@ def guidance_passes(states: Sequence[SampleState], target: Target) -> list[Pass]
     """The passes whose logits are combined: one without guidance, else the unconditional one first.
 
     A single scale weighs "everything" against "the conditions hidden"; several weights weigh each condition alone
-    against none of them (4M-21, arXiv 2406.09406). Raises GenerationError for weights of what is not given.
+    against none of them (4M-21, arXiv 2406.09406) and take the place of the scale, which is the checkpoint's: a plan
+    refuses one that is asked for. Raises GenerationError for weights of what is not given.
     """
     given = frozenset(name for state in states for name in state.streams if name != target.stream)
     if target.weights:

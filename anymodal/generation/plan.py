@@ -14,7 +14,7 @@ from anymodal.generation.views import has_place
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.sampling import SCHEMES, Sampling
-from anymodal.sampling.guidance import Guidance, as_guidance
+from anymodal.sampling.guidance import Guidance, as_guidance, check_guides
 from anymodal.sampling.schemes.mean import Mean
 from anymodal.sampling.spelling import parsed
 from anymodal.tokens import ModalitySet
@@ -119,7 +119,7 @@ def make_plan(
         modalities: those of the model.
         names: the targets in order, modalities or streams.
         given: the names of the inputs.
-        weights: of inputs that guide.
+        weights: of inputs that guide, in the place of the guidance that plugin and checkpoint say.
         options: sampling options of single targets.
         common: sampling options of all targets; those that do not fit a target are left out for it.
         default: where sampling starts from; None: what the plugin and the checkpoint say.
@@ -127,8 +127,8 @@ def make_plan(
     Raises:
         ConfigError: an option does not exist or cannot have its value.
         UnknownModality: a name is not in the set, or options name what is no target.
-        GenerationError: weights name what is not given, a target cannot merge several samples or be made of several
-            views, or weights or options are no dict.
+        GenerationError: weights name what is not given or stand beside a guidance that was asked for, a target cannot
+            merge several samples or be made of several views, or weights or options are no dict.
     """
     for what, each, example in (("weights", weights, "{'rgb': 2}"), ("options", options, "{'depth': {'steps': 8}}")):
         if each is not None and not isinstance(each, Mapping):
@@ -140,6 +140,7 @@ def make_plan(
         if name not in names:
             raise UnknownModality(f"options name {name!r}, which is not a target{nearest(str(name), names)}")
     Sampling(**{key: value for key, value in common.items() if key in OPTIONS})  # also what fits no target is checked
+    check_guides(weights, common, options or {})
     by_stream = _weights_by_stream(modalities, weights, given) if weights else None
     plan = []
     for name in names:
@@ -153,7 +154,7 @@ def make_plan(
         if why and own.get("views", 1) != 1:
             raise GenerationError(f"{name!r} cannot be made of several views: {why}; leave 'views' at 1")
         how = attrs.evolve(how, views=1 if why else _shared(modality, how))
-        plan.append(Target(name, how, by_stream))
+        plan.append(Target(name, attrs.evolve(how, guidance=1.0) if by_stream else how, by_stream))
     return plan
 
 

@@ -9,14 +9,15 @@ arXiv 2507.08965, whose finding that early guidance harms is in `Rising` and `In
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from anymodal.config.tables import SettingsTable
 from anymodal.config.validators import HEAVIEST, at_least, between, is_number, real, weighed
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, GenerationError
 from anymodal.sampling.spelling import parsed, spelled, word
 
 
@@ -121,3 +122,16 @@ def as_guidance(value: object) -> Guidance:
     if isinstance(value, (str, dict, Guidance)):
         return parsed(value, GUIDANCES)
     raise ConfigError(f"guidance is a number, NAME:NUMBER or a block, got {value!r:.80}")
+
+
+def check_guides(weights: object, common: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise GenerationError where weights and a guidance are asked for, of all targets or of one by its options.
+
+    Only one of them can guide; a guidance of 1, which is none, may stand beside weights.
+    """
+    for name, asked in {"": common, **options}.items() if weights else ():
+        if "guidance" in asked and not as_guidance(asked["guidance"]).off:
+            whose = f" of {name!r}" if name else ""
+            raise GenerationError(
+                f"guidance{whose} is {asked['guidance']!s:.80}, and weights guide in its place: leave out one of them"
+            )

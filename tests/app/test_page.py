@@ -269,7 +269,10 @@ def test_options_of_a_target_are_sent_when_they_are_not_its_own(opened):
     opened.select_option("[data-key=scheme]", "roar")
     opened.locator("[data-option=steps]").fill("3")
     opened.locator("[data-option=steps]").dispatch_event("change")
+    opened.locator("[data-option=guidance]").fill("3")
+    opened.locator("[data-option=guidance]").dispatch_event("change")
     opened.check("text=weigh each input on its own")
+    expect(opened.locator("[data-option=guidance]")).to_have_count(0)  # which weights take the place of
     with posted(opened) as requests:
         events = generate(opened)
     assert requests[0]["options"] == {"depth": {"scheme": "roar", "steps": 3}}

@@ -49,6 +49,7 @@ CASES = [
     (["generate", "rgb=good.png", "--to", "rgb", "--keep", "rgb=nosuch.png"], "no such file: nosuch.png"),
     (["generate", "rgb=good.png", "--to", "depth", "--keep", "caption"], "--keep names 'caption', which is not an"),
     (["generate", "rgb=good.png", "--to", "depth", "--weights", "rbg=2"], "did you mean 'rgb'"),
+    (["generate", "rgb=good.png", "--to", "depth", "--weights", "rgb=2", "--guidance", "3"], "leave out one of them"),
     (["generate", "pictures/rgb", "--to", "depth", "--out", "pictures"], "holds other things (rgb)"),
     (["generate", "rgb=good.png", "--to", "all,-det", "--start", "det={}"], "--start names 'det', which is not a"),
     (["generate", "rgb=good.png", "--to", "det", "--start", "det={a"], "--start det={a cannot be read: "),

@@ -70,7 +70,7 @@ def test_what_targets_see_alike_is_encoded_once(small_model, encoded):
     small_model.generate(CAR, grids, chain=False, steps=2, guidance=2.0)
     assert encoded == [1, given] + [1 + 8, given + 8] * 3
     encoded.clear()
-    small_model.generate(CAR, grids, steps=1, guidance=2.0, weights={"caption": 2.0})
+    small_model.generate(CAR, grids, steps=1, weights={"caption": 2.0})
     assert encoded == [1, given]  # each target is guided by the caption alone, whatever was made before it
 
 

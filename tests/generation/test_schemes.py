@@ -335,6 +335,20 @@ def test_each_input_has_a_guidance_of_its_own(small_model, picture):
         small_model.generate(inputs, "depth", weights={"rgb": "normalized:2"})
 
 
+def test_weights_and_a_guidance_are_not_asked_for_together(small_model, picture):
+    """What a checkpoint says gives way to weights, and is not told as if it had guided; a guidance of 1 is none."""
+    inputs, weights, how = {"rgb": picture, "caption": "a red car"}, {"caption": 2.0}, {"steps": 2, "seed": 2}
+    usual = small_model.generate(inputs, "depth", weights=weights, **how)
+    assert small_model.generate(inputs, "depth", **how).run.options["depth"]["guidance"] == 2
+    assert usual.run.options["depth"]["guidance"] == 1
+    none = small_model.generate(inputs, "depth", weights=weights, options={"depth": {"guidance": 1}}, **how)
+    assert none == usual
+    with pytest.raises(GenerationError, match="guidance is 3, and weights guide in its place: leave out one of them"):
+        small_model.generate(inputs, "depth", weights=weights, guidance=3, **how)
+    with pytest.raises(GenerationError, match="guidance of 'depth' is rising:4, and weights guide in its place"):
+        small_model.generate(inputs, "depth", weights=weights, options={"depth": {"guidance": "rising:4"}}, **how)
+
+
 def test_third_parties_add_guidances():
     assert set(GUIDANCES) >= {"constant", "interval", "rising", "normalized"} and "halton" in set(SCHEMES)
 

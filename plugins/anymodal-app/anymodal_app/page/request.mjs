@@ -69,12 +69,14 @@ export function drawn(each, usual) {
   return each.schemes.includes("roar") ? { scheme: "roar", steps: 8, temperature: 0.7, top_p: 0.8 } : {};
 }
 
-/** All options of a target as they will be. */
+/** All options of a target as they will be; there is no guidance beside weights. */
 export function effective(about, state, name) {
   const usual = defaults(about, state, name);
   const base = state.how === "drawn" ? drawn(modality(about, name), usual) : {};
-  return { ...usual, ...base, ...state.options[name] };
+  return { ...usual, ...base, ...state.options[name], ...(isWeighed(about, state) ? { guidance: null } : {}) };
 }
+
+const isWeighed = (about, state) => about.can.weights && Object.keys(state.weights).length > 0;
 
 /** Only the options that are not the model's own. */
 function changed(about, state, name) {
@@ -102,12 +104,11 @@ export function problem(about, state) {
 export function requestOf(about, state) {
   const [known, asked] = [given(about, state), targets(about, state)];
   const options = asked.map((name) => [name, changed(about, state, name)]);
-  const weighed = about.can.weights && Object.keys(state.weights).length > 0;
   return {
     inputs: Object.fromEntries(known.map((name) => [name, state.inputs[name]])),
     targets: asked,
     options: Object.fromEntries(options.filter(([, each]) => Object.keys(each).length)),
-    weights: weighed ? Object.fromEntries(known.map((name) => [name, state.weights[name] ?? 1])) : {},
+    weights: isWeighed(about, state) ? Object.fromEntries(known.map((name) => [name, state.weights[name] ?? 1])) : {},
     keep: kept(about, state),
     seed: seedOf(state.seed),
     variants: Math.min(Math.max(state.variants, 1), about.limits.variants),
