@@ -128,7 +128,8 @@ def make_plan(
         ConfigError: an option does not exist or cannot have its value.
         UnknownModality: a name is not in the set, or options name what is no target.
         GenerationError: weights name what is not given or stand beside a guidance that was asked for, a target cannot
-            merge several samples or be made of several views, or weights or options are no dict.
+            merge several samples or its scheme has none, it cannot be made of several views, or weights or options are
+            no dict.
     """
     for what, each, example in (("weights", weights, "{'rgb': 2}"), ("options", options, "{'depth': {'steps': 8}}")):
         if each is not None and not isinstance(each, Mapping):
@@ -182,12 +183,12 @@ def _check_choice(modalities: ModalitySet, name: str, how: Sampling, given: Coll
     if chooser not in given:
         hint = nearest(chooser, given) or f"; inputs are {', '.join(sorted(given)) or 'none'}"
         raise GenerationError(f"choose names {chooser!r}, which is not an input{hint}")
-    if how.samples == 1:
-        raise GenerationError(f"{chooser!r} cannot choose among one draw of {name!r}: set samples")
     if not how.scheme.draws:
         raise GenerationError(
             f"{chooser!r} cannot choose among draws of {name!r}: the scheme {how.scheme} draws nothing, set another"
         )
+    if how.samples == 1:
+        raise GenerationError(f"{chooser!r} cannot choose among one draw of {name!r}: set samples")
     layout = modalities.layout
     if chooser not in modalities.input_streams(chooser) or not layout[chooser].target:
         raise GenerationError(
@@ -250,9 +251,9 @@ def _changed(
 ) -> Sampling:
     """Sampling with a user's changes; common ones that do not fit the target are left out.
 
-    A model may draw several by default. A scheme that draws nothing makes one value all the same, unless several are
-    asked for. An input that chooses by default does so among as many as are asked for; where it is not given there is
-    one draw, unless several are asked for.
+    A model may draw several by default. A scheme that draws nothing makes one value all the same; beams are merged if
+    several are asked for. An input that chooses by default does so among as many as are asked for; where it is not
+    given there is one draw, unless several are asked for.
     """
     for key in [*common, *own]:
         if key not in OPTIONS:
@@ -271,7 +272,13 @@ def _changed(
             raise GenerationError(f"{name!r} cannot merge several samples: leave 'samples' at 1")
     asked = fitting | dict(own)
     changed = attrs.evolve(start, **asked)
-    alone = "samples" not in asked and "scheme" in asked and not changed.scheme.draws
+    single = not changed.scheme.draws and not changed.scheme.sequences
+    if single and own.get("samples", 1) != 1:
+        raise GenerationError(
+            f"the scheme {changed.scheme} makes one value of {name!r}, of which there are no several samples: leave"
+            " 'samples' at 1, or set a scheme that draws, such as roar"
+        )
+    alone = single or ("samples" not in asked and "scheme" in asked and not changed.scheme.draws)
     idle = changed.samples == 1 or not changed.scheme.draws or start.choose not in given
     if start.choose and "choose" not in asked and idle:
         changed = attrs.evolve(changed, choose="", samples=asked.get("samples", 1))

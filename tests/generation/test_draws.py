@@ -127,6 +127,17 @@ def test_what_cannot_be_averaged_is_told(small_model):
     assert torch.is_grad_enabled()
 
 
+def test_several_samples_of_a_mean_are_told_where_they_are_asked_for_of_that_target(small_model):
+    """Asked for of all targets they are of those that draw, and what is written down of the mean is that it is one."""
+    targets, options = ["depth", "normal"], {"depth": {"scheme": "mean"}}
+    out = small_model.generate(CAR, targets, options=options, scheme="roar", steps=1, samples=3)
+    assert [out.run.options[name]["samples"] for name in targets] == [1, 3]
+    with pytest.raises(GenerationError, match=r"the scheme mean makes one value of 'depth'.* set a scheme that draws"):
+        small_model.generate(CAR, "depth", options={"depth": {"scheme": "mean", "samples": 3}})
+    with pytest.raises(GenerationError, match="the scheme mean makes one value of 'depth'"):
+        small_model.generate(CAR, "depth", options={"depth": {"samples": 3}}, scheme="mean")
+
+
 def test_a_scheme_that_draws_nothing_makes_one_value_of_a_model_that_draws_several():
     modalities = am.load("tiny", modalities=["rgb", "det"]).modalities
     asked = [{}, {"scheme": "beam:4"}, {"scheme": "beam:4", "samples": 3}, {"scheme": "autoregressive"}]

@@ -91,7 +91,7 @@ class LinearHead(MapHead):
 @attrs.frozen(kw_only=True)
 class ThinkConfig:
     """A `modality` that the model generates from the inputs first, and reads as one more: with the sampling `options`
-    of `generate`, such as {samples: 4}."""
+    of `generate`, such as {steps: 4}."""
 
     modality: str
     options: Mapping[str, Any] = attrs.field(factory=dict)

@@ -32,7 +32,8 @@ def think(
 
     Raises GenerationError or ConfigError where the model cannot generate that.
     """
-    made = model.generate_batch(samples, config.modality, seed=list(seeds), **config.options)
+    own: Any = {config.modality: config.options}
+    made = model.generate_batch(samples, config.modality, seed=list(seeds), options=own)
     return [model.modalities.condition({config.modality: out[config.modality]}) for out in made]
 
 
