@@ -224,6 +224,19 @@ def check_data(place: str) -> None:
         raise DataError(f"no such folder: {place}")
 
 
+def check_outputs_folder(out: Path, given: Mapping[str, str | Path]) -> None:
+    """As `check_folder`, and raise DataError for a folder of data or of a model, or an input that would be replaced."""
+    from anymodal.checkpoints.repository import CONFIG
+    from anymodal.data.jobs.manifest import MANIFEST
+    from anymodal.data.jobs.receipts import RECORDS
+    from anymodal.outputs.names import check_not_replaced
+
+    check_folder(out)
+    if taken := next((name for name in (MANIFEST, RECORDS, CONFIG) if (out / name).exists()), ""):
+        raise DataError(f"{out} holds a dataset or a model ({taken}); choose another folder for --out")
+    check_not_replaced((value for value in given.values() if isinstance(value, Path)), out)
+
+
 def check_dataset_folder(out: Path) -> None:
     """As `check_folder`, and raise DataError for a folder that holds something else than a dataset that was begun."""
     from anymodal.data.jobs.manifest import check_empty_or_ours

@@ -18,6 +18,7 @@ from anymodal.cli.checks import (
     check_conditions,
     check_dataset_folder,
     check_device,
+    check_outputs_folder,
     check_sampling,
     check_starts,
     check_targets,
@@ -32,7 +33,6 @@ from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import PAIR, pairs
 from anymodal.cli.watching import Animation, Explained, Watch, sentence, watch_options
 from anymodal.errors import ConfigError, one_line
-from anymodal.files import check_folder
 from anymodal.progress import shown
 from anymodal.sampling.guidance import check_guides
 
@@ -116,7 +116,7 @@ def generate(
     check_sampling(common)
     check_guides(how["weights"], common, how["options"])
     if out is not None:
-        (check_dataset_folder if given.files else check_folder)(out)
+        check_dataset_folder(out) if given.files else check_outputs_folder(out, given.values)
     if not given.files:
         true = _truths(truth, names, given, known)
         only = {"modalities": load.get("modalities") or needed(names, [*given.values, *true])}

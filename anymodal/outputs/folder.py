@@ -6,7 +6,6 @@ The folder is replaced as one. Whatever it holds when it is read is checked: nam
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from anymodal.families.in_place import facts_of
 from anymodal.files import MAX_BYTES, VIEW, plain_file, read_json, write_json
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
+from anymodal.outputs.names import EXACT, FILE, GRID, INPUTS, SOURCE, TOKENS
 from anymodal.outputs.run import RUN, Run, run_file
 from anymodal.outputs.view import view
 from anymodal.plugins.guard import blame
@@ -38,11 +38,7 @@ else:
     from anymodal.lazy import np
 
 FORMAT = 1
-TOKENS, EXACT, INPUTS = "tokens.safetensors", "values.safetensors", "inputs"
-SOURCE, GRID = "source.safetensors", "grid.png"
-OF_ALL = (EXACT, SOURCE, GRID)  # not all outputs have them, so those of others must not stay beside new ones
 TAKEN = ".value"  # stands before the ending of a value whose file would have a name of these
-FILE = re.compile(r"(inputs/)?[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 
 def _file_name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -16,7 +16,8 @@ from anymodal.errors import GenerationError, PluginError, UnknownModality, neare
 from anymodal.families.in_place import facts_of
 from anymodal.modality import Modality
 from anymodal.outputs.equality import same
-from anymodal.outputs.folder import GRID, OF_ALL, Contents, read_contents, write_contents, write_views
+from anymodal.outputs.folder import Contents, read_contents, write_contents, write_views
+from anymodal.outputs.names import GRID, files_of
 from anymodal.outputs.run import RUN, Run
 from anymodal.outputs.sheet import TILE, contact_sheet, gray_map
 from anymodal.plugins.guard import blame, describe, provenance
@@ -173,7 +174,7 @@ class Outputs(Mapping[str, Any]):
 
     @takes(folder=PLACE, truth=DICT)
     def save(self, folder: str | Path, truth: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write a folder that `Outputs.load` reads: all of its files or none.
+        """Write a folder that `Outputs.load` reads: all of its files or none, in the place of those of other outputs.
 
         One file a modality in its natural format, which says what its numbers mean, and NAME.view.png where such a file
         shows people nothing; the inputs in `inputs/`, `tokens.safetensors`, `grid.png`, `run.json` that says how all of
@@ -194,7 +195,7 @@ class Outputs(Mapping[str, Any]):
         """
         folder = Path(folder)
         problem, shown = None, [GRID]
-        with replacing_folder(folder, lambda root: OF_ALL, last=RUN) as staging:
+        with replacing_folder(folder, files_of, last=RUN) as staging:
             names = write_contents(self._contents, staging, folder)
             try:
                 self.show(truth).save(staging / GRID)

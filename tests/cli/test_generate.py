@@ -52,6 +52,37 @@ def test_everything_is_written_in_natural_formats(capsys, checkpoint, photo, tmp
     assert (out / "caption.txt").read_text().strip() == report["values"]["caption"]
 
 
+def test_outputs_take_the_place_of_those_before_and_of_nothing_else(capsys, checkpoint, photo, tmp_path):
+    out = tmp_path / "out"
+    run(capsys, f"rgb={photo}", "caption=a cat", "--to", "depth,normal", "--model", checkpoint, "--out", out)
+    for name in ("notes.txt", "color_palette.json", "notes.view.png", "inputs/other.png"):
+        (out / name).write_text("mine")
+    assert (out / "depth.view.png").is_file() and (out / "inputs/caption.txt").is_file()
+    assert run(capsys, f"rgb={photo}", "--to", "semseg", "--model", checkpoint, "--out", out)[0] == 0
+    mine = {"notes.txt", "color_palette.json", "notes.view.png", "inputs/other.png"}
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {
+        "semseg.png", "semseg.view.png", "inputs/rgb.png", "grid.png", "tokens.safetensors", "run.json", *mine,
+    }  # fmt: skip
+    assert all((out / name).read_text() == "mine" for name in mine)
+
+
+def test_outputs_that_are_an_input_are_not_replaced(capsys, checkpoint, photo, tmp_path):
+    out, made = tmp_path / "out", tmp_path / "out" / "depth.png"
+    run(capsys, f"rgb={photo}", "--to", "depth", "--model", checkpoint, "--out", out)
+    code, _, said = run(capsys, f"depth={made}", "--to", "normal", "--model", checkpoint, "--out", out)
+    assert code == 2 and f"{made} is of the outputs in {out}" in said and "choose another folder for --out" in said
+    assert made.is_file() and run(capsys, f"depth={made}", "--to", "normal", "--model", checkpoint)[0] == 0
+
+
+@pytest.mark.parametrize("record", ["manifest.json", ".jobs", "config.json"])
+def test_outputs_are_not_mixed_with_a_dataset_or_a_model(capsys, checkpoint, photo, tmp_path, record):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / record).write_text("{}")
+    words = [f"rgb={photo}", "--to", "depth", "--model", checkpoint, "--out", tmp_path / "out"]
+    code, _, said = run(capsys, *words)
+    assert code == 2 and f"holds a dataset or a model ({record}); choose another folder for --out" in said
+
+
 def test_what_was_written_is_named_by_where_it_lies(capsys, checkpoint, photo, tmp_path):
     out = tmp_path / "out"
     _, said, _ = run(capsys, f"rgb={photo}", "--to", "depth", "--model", checkpoint, "--out", out)

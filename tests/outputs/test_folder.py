@@ -106,6 +106,25 @@ def test_outputs_that_take_the_place_of_others_are_read_without_what_those_had(s
     assert am.Outputs.load(tmp_path / "out") == after and not after.uncertainty
 
 
+@pytest.mark.parametrize("said", ["[", "[]", '{"values": 3, "inputs": {"rgb": 3}}'])
+def test_a_folder_whose_record_is_damaged_is_written_to(said, outputs, tmp_path):
+    (tmp_path / "out" / "inputs").mkdir(parents=True)
+    (tmp_path / "out" / "run.json").write_text(said)
+    outputs.save(tmp_path / "out")
+    assert am.Outputs.load(tmp_path / "out") == outputs
+
+
+def test_a_hostile_record_has_no_other_files_removed(outputs, tmp_path):
+    files = {name: {"file": name} for name in ("../mine.png", "*.png", "**/*", "inputs/../mine.png", "/etc/passwd")}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"values": files, "inputs": files}))
+    for name in ("mine.png", "out/mine.png", "mine.png.view.png", "out/mine.view.png"):
+        (tmp_path / name).write_text("mine")
+    outputs.save(tmp_path / "out")
+    assert (tmp_path / "mine.png").is_file() and (tmp_path / "out" / "mine.png").is_file()
+    assert (tmp_path / "mine.png.view.png").is_file() and (tmp_path / "out" / "mine.view.png").is_file()
+
+
 def test_a_value_that_is_not_its_tokens_says_so_and_both_can_be_had(outputs, saved):
     assert outputs.schemes["depth"] == "mean" and "normal" not in outputs.schemes and "depth (mean)" in repr(outputs)
     assert not same(outputs.decoded("depth"), outputs["depth"])
