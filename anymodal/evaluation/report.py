@@ -89,7 +89,12 @@ class Evaluation:
         return "" if value is None else f"{value:.4g}"
 
     def save(self, folder: Path) -> None:
-        """Write the JSON, the table, and where there is one the figure into a folder. Raises DataError."""
+        """Write the JSON, the table, and where there is one the figure into a folder, and remove those of another.
+
+        Raises DataError.
+        """
+        for name in RESULTS:
+            (folder / name).unlink(missing_ok=True)
         write_json(self.as_json(), folder / REPORT)
         write_text(self.markdown(), folder / TABLE)
         if self.reliability is not None:

@@ -222,6 +222,16 @@ def test_the_sheet_shows_maps_in_their_own_colors(small_model, tmp_path):
     assert most > 0.8 * TILE**2
 
 
+def test_nothing_of_another_evaluation_stays_beside_a_report(data, small_model, tmp_path):
+    drawn = am.evaluate(
+        "semseg", data, small_model, out=tmp_path, samples=3, scheme="roar", **HOW | {"temperature": 1.0}
+    )
+    assert drawn.reliability and (tmp_path / "calibration.png").is_file()
+    (tmp_path / "notes.txt").touch()
+    am.evaluate("semseg", data, small_model, out=tmp_path, **HOW)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.md", "sheet.png", "notes.txt"}
+
+
 def test_the_command_says_all_of_it(data, checkpoint, tmp_path, capsys):
     words = ["eval", "semseg", data, "--model", checkpoint, "--set", "steps=2", "--count", 4, "--batch", 2]
     assert command(*words, "--out", tmp_path / "out", "--json") == 0
