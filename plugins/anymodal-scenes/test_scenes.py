@@ -391,6 +391,19 @@ def test_other_scenes_are_not_put_among_those_of_a_folder(tmp_path: Path, other:
         write(tmp_path, 3, seed=1, size=16, workers=1)
 
 
+@pytest.mark.parametrize("other", ["rgb/mine.png", "00000.tar", "thermal/0.png"])
+def test_scenes_are_not_put_among_other_data(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / other).touch()
+    with pytest.raises(DataError, match=f"holds other things .{other.split('/')[0]}.; choose another folder for --out"):
+        write(tmp_path, 1, seed=1, size=16, workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == [other.split("/")[0]]
+    write(tmp_path / "scenes", 1, seed=1, size=16, workers=1)
+    (tmp_path / "scenes" / other).parent.mkdir(exist_ok=True)
+    (tmp_path / "scenes" / other).touch()  # what is made of scenes may lie beside them
+    write(tmp_path / "scenes", 2, seed=1, size=16, workers=1)
+
+
 def test_many_workers_write_the_same_files(tmp_path: Path) -> None:
     write(tmp_path / "one", 40, seed=2, size=16, workers=1)
     write(tmp_path / "two", 40, seed=2, size=16, workers=2)

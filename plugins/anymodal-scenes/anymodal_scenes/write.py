@@ -62,20 +62,28 @@ def write(
 
 def _begin(root: Path, wanted: dict[str, Any]) -> None:
     """Make the folders, remove what killed runs left, and note what the scenes are. Raises DataError for others."""
+    there = root / RECORD
+    first = next((root / "scene").glob("*.json"), None)
+    if not there.exists() and first is None and (others := _others(root)):
+        raise DataError(f"{root} holds other things ({', '.join(others[:3])}); choose another folder for --out")
     try:
         for folder in FOLDERS:
             make_folder(root / folder)
             remove_partial(root / folder)
     except OSError as error:
         raise DataError(f"cannot create folders below {root}: {cause(error)}; choose another folder") from error
-    there = root / RECORD
-    first = next((root / "scene").glob("*.json"), None)
     found = read_json(there) if there.exists() else read_json(first) if first else wanted
     for key, value in wanted.items():
         held = found.get(key, value) if isinstance(found, dict) else None
         if held != value:
             raise DataError(f"{root} holds scenes of {key} {brief(held)}, not {value}; choose another folder for these")
     write_json(wanted, there)
+
+
+def _others(root: Path) -> list[str]:
+    """What lies in a folder, but for hidden files and empty folders of scenes."""
+    visible = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    return [path.name for path in visible if path.name not in FOLDERS or not path.is_dir() or any(path.iterdir())]
 
 
 def _write_all(
