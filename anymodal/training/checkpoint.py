@@ -36,6 +36,7 @@ from anymodal.durable import make_folder, put, sync
 from anymodal.errors import AnymodalError, CheckpointError, cause
 from anymodal.files import only_writer, remove_partial
 from anymodal.nn.distributed import World
+from anymodal.training.log import PICTURES
 from anymodal.training.settings import SavingConfig
 from anymodal.training.stored import (
     check_any_whole,
@@ -67,7 +68,7 @@ def claimed(out: Path, world: World, resume: bool) -> Iterator[None]:
             check_any_whole(out / "checkpoints")
         if world.is_first:
             with suppress(OSError):
-                remove_partial(out / "samples")
+                remove_partial(out / PICTURES)
         yield
 
 

@@ -28,6 +28,7 @@ from anymodal.nn.distributed import World
 from anymodal.progress import Task, has_bars, say, task
 from anymodal.training.trackers import Tracker
 
+PICTURES = "samples"  # the folder of what was made at evaluations
 LONGEST_LINE = 64 * 1024  # bytes
 LONGEST_RUN = 1e10  # seconds
 
@@ -144,6 +145,7 @@ class TrainingLog:
             _drop_lines_past(self._evaluations, self.step)
             if (problems := self.path.with_name("problems.jsonl")).exists():
                 _drop_lines_past(problems, self.step)
+            _drop_pictures_past(self.path.with_name(PICTURES), self.step)
             self.earlier = _seconds(kept)
         if not self.quiet:
             self.task = self._stack.enter_context(task("step", self.steps, self.step, keep=self.verbose))
@@ -226,6 +228,13 @@ def _drop_lines_past(path: Path, step: int) -> list[dict[str, Any]]:
     with replacing(path) as partial:
         partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
     return kept
+
+
+def _drop_pictures_past(folder: Path, step: int) -> None:
+    """Remove pictures of what was made after a step, where a run goes on from there."""
+    for path in folder.glob("step-*.png"):
+        if (number := path.stem.removeprefix("step-")).isdecimal() and int(number) > step:
+            path.unlink()
 
 
 def _finite(value: float) -> float | None:

@@ -207,6 +207,14 @@ class TestLog:
         assert [record["lr"] for record in records[:2]] == pytest.approx([1e-2 * 2 / 3, 1e-2])
         assert all(record["samples_per_second"] > 0 for record in records)
 
+    def test_pictures_of_later_steps_are_dropped_where_a_run_begins_again(self, tmp_path: Path) -> None:
+        (tmp_path / "samples").mkdir()
+        names = ["step-00000002.png", "step-00000004.png", "step-late.png", "mine.png"]
+        for name in names:
+            (tmp_path / "samples" / name).touch()
+        with TrainingLog(tmp_path / "log.jsonl", 2, 10, 4, quiet=True):
+            assert {path.name for path in (tmp_path / "samples").iterdir()} == {*names} - {names[1]}
+
     def test_a_cut_off_line_is_dropped_on_resume(self, tmp_path: Path) -> None:
         trained(tmp_path, steps=5, save_every=1, schedule="constant")
         with (tmp_path / "log.jsonl").open("a") as file:

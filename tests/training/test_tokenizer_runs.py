@@ -141,6 +141,9 @@ def test_a_vocabulary_is_learned_from_the_texts_that_can_be_read(tmp_path: Path)
     trained_tokenizer(tmp_path / "texts", tmp_path / "out", **words)
     assert "0007.txt is not UTF-8" in (tmp_path / "out" / "runs" / "caption" / "problems.jsonl").read_text()
     assert Vocabulary.load(tmp_path / "out" / "vocabulary.json").encode("a cup").size == 2
+    (tmp_path / "texts" / "caption" / "0007.txt").write_text("a cup")
+    trained_tokenizer(tmp_path / "texts", tmp_path / "out", **words)
+    assert not (tmp_path / "out" / "runs" / "caption" / "problems.jsonl").exists()  # which were another run's
     for path in (tmp_path / "texts" / "caption").iterdir():
         path.write_bytes(b"\xff\xfe\x00")
     config = structure({"data": str(tmp_path / "texts"), **words}, TokenizerRun, "here")

@@ -21,6 +21,7 @@ from anymodal.outputs import stacked
 from anymodal.tokens import ModalitySet
 from anymodal.training.device import to_device
 from anymodal.training.engine import Engine
+from anymodal.training.log import PICTURES
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.data import open_batches
 from anymodal.training.multimodal.loss import MaskedLoss
@@ -99,7 +100,7 @@ class Evaluation:
         model = rebuilt(self.config, self.modalities, weights)
         sheets = [self._sheet(model, index) for index in range(self.plan.pictures)]
         picture = stacked([sheet for sheet in sheets if sheet is not None])
-        with replacing(self.out / "samples" / f"step-{engine.step:08d}.png") as path:
+        with replacing(self.out / PICTURES / f"step-{engine.step:08d}.png") as path:
             picture.save(path)
         for tracker in engine.runtime.trackers:
             tracker.picture(engine.step, "samples", picture)

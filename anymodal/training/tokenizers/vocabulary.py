@@ -36,9 +36,9 @@ def train_vocabulary(config: VocabularyConfig, source: ValueSource, modality: Mo
     check_file(path)
     problems: list[str] = []
     texts = list(_texts(source, modality, problems))
+    (listed := out / "runs" / modality.name / "problems.jsonl").unlink(missing_ok=True)
     if problems:
-        lines = (json.dumps({"problem": problem}) + "\n" for problem in problems)
-        write_text("".join(lines), out / "runs" / modality.name / "problems.jsonl")
+        write_text("".join(json.dumps({"problem": problem}) + "\n" for problem in problems), listed)
     if too_many(len(problems), len(source), MAX_BAD) or not texts:
         last = f"; the last one: {problems[-1]}" if problems else ""
         raise DataError(f"{len(problems)} of {len(source)} samples could not be used, {len(texts)} have a text{last}")
