@@ -13,7 +13,7 @@ from anymodal.data.order import Generators, Share, generator
 from anymodal.data.replacing import Replacing
 from anymodal.data.sources.base import Source
 from anymodal.masking import Chosen, Concentrations, Masker, packed_batch
-from anymodal.tokens import Packed
+from anymodal.tokens import NO_LABEL, Packed
 
 DRAWN = 8  # rows whose first draws of budgets are made in one call
 
@@ -78,14 +78,31 @@ class MaskedBatches:
             for each in self.entries
         ]
 
-    def __call__(self, n: int, component: int | None = None) -> Batch:
-        """Part `n`, by the component of the masking that is drawn for its step, or by the given one."""
+    def __call__(self, n: int) -> Batch:
+        """Part `n`, by the component of the masking that is drawn for its step."""
+        return self._batch(n, None)[0]
+
+    def measured(self, n: int, component: int | None) -> Batch:
+        """Part `n` to measure one component by: only samples that are masked by it have something to predict.
+
+        Those that it does not fit have not, nor those of datasets with components of their own; these alone have for
+        None.
+        """
+        batch, masked_by = self._batch(n, component)
+        assert batch.packed.targets is not None
+        others = torch.tensor([each != component for each in masked_by])
+        batch.packed.targets.labels[others] = NO_LABEL
+        return batch
+
+    def _batch(self, n: int, component: int | None) -> tuple[Batch, list[int | None]]:
+        """Part `n`, and by which component each sample is masked; None for one of its dataset's own."""
         step, part = divmod(n, self.share.parts)
         components = [self._component(entry, k, step, component) for k, entry in enumerate(self.entries)]
         problems: list[str] = []
         self._ahead = (), []  # whose draws are used up
-        chosen = [self._row(step, row, components, problems) for row in self.share.rows(self.batch_size, part)]
-        return Batch(packed_batch(self.layout, chosen), tuple(problems))
+        rows = [self._row(step, row, components, problems) for row in self.share.rows(self.batch_size, part)]
+        packed = packed_batch(self.layout, [chosen for chosen, _ in rows])
+        return Batch(packed, tuple(problems)), [which for _, which in rows]
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
         """Tokens by stream of a sample of the first dataset, the same every time."""
@@ -96,16 +113,19 @@ class MaskedBatches:
             return entry.masker.component(generator(self.seed, "masking", step, number + 1))
         return entry.masker.component(generator(self.seed, "masking", step)) if given is None else given
 
-    def _row(self, step: int, row: int, components: Sequence[int], problems: list[str]) -> list[Chosen]:
-        """What is selected of the sample in a row of the whole batch of a step."""
+    def _row(
+        self, step: int, row: int, components: Sequence[int], problems: list[str]
+    ) -> tuple[list[Chosen], int | None]:
+        """What is selected of the sample in a row of the whole batch of a step, and by which component, as above."""
         dataset, rank = self.mixture(step * self.batch_size + row)
         entry = self.entries[dataset]
 
-        def read(index: int, rng: np.random.Generator) -> list[Chosen]:
+        def read(index: int, rng: np.random.Generator) -> tuple[list[Chosen], int | None]:
             sample = entry.source.sample(index, rng)
             which = entry.masker.fitting(sample, components[dataset], rng)
             drawn = self._concentrations(dataset, which, step, row) if which == components[dataset] else None
-            return entry.masker.chosen(sample, rng, which, drawn and drawn.continued(rng))
+            chosen = entry.masker.chosen(sample, rng, which, drawn and drawn.continued(rng))
+            return chosen, None if entry.own else which
 
         return self._replacing[dataset].read(
             read, entry.order(rank), lambda failed: self._numbers(step, row, failed), problems

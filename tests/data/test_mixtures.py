@@ -23,7 +23,7 @@ from anymodal.data.sources.open import open_source
 from anymodal.errors import ConfigError, DataError, ValueProblem
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.spaces import Stream, TokenSpace
-from anymodal.tokens import Layout
+from anymodal.tokens import NO_LABEL, Layout
 from anymodal.training.multimodal.config import TrainConfig
 from anymodal.training.multimodal.data import open_batches
 
@@ -331,6 +331,32 @@ def test_datasets_with_other_modalities_and_masking_train_together(config, vocab
     (tmp_path / "pairs" / "depth" / "0003.npy").write_bytes(npy(np.full((32, 40), np.nan, np.float32)))
     problems = [line for step in range(8) for line in batches(step).problems]
     assert problems and all("depth/0003.npy holds 1280 of 1280 numbers that are NaN" in line for line in problems)
+
+
+def test_a_component_is_measured_by_the_samples_that_it_masks_alone(config, vocabulary):
+    """Text has nothing to read for the first component; measured together, its loss would be that of the second one."""
+    own = config["data"][1].pop("masking")
+    config["masking"]["components"] = [{"inputs": {"rgb.pixels": 1}, "targets": {"depth": 1}}, *own["components"]]
+    modalities = build_set(["rgb", "depth", "caption"], vocabulary)
+    index = modalities.layout.index
+
+    def asked(batches, component):
+        """The streams that are predicted, by whether a picture is read for that."""
+        found = {True: set(), False: set()}
+        for step in range(4):
+            packed = batches.measured(step, component).packed
+            counted = packed.targets.labels != NO_LABEL
+            for read, streams, counts in zip(packed.inputs.streams, packed.targets.streams, counted, strict=True):
+                found[index["rgb.pixels"] in read.tolist()] |= set(streams[counts].tolist())
+        return found
+
+    batches = open_batches(structure(config, TrainConfig, "here"), modalities)
+    assert asked(batches, 0) == {True: {index["depth"]}, False: set()}
+    assert asked(batches, 1) == {True: set(), False: {index["caption"]}}
+    config["data"][1]["masking"] = own
+    batches = open_batches(structure(config, TrainConfig, "here"), modalities)
+    assert asked(batches, 0) == {True: {index["depth"]}, False: set()}
+    assert asked(batches, None) == {True: set(), False: {index["caption"]}}
 
 
 def test_streams_that_no_dataset_has_are_named(config, vocabulary):

@@ -156,6 +156,23 @@ def test_held_out_data_may_lack_modalities_and_be_damaged(line, scenes, tmp_path
         train(many, tmp_path / "many")
 
 
+def test_a_component_that_fits_no_held_out_sample_has_no_loss(line, scenes, tmp_path):
+    """The second component reads captions, which the held-out samples lack; datasets of their own count by weight."""
+    held_out = tmp_path / "held-out"
+    for name in ("rgb", "depth"):
+        shutil.copytree(scenes / name, held_out / name)
+    masking = "{components: [{inputs: {depth: 1}, targets: {rgb: 1}}], input_tokens: 8, target_tokens: 8}"
+    mixed = f"[{held_out}, {{path: {held_out}, weight: 3, masking: {masking}}}]"
+    for data, parts in ((held_out, {"component.0": 1}), (mixed, {"component.0": 0.25, "component.own": 0.75})):
+        wanted = f"evaluation={{data: {data}, every: 2, samples: 8}}"
+        config = load_config(line / "model.yaml", TrainConfig, ["training.steps=2", wanted])
+        train(config, tmp_path / f"out-{len(parts)}")
+        (record,) = read_log(tmp_path / f"out-{len(parts)}" / "evaluation.jsonl")
+        assert {name for name in record if name.count(".") == 1 and name.startswith("component")} == {*parts}
+        assert record["loss"] == pytest.approx(sum(record[name] * share for name, share in parts.items()))
+        assert "component.0.rgb" not in record
+
+
 def test_tokens_on_disk_are_those_of_the_modalities(line, scenes):
     from anymodal.training.multimodal.config import build_set
 

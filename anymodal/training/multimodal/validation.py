@@ -13,7 +13,7 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.batches import MaskedBatches
 from anymodal.data.order import Share
-from anymodal.errors import AnymodalError, ConfigError
+from anymodal.errors import AnymodalError, ConfigError, DataError
 from anymodal.files import replacing
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World
@@ -32,7 +32,9 @@ class Evaluation:
     """Measures a model on held-out data, the same samples with the same masks every time.
 
     Metrics: "loss", the mean over components by their weights; "component.K", that of component K, the mean over its
-    streams; "loss.STREAM" and "component.K.STREAM", mean cross-entropies in nats a token.
+    streams; "loss.STREAM" and "component.K.STREAM", mean cross-entropies in nats a token. A component is measured by
+    the samples that have something to read and to predict for it; one that no sample has that for is left out. Datasets
+    with a masking of their own are "component.own", which counts as much as they do in the data.
     """
 
     def __init__(self, config: TrainConfig, modalities: ModalitySet, out: Path, world: World) -> None:
@@ -48,6 +50,9 @@ class Evaluation:
             )
         self.objective = MaskedLoss(modalities.layout, config.stream_weights)
         self.weights = [component.weight for component in config.masking.components]
+        data = self.plan.data
+        self.own = sum(each.weight for each in data if each.masking) / sum(each.weight for each in data)
+        self.components: list[int | None] = [*range(len(self.weights)), *([None] if self.own else [])]
         if self.plan.given is not None and self.plan.given not in modalities.targets:
             raise ConfigError(f"evaluation.given names {self.plan.given!r}, of which no value can be shown")
 
@@ -60,37 +65,53 @@ class Evaluation:
     @torch.no_grad()
     def _measure(self, engine: Engine[Transformer]) -> tuple[np.ndarray, np.ndarray]:
         """Summed cross-entropies and predictions (components, streams) over all processes."""
-        shape = (len(self.weights), len(self.modalities.layout.streams))
+        shape = (len(self.components), len(self.modalities.layout.streams))
         losses, counts = torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
         index = self.modalities.layout.index
-        for component in range(shape[0]):
+        for row, component in enumerate(self.components):
             for number in range(-(-self.plan.samples // self.batches.batch_size)):
-                batch = to_device(self.batches(number, component), engine.device)
+                batch = to_device(self.batches.measured(number, component), engine.device)
                 with engine.autocast():
                     means = engine.called(batch.packed)
                 here = self.objective.totals([batch]).cpu()
-                counts[component] += here
+                counts[row] += here
                 for name, mean in means.items():
-                    losses[component, index[name]] += float(mean) * here[index[name]]
+                    losses[row, index[name]] += float(mean) * here[index[name]]
         together = self.world.sum(torch.stack([losses, counts])).cpu().numpy()
         return together[0], together[1]
 
     def _summary(self, losses: np.ndarray, counts: np.ndarray) -> dict[str, float]:
         names = [stream.name for stream in self.modalities.layout.streams]
-        metrics, by_component = {}, []
-        for k, (loss, count) in enumerate(zip(losses, counts, strict=True)):
+        metrics: dict[str, Any] = {}
+        by_component = dict[int | None, float]()
+        for component, loss, count in zip(self.components, losses, counts, strict=True):
+            if not count.any():
+                continue
+            k = "own" if component is None else component
             means = {names[i]: loss[i] / count[i] for i in np.flatnonzero(count)}
             scale = {name: self.objective.weights[name] for name in means}
             total = sum(means[n] * scale[n] for n in means) / max(sum(scale.values()), 1e-9)
-            by_component.append(total)
+            by_component[component] = total
             metrics[f"component.{k}"] = total
             metrics |= {f"component.{k}.{name}": mean for name, mean in means.items()}
         pooled, predictions = losses.sum(0), counts.sum(0)
         metrics |= {f"loss.{names[i]}": pooled[i] / predictions[i] for i in np.flatnonzero(predictions)}
-        return {
-            "loss": float(np.average(by_component, weights=self.weights)),
-            **{k: float(v) for k, v in metrics.items()},
-        }
+        return {"loss": self._loss(by_component), **{k: float(v) for k, v in metrics.items()}}
+
+    def _loss(self, by_component: Mapping[int | None, float]) -> float:
+        """The mean over the components that were measured, of which None is that of datasets with their own.
+
+        Raises DataError where none was.
+        """
+        mixed = {k: loss for k, loss in by_component.items() if k is not None and self.weights[k]}
+        parts = [(by_component[None], self.own)] if None in by_component else []
+        if mixed:
+            weights = [self.weights[k] for k in mixed]
+            parts.append((float(np.average(list(mixed.values()), weights=weights)), 1 - self.own))
+        if not parts:
+            raise DataError(f"no sample of {self.plan.data[0].path} has anything to predict; name other held-out data")
+        values, shares = zip(*parts, strict=True)
+        return float(np.average(values, weights=shares))
 
     def _draw(self, engine: Engine[Transformer]) -> None:
         """Write out/samples/step-NNNNNNNN.png: a row for what was generated of each sample, and one for the truth."""
