@@ -9,7 +9,10 @@ import torch
 
 
 def seed_everything(*numbers: int) -> None:
-    """Start all global random generators from whole numbers of at least 0."""
+    """Start all global random generators from whole numbers of at least 0, such as seed, step and process.
+
+    Zeros at the end change nothing: the first of several processes draws what a process alone does.
+    """
     words = np.random.SeedSequence(numbers).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words[1])

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import random
 import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -47,6 +49,7 @@ from anymodal.training.device import to_device
 from anymodal.training.engine import Engine
 from anymodal.training.log import TrainingLog, read_log
 from anymodal.training.runtime import Runtime
+from anymodal.training.seeding import seed_everything
 from anymodal.training.settings import TrainingSettings
 from anymodal.training.signals import stop_requests
 from anymodal.training.stored import best_checkpoint, newest_checkpoint, read_state
@@ -192,6 +195,16 @@ class TestStopping:
     def test_too_few_batches(self) -> None:
         with pytest.raises(DataError, match="ended at step 2 of 10"):
             trained(batches=itertools.islice(batches_from(0), 2))
+
+
+def test_the_first_of_several_processes_draws_what_one_alone_does_and_no_other_does() -> None:
+    def drawn(*numbers: int) -> list[float]:
+        seed_everything(*numbers)
+        return [random.random(), float(np.random.random()), float(torch.rand(()))]
+
+    assert drawn(3, 5) == drawn(3, 5, 0) == drawn(3, 5)
+    others = [drawn(3, 5, 1), drawn(3, 5, 2), drawn(3, 6, 0), drawn(4, 5, 0), drawn(5, 3, 0), drawn(3, 5, 0)]
+    assert all(len(set(column)) == len(others) for column in zip(*others, strict=True))
 
 
 class TestLog:
