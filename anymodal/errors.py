@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import reprlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -149,6 +150,17 @@ def system_errors(kind: type[AnymodalError], what: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise kind(f"{what}: {cause(error)}" if what else system_message(error)) from error
+
+
+def plural(what: str) -> str:
+    """Such as families, passes and searches; what is several already stays."""
+    stem = re.sub(r"(?<![aeiou])y$", "ie", re.sub(r"(ch|sh|ss|x)$", r"\1e", what))
+    return f"{stem.removesuffix('s') if stem == what else stem}s"
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, which are `what` where there is one: "1 sample", "2 samples"."""
+    return f"{count} {what if count == 1 else plural(what)}"
 
 
 def nearest(name: object, known: Iterable[object]) -> str:

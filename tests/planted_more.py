@@ -355,7 +355,7 @@ MORE = {
     "AM601": (Flat, "show of example 'constant' of seed 0, shape (32, 32) computes what has no value"),
     "AM601 size": (Oversized, "is (1024, 1024), asked for about 64"),
     "AM601 over": (Square, "on example 'wide' of seed 0, shape (3, 40), in line"),
-    "AM303": (First, "detokenize returns 1 values for 5 arrays of ids"),
+    "AM303": (First, "detokenize returns 1 value for 5 arrays of ids"),
     "AM303 mean": (Average, "decode to another value in a batch than alone"),
     "AM310": (Shortcut, "condition of example 'constant' of seed 0"),
     "AM111": (Dotless, "the ending 'png' of files is none"),

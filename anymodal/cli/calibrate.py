@@ -12,7 +12,7 @@ from anymodal.cli.checks import Known, check_data, check_device
 from anymodal.cli.model_options import comma_separated, whole_model_options
 from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import CheckpointError, GenerationError
+from anymodal.errors import CheckpointError, GenerationError, counted
 from anymodal.files import check_folder
 
 
@@ -77,9 +77,9 @@ def calibrate(
         for each in found.temperatures
     ]
     output.table(["target", "of", "temperature", "places", "error", "calibrated", "loss", "calibrated"], rows)
-    output.note(f"fitted to {found.fitted} samples, tried on {found.tried} others")
+    output.note(f"fitted to {counted(found.fitted, 'sample')}, tried on {counted(found.tried, 'other')}")
     for each in found.problems:
-        output.note(f"left out: {each.count} samples, {each.kind}, such as {each.examples[0]}")
+        output.note(f"left out: {counted(each.count, 'sample')}, {each.kind}, such as {each.examples[0]}")
     output.data({**found.as_json(), "out": str(out)})
     output.next(f"anymodal generate rgb=photo.jpg --to all --model {out} --out out/")
 

@@ -10,7 +10,7 @@ from anymodal.cli import completion
 from anymodal.cli.checks import check_data, check_modalities
 from anymodal.cli.options import PngPath, overrides_option
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 from anymodal.files import check_file
 
 
@@ -74,7 +74,9 @@ def check(
         write_sheet(path, sheet, modalities, folders, count)
         output.note(f"a few samples with all their parts: {sheet}")
     output.data(report.as_json(path))
-    output.line(f"{path}: {report.samples} samples ({report.kind}), {', '.join(report.notes) or 'all complete'}")
+    output.line(
+        f"{path}: {counted(report.samples, 'sample')} ({report.kind}), {', '.join(report.notes) or 'all complete'}"
+    )
     output.table(["part", "samples", "range"], ([p, n, report.ranges.get(p, "")] for p, n in report.counts.items()))
     if report.tokens:
         columns = ["ids", "usage", "perplexity", "shortest", "mean_length", "longest"]

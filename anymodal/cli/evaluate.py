@@ -13,7 +13,7 @@ from anymodal.cli.model_options import SAMPLING_HELP, comma_separated, load_opti
 from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import yaml_pairs
-from anymodal.errors import ConfigError, DataError, GenerationError
+from anymodal.errors import ConfigError, DataError, GenerationError, counted
 from anymodal.files import check_folder
 
 
@@ -125,7 +125,7 @@ def evaluate(
     for note in found.notes:
         output.note(note)
     for each in found.problems:
-        output.note(f"left out: {each.count} samples, {each.kind}, such as {each.examples[0]}")
+        output.note(f"left out: {counted(each.count, 'sample')}, {each.kind}, such as {each.examples[0]}")
     output.data({**found.as_json(), **({"out": str(out)} if out else {})})
     if out is None:
         output.again("--out", f"{task}-report")

@@ -12,7 +12,7 @@ from anymodal.cli.checks import Known
 from anymodal.cli.model_options import comma_separated, whole_model_options
 from anymodal.cli.options import names_option
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 from anymodal.files import check_folder
 
 
@@ -54,7 +54,7 @@ def export(
     graphs = manifest.graphs()
     rows = [[graph.file, graph.bytes, f"{graph.error:.2g}"] for graph in graphs]
     output.table(["graph", "bytes", "difference"], rows)
-    output.line(f"wrote {len(graphs)} graphs of {sum(graph.bytes for graph in graphs)} bytes to {folder}")
+    output.line(f"wrote {counted(len(graphs), 'graph')} of {sum(graph.bytes for graph in graphs)} bytes to {folder}")
     output.next(f"anymodal generate photo.jpg --to {manifest.targets[0]} --model {folder}")
     output.data(
         {

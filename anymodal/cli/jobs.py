@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymodal.cli.output import Output
+from anymodal.errors import counted
 
 if TYPE_CHECKING:
     from anymodal.data.jobs.runner import Summary
@@ -16,13 +17,17 @@ def say_made(output: Output, summary: Summary | None, out: Path) -> None:
     if summary is None:
         return
     if summary.jobs:
-        output.line(f"{summary.samples} samples in {out}; made {summary.jobs} of {summary.shards} shards")
+        output.line(f"{counted(summary.samples, 'sample')} in {out}; made {summary.jobs} of {summary.shards} shards")
     else:
-        output.line(f"{summary.samples} samples in {out}; nothing to do, all {summary.shards} shards are there")
+        output.line(
+            f"{counted(summary.samples, 'sample')} in {out}; nothing to do, all {summary.shards} shards are there"
+        )
     if summary.changed:
-        output.note(f"made again: {summary.changed} shards, because files of the data had changed")
+        output.note(f"made again: {counted(summary.changed, 'shard')}, because files of the data had changed")
     if summary.problems:
-        output.note(f"left out: {summary.problems} values that could not be used, see {out / 'problems.jsonl'}")
+        output.note(
+            f"left out: {counted(summary.problems, 'value')} that could not be used, see {out / 'problems.jsonl'}"
+        )
     output.data(
         {
             "samples": summary.samples,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anymodal import __version__
+from anymodal.errors import counted
 from anymodal.plugins.registry import registry
 
 TINY = (
@@ -38,7 +39,7 @@ def overview() -> str:
     return "\n".join(
         [
             f"anymodal {__version__}: any-to-any multimodal models, in which every modality is a plugin.",
-            f"{len(found)} modalities are installed.",
+            f"{counted(len(found), 'modality')} {'is' if len(found) == 1 else 'are'} installed.",
             "",
             "Try:",
             *lines,

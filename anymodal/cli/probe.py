@@ -14,7 +14,7 @@ from anymodal.cli.checks import Known, check_data, check_device
 from anymodal.cli.model_options import comma_separated, load_options
 from anymodal.cli.options import names_option, with_options
 from anymodal.cli.output import Output, with_output
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from anymodal.transfer.probing import Probed
@@ -138,7 +138,10 @@ def _say(output: Output, probed: Probed, problems: int) -> None:
         between = f"{span[0]:.4g} to {span[1]:.4g}" if span else ""
         rows.append([score, f"{probed.mean(score):.4g}", between, f"{usual:.4g}"])
     output.table(["score", "mean", "95 %", "constant"], rows)
-    output.note(f"{probed.head} on {probed.learned} samples, tried on {probed.held_out}, {len(probed.scores)} splits")
+    output.note(
+        f"{probed.head} on {counted(probed.learned, 'sample')}, tried on {probed.held_out},"
+        f" {counted(len(probed.scores), 'split')}"
+    )
     output.data(
         {
             "head": probed.head,

@@ -8,6 +8,7 @@ import click
 
 from anymodal.cli import completion
 from anymodal.cli.output import Output, with_output
+from anymodal.errors import counted
 from anymodal.included import copy_recipes
 from anymodal.included import recipes as known
 
@@ -45,6 +46,6 @@ def copy(output: Output, name: str, folder: Path) -> None:
     anymodal recipes copy fourm configurations
     """
     files = copy_recipes(name, folder)
-    output.line(f"{len(files)} files in {folder / name}")
+    output.line(f"{counted(len(files), 'file')} in {folder / name}")
     output.data({"folder": str(folder / name), "files": [str(file) for file in files]})
     output.next(f"anymodal train {folder / name / 'model.yaml'} --dry-run")

@@ -16,7 +16,7 @@ from anymodal.cli.model_options import comma_separated, load_options, numbers_by
 from anymodal.cli.options import PngPath, job_options, names_option, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.pairs import pairs
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 from anymodal.files import check_file, check_folder
 
 if TYPE_CHECKING:
@@ -171,7 +171,9 @@ def calibrate(
     for each in found:
         output.line(f"{'+'.join(each.asked)}: calibrated from {each.pairs} pairs")
         if each.left_out:
-            output.note(f"left out: {each.left_out} samples that could not be used, the first because {each.reason}")
+            output.note(
+                f"left out: {counted(each.left_out, 'sample')} that could not be used, the first because {each.reason}"
+            )
     output.data({"+".join(each.asked): {"pairs": each.pairs, "left_out": each.left_out} for each in found})
 
 

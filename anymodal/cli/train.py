@@ -9,6 +9,7 @@ import click
 
 from anymodal.cli.output import Output, with_output
 from anymodal.cli.request import Request, training_options
+from anymodal.errors import counted
 
 if TYPE_CHECKING:
     from anymodal.anymodel import AnyModel
@@ -62,7 +63,7 @@ def _show_plan(output: Output, config: TrainConfig, world: int) -> None:
         (s.name, s.tokens, f"{s.width} numbers" if s.ids is None else f"{s.ids} ids", _used(s.input, s.target))
         for s in made.streams
     ]
-    output.line(f"{len(made.modalities)} modalities: {', '.join(made.modalities)}")
+    output.line(f"{counted(len(made.modalities), 'modality')}: {', '.join(made.modalities)}")
     output.table(["stream", "tokens", "of", "used as"], rows)
     for line in shown(made):
         output.line(line)

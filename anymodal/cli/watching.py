@@ -12,7 +12,7 @@ import attrs
 import click
 
 from anymodal.cli.options import with_options
-from anymodal.errors import ConfigError, DataError, system_errors
+from anymodal.errors import ConfigError, DataError, counted, system_errors
 from anymodal.files import check_file, replacing
 
 if TYPE_CHECKING:
@@ -133,11 +133,11 @@ def sentence(row: dict[str, Any]) -> str:
     chosen = f" (the one that fits {row['chosen_by']} best)" if row["chosen_by"] else ""
     draws = f", {row['draws']} draws{chosen}" if row["draws"] > 1 else ""
     views = f", {row['views']} views" if row["views"] > 1 else ""
-    passes = f"{row['passes']} pass{'es' if row['passes'] > 1 else ''} a step"
+    passes = f"{counted(row['passes'], 'pass')} a step"
     seen = ", ".join(row["from"]) or "nothing"
     return (
-        f"{row['target']}: from {seen}; {row['scheme']}, {row['steps']} steps, up to {passes}{views},"
-        f" {row['tokens']} tokens at temperature {row['temperature']:g}{draws}; {row['seconds']:.2f} s"
+        f"{row['target']}: from {seen}; {row['scheme']}, {counted(row['steps'], 'step')}, up to {passes}{views},"
+        f" {counted(row['tokens'], 'token')} at temperature {row['temperature']:g}{draws}; {row['seconds']:.2f} s"
     )
 
 

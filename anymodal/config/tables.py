@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from anymodal.errors import ConfigError, PluginError, nearest, one_line
+from anymodal.errors import ConfigError, PluginError, nearest, one_line, plural
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class SettingsTable(Generic[T]):
     def __init__(self, base: type[T], what: str, tag: str = "name", default: str | None = None) -> None:
         """A table without classes; `what` says in messages and in `group` what one of them is, such as "schedule"."""
         self.base, self.what, self.tag, self.default = base, what, tag, default
-        self.group = "anymodal." + re.sub(r"\W+", "_", _plural(what))
+        self.group = "anymodal." + re.sub(r"\W+", "_", plural(what))
         self._classes: dict[str, type[T]] = {}
         _TABLES[base] = self
 
@@ -155,12 +155,6 @@ class SettingsTable(Generic[T]):
             return cls(**fields)
         except TypeError as error:  # of what is missing
             raise ConfigError(f"the {self.what} {self.name_of(value)!r} cannot be made: {one_line(error)}") from None
-
-
-def _plural(what: str) -> str:
-    """Such as families, displays and searches; what is several already stays."""
-    stem = re.sub(r"(?<![aeiou])y$", "ie", re.sub(r"(ch|sh|x)$", r"\1e", what))
-    return f"{stem.removesuffix('s')}s"
 
 
 def init_fields(cls: type) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
@@ -118,7 +118,8 @@ class Share:
         """Raise ConfigError if a batch has fewer samples than there are parts."""
         if batch_size < self.world * self.parts:
             raise ConfigError(
-                f"a batch of {batch_size} samples cannot be shared by {self.world} processes in {self.parts} parts"
+                f"a batch of {counted(batch_size, 'sample')} cannot be shared by {self.world} processes"
+                f" in {self.parts} parts"
             )
 
     def rows(self, batch_size: int, part: int) -> range:

@@ -18,7 +18,16 @@ from anymodal.config.validators import integer
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.jobs.inputs import address
 from anymodal.data.report import ProblemCounts
-from anymodal.errors import AnymodalError, ConfigError, DataError, GenerationError, nearest, one_line, system_errors
+from anymodal.errors import (
+    AnymodalError,
+    ConfigError,
+    DataError,
+    GenerationError,
+    counted,
+    nearest,
+    one_line,
+    system_errors,
+)
 from anymodal.evaluation.temperature import Reliability, fitted_temperature
 from anymodal.families import EdgeModality, LabelMapModality
 from anymodal.generation import Sampler, SampleState, Target
@@ -89,7 +98,8 @@ class Calibration:
             )
             for each in self.temperatures
         ]
-        title = f"{self.model}: fitted to {self.fitted} samples of {self.data}, tried on {self.tried} others"
+        fitted, tried = counted(self.fitted, "sample"), counted(self.tried, "other")
+        title = f"{self.model}: fitted to {fitted} of {self.data}, tried on {tried}"
         return html_table(("target", "of", "temperature", "error before", "after"), rows, title)
 
     def as_json(self) -> dict[str, Any]:
@@ -148,7 +158,9 @@ def calibrate(
     order = np.random.default_rng(run.seed).permutation(len(run.values))
     half = len(order) // 2
     if not half:
-        raise DataError(f"{data} has {len(order)} samples; one half is fitted to and the other tried, so 2 at least")
+        raise DataError(
+            f"{data} has {counted(len(order), 'sample')}; one half is fitted to and the other tried, so 2 at least"
+        )
     with progress("calibrating", len(order)) as now:
         kept = _Kept(half)
         for belief in run.beliefs(order[:half], now.advance):

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from anymodal.data.report import ProblemCounts
+from anymodal.errors import counted
 from anymodal.files import write_json, write_text
 from anymodal.notebook import html_table
 
@@ -65,7 +66,7 @@ class Evaluation:
         """A table with a row for each score, and what was left out."""
         columns = list(self.scores)
         names = list(dict.fromkeys(name for each in self.scores.values() for name in each))
-        lines = [f"# {self.task}: {self.model}", "", f"{self.samples} samples of {self.data}.", ""]
+        lines = [f"# {self.task}: {self.model}", "", f"{counted(self.samples, 'sample')} of {self.data}.", ""]
         lines += [f"| score | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
         lines += [f"| {name} | {' | '.join(self._cell(column, name) for column in columns)} |" for name in names]
         lines += ["", *(f"* {name}: {MEANING[name]}" for name in columns if name in MEANING)]
@@ -73,7 +74,8 @@ class Evaluation:
             lines += ["", f"Expected calibration error of {self.reliability['of']}: {self.reliability['error']:.4f}."]
         lines += ["", *(f"* {note}" for note in self.notes)] if self.notes else []
         left = [
-            f"* {each.count} samples left out, {each.kind}: {'; '.join(each.examples[:2])}" for each in self.problems
+            f"* {counted(each.count, 'sample')} left out, {each.kind}: {'; '.join(each.examples[:2])}"
+            for each in self.problems
         ]
         return "\n".join([*lines, *(["", *left] if left else [])]) + "\n"
 
@@ -81,7 +83,7 @@ class Evaluation:
         names = list(dict.fromkeys(name for each in self.scores.values() for name in each))
         rows = [(name, *(self._cell(column, name) for column in self.scores)) for name in names]
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        title = f"{self.task}: {self.model}, {self.samples} samples of {self.data}"
+        title = f"{self.task}: {self.model}, {counted(self.samples, 'sample')} of {self.data}"
         return html_table(("score", *self.scores), rows, title) + notes
 
     def _cell(self, column: str, name: str) -> str:

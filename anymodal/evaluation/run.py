@@ -22,7 +22,7 @@ from anymodal.data.jobs.model_source import ModelSource
 from anymodal.data.report import ProblemCounts
 from anymodal.data.schema import read_book
 from anymodal.data.sheet import Values, draw_sheet, save_sheet
-from anymodal.errors import ConfigError, DataError, GenerationError, nearest, one_line, system_errors
+from anymodal.errors import ConfigError, DataError, GenerationError, counted, nearest, one_line, system_errors
 from anymodal.evaluation.layouts.base import Samples
 from anymodal.evaluation.report import RESULTS, SHEET, Evaluation
 from anymodal.evaluation.scoring import Piece, Scorer, Vectors, Work
@@ -167,7 +167,7 @@ class Run:
         """The scores so far. Raises DataError where no sample could be scored."""
         if not self.each:
             count, reason = self.scorer.count, _first(self.problems)
-            raise DataError(f"none of {count} samples of {self.data} can be scored: {reason}")
+            raise DataError(f"none of {counted(count, 'sample')} of {self.data} can be scored: {reason}")
         scores = {kind: metric.compute() for kind, metric in self.metrics.items()}
         return Evaluation(
             self.scorer.task.name,

@@ -9,7 +9,7 @@ import numpy as np
 
 from anymodal.content import is_file, path_of
 from anymodal.crops import Crop, center_crops
-from anymodal.errors import GenerationError, ValueProblem, brief, nearest
+from anymodal.errors import GenerationError, ValueProblem, brief, counted, nearest
 from anymodal.families.blanks import kept_parts
 from anymodal.families.grids import resize
 from anymodal.families.picture_files import read_picture, upright
@@ -197,7 +197,9 @@ def for_each(option: str, given: Keep | Sequence[Keep] | None, count: int) -> li
     """A dict for each of `count` samples: the same of all, or a list of them. Raises GenerationError for others."""
     each: list[Any] = list(given) if isinstance(given, (list, tuple)) else [{} if given is None else given] * count
     if len(each) != count:
-        raise GenerationError(f"{option} has {len(each)} entries for {count} samples; give one each, or one for all")
+        raise GenerationError(
+            f"{option} has {counted(len(each), 'entry')} for {counted(count, 'sample')}; give one each, or one for all"
+        )
     for mine in each:
         if not isinstance(mine, Mapping):
             raise GenerationError(f"{option} is a dict such as {EXAMPLES[option]}, got {brief(mine)}")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anymodal.errors import ConfigError, GenerationError, brief
+from anymodal.errors import ConfigError, GenerationError, brief, counted
 
 TORCH_BITS = 32  # of a seed that PyTorch's generator on the CPU looks at
 
@@ -28,7 +28,9 @@ def sample_seeds(seed: object, count: int | None = None) -> list[int]:
         return [_whole(seed) + i for i in range(1 if count is None else count)]
     wanted = max(len(seed), 1) if count is None else count
     if len(seed) != wanted:
-        raise GenerationError(f"{len(seed)} seeds for {wanted} samples; give one each, or a single number")
+        raise GenerationError(
+            f"{counted(len(seed), 'seed')} for {counted(wanted, 'sample')}; give one each, or a single number"
+        )
     return [_whole(each) for each in seed]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from anymodal.anymodel import AnyModel
 from anymodal.config.arguments import DICT, DICTS, LIST, PLACE, TEXT, optional, takes
 from anymodal.data.store.arrays import shard_name
-from anymodal.errors import ConfigError, DataError, ValueProblem, system_errors
+from anymodal.errors import ConfigError, DataError, ValueProblem, counted, system_errors
 from anymodal.files import only_writer, remove_partial
 from anymodal.notebook import html_table
 from anymodal.retrieval.calibrated import Calibrations, calibrate
@@ -66,7 +66,8 @@ class Index:
         self.refresh()
 
     def __repr__(self) -> str:
-        return f"Index({str(self.folder)!r}: {len(self)} vectors of {self.channels} channels, {self.by or 'your own'})"
+        vectors = f"{counted(len(self), 'vector')} of {self.channels} channels"
+        return f"Index({str(self.folder)!r}: {vectors}, {self.by or 'your own'})"
 
     def _repr_html_(self) -> str:
         columns = ", ".join(f"{name} ({kind})" for name, kind in self.columns.items())
@@ -287,7 +288,9 @@ class Index:
         """Names and columns of rows, without those that are -1. Raises ValueProblem for a row that there is not."""
         found, cosines = np.array([*rows]), [*scores]
         if len(found) != len(cosines):
-            raise ValueProblem(f"each row has a score, got {len(found)} rows and {len(cosines)} scores")
+            raise ValueProblem(
+                f"each row has a score, got {counted(len(found), 'row')} and {counted(len(cosines), 'score')}"
+            )
         self._known(found[found != -1] if found.ndim == 1 else found)
         return Hits(self._hit(int(row), float(score)) for row, score in zip(found, cosines, strict=True) if row != -1)
 

@@ -12,7 +12,7 @@ import numpy as np
 from anymodal.config.arguments import PLACE, instance, takes
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.schema import MAX_SAMPLES
-from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem, brief, nearest, one_line
+from anymodal.errors import AnymodalError, ConfigError, DataError, ValueProblem, brief, counted, nearest, one_line
 from anymodal.progress import task
 from anymodal.retrieval.build import start_of
 from anymodal.retrieval.calibration import LEAST_PAIRS, asked_by
@@ -95,7 +95,7 @@ def _calibrated(
             problems.append(one_line(error))
     if len(inputs) < LEAST_PAIRS:
         raise DataError(
-            f"{len(inputs)} samples can be used for {'+'.join(names)}, and {LEAST_PAIRS} are needed"
+            f"{counted(len(inputs), 'sample')} can be used for {'+'.join(names)}, and {LEAST_PAIRS} are needed"
             + (f": {problems[0]}" if problems else "")
         )
     index.calibrate(model, inputs, np.stack(vectors))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from anymodal.data.store.arrays import Spec, map_arrays, write_arrays
-from anymodal.errors import DataError, ValueProblem, brief
+from anymodal.errors import DataError, ValueProblem, brief, counted
 from anymodal.retrieval.record import COLUMN, NAME, ShardRecord
 
 VECTORS, NAMES = "vectors", "names"
@@ -180,7 +180,7 @@ def checked_column(name: str, column: Sequence[Any] | np.ndarray, rows: int) -> 
     if isinstance(column, str) or not isinstance(column, (Sequence, np.ndarray)):
         raise ValueProblem(f"the column {name!r} is a list or an array, not {brief(column)}")
     if len(column) != rows:
-        raise ValueProblem(f"the column {name!r} has {len(column)} values for {rows} rows")
+        raise ValueProblem(f"the column {name!r} has {counted(len(column), 'value')} for {counted(rows, 'row')}")
     if not isinstance(column, np.ndarray) and all(isinstance(each, str) for each in column):
         return checked_texts(column, f"the column {name!r}")
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anymodal.errors import ConfigError, SpaceError, ValueProblem
+from anymodal.errors import ConfigError, SpaceError, ValueProblem, counted
 from anymodal.tokenizers.config import TokenizerConfig, UNetConfig, UViTConfig
 from anymodal.tokenizers.networks.unet import UNet
 from anymodal.tokenizers.networks.uvit import UViT
@@ -132,7 +132,9 @@ def drawing(count: int, shape: tuple[int, ...], seed: int | Sequence[int], devic
     """Fresh normal noise (count, *shape) at every call; each sample has its own stream of numbers, drawn on the CPU."""
     seeds = [seed] * count if isinstance(seed, int) else list(seed)
     if len(seeds) != count:
-        raise ValueProblem(f"{len(seeds)} seeds do not fit {count} samples; give one seed for all, or one each.")
+        raise ValueProblem(
+            f"{counted(len(seeds), 'seed')} do not fit {counted(count, 'sample')}; give one seed for all, or one each."
+        )
     generators = [torch.Generator("cpu").manual_seed(int(s)) for s in seeds]
     return lambda: torch.stack([torch.randn(shape, generator=g, device="cpu") for g in generators]).to(device)
 

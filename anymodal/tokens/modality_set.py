@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymodal.config.arguments import DICT, Kind, takes
 from anymodal.crops import center_crops
-from anymodal.errors import SpaceError, UnknownModality, nearest
+from anymodal.errors import SpaceError, UnknownModality, counted, nearest
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
 from anymodal.plugins.registry import registry
@@ -205,5 +205,5 @@ class ModalitySet:
         with blame(modality, "detokenize", tokens[0]):
             values = modality.detokenize_stream(name, list(tokens))
             if len(values) != len(tokens):
-                raise ValueError(f"it returns {len(values)} values of {len(tokens)}")
+                raise ValueError(f"it returns {counted(len(values), 'value')} of {len(tokens)}")
         return values

@@ -13,7 +13,7 @@ from anymodal.anymodel import AnyModel
 from anymodal.config.arguments import DICTS, FUNCTION, WHOLE, instance, takes
 from anymodal.data.batches import Batch
 from anymodal.data.order import EpochOrder, step_batches
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 from anymodal.masking import Component, Masker, MaskingConfig
 from anymodal.modality import Modality
 from anymodal.model import ModelConfig
@@ -114,7 +114,8 @@ def _warn_of_little(what: str, argument: str, plan: TrainingSettings, samples: i
     """Say in the log that a training is too short, and how long it should be."""
     needed = max(UPDATES, -(-PASSES * samples // plan.batch_size))
     if plan.steps < needed:
-        seen = f"{plan.steps} updates, {plan.steps * plan.batch_size / samples:.3g} passes over {samples} samples"
+        passes = f"{plan.steps * plan.batch_size / samples:.3g} passes over {counted(samples, 'sample')}"
+        seen = f"{counted(plan.steps, 'update')}, {passes}"
         log.warning("%s learns little from %s; give %s=%d or more", what, seen, argument, needed)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from anymodal.anymodel import AnyModel
 from anymodal.config.arguments import DICTS, PLACE, TEXT, WHOLE, instance, takes
 from anymodal.config.validators import integer, real
-from anymodal.errors import ConfigError, ValueProblem, brief
+from anymodal.errors import ConfigError, ValueProblem, brief, counted
 from anymodal.evaluation.intervals import half_width
 from anymodal.modality import Modality
 from anymodal.notebook import html_table
@@ -58,7 +58,8 @@ class Probed:
         spans = {score: self.interval(score) for score in usual}
         between = {score: f"{span[0]:.4g} to {span[1]:.4g}" if span else "" for score, span in spans.items()}
         rows = [(score, self.mean(score), between[score], constant) for score, constant in usual.items()]
-        title = f"{self.head} on {self.learned} samples, tried on {self.held_out}, {len(self.scores)} splits"
+        learned, splits = counted(self.learned, "sample"), counted(len(self.scores), "split")
+        title = f"{self.head} on {learned}, tried on {self.held_out}, {splits}"
         return html_table(("score", "mean", "95 %", "constant"), rows, title)
 
     def mean(self, score: str) -> float:
@@ -143,7 +144,7 @@ def _inputs(samples: Sequence[Mapping[str, Any]], labels: Sequence[Any] | None, 
     if len(samples) < 4:
         raise ConfigError(f"a probe needs four samples at least, got {len(samples)}")
     if labels is not None and len(labels) != len(samples):
-        raise ConfigError(f"there are {len(labels)} labels for {len(samples)} samples")
+        raise ConfigError(f"there are {len(labels)} labels for {counted(len(samples), 'sample')}")
     names = list(samples[0]) if isinstance(samples[0], Mapping) else []
     for number, sample in enumerate(samples):
         if not isinstance(sample, Mapping):

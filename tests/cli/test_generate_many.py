@@ -85,9 +85,7 @@ def test_a_second_run_does_nothing_and_a_changed_picture_is_made_again_and_said(
     Image.new("RGB", (40, 40), "red").save(copy / "0004.png")
     assert command(*again) == 0
     said = capsys.readouterr()
-    assert (
-        "made 1 of 3 shards" in said.out and "made again: 1 shards, because files of the data had changed" in said.err
-    )
+    assert "made 1 of 3 shards" in said.out and "made again: 1 shard, because files of the data had changed" in said.err
     assert (out / "depth/0001.png").stat().st_mtime_ns == before[out / "depth/0001.png"]
     assert np.asarray(Image.open(out / "rgb/0004.png")).reshape(-1, 3).min(0).tolist() == [255, 0, 0]
 

@@ -50,6 +50,12 @@ def test_data_is_tokenized_next_and_with_json_nothing_is_said(tmp_path, suggeste
     assert len(suggested) == 1
 
 
+def test_one_sample_is_told_of_as_one(tmp_path):
+    (tmp_path / "rgb").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "rgb" / "0.png")
+    assert f"{tmp_path}: 1 sample (folders)" in CliRunner().invoke(cli, ["data", "check", str(tmp_path)]).output
+
+
 def test_the_same_command_with_more_words(suggested):
     @click.command()
     def same() -> None:

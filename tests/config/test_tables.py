@@ -12,7 +12,7 @@ from small_runs import installed
 from anymodal.config import structure
 from anymodal.config.tables import _TABLES, SettingsTable
 from anymodal.config.validators import between, count, each, positive, whole
-from anymodal.errors import ConfigError, PluginError
+from anymodal.errors import ConfigError, PluginError, counted
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +91,16 @@ class Added(Shape):
     assert type(structure({"shape": "cone"}, Drawing, "a file").shape).__module__ == "cones"
     with pytest.raises(PluginError, match=r"the shape 'torus' \(broken:Added\) cannot be used: torn"):
         shapes["torus"]
+
+
+def test_one_thing_is_counted_as_one():
+    assert [counted(count, "sample") for count in (0, 1, 2)] == ["0 samples", "1 sample", "2 samples"]
+    assert [counted(1, what) for what in ("modality", "pass", "process", "entry")] == [
+        "1 modality", "1 pass", "1 process", "1 entry",
+    ]  # fmt: skip
+    assert [counted(3, what) for what in ("modality", "pass", "process", "entry")] == [
+        "3 modalities", "3 passes", "3 processes", "3 entries",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

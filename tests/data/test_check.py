@@ -61,7 +61,7 @@ def test_every_kind_of_damage_is_counted_with_examples(tmp_path, capsys, layout)
         ("rgb", "not read"): 1,
     }
     assert max(len(p["examples"]) for p in report["problems"]) == 5
-    assert "2 samples lack depth, which is no problem" in report["notes"]
+    assert "2 samples without depth, which is no problem" in report["notes"]
     code, out = check(capsys, tmp_path / "data")
     assert code == 1 and "rgb: not readable: 10" in out and len(out.splitlines()) < 40
 

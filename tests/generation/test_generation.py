@@ -147,7 +147,7 @@ def test_values_of_a_batch_are_decoded_together_and_are_those_of_single_samples(
 def test_a_plugin_that_decodes_too_few_is_named(small_model, monkeypatch):
     depth = type(small_model.modalities["depth"])
     monkeypatch.setattr(depth, "detokenize_stream", lambda self, stream, tokens: [np.zeros((32, 32))])
-    with pytest.raises(PluginError, match=r"'depth' .* failed in detokenize .* returns 1 values of 2"):
+    with pytest.raises(PluginError, match=r"'depth' .* failed in detokenize .* returns 1 value of 2"):
         small_model.generate_batch([{"caption": "a cup"}, {"caption": "a car"}], "depth", steps=1)
 
 

@@ -275,7 +275,7 @@ def test_values_without_parts_are_refused_in_one_sentence(small_model, picture):
         small_model.generate(inputs, "dpeth")
     with pytest.raises(GenerationError, match="keep names 'rgb', which is not a target"):
         small_model.generate(inputs, "normal", keep={"rgb": mask})
-    with pytest.raises(GenerationError, match="keep has 2 entries for 1 samples"):
+    with pytest.raises(GenerationError, match="keep has 2 entries for 1 sample;"):
         small_model.generate_batch([inputs], "depth", keep=[{}, {}])
 
 

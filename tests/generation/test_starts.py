@@ -92,7 +92,7 @@ def test_a_start_that_cannot_be_is_refused_in_one_sentence(small_model):
             template([np.array([30, mark])], SPACE, "words")
     with pytest.raises(GenerationError, match="start is a dict such as"):
         small_model.generate(DEPTH, "caption", start="a")
-    with pytest.raises(GenerationError, match="start has 2 entries for 1 samples"):
+    with pytest.raises(GenerationError, match="start has 2 entries for 1 sample;"):
         small_model.generate_batch([DEPTH], "caption", start=[{}, {}])
 
 

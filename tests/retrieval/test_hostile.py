@@ -89,7 +89,7 @@ def test_rows_that_there_are_not_are_told(made):
         with pytest.raises(ValueProblem, match="the index has the rows 0 to 3"):
             made.hits([row], [0.0])
     assert made.hits([-1], [0.0]) == []
-    with pytest.raises(ValueProblem, match="each row has a score, got 2 rows and 1 scores"):
+    with pytest.raises(ValueProblem, match="each row has a score, got 2 rows and 1 score"):
         made.hits([0, 1], [0.0])
 
 

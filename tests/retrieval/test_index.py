@@ -140,7 +140,7 @@ def test_names_come_back_as_they_were_given(made, name):
         ((np.ones(4), ["a"]), "of shape"),
         ((np.ones((1, 4)), ["a"], {"Split": ["x"]}), "cannot be a column"),
         ((np.ones((1, 4)), ["a"], {"name": ["x"]}), "cannot be a column"),
-        ((np.ones((1, 4)), ["a"], {"split": ["x", "y"]}), "2 values for 1 rows"),
+        ((np.ones((1, 4)), ["a"], {"split": ["x", "y"]}), "2 values for 1 row"),
         ((np.ones((1, 4)), ["a"], {"split": [3]}), "holds texts, and the new rows numbers"),
         ((np.ones((1, 4)), ["a"], {"more": [None]}), "neither texts alone nor numbers"),
     ],

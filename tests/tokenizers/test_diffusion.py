@@ -267,7 +267,7 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
     tokenizer = make("uvit halved")
     with pytest.raises(SpaceError, match=r"multiples of 16, not 24 x 16.*multiple of 2 each way"):
         tokenizer.decode(torch.zeros(1, 6, dtype=torch.long), (3, 2))
-    with pytest.raises(ValueProblem, match="2 seeds do not fit 1 samples"):
+    with pytest.raises(ValueProblem, match="2 seeds do not fit 1 sample;"):
         tokenizer.decode(torch.zeros(1, 4, dtype=torch.long), seed=[1, 2])
     with pytest.raises(ConfigError, match="has quantizer"):
         other = attrs.evolve(CONFIG, decoder=VIT, noise=None, quantizer=CosineConfig(size=16, latent=8))

@@ -50,6 +50,7 @@ from anymodal.errors import (
     PluginError,
     ValueProblem,
     cause,
+    counted,
     nearest,
     one_line,
     system_errors,
@@ -364,7 +365,9 @@ class ShardLabeler:
         try:
             values = labeler.label(samples)
             if len(values) != len(samples):
-                raise PluginError(f"the labeler of {name!r} made {len(values)} values of {len(samples)} samples")
+                raise PluginError(
+                    f"the labeler of {name!r} made {counted(len(values), 'value')} of {counted(len(samples), 'sample')}"
+                )
             return list(values)
         except Exception as error:
             if len(samples) > 1:

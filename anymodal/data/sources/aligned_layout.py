@@ -21,7 +21,7 @@ from anymodal.data.looking import Looking
 from anymodal.data.report import Report
 from anymodal.data.sources.aligned import CROP_SETTINGS, AlignedDataset, AlignedSource
 from anymodal.data.sources.base import Begin, DataLayout, Source, layout_of, spread
-from anymodal.errors import AnymodalError, DataError
+from anymodal.errors import AnymodalError, DataError, counted
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokens import Layout
@@ -66,7 +66,7 @@ class AlignedFiles(DataLayout):
         if not storage.is_remote(config.path):
             report_damaged(Path(config.path), report.problems)
         if files.shards:
-            report.notes.append(f"{len(files.shards)} shards")
+            report.notes.append(f"{counted(len(files.shards), 'shard')}")
         values, looking, advance = ValueSource(files, chosen), Looking(report), begin(len(files))
         for index in range(len(files)):
             held = [part for part in stored if files.holds(part, index)]
@@ -79,7 +79,7 @@ class AlignedFiles(DataLayout):
         looking.finish()
         for part in stored:
             if lacking := len(files) - report.counts[part]:
-                report.notes.append(f"{lacking} samples lack {part}, which is no problem")
+                report.notes.append(f"{counted(lacking, 'sample')} without {part}, which is no problem")
         return report
 
 

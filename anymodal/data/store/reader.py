@@ -21,7 +21,7 @@ import numpy as np
 
 from anymodal.data.schema import check_book, is_count, read_any
 from anymodal.data.store.arrays import Spec, map_arrays, shard_name
-from anymodal.errors import AnymodalError, DataError, brief, cause
+from anymodal.errors import AnymodalError, DataError, brief, cause, counted
 from anymodal.spaces import DenseSpace, Stream, TokenSpace
 
 FORMAT = 3
@@ -133,7 +133,7 @@ class TokenStore:
     def sample(self, index: int, crop: int = 0) -> dict[str, np.ndarray]:
         """One crop of a sample: ids (n,) int64 or rows (n, width) float32 by stream. Raises DataError."""
         if not (0 <= index < len(self) and 0 <= crop < self.crops):
-            have = f"{len(self)} samples of {self.crops} crops"
+            have = f"{counted(len(self), 'sample')} of {counted(self.crops, 'crop')}"
             raise DataError(f"{self.folder} has {have}, there is no crop {crop} of sample {index}")
         shard = int(self._ends.searchsorted(index, "right"))
         row = int(self._rows[shard][index - int(self._ends[shard])])  # counted from the end

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 from anymodal.export.tokenizer import tokenizer_drafts
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
@@ -55,7 +55,10 @@ def batches(subject: Subject) -> None:
     values = [example.value for example in subject.examples]
     together = m.tokenize(values)
     for name, arrays in together.items():
-        expect(len(arrays) == len(values), f"tokenize returns {len(arrays)} arrays for {len(values)} values")
+        expect(
+            len(arrays) == len(values),
+            f"tokenize returns {counted(len(arrays), 'array')} for {counted(len(values), 'value')}",
+        )
         for example, ids in zip(subject.examples, arrays, strict=True):
             alone = m.tokenize([example.value])[name][0]
             equal = np.array_equal(alone, ids) or (ids.dtype.kind == "f" and np.allclose(alone, ids, atol=1e-5))
@@ -65,7 +68,10 @@ def batches(subject: Subject) -> None:
     if not subject.is_target:
         return
     back = m.detokenize(together[m.name])
-    expect(len(back) == len(values), f"detokenize returns {len(back)} values for {len(values)} arrays of ids")
+    expect(
+        len(back) == len(values),
+        f"detokenize returns {counted(len(back), 'value')} for {counted(len(values), 'array')} of ids",
+    )
     for example, ids, value in zip(subject.examples, together[m.name], back, strict=True):
         (alone,) = m.detokenize([ids])
         expect(_near(value, alone), f"the tokens of {example} decode to another value in a batch than alone")

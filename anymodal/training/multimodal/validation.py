@@ -13,7 +13,7 @@ import torch
 from anymodal.anymodel import AnyModel
 from anymodal.data.batches import MaskedBatches
 from anymodal.data.order import Share
-from anymodal.errors import AnymodalError, ConfigError, DataError
+from anymodal.errors import AnymodalError, ConfigError, DataError, counted
 from anymodal.files import replacing
 from anymodal.model import Transformer
 from anymodal.nn.distributed import World
@@ -45,8 +45,8 @@ class Evaluation:
         self.batches: MaskedBatches = open_batches(held_out, modalities, Share(world.rank, world.size), complete=False)
         if self.plan.pictures > (known := len(self.batches.entries[0].source)):
             raise ConfigError(
-                f"evaluation.pictures is {self.plan.pictures}, but {self.plan.data[0].path} has {known} samples;"
-                " ask for fewer"
+                f"evaluation.pictures is {self.plan.pictures}, but {self.plan.data[0].path} has"
+                f" {counted(known, 'sample')}; ask for fewer"
             )
         self.objective = MaskedLoss(modalities.layout, config.stream_weights)
         self.weights = [component.weight for component in config.masking.components]

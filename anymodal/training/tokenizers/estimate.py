@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anymodal.checkpoints.tokenizer import tokenizer_record
 from anymodal.config import structure
-from anymodal.errors import ConfigError
+from anymodal.errors import ConfigError, counted
 from anymodal.modality import Modality
 from anymodal.plugins.registry import registry
 from anymodal.tokenizers.config import TokenizerConfig, ViTConfig
@@ -185,7 +185,7 @@ def shown_tokenizer(plan: TokenizerPlan) -> list[str]:
     frozen = f"; {short(p.trained)} are trained" if p.trained != p.total else ""
     side = f" at up to {plan.size} pixels" if plan.size else ""
     return [
-        f"{plan.modality}: {plan.tokens} tokens of {plan.ids} ids a value{side}",
+        f"{plan.modality}: {counted(plan.tokens, 'token')} of {plan.ids} ids a value{side}",
         f"parameters   {short(p.total)}: encoder {short(p.encoder)}, decoder {short(p.decoder)};"
         f" codebook {short(p.codebook)}{frozen}",
         f"memory       {shown_memory(plan.memory, plan.world, 'ddp')}",

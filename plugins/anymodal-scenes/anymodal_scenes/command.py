@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from anymodal.cli import Output, with_output
-from anymodal.errors import DataError, cause
+from anymodal.errors import DataError, cause, counted
 from anymodal.hookspecs import hookimpl
 from anymodal.progress import task
 
@@ -52,6 +52,6 @@ def scenes(
             f"cannot write scenes to {str(out)!r}: {cause(error)}; choose another folder for --out"
         ) from error
     seconds = time.perf_counter() - began
-    output.line(f"{count} scenes of {size} pixels in {out} ({seconds:.1f} s)")
+    output.line(f"{counted(count, 'scene')} of {size} pixels in {out} ({seconds:.1f} s)")
     output.data({"out": out, "count": count, "start": start, "seed": seed, "size": size, "seconds": round(seconds, 3)})
     output.next(f"anymodal data check {out} --sheet scenes.png")
