@@ -25,7 +25,7 @@ from anymodal.training.fingerprint import check_same_run
 from anymodal.training.in_backward import StepsInBackward
 from anymodal.training.log import MetricMeans, ProblemLog, TrainingLog
 from anymodal.training.objective import MeanOf, Objective, StepFunction
-from anymodal.training.parallel import gradients_kept, lay_out, whole
+from anymodal.training.parallel import gradients_kept, lay_out, let_go, whole
 from anymodal.training.precision import as_begun, resolved
 from anymodal.training.progress import SKIPS_IN_A_ROW, Progress, TrainingDiverged
 from anymodal.training.runtime import Runtime, WeightFacts
@@ -124,6 +124,7 @@ class Engine(Generic[M]):
         finally:
             for name, tensor in kept.items():
                 present[name].copy_(tensor)
+            let_go(self.model)
             self.model.train()
 
     def run(

@@ -84,6 +84,14 @@ def gradients_kept(called: nn.Module, last: bool) -> Iterator[None]:
         yield
 
 
+def let_go(model: nn.Module) -> None:
+    """Have weights that are split gathered anew for the next pass: after one without gradients FSDP keeps them whole,
+    and does not see that the pieces change."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A tensor that may be split over processes, in one piece; all processes must ask at the same time."""
     full = getattr(tensor, "full_tensor", None)

@@ -26,6 +26,7 @@ from anymodal.training.log import read_log
 from anymodal.training.stored import newest_checkpoint, read_state
 
 STEPS = 24
+MEASURED = "evaluation={data: TOKENS, every: 4, samples: 8}"
 MUON = ("training.optimizer=muon", "training.clip=0.5")
 
 
@@ -130,7 +131,7 @@ class TestAnyNumberOfProcesses:
         ("processes", "overrides"),
         [
             (1, ["training.accumulate=4"]),
-            (2, ["parallel.strategy=fsdp", "parallel.checkpoint_activations=true"]),
+            (2, ["parallel.strategy=fsdp", "parallel.checkpoint_activations=true", MEASURED]),
             pytest.param(4, ["parallel.strategy=fsdp", "training.accumulate=2"], marks=pytest.mark.slow),
             pytest.param(4, [], marks=pytest.mark.slow),
         ],
@@ -138,7 +139,8 @@ class TestAnyNumberOfProcesses:
     def test_gives_the_same_losses(
         self, recipe: Path, whole: dict[int, float], tmp_path: Path, processes: int, overrides: list[str]
     ) -> None:
-        losses = trained(recipe, tmp_path / "run", *overrides, processes=processes)
+        given = [override.replace("TOKENS", str(recipe.parent / "tokens")) for override in overrides]
+        losses = trained(recipe, tmp_path / "run", *given, processes=processes)
         assert losses == pytest.approx(whole, abs=1e-5)
         assert (tmp_path / "run" / "model" / "config.json").exists()
 
