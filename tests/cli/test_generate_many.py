@@ -322,3 +322,14 @@ def test_what_texts_begin_with_counts_by_what_its_file_holds(photos, checkpoint,
     first.write_text("a dog")
     capsys.readouterr()
     assert command(*asked) == 2 and "other settings: caption.start.caption" in capsys.readouterr().err
+
+
+def test_a_text_of_which_a_part_is_kept_counts_by_what_it_says(photos, checkpoint, tmp_path, capsys):
+    """It is a target, and so not among the inputs that are written with their texts."""
+    out = tmp_path / "out"
+    words = ("--to", "caption", "--keep", "caption")
+    assert command(*generating(checkpoint, out, photos, "caption=a red ___", *words)) == 0
+    assert command(*generating(checkpoint, out, photos, "caption=a red ___", *words)) == 0
+    capsys.readouterr()
+    assert command(*generating(checkpoint, out, photos, "caption=a blue ___", *words)) == 2
+    assert "other settings: caption.texts.caption was" in capsys.readouterr().err

@@ -210,9 +210,11 @@ class Generating(ModelWork):
         """What the values of each target depend on; among it the targets before it."""
         request = self.request
         kept = {"keep": _text({name: request.keep.get(name, "a mask") for name in self.kept})} if self.kept else {}
+        texts = {name: self.texts[name] for name in self.kept if name in self.texts}  # which are no part of their own
         begun = {"start": _text(request.start)} if request.start else {}
         common = {
             **kept,
+            **({"texts": texts} if texts else {}),
             **begun,
             "model": self.source.describe(),
             "from": self.given,
