@@ -196,6 +196,13 @@ class ImageModality(CroppedGrid):
         value = value.astype(self.dtype)
         return value[..., 0] if self.channels == 1 else value
 
+    def measured(self, value: Any) -> np.ndarray | None:
+        """As the base says: with `nan_is_missing`, where none of the channels is NaN."""
+        if not self.nan_is_missing:
+            return None
+        array = np.asarray(value, np.float32)
+        return ~np.isnan(array.sum(-1) if array.ndim == 3 else array)
+
     def joined(self, value: np.ndarray, made: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """As the base says; numbers stay between `low` and `high` where those that were made are."""
         whole = super().joined(value, made, kept)

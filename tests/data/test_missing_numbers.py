@@ -10,6 +10,7 @@ from anymodal.data import check_dataset, open_values
 from anymodal.data.jobs import label as labeling
 from anymodal.data.jobs.labelers import Chosen
 from anymodal.errors import ValueProblem
+from anymodal.transfer.tuning.grids import GridSolver
 
 
 class Buoy(am.SignalModality):
@@ -74,3 +75,18 @@ def test_a_labeler_may_leave_gaps(tmp_path, monkeypatch, notebook):
     made = open_values(tmp_path / "out", [Buoy()])
     assert np.isnan(made.read(0)["buoy"]).tolist() == [True, True] + 6 * [False]
     assert np.isfinite(made.read(1)["buoy"]).all()
+
+
+class Warmth(am.ImageModality):
+    """The surface of the land, 250 to 330 kelvin; NaN under clouds."""
+
+    channels, low, high, size = 2, 250.0, 330.0, 32
+    nan_is_missing = True
+
+
+def test_what_is_missing_of_a_map_teaches_a_transfer_nothing():
+    value = np.full((32, 32, 2), 300, np.float32)
+    value[:8], value[8:16, :, 0] = np.nan, np.nan
+    targets = GridSolver(Warmth(), 2, False, (32, 32)).targets(value, (4, 4))
+    assert np.array_equal(targets["known"], np.arange(32)[:, None].repeat(32, 1) >= 16)
+    assert Warmth().measured(value[16:]).all()
