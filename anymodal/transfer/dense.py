@@ -17,7 +17,8 @@ from anymodal.errors import ConfigError
 class Cells:
     """What each cell holds.
 
-    rows: (n, h, w, K): a class (K = 1), or all numbers (C * p * q) of the cell.
+    rows: (n, h, w, K): a class (K = 1), or all numbers (C * p * q) of the cell; those that were not measured are the
+        mean of those that were.
     known: (n, h, w) bool, whether the cell says anything.
     classes: how many classes there are; 0 for numbers.
     channels: C.
@@ -70,9 +71,19 @@ def cells_of(
     channels = 1 if labels else whole.shape[1]
     blocks = whole.reshape(len(whole), channels, h, p, w, q).transpose(0, 2, 4, 1, 3, 5).reshape(len(whole), h, w, -1)
     if not labels:
-        return Cells(blocks.astype(np.float32), known, 0, channels, (p, q))
+        return Cells(_filled(blocks.astype(np.float32), said), known, 0, channels, (p, q))
     classes = int(whole.max()) + 1
     counts = np.zeros((*blocks.shape[:3], classes), np.int32)
     for k in range(blocks.shape[-1]):
         np.add.at(counts, (*np.indices(blocks.shape[:3]), blocks[..., k].astype(np.int64)), said[..., k])
     return Cells(counts.argmax(-1)[..., None], known, classes, channels, (p, q))
+
+
+def _filled(rows: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Numbers (n, h, w, C * p * q), of which those of pixels that say nothing, by `said` (n, h, w, p * q), become the
+    mean of the others of the cell and channel."""
+    if said.all():
+        return rows
+    numbers, measured = rows.reshape(*said.shape[:3], -1, said.shape[3]), said[..., None, :]
+    total = np.where(measured, numbers, 0).sum(-1, keepdims=True)
+    return np.where(measured, numbers, total / np.maximum(measured.sum(-1, keepdims=True), 1)).reshape(rows.shape)

@@ -10,6 +10,7 @@ import torch
 
 import anymodal as am
 from anymodal.errors import ConfigError, DataError, ValueProblem
+from anymodal.testing.tiny import tiny_model
 from anymodal.transfer import Split
 from anymodal.transfer.dense import cells_of
 from anymodal.transfer.frozen import frozen_features
@@ -187,3 +188,25 @@ def test_folds_of_few_samples_are_no_reason_to_warn(recwarn):
         predict = HEADS(head).classes(rows, np.array([0, 0, 0, 1]), np.arange(4), 0)
         assert set(predict(rows)) <= {0, 1}
     assert not recwarn
+
+
+def test_pixels_that_were_not_measured_are_the_mean_of_those_that_were():
+    numbers = np.array([[[1, 2, 9, 9], [3, 50, 9, 9]], [[4, 5, 9, 9], [6, 50, 9, 9]]], np.float32)
+    measured = np.array([[True, True, False, False], [True, False, False, False]])
+    cells = cells_of([numbers], (1, 2), "x", [measured])
+    assert cells.rows[0, 0, 0].tolist() == [1, 2, 3, 2, 4, 5, 6, 5] and cells.known.tolist() == [[[True, False]]]
+
+
+def test_a_probe_of_normals_learns_nothing_from_holes():
+    """Of vectors that are mixed with the zeros of holes half would be too short to be a surface."""
+    rng = np.random.default_rng(0)
+    up = np.broadcast_to(np.float32([0, 1, 0]), (32, 32, 3))
+    samples = [
+        {
+            "rgb": rng.integers(0, 256, (32, 32, 3), np.uint8),
+            "normal": np.where(rng.random((32, 32, 1)) < 0.4, up, 0).astype(np.float32),
+        }
+        for _ in range(8)
+    ]
+    found = am.probe(tiny_model(["rgb", "normal"]), samples, to="normal", head="knn", seeds=1)
+    assert found.mean("mean_angle") == found.constant[0]["mean_angle"] == pytest.approx(0, abs=0.1)
