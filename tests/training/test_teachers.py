@@ -128,6 +128,30 @@ def test_samples_that_lack_something_are_passed_over_and_bad_ones_told_of(tmp_pa
         train_teacher(structure(raw, TeacherRun, "here"), tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"smallest": 0.5}, "views.smallest was 0.3, is 0.5"),
+        ({"tower": attrs.asdict(attrs.evolve(SMALL, heads=4))}, "tower.heads was 2, is 4"),
+        ({"modalities": {"rgb": {"size": 24, "patch": 8}}}, "modalities.rgb.size was 16, is 24"),
+    ],
+)
+def test_a_run_is_not_resumed_as_another_one(tmp_path, changed, told):
+    write(tmp_path / "scenes", 2, seed=1, size=32, workers=1, kinds=BASIC)
+    raw = {
+        "data": str(tmp_path / "scenes"),
+        "modalities": {"rgb": {"size": 16, "patch": 8}},
+        "objective": "distillation",
+        "tower": attrs.asdict(SMALL),
+        "training": {"steps": 1, "batch_size": 2, "lr": 1e-3, "precision": "float32"},
+    }
+    train_teacher(structure(raw, TeacherRun, "here"), tmp_path / "teacher")
+    longer = {**raw, "training": {**raw["training"], "steps": 2}}
+    with pytest.raises(ConfigError, match=told):
+        train_teacher(structure({**longer, **changed}, TeacherRun, "here"), tmp_path / "teacher", resume=True)
+    assert train_teacher(structure(longer, TeacherRun, "here"), tmp_path / "teacher", resume=True)
+
+
 def test_several_processes_are_refused(tmp_path):
     recipe = Path(__file__).parents[2] / "recipes/tiny/teachers/dinov2.yaml"
     ended = Forked("train-teacher", recipe, "--out", tmp_path / "out", processes=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from anymodal.checkpoints.weights import dtype_of
 from anymodal.config.arguments import PLACE, read_by_load, takes
 from anymodal.crops import Crop
+from anymodal.data.digest import digest
 from anymodal.data.files.values import ValueSource, open_values
 from anymodal.data.order import EpochOrder, generator, step_batches
 from anymodal.data.replacing import Replacing
@@ -26,7 +28,7 @@ from anymodal.text import Vocabulary
 from anymodal.training.checkpoint import claimed
 from anymodal.training.engine import Engine
 from anymodal.training.objective import MeanOf
-from anymodal.training.runtime import Runtime
+from anymodal.training.runtime import Runtime, WeightFacts
 from anymodal.training.teachers.config import TeacherRun, check_one_process
 from anymodal.training.teachers.objectives import Contrastive, Distillation
 
@@ -127,8 +129,8 @@ def train_teacher(config: TeacherRun, out: str | Path, *, resume: bool = False, 
         `out`, or None if the run ended early, to be taken up with `resume`.
 
     Raises:
-        ConfigError: the modalities do not fit the objective, or torchrun started several processes: a batch is compared
-            as a whole, by one of them.
+        ConfigError: the modalities do not fit the objective, or the run that is to be resumed; or torchrun started
+            several processes: a batch is compared as a whole, by one of them.
         DataError: the data lack a modality, or too much of them is unusable.
     """
     out = Path(out)
@@ -147,13 +149,27 @@ def _train(config: TeacherRun, out: Path, resume: bool, verbose: bool) -> Path |
     if not isinstance(first, PictureTower):
         raise ConfigError(f"a teacher reads values over the image plane; {next(iter(towers))!r} has none")
     model = Contrastive(towers) if config.objective == "contrastive" else Distillation(first)
-    engine = Engine(model, config.training, out / "run", Runtime(verbose=verbose))
+    facts = WeightFacts(fingerprint=_fingerprint(config, modalities, vocabulary))
+    engine = Engine(model, config.training, out / "run", Runtime(verbose=verbose), facts)
     batches = step_batches(Samples(source, modalities, config), config.training.steps, config.workers)
     engine.run(batches, Lesson(), resume=resume)
     if not engine.finished:
         return None
     model.load_state_dict(engine.weights())
     return save_tower(model.teacher, out, dtype_of(config.dtype))
+
+
+def _fingerprint(
+    config: TeacherRun, modalities: Mapping[str, Modality], vocabulary: Vocabulary | None
+) -> dict[str, Any]:
+    """What the weights of a run are for: what is read, how, and what is learned from it."""
+    return {
+        "objective": config.objective,
+        "tower": attrs.asdict(config.tower),
+        "modalities": {name: modality.config() for name, modality in modalities.items()},
+        "vocabulary": None if vocabulary is None else digest(vocabulary.to_json()),
+        "views": {"count": config.views, "smallest": config.smallest},
+    }
 
 
 def _tower(modality: Modality, config: TowerConfig, vocabulary: Vocabulary | None) -> nn.Module:
