@@ -237,7 +237,9 @@ class _Kept:
         self.found: dict[Key, list[tuple[Tensor, Tensor]]] = {}
 
     def add(self, key: Key, logits: Tensor, truths: Tensor) -> None:
-        """Keep some places of logits (n, V) and true ids (n,)."""
+        """Keep some places of logits (n, V) and true ids (n,), of which there may be none."""
+        if not len(truths):
+            return
         most = max(1, ROOM // logits.shape[1] // self.samples)
         if len(truths) > most:
             chosen = torch.from_numpy(self.rng.permutation(len(truths))[:most]).to(truths.device)

@@ -18,6 +18,7 @@ from anymodal.errors import CheckpointError, ConfigError, DataError, GenerationE
 from anymodal.evaluation.calibration import Temperature, _warn_of_worse
 from anymodal.evaluation.temperature import Reliability, fitted_temperature
 from anymodal.modality import CALIBRATED
+from anymodal.testing.tiny import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +203,15 @@ def test_the_command_writes_a_checkpoint_and_says_what_it_did(data, checkpoint, 
     assert command(*words, "--out", tmp_path / "two") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("\t")[:4] == ["target", "of", "temperature", "places"] and "depth\tids" in "\n".join(lines)
+
+
+def test_a_target_of_which_one_half_says_nothing_has_no_temperature(tmp_path):
+    """Of no places any temperature is the best, and the search ended at the lowest."""
+    model, rng = tiny_model(["rgb", "semseg"]), np.random.default_rng(0)
+    fitted = np.random.default_rng(0).permutation(4)[:2]  # as the seed has it
+    for k in range(4):
+        model.modalities["rgb"].write(rng.integers(0, 256, (32, 32, 3), np.uint8), tmp_path / f"rgb/{k}.png")
+        classes = np.full((32, 32), 255 if k in fitted else 1, np.uint8)
+        model.modalities["semseg"].write(classes, tmp_path / f"semseg/{k}.png")
+    found = am.calibrate(model, tmp_path, samples=2)
+    assert [each.of for each in found.temperatures] == ["ids"] == list(model.modalities["semseg"].calibration)
