@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.crops import Crop
 from anymodal.errors import ConfigError
 from anymodal.families.codec import MOST_CODEBOOKS, MOST_WIDTH, decoded, decoded_mean, encoded, tokenizer_of
+from anymodal.families.holes import filled_holes
 from anymodal.families.seams import pasted, seamless
 from anymodal.modality import Modality
 from anymodal.partial import Partial
@@ -301,7 +302,8 @@ def mean_shown(tensors: np.ndarray, shown: Sequence[np.ndarray]) -> np.ndarray:
 def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:
     """Part `box` (left, top, right, bottom in pixels) of an array (H, W[, C]) at size x size; keeps the dtype.
 
-    Whole numbers are rounded and stay within what their type holds, for bicubic weights overshoot at edges.
+    Whole numbers are rounded and stay within what their type holds, for bicubic weights overshoot at edges. What is not
+    finite stays where it is most of a place of the result, and counts nowhere else.
     """
     from PIL import Image
 
@@ -309,16 +311,31 @@ def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float],
     if value.dtype == np.uint8 and (value.ndim == 2 or value.shape[2] == 3):
         return np.asarray(Image.fromarray(value).resize((size, size), method, box))
     planes = value[..., None] if value.ndim == 2 else value
-    parts = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(planes[..., c], np.float32)).resize((size, size), method, box))
-        for c in range(planes.shape[2])
-    ]
-    result = np.stack(parts, -1)
+    parts = (np.ascontiguousarray(planes[..., c], np.float32) for c in range(planes.shape[2]))
+    result = np.stack([_resize_plane(part, size, box, nearest) for part in parts], -1)
     if value.dtype.kind in "ui":
         limits = np.iinfo(value.dtype)
         result = np.rint(result).clip(limits.min, limits.max)
     result = result.astype(value.dtype)
     return result[..., 0] if value.ndim == 2 else result
+
+
+def _resize_plane(plane: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:
+    """Part `box` of one channel (H, W) float32 at size x size."""
+    from PIL import Image
+
+    def scaled(numbers: np.ndarray, method: Image.Resampling) -> np.ndarray:
+        return np.asarray(Image.fromarray(numbers).resize((size, size), method, box))
+
+    if nearest:
+        return scaled(plane, Image.Resampling.NEAREST)
+    known = np.isfinite(plane)
+    if known.all():
+        return scaled(plane, Image.Resampling.BICUBIC)
+    smooth = scaled(filled_holes(plane, known, 0.0), Image.Resampling.BICUBIC)
+    share = scaled(known.astype(np.float32), Image.Resampling.BOX)
+    holes = scaled(filled_holes(plane, ~known, 0.0), Image.Resampling.NEAREST)  # NaN, or infinite as what is near
+    return np.where(share < 0.5, holes, smooth)
 
 
 def strongest(value: np.ndarray, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
