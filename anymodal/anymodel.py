@@ -162,7 +162,7 @@ class AnyModel:
                 with blanks (``"a ___ car"``), boxes or numbers, or a list of which of them.
             start: what sequences begin with, by name: the first words of a text, boxes, people, instances or numbers.
             size: (width, height) of pictures larger than the model's, made in tiles, or "input" for that of the input.
-            overlap: the least share of a tile that its neighbors have too, up to 0.75.
+            overlap: the least share of a tile that its neighbors have too, up to 0.75, rounded up to whole tokens.
             progress: is called with the `GenerationStep` after every step.
             common: sampling options of every target: those of `anymodal.sampling.Sampling`.
 

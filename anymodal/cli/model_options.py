@@ -89,7 +89,11 @@ PART_OPTIONS = (
         " ('sam_instance={boxes: [[0.1, 0.1, 0.9, 0.9]]}').",
     ),
     click.option("--size", metavar="WIDTHxHEIGHT", help="Larger pictures, in tiles; input for the size of the input."),
-    click.option("--overlap", type=float, help="The share of a tile that its neighbors have too.  [default: 0.25]"),
+    click.option(
+        "--overlap",
+        type=float,
+        help="The least share of a tile that its neighbors have too, rounded up to whole tokens.  [default: 0.25]",
+    ),
 )
 SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 SAMPLING_HELP = {

@@ -37,6 +37,11 @@ class Tiles:
     shared: int
 
     @property
+    def overlap(self) -> float:
+        """The share of a tile that neighbors have too, at least."""
+        return self.shared / self.side
+
+    @property
     def corners(self) -> list[tuple[int, int]]:
         """The (left, top) of every tile, row by row."""
         return [(left, top) for top in self.tops for left in self.lefts]
@@ -84,7 +89,8 @@ def tiles_of(size: object, overlap: object, side: int, unit: int) -> Tiles:
 
     Args:
         size: (width, height) of the picture in pixels, multiples of `unit`.
-        overlap: the least share of a tile that its neighbor has too, above 0 and at most 0.75.
+        overlap: the least share of a tile that its neighbor has too, above 0 and at most 0.75; neighbors share whole
+            squares, so many that it is no less.
         side: pixels a side of a tile.
         unit: pixels a side of a square with one token; tiles begin at its multiples.
 
@@ -105,9 +111,13 @@ def tiles_of(size: object, overlap: object, side: int, unit: int) -> Tiles:
     if width % unit or height % unit:
         near = " x ".join(str(rounded(each, side, unit)) for each in (width, height))
         raise GenerationError(f"size {width} x {height} is no multiple of {unit} pixels, as tokens are: take {near}")
-    shared = min(max(1, round(share * side / unit)), side // unit - 1) * unit
-    if not shared:
+    squares = side // unit
+    if squares == 1:
         raise GenerationError(f"tiles of {side} pixels with one token cannot overlap: leave out size")
+    shared = math.ceil(share * squares - 1e-9) * unit  # a share of whole squares may be a little above them
+    if shared >= side:
+        most = f"at most {(squares - 1) / squares:.3g}"
+        raise ConfigError(f"overlap {share:g} is all of a tile of {squares} x {squares} tokens: take {most}")
     across, down = (1 + math.ceil((each - side) / (side - shared)) for each in (width, height))
     if across * down > MOST_TILES:
         raise GenerationError(f"size {width} x {height} takes {across * down} tiles; at most {MOST_TILES} are made")

@@ -170,6 +170,6 @@ def in_tiles(
         run_of(model.origin, model.transformer, modalities, inputs, plan, together, weights),
         seed=own,
         size=(large.tiles.width, large.tiles.height),
-        overlap=float(overlap),
+        overlap=large.tiles.overlap,
     )
     return _outputs_of(modalities, made, large.inputs, tokens, run)

@@ -54,7 +54,7 @@ class Run:
     finer: whether it was made by `upscale`, from the tokens of other outputs.
     kept: targets of which a part was given, to be kept or to begin with.
     size: (width, height) of pictures that were made in tiles, () of those of the model's size.
-    overlap: of the tiles.
+    overlap: the share of a tile that its neighbors have too, at least, in whole tokens.
     """
 
     origin: Origin = attrs.field(factory=Origin)

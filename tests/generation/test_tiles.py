@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import anymodal as am
 from anymodal.crops import Crop
-from anymodal.errors import AnymodalError, GenerationError
+from anymodal.errors import AnymodalError, ConfigError, GenerationError
 from anymodal.generation import large
 from anymodal.generation.tiles import Tiles, cut_to_shape, tiles_of
 from anymodal.model import ModelConfig
@@ -25,7 +25,8 @@ SHAPES = st.tuples(st.integers(2, 6), st.integers(0, 9), st.integers(0, 9), st.f
 
 def tiles_in(shape: tuple[int, int, int, float], unit: int = 4) -> Tiles:
     side, wider, higher, overlap = shape
-    return tiles_of(((side + wider) * unit, (side + higher) * unit), overlap, side * unit, unit)
+    possible = min(overlap, (side - 1) / side)
+    return tiles_of(((side + wider) * unit, (side + higher) * unit), possible, side * unit, unit)
 
 
 def meet(tiles: Tiles, one: int, other: int) -> bool:
@@ -45,7 +46,7 @@ def test_tiles_cover_the_picture_begin_at_squares_and_share_enough(shape):
     for starts, length in ((tiles.lefts, tiles.width), (tiles.tops, tiles.height)):
         assert starts[0] == 0 and starts[-1] + tiles.side == length and not any(at % 4 for at in starts)
         assert all(0 < after - before <= tiles.side - tiles.shared for before, after in pairwise(starts))
-    assert tiles.shared >= 4
+    assert tiles.shared >= 4 and tiles.overlap >= min(shape[3], (shape[0] - 1) / shape[0]) - 1e-9
 
 
 @given(SHAPES)
@@ -75,6 +76,18 @@ def test_tiles_of_one_picture_are_that_picture_and_differences_leave_no_seam(sha
     blended = tiles.blended(bright)
     for axis in (1, 2):
         assert np.abs(np.diff(blended, axis=axis)).max(initial=0) <= 2 / max(tiles.shared // cell, 1) + 1e-6
+
+
+@pytest.mark.parametrize(("asked", "squares"), [(0.25, 2), (0.3, 3), (0.375, 3), (0.01, 1), (0.75, 6)])
+def test_an_overlap_is_rounded_up_to_whole_tokens(asked, squares):
+    tiles = tiles_of((192, 128), asked, 64, 8)
+    assert (tiles.shared, tiles.overlap) == (8 * squares, squares / 8)
+    assert tiles_of((192, 128), tiles.overlap, 64, 8) == tiles
+
+
+def test_an_overlap_of_whole_tiles_is_refused():
+    with pytest.raises(ConfigError, match=r"overlap 0\.75 is all of a tile of 2 x 2 tokens: take at most 0\.5"):
+        tiles_of((48, 48), 0.75, 16, 8)
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 60), st.integers(1, 60))
@@ -164,8 +177,9 @@ def test_a_picture_in_tiles_is_saved_read_and_made_again(small_model, picture, t
     out.save(tmp_path)
     back = Outputs.load(tmp_path)
     assert back == out and back.run is not None
-    assert back.run.size == (64, 40) and back.run.overlap == 0.3 and back.inputs["rgb"].shape == (40, 64, 3)
-    again = small_model.generate(back.inputs, ["depth", "semseg"], size=back.run.size, overlap=0.3, seed=back.run.seed)
+    run = back.run
+    assert run.size == (64, 40) and run.overlap == 0.5 and back.inputs["rgb"].shape == (40, 64, 3)  # 2 of 4 tokens
+    again = small_model.generate(back.inputs, ["depth", "semseg"], size=run.size, overlap=run.overlap, seed=run.seed)
     assert np.array_equal(again["semseg"], out["semseg"]) and np.array_equal(again["depth"], out["depth"])
     with pytest.raises(GenerationError, match="no tokens decode to it"):
         out.decoded("depth")
