@@ -30,7 +30,8 @@ class Labeler:
 
     `checkpoint` is where the weights come from: a Hub repository or a folder; None where there are none. `packages`
     are the import names it needs beyond anymodal's own. `settings` are those of the modality that its values shall
-    have, where others than its own were asked for. A subclass overrides `load` (once, the model) and `label`.
+    have, where others than its own were asked for. `unit` is that of its numbers, where the modality leaves it open;
+    files state it. A subclass overrides `load` (once, the model) and `label`.
     """
 
     modality: ClassVar[str] = ""
@@ -38,6 +39,7 @@ class Labeler:
     packages: ClassVar[tuple[str, ...]] = ()
     checkpoint: str | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
+    unit: str = ""
 
     def __init__(self, checkpoint: str | Path | None = None, *, device: str | torch.device | None = None) -> None:
         """Load the model, onto the first GPU if there is one and `device` does not say otherwise.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 KEYWORD = "anymodal"  # of the text chunk, and the key of `info` of a picture
 FORMAT = 1
 LARGEST = 64 * 1024  # bytes of a description
-_MADE_BY: ContextVar[str] = ContextVar("anymodal_made_by", default="")
+_STATED: ContextVar[Mapping[str, str]] = ContextVar("anymodal_stated", default=MappingProxyType({}))
 
 
 def _is_range(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -70,21 +71,21 @@ def describe(modality: Modality, **more: Any) -> Description:
     """The description of values that a modality writes now; `more` are further fields."""
     return Description(
         modality=modality.name,
-        unit=modality.unit,
+        unit=modality.unit or _STATED.get().get("unit", ""),
         settings=modality.config(),
-        scheme=_MADE_BY.get(),
+        scheme=_STATED.get().get("scheme", ""),
         **more,
     )
 
 
 @contextmanager
-def made_by(scheme: str) -> Iterator[None]:
-    """Files that are written in the body say that a scheme made them."""
-    token = _MADE_BY.set(scheme)
+def stating(*, scheme: str = "", unit: str = "") -> Iterator[None]:
+    """Files that are written in the body say that a scheme made them, and their unit where the modality knows none."""
+    token = _STATED.set({"scheme": scheme, "unit": unit})
     try:
         yield
     finally:
-        _MADE_BY.reset(token)
+        _STATED.reset(token)
 
 
 def parse_description(text: str | bytes) -> Description:

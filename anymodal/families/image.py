@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
 from anymodal.families.descriptions import (
+    Description,
     describe,
     description_of,
     read_described,
@@ -82,9 +83,18 @@ class ImageModality(CroppedGrid):
     def read(self, path: Path) -> Any:
         path = Path(path)
         with naming(path):
-            return (
-                self._natural(read_described(path, self)[0]) if is_npy(path) else self._from_picture(read_picture(path))
-            )
+            if not is_npy(path):
+                return self._from_picture(read_picture(path))
+            array, stated = read_described(path, self)
+            self.check_description(stated)
+            return self._natural(array)
+
+    def check_description(self, stated: Description | None) -> None:
+        """Raise ValueProblem where a file of the modality says that its values mean something else than they do here.
+
+        A subclass overrides it whose settings change that. None: the file says nothing. Pictures whose samples of 8
+        bits are the values are not asked.
+        """
 
     def accept(self, value: Any) -> np.ndarray:
         if self.is_file(value):
@@ -135,6 +145,7 @@ class ImageModality(CroppedGrid):
         low, high = self.file_range
         if (stated := description_of(picture, self)) is not None and stated.range is not None:
             low, high = stated.range
+        self.check_description(stated)
         numbers = array.astype(np.float32)
         numbers /= top  # in place: pictures may be large
         numbers *= high - low

@@ -20,7 +20,7 @@ from anymodal.config import plain_config
 from anymodal.config.structure import structure
 from anymodal.config.validators import between
 from anymodal.errors import AnymodalError, ConfigError, DataError, UnknownModality, ValueProblem
-from anymodal.families.descriptions import made_by
+from anymodal.families.descriptions import stating
 from anymodal.families.in_place import facts_of
 from anymodal.files import MAX_BYTES, VIEW, plain_file, read_json, write_json
 from anymodal.modality import Modality
@@ -98,7 +98,7 @@ def write_contents(contents: Contents, staging: Path, folder: Path) -> list[str]
     for part, values in (("values", contents.values), ("inputs", contents.inputs)):
         for name, value in values.items():
             modality, scheme = _owner(contents.modalities, name), contents.schemes.get(name, "")
-            with blame(modality, "write", value), made_by(scheme if part == "values" else ""):
+            with blame(modality, "write", value), stating(scheme=scheme if part == "values" else ""):
                 file = f"{INPUTS}/{name}{modality.suffixes[0]}" if part == "inputs" else file_of(modality, name)
                 modality.write(value, staging / file)
             with blame(modality, "read", value):

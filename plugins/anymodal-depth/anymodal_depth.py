@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anymodal import ImageModality, Labeler, PictureLabeler, hookimpl
 from anymodal.errors import ConfigError, ValueProblem
 from anymodal.families.arrays import as_array
+from anymodal.families.descriptions import Description
 from anymodal.families.drawing import SCALED, draw_scale, note
 from anymodal.families.holes import filled_holes
 from anymodal.families.image import NOTHING, enlarge
@@ -56,6 +57,14 @@ class Depth(ImageModality):
     @property
     def file_range(self) -> tuple[float, float]:
         return 0.0, self.high
+
+    def check_description(self, stated: Description | None) -> None:
+        """As the base says: relative depth is none in meters, whatever wrote it."""
+        if self.scaling == "log" and stated and not stated.unit and stated.settings.get("scaling") == "standardize":
+            raise ValueProblem(
+                f"it was written with scaling 'standardize' and without a unit, and {self.name} is read in meters here;"
+                " pass an array in meters, or write the file with scaling 'log'"
+            )
 
     def measured(self, depth: "np.ndarray") -> "np.ndarray":
         """Where a depth map (H, W) holds a depth, bool (H, W); relative depth may be below 0."""
@@ -215,9 +224,18 @@ class DepthLabeler(PictureLabeler):
     architecture = "AutoModelForDepthEstimation"
     metric = frozenset({"zoedepth", "depth_pro", "glpn", "tipsv2_dpt"})
 
+    def load(self) -> None:
+        super().load()
+        self.unit = "m" if self.is_metric(self.model.config) else ""
+
     def predict(self, pictures: "list[np.ndarray]") -> "list[np.ndarray]":
         import inspect
 
+        if not self.unit and self.settings.get("scaling") == "log":
+            raise ConfigError(
+                f"{self.checkpoint!r} makes relative depth, and scaling 'log' means meters; choose a network of metric"
+                " depth, or leave out scaling"
+            )
         sizes = [picture.shape[:2] for picture in pictures]
         output = self.model(**self.prepared(pictures))
         finish = self.processor.post_process_depth_estimation
@@ -225,7 +243,7 @@ class DepthLabeler(PictureLabeler):
         maps = [
             found["predicted_depth"].float().cpu().numpy() for found in finish(output, target_sizes=sizes, **padded)
         ]
-        return maps if self.is_metric(self.model.config) else [from_inverse(values) for values in maps]
+        return maps if self.unit else [from_inverse(values) for values in maps]
 
     def is_metric(self, config: Any) -> bool:
         """Whether the network of that configuration gives depth in meters; of DPT, those over DINOv2 do."""

@@ -177,3 +177,41 @@ def test_relative_depth_is_made_with_the_scale_of_what_is_kept():
     made = depth.postprocess(depth.preprocess(truth))
     assert np.allclose(depth.joined(truth, made, KEPT)[:, 20:], truth[:, 20:], atol=1e-5)  # beyond the seam
     assert np.array_equal(depth.joined(truth, made, np.zeros_like(KEPT)), made)
+
+
+METERS = {"size": 32, "patch": 8, "scaling": "log", "low": 0.4, "high": 80.0}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_relative_depth_is_not_read_as_meters(tmp_path, suffix):
+    made, path = np.linspace(-2, 3, 64, dtype=np.float32).reshape(8, 8), tmp_path / f"depth{suffix}"
+    Depth().write(made, path)
+    with pytest.raises(am.ValueProblem, match=rf"depth{suffix}: it was written .* without a unit, .* array in meters"):
+        Depth(**METERS).read(path)
+    assert np.allclose(Depth().read(path), made, atol=1e-4)
+    assert np.array_equal(Depth(**METERS).accept(made), made)  # the way out
+    Depth(**METERS).write(made + 3, path)
+    assert np.allclose(Depth().read(path), made + 3, atol=1e-2)  # a relative model frees meters of their scale
+
+
+def photos(folder):
+    for number, sample in enumerate(pictures()):
+        am.registry().modality("rgb")().write(sample["rgb"], folder / f"{number}.png")
+    return folder
+
+
+def test_labels_say_whether_they_are_in_meters(tmp_path):
+    for kind, settings in (("metric", {"high": 20.0}), ("relative", {})):
+        network, out = depth_anything(tmp_path / kind, kind), tmp_path / f"{kind}-labels"
+        options = {"settings": {"depth": settings}, "layout": "folder", "executor": "local"}
+        am.label_dataset(photos(tmp_path / "photos"), {"depth": str(network)}, out, **options)
+    assert Depth(**METERS).read(tmp_path / "metric-labels" / "depth" / "0.png").max() > 1e-3
+    with pytest.raises(am.ValueProblem, match="without a unit"):
+        Depth(**METERS).read(tmp_path / "relative-labels" / "depth" / "0.png")
+
+
+def test_labels_of_relative_depth_are_not_written_as_meters(tmp_path):
+    labeler = am.registry().labeler("depth")(dpt(tmp_path), device="cpu")
+    labeler.settings = METERS
+    with pytest.raises(am.ConfigError, match="makes relative depth, and scaling 'log' means meters"):
+        labeler.label(pictures())

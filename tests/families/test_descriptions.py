@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import anymodal as am
-from anymodal.families.descriptions import KEYWORD, LARGEST, made_by
+from anymodal.families.descriptions import KEYWORD, LARGEST, stating
 from anymodal.outputs.equality import same
 from anymodal.testing.values import examples
 
@@ -66,7 +66,7 @@ def test_numpy_reads_a_described_array_as_it_always_did(tmp_path):
 
 
 def test_the_scheme_is_stated_where_it_made_the_value(tmp_path):
-    with made_by("mean"):
+    with stating(scheme="mean"):
         path = depth_file(tmp_path / "depth.png")
     with Image.open(path) as picture:
         assert json.loads(picture.text[KEYWORD])["scheme"] == "mean"

@@ -55,6 +55,7 @@ from anymodal.errors import (
     one_line,
     system_errors,
 )
+from anymodal.families.descriptions import stating
 from anymodal.labeler import Labeler
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -350,7 +351,7 @@ class ShardLabeler:
                     if isinstance(value, AnymodalError):
                         raise value
                     self._check(modality, value)
-                    with blame(modality, "write", value):
+                    with blame(modality, "write", value), stating(unit=self._loaded[name].unit):
                         suffix, content = file_of(modality, value, folder)
                 except ConfigError:
                     raise
