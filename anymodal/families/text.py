@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError, GenerationError, PluginError
+from anymodal.errors import CheckpointError, ConfigError, GenerationError, PluginError
 from anymodal.families.agreement import lacking, most_agreeing, words_in
 from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
@@ -16,7 +16,7 @@ from anymodal.modality import Modality
 from anymodal.partial import Partial
 from anymodal.sampling import Sampling
 from anymodal.spaces import Stream, TokenSpace
-from anymodal.text import is_text, words_of
+from anymodal.text import is_text, parse_value, words_of
 from anymodal.vocabulary_file import CONTINUED
 
 if TYPE_CHECKING:
@@ -156,12 +156,26 @@ class StructuredModality(Modality):
             raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint that has one, or train one first")
         return self.vocabulary
 
+    def _ids(self, text: str, most: int | None = None) -> np.ndarray:
+        """Ids (n,) int64 of a text, at most `most` of them.
+
+        Raises ConfigError for a value token that the vocabulary lacks: it would become pieces of a word.
+        """
+        vocabulary = self._ready()
+        for kind, number in () if self.is_text else filter(None, map(parse_value, text.split())):
+            if number >= vocabulary.bins[kind]:
+                raise ConfigError(
+                    f"{self.name} writes v{kind}={number}, and its vocabulary has {vocabulary.bins[kind]} value tokens"
+                    f" of v{kind}: train the vocabulary with more bins, or give {self.name} fewer levels"
+                )
+        return vocabulary.encode(text, most)
+
     def partial(self, value: Any, keep: Any) -> Partial:
         """`keep` is True for all that is given, or says which parts: numbers of a list, or names of a dict."""
         vocabulary = self._ready()
         kept, pieces = self.pieces(value, keep)
         space = vocabulary.space(self.length, self.shared)
-        known = [None if piece is None else vocabulary.encode(piece) for piece in pieces]
+        known = [None if piece is None else self._ids(piece) for piece in pieces]
 
         def spans(ids: np.ndarray) -> list[str]:
             texts = [vocabulary.decode(span) for span in written(ids, known, space.end)]
@@ -174,7 +188,7 @@ class StructuredModality(Modality):
         vocabulary = self._ready()
         kept, pieces = self.started(value)
         space = vocabulary.space(self.length, self.shared)
-        known = [piece if isinstance(piece, int) else vocabulary.encode(piece) for piece in pieces]
+        known = [piece if isinstance(piece, int) else self._ids(piece) for piece in pieces]
         parts = [*(None if isinstance(piece, int) else piece for piece in pieces), None]
 
         def spans(ids: np.ndarray) -> list[str]:
@@ -234,13 +248,9 @@ class StructuredModality(Modality):
 
     def tokenize(self, values: list[Any], rng: np.random.Generator | None = None) -> dict[str, list[np.ndarray]]:
         """Natural values -> ids; `rng` as in `spell`."""
-        vocabulary = self._ready()
+        end = self._ready().end
         texts = [self.spell(v) if rng is None else self.spell(v, rng) for v in values]
-        return {
-            self.name: [
-                np.append(vocabulary.encode(text, self.length), vocabulary.end)[: self.length] for text in texts
-            ]
-        }
+        return {self.name: [np.append(self._ids(text, self.length), end)[: self.length] for text in texts]}
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
         return [self.parse(self._ready().decode(ids)) for ids in tokens]

@@ -280,6 +280,19 @@ def test_the_vocabulary_knows_values_sentinels_and_survives_saving(tmp_path):
     assert space.sentinel(1) == again.words()["[S_1]"] and space.end == again.end
 
 
+def test_value_tokens_that_the_vocabulary_lacks_are_refused():
+    """They would become pieces of words, of which several stand for one number."""
+    boxes, det = [{"boxes": [0.1, 0.2, 0.9, 1.0], "class_name": "car"}], am.registry().modality("det")
+    narrow, wide = (next(iter(am.ModalitySet([det(bins=bins)], VOCABULARY))) for bins in (256, 1000))
+    assert len(narrow.tokenize([narrow.accept(boxes)])["det"][0]) == 6
+    value, says = wide.accept(boxes), r"det writes v2=899, and its vocabulary has 256 value tokens of v2: .* more bins"
+    for told in (lambda: wide.tokenize([value]), lambda: wide.partial(value, True), lambda: wide.beginning(value)):
+        with pytest.raises(ConfigError, match=says):
+            told()
+    caption = next(iter(am.ModalitySet(["caption"], VOCABULARY)))
+    assert caption.tokenize(["v2=899"])["caption"]  # a text says what it says
+
+
 @pytest.mark.parametrize("text", ["a car [EOS] on a road", "[S_1] a [S_15]", "[PAD]", "[SOS][UNK]"])
 def test_marks_in_a_text_stay_plain_text(text):
     marks = {VOCABULARY.words()[mark] for mark in ("[PAD]", "[UNK]", "[SOS]", "[EOS]", "[S_1]", "[S_15]")} - {
