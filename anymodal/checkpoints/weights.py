@@ -332,17 +332,18 @@ def save_weights(
     """
     limit = size_in_bytes(max_shard_size) if max_shard_size is not None else None
     groups: list[list[tuple[str, Tensor]]] = [[]]
-    used = total = 0
+    used = 0
     for name, tensor in views:
         nbytes = tensor.numel() * (_kept(tensor, dtype).itemsize)  # of 8 bits, at most
         if limit is not None and groups[-1] and used + nbytes > limit:
             groups.append([])
             used = 0
         groups[-1].append((name, tensor))
-        used, total = used + nbytes, total + nbytes
+        used += nbytes
     old = [*folder.glob(SHARDS), folder / INDEX, folder / WEIGHTS]
     names = [WEIGHTS] if len(groups) == 1 else [_shard(k, len(groups)) for k in range(len(groups))]
     index: dict[str, str] = {}
+    total = 0
     for file, group in zip(names, groups, strict=True):
         state: dict[str, Tensor] = {}
         for name, tensor in group:
@@ -350,6 +351,7 @@ def save_weights(
         with writing_tensors(folder / file) as temporary:
             save_file(state, temporary, {"format": "pt", **(header or {})})
         index |= dict.fromkeys(state, file)
+        total += sum(tensor.nbytes for tensor in state.values())
     if len(groups) > 1:
         write_json({"metadata": {"total_size": total}, "weight_map": index}, folder / INDEX)
     for path in old:

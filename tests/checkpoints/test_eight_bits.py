@@ -99,6 +99,14 @@ def test_shards_hold_steps_beside_their_weights(small_model, small, tmp_path):
     assert all(torch.equal(one[name], many[name]) for name in one)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "float16", None])
+def test_the_index_of_shards_says_how_many_bytes_their_tensors_have(small_model, tmp_path, dtype):
+    folder = small_model.save_pretrained(tmp_path / "shards", dtype=dtype, max_shard_size="50KB")
+    tensors = [tensor for path in folder.glob("model-*.safetensors") for tensor in load_file(path).values()]
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in tensors)
+
+
 @pytest.mark.parametrize(
     ("steps", "hint"),
     [
