@@ -56,8 +56,8 @@ CALIBRATED = (0.1, 10.0)  # what temperatures of `Modality.calibration` are betw
 class Modality:
     """One kind of data; see the family classes (`ImageModality`, `TextModality`, ...) for ready ones.
 
-    Class attributes an author sets: `settings` names the attributes that a checkpoint may override, `limits` the
-    most that whole numbers of some may be, where that is less than 2**24; `suffixes` are the file endings it reads, the
+    Class attributes an author sets: `settings` names the attributes that a checkpoint may override, `limits` the most
+    that whole numbers of some may be, by default 2**24, or (least, most); `suffixes` are the file endings it reads, the
     first is the one it writes; `aligned` says that values cover the picture and take part in its crops and flips;
     `photographic` that they show the scene itself, so that other values follow from them; `derived_from` names
     modalities from which `derive` computes exact values; `repository` the published tokenizer; `folders` further names
@@ -76,7 +76,7 @@ class Modality:
     family: ClassVar[str] = "custom"
     api: ClassVar[str] = "1.0"
     settings: ClassVar[tuple[str, ...]] = ()
-    limits: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = MappingProxyType({})
     suffixes: ClassVar[tuple[str, ...]] = ()
     aligned: ClassVar[bool] = False
     photographic: ClassVar[bool] = False
@@ -117,15 +117,16 @@ class Modality:
             if key not in self.settings:
                 raise PluginError(f"modality {self.name!r} has no setting {key!r}{nearest(key, self.settings)}")
             try:
-                setattr(self, key, like(getattr(type(self), key), value, self._most(key)))
+                setattr(self, key, like(getattr(type(self), key), value, **self._limits(key)))
             except ConfigError as error:
                 raise ConfigError(f"the setting {key!r} of {self.name!r}: {error}") from None
 
     @classmethod
-    def _most(cls, key: str) -> int:
-        """The most that whole numbers of a setting may be."""
+    def _limits(cls, key: str) -> dict[str, int]:
+        """The `most` that whole numbers of a setting may be, and the `least` where one is stated."""
         stated = (vars(each).get("limits", {}) for each in cls.__mro__)
-        return next((limits[key] for limits in stated if key in limits), MOST)
+        limit = next((limits[key] for limits in stated if key in limits), MOST)
+        return {"least": limit[0], "most": limit[1]} if isinstance(limit, tuple) else {"most": limit}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"

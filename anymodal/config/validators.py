@@ -184,10 +184,11 @@ def weighed(value: Any, what: str, low: float = 0.0) -> float:
     return real(value)
 
 
-def like(default: Any, value: Any, most: int = MOST) -> Any:
+def like(default: Any, value: Any, most: int = MOST, least: int | None = None) -> Any:
     """The value as its default is: a list for a tuple, text, a whole number.
 
-    Raises ConfigError for another kind, and for whole numbers above `most`, in a list too.
+    Raises ConfigError for another kind, for whole numbers above `most`, in a list too, and for one below `least`: by
+    default 1, or the default where that is less.
     """
     if isinstance(default, tuple):
         if not isinstance(value, (list, tuple)):
@@ -200,9 +201,9 @@ def like(default: Any, value: Any, most: int = MOST) -> Any:
         if not isinstance(value, type(default)):
             raise ConfigError(f"expected {'text' if isinstance(default, str) else 'true or false'}, got {value!r}")
     elif isinstance(default, int):
-        value = integer(value)
-        if value < min(default, 1):
-            raise ConfigError(f"expected at least {min(default, 1)}, got {brief(value)}")
+        value, least = integer(value), min(default, 1) if least is None else least
+        if value < least:
+            raise ConfigError(f"expected at least {least}, got {brief(value)}")
         if value > most:
             raise ConfigError(f"expected at most {most}, got {brief(value)}")
     elif isinstance(default, float) and not math.isfinite(real(value)):

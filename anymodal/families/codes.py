@@ -27,7 +27,7 @@ class CodedModality(StructuredModality):
 
     family: ClassVar[str] = "coded sequence"
     settings: ClassVar[tuple[str, ...]] = (*StructuredModality.settings, "codebook", "latent")
-    limits: ClassVar[Mapping[str, int]] = {"codebook": MOST_LEVELS, "latent": MOST_WIDTH}
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = {"codebook": MOST_LEVELS, "latent": MOST_WIDTH}
     loss: ClassVar[str] = "mse"
     codes: ClassVar[int] = 16
     grid: ClassVar[tuple[int, int] | None] = None

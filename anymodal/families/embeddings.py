@@ -31,7 +31,7 @@ class EmbeddingModality(ArrayModality):
     family: ClassVar[str] = "embedding"
     settings: ClassVar[tuple[str, ...]] = ("width", "length")
     suffixes: ClassVar[tuple[str, ...]] = (".npy", ".npz")
-    limits: ClassVar[Mapping[str, int]] = {"width": MOST_WIDTH, "length": MOST_TOKENS}
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = {"width": MOST_WIDTH, "length": MOST_TOKENS}
     width: int = 4096
     length: int = 77
 

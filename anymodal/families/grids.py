@@ -52,7 +52,7 @@ class CroppedGrid(Modality):
         "learned_positions",
     )
     aligned: ClassVar[bool] = True
-    limits: ClassVar[Mapping[str, int]] = {
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = {
         **dict.fromkeys(("size", "larger", "patch"), MOST_PIXELS),
         "codebooks": MOST_CODEBOOKS,
         "latent": MOST_WIDTH,

@@ -87,7 +87,7 @@ class NumbersModality(StructuredModality):
 
     family: ClassVar[str] = "numbers"
     settings: ClassVar[tuple[str, ...]] = (*StructuredModality.settings, "levels")
-    limits: ClassVar[Mapping[str, int]] = {"levels": MOST_LEVELS}
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = {"levels": MOST_LEVELS}
     fields: ClassVar[Mapping[str, Number]] = {}
     length: int = 40
     levels: int = 1000

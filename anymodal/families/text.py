@@ -50,7 +50,7 @@ class StructuredModality(Modality):
     spelled: ClassVar[bool] = True
     settings: ClassVar[tuple[str, ...]] = ("length", "shared")
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
-    limits: ClassVar[Mapping[str, int]] = {"length": MOST_TOKENS}
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = {"length": MOST_TOKENS}
     keep: ClassVar[str] = "random"
     has_boxes: ClassVar[bool] = False
     length: int = 256

@@ -34,7 +34,7 @@ class VectorModality(ArrayModality):
 
     family: ClassVar[str] = "vector"
     settings: ClassVar[tuple[str, ...]] = ("channels", "codebooks", "codebook", "latent")
-    limits: ClassVar[Mapping[str, int]] = {
+    limits: ClassVar[Mapping[str, int | tuple[int, int]]] = {
         "channels": MOST_WIDTH,
         "latent": MOST_WIDTH,
         "codebooks": MOST_CODEBOOKS,

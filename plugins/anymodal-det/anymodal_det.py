@@ -62,7 +62,7 @@ class Det(StructuredModality):
     """
 
     settings = (*StructuredModality.settings, "threshold", "most", "order", "bins")
-    limits = {"bins": MOST_LEVELS}
+    limits = {"bins": (2, MOST_LEVELS)}
     length = 256
     threshold = 0.6
     most = 0
@@ -73,8 +73,6 @@ class Det(StructuredModality):
         super().__init__(**settings)
         if self.order not in ORDERS:
             raise ConfigError(f"the order of {self.name} is one of {', '.join(ORDERS)}, got {self.order!r}")
-        if self.bins < 2:
-            raise ConfigError(f"{self.name} has two bins or more, got {self.bins}")
 
     def sampling(self, grounded: bool) -> Sampling:
         return Sampling(scheme="autoregressive", temperature=0.3, top_p=0.8)

@@ -134,7 +134,7 @@ def test_average_precision_by_hand():
 
 
 def test_one_level_says_nothing():
-    with pytest.raises(ConfigError, match="det has two bins or more, got 1"):
+    with pytest.raises(ConfigError, match="'bins' of 'det': expected at least 2, got 1"):
         Det(bins=1)
 
 

@@ -24,7 +24,7 @@ from anymodal_smpl import (
 )
 
 from anymodal import CodedModality, Crop
-from anymodal.errors import ConfigError, ValueProblem, one_line, require
+from anymodal.errors import ValueProblem, one_line, require
 from anymodal.families.agreement import grouped, matched
 from anymodal.families.boxes import backdrop, box_iou, clip_box, crop_box, crop_points, match
 from anymodal.families.drawing import marked, note
@@ -60,15 +60,10 @@ class HumanPoses(CodedModality):
     repository = "EPFL-VILAB/4M_tokenizers_human-poses_1k_8"
     loss = "smooth_l1"
     codes, channels = CODES, POSE
-    limits = {"bins": MOST_LEVELS}
+    limits = {"bins": (2, MOST_LEVELS)}
     length = 275
     bins = 1000
     picture = 0
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        if self.bins < 2:
-            raise ConfigError(f"{self.name} has two bins or more, got {self.bins}")
 
     # Values.
 

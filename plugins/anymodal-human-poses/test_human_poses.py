@@ -148,7 +148,7 @@ def test_boxes_in_pixels_need_the_size_of_the_picture(tmp_path):
 
 
 def test_one_level_says_nothing():
-    with pytest.raises(ConfigError, match="human_poses has two bins or more, got 1"):
+    with pytest.raises(ConfigError, match="'bins' of 'human_poses': expected at least 2, got 1"):
         HumanPoses(bins=1)
 
 

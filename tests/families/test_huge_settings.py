@@ -53,13 +53,17 @@ def test_many_channels_make_a_large_size_too_large():
 
 def test_a_class_states_limits_of_its_own_beside_those_of_its_family():
     class Small(am.ImageModality):
-        limits = {"size": 64}
+        limits = {"size": 64, "codebook": (2, 1024)}
 
     assert Small(size=64).size == 64
     with pytest.raises(ConfigError, match="'size' of 'small': expected at most 64, got 80"):
         Small(size=80)
     with pytest.raises(ConfigError, match="'codebooks' of 'small': expected at most 1024"):
         Small(codebooks=2000)
+    assert Small(codebook=2).codebook == 2
+    for wrong, says in ((1, "at least 2, got 1"), (1025, "at most 1024, got 1025")):
+        with pytest.raises(ConfigError, match=f"'codebook' of 'small': expected {says}"):
+            Small(codebook=wrong)
 
 
 @pytest.mark.parametrize("numbers", [{"size": 2**24, "latent": 2**24}, {"size": 10**400, "latent": 1}])
