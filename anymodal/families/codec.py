@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from anymodal.errors import CheckpointError
+from anymodal.families.ready import tokenizer_of
 from anymodal.modality import Modality
 
 if TYPE_CHECKING:
@@ -34,13 +34,6 @@ def decoded_mean(modality: Modality, shares: Sequence[np.ndarray], **options: An
     """The float32 output of the mean codes under each of several probabilities (N, K). Raises as `encoded`."""
     tokenizer = tokenizer_of(modality)
     return list(tokenizer.decode_mean(_batch(tokenizer, shares), **options).float().cpu().numpy())
-
-
-def tokenizer_of(modality: Modality) -> Any:
-    """The tokenizer of a modality. Raises CheckpointError without one."""
-    if modality.tokenizer is None:
-        raise CheckpointError(f"{modality.name} has no tokenizer; load a checkpoint that has one, or train one first")
-    return modality.tokenizer
 
 
 def _batch(tokenizer: Any, arrays: Sequence[np.ndarray]) -> torch.Tensor:

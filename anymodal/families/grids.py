@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.crops import Crop
 from anymodal.errors import ConfigError
-from anymodal.families.codec import MOST_CODEBOOKS, MOST_WIDTH, decoded, decoded_mean, encoded, tokenizer_of
+from anymodal.families.codec import MOST_CODEBOOKS, MOST_WIDTH, decoded, decoded_mean, encoded
 from anymodal.families.holes import filled_holes
+from anymodal.families.ready import tokenizer_of
 from anymodal.families.seams import pasted, seamless
 from anymodal.modality import Modality
 from anymodal.partial import Partial

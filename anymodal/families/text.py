@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anymodal.errors import CheckpointError, ConfigError, GenerationError, PluginError
+from anymodal.errors import ConfigError, GenerationError, PluginError
 from anymodal.families.agreement import lacking, most_agreeing, words_in
 from anymodal.families.blanks import kept_parts, prompt, text_pieces, written
 from anymodal.families.drawing import note, paper, text_page
+from anymodal.families.ready import vocabulary_of
 from anymodal.families.starts import template, written_beside
 from anymodal.files import naming, read_json, read_text, write_json, write_text, written_as
 from anymodal.modality import Modality
@@ -151,17 +152,12 @@ class StructuredModality(Modality):
     def sampling(self, grounded: bool) -> Sampling:
         return Sampling(scheme="autoregressive", temperature=0.1, top_p=0.8)
 
-    def _ready(self) -> Any:
-        if self.vocabulary is None:
-            raise CheckpointError(f"{self.name} has no vocabulary; load a checkpoint that has one, or train one first")
-        return self.vocabulary
-
     def _ids(self, text: str, most: int | None = None) -> np.ndarray:
         """Ids (n,) int64 of a text, at most `most` of them.
 
         Raises ConfigError for a value token that the vocabulary lacks: it would become pieces of a word.
         """
-        vocabulary = self._ready()
+        vocabulary = vocabulary_of(self)
         for kind, number in () if self.is_text else filter(None, map(parse_value, text.split())):
             if number >= vocabulary.bins[kind]:
                 raise ConfigError(
@@ -172,7 +168,7 @@ class StructuredModality(Modality):
 
     def partial(self, value: Any, keep: Any) -> Partial:
         """`keep` is True for all that is given, or says which parts: numbers of a list, or names of a dict."""
-        vocabulary = self._ready()
+        vocabulary = vocabulary_of(self)
         kept, pieces = self.pieces(value, keep)
         space = vocabulary.space(self.length, self.shared)
         known = [None if piece is None else self._ids(piece) for piece in pieces]
@@ -185,7 +181,7 @@ class StructuredModality(Modality):
 
     def beginning(self, value: Any) -> Partial:
         """The value is what is written first, as `started` spells it."""
-        vocabulary = self._ready()
+        vocabulary = vocabulary_of(self)
         kept, pieces = self.started(value)
         space = vocabulary.space(self.length, self.shared)
         known = [piece if isinstance(piece, int) else self._ids(piece) for piece in pieces]
@@ -248,12 +244,12 @@ class StructuredModality(Modality):
 
     def tokenize(self, values: list[Any], rng: np.random.Generator | None = None) -> dict[str, list[np.ndarray]]:
         """Natural values -> ids; `rng` as in `spell`."""
-        end = self._ready().end
+        end = vocabulary_of(self).end
         texts = [self.spell(v) if rng is None else self.spell(v, rng) for v in values]
         return {self.name: [np.append(self._ids(text, self.length), end)[: self.length] for text in texts]}
 
     def detokenize(self, tokens: list[np.ndarray]) -> list[Any]:
-        return [self.parse(self._ready().decode(ids)) for ids in tokens]
+        return [self.parse(vocabulary_of(self).decode(ids)) for ids in tokens]
 
 
 class TextModality(StructuredModality):

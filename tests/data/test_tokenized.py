@@ -341,9 +341,13 @@ def test_what_tokens_are_made_with_is_missed_before_a_folder_is_begun(made, tmp_
     """The command goes on with a folder only with the same tokenizers: one begun without would have to be removed."""
     data, out, config = made / "data", tmp_path / "out", load_config(made / f"{'-'.join(FEW)}.yaml", TrainConfig)
     chosen = {name: config.modalities[name] for name in ("rgb", lacking)}
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(CheckpointError, match=words) as told:
         tokenize_dataset(data, partial(build_set, chosen, tmp_path), out)
     assert not out.exists()
+    alone = registry().modality(lacking)()
+    with pytest.raises(CheckpointError) as same:
+        alone.tokenize(["a cup"] if alone.is_text else [np.ones((alone.size, alone.size), np.float32)])
+    assert str(same.value) == str(told.value)
     tokenize_dataset(data, partial(build_set, chosen, config.tokenizers), out, count=2)
     pixels = {"rgb": config.modalities["rgb"]}
     tokenize_dataset(data, partial(build_set, pixels, tmp_path), tmp_path / "pixels", count=2)

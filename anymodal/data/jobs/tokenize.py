@@ -19,7 +19,8 @@ from anymodal.data.jobs.runner import Summary, make_dataset
 from anymodal.data.jobs.shard_tokenizer import ShardTokenizer
 from anymodal.data.store.arrays import map_arrays, shard_name
 from anymodal.data.store.reader import FORMAT, INFO, KIND, read_stream, stream_specs
-from anymodal.errors import CheckpointError, DataError, system_errors
+from anymodal.errors import DataError, system_errors
+from anymodal.families.ready import tokenizer_of, vocabulary_of
 from anymodal.modality import Modality
 from anymodal.spaces import Stream
 from anymodal.tokens import ModalitySet
@@ -162,13 +163,7 @@ def describe(modality: Modality, streams: Sequence[Stream]) -> dict[str, Any]:
 def expect_ready(modality: Modality) -> None:
     """Raise CheckpointError for a modality that lacks what all of its tokens are made with."""
     for each in (modality, *modality.members.values()):
-        if each.spelled and each.vocabulary is None:
-            raise CheckpointError(
-                f"{each.name} has no vocabulary; `anymodal train-tokenizer` makes one, of a configuration with"
-                " `vocabulary: {size: 5000}`, in the folder that `tokenizers` names"
-            )
-        if each.has_tokenizer and each.tokenizer is None and not any(stream.is_dense for stream in each.streams()):
-            raise CheckpointError(
-                f"{each.name} has no tokenizer; train one with `anymodal train-tokenizer` in the folder that"
-                " `tokenizers` names, or give a checkpoint that has one"
-            )
+        if each.spelled:
+            vocabulary_of(each)
+        if each.has_tokenizer and not any(stream.is_dense for stream in each.streams()):
+            tokenizer_of(each)
