@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 else:
     from anymodal.lazy import np, torch
 
+AT_ONCE = 8  # masks that are as large as the network's picture, 4 MB each
+
 
 class SamLabeler(PictureLabeler):
     """Instances by Segment Anything from a grid of points; the surest masks first, those that say the same once."""
@@ -45,11 +47,15 @@ class SamLabeler(PictureLabeler):
         if not len(low):
             return np.zeros((0, *shape), bool)
         side = self.model.config.vision_config.image_size
-        large = torch.nn.functional.interpolate(low[:, None], (side, side), mode="bilinear")
-        cut = large[:, :, : scaled[0], : scaled[1]]
         share = min(1.0, FINE / max(shape))
         goal = [max(1, round(s * share)) for s in shape]
-        return (torch.nn.functional.interpolate(cut, goal, mode="bilinear")[:, 0] > 0).numpy()
+
+        def scale(some: "torch.Tensor") -> "torch.Tensor":
+            large = torch.nn.functional.interpolate(some[:, None], (side, side), mode="bilinear")
+            cut = large[:, :, : scaled[0], : scaled[1]]
+            return torch.nn.functional.interpolate(cut, goal, mode="bilinear")[:, 0] > 0
+
+        return torch.cat([scale(some) for some in low.split(AT_ONCE)]).numpy()
 
     def _distinct(self, masks: "np.ndarray") -> list[Instance]:
         kept: list[np.ndarray] = []

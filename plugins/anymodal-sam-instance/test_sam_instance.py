@@ -9,6 +9,7 @@ from anymodal_sam_outlines import Instance, area, clipped, polygon_area
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.overrides import TorchFunctionMode
 
 from anymodal import Crop
 from anymodal.errors import CheckpointError, ValueProblem
@@ -174,7 +175,9 @@ def test_show(sam):
     assert sam.preprocess(value).shape == (1, 64, 64) and sam.preprocess(value).min() == 1
 
 
-def test_segment_anything_of_the_real_class_labels(tmp_path):
+@pytest.fixture
+def labeler(tmp_path) -> SamLabeler:
+    """Segment Anything, small and random; it is sure of every mask."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.SamConfig(
@@ -192,9 +195,34 @@ def test_segment_anything_of_the_real_class_labels(tmp_path):
     processor.save_pretrained(tmp_path)
     labeler = SamLabeler(tmp_path, device="cpu")
     labeler.confident, labeler.side = -1e9, 4
+    return labeler
+
+
+def test_segment_anything_of_the_real_class_labels(labeler):
     picture = np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8)
     (found,) = labeler.label([{"rgb": picture}])
     assert found and len(SamInstance().accept(found)) == len(found)
+
+
+class Largest(TorchFunctionMode):
+    """The most numbers that a tensor has that is made in the body."""
+
+    numbers = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.numbers = max(self.numbers, made.numel() if isinstance(made, torch.Tensor) else 0)
+        return made
+
+
+def test_many_masks_take_no_more_memory_than_few(labeler):
+    """They are as large as the network's picture for a moment, 4 MB each of the real one, and hundreds are found."""
+    low = torch.randn(100, 16, 16, generator=torch.Generator().manual_seed(0))
+    with Largest() as largest:
+        together = labeler._in_picture(low, [32, 64], (24, 48))
+    assert together.shape == (100, 24, 48) and largest.numbers <= together.size
+    alone = [labeler._in_picture(each[None], [32, 64], (24, 48))[0] for each in low[::9]]
+    assert np.array_equal(together[::9], alone)
 
 
 BOXES = {"boxes": [(0.25, 0.5, 0.75, 1.0), (0.0, 0.0, 0.5, 0.25)]}
