@@ -27,8 +27,8 @@ WIDTHS = np.array([NormalDist().inv_cdf((1 + level) / 2) for level in LEVELS])
 INK, GRID, BAR, PERFECT = (30, 30, 34), (205, 205, 210), (70, 120, 200), (215, 90, 60)
 
 
-class Reliability:
-    """Counts by confidence: `places` of them, the sum of their `confidence`, and how many were `right`.
+class DrawReliability:
+    """Counts by the confidence of draws: `places` of them, the sum of their `confidence`, and how many were `right`.
 
     Of classes the confidence is that of the likeliest one, and of parts the share of the draws, in bins; of numbers it
     is the level of an interval, and all places count at every level.
@@ -100,7 +100,12 @@ def listening(modality: Modality) -> Iterator[list[np.ndarray]]:
 
 
 def add_value(
-    found: Reliability, modality: Modality, value: Any, unsure: np.ndarray | None, likely: np.ndarray | None, truth: Any
+    found: DrawReliability,
+    modality: Modality,
+    value: Any,
+    unsure: np.ndarray | None,
+    likely: np.ndarray | None,
+    truth: Any,
 ) -> None:
     """Add the places of one value of several draws that can be compared with its truth; those where all draws agree
     are the surest ones."""
@@ -128,7 +133,7 @@ def add_value(
 
 
 def draw_figure(found: Mapping[str, Any], title: str, size: int = 480) -> Image:
-    """The curve of `Reliability.as_json` beside the line on which a model is as sure as it is right."""
+    """The curve of `DrawReliability.as_json` beside the line on which a model is as sure as it is right."""
     from PIL import Image, ImageDraw
 
     from anymodal.families.drawing import font_of

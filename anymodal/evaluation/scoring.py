@@ -14,7 +14,7 @@ from anymodal.data.jobs.model_source import ModelSource
 from anymodal.errors import AnymodalError, one_line
 from anymodal.evaluation.layouts.base import Sample, Samples
 from anymodal.evaluation.metrics import Metric
-from anymodal.evaluation.reliability import Reliability, add_value, listening
+from anymodal.evaluation.reliability import DrawReliability, add_value, listening
 from anymodal.evaluation.report import BOUND, CONSTANT, MODEL, SHUFFLED
 from anymodal.evaluation.scores.neighbors import Neighbors
 from anymodal.evaluation.tasks.base import Task
@@ -144,13 +144,13 @@ class Scorer:
             self._fitted.append(self.task.constant(truths) if truths else None)
         return self._fitted[0]
 
-    def reliability(self) -> Reliability | None:
+    def reliability(self) -> DrawReliability | None:
         """What counts how sure the model is of several draws; None where it says nothing of it."""
         several = self.sampling.get("samples", 1) != 1 and getattr(self.target, "averages", False)
         whole = not self.target.photographic and self.task.bounded
         parts = "parts" if hasattr(self.target, "parts_in") else "intervals"
         of = "classes" if isinstance(self.target, LabelMapModality) else parts
-        return Reliability(of) if several and whole else None
+        return DrawReliability(of) if several and whole else None
 
     def generated(
         self, numbers: Sequence[int], samples: Sequence[Sample], sure: list[Belief] | None = None

@@ -13,20 +13,20 @@ from PIL import Image
 
 import anymodal as am
 from anymodal.evaluation import TASKS
-from anymodal.evaluation.reliability import BINS, LEVELS, Reliability, add_value, listening
+from anymodal.evaluation.reliability import BINS, LEVELS, DrawReliability, add_value, listening
 
 
 def test_classes_are_counted_as_by_hand():
     rng = np.random.default_rng(0)
     likely, truth = rng.dirichlet([1, 1, 1], 400), rng.integers(0, 3, 400)
-    found = Reliability("classes")
+    found = DrawReliability("classes")
     found.add_classes(likely, truth)
     most, right, expected = likely.max(1), likely.argmax(1) == truth, 0.0
     for low in np.arange(BINS) / BINS:
         here = (most >= low) & (most < low + 1 / BINS)
         expected += abs(most[here].sum() - right[here].sum()) / 400
     assert found.error == pytest.approx(expected)
-    again = Reliability("classes")
+    again = DrawReliability("classes")
     again.merge(json.loads(json.dumps(found.state())))
     assert again.as_json() == found.as_json()
 
@@ -35,7 +35,7 @@ def test_classes_are_counted_as_by_hand():
 def test_numbers_as_sure_as_they_are_right_have_no_error(factor, low, high):
     rng = np.random.default_rng(1)
     mean, spread = rng.standard_normal(20_000), rng.uniform(0.5, 2, 20_000)
-    found = Reliability("intervals")
+    found = DrawReliability("intervals")
     found.add_numbers(mean, factor * spread, mean + spread * rng.standard_normal(20_000))
     assert low <= found.error < high and len(found.as_json()["curve"]) == len(LEVELS)
 
@@ -44,7 +44,7 @@ def test_only_what_is_measured_counts():
     depth = Depth(size=64)
     truth = np.full((64, 64), 5, np.float32)
     truth[:32] = np.nan
-    found = Reliability("intervals")
+    found = DrawReliability("intervals")
     add_value(found, depth, np.full((64, 64), 5.0), np.ones((64, 64), np.float32), None, truth)
     assert found.places[0] == 32 * 64 and (found.right == found.places).all()
 
@@ -52,7 +52,7 @@ def test_only_what_is_measured_counts():
 def test_places_where_all_draws_agree_are_the_surest():
     depth, unsure = Depth(size=64), np.ones((64, 64), np.float32)
     unsure[:32] = 0
-    found = Reliability("intervals")
+    found = DrawReliability("intervals")
     add_value(found, depth, np.full((64, 64), 5.0), unsure, None, np.full((64, 64), 5.1, np.float32))
     assert found.places[0] == 64 * 64 and found.right[-1] == 32 * 64  # agreed on, and wrong
 
@@ -98,7 +98,7 @@ def test_several_draws_bring_a_figure(small_model, tmp_path):
 
 
 def test_parts_are_as_sure_as_draws_have_them():
-    found, caption = Reliability("parts"), Caption(length=24)
+    found, caption = DrawReliability("parts"), Caption(length=24)
     doubts = np.array([0.0, 0.75, 0.5, 0.5], np.float32)
     add_value(found, caption, "a red car there", doubts, None, "a blue car")
     add_value(found, caption, "", np.zeros(0, np.float32), None, "a car")
