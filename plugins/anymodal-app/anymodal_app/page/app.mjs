@@ -12,7 +12,7 @@ import { Found } from "./search.mjs";
 import { Stage } from "./stage.mjs";
 import { startTheme } from "./theme.mjs";
 
-const page = { running: null, parts: [] };
+const page = { running: null, parts: [], wishes: new Map() };
 
 function say(text) {
   byId("status").textContent = text;
@@ -23,12 +23,33 @@ function complain(sentence) {
   byId("problem").hidden = !sentence;
 }
 
+/** Note that these inputs are to change. The function that comes back says whether nothing else was given since. */
+function wish(names) {
+  const mine = Symbol();
+  for (const name of names) page.wishes.set(name, mine);
+  return () => names.every((name) => page.wishes.get(name) === mine);
+}
+
 /** Change a part of what is held, and show it; of `inputs` only those named change. */
 function change(part) {
+  wish(Object.keys(part.inputs ?? {}));
   const inputs = { ...page.state.inputs, ...part.inputs };
   for (const name of Object.keys(inputs)) if (inputs[name] === undefined) delete inputs[name];
   page.state = { ...page.state, ...part, inputs };
   for (const each of page.parts) each.show(page.state);
+}
+
+/** Change an input, and the `rest` with it, once its file is read, unless something else is given meanwhile. */
+async function give(name, reading, rest = {}) {
+  const isWanted = wish([name]);
+  try {
+    const value = await reading;
+    if (!isWanted()) return;
+    complain("");
+    change({ ...rest, inputs: { [name]: value } });
+  } catch (error) {
+    if (isWanted()) complain(error.message);
+  }
 }
 
 /** Change what is shown already, so that nothing moves under the pointer. */
@@ -125,6 +146,8 @@ async function search() {
   say(found.error ? "" : `Found ${found.results.length}`);
 }
 
+const names = () => page.backend.about.modalities.map(({ name }) => name);
+
 /** Whether a value can go in again. */
 function canUse({ target, text, boxes, file, picture }) {
   const { input, kind } = modality(page.backend.about, target);
@@ -141,6 +164,7 @@ function putBack(value) {
 }
 
 function restore(run) {
+  wish(names());
   page.state = structuredClone(run.state);
   complain("");
   run.show();
@@ -149,17 +173,20 @@ function restore(run) {
 }
 
 async function useExample(example, running) {
-  const inputs = {};
+  const [isWanted, { targets }, inputs] = [wish(names()), page.state, {}];
   try {
     for (const [name, value] of Object.entries(example.inputs)) {
       inputs[name] = value.url ? await fetched(value) : value;
     }
   } catch {
-    complain(`The example ${example.name} cannot be loaded.`);
+    if (isWanted()) complain(`The example ${example.name} cannot be loaded.`);
     return;
   }
+  if (!isWanted()) return;
   complain("");
-  page.state = { ...page.state, inputs: {}, mask: null, more: false, targets: example.targets ?? page.backend.about.targets };
+  const own = example.targets ?? page.backend.about.targets;
+  const chosen = page.state.targets === targets ? own : page.state.targets; // meanwhile
+  page.state = { ...page.state, inputs: {}, mask: null, more: false, targets: chosen };
   change({ inputs });
   if (running) await generate();
 }
@@ -211,8 +238,8 @@ async function start() {
   page.state = { ...emptyState(about), seed: seedOf(new URLSearchParams(location.search).get("seed") ?? 0) };
   page.history = new History(byId("history"), restore);
   page.parts = [
-    new Stage(byId("stage"), about, change, complain),
-    new Inputs(byId("inputs"), about, change, complain),
+    new Stage(byId("stage"), about, { change, give, complain }),
+    new Inputs(byId("inputs"), about, { change, give, complain }),
     new Choices(byId("targets"), byId("choices"), about, change, note),
   ];
   showExamples();

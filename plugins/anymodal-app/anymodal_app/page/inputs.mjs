@@ -5,8 +5,9 @@ import { fileInput } from "./files.mjs";
 import { BLANK, firstInput, withBlank } from "./request.mjs";
 
 export class Inputs {
-  constructor(place, about, change, complain) {
-    Object.assign(this, { place, about, change, complain, added: new Set() });
+  /** @param how `change`, `give` and `complain`, as Stage has them */
+  constructor(place, about, how) {
+    Object.assign(this, { place, about, ...how, added: new Set() });
     const shown = ["picture", "boxes", "text"].map((kind) => firstInput(about, kind)?.name);
     this.main = firstInput(about, "text");
     this.others = about.modalities.filter(({ name, input, kind }) => input && kind !== "boxes" && !shown.includes(name));
@@ -66,7 +67,7 @@ export class Inputs {
     const value = state.inputs[name];
     const input = make("input", {
       type: "file", class: "hidden-file", id: newId("file"), accept: kind === "picture" ? "image/*" : suffixes.join(","),
-      onchange: (event) => this.chosen(event.target.files[0], modality),
+      onchange: (event) => event.target.files.length && this.give(name, fileInput(event.target.files[0], modality, this.about.limits)),
     });
     const thumb = value?.preview && make("img", { src: value.preview, alt: "", width: "40", height: "40" });
     return make(
@@ -75,15 +76,6 @@ export class Inputs {
       make("label", { class: "button quiet small", for: input.id }, value ? "Another" : "Choose a file"),
       this.remover(name),
     );
-  }
-
-  async chosen(file, modality) {
-    if (!file) return;
-    try {
-      this.put(modality.name, await fileInput(file, modality, this.about.limits));
-    } catch (error) {
-      this.complain(error.message);
-    }
   }
 
   remover(name) {

@@ -10,17 +10,17 @@ export class Stage {
   /**
    * @param place where it stands
    * @param about what the model is and can
-   * @param change takes the changed part of the state
-   * @param complain takes a sentence, or "" when it is over
+   * @param how `change` takes the changed part of the state; `give` an input's name, the promise of its value and what
+   *     changes with it; `complain` a sentence, or "" when it is over
    */
-  constructor(place, about, change, complain) {
-    Object.assign(this, { place, about, change, complain, mode: "look" });
+  constructor(place, about, how) {
+    Object.assign(this, { place, about, ...how, mode: "look" });
     this.picture = firstInput(about, "picture");
     this.objects = firstInput(about, "boxes");
     if (!this.picture && !this.objects) return;
     this.canvas = make("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": "The picture" });
     const masked = about.can.keep && this.picture?.keep && this.picture.target;
-    this.mask = masked ? new Mask((mask) => change({ mask })) : null;
+    this.mask = masked ? new Mask((mask) => this.change({ mask })) : null;
     this.boxes = this.objects ? new Boxes(this.objects.classes ?? [], (boxes) => this.changeBoxes(boxes)) : null;
     this.file = make("input", { type: "file", accept: "image/*", id: newId("file"), class: "hidden-file" });
     this.file.addEventListener("change", () => this.chosen(this.file.files));
@@ -59,20 +59,10 @@ export class Stage {
     });
   }
 
-  async chosen(files) {
+  chosen(files) {
     const [file] = files;
     this.file.value = "";
-    if (!file || !this.picture) return;
-    try {
-      this.set(await fileInput(file, this.picture, this.about.limits));
-    } catch (error) {
-      this.complain(error.message);
-    }
-  }
-
-  set(value) {
-    this.complain("");
-    this.change({ inputs: { [this.picture.name]: value }, mask: null });
+    if (file && this.picture) this.give(this.picture.name, fileInput(file, this.picture, this.about.limits), { mask: null });
   }
 
   changeBoxes(boxes) {

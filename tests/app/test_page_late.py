@@ -1,0 +1,119 @@
+"""The app's page where something comes late: a file that is large, a picture from far away, an answer of the server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("playwright.sync_api")
+pytest.importorskip("gradio")
+
+from page_acting import asked, choose, finished
+from playwright.sync_api import expect
+
+PICTURE = "input[type=file][accept='image/*']"
+HELD = """() => {
+    const read = createImageBitmap;
+    window.held = new Promise((resolve) => (window.release = resolve));
+    window.createImageBitmap = async (file) => {
+        if (file.name === "late.gif") await held;
+        return read(file);
+    };
+}"""
+RELEASED = """async () => {
+    release();
+    for (let k = 0; k < 5; k++) await new Promise((resolve) => setTimeout(resolve));
+}"""
+
+
+@pytest.fixture
+def files(opened, tmp_path) -> dict[str, Path]:
+    """A picture that is read once `RELEASED` runs, and one that is read at once."""
+    opened.evaluate(HELD)
+    made = {name: tmp_path / f"{name}.gif" for name in ("late", "own")}
+    for path in made.values():
+        Image.new("RGB", (64, 64), "red").save(path)
+    return made
+
+
+def test_a_file_that_is_read_late_does_not_replace_a_later_one(opened, files):
+    choose(opened, "color_palette")
+    opened.set_input_files(PICTURE, files["late"])
+    opened.set_input_files(PICTURE, files["own"])
+    opened.locator(".square.filled").wait_for()
+    opened.evaluate(RELEASED)
+    assert asked(opened)["inputs"]["rgb"]["name"] == "own.jpg"
+
+
+def test_a_file_that_is_read_late_does_not_come_back_once_removed(opened, files):
+    choose(opened, "color_palette")
+    opened.set_input_files(PICTURE, files["late"])
+    opened.click("[aria-label='Remove the picture']")
+    opened.evaluate(RELEASED)
+    expect(opened.locator(".square.filled")).to_have_count(0)
+    assert "rgb" not in asked(opened)["inputs"]
+
+
+@contextlib.contextmanager
+def held(page: Any, pattern: str) -> Iterator[None]:
+    """In the body the page asks once for an example at such an address; it gets and reads it when the body is over."""
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route) if route.request.resource_type == "fetch" else route.continue_()
+
+    page.route(pattern, hold)
+    with page.expect_request(lambda request: request.resource_type == "fetch" and "examples/" in request.url):
+        yield
+    page.evaluate(
+        """() => {
+            const read = FileReader.prototype.readAsDataURL;
+            window.isRead = new Promise((resolve) => {
+                FileReader.prototype.readAsDataURL = function (blob) {
+                    this.addEventListener("load", () => setTimeout(resolve));
+                    return read.call(this, blob);
+                };
+            });
+        }"""
+    )
+    waiting[0].continue_()
+    page.evaluate("isRead")
+    page.unroute(pattern)
+
+
+def picture_of(example: Any) -> str:
+    return example.locator("img").get_attribute("src")
+
+
+def test_an_example_that_comes_late_does_not_replace_a_later_one(opened):
+    first, second = opened.locator("#examples button").nth(0), opened.locator("#examples button").nth(1)
+    choose(opened, "color_palette")
+    with held(opened, f"**/{picture_of(first)}"):
+        first.click()
+        second.click()
+        finished(opened)
+    assert asked(opened)["inputs"]["rgb"]["name"] == Path(picture_of(second)).name
+
+
+def test_the_first_example_replaces_nothing_that_was_given_or_chosen_before_it_came(opened, address):
+    with held(opened, "**/examples/*"):
+        opened.goto(address)
+        opened.locator("html[data-ready]").wait_for()
+        choose(opened, "depth")
+        opened.locator("textarea").first.fill("a red car")
+    request = asked(opened)
+    assert (request["inputs"], request["targets"]) == ({"caption": "a red car"}, ["depth"])
+
+
+def test_targets_chosen_before_an_example_came_stay_chosen(opened, address):
+    with held(opened, "**/examples/*"):
+        opened.goto(address)
+        opened.locator("html[data-ready]").wait_for()
+        choose(opened, "depth")
+    opened.locator(".square.filled").wait_for()
+    assert asked(opened)["targets"] == ["depth"]
