@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("gradio")
 
-from page_acting import asked, choose, finished
+from page_acting import asked, choose, finished, posted
 from playwright.sync_api import expect
 
 PICTURE = "input[type=file][accept='image/*']"
@@ -117,3 +117,37 @@ def test_targets_chosen_before_an_example_came_stay_chosen(opened, address):
         choose(opened, "depth")
     opened.locator(".square.filled").wait_for()
     assert asked(opened)["targets"] == ["depth"]
+
+
+def test_a_file_that_is_still_read_belongs_to_what_is_asked(opened, files):
+    choose(opened, "color_palette")
+    opened.set_input_files(PICTURE, files["late"])
+    with posted(opened) as requests:
+        opened.click("#generate")
+        opened.click("#generate")
+        opened.evaluate(RELEASED)
+        finished(opened)
+    assert [request["inputs"]["rgb"]["name"] for request in requests] == ["late.jpg"]
+
+
+def test_nothing_is_asked_with_a_file_that_turns_out_to_be_none(opened, files):
+    files["late"].write_text("no picture")
+    opened.set_input_files(PICTURE, files["late"])
+    with posted(opened) as requests:
+        opened.click("#generate")
+        opened.evaluate(RELEASED)
+        expect(opened.locator("#problem")).to_contain_text("late.gif is no picture")
+    assert not requests
+    expect(opened.locator("#generate")).to_be_visible()
+
+
+def test_a_file_that_was_removed_while_it_was_read_is_in_nobodys_way(opened, files):
+    files["late"].write_text("no picture")
+    opened.set_input_files(PICTURE, files["late"])
+    opened.click("[aria-label='Remove the picture']")
+    choose(opened, "depth")
+    with opened.expect_request("**/call/generate") as found:
+        opened.click("#generate")
+        opened.evaluate(RELEASED)
+    assert "rgb" not in found.value.post_data_json["data"][0]["inputs"]
+    finished(opened)

@@ -12,7 +12,7 @@ import { Found } from "./search.mjs";
 import { Stage } from "./stage.mjs";
 import { startTheme } from "./theme.mjs";
 
-const page = { running: null, parts: [], wishes: new Map() };
+const page = { running: null, parts: [], wishes: new Map(), reading: new Set() };
 
 function say(text) {
   byId("status").textContent = text;
@@ -40,16 +40,33 @@ function change(part) {
 }
 
 /** Change an input, and the `rest` with it, once its file is read, unless something else is given meanwhile. */
-async function give(name, reading, rest = {}) {
-  const isWanted = wish([name]);
+function give(name, reading, rest = {}) {
+  const read = put(name, reading, rest, wish([name]));
+  page.reading.add(read);
+  read.finally(() => page.reading.delete(read));
+}
+
+/** Whether it went well, or is of no more interest. */
+async function put(name, reading, rest, isWanted) {
   try {
     const value = await reading;
-    if (!isWanted()) return;
+    if (!isWanted()) return true;
     complain("");
     change({ ...rest, inputs: { [name]: value } });
+    return true;
   } catch (error) {
     if (isWanted()) complain(error.message);
+    return !isWanted();
   }
+}
+
+/** Wait for the files that are read; whether all went well. */
+async function allRead() {
+  if (!page.reading.size) return true;
+  say("Reading the file");
+  const well = (await Promise.all(page.reading)).every(Boolean);
+  say("");
+  return well;
 }
 
 /** Change what is shown already, so that nothing moves under the pointer. */
@@ -95,7 +112,7 @@ async function during(work) {
 }
 
 async function generate() {
-  if (page.running) return;
+  if (page.running || !(await allRead()) || page.running) return; // by a second press that waited too
   const request = asked();
   if (!request) return;
   const run = new Run(page.backend.about, structuredClone(page.state), request, byId("run"), { can: canUse, put: putBack });
@@ -130,7 +147,7 @@ function told(event, last) {
 }
 
 async function search() {
-  if (page.running) return;
+  if (page.running || !(await allRead()) || page.running) return;
   const request = { ...requestOf(page.backend.about, page.state), count: 12 };
   const { inputs, weights, seed, count } = request;
   if (!Object.keys(inputs).length) {
