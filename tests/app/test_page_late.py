@@ -151,3 +151,49 @@ def test_a_file_that_was_removed_while_it_was_read_is_in_nobodys_way(opened, fil
         opened.evaluate(RELEASED)
     assert "rgb" not in found.value.post_data_json["data"][0]["inputs"]
     finished(opened)
+
+
+DECODED_LATE = """(how) => {
+    const decode = HTMLImageElement.prototype.decode;
+    window.held = new Promise((resolve) => (window.release = resolve));
+    HTMLImageElement.prototype.decode = async function () {
+        HTMLImageElement.prototype.decode = decode; // of the next pictures
+        await held;
+        if (how === "fails") throw new Error("no picture");
+        return decode.call(this);
+    };
+}"""
+
+
+@pytest.mark.parametrize("how", ["is drawn", "fails"])
+def test_what_a_picture_comes_to_late_is_no_matter_once_another_is_shown(opened, tmp_path, how):
+    is_blue = "document.querySelector('#stage canvas').getContext('2d').getImageData(9, 9, 1, 1).data[2] > 200"
+    waits = "async () => { while (!(%s)) await new Promise(requestAnimationFrame); }"
+    for color in ("red", "blue"):
+        Image.new("RGB", (64, 64), color).save(tmp_path / f"{color}.png")
+    opened.evaluate(DECODED_LATE, how)
+    choose(opened, "color_palette")
+    opened.set_input_files(PICTURE, tmp_path / "red.png")
+    opened.evaluate(waits % "!String(HTMLImageElement.prototype.decode).includes('held')")
+    opened.set_input_files(PICTURE, tmp_path / "blue.png")
+    opened.evaluate(waits % is_blue)
+    opened.evaluate(RELEASED)
+    assert opened.evaluate(is_blue)
+    assert asked(opened)["inputs"]["rgb"]["name"] == "blue.png"
+
+
+def test_a_mask_that_is_decoded_late_is_not_painted_over_a_later_one(opened):
+    opened.evaluate(DECODED_LATE)
+    painted = opened.evaluate(
+        """async () => {
+            const { Mask } = await import('./mask.mjs');
+            const mask = new Mask(() => {});
+            mask.paint(128, 128);
+            const restored = mask.restore(mask.data());
+            mask.restore(null);
+            release();
+            await restored;
+            return mask.data();
+        }"""
+    )
+    assert painted is None

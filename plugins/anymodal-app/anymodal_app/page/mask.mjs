@@ -1,6 +1,7 @@
 // A mask that is painted over a picture, by pointer or by keys.
 
 import { make, replace, segments, button } from "./dom.mjs";
+import { loaded } from "./files.mjs";
 
 const SIDE = 256; // pixels of the mask, over the centered square
 const STEP = 8; // pixels of a step of the cursor by keys
@@ -122,19 +123,17 @@ export class Mask {
     this.keeps = false;
     this.current = data;
     this.context.clearRect(0, 0, SIDE, SIDE);
-    if (data) {
-      const image = new Image();
-      image.src = data;
-      await image.decode();
-      this.context.globalCompositeOperation = "source-over";
-      this.context.drawImage(image, 0, 0, SIDE, SIDE);
-      const pixels = this.context.getImageData(0, 0, SIDE, SIDE);
-      for (let k = 0; k < pixels.data.length; k += 4) {
-        pixels.data.set([200, 64, 26, pixels.data[k]], k);
-      }
-      this.context.putImageData(pixels, 0, 0);
-    }
     this.showTools();
+    if (!data) return;
+    const image = await loaded(data);
+    if (data !== this.current) return; // painted or restored anew meanwhile
+    this.context.globalCompositeOperation = "source-over";
+    this.context.drawImage(image, 0, 0, SIDE, SIDE);
+    const pixels = this.context.getImageData(0, 0, SIDE, SIDE);
+    for (let k = 0; k < pixels.data.length; k += 4) {
+      pixels.data.set([200, 64, 26, pixels.data[k]], k);
+    }
+    this.context.putImageData(pixels, 0, 0);
   }
 
   showTools() {

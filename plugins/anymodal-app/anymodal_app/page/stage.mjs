@@ -70,7 +70,7 @@ export class Stage {
   }
 
   /** Show a state: the picture, its boxes and its mask. */
-  async show(state) {
+  show(state) {
     if (!this.canvas) return;
     const value = this.picture && state.inputs[this.picture.name];
     const boxes = (this.objects && state.inputs[this.objects.name]) || [];
@@ -81,9 +81,9 @@ export class Stage {
     if (this.boxes && JSON.stringify(boxes.map(plain)) !== JSON.stringify(this.boxes.boxes.map(plain))) {
       this.boxes.set(boxes);
     }
-    if (this.mask && state.mask !== this.mask.current) await this.mask.restore(state.mask);
+    if (this.mask && state.mask !== this.mask.current) this.mask.restore(state.mask);
     this.showTools(state, Boolean(value), boxes.length);
-    if (fresh) await this.draw(value);
+    if (fresh) this.draw(value);
   }
 
   async draw(value) {
@@ -92,8 +92,10 @@ export class Stage {
       return;
     }
     try {
-      drawSquare(this.canvas, await loaded(value.preview ?? value.data));
+      const image = await loaded(value.preview ?? value.data);
+      if (value === this.shown) drawSquare(this.canvas, image);
     } catch {
+      if (value !== this.shown) return;
       this.complain(`${value.name} is no picture that this browser reads: choose a PNG or a JPEG.`);
       this.change({ inputs: { [this.picture.name]: undefined }, mask: null });
     }
