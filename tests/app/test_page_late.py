@@ -197,3 +197,16 @@ def test_a_mask_that_is_decoded_late_is_not_painted_over_a_later_one(opened):
         }"""
     )
     assert painted is None
+
+
+def test_what_is_cancelled_before_the_server_answers_is_cancelled_there_too(opened):
+    answered: list[Any] = []
+    opened.route("**/call/generate", lambda route: answered.append((route, route.fetch())))
+    with opened.expect_request("**/call/generate"):
+        opened.click("#generate")
+    opened.keyboard.press("Escape")
+    expect(opened.locator("#status")).to_have_text("Cancelled.")
+    route, response = answered[0]
+    with opened.expect_request("**/gradio_api/cancel") as cancelled:
+        route.fulfill(response=response)
+    assert cancelled.value.post_data_json["event_id"] == response.json()["event_id"]

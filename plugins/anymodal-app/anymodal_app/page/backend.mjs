@@ -18,14 +18,32 @@ export async function connect() {
 
 async function call({ name, number }, request, onEvent, signal) {
   const session_hash = crypto.getRandomValues(new Uint32Array(4)).join("");
-  const answer = await post(`gradio_api/call/${name}`, { data: [request], session_hash }, signal);
-  if (!answer.ok) throw new Error(await sentence(answer));
-  const { event_id } = await answer.json();
-  return listen({ event_id, session_hash, fn_index: number }, onEvent, signal);
+  const entering = enter(name, { data: [request], session_hash });
+  const asked = (event_id) => ({ event_id, session_hash, fn_index: number });
+  try {
+    return await listen(asked(await unless(signal, entering)), onEvent, signal);
+  } catch (error) {
+    if (signal?.aborted) entering.then((event_id) => post("gradio_api/cancel", asked(event_id))).catch(() => {});
+    throw error;
+  }
 }
 
-function listen(asked, onEvent, signal) {
-  const { event_id, session_hash } = asked;
+/** Go into the queue: the id of the request there. */
+async function enter(name, body) {
+  const answer = await post(`gradio_api/call/${name}`, body);
+  if (!answer.ok) throw new Error(await sentence(answer));
+  return (await answer.json()).event_id;
+}
+
+/** What a promise gives, unless a signal comes first. */
+function unless(signal, promise) {
+  return new Promise((resolve, reject) => {
+    promise.then(resolve, reject);
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
+}
+
+function listen({ event_id, session_hash }, onEvent, signal) {
   return new Promise((resolve, reject) => {
     const source = new EventSource(address(`gradio_api/queue/data?session_hash=${session_hash}`));
     const finish = (settle, value) => {
@@ -33,10 +51,7 @@ function listen(asked, onEvent, signal) {
       signal?.removeEventListener("abort", leave);
       settle(value);
     };
-    const leave = () => {
-      post("gradio_api/cancel", asked).catch(() => {});
-      finish(reject, signal.reason);
-    };
+    const leave = () => finish(reject, signal.reason);
     const told = {
       estimation: ({ rank, queue_size }) => onEvent({ event: "queue", position: (rank ?? 0) + 1, size: queue_size }),
       process_starts: () => onEvent({ event: "start" }),
@@ -55,21 +70,20 @@ function listen(asked, onEvent, signal) {
       }
     };
     source.onerror = () => finish(reject, new Error(LOST));
-    if (signal?.aborted) leave();
     signal?.addEventListener("abort", leave);
   });
 }
 
-function post(path, body, signal) {
+function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return reached(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return reached(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 async function reached(path, how) {
   try {
     return await fetch(address(path), how);
-  } catch (error) {
-    throw error.name === "AbortError" ? error : new Error(LOST);
+  } catch {
+    throw new Error(LOST);
   }
 }
 
