@@ -291,6 +291,15 @@ def test_variants_of_a_text_are_drawn_where_it_is_written_by_beams(opened):
     assert asked(opened)["options"] == {"caption": {"scheme": "autoregressive", "temperature": 0.7}}
 
 
+def test_a_seed_stays_when_the_settings_of_another_target_are_looked_at(opened):
+    choose(opened, "depth", "semseg")
+    opened.fill("#seed", "7")
+    opened.click("text=Settings")
+    opened.select_option("[data-key=of]", "semseg")
+    expect(opened.locator("#seed")).to_have_value("7")
+    assert asked(opened)["seed"] == 7
+
+
 def test_settings_stay_open_when_something_changes_at_once(opened):
     choose(opened, "depth")
     opened.evaluate(

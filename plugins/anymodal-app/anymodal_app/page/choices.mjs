@@ -90,7 +90,7 @@ export class Choices {
     select.value = name;
     select.addEventListener("change", () => {
       this.chosen = select.value;
-      this.show(state);
+      this.change({});
     });
     const own = Object.keys(state.options[name] ?? {}).length > 0;
     return make(
