@@ -160,11 +160,13 @@ class _Lines(View):
     def __init__(self) -> None:
         self.next, self.gap = time.monotonic() + FIRST, EVERY
         self.said = ""
+        self.speaking = threading.Lock()  # of who works and of who ticks, one
 
     def show(self, task: Task) -> None:
-        if (now := time.monotonic()) >= self.next:
-            self._say(task)
-            self.next, self.gap = now + self.gap, min(RARELY, 1.5 * self.gap)
+        with self.speaking:
+            if (now := time.monotonic()) >= self.next:
+                self._say(task)
+                self.next, self.gap = now + self.gap, min(RARELY, 1.5 * self.gap)
 
     def close(self, task: Task) -> None:
         if task.keep and task.text != self.said:
@@ -273,12 +275,15 @@ def task(what: str, total: int | None = None, done: int = 0, *, keep: bool = Fal
         _open[0].text = what
     _open.append(now)
     ended = threading.Event()
+    ticking = threading.Thread(target=_tick, args=(now, ended), daemon=True, name="anymodal-progress")
     if now.view.ticks:
-        threading.Thread(target=_tick, args=(now, ended), daemon=True, name="anymodal-progress").start()
+        ticking.start()
     try:
         yield now
     finally:
         ended.set()
+        if now.view.ticks:
+            ticking.join()  # it shows nothing once the task is over
         _open.remove(now)
         now.view.close(now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -58,6 +59,7 @@ def noted():
     Noted.seen.clear()
     with shown("noting"):
         yield Noted.seen
+    DISPLAYS.remove("noting")
 
 
 def test_a_display_is_told_of_every_step_and_of_parts(noted):
@@ -82,13 +84,14 @@ def test_an_unknown_display_is_refused(monkeypatch):
         pass
 
 
-def test_a_log_gets_a_line_within_two_seconds_and_few_of_them():
+def test_a_log_gets_a_line_and_few_of_them():
     begun = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW.format(seconds=2.6)], env=ALONE, stderr=subprocess.PIPE, text=True
     )
     said = process.communicate()[1].splitlines()
-    assert len(said) == 1 and said[0].startswith("loading a model  2 s") and time.monotonic() - begun > 2
+    assert time.monotonic() - begun > 2
+    assert 1 <= len(said) <= 2 and re.fullmatch(r"loading a model  \d+ s", said[0])
 
 
 def test_short_work_says_nothing_in_a_log_but_what_it_keeps(capsys):
@@ -110,6 +113,30 @@ def test_lines_come_seldom(monkeypatch, capsys):
             now.advance(1, "loss 1")
     lines = capsys.readouterr().err.splitlines()
     assert 5 <= len(lines) <= 10 and lines[0] == "step 19/1000  loss 1"
+
+
+def test_nothing_is_shown_of_a_task_that_is_over(monkeypatch):
+    monkeypatch.setattr(progress, "TICK", 0.001)
+    with shown("lines"), task("work"):
+        pass
+    assert "anymodal-progress" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_who_works_and_who_ticks_do_not_say_the_same_twice(monkeypatch):
+    said, view, now = list[str](), progress._Lines(), Task("work")
+    other = threading.Thread(target=view.show, args=(now,))
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 1:
+            other.start()
+            other.join(0.1)  # it waits until this one is through
+
+    monkeypatch.setattr(progress, "say", say)
+    view.next = 0.0
+    view.show(now)
+    other.join()
+    assert len(said) == 1
 
 
 def on_a_terminal(code: str, **environment: str) -> str:
