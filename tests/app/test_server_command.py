@@ -12,12 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from anymodal_app import server
 from anymodal_app.command import app
 from anymodal_app.settings import Limits, Settings
 from click.testing import CliRunner
 from processor_time import patience
 
-from anymodal.errors import AnymodalError
+from anymodal.errors import AnymodalError, ConfigError
 
 
 def refused(*arguments: object) -> str:
@@ -33,6 +34,25 @@ def test_a_taken_port_is_told_before_anything_is_loaded():
         port = taken.getsockname()[1]
         said = refused("--port", port, "--no-open")
     assert f"port {port}" in said and "--port" in said
+
+
+class Listener:
+    """What launches as Gradio's server does, and serves nothing."""
+
+    def launch(self, server_name: str, server_port: int, **options: object) -> tuple[None, str, None]:
+        with socket.create_server((server_name, server_port)):
+            return None, f"http://{server_name}:{server_port}/", None
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_left_and_another_one_found(monkeypatch):
+    found = server.free_port
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        late = [taken.getsockname()[1]]
+        monkeypatch.setattr(server, "free_port", lambda given: late.pop() if late else found(given))
+        assert server._launched(Listener(), Settings(port=0)).startswith("http://127.0.0.1:") and not late
+        monkeypatch.setattr(server, "free_port", lambda given: taken.getsockname()[1])
+        with pytest.raises(ConfigError, match="taken at once; choose one with --port"):
+            server._launched(Listener(), Settings(port=0))
 
 
 def test_what_is_no_model_address_or_index_is_told(tmp_path):

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from anymodal_app.settings import FIRST_PORT, PORTS, Settings
 
 PAGE = Path(__file__).parent / "page"
 STATES = 16  # of sessions, which Gradio keeps though the endpoints have none
+TRIES = 5  # to take a free port before another process does
 SESSIONS = 4  # for each place in the queue, whose messages wait for whoever asked and did not listen
 TYPES = {
     ".mjs": "text/javascript",
@@ -64,7 +66,7 @@ def free_port(settings: Settings) -> int:
 @contextlib.contextmanager
 def serving(studio: Studio, settings: Settings, index: Any = None) -> Iterator[str]:
     """Serve a model while the body runs, which gets the address."""
-    port = free_port(settings)
+    free_port(settings)
     _prepare(studio.store.folder)
     import gradio
 
@@ -72,23 +74,7 @@ def serving(studio: Studio, settings: Settings, index: Any = None) -> Iterator[s
     _add_routes(server, studio, settings)
     _add_endpoints(server, studio, index)
     server.add_middleware(Guard, settings=settings)
-    with contextlib.redirect_stdout(io.StringIO()):
-        _, address, _ = server.launch(
-            server_name=f"[{settings.host}]" if ":" in settings.host else settings.host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            inline=False,
-            run_history=False,
-            ssr_mode=False,
-            mcp_server=True,
-            enable_monitoring=False,
-            footer_links=[],
-            state_session_capacity=STATES,
-            max_file_size=settings.limits.body,
-            _frontend=False,
-        )
+    address = _launched(server, settings)
     blocks = server.get_blocks()
     blocks._queue.max_size = settings.limits.queue
     blocks._queue.pending_messages_per_session.max_size = SESSIONS * settings.limits.queue
@@ -96,6 +82,31 @@ def serving(studio: Studio, settings: Settings, index: Any = None) -> Iterator[s
         yield address
     finally:
         blocks.close(verbose=False)
+
+
+def _launched(server: Any, settings: Settings) -> str:
+    """Where the server listens; another process may take a free port first. Raises ConfigError."""
+    launch = partial(
+        server.launch,
+        server_name=f"[{settings.host}]" if ":" in settings.host else settings.host,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        inline=False,
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=True,
+        enable_monitoring=False,
+        footer_links=[],
+        state_session_capacity=STATES,
+        max_file_size=settings.limits.body,
+        _frontend=False,
+    )
+    for _ in range(TRIES):
+        port = free_port(settings)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError):
+            return str(launch(server_port=port)[1])
+    raise ConfigError(f"cannot serve at {settings.host}: each free port was taken at once; choose one with --port")
 
 
 def _prepare(folder: Path) -> None:
