@@ -7,12 +7,13 @@ import base64
 import json
 import shlex
 import shutil
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import numpy as np
 import pytest
+from anymodal_app import store as stores
 from anymodal_app.guard import Guard
 from anymodal_app.pictures import content_of, overlay
 from anymodal_app.requests import Asked, Reader
@@ -131,14 +132,17 @@ def test_what_is_kept_is_found_by_its_id_alone_until_it_is_old_or_too_much():
         store.close()
 
 
-def test_what_is_old_is_forgotten():
-    store = Store(seconds=0.05)
+def test_what_is_old_is_forgotten(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(stores, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    store = Store(seconds=60)
     try:
         path = store.new_folder() / "value.txt"
         path.write_text("y")
         key = store.keep(path, "late.txt")
+        clock[0] += 59
         assert store.find(key) is not None
-        time.sleep(0.1)
+        clock[0] += 2
         assert store.find(key) is None and not any(store.folder.iterdir())
     finally:
         store.close()

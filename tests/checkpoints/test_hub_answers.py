@@ -35,7 +35,7 @@ BLOB = hashlib.sha1(b"blob %d\0" % len(CONFIG) + CONFIG).hexdigest()
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PAUSE", 0.0)
-    monkeypatch.setattr(repository, "PATIENCE", 0.5)
+    monkeypatch.setattr(repository, "PATIENCE", 60.0)  # of a busy machine, not of people
 
 
 def point_at(address: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -185,19 +185,20 @@ def test_a_cached_commit_needs_no_request(server):
     assert len(server.asked) == asked
 
 
-def test_a_branch_needs_one_request_and_waits_no_longer_than_patience(server):
+def test_a_branch_needs_one_request_and_waits_no_longer_than_patience(server, monkeypatch):
     Repository(NAME).path("config.json")
     server.asked.clear()
     files = Repository(NAME)
     files.path("config.json"), files.path("config.json")
     assert len(server.asked) == 1
     server.wait = 20.0
+    monkeypatch.setattr(repository, "PATIENCE", 0.5)
     start = time.monotonic()
     with pytest.warns(
         UserWarning, match="(did not answer in 0.5 s|cannot reach) .* what the cache has of me/small, commit 1111"
     ):
         assert Repository(NAME).path("config.json").read_bytes() == CONFIG
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("answer", [{"X-Repo-Commit": "login page"}, {"ETag": ""}])

@@ -151,11 +151,11 @@ def test_one_child_process_loads_all_and_each_its_own_when_one_hurts(shelf, monk
     monkeypatch.setattr(subprocess, "run", lambda command, **options: started.append(1) or run(command, **options))
     shelf.put("bad-one", {"bad": "am_bad:Bad"}, {"am_bad": "1 / 0"})
     candidates = list(shelf.registry().catalog.usable.values())
-    found = dict(zip([c.name for c in candidates], [f.problems for f in probed(candidates, 30)], strict=True))
+    found = dict(zip([c.name for c in candidates], [f.problems for f in probed(candidates, patience(30))], strict=True))
     assert len(started) == 1 and "ZeroDivisionError" in found.pop("bad")[0].message and not any(found.values())
     shelf.put("odd-one", {"odd": "am_odd:Odd"}, {"am_odd": "import os\nos.abort()"})
     candidates = list(shelf.registry().catalog.usable.values())
-    found = dict(zip([c.name for c in candidates], [f.problems for f in probed(candidates, 30)], strict=True))
+    found = dict(zip([c.name for c in candidates], [f.problems for f in probed(candidates, patience(30))], strict=True))
     assert len(started) == 2 + len(candidates)
     assert "dies of SIGABRT" in found.pop("odd")[0].message and "ZeroDivisionError" in found.pop("bad")[0].message
     assert found and not any(found.values())
