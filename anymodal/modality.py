@@ -179,9 +179,9 @@ class Modality:
 
     @tokenizer.setter
     def tokenizer(self, value: Any) -> None:
-        self._tokenizer, self.pending = value, None
         if value is not None and self._device is not None:
-            value.to(self._device)
+            value.to(self._device)  # before other threads find it
+        self._tokenizer, self.pending = value, None
 
     def to(self, device: Any) -> None:
         """Move the tokenizer to a device, now or when it is loaded."""

@@ -394,3 +394,15 @@ def test_pixels_have_any_number_of_channels(channels):
 def test_numbers_of_pixels_that_do_not_fit_their_channels_are_named(key, numbers, words):
     with pytest.raises(PluginError, match=words):
         type("Bands", (Bands,), {key: numbers}).validate()
+
+
+def test_other_threads_find_a_tokenizer_once_it_is_on_its_device():
+    modality, found = Depth(), []
+
+    class Tokenizer:
+        def to(self, device: str) -> None:
+            found.append((device, modality._tokenizer))
+
+    modality.to("cpu")
+    modality.pending = Tokenizer
+    assert isinstance(modality.tokenizer, Tokenizer) and found == [("cpu", None)]

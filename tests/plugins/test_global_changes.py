@@ -18,6 +18,7 @@ import pytest
 from processor_time import patience
 from shelves import MODALITY
 
+from anymodal.plugins import isolated
 from anymodal.plugins.isolated import probe, probed
 
 
@@ -148,6 +149,7 @@ def test_one_child_process_loads_all_and_each_its_own_when_one_hurts(shelf, monk
     monkeypatch.setenv("PYTHONPATH", str(shelf.folder))
     started = []
     run = subprocess.run
+    monkeypatch.setattr(isolated, "TOGETHER", patience(30))
     monkeypatch.setattr(subprocess, "run", lambda command, **options: started.append(1) or run(command, **options))
     shelf.put("bad-one", {"bad": "am_bad:Bad"}, {"am_bad": "1 / 0"})
     candidates = list(shelf.registry().catalog.usable.values())
