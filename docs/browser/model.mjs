@@ -29,9 +29,13 @@ export class Model {
     this.streams = new Map(manifest.streams.map((stream) => [stream.name, stream]));
   }
 
-  /** Open a graph, once. */
+  /** Open a graph, once; one that could not be read is read again when it is asked for the next time. */
   session(graph) {
-    if (!this.sessions.has(graph.file)) this.sessions.set(graph.file, this.open(graph));
+    if (!this.sessions.has(graph.file)) {
+      const opening = this.open(graph);
+      this.sessions.set(graph.file, opening);
+      opening.catch(() => this.sessions.delete(graph.file));
+    }
     return this.sessions.get(graph.file);
   }
 

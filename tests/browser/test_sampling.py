@@ -208,3 +208,25 @@ def test_what_is_not_ported_is_refused_and_not_left_out(ported):
 
 def test_where_no_input_is_there_to_choose_there_is_one_draw(ported):
     assert ported["single"] == ["one draw begins"] * 2
+
+
+READ_TWICE = """
+const { Model } = await import(process.argv[1]);
+const reads = [];
+const read = async (file) => {
+  reads.push(file);
+  if (reads.length === 1) throw new Error("the network is gone");
+  return new Uint8Array(1);
+};
+const model = new Model({ InferenceSession: { create: async () => "opened" } }, read, () => {}, { streams: [] });
+const graph = { file: "decode.onnx" };
+const failed = await Promise.allSettled([model.session(graph), model.session(graph)]);
+const told = [...failed.map(({ reason }) => reason.message), await model.session(graph), await model.session(graph)];
+console.log(JSON.stringify([told, reads.length]));
+"""
+
+
+def test_a_graph_that_could_not_be_read_is_read_again():
+    command = ["node", "--input-type=module", "-e", READ_TWICE, (PLACE / "model.mjs").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [[*["the network is gone"] * 2, *["opened"] * 2], 2]
