@@ -21,8 +21,11 @@ def chromium() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("there is no chromium")
+    from page_acting import LONGEST
+
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        playwright.expect.set_options(timeout=LONGEST)  # of what comes at once on a machine with nothing else to do
         yield browser
         browser.close()
 
@@ -51,11 +54,14 @@ def address(model: am.AnyModel) -> Iterator[str]:
 @pytest.fixture
 def opened(chromium: Any, address: str) -> Iterator[Any]:
     """A fresh page with its first example, on which nothing goes wrong and for which nothing comes from elsewhere."""
+    from page_acting import LONGEST
+
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, permissions=["clipboard-read"])
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address.rstrip("/"))
     context.add_init_script(
         "window.told = []; document.addEventListener('anymodal', ({detail}) => window.told.push(detail))"
     )
+    context.set_default_timeout(LONGEST)
     page = context.new_page()
     wrong, asked = list[str](), list[str]()
     page.on("pageerror", lambda error: wrong.append(str(error)))
