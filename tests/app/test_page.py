@@ -188,6 +188,7 @@ def test_a_former_run_that_is_looked_at_meanwhile_stays_the_current_one(opened, 
     finished(opened)
     expect(opened.locator("#history button")).to_have_count(3)
     assert "color_palette" in opened.locator("#history [aria-current=true]").get_attribute("aria-label")
+    assert opened.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
     expect(opened.locator("#run .card h3")).to_have_text(["color_palette"])
 
 

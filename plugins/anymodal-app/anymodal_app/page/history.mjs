@@ -1,6 +1,6 @@
 // The runs of this page, the latest first. A click shows one again, with what was asked.
 
-import { button, make } from "./dom.mjs";
+import { button, make, replace } from "./dom.mjs";
 
 const MOST = 30;
 
@@ -24,12 +24,11 @@ export class History {
         this.current = run;
         this.restore(run);
         this.show();
-        this.place.querySelector("[aria-current]")?.focus();
-      }, { "aria-label": told, title: told, "aria-current": run === this.current ? "true" : false });
+      }, { "aria-label": told, title: told, "data-key": `run-${this.runs.length - k}`, "aria-current": run === this.current ? "true" : false });
       again.append(shown);
       return make("li", {}, again);
     });
     const title = make("h2", {}, "History");
-    this.place.replaceChildren(...(items.length > 1 ? [title, make("ol", { class: "history" }, ...items)] : []));
+    replace(this.place, ...(items.length > 1 ? [title, make("ol", { class: "history" }, ...items)] : []));
   }
 }
