@@ -5,20 +5,26 @@ To import all that training needs takes six seconds of a processor, most of what
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
 import resource
-import socket
+import signal
 import sys
 import tempfile
 import time
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from small_runs import ALONE
 
 from anymodal.cli.main import main
+from anymodal.training.log import TrainingLog
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -56,18 +62,21 @@ def _run_source(source: str, given: str, folder: str, environ: dict[str, str], l
 class Forked:
     """A command of `anymodal`, with what `subprocess.Popen` has of it; as one process, or several as of torchrun.
 
-    `file_size` is the most bytes of a file that it can write.
+    `file_size` is the most bytes of a file that it can write. After a `last` step is logged it stands still until it is
+    ended, however long that takes.
     """
 
-    def __init__(self, *words: object, processes: int = 1, file_size: int | None = None) -> None:
+    def __init__(
+        self, *words: object, processes: int = 1, file_size: int | None = None, last: int | None = None
+    ) -> None:
         handle, name = tempfile.mkstemp(prefix="forked-")
         os.close(handle)
         self.log = Path(name)
         _start_server()
-        port = _free_port()
+        self._store = _store() if processes > 1 else None  # as that of torchrun, for as long as they are at work
         self.processes = [
-            CONTEXT.Process(target=_run, args=([str(word) for word in words], name, environ, file_size))
-            for environ in (_environ(rank, processes, port) for rank in range(processes))
+            CONTEXT.Process(target=_run, args=([str(word) for word in words], name, environ, file_size, last))
+            for environ in (_environ(rank, processes, self._store) for rank in range(processes))
         ]
         for process in self.processes:
             process.start()
@@ -88,6 +97,8 @@ class Forked:
     def terminate(self) -> None:
         for process in self.processes:
             process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
 
     def communicate(self, timeout: float) -> tuple[str, None]:
         """All that was written, when the last process is at its end."""
@@ -111,27 +122,42 @@ def _start_server() -> None:
         os.environ.update(before)
 
 
-def _environ(rank: int, processes: int, port: int) -> dict[str, str]:
-    if processes == 1:
+def _store() -> TCPStore:
+    """Where processes find each other, at a port that nobody else can take meanwhile."""
+    from torch.distributed import TCPStore
+
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def _environ(rank: int, processes: int, store: TCPStore | None) -> dict[str, str]:
+    if store is None:
         return {}
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    shared = {"TORCHELASTIC_RUN_ID": "forked", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {name: str(value) for name, value in (ranks | shared).items()}
+    elastic = {"TORCHELASTIC_RUN_ID": "forked", "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    return {name: str(value) for name, value in (ranks | elastic | place).items()}
 
 
-def _free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
-
-
-def _run(words: list[str], log: str, environ: dict[str, str], file_size: int | None) -> None:
+def _run(words: list[str], log: str, environ: dict[str, str], file_size: int | None, last: int | None) -> None:
     """What a process does."""
     os.environ.update(environ)
     _write_to(log)
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    if last is not None:
+        _stand_still_after(last)
     main(words)
+
+
+def _stand_still_after(last: int) -> None:
+    write = TrainingLog.write
+
+    def written(log: TrainingLog, *metrics: object) -> None:
+        write(log, *metrics)
+        if log.step == last:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    TrainingLog.write = written
 
 
 def _write_to(log: str) -> None:

@@ -194,12 +194,15 @@ def test_weights_that_are_split_wait_as_whole_ones_do(recipe: Path, tmp_path: Pa
 class TestKilled:
     @pytest.mark.parametrize("seed", [0, 1])
     def test_at_a_random_step(self, recipe: Path, whole: dict[int, float], tmp_path: Path, seed: int) -> None:
-        out, step = tmp_path / "run", random.Random(seed).randrange(6, STEPS - 2)
-        process = start(recipe, out)
+        out, step = (
+            tmp_path / "run",
+            random.Random(seed).randrange(11, STEPS),
+        )  # the second checkpoint is after the first
+        process = start(recipe, out, last=step)
         when(lambda: lines(out) >= step, process)
         process.kill()
         finish(process)
-        assert newest_checkpoint(out / "checkpoints") is not None and lines(out) < STEPS
+        assert newest_checkpoint(out / "checkpoints") is not None and lines(out) == step
         assert trained(recipe, out) == pytest.approx(whole, abs=1e-6)
 
     def test_while_a_checkpoint_is_written(self, recipe: Path, whole: dict[int, float], tmp_path: Path) -> None:
@@ -235,8 +238,8 @@ class TestAskedToEnd:
         self, recipe: Path, whole: dict[int, float], tmp_path: Path, processes: int
     ) -> None:
         out = tmp_path / "run"
-        begin = start if processes == 1 else launched
-        process = begin(recipe, out, "training.save_every=1000", "workers=1")
+        more = ["training.save_every=1000", "workers=1"]
+        process = start(recipe, out, *more, last=4) if processes == 1 else launched(recipe, out, *more)
         when(lambda: lines(out) >= 4, process)
         process.terminate()
         written = finish(process)
