@@ -20,7 +20,7 @@ from anymodal.generation.infill import Text
 from anymodal.generation.logits import COLD, filter_logits
 from anymodal.generation.sequences import Autoregressive
 from anymodal.masking import merge_spans
-from anymodal.sampling import SCHEMES, Anneal, MaskGit, Roar, Sampling, Scheme, TokenSchedule
+from anymodal.sampling import Anneal, MaskGit, Roar, Sampling, Scheme, TokenSchedule
 from anymodal.spaces import TokenSpace
 from parity.batches import known_samples
 from parity.results import Result, attempt
@@ -87,26 +87,26 @@ class RecordedSequences(_Greedy, Autoregressive):
         return super().length(run) if length is None else length
 
 
-@SCHEMES.add
 @attrs.frozen
 class _RecordedMaskGit(MaskGit):
     name: str = attrs.field(init=False, default="recorded_maskgit")
     implementation = RecordedGrids
 
 
-@SCHEMES.add
 @attrs.frozen
 class _RecordedRoar(Roar):
     name: str = attrs.field(init=False, default="recorded_roar")
     implementation = RecordedGrids
 
 
-@SCHEMES.add
 @attrs.frozen
 class _RecordedAutoregressive(Scheme):
     name: str = attrs.field(init=False, default="recorded_autoregressive")
     sequences = True
     implementation = RecordedSequences
+
+
+RECORDED = {"maskgit": _RecordedMaskGit(), "roar": _RecordedRoar(), "autoregressive": _RecordedAutoregressive()}
 
 
 @attrs.frozen
@@ -193,7 +193,7 @@ def _run(case: Mapping[str, Any], load: Any, flat: Mapping[str, np.ndarray], sha
     samples = known_samples(model.layout, given)
     plan = _plan(case, given)
     rngs = _draws(case, given, flat, len(samples))
-    only_first = case["call"] == "generate_multi_guided" and plan[0].sampling.scheme.name == "recorded_roar"
+    only_first = case["call"] == "generate_multi_guided" and plan[0].sampling.scheme is RECORDED["roar"]
     plan = plan[:1] if only_first else plan
     for step in Sampler(model).run(samples, plan, rngs):
         if only_first and step.sample == len(samples) - 1:
@@ -243,7 +243,7 @@ def _plan(case: Mapping[str, Any], given: Mapping[str, Mapping[str, np.ndarray]]
         several = isinstance(scale, list)
         sequence = _is_sequence(name)
         how = Sampling(
-            scheme=f"recorded_{scheme}",
+            scheme=RECORDED[scheme],
             schedule="linear" if sequence else RecordedCounts([s["num_tokens"] for s in steps]),
             anneal="constant" if sequence else RecordedTemperatures([s["temperature"] for s in steps]),
             temperature=steps[0]["temperature"],

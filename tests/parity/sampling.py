@@ -22,7 +22,7 @@ from parity.batches import dense_rows
 from parity.helpers import verify_helpers
 from parity.recipes import dense
 from parity.results import Result, attempt, gap, skip, worst
-from parity.runs import RecordedTarget, verify_runs
+from parity.runs import RECORDED, RecordedTarget, verify_runs
 from parity.transformer import hashed_model
 from parity.vocabulary import find_vocabulary
 
@@ -212,7 +212,7 @@ def _greedy(name: str, recorded: dict[str, Any], case: dict[str, Any]) -> Result
     pixels = dense(case["dense_seed"], (len(expected), 3, 224, 224))
     stream = model.layout["rgb.pixels"]
     known = [SampleState(model.layout, {stream.name: dense_rows(picture, stream)}) for picture in pixels]
-    how = Sampling(scheme="recorded_autoregressive", temperature=0.0, guidance=case["guidance"])
+    how = Sampling(scheme=RECORDED["autoregressive"], temperature=0.0, guidance=case["guidance"])
     plan = [RecordedTarget(target, how, length=case["target_length"] - 1, until=case["stop_id"])]
     for _ in Sampler(model).run(known, plan, range(len(known))):
         pass
