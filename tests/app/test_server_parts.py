@@ -148,6 +148,16 @@ def test_what_is_old_is_forgotten(monkeypatch):
         store.close()
 
 
+@pytest.mark.parametrize("last", ["step", "value"])
+def test_nothing_is_written_after_the_store_is_closed(studio, last):
+    events = studio.events({"inputs": {"caption": "a"}, "targets": ["depth"]})
+    for event in events:
+        if event["event"] == last and event.get("decided", 1) == 1:
+            studio.store.close()
+    assert event == {"event": "error", "message": "the server is ending"}
+    assert not studio.store.folder.exists()
+
+
 # What is let in.
 
 

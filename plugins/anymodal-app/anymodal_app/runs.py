@@ -109,7 +109,9 @@ class _Run:
                         f"this took longer than the {self.studio.limits.seconds} s that are allowed; ask for fewer"
                         " targets, steps or variants"
                     )
-            yield self._done(stream.outputs)
+            with self.studio.store.writing():
+                done = self._done(stream.outputs)
+            yield done
         finally:
             stream.close()
 
@@ -147,7 +149,8 @@ class _Run:
         value, seed = step.made.value, self.request.seeds[step.sample]
         several = f"-seed-{seed}" if len(self.request.seeds) > 1 else ""
         path = folder / f"{modality.name}{several}{modality.suffixes[0]}"
-        modality.write(value, path)
+        with self.studio.store.writing():
+            modality.write(value, path)
         key = self.studio.store.keep(path, path.name, modality.name, value)
         event = {
             "event": "value",

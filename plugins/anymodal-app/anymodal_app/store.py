@@ -7,11 +7,14 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from anymodal.errors import GenerationError
 from anymodal_app.settings import KEPT_BYTES, KEPT_SECONDS
 
 TRIES, PAUSE = 40, 0.05  # seconds
@@ -44,12 +47,20 @@ class Store:
         self.folder = Path(tempfile.mkdtemp(prefix="anymodal-app-"))
         self.seconds, self.most = seconds, most
         self._kept: dict[str, Kept] = {}
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self.closed = False
 
     def new_folder(self) -> Path:
         """An empty folder for the files of one run."""
         return Path(tempfile.mkdtemp(dir=self.folder))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """In its body files are written into this store, which is not closed meanwhile. Raises GenerationError."""
+        with self._writing:
+            if self.closed:
+                raise GenerationError("the server is ending")
+            yield
 
     def keep(self, path: Path, name: str, modality: str = "", value: Any = None) -> str:
         """Offer a file of this store's folder for a while; the id under which it is found."""
@@ -79,8 +90,9 @@ class Store:
                 kept.path.parent.rmdir()
 
     def close(self) -> None:
-        """Remove everything, also what a generation is writing, which ends at its next step."""
-        self.closed = True
+        """Remove everything, also of a generation that is at work, which ends at its next step."""
+        with self._writing:
+            self.closed = True
         for _ in range(TRIES):
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
