@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from published_made import SEVEN, config_of, write_model, write_words
 from small_runs import GRID
 
 import anymodal as am
+from anymodal.config.tables import _TABLES
 from anymodal.model import ModelConfig
 from anymodal.plugins import Registry, registry, use
 from anymodal.text import Vocabulary
@@ -24,6 +27,17 @@ settings.register_profile("busy machines", deadline=None)  # how long an example
 settings.load_profile("busy machines")
 
 TEXTS = ["a red car on a road", "a blue cup on a table", "a person in a green shirt next to a dog"] * 3
+OURS = ("anymodal", "benchmarks")  # modules that may be imported by a test, and fill tables then
+VARIABLES = (
+    "ANYMODAL_",
+    "HF_",
+    "RANK",
+    "LOCAL_",
+    "WORLD_",
+    "MASTER_",
+    "CUDA_",
+    "OMP_",
+)  # others are of what is imported
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
 
@@ -101,12 +115,33 @@ def published_copy(seven_published: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(seven_published, tmp_path / "copy"))
 
 
+def shared() -> dict[str, object]:
+    """What the tests of a process share: what one of them changes in it, others would find."""
+    tables = [table._classes.values() for table in _TABLES.values()]
+    return {
+        "classes in the registry": dict(registry()._added),
+        "classes of tests in tables": {cls for each in tables for cls in each if not cls.__module__.startswith(OURS)},
+        "the environment": {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)},
+        "the working directory": Path.cwd(),
+        "folders of modules": {*sys.path},
+        "the settings of torch": (
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_float32_matmul_precision(),
+        ),
+    }
+
+
 @pytest.fixture(autouse=True)
-def nothing_stays_registered() -> Iterator[None]:
-    """Tests of a process share what is registered, so none may leave a class behind."""
-    before = dict(registry()._added)
+def nothing_stays_changed() -> Iterator[None]:
+    """`monkeypatch`, and the fixtures `notebook` and `registry`, take back what a test changes."""
+    before = shared()
     yield
-    assert registry()._added == before, "the test registers classes: take the fixture `notebook` or `registry`"
+    after = shared()
+    changed = [what for what in before if after[what] != before[what]]
+    assert not changed, f"the test leaves changed: {', '.join(changed)}"
 
 
 @pytest.fixture

@@ -68,6 +68,12 @@ thermal = "anymodal_planted_NUMBER:Thermal"
 """
 
 
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch):
+    """What is checked in a folder is imported from there, as long as a test lasts."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+
 def project(folder: Path, number: str, first: str) -> Path:
     """The plugin of thirteen lines, with something before them."""
     (folder / "pyproject.toml").write_text(PROJECT.replace("NUMBER", number.lower()))
@@ -125,7 +131,6 @@ def test_the_plugin_of_the_tutorial_keeps_what_must_hold(tmp_path, monkeypatch, 
     modules = [text for name, text in blocks if name.endswith(".py")]
     (tmp_path / "pyproject.toml").write_text(dict(blocks)["pyproject.toml"])
     (tmp_path / "anymodal_thermal.py").write_text(modules[step])
-    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "anymodal_thermal", raising=False)
     results = check(str(tmp_path))
     sys.modules.pop("anymodal_thermal", None)
@@ -161,7 +166,6 @@ def test_letters_are_a_good_plugin():
 def test_a_defect_in_a_package_is_caught(number, tmp_path, monkeypatch):
     first, message = IN_FOLDERS[number]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     (target,) = find(str(project(tmp_path, number, first)))
     result = Inspection(target).judge(number)
     assert result.status in ("failed", "warned") and message in result.detail, result
@@ -171,7 +175,6 @@ def test_a_defect_in_a_package_is_caught(number, tmp_path, monkeypatch):
 def test_another_defect_in_a_package_is_caught(case, tmp_path, monkeypatch):
     number, (first, message) = case.partition(" ")[0], MORE_IN_FOLDERS[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, f"anymodal_planted_{number.lower()}", raising=False)
     (target,) = find(str(project(tmp_path, number, first)))
     result = Inspection(target).judge(number)
@@ -179,15 +182,13 @@ def test_another_defect_in_a_package_is_caught(case, tmp_path, monkeypatch):
     assert result.status == "failed" and message in result.detail, result
 
 
-def test_a_package_may_have_a_module_beside(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_a_package_may_have_a_module_beside(tmp_path):
     (project(tmp_path, "whole", "from anymodal_beside import LOW\n") / "anymodal_beside.py").write_text("LOW = 233.0\n")
     (target,) = find(str(tmp_path))
     assert Inspection(target).judge("AM007").status == "passed"
 
 
-def test_a_private_name_deep_in_a_package_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_a_private_name_deep_in_a_package_is_found(tmp_path):
     folder = tmp_path / "src" / "anymodal_planted_deep"
     folder.mkdir(parents=True)
     (project(tmp_path, "deep", "") / "anymodal_planted_deep.py").rename(folder / "core.py")
@@ -197,8 +198,7 @@ def test_a_private_name_deep_in_a_package_is_found(tmp_path, monkeypatch):
     assert "anymodal_planted_deep.core imports anymodal.tokens.Layout" in Inspection(target).judge("AM007").detail
 
 
-def test_what_else_a_distribution_announces_is_loaded_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_what_else_a_distribution_announces_is_loaded_too(tmp_path):
     with (project(tmp_path, "lab", "") / "pyproject.toml").open("a") as file:
         file.write('labeler-thermal = "anymodal_planted_lab"\n')
     (target,) = find(str(tmp_path))
@@ -226,8 +226,7 @@ def test_an_endless_import_is_stopped(tmp_path, monkeypatch):
     assert first.bad and "not done after 1 second" in first.detail
 
 
-def test_files_that_a_package_should_not_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_files_that_a_package_should_not_hold(tmp_path):
     (project(tmp_path, "heavy", "") / "weights.pt").write_bytes(b"")
     (target,) = find(str(tmp_path))
     assert "weights.pt" in Inspection(target).judge("AM009").detail
