@@ -243,7 +243,7 @@ def killed_at_random(words: list[str], out: Path, seed: int, times: int) -> None
         time.sleep(rng.random() / 20)
         process.kill()
         said, _ = process.communicate(timeout=900)
-        assert process.returncode == -signal.SIGKILL, said
+        assert process.returncode in (-signal.SIGKILL, 0), said  # 0 of one that was at its end before it was looked at
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(photos, checkpoint, whole, tmp_path):
