@@ -19,7 +19,7 @@ from anymodal_app.store import Store
 import anymodal as am
 from anymodal.outputs.finish import Generation
 
-SLOW, BROKEN, SECONDS = 1_000_000, 1_000_666, 0.05
+SLOW, BROKEN, SECONDS = 1_000_000, 1_000_666, 0.2
 LOCAL = ("127.0.0.1", "localhost", "::1", None)
 
 

@@ -15,6 +15,7 @@ import pytest
 from app_child import BROKEN, SLOW
 from app_served import Served, picture_of, picture_url, served, url_of
 from PIL import Image
+from processor_time import patience
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Gradio and what it is made of
 
@@ -217,7 +218,7 @@ def test_twenty_users_at_once_lose_nothing(app):
     for user in users:
         user.start()
     for user in users:
-        user.join(60)
+        user.join(patience(60))
     assert sorted(heard) == list(range(20))
     for number, events in heard.items():
         assert events[0]["seeds"] == [number] and events[-1]["event"] == "done"
