@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import attrs
 
 from anymodal.modality import Modality
+from anymodal.plugins.guard import blame
+
+ALMOST = 1e-3  # an error of a value against itself, as rule AM603 has it
 
 
 class Metric(ABC):
@@ -82,14 +86,26 @@ class Averages(Metric):
 
 
 class SampleMean(Averages):
-    """The scores of a modality's own `score`, one sample at a time, averaged over the samples."""
+    """The scores of a modality's own `score`, one sample at a time, averaged over the samples.
+
+    Of the first of them a sample has its own: an error, which is 0 for the truth itself, counts below zero.
+    """
 
     def __init__(self, modality: Modality) -> None:
         super().__init__()
         self.modality = modality
 
     def update(self, prediction: Any, truth: Any) -> float | None:
-        scores = self.modality.score([prediction], [truth])
+        with blame(self.modality, "score", prediction):
+            scores = {str(name): float(value) for name, value in self._score(prediction, truth).items()}
+            perfect = self._score(truth, truth)
         for name, value in scores.items():
-            self.means.add(name, value)
-        return next(iter(scores.values()), None)
+            if math.isfinite(value):
+                self.means.add(name, value)
+        first = next(iter(scores), None)
+        if first is None:
+            return None
+        return scores[first] if abs(perfect.get(first, 0)) > ALMOST else -scores[first]
+
+    def _score(self, prediction: Any, truth: Any) -> dict[str, float]:
+        return self.modality.score([prediction], [truth])

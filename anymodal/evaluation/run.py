@@ -170,7 +170,7 @@ class Run:
             raise DataError(f"none of {counted(count, 'sample')} of {self.data} can be scored: {reason}")
         scores = {kind: metric.compute() for kind, metric in self.metrics.items()}
         return Evaluation(
-            self.scorer.task.name,
+            self.scorer.task.title,
             address(self.data),
             self.scorer.model.origin.model or "a model in memory",
             len(self.each),

@@ -209,6 +209,30 @@ def test_a_task_of_ones_own_is_one_more_entry(small_model):
         TASKS.remove("edges")
 
 
+def test_a_modality_without_a_task_is_scored_by_its_own_score(sample_values, tmp_path):
+    waves = am.signal("waves", shape=(32,), cell=(8,), rate=8, low=-1, high=1)
+    ground = am.label_map("ground", classes=["soil", "water"])
+    model = tiny_model(["rgb", waves, ground])
+    rgb, target, other = model.modalities
+    pictures, truths = sample_values(rgb)[:3], sample_values(target)[:3]
+    for k, (picture, truth) in enumerate(zip(pictures, truths, strict=True)):
+        rgb.write(picture, tmp_path / f"rgb/{k}.png")
+        target.write(truth, tmp_path / f"waves/{k}.npy")
+        other.write(np.zeros((32, 32), np.uint8), tmp_path / f"ground/{k}.png")
+    found = am.evaluate({"name": "score", "target": "waves"}, tmp_path, model, batch=2, seed=7)
+    made = [model.generate({"rgb": each}, "waves", seed=7 + k)["waves"] for k, each in enumerate(pictures)]
+    own = [target.score([value], [truth]) for value, truth in zip(made, truths, strict=True)]
+    assert found.scores["model"] == pytest.approx({name: np.mean([each[name] for each in own]) for name in own[0]})
+    assert [score for _, score in found.each] == pytest.approx([-each["mae"] for each in own])  # more is better
+    assert "score of waves" in found.markdown() and found.scores["bound"].keys() == own[0].keys()
+    shares = am.evaluate({"name": "score", "target": "ground"}, tmp_path, model, batch=2)
+    assert len(shares.each) == 3 and all(score >= 0 for _, score in shares.each)
+    with pytest.raises(GenerationError, match="score needs 'wave', which the model does not make"):
+        am.evaluate({"name": "score", "target": "wave"}, tmp_path, model)
+    with pytest.raises(ConfigError, match="--option target=NAME"):
+        am.evaluate("score", tmp_path, model)
+
+
 def test_the_sheet_shows_maps_in_their_own_colors(small_model, tmp_path):
     """A photograph that shines through makes any map look as if it fitted."""
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from anymodal.evaluation.tasks.base import TASKS
+from anymodal.config.validators import unfit
+from anymodal.evaluation.tasks.base import TASKS, Task
 from anymodal.evaluation.tasks.kinds import CaptionTask, DepthTask, DetTask, NormalTask, SemsegTask
 from anymodal.evaluation.tasks.outlines import OutlineTask, QueriedInstance
 from anymodal.evaluation.tasks.people import PoseTask
 
 if TYPE_CHECKING:
     from anymodal.evaluation.layouts.base import Samples
+    from anymodal.evaluation.metrics import Metric
+    from anymodal.modality import Modality
     from anymodal.tokens import ModalitySet
 
 LAYOUT = "an aligned dataset, such as `anymodal scenes` writes"
@@ -90,3 +93,30 @@ class AlignedOutlineTask(OutlineTask):
 
 def _queried(instances: Any) -> list[QueriedInstance]:
     return [QueriedInstance([each], "instance") for each in instances]
+
+
+def _named(task: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise unfit(task, attribute, value, "the name of a modality that the model makes: --option target=NAME")
+
+
+@TASKS.add
+@attrs.frozen
+class ScoreTask(_Aligned, Task):
+    """Any modality, by the scores of its own `score`, each the mean over the samples.
+
+    target: the modality that is generated.
+    """
+
+    name: str = attrs.field(init=False, default="score")
+    target: str = attrs.field(default="", validator=_named)  # type: ignore[misc]  # of other tasks it is a fact
+    description: ClassVar[str] = "any modality of a dataset of your own, by its own score"
+
+    @property
+    def title(self) -> str:
+        return f"score of {self.target}"
+
+    def metric(self, modality: Modality) -> Metric:
+        from anymodal.evaluation.metrics import SampleMean
+
+        return SampleMean(modality)

@@ -51,6 +51,11 @@ class Task(ABC):
     bounded: ClassVar[bool] = True
     paired: ClassVar[bool] = True
 
+    @property
+    def title(self) -> str:
+        """What a report calls the task."""
+        return self.name
+
     @abstractmethod
     def open(self, data: Path, modalities: ModalitySet) -> Samples:
         """The samples below a folder, with truths as the model's modalities have them. Raises DataError."""
