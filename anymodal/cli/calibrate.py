@@ -10,7 +10,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_data, check_device
 from anymodal.cli.model_options import comma_separated, whole_model_options
-from anymodal.cli.options import names_option
+from anymodal.cli.options import FROM, names_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import CheckpointError, GenerationError, counted
 from anymodal.files import check_folder
@@ -57,7 +57,7 @@ def calibrate(
     """
     check_device(load.get("device"))
     known = Known.of(model, load.get("revision"))
-    read, made = comma_separated(inputs or "") or [known.pictures], comma_separated(targets or "")
+    read, made = comma_separated(inputs or "") or [known.pictures(FROM)], comma_separated(targets or "")
     for name in (*read, *made):
         known.check(name)
     if both := [name for name in made if name in read]:

@@ -66,13 +66,12 @@ class Known:
                 f"{whose} {name!r}{nearest(name, self.names)} (there are: {', '.join(map(str, self.names))})"
             )
 
-    @property
-    def pictures(self) -> str:
-        """The modality that files without a name are. Raises GenerationError."""
+    def pictures(self, way: str = "name the modality of each input: NAME=VALUE") -> str:
+        """The modality that inputs without a name are. Raises GenerationError, which says the way to name them."""
         for name in self.names:
             if (found := self._kind(name)) and found.photographic:
                 return name
-        raise GenerationError(f"{self.model} reads no photographs; name the modality of each input: NAME=VALUE")
+        raise GenerationError(f"{self.model} reads no photographs; {way}")
 
     def is_text(self, name: str) -> bool:
         found = self._kind(name)

@@ -144,7 +144,7 @@ def _way_to_one(words: tuple[str, ...], known: Known) -> str:
     from anymodal.data.files.words import is_many
 
     if len(words) == 1 and not is_many(words[0]) and not PAIR.fullmatch(words[0]):
-        named = shlex.quote(f"{known.pictures}={words[0]}")
+        named = shlex.quote(f"{known.pictures()}={words[0]}")
         return f"a file without a name makes a folder for many: write {named}"
     return "leave it out for many"
 

@@ -52,7 +52,7 @@ def parse_inputs(words: Sequence[str], known: Known, folder_wanted: bool) -> Giv
     for name in named:
         known.check(name)
     if bare:
-        pictures = known.pictures
+        pictures = known.pictures()
         if pictures in named:
             raise ConfigError(f"{pictures} is given twice: as {bare[0]!r} and as {pictures}={named[pictures]}")
         if len(bare) == 1 and not is_many(bare[0]) and not folder_wanted:
@@ -64,7 +64,7 @@ def parse_inputs(words: Sequence[str], known: Known, folder_wanted: bool) -> Giv
     texts = {n: v for n, v in named.items() if known.is_text(n) and not _names_many(n, v, known)}
     sources = {name: [value] for name, value in named.items() if name not in texts}
     if bare:
-        sources = {known.pictures: bare, **sources}
+        sources = {known.pictures(): bare, **sources}
     files = {name: samples_of([_files(name, each, known) for each in each_of]) for name, each_of in sources.items()}
     return Given(files=files, texts={name: _text(name, value) for name, value in texts.items()})
 

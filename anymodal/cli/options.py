@@ -20,6 +20,9 @@ overrides_option = click.option(
 )
 
 
+FROM = "name the inputs by --from"  # of a model that reads no photographs
+
+
 def names_option(*flags: str, help: str) -> Callable[..., Any]:
     """An option whose value is names of modalities with commas between; TAB completes them."""
     return click.option(*flags, metavar="NAMES", shell_complete=completion.modalities, help=help)

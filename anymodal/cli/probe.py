@@ -12,7 +12,7 @@ import click
 from anymodal.cli import completion
 from anymodal.cli.checks import Known, check_data, check_device
 from anymodal.cli.model_options import comma_separated, load_options
-from anymodal.cli.options import names_option, with_options
+from anymodal.cli.options import FROM, names_option, with_options
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, counted
 
@@ -81,7 +81,7 @@ def probe(
     """
     check_device(load.get("device"))
     known = Known.of(model, load.get("revision"), load.get("modalities"))
-    names = comma_separated(inputs or "") or [known.pictures]
+    names = comma_separated(inputs or "") or [known.pictures(FROM)]
     for name in (*names, *([to] if to else [])):
         known.check(name)
     if to is None and len(names) > 1:

@@ -133,6 +133,10 @@ CASES = [
     (["retrieve", "index", "pictures", "--by", "dinov2_global", "--from", "rbg", "--out", "out"], "did you mean 'rgb'"),
     (["retrieve", "query", "empty", "caption=a car"], "holds no index"),
     (["retrieve", "calibrate", "empty", "pictures", "--from", "caption"], "holds no index"),
+    (
+        ["probe", "pictures", "--to", "depth", "--modalities", "depth,caption"],
+        "no photographs; name the inputs by --from",
+    ),
     (["probe", "nosuch"], "no such folder: nosuch"),
     (["retrieve", "calibrate", "empty", "pictures", "--from", "caption+"], "--from has 'caption+'; put names on both"),
     (["retrieve", "calibrate", "empty", "pictures", "--from", ","], "--from names no modality"),
