@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -130,6 +131,15 @@ class StructuredModality(Modality):
         value = self.merge(values) if merges else values[most_agreeing(values, has)]
         tells = type(self).parts_in is not StructuredModality.parts_in
         return value, lacking(value, values, has) if tells else None
+
+    def show(self, value: Any, size: int = 256) -> Image:
+        """What a file would hold, wrapped, in type that fits the square."""
+        return text_page(json.dumps(self.plain(value), ensure_ascii=False), size)
+
+    def score(self, predictions: list[Any], truths: list[Any]) -> dict[str, float]:
+        """The share of values that are spelled as the true ones."""
+        alike = [self.spell(p) == self.spell(t) for p, t in zip(predictions, truths, strict=True)]
+        return {"alike": sum(alike) / max(len(alike), 1)}
 
     def show_doubts(self, value: Any, uncertainty: np.ndarray, size: int = 256) -> Image:
         """The parts of a value, each with the share of the draws that have it."""

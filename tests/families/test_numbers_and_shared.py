@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anymodal import Crop, ModalitySet, Number, NumbersModality, SharedModality, StructuredModality
 from anymodal.errors import PluginError, ValueProblem
 from anymodal.plugins.registry import registry
-from anymodal.text import Vocabulary
+from anymodal.text import Vocabulary, parse_value
 
 
 class Weather(NumbersModality):
@@ -43,6 +43,21 @@ class Mood(StructuredModality):
 
     def score(self, predictions, truths):
         return {"right": sum(p == t for p, t in zip(predictions, truths, strict=True)) / len(truths)}
+
+
+class Trip(StructuredModality):
+    """Whole kilometers of five days; no more is said of it than how it is spelled."""
+
+    name, days = "trip", ("mo", "tu", "we", "th", "fr")
+
+    def accept(self, value):
+        return value
+
+    def spell(self, value, rng=None):
+        return " ".join(f"{day} v0={number}" for day, number in zip(self.days, value, strict=True))
+
+    def parse(self, text):
+        return [parse_value(word)[1] for word in text.split()[1::2]]
 
 
 VALUE = {"weather": {"cloud": 0.5, "height": 640}, "crowd": {"people": 3, "dogs": 0}, "mood": "glad"}
@@ -180,3 +195,9 @@ def test_a_wrong_name_and_no_member():
 def test_a_table_for_people():
     assert Weather().show({"cloud": 0.2, "height": 640}, 96).size == (96, 96)
     assert Weather().show({}, 96).size == (96, 96)
+
+
+def test_what_is_spelled_is_shown_and_scored_with_no_code_for_it():
+    first, second = Trip().show([1, 2, 3, 4, 5], 64), Trip().show([5, 4, 3, 2, 1], 64)
+    assert first.mode == "RGB" and first.size == (64, 64) and first.tobytes() != second.tobytes()
+    assert Trip().score([[1, 2, 3, 4, 5], [0, 0, 0, 0, 0]], [[1, 2, 3, 4, 5], [1, 0, 0, 0, 0]]) == {"alike": 0.5}
