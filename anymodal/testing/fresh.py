@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,17 @@ def revived(value: Any) -> str:
     return str(_ask({"do": "revive", "pickle": base64.b64encode(pickle.dumps(value)).decode()})["repr"])
 
 
+def unlike(target: Target, made: Sequence[Any], backwards: bool) -> list[int]:
+    """The numbers of the examples of which a child process makes something else than `made`, tensors or texts.
+
+    It begins with the first of them, or `backwards` with the last. Broken when it ends otherwise than by answering.
+    """
+    place, given = str(target.folder) if target.folder else "", base64.b64encode(pickle.dumps(list(made))).decode()
+    return list(
+        _ask({"do": "make", "name": target.name, "folder": place, "made": given, "backwards": backwards})["unlike"]
+    )
+
+
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
     environ = {key: value for key, value in os.environ.items() if not key.startswith("ANYMODAL_")}
     environ["PYTHONPATH"] = os.pathsep.join([*map(os.path.abspath, filter(None, sys.path))])
@@ -77,6 +89,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
 
     assert families and hookspecs and loading  # loaded before the clock starts
     (target,) = [t for t in find(request["folder"] or request["name"]) if t.name == request["name"]]
+    if request["do"] == "make":
+        return {"unlike": _unlike(target, pickle.loads(base64.b64decode(request["made"])), request["backwards"])}
     before, touched, shared = set(sys.modules), list[str](), (dict(os.environ), threading.active_count())
     sys.addaudithook(lambda event, arguments: _note(touched, event, arguments))
     start, error = time.process_time(), ""
@@ -89,6 +103,18 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     heavy = tuple(name for name in HEAVY if name in sys.modules and name not in before)
     changes = tuple(problem.message for problem in target.plugins.problems if not problem.fatal)
     return attrs.asdict(Facts(error, heavy, seconds, changes, seen, _others(target)))
+
+
+def _unlike(target: Target, made: Sequence[Any], backwards: bool) -> list[int]:
+    """As `unlike`, in the child."""
+    from anymodal.outputs.equality import same
+    from anymodal.testing.tiny import shrunk
+    from anymodal.testing.values import examples
+
+    modality = shrunk(target.load())
+    make = modality.spell if modality.spelled else modality.preprocess
+    numbered = [*enumerate(zip(examples(modality), made, strict=True))]
+    return [k for k, (example, wanted) in numbered[:: -1 if backwards else 1] if not same(make(example.value), wanted)]
 
 
 def _changed(environ: dict[str, str], threads: int) -> list[str]:

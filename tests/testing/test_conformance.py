@@ -68,6 +68,23 @@ thermal = "anymodal_planted_NUMBER:Thermal"
 """
 
 
+REMEMBERING = (
+    MODULE
+    + """
+    def preprocess(self, value):
+        return super().preprocess(value) / remembered(float(value.max()))
+
+
+SEEN = []
+
+
+def remembered(number):
+    SEEN.append(number)
+    return KEPT / 300
+"""
+)
+
+
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch):
     """What is checked in a folder is imported from there, as long as a test lasts."""
@@ -169,6 +186,23 @@ def test_a_defect_in_a_package_is_caught(number, tmp_path, monkeypatch):
     (target,) = find(str(project(tmp_path, number, first)))
     result = Inspection(target).judge(number)
     assert result.status in ("failed", "warned") and message in result.detail, result
+
+
+@pytest.mark.parametrize(("kept", "seen"), [("max(SEEN)", "before"), ("SEEN[0]", "after")])
+def test_what_a_module_remembers_of_values_is_found(kept, seen, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    place = project(tmp_path, "AM117", "")
+    module = tmp_path / "anymodal_planted_am117.py"
+    module.write_text(REMEMBERING.replace("KEPT", kept))
+    monkeypatch.delitem(sys.modules, module.stem, raising=False)
+    (target,) = find(str(place))
+    inspection = Inspection(target)
+    for example in inspection.subject.examples:  # as other rules have done by then
+        inspection.subject.modality.preprocess(example.value)
+    first, second = (inspection.judge(number) for number in ("AM105", "AM117"))
+    sys.modules.pop(module.stem, None)
+    assert first.status == "passed", "what has been seen by now hides it"
+    assert second.status == "failed" and f"that has seen the examples {seen} it alone" in second.detail, second
 
 
 @pytest.mark.parametrize("case", MORE_IN_FOLDERS)

@@ -8,12 +8,13 @@ from anymodal.testing.rules import (
     model,
     package,
     presentation,
+    processes,
     space,
     tokenizer,
     values,
     words,
 )
 
-MODULES = (package, capabilities, values, files, words, space, tokenizer, augmentation, model, presentation)
+MODULES = (package, capabilities, values, files, words, processes, space, tokenizer, augmentation, model, presentation)
 
 __all__ = ["MODULES", "RULES"]

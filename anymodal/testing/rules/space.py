@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from anymodal.errors import sort_of
 from anymodal.spaces import ANY, DenseSpace, TokenSpace
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import expect
@@ -46,7 +47,7 @@ def consistent(subject: Subject) -> None:
 @rule(
     "AM202",
     "Tokens are whole numbers inside their space",
-    fix="return int64 ids below the size of the space and at most its length; rows float32 of its width",
+    fix="return a list of int64 ids below the size of the space and at most its length; rows float32 of its width",
 )
 def inside(subject: Subject) -> None:
     """An id outside its space is the id of another modality, and the model would never know."""
@@ -55,6 +56,10 @@ def inside(subject: Subject) -> None:
     for example in subject.examples:
         for name, arrays in m.tokenize([example.value]).items():
             expect(name in spaces, f"tokenize returns the stream {name!r}, which streams does not declare")
+            listed = isinstance(arrays, (list, tuple))
+            expect(
+                listed, f"tokenize of {example} returns {sort_of(arrays)} for the stream {name!r}, not a list of arrays"
+            )
             space, ids = spaces[name].space, np.asarray(arrays[0])
             length = ids.shape[0] if ids.ndim else 0
             expect(length <= space.length, f"{example} has {length} tokens of at most {space.length}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anymodal.errors import ConfigError, counted
+from anymodal.errors import ConfigError, counted, sort_of
 from anymodal.export.tokenizer import tokenizer_drafts
 from anymodal.testing.definition import rule
 from anymodal.testing.outcome import Broken, expect
@@ -26,7 +26,7 @@ STEPS = 30
 @rule(
     "AM301",
     "Tokens decode to the natural type and shape",
-    fix="let detokenize return what accept returns: the type, dtype and shape of natural values",
+    fix="let detokenize return a list of what accept returns: the type, dtype and shape of natural values",
     applies=with_tokens,
     after=("AM202",),
 )
@@ -34,7 +34,9 @@ def natural(subject: Subject) -> None:
     """A generated value is used exactly as a given one is."""
     m = subject.tokenizing
     for example in subject.examples:
-        (back,) = m.detokenize(m.tokenize([example.value])[m.name])
+        values = m.detokenize(m.tokenize([example.value])[m.name])
+        expect(isinstance(values, list), f"detokenize of the tokens of {example} returns {sort_of(values)}, not a list")
+        (back,) = values
         wanted = type(example.value)
         expect(isinstance(back, wanted), f"tokens of {example} decode to {type(back).__name__}, not {wanted.__name__}")
         if isinstance(back, np.ndarray):
