@@ -14,6 +14,8 @@ import anymodal as am
 from anymodal.families.pictures import is_picture
 from anymodal.files import read_json
 from anymodal.testing import check
+from anymodal.testing.choose import find
+from anymodal.testing.run import Inspection
 
 
 class Following(Letters):
@@ -191,6 +193,24 @@ def test_a_quiet_defect_is_caught(number):
     (found,) = [result for result in bad if result.rule.number == number.partition(" ")[0]]
     assert words in found.detail, found
     assert len(bad) == 1 or cls in (Trailing, Eating, Emptying, Piled), bad
+
+
+class Pulse(am.SignalModality):
+    """A heartbeat."""
+
+    shape, cell, rate, unit, low, high = (64,), (8,), 64, "mV", -2.0, 2.0
+
+
+class Soil(am.LabelMapModality):
+    """What the ground is."""
+
+    classes = ("sand", "clay")
+
+
+@pytest.mark.parametrize("cls", [Pulse, Soil])
+def test_numbers_that_a_class_explains_need_no_words_for_it(cls):
+    (target,) = find(cls)
+    assert Inspection(target).judge("AM113").status == "passed"
 
 
 def test_signals_with_gaps_are_good():

@@ -322,14 +322,16 @@ def wrong_type(subject: Subject) -> None:
 @rule(
     "AM113",
     "Units or range are documented",
-    fix="say in the class's docstring what the numbers mean: meters, kelvin, 0..255",
+    fix="say in the class's docstring what the numbers mean: meters, kelvin, 0..255; or state its `unit`",
     level="should",
     applies=arrays,
 )
 def units(subject: Subject) -> None:
     """A depth of 3 is of use to nobody who does not know of what."""
+    m = subject.modality
     own = subject.cls.__dict__.get("__doc__") or ""  # not that of a family
-    expect(UNITS.search(own), "the docstring names neither a unit nor a range")
+    stated = m.unit or isinstance(m, LabelMapModality)  # which names what its numbers are
+    expect(stated or UNITS.search(own), "the docstring names neither a unit nor a range")
 
 
 @rule(
