@@ -74,6 +74,8 @@ def check_api(plugin: object, distribution: str) -> None:
     stated: Any = getattr(plugin, "api", None)
     if not isinstance(stated, str) and not isinstance(plugin, type):
         return
+    if stated is None:
+        raise Refusal("load", "is a class of no modality", "derive it from ImageModality or another family")
     try:
         major, minor = (int(part) for part in stated.split("."))
     except (AttributeError, ValueError):

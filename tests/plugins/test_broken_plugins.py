@@ -46,6 +46,8 @@ CASES = [
     Case("11 API of a module", "load", "needs plugin API 2.0", "api = '2.0'", value="am_odd"),
     Case("11 API that is none", "load", "states the plugin API 1.0; write it as '1.0'",
          MODALITY.format(name="Odd") + "    api = 1.0\n"),
+    Case("11 class of no modality", "load", "is a class of no modality; derive it from ImageModality or another family",
+         "class Odd:\n    pass\n"),
     Case("14 wrong argument", "register", "Argument(s) {'extra'}",
          IMPORTS + "@hookimpl\ndef anymodal_modalities(extra):\n    return []", value="am_odd"),
     Case("15 unknown hook", "register", "unknown hook 'anymodal_modality'",
