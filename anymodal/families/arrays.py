@@ -79,11 +79,14 @@ def as_array(value: Any) -> np.ndarray:
     if callable(getattr(value, "detach", None)) and callable(getattr(value, "cpu", None)):
         value = _of_tensor(value)
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except Exception:  # of whatever says that it is an array
         held = np.empty((), object)
         held[()] = value  # so that the error can name it
         return held
+    if array.dtype.type.__module__ == "ml_dtypes":  # arrays of JAX: numpy sums and sorts such numbers wrongly
+        return array.astype(np.int8 if "int" in array.dtype.name else np.float32)
+    return array
 
 
 def _of_tensor(value: Any) -> Any:

@@ -7,6 +7,7 @@ import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -53,6 +54,8 @@ SAME = {
     "int64": ("rgb", torch.from_numpy(COLORS).long(), COLORS),
     "with a gradient": ("rgb", torch.from_numpy(COLORS / 255).requires_grad_(), COLORS),
     "bfloat16": ("depth", torch.full((6, 7), 0.5, dtype=torch.bfloat16), np.full((6, 7), 0.5, np.float32)),
+    "bfloat16 of jax": ("depth", np.full((6, 7), 0.5, ml_dtypes.bfloat16), np.full((6, 7), 0.5, np.float32)),
+    "ids in 4 bits": ("semseg", np.full((6, 7), 15, ml_dtypes.uint4), np.full((6, 7), 15, np.uint8)),
     "depth, channels first": ("depth", torch.full((1, 6, 7), 0.5), np.full((6, 7), 0.5, np.float32)),
     "edges": ("canny_edge", (GRAY > 99).astype(np.float32), (GRAY > 99) * np.uint8(255)),
     "normals": ("normal", torch.zeros(3, 6, 7), np.zeros((6, 7, 3), np.float32)),
