@@ -50,6 +50,7 @@ class Solver:
         self.kind = options.solver or config.solver
         spacing = options.spacing or SPACING[self.kind]
         self.timesteps = spaced(config.timesteps, options.steps, spacing)
+        self.stride = config.timesteps // options.steps
         self.before: tuple[Tensor, Tensor] | None = None  # log signal-to-noise ratio and picture of the last step
         cut = self.kind == "ddpm" and (config.clip or config.threshold)  # which brings back what is divided by zero
         if config.prediction == "epsilon" and not cut and not noise.share(self.timesteps[0]) > 0:
@@ -61,16 +62,15 @@ class Solver:
     def step(self, index: int, noisy: Tensor, output: Tensor, draw: Draw) -> Tensor:
         """The picture after step `index`, from the one before it and the decoder's output; `draw` gives fresh noise."""
         t = self.timesteps[index]
-        last = index + 1 == len(self.timesteps)
-        share, after = self.noise.share(t), self.noise.share(-1 if last else self.timesteps[index + 1])
         clean, noise = self.noise.parts(noisy, output, t)
         match self.kind:
             case "ddim":
-                return ddim(share, after, clean, noise, self.eta, draw)
+                return ddim(self.noise.share(t), self.noise.share(t - self.stride), clean, noise, self.eta, draw)
             case "ddpm":
-                return ddpm(share, after, noisy, clean, t > 0, draw)
+                return ddpm(self.noise.share(t), self.noise.share(t - self.stride), noisy, clean, t > 0, draw)
             case _:
-                return self._second_order(share, after, noisy, clean)
+                after = self.timesteps[index + 1] if index + 1 < len(self.timesteps) else -1
+                return self._second_order(self.noise.share(t), self.noise.share(after), noisy, clean)
 
     def _second_order(self, share: Tensor, after: Tensor, noisy: Tensor, clean: Tensor) -> Tensor:
         """DPM-Solver++(2M), Lu et al. 2022, algorithm 2; the first and the last step are of first order."""

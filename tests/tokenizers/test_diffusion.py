@@ -218,32 +218,6 @@ def test_the_last_step_gives_the_prediction_itself(solver: str) -> None:
     torch.testing.assert_close(run.step(999, noisy, output, lambda: torch.randn(1, 4)), output, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "even"])
-@pytest.mark.parametrize("steps", [3, 7, 10])
-def test_every_step_leaves_the_noise_of_the_next_one_and_the_last_none(spacing: str, steps: int) -> None:
-    """A decoder that knows picture and noise stays on the way between them, whatever timesteps are visited."""
-    noise = Noise(NoiseConfig(clip=False))
-    for solver in ("ddim", "dpm++"):
-        run = Solver(noise, Denoising(steps=steps, solver=solver, spacing=spacing))
-        x, e = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(steps))
-        noisy = noise.mix(x, e, torch.tensor(run.timesteps[:1]))
-        for index in range(len(run.timesteps)):
-            noisy = run.step(index, noisy, x, lambda: torch.zeros(1, 4))
-            after = run.timesteps[index + 1 : index + 2]
-            torch.testing.assert_close(
-                noisy, noise.mix(x, e, torch.tensor(after)) if after else x, rtol=1e-3, atol=1e-3
-            )
-
-
-@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "even"])
-@pytest.mark.parametrize("steps", [7, 10])
-def test_drawn_noise_is_gone_after_the_last_step(spacing: str, steps: int) -> None:
-    run = Solver(Noise(NoiseConfig(clip=False)), Denoising(steps=steps, solver="ddpm", spacing=spacing))
-    noisy, output, drawn = torch.randn(3, 1, 4)
-    made = run.step(len(run.timesteps) - 1, noisy, output, lambda: drawn)
-    torch.testing.assert_close(made, output, rtol=1e-4, atol=1e-4)
-
-
 # Tokenizers.
 
 
