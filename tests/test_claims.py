@@ -10,6 +10,7 @@ import torch
 import anymodal as am
 from anymodal.config import read_config
 from anymodal.errors import ConfigError
+from anymodal.sampling import Autoregressive, Beam
 from benchmarks.claims import matrix, page, siblings, transfers, worlds
 from benchmarks.claims.base import CLAIMS, NOTES, SIZES, Claim, Ledger, Verdict, better, interval, load_claim, work_off
 from benchmarks.claims.matrix import cells_of
@@ -216,4 +217,6 @@ def test_a_cell_is_the_best_single_estimate():
     sets = worlds.model("tiny").modalities
     assert matrix.estimate(sets["canny_edge"])["scheme"] == "mean"
     assert matrix.estimate(sets["normal"]) == {"scheme": "mean", "temperature": 0.7, "guidance": 1.0, "top_p": 0.0}
-    assert matrix.estimate(sets["caption"]) == {"temperature": 0.0, "samples": 1, "guidance": 1.0}
+    alone = {"samples": 1, "guidance": 1.0}
+    assert matrix.estimate(sets["caption"]) == {"scheme": Beam(), "temperature": 0.3, **alone}
+    assert matrix.estimate(sets["web_text"]) == {"scheme": Autoregressive(), "temperature": 0.0, **alone}

@@ -20,7 +20,8 @@ def estimate(modality: am.Modality) -> dict[str, Any]:
     sequences where a picture is known, which is the likeliest one, or what several draws agree on."""
     tuned = modality.tuned_sampling(grounded=True)
     if tuned.scheme.sequences:
-        return {"temperature": tuned.temperature, "samples": tuned.samples, "guidance": 1.0}
+        written = {"scheme": tuned.scheme, "temperature": tuned.temperature}
+        return {**written, "samples": tuned.samples, "guidance": 1.0}
     known = tuned.scheme.name == "mean"
     return {"scheme": "mean", "temperature": tuned.temperature if known else 1.0, "guidance": 1.0, "top_p": 0.0}
 

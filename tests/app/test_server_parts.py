@@ -82,15 +82,16 @@ def test_what_is_of_the_wrong_type_is_told_in_one_sentence(studio, request_, wor
 
 
 def test_how_sure_a_value_is_takes_no_fewer_draws_than_the_value(store):
-    reader = Reader(am.load("tiny", modalities=["rgb", "caption", "det"]), store, Limits())
-    read = reader.request({"inputs": {"rgb": PHOTO}, "targets": ["caption", "det"], "uncertainty": True})
-    assert read.options == {"caption": {"samples": 4}, "det": {"samples": 16}}
+    reader = Reader(am.load("tiny", modalities=["rgb", "web_text", "det"]), store, Limits())
+    read = reader.request({"inputs": {"rgb": PHOTO}, "targets": ["web_text", "det"], "uncertainty": True})
+    assert read.options == {"web_text": {"samples": 4}, "det": {"samples": 16}}
 
 
 @pytest.mark.parametrize(
-    ("scheme", "several"), [("beam", False), ("mean", False), ("autoregressive", True), (None, True)]
+    ("scheme", "several"), [("beam", False), ("mean", False), ("autoregressive", True), (None, False)]
 )
 def test_a_scheme_that_draws_nothing_is_not_drawn_several_times(store, scheme, several):
+    """Beams are what tiny writes captions by."""
     reader = Reader(am.load("tiny", modalities=["rgb", "caption", "depth"]), store, Limits())
     target = "depth" if scheme == "mean" else "caption"
     options = {target: {"scheme": scheme}} if scheme else {}
@@ -322,7 +323,7 @@ REQUESTS = {
     "steered": {
         "inputs": {"rgb": PHOTO, "caption": 'it\'s a "red" car & more; $HOME'},
         "targets": ["semseg", "normal"],
-        "options": {"semseg": {"steps": 3, "scheme": "maskgit", "temperature": 0.5}, "normal": {"guidance": 1.5}},
+        "options": {"semseg": {"steps": 3, "scheme": "maskgit", "temperature": 0.5}, "normal": {"temperature": 1.5}},
         "weights": {"rgb": 1.0, "caption": 1.23456789},
         "chain": False,
         "seed": 2**40,

@@ -185,7 +185,7 @@ def test_yaml_that_cannot_be_meant_is_refused(text, words, tmp_path):
         (
             "sampling.depth.free.step=1",
             "sampling.depth.free has no option 'step'; did you mean 'steps'?; known: scheme, steps, schedule,"
-            " temperature, anneal, top_k, top_p, min_p, guidance, refresh, samples, choose",
+            " temperature, anneal, top_k, top_p, min_p, guidance, refresh, views, samples, choose",
         ),
     ],
 )
