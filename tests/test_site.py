@@ -119,7 +119,7 @@ def test_every_public_family_has_a_page_with_what_comes_with_it():
         assert section(page, "What comes with it").count("\n") > 5
     page = families.page(am.StructuredModality)
     assert "`spell`" in section(page, "Left to the plugin") and "gallery/det.md" in page
-    assert "| score | the plugin's own |" in page
+    assert "| score | The share of values that are spelled as the true ones. |" in page
     assert "am.image(" in section(families.page(am.ImageModality), "Example")
 
 

@@ -66,7 +66,7 @@ def page(cls: type[am.Modality]) -> str:
         ["modalities of it", ", ".join(_links(cls)) or "–"],
         ["settings of a checkpoint", ", ".join(f"`{key} = {getattr(cls, key)!r}`" for key in cls.settings) or "–"],
         ["files", " ".join(f"`{suffix}`" for suffix in cls.suffixes) or "those that the plugin names"],
-        ["score", "the plugin's own" if _is_left(cls.score) else flat(_inherited(cls, "score"))],
+        ["score", flat(_inherited(cls, "score"))],
     ]
     able = [[f"`{name}`", meaning] for name, meaning in CAPABILITIES.items() if getattr(cls, name)]
     sections = {
