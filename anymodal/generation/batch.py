@@ -20,6 +20,7 @@ from anymodal.generation.keeping import (
     kept_for_each,
     partials_of,
     read_once,
+    seen_once,
     tokens_of,
 )
 from anymodal.generation.plan import Target, Weights, chained, chosen_targets, make_plan
@@ -116,7 +117,8 @@ def batches(
         names = chosen_targets(modalities, targets, given - parts)
         check_keep(parts, names, modalities)
         check_keep(starts, names, modalities, "start")
-        plan = make_plan(modalities, names, given - parts, weights, options, common)
+        whole = seen_once(names, parts, starts)
+        plan = make_plan(modalities, names, given - parts, weights, options, common, seen_once=whole)
         values, partials, states = [], [], []
         for number in numbers:
             sample = inputs[number]
@@ -129,7 +131,7 @@ def batches(
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
             mine |= beginnings_of(modalities, begun[number], sample, parts)
             first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
-            views = Views(modalities, value) if not mine else None
+            views = None if parts else Views(modalities, value)
             states.append(SampleState(modalities.layout, {**known, **tokens}, first, views))
             values.append(value)
             partials.append(mine)

@@ -35,6 +35,14 @@ def check_keep(keep: Iterable[str], names: Collection[str], modalities: Modality
             raise GenerationError(f"{option} names {name!r}; only the main stream of a modality can be given in part")
 
 
+def seen_once(names: Iterable[str], kept: Collection[str], begun: Iterable[str]) -> dict[str, str]:
+    """Which targets are made of one view of what is given, and why: those that begin with something, or all beside a
+    part that is kept, for this is a part of the one picture."""
+    if kept:
+        return dict.fromkeys(names, f"a part of {min(kept)!r} is kept")
+    return dict.fromkeys(begun, "it begins with what is given")
+
+
 def beginnings_of(
     modalities: ModalitySet, start: Start, inputs: Mapping[str, Any], kept: Collection[str]
 ) -> dict[str, Partial]:

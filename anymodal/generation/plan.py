@@ -112,6 +112,7 @@ def make_plan(
     options: Mapping[str, Mapping[str, Any]] | None,
     common: Mapping[str, Any],
     default: Sampling | None = None,
+    seen_once: Mapping[str, str] | None = None,
 ) -> list[Target]:
     """A target for each name.
 
@@ -123,6 +124,7 @@ def make_plan(
         options: sampling options of single targets.
         common: sampling options of all targets; those that do not fit a target are left out for it.
         default: where sampling starts from; None: what the plugin and the checkpoint say.
+        seen_once: targets that are made of one view, whatever they are, and why.
 
     Raises:
         ConfigError: an option does not exist or cannot have its value.
@@ -151,7 +153,7 @@ def make_plan(
         own = (options or {}).get(name, {})
         how = _changed(start, modality, name, common, own, given)
         _check_choice(modalities, name, how, given)
-        why = _one_view(modalities, modality, how, given)
+        why = (seen_once or {}).get(name) or _one_view(modalities, modality, how, given)
         if why and own.get("views", 1) != 1:
             raise GenerationError(f"{name!r} cannot be made of several views: {why}; leave 'views' at 1")
         how = attrs.evolve(how, views=1 if why else _shared(modality, how))

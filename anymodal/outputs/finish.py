@@ -133,9 +133,10 @@ def finer_batch(
     read = {name: value for name, value in outputs.inputs.items() if name in modalities and name not in outputs}
     values = modalities.accept(read)  # without what was given of a target, of which its tokens are another now
     tokens = modalities.condition(values) | outputs.tokens_for(modalities.layout)
+    once = dict.fromkeys(finer, "it is made of tokens")
     plan = [
         attrs.evolve(target, stream=finer[target.stream])
-        for target in make_plan(modalities, list(finer), list(values), None, options, common, FINER)
+        for target in make_plan(modalities, list(finer), list(values), None, options, common, FINER, seen_once=once)
     ]
     state = SampleState(modalities.layout, tokens)
     return Batch(modalities, [0], plan, [values], [state], sample_seeds(seed, 1)), finer
@@ -162,7 +163,8 @@ def in_tiles(
         raise GenerationError(f"{option} is for pictures of the model's size: leave out size, or give a crop")
     modalities, (own,) = model.modalities, sample_seeds(seed, 1)
     names = chosen_targets(modalities, targets, inputs)
-    plan = make_plan(modalities, names, list(inputs), weights, options, common)
+    once = dict.fromkeys(names, "it is made with a size")
+    plan = make_plan(modalities, names, list(inputs), weights, options, common, seen_once=once)
     together = chained(chain, model.bundle.chain, modalities, list(inputs))
     large = large_of(modalities, inputs, plan, size, overlap, own, together)
     made, tokens = large.made(model.transformer, progress)

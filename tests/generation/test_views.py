@@ -210,8 +210,30 @@ def test_a_target_of_which_a_part_stays_is_made_of_one_view(small_model, picture
     mask = np.zeros((32, 32), bool)
     mask[:8] = True
     given = {"rgb": picture, "depth": depth}
-    kept = [small_model.generate(given, "depth", keep={"depth": mask}, **MEAN, views=k)["depth"] for k in (1, 3)]
-    assert np.array_equal(*kept)
+    how = {"keep": {"depth": mask}, **MEAN}
+    kept = [small_model.generate(given, ["depth", "normal"], **how, views=k, chain=False) for k in (1, 3)]
+    for name in kept[0]:
+        assert np.array_equal(kept[0][name], kept[1][name]) and kept[1].run.options[name]["views"] == 1
+    with pytest.raises(GenerationError, match=r"'normal' cannot be .* views: a part of 'depth' is kept; leave"):
+        small_model.generate(given, ["depth", "normal"], **how, options={"normal": {"views": 2}})
+
+
+def test_a_target_that_begins_with_something_is_made_of_one_view_and_others_are_not(small_model, picture):
+    how = {"start": {"caption": "a red"}, "views": 3, "chain": False, **MEAN}
+    begun = small_model.generate({"rgb": picture}, ["depth", "caption"], **how)
+    assert {name: each["views"] for name, each in begun.run.options.items()} == {"depth": 3, "caption": 1}
+    assert np.array_equal(begun["depth"], last_step(small_model, picture, "depth", views=3).partial)
+    with pytest.raises(GenerationError, match=r"'caption' cannot be .* views: it begins with what is given"):
+        small_model.generate({"rgb": picture}, "caption", start=how["start"], options={"caption": {"views": 2}})
+
+
+def test_what_is_made_in_tiles_is_made_of_one_view(small_model, picture):
+    targets, how = ["depth", "caption"], {"size": (48, 32), **MEAN}
+    large = small_model.generate({"rgb": picture}, targets, **how, views=3)
+    assert {name: each["views"] for name, each in large.run.options.items()} == {"depth": 1, "caption": 1}
+    for name in targets:
+        with pytest.raises(GenerationError, match=rf"'{name}' cannot be .* views: it is made with a size"):
+            small_model.generate({"rgb": picture}, targets, **how, options={name: {"views": 2}})
 
 
 @pytest.mark.parametrize(("views", "why"), [(0, "views must be at least 1"), (65, "at most 64"), (1.5, "whole number")])

@@ -36,6 +36,7 @@ from anymodal.generation.keeping import (
     cut_mask,
     kept_for_each,
     read_once,
+    seen_once,
     seen_parts,
 )
 from anymodal.generation.plan import Weights, chained, chosen_targets, make_plan
@@ -156,7 +157,8 @@ class Generating(ModelWork):
         names = chosen_targets(modalities, list(request.targets), self.shown)
         check_keep(self.kept, names, modalities)
         check_keep(request.start, names, modalities, "start")
-        make_plan(modalities, names, self.shown, request.weights, request.options, request.common)
+        once = seen_once(names, self.kept, request.start)
+        make_plan(modalities, names, self.shown, request.weights, request.options, request.common, seen_once=once)
         if finer := [name for name in names if name not in modalities]:
             raise GenerationError(f"a dataset holds whole modalities; name {finer[0].split('.')[0]!r} as the target")
         return names
