@@ -159,6 +159,16 @@ class LabelMapModality(CroppedGrid):
         likely /= likely.sum(1, keepdims=True)
         return likely.mean(0) if shown is None else mean_shown(likely, shown)
 
+    def mirror_tensor(self, tensor: np.ndarray) -> np.ndarray:
+        """As the base says; where `mirror` makes other classes of some, such as left of right, so do their numbers."""
+        if type(self).mirror is CroppedGrid.mirror:
+            return super().mirror_tensor(tensor)
+        maps = np.array([NONE, *self.known], np.uint8).reshape(-1, 1, 1)
+        turned = [self.preprocess(self.mirror(one)).item() for one in maps]
+        mirrored = np.full_like(tensor, -np.inf)
+        np.logaddexp.at(mirrored, turned, tensor[:, :, ::-1])
+        return mirrored
+
     def true_classes(self, value: Any) -> tuple[np.ndarray, np.ndarray]:
         """The tokenizer's labels (H, W) that a value has at the model's size, and where it has any."""
         labels = self.preprocess(self.at(value, self.size))

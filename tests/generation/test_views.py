@@ -240,3 +240,19 @@ def test_what_is_made_in_tiles_is_made_of_one_view(small_model, picture):
 def test_numbers_of_views_that_cannot_be_are_refused(small_model, picture, views, why):
     with pytest.raises(ConfigError, match=why):
         small_model.generate({"rgb": picture}, "depth", views=views)
+
+
+def test_classes_that_mirroring_makes_others_of_are_put_back_as_these(notebook):
+    class Hands(am.LabelMapModality):
+        """Hands, of which a mirror makes the others."""
+
+        name, classes, size, patch = "hands", ("left", "right", "table"), 8, 4
+
+        def mirror(self, value):
+            return np.array([1, 0, 2, *range(3, 256)], np.uint8)[super().mirror(value)]
+
+    hands = Hands(labels=[0, 1])
+    logits = np.log(np.random.default_rng(0).dirichlet([1, 1, 1], (8, 8))).transpose(2, 0, 1).astype(np.float32)
+    back, shown = hands.put_back(logits, Crop(flip=True))
+    assert shown.all() and np.allclose(back, logits[[0, 2, 1], :, ::-1])
+    assert np.array_equal(hands.postprocess(back), hands.mirror(hands.postprocess(logits)))
