@@ -246,11 +246,11 @@ class CroppedGrid(Modality):
             probabilities: as for `expect`, of the inputs as they are.
             views: of each sample the others: how each lies in the picture, with its probabilities (length, size).
         """
-        every = [each for own, more in zip(probabilities, views, strict=True) for each in (own, *(p for _, p in more))]
-        outputs = iter(decoded_mean(self, every, shape=self.shape_of(every), steps=self.denoising_steps))
         found = []
-        for more in views:
-            put = [self.put_back(next(outputs), crop) for crop in (Crop(), *(crop for crop, _ in more))]
+        for own, more in zip(probabilities, views, strict=True):  # one by one, for there are as many times the numbers
+            crops, every = [Crop(), *(crop for crop, _ in more)], [own, *(seen for _, seen in more)]
+            outputs = decoded_mean(self, every, shape=self.shape_of(every), steps=self.denoising_steps)
+            put = [self.put_back(output, crop) for output, crop in zip(outputs, crops, strict=True)]
             tensors, shown = zip(*put, strict=True)
             found.append(self.postprocess(self.mean_tensor(tensors, shown)))
         return found

@@ -256,3 +256,15 @@ def test_classes_that_mirroring_makes_others_of_are_put_back_as_these(notebook):
     back, shown = hands.put_back(logits, Crop(flip=True))
     assert shown.all() and np.allclose(back, logits[[0, 2, 1], :, ::-1])
     assert np.array_equal(hands.postprocess(back), hands.mirror(hands.postprocess(logits)))
+
+
+def test_no_more_is_decoded_at_once_than_the_views_of_one_sample(small_model, picture, monkeypatch):
+    counts = []
+
+    def counted(modality, shares, **how):
+        counts.append(len(shares))
+        return decoded_mean(modality, shares, **how)
+
+    monkeypatch.setattr("anymodal.families.grids.decoded_mean", counted)
+    small_model.generate_batch([{"rgb": picture}] * 5, "semseg", **MEAN, views=3)
+    assert counts == [3] * 5, "a value has a number for each class and pixel"
