@@ -207,16 +207,27 @@ def _one_view(modalities: ModalitySet, modality: Modality, how: Sampling, given:
         return f"the scheme {how.scheme} takes no mean"
     if not how.scheme.sequences and not isinstance(modality, CroppedGrid):
         return "it does not lie in the picture"
+    if isinstance(modality, CroppedGrid) and _own(modality, CroppedGrid, "expect", "expect_views"):
+        return "its class makes the value of a mean in its own way"
     if how.scheme.sequences and has_place(modality):
         if how.samples == 1 or not how.scheme.draws:
             return "each draw sees one of them, and there is one draw"
         if not isinstance(modality, StructuredModality):
             return "its draws cannot be put back into the picture"
+        if _own(modality, StructuredModality, "averaged", "averaged_views"):
+            return "its class makes one value of several draws in its own way"
     givers = [modalities.owner(name) for name in sorted(given)]
     fixed = [each.name for each in givers if not has_place(each)]
     if fixed:
         return f"{fixed[0]!r} cannot be seen in another way"
     return "" if any(isinstance(each, CroppedGrid) for each in givers) else "no picture is given"
+
+
+def _own(modality: Modality, base: type[Modality], plain: str, of_views: str) -> bool:
+    """Whether a class has a method of its own in the place of `plain` of its base, and none for several views."""
+    return getattr(type(modality), plain) is not getattr(base, plain) and (
+        getattr(type(modality), of_views) is getattr(base, of_views)
+    )
 
 
 def _shared(modality: Modality, how: Sampling) -> int:

@@ -268,3 +268,27 @@ def test_no_more_is_decoded_at_once_than_the_views_of_one_sample(small_model, pi
     monkeypatch.setattr("anymodal.families.grids.decoded_mean", counted)
     small_model.generate_batch([{"rgb": picture}] * 5, "semseg", **MEAN, views=3)
     assert counts == [3] * 5, "a value has a number for each class and pixel"
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "own", "why"),
+    [
+        ("depth", "expect", MEAN, "its class makes the value of a mean in its own way"),
+        ("det", "averaged", {"samples": 4}, "its class makes one value of several draws in its own way"),
+    ],
+)
+def test_a_class_that_makes_its_value_in_its_own_way_does_so_with_views_too(
+    tiny_model, monkeypatch, target, method, own, why
+):
+    model = tiny_model("rgb", target)
+    made = model.modalities[target].examples(np.random.default_rng(0)) or {"": np.zeros((32, 32), np.float32)}
+    mine = next(iter(made.values()))
+    results = {"expect": lambda self, each: [mine] * len(each), "averaged": lambda self, draws: (mine, None)}
+    modality = model.modalities[target]
+    monkeypatch.setattr(
+        modality, "__class__", type("Own", (type(modality),), {method: results[method], "name": target})
+    )
+    inputs = {"rgb": np.zeros((32, 32, 3), np.uint8)}
+    assert model.generate(inputs, target, views=2, **own)[target] is mine
+    with pytest.raises(GenerationError, match=f"'{target}' cannot be made of several views: {why}"):
+        model.generate(inputs, target, options={target: {"views": 2, **own}})
