@@ -9,6 +9,7 @@ import attrs
 
 from anymodal.errors import ConfigError, GenerationError, UnknownModality, brief, nearest
 from anymodal.families.grids import CroppedGrid
+from anymodal.families.shared import SharedModality
 from anymodal.families.text import StructuredModality
 from anymodal.generation.views import has_place
 from anymodal.modality import Modality
@@ -216,6 +217,9 @@ def _one_view(modalities: ModalitySet, modality: Modality, how: Sampling, given:
             return "its draws cannot be put back into the picture"
         if _own(modality, StructuredModality, "averaged", "averaged_views"):
             return "its class makes one value of several draws in its own way"
+    members = modality.members.values() if isinstance(modality, SharedModality) else ()
+    if len({has_place(each) for each in members}) > 1:
+        return "only some of what it holds lies in the picture"
     givers = [modalities.owner(name) for name in sorted(given)]
     fixed = [each.name for each in givers if not has_place(each)]
     if fixed:

@@ -11,6 +11,7 @@ from typing import Any
 
 from anymodal.crops import Crop
 from anymodal.families.grids import CroppedGrid
+from anymodal.families.shared import SharedModality
 from anymodal.generation.state import SampleState
 from anymodal.modality import Modality
 from anymodal.plugins.guard import blame
@@ -19,7 +20,9 @@ from anymodal.tokens import ModalitySet
 
 
 def has_place(modality: Modality) -> bool:
-    """Whether a part of a value is that of a part of the picture."""
+    """Whether a part of a value is that of a part of the picture; of several in one stream all have to be."""
+    if isinstance(modality, SharedModality):
+        return all(map(has_place, modality.members.values()))
     return modality.aligned or type(modality).crop is not Modality.crop
 
 

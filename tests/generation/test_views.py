@@ -15,6 +15,7 @@ from anymodal.families.boxes import crop_box
 from anymodal.families.codec import decoded_mean
 from anymodal.generation.sequences import Autoregressive
 from anymodal.generation.views import view_crops
+from anymodal.testing.tiny import model_over
 
 TARGETS = ["depth", "normal", "semseg"]
 MEAN = {"scheme": "mean", "temperature": 1.0}
@@ -292,3 +293,21 @@ def test_a_class_that_makes_its_value_in_its_own_way_does_so_with_views_too(
     assert model.generate(inputs, target, views=2, **own)[target] is mine
     with pytest.raises(GenerationError, match=f"'{target}' cannot be made of several views: {why}"):
         model.generate(inputs, target, options={target: {"views": 2, **own}})
+
+
+def test_what_shares_a_stream_has_a_place_where_all_of_it_has(tiny_model, vocabulary, picture):
+    """The stream's own `crop` asks its members, of which those without a place stay as they are."""
+    numbers, det = am.numbers("first", fields={"x": am.Number(7)})(), am.registry().modality("det")()
+    ready = tiny_model("rgb", "depth").modalities
+    notes = [am.SharedModality("notes", each) for each in ([numbers], [numbers, det])]
+    models = [model_over(am.ModalitySet([ready["rgb"], ready["depth"], each], vocabulary)) for each in notes]
+    for model in models:
+        given = {"rgb": picture, "notes": {"first": {"x": 1}}}
+        with pytest.raises(GenerationError, match="several views: 'notes' cannot be seen in another way"):
+            model.generate(given, "depth", options={"depth": {**MEAN, "views": 2}})
+        with pytest.raises(GenerationError, match="the input 'notes' is of the whole picture"):
+            model.generate(given, "depth", size=(64, 32))
+    assert models[0].generate({"rgb": picture}, "notes", views=2).run.options["notes"]["views"] == 2
+    for own in ({"views": 2}, {"views": 2, "scheme": "beam"}):
+        with pytest.raises(GenerationError, match="several views: only some of what it holds lies in the picture"):
+            models[1].generate({"rgb": picture}, "notes", options={"notes": own})
