@@ -213,6 +213,8 @@ def _one_view(modalities: ModalitySet, modality: Modality, how: Sampling, given:
     if how.scheme.sequences and has_place(modality):
         if how.samples == 1 or not how.scheme.draws:
             return "each draw sees one of them, and there is one draw"
+        if how.samples % 2:
+            return f"half of the draws are of the mirrored one, and there are {how.samples}"
         if not isinstance(modality, StructuredModality):
             return "its draws cannot be put back into the picture"
         if _own(modality, StructuredModality, "averaged", "averaged_views"):
@@ -235,10 +237,8 @@ def _own(modality: Modality, base: type[Modality], plain: str, of_views: str) ->
 
 
 def _shared(modality: Modality, how: Sampling) -> int:
-    """How many views there are: of boxes and the like two, the mirrored one too, if these share the draws evenly."""
-    if not how.scheme.sequences or not has_place(modality):
-        return how.views
-    return min(how.views, 2 - how.samples % 2)
+    """How many views there are: of boxes and the like two, the mirrored one too."""
+    return min(how.views, 2) if how.scheme.sequences and has_place(modality) else how.views
 
 
 def _weights_by_stream(modalities: ModalitySet, weights: Weights, given: Collection[str]) -> dict[str, Guidance]:
