@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anymodal.families.grids import strongest
@@ -37,8 +38,12 @@ class EdgeModality(ImageModality):
 
     def likely(self, draws: list[np.ndarray]) -> np.ndarray:
         """The probabilities (2, H, W) of no edge and of an edge: the mean of what the draws decode to."""
-        edge = np.mean([(np.clip(each[0], -1, 1) + 1) / 2 for each in self.tensors_of(draws)], 0)
+        edge = (self.mean_tensor(self.tensors_of(draws))[0] + 1) / 2
         return np.stack([1 - edge, edge])
+
+    def mean_tensor(self, tensors: Sequence[np.ndarray], shown: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """As the base says: of numbers that are probabilities, from -1 to 1."""
+        return super().mean_tensor([np.clip(each, -1, 1) for each in tensors], shown)
 
     def true_classes(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The classes (H, W) of `likely` that a value has at the model's size, and where it has any."""

@@ -153,6 +153,8 @@ def test_half_of_the_draws_of_boxes_are_of_the_mirrored_picture_and_are_put_back
     assert step.made.value is not None and len(tokens.draws) == 6
     assert tokens.seen == 3 * [Crop()] + 3 * [Crop(flip=True)], "half of the draws are of the mirrored picture"
     assert model.generate(inputs, "det", samples=5, views=4).run.options["det"]["views"] == 1
+    with pytest.raises(GenerationError, match="half of the draws are of the mirrored one, and there are 5; leave"):
+        model.generate(inputs, "det", options={"det": {"samples": 5, "views": 2}})
     boxes = [Box(0.4, 0.4, 0.6, 0.7, "cup")]
     said = [det.tokenize([det.crop(boxes, crop)])["det"][0] for crop in tokens.seen]
     (made,), doubts = det.averaged_views(said, tokens.seen)
@@ -311,3 +313,10 @@ def test_what_shares_a_stream_has_a_place_where_all_of_it_has(tiny_model, vocabu
     for own in ({"views": 2}, {"views": 2, "scheme": "beam"}):
         with pytest.raises(GenerationError, match="several views: only some of what it holds lies in the picture"):
             models[1].generate({"rgb": picture}, "notes", options={"notes": own})
+
+
+def test_an_edge_is_the_mean_of_what_its_views_believe_however_far_a_decoder_goes(seven):
+    """What goes beyond "certainly an edge" is no more than that, as of several draws."""
+    edges, shown = seven["canny_edge"], [np.ones((1, 1), bool)] * 2
+    tensors = [np.full((1, 1, 1), each, np.float32) for each in (3, -1)]
+    assert edges.postprocess(edges.mean_tensor(tensors, shown)) == pytest.approx(127.5, abs=0.5)
