@@ -107,7 +107,7 @@ SAMPLING_HELP = {
     "min_p": "Draw from tokens at least so probable as this share of the most likely one.",
     "guidance": "Guidance by the inputs: a number, of which 1 means none, interval:SCALE:LOW:HIGH, or rising:SCALE.",
     "refresh": "Steps of a grid from one full encoding of its inputs to the next; 1 for every step.",
-    "views": "Views of what is given, mirrored and moved, of which the scheme mean makes one value.",
+    "views": "Views of what is given, mirrored or moved, of which one value is made: by mean, of texts and boxes.",
     "samples": "Draws of which one value is made.",
     "choose": "An input; of several draws the one stays that makes it most likely.",
 }
