@@ -7,6 +7,7 @@ at a time. Files of vectors are never changed, so that readers go on with what t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -270,9 +271,8 @@ class Index:
 
     def allowed(self, where: Conditions | np.ndarray | None) -> np.ndarray | None:
         """Which rows may be found: bool (rows,), None for all. Raises ConfigError."""
-        removed = any(shard.record.removed for shard in self.shards)
         if where is None or isinstance(where, np.ndarray):
-            living = rows_allowed(self.shards, {}) if removed else None
+            living = rows_allowed(self.shards, {}) if any(shard.record.removed for shard in self.shards) else None
             if where is None:
                 return living
             if where.dtype != bool or where.shape != (self.rows,):
@@ -351,9 +351,7 @@ class Index:
             record = read_index_record(self.folder)
             record.with_shards((), kinds)
             taken = {shard.file for shard in record.shards}
-            free = (
-                file for k in range(len(taken) + len(made) + 1) if (file := f"{ADDED}/{shard_name(k)}") not in taken
-            )
+            free = (file for k in count() if (file := f"{ADDED}/{shard_name(k)}") not in taken)
             shards = list(record.shards)
             for start in range(0, len(made), SHARD_ROWS):
                 part = slice(start, start + SHARD_ROWS)
