@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -139,8 +139,8 @@ class Engine(Generic[M]):
     ) -> None:
         """Train until all steps are done, `max_minutes` are over, or the process is requested to end.
 
-        SIGINT and SIGTERM let the step finish and save; SIGINT then raises KeyboardInterrupt, and a second one ends at
-        once.
+        With `out`, SIGINT and SIGTERM let the step finish and save; SIGINT then raises KeyboardInterrupt, and a second
+        one ends at once. Without it they do what they do elsewhere.
 
         Args:
             batches: endless batches, `accumulate` of them an update, or a function that makes them starting with batch
@@ -164,7 +164,7 @@ class Engine(Generic[M]):
         deadline = time.monotonic() + 60 * (self.settings.max_minutes or math.inf)
         stream = self._stream(batches)
         self.model.train()
-        with stop_requests() as requested, self._log() as log:
+        with self._requests() as requested, self._log() as log:
             log.say(f"training in {self.settings.precision} on {self.device}")
             ends = lambda: bool(requested) or time.monotonic() >= deadline  # noqa: E731
             while not self.finished:
@@ -186,6 +186,10 @@ class Engine(Generic[M]):
                 self._checkpoints.finish()
         if signal.SIGINT in requested:
             raise KeyboardInterrupt
+
+    def _requests(self) -> AbstractContextManager[list[int]]:
+        """Requests to end are collected only where that saves: half a result would look like a whole one."""
+        return stop_requests() if self.out else nullcontext([])
 
     def save(self) -> None:
         """Begin to write a checkpoint of the present step; nothing without `out`."""

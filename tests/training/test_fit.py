@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +71,28 @@ def test_a_small_set_learns():
         out = model.generate({"rgb": sample["rgb"]}, ["thermal", "caption"], guidance=1.0, temperature=0.1)
         assert np.abs(out["thermal"] - sample["thermal"]).mean() < 20
         assert out["caption"] == sample["caption"]
+
+
+@pytest.mark.parametrize("target", ["thermal", "model"])
+def test_a_request_to_end_is_not_answered_with_a_model_that_learned_half(target):
+    class Ended(Exception):
+        pass
+
+    def end(number, frame):
+        raise Ended
+
+    def asked(step):
+        if (step.target, step.step) == (target, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thermal = am.image("thermal", channels=1, low=233, high=393)(size=32, patch=16, codebook=8, latent=4)
+    walls = [{"thermal": np.full((32, 32), 250.0)}] * 4
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(Ended):
+            fit(am.ModalitySet([thermal]), walls, steps=4, tokenizer_steps=4, dim=16, progress=asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_text_is_learned_from_what_the_encoder_reads_when_it_is_generated(vocabulary):
