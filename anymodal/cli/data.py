@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from anymodal.cli.options import PngPath, overrides_option
 from anymodal.cli.output import Output, with_output
 from anymodal.errors import ConfigError, counted
 from anymodal.files import check_file
+
+if TYPE_CHECKING:
+    from anymodal.data.report import ProblemCounts
 
 
 @click.group()
@@ -82,15 +86,19 @@ def check(
         columns = ["ids", "usage", "perplexity", "shortest", "mean_length", "longest"]
         rows = ((name, statistics.summary()) for name, statistics in report.tokens.items())
         output.table(["stream", *columns], ([name, *(f"{row[c]:.5g}" for c in columns)] for name, row in rows))
-    for problem in report.problems:
-        output.line(f"{problem.part}: {problem.kind}: {problem.count}")
-        for example in problem.examples:
-            output.line(f"    {example}")
     if len(report.problems):
+        _say_problems(output, report.problems)
         raise click.exceptions.Exit(1)
     output.line("no problems")
     made = f"anymodal train {config or 'CONFIG'} --set data={path} --out run"
     output.next(made if report.tokens else f"anymodal tokenize {path} --config {config or 'CONFIG'} --out tokens")
+
+
+def _say_problems(output: Output, problems: ProblemCounts) -> None:
+    for problem in problems:
+        output.line(f"{problem.part}: {problem.kind}: {problem.count}")
+        for example in problem.examples:
+            output.line(f"    {example}")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -158,9 +158,7 @@ def calibrate(
     order = np.random.default_rng(run.seed).permutation(len(run.values))
     half = len(order) // 2
     if not half:
-        raise DataError(
-            f"{data} has {counted(len(order), 'sample')}; one half is fitted to and the other tried, so 2 at least"
-        )
+        raise DataError(f"{data} has {counted(len(order), 'sample')}; one half is fitted to, one tried, so 2 at least")
     with progress("calibrating", len(order)) as now:
         kept = _Kept(half)
         for belief in run.beliefs(order[:half], now.advance):
