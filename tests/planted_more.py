@@ -221,6 +221,13 @@ class Large(Letters):
         return {"small": {"a": 1}, "large": {"a": 3000, "b": 40}}
 
 
+class Capitals(Letters):
+    """Counts 0 to 99 by letter; large ones are others, which the vocabulary makes small."""
+
+    def examples(self, rng: np.random.Generator) -> dict[str, Any]:
+        return {"small": {"a": 1}, "large": {"A": 3}}
+
+
 class Boxed(Letters):
     """Counts 0 to 99 by letter; numbers of numpy in JSON."""
 
@@ -374,7 +381,7 @@ MORE = {
     "AM116": (Ordered, "spell and chunks with a generator raise TypeError"),
     "AM116 order": (Losing, "no drawn spelling of example 'two' of seed 0"),
     "AM116 chunks": (Torn, "and its chunks 'a b'"),
-    "AM302": (Large, "read from its tokens as 'b v0=40'"),
+    "AM302": (Capitals, "read from its tokens as 'a v0=3'"),
     "AM302 length": (Brief, "a length of 2 tokens cuts every example short"),
     "AM601 same": (Blank, "show gives the same picture for all examples"),
     "AM112": (Preserved, "read runs code that is in a file"),

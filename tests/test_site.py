@@ -55,7 +55,7 @@ def shown():
         names = ["rgb", "depth", "semseg", "canny_edge", "det", "t5_caption", "warmth", "odd"]
         made = list(exhibits(model, names, {"coffee": am.sample("coffee")}))
         pages = {each.modality.name: gallery.page(each, {"value": each.origin}, model) for each in made}
-        yield {each.modality.name: each for each in made}, pages
+    return {each.modality.name: each for each in made}, pages
 
 
 def section(page: str, title: str) -> str:

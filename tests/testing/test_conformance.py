@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from planted import PLANTED, Celsius, Channel, Thermal
-from planted_more import MORE, Letters
+from planted_more import MORE, Large, Letters
 
 import anymodal as am
 from anymodal.cli.plugin import plugin
@@ -317,6 +317,13 @@ def test_failures_are_told_by_their_cause():
     text = "\n".join(summary(results))
     assert f"{len(failed)} rules for one cause (raises): raises AttributeError" in text
     assert text.count("fix:") == 1 and "in line" in text.splitlines()[0]
+
+
+def test_a_number_that_no_vocabulary_has_is_told_once():
+    groups = causes(check(Large))
+    text = "\n".join(summary(check(Large)))
+    assert len(groups) == 1 and "AM302" in {r.rule.number for r in groups[0]}
+    assert "large writes v0=3000, and its vocabulary has 1000 value tokens of v0" in text and text.count("fix:") == 1
 
 
 def test_skipped_rules_are_named_with_the_reason():
