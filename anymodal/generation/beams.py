@@ -20,6 +20,8 @@ from anymodal.model.steps import Steps, steps_of
 from anymodal.sampling import Beam
 from anymodal.spaces import TokenSpace
 
+TOGETHER = 256  # rows of beams, views and passes that are written side by side; each has what is read of a sample
+
 
 @attrs.frozen(eq=False)
 class _Candidate:
@@ -38,10 +40,18 @@ class BeamSearch(GenerationScheme):
     """Keeps the best sequences of each sample; those that are done stay as long as none is better."""
 
     def run(self, run: TargetRun) -> Iterator[GenerationStep]:
-        """Write the sequences; see `GenerationScheme`."""
+        """Write the sequences, of as many samples at once as memory is set aside for; see `GenerationScheme`."""
+        width = _width(run) * len(run.passes) * (1 + len(run.views[0]))
+        count = max(TOGETHER // width, 1)
+        for start in range(0, len(run.states), count):
+            part = slice(start, start + count)
+            for step in self._search(attrs.evolve(run, states=run.states[part], rngs=run.rngs[part])):
+                yield attrs.evolve(step, sample=start + step.sample)
+
+    def _search(self, run: TargetRun) -> Iterator[GenerationStep]:
         scheme, space = run.sampling.scheme, run.stream.space
         assert isinstance(scheme, Beam) and isinstance(space, TokenSpace)
-        width = max(scheme.width, run.sampling.samples)
+        width = _width(run)
         known = [(state.open(run.stream), state.starts.get(run.stream.name)) for state in run.states]
         steps = steps_of(run.model.transformer, [run.texts()._replace(times=width)])
         beams = [
@@ -69,6 +79,12 @@ class BeamSearch(GenerationScheme):
                 break
         for state, beam in zip(run.states, beams, strict=True):
             state.put(run.stream.name, _written(beam[: run.sampling.samples], space.length))
+
+
+def _width(run: TargetRun) -> int:
+    """How many sequences of a sample are kept."""
+    assert isinstance(run.sampling.scheme, Beam)
+    return max(run.sampling.scheme.width, run.sampling.samples)
 
 
 def _best(

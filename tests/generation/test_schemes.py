@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anymodal.errors import ConfigError, GenerationError
-from anymodal.generation import GuidedModel, Pass, SampleRng, SampleState, StreamTokens, Target, TargetRun
+from anymodal.generation import GuidedModel, Pass, SampleRng, SampleState, StreamTokens, Target, TargetRun, beams
 from anymodal.generation.grids import GridDecoder, entropy_and_margin
 from anymodal.generation.guidance import guided, needed_passes
 from anymodal.generation.logits import draw, filter_logits
 from anymodal.generation.means import MeanCode
+from anymodal.model.steps import steps_of
 from anymodal.sampling import (
     GUIDANCES,
     SCHEMES,
@@ -412,3 +413,22 @@ def test_a_mean_takes_memory_for_its_tokens_and_not_for_pairs_of_ids():
     tracemalloc.stop()
     found = np.asarray(known.streams["map"].probabilities)
     assert peak < 100 * 4 * 4096 and found[2].argmax() == 7 and np.allclose(found.sum(1), 1) and found[2].max() == 1
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_of_many_samples_few_are_written_by_beams_at_once(small_model, picture, monkeypatch, views):
+    """Each beam of each view has all that is read of a sample, which of many samples is more than there is memory."""
+    inputs = [{"rgb": np.roll(picture, 3 * k, 0)} for k in range(7)]
+    how = {"scheme": "beam:3", "views": views}
+    wanted = [small_model.generate(each, "caption", **how)["caption"] for each in inputs]
+    written, told = [], []
+
+    def keep(model, texts):
+        written.append(sum(len(context.tokens) * each.times for each in texts for context in each.contexts))
+        return steps_of(model, texts)
+
+    monkeypatch.setattr(beams, "steps_of", keep)
+    monkeypatch.setattr(beams, "TOGETHER", 20)
+    made = small_model.generate_batch(inputs, "caption", progress=lambda step: told.append(step.sample), **how)
+    assert [each["caption"] for each in made] == wanted and set(told) == set(range(7))
+    assert max(written) <= 20 and sum(written) == 7 * 3 * views
