@@ -274,7 +274,10 @@ class CroppedGrid(Modality):
 
     def mean_tensor(self, tensors: Sequence[np.ndarray], shown: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """The mean (C, H, W) of tensors of one value; of each where it is `shown`, bool (H, W), else everywhere."""
-        return np.mean(tensors, 0) if shown is None else mean_shown(np.stack(tensors), shown)
+        if shown is None:
+            return np.mean(tensors, 0)
+        shares = np.stack(shown).astype(np.float32)[:, None]
+        return (np.stack(tensors) * shares).sum(0) / shares.sum(0)
 
 
 def within(value: np.ndarray, crop: Crop) -> tuple[np.ndarray, tuple[float, float, float, float]]:
@@ -292,12 +295,6 @@ def within(value: np.ndarray, crop: Crop) -> tuple[np.ndarray, tuple[float, floa
     (above, _), (before, _) = pads
     height, width = value.shape[:2]
     return value, (left + before, top + above, min(right + before, width), min(bottom + above, height))
-
-
-def mean_shown(tensors: np.ndarray, shown: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean (C, H, W) of tensors (V, C, H, W), of each where it is shown, bool (H, W)."""
-    shares = np.stack(shown).astype(np.float32)[:, None]
-    return (tensors * shares).sum(0) / shares.sum(0)
 
 
 def resize(value: np.ndarray, size: int, box: tuple[float, float, float, float], nearest: bool) -> np.ndarray:

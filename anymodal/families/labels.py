@@ -17,7 +17,7 @@ from anymodal.families.descriptions import (
     write_described,
 )
 from anymodal.families.drawing import font_of, note, shortened
-from anymodal.families.grids import CroppedGrid, mean_shown
+from anymodal.families.grids import CroppedGrid
 from anymodal.families.image import enlarge
 from anymodal.families.layouts import channels_last, repair
 from anymodal.families.picture_files import read_picture, upright
@@ -156,8 +156,7 @@ class LabelMapModality(CroppedGrid):
         """As the base says: the mean of the probabilities of logits."""
         logits = np.stack(tensors)
         likely = np.exp(logits - logits.max(1, keepdims=True))
-        likely /= likely.sum(1, keepdims=True)
-        return likely.mean(0) if shown is None else mean_shown(likely, shown)
+        return super().mean_tensor(list(likely / likely.sum(1, keepdims=True)), shown)
 
     def mirror_tensor(self, tensor: np.ndarray) -> np.ndarray:
         """As the base says; where `mirror` makes other classes of some, such as left of right, so do their numbers."""

@@ -131,8 +131,7 @@ def batches(
             tokens = {name: tokens_of(partial) for name, partial in mine.items()}
             mine |= beginnings_of(modalities, begun[number], sample, parts)
             first = {name: partial.start for name, partial in mine.items() if partial.start is not None}
-            views = None if parts else Views(modalities, value)
-            states.append(SampleState(modalities.layout, {**known, **tokens}, first, views))
+            states.append(SampleState(modalities.layout, {**known, **tokens}, first, Views(modalities, value)))
             values.append(value)
             partials.append(mine)
         own = [seeds[number] for number in numbers]

@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import attrs
 from anymodal_depth import COLORS
 from anymodal_scenes import render
 from PIL import Image
@@ -27,7 +26,6 @@ import anymodal as am
 from anymodal.export import export_onnx
 from anymodal.families.labels import NONE
 from anymodal.files import write_json
-from anymodal.sampling import Beam, Sampling
 from anymodal.sampling.options import plain_options
 
 HERE = Path(__file__).parent
@@ -129,16 +127,10 @@ def described(model: am.AnyModel, name: str) -> dict[str, Any]:
         "averages": False,
         "schemes": SCHEMES["sequence" if kind == "text" else "grid"],
         "defaults": {
-            "grounded": plain_options(ported(modality.tuned_sampling(True))),
-            "free": plain_options(ported(modality.tuned_sampling(False))),
+            "grounded": plain_options(modality.tuned_sampling(True)),
+            "free": plain_options(modality.tuned_sampling(False)),
         },
     }
-
-
-def ported(sampling: Sampling) -> Sampling:
-    """The options as model.mjs takes them: one view, and the likeliest word each time where there were beams."""
-    beams = {"scheme": "autoregressive", "temperature": 0.0} if isinstance(sampling.scheme, Beam) else {}
-    return attrs.evolve(sampling, views=1, **beams)
 
 
 def write_pictures(folder: Path, side: int) -> list[str]:

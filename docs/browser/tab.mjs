@@ -20,6 +20,9 @@ const readJson = async (file) => JSON.parse(new TextDecoder().decode(await read(
 
 export async function connect() {
   const { about, depth, semseg } = await readJson("page.json");
+  for (const { defaults } of about.modalities) {
+    for (const [situation, own] of Object.entries(defaults)) defaults[situation] = { ...own, ...ported(own) };
+  }
   const tab = new Tab({ depth, semseg });
   return { about, generate: (request, onEvent, signal) => tab.generate(request, onEvent, signal) };
 }
